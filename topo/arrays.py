@@ -1,0 +1,73 @@
+"""Arrays with metadata on disk (safetensors): written whole or not at all, refused when damaged."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from .errors import InputError
+
+__all__ = ["read_arrays", "write_arrays", "writing"]
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turn an operating-system refusal to write at `path` into one clear `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror or error}; choose a folder that is writable and has room."
+        ) from error
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> Path:
+    """Write arrays and string metadata to one safetensors file, atomically.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be written (folder missing or read-only, disk full).
+    """
+    path = Path(path)
+    with writing(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        os.close(handle)
+        try:
+            contiguous = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+            try:
+                save_file(contiguous, name, metadata=dict(metadata))
+            except SafetensorError as error:
+                raise OSError(str(error)) from error
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    return path
+
+
+def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays and metadata of a safetensors file.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, truncated or not a safetensors file.
+    """
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist.") from error
+    except (OSError, SafetensorError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a whole safetensors file ({error}); it may be cut short or of another kind."
+        ) from error
