@@ -1,0 +1,36 @@
+# make study   run the digits study and write its report (start here)
+# make test    run the tests
+# make lint    check style and formatting
+# Each sets up .venv first, and again only when pyproject.toml or constraints.txt has changed.
+
+STUDY := studies/digits
+VENV := .venv
+INSTALLED := $(VENV)/installed
+
+.PHONY: study test lint
+
+study: $(INSTALLED)
+	$(VENV)/bin/topo study run examples/digits.yaml --into $(STUDY)
+	$(VENV)/bin/topo report $(STUDY)
+	@echo "The report is in $(STUDY)/report.html"
+
+test: $(INSTALLED)
+	$(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+# The newest Python that is new enough and can make a virtual environment; PYTHON=... on the command line chooses.
+$(INSTALLED): pyproject.toml constraints.txt
+	@for python in $(or $(PYTHON),python3.13 python3.12 python3.11 python3); do \
+	  if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Setting up $(VENV) with $$($$python --version)"; \
+	    exec $$python -m venv $(VENV); \
+	  fi; \
+	done; \
+	echo "topo needs Python 3.11 or newer with the venv module, and found none (python3 is" \
+	  "$$(python3 --version 2>&1)); install one, or name it: make PYTHON=/path/to/python" >&2; \
+	exit 1
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
