@@ -32,5 +32,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 	echo "topo needs Python 3.11 or newer with the venv module, and found none (python3 is" \
 	  "$$(python3 --version 2>&1)); install one, or name it: make PYTHON=/path/to/python" >&2; \
 	exit 1
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@echo "Installing topo and the dependencies pinned in constraints.txt (a minute or more)"
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

@@ -67,6 +67,10 @@ class Registry(Mapping[str, T]):
     def __getitem__(self, name: str) -> T:
         return self.entry(name).item
 
+    def get(self, name: str, default: Any = None) -> T | Any:
+        """The object of that name, or `default` when there is none."""
+        return self.entry(name).item if name in self else default
+
     def __contains__(self, name: object) -> bool:
         return name in self._entries
 

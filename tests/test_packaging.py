@@ -1,0 +1,189 @@
+"""The files that install, check and describe the project say the same thing and hold no private address."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+
+# What a CUDA build of torch brings along; torch itself fixes the versions, and CPU builds have none of it.
+CUDA = re.compile(r"nvidia-|cuda-|triton")
+
+
+def pins() -> dict[str, Version]:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    found = {}
+    for line in lines:
+        name, separator, version = line.partition("==")
+        assert separator and re.fullmatch(r"[\w.-]+", name), f"constraints.txt: {line!r} is not name==version"
+        assert canonicalize_name(name) not in found, f"constraints.txt pins {name} twice"
+        found[canonicalize_name(name)] = Version(version)
+    return found
+
+
+def declared() -> list[Requirement]:
+    return [Requirement(r) for group in (PROJECT["project"]["dependencies"], *EXTRAS.values()) for r in group]
+
+
+def installed_dependencies(name: str, extras: tuple[str, ...] = (), seen: set | None = None) -> set[str]:
+    """Names of everything `name[extras]` needs in this environment, at any depth."""
+    seen = set() if seen is None else seen
+    if (name, extras) in seen:
+        return set()
+    seen.add((name, extras))
+    found = {canonicalize_name(name)}
+    for requirement in map(Requirement, metadata.requires(name) or []):
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in (*extras, "")):
+            found |= installed_dependencies(requirement.name, tuple(sorted(requirement.extras)), seen)
+    return found
+
+
+@pytest.mark.parametrize("requirement", declared(), ids=str)
+def test_every_declared_dependency_is_pinned_to_a_version_it_admits(requirement: Requirement):
+    assert requirement.specifier.contains(pins()[canonicalize_name(requirement.name)])
+
+
+def test_dependencies_of_dependencies_are_pinned_too():
+    needed = installed_dependencies("topo", ("dev",)) - {"topo"}
+    assert {name for name in needed - pins().keys() if not CUDA.match(name)} == set()
+
+
+def test_pins_hold_for_every_build_of_a_package():
+    assert [name for name, version in pins().items() if version.local] == []
+    assert [name for name in pins() if CUDA.match(name)] == []
+
+
+def test_conda_environment_is_in_step_with_the_project():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["name"] == PROJECT["project"]["name"]
+    assert environment["channels"] == ["conda-forge"]
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    [pip] = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    [python] = [Requirement(entry) for entry in conda if entry.startswith("python")]
+    assert python.specifier == SpecifierSet(PROJECT["project"]["requires-python"])
+    assert "pip" in conda
+    constraint, project = pip
+    assert constraint == "-c constraints.txt"
+    extras = re.fullmatch(r"-e \.\[([\w,]+)\]", project)
+    assert extras, f"environment.yml installs {project!r} and not the project"
+    assert set(extras[1].split(",")) <= EXTRAS.keys()
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt", "environment.yml", "Makefile", ".ci/run"])
+def test_no_package_source_is_named(name: str):
+    text = (ROOT / name).read_text()
+    assert re.findall(r"\w+://\S+|--?(?:extra-)?index-url|--find-links|--trusted-host|--hash|@ *file:", text) == []
+
+
+@pytest.mark.parametrize("name", ["topo", "analyses", "data", "tests", "notebooks", "environment.yml"])
+def test_top_level_is_as_designed(name: str):
+    assert (ROOT / name).exists()
+
+
+@pytest.mark.parametrize("command", ["make study", "make test"])
+def test_readme_names_the_two_commands(command: str):
+    assert re.search(rf"^{command}\b", (ROOT / "README.md").read_text(), re.MULTILINE)
+
+
+def test_files_that_are_not_python_are_packaged():
+    packaged = {
+        path
+        for package, patterns in PROJECT["tool"]["setuptools"]["package-data"].items()
+        for pattern in patterns
+        for path in ROOT.joinpath(*package.split(".")).glob(pattern)
+    }
+    files = {path for path in (ROOT / "topo").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert {path for path in files if path.suffix != ".py"} <= packaged
+
+
+def script(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def call(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.run(
+        command, cwd=folder, env=inherited | environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+
+
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="GNU make is not installed")
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A folder with the project's Makefile and a Python that only writes down what it was asked to install."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    script(
+        tmp_path / "python",
+        'case "$2" in venv) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; printf "#!/bin/sh\\n" > "$3/bin/ruff";'
+        ' chmod +x "$3/bin/ruff";; pip) echo "$*" >> installs;; esac',
+    )
+    return tmp_path
+
+
+@needs_make
+def test_set_up_runs_once_and_again_when_a_pin_changes(clone: Path):
+    def installs() -> int:
+        done = call(clone, "make", "lint", "PYTHON=./python")
+        assert done.returncode == 0, done.stderr
+        return len((clone / "installs").read_text().splitlines())
+
+    assert [installs(), installs()] == [1, 1]
+    later = (clone / ".venv" / "installed").stat().st_mtime + 10
+    os.utime(clone / "constraints.txt", (later, later))
+    assert installs() == 2
+
+
+@needs_make
+def test_a_failed_install_is_tried_again(clone: Path):
+    script(clone / "python", (clone / "python").read_text().replace('echo "$*" >> installs', "exit 1"))
+    assert call(clone, "make", "lint", "PYTHON=./python").returncode != 0
+    assert not (clone / ".venv" / "installed").exists()
+
+
+@needs_make
+@pytest.mark.parametrize("python", ["exit 1", "exit 127"], ids=["too old", "not there"])
+def test_a_python_that_is_too_old_is_refused_in_one_sentence(clone: Path, python: str):
+    script(clone / "python", python)
+    done = call(clone, "make", "study", "PYTHON=./python")
+    assert done.returncode != 0
+    assert done.stderr.startswith("topo needs Python 3.11 or newer with the venv module")
+    assert not (clone / "installs").exists()
+
+
+@pytest.mark.parametrize(
+    ("lint", "test", "passes"), [(0, 0, True), (0, 2, False), (2, 0, False)], ids=["both pass", "test", "lint"]
+)
+def test_ci_reports_any_failure_and_ends_with_the_closing_line_of_pytest(
+    tmp_path: Path, lint: int, test: int, passes: bool
+):
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci")
+    script(
+        tmp_path / "bin" / "make",
+        f'[ "$1" = lint ] && exit {lint}\necho "3 passed in 1s"\n[ {test} = 0 ] || echo "make: *** [test] Error 1" >&2'
+        f"\nexit {test}",
+    )
+    done = call(tmp_path, str(tmp_path / ".ci" / "run"), PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert (done.returncode == 0) == passes
+    assert done.stdout.splitlines()[-1] == "3 passed in 1s"
