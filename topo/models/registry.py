@@ -1,0 +1,14 @@
+"""The models by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from ..registry import Registry
+
+__all__ = ["MODELS"]
+
+MODELS: Registry[Callable[..., nn.Module]] = Registry("model")
+"""Builders ``builder(input_shape, n_classes, *, ...settings) -> nn.Module``."""
