@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from .errors import InputError
 
-__all__ = ["read_arrays", "write_arrays", "writing"]
+__all__ = ["read_arrays", "replacing", "write_arrays", "writing"]
 
 
 @contextmanager
@@ -28,6 +28,25 @@ def writing(path: str | Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def replacing(path: str | Path) -> Iterator[str]:
+    """Yield the name of an empty file that takes the place of `path` when the block ends well, else vanishes."""
+    path = Path(path)
+    with writing(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        os.close(handle)
+        try:
+            try:
+                yield name
+            except SafetensorError as error:
+                raise OSError(str(error)) from error
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> Path:
     """Write arrays and string metadata to one safetensors file, atomically.
 
@@ -36,22 +55,9 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: M
     InputError
         When the file cannot be written (folder missing or read-only, disk full).
     """
-    path = Path(path)
-    with writing(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        os.close(handle)
-        try:
-            contiguous = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
-            try:
-                save_file(contiguous, name, metadata=dict(metadata))
-            except SafetensorError as error:
-                raise OSError(str(error)) from error
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    return path
+    with replacing(path) as name:
+        save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, name, metadata=dict(metadata))
+    return Path(path)
 
 
 def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -1,0 +1,328 @@
+"""Masks: which weights of a network are kept, where they came from, and how they stay in force."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.parameter import UninitializedParameter
+
+from .arrays import read_arrays, write_arrays
+from .errors import InputError, nearest
+
+__all__ = ["HeldMasks", "Masks", "prunable_parameters"]
+
+_WEIGHTED = (_ConvNd, nn.Linear, nn.Bilinear, nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
+_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+
+
+class Masks(Mapping[str, Tensor]):
+    """Parameter name -> bool tensor of the parameter's shape on the CPU, True where the weight is kept.
+
+    Parameters
+    ----------
+    masks
+        Parameter name -> tensor or array; bool, or numbers that are all exactly 0 or 1.
+    algorithm, settings, seed
+        What found the masks; the settings must be writable as JSON.
+    sparsity
+        The share of pruned weights that was asked for; `Masks.sparsity` is the share reached.
+
+    Raises
+    ------
+    InputError
+        When there is no mask, or one is neither bool nor exact zeros and ones.
+
+    Examples
+    --------
+    >>> masks = Masks({"weight": [[1, 0], [0, 0]]}, algorithm="by hand", sparsity=0.7)
+    >>> masks["weight"].tolist(), masks.sparsity, masks.asked_sparsity
+    ([[True, False], [False, False]], 0.75, 0.7)
+    """
+
+    def __init__(
+        self,
+        masks: Mapping[str, Tensor | np.ndarray],
+        *,
+        algorithm: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        sparsity: float | None = None,
+    ) -> None:
+        if not masks:
+            raise InputError("no masks were given; at least one parameter needs a mask.")
+        self._masks = {name: _checked(name, mask) for name, mask in masks.items()}
+        self.algorithm = algorithm
+        self.settings = _plain(settings or {})
+        self.seed = seed
+        self.asked_sparsity = sparsity
+
+    @classmethod
+    def dense(cls, model: nn.Module) -> Masks:
+        """Masks that keep every prunable weight of a model."""
+        parameters = prunable_parameters(model)
+        return cls({name: torch.ones(p.shape, dtype=torch.bool) for name, p in parameters.items()}, algorithm="dense")
+
+    @classmethod
+    def from_nonzero(cls, model: nn.Module) -> Masks:
+        """Masks that keep the prunable weights of a model that are not zero."""
+        parameters = prunable_parameters(model)
+        return cls({name: p.detach() != 0 for name, p in parameters.items()}, algorithm="nonzero")
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._masks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._masks)
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both keep the same weights of the same parameters, wherever the masks came from."""
+        if not isinstance(other, Masks):
+            return NotImplemented
+        return self.keys() == other.keys() and all(torch.equal(self[name], other[name]) for name in self)
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        origin = f", algorithm={self.algorithm!r}" if self.algorithm else ""
+        return f"Masks({len(self)} tensors, sparsity={self.sparsity:.4f}{origin})"
+
+    @property
+    def density(self) -> float:
+        """Share of the masked weights that is kept."""
+        return sum(int(m.sum()) for m in self.values()) / sum(m.numel() for m in self.values())
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the masked weights that is pruned."""
+        return 1.0 - self.density
+
+    def counts(self) -> pd.DataFrame:
+        """One row per tensor: name, weights kept, weights in total, density."""
+        table = pd.DataFrame(
+            {
+                "name": list(self),
+                "kept": [int(m.sum()) for m in self.values()],
+                "total": [m.numel() for m in self.values()],
+            }
+        )
+        return table.assign(density=table["kept"] / table["total"])
+
+    def empty_layers(self) -> list[str]:
+        """Names of the tensors of which nothing is kept."""
+        return [name for name, mask in self.items() if not mask.any()]
+
+    def check(self, model: nn.Module) -> None:
+        """Raise `InputError` unless every mask names a parameter of the model and has its shape."""
+        parameters = dict(model.named_parameters(remove_duplicate=False))
+        unknown = [name for name in self if name not in parameters]
+        if unknown:
+            close = nearest(unknown[0], parameters, 1)
+            hint = f" (nearest to {unknown[0]!r}: {close[0]!r})" if close else ""
+            raise InputError(f"the masks do not fit the model: it has no parameter {_listed(unknown)}{hint}.")
+        wrong = [
+            f"{name} is {tuple(mask.shape)} in the masks and {tuple(parameters[name].shape)} in the model"
+            for name, mask in self.items()
+            if mask.shape != parameters[name].shape
+        ]
+        if wrong:
+            raise InputError(
+                f"the masks do not fit the model: {'; '.join(wrong[:5])}; build the model they were made for."
+            )
+
+    @torch.no_grad()
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Set the pruned weights of a model to 0.0 in place and return the model."""
+        self.check(model)
+        parameters = dict(model.named_parameters(remove_duplicate=False))
+        for name, mask in self.items():
+            parameters[name].masked_fill_(~mask.to(parameters[name].device), 0.0)
+        return model
+
+    def hold(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> HeldMasks:
+        """Set the pruned weights to 0.0 now and keep them there through every step of an optimizer.
+
+        Returns
+        -------
+        HeldMasks
+            Its `remove()` ends the hold; it can also be used in a `with` statement.
+
+        Raises
+        ------
+        InputError
+            When the masks do not fit the model, or the optimizer updates none of the masked parameters.
+        """
+        self.apply(model)
+        return HeldMasks(self, model, optimizer)
+
+    def save(self, path: str | Path) -> Path:
+        """Write masks and provenance to a safetensors file, whole or not at all."""
+        provenance = {
+            "algorithm": self.algorithm,
+            "settings": self.settings,
+            "seed": self.seed,
+            "sparsity": self.asked_sparsity,
+        }
+        return write_arrays(
+            path,
+            {name: mask.numpy() for name, mask in self.items()},
+            {"content": "topo masks", "provenance": json.dumps(provenance)},
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Masks:
+        """Read masks from a safetensors file; `InputError` when it is missing, damaged or holds something else."""
+        arrays, metadata = read_arrays(path)
+        try:
+            provenance = json.loads(metadata.get("provenance", "{}"))
+            return cls(arrays, **provenance)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{path} does not hold masks: {error}") from error
+
+
+class HeldMasks:
+    """Masks in force on the parameters an optimizer updates; made by `Masks.hold`.
+
+    Before a step the gradients of the pruned weights are set to zero, so that they enter no momentum and no norm;
+    after it the weights themselves are, so that weight decay, noise or a running average cannot bring them back.
+    """
+
+    def __init__(self, masks: Masks, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        parameters = dict(model.named_parameters(remove_duplicate=False))
+        updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        if not any(id(parameters[name]) in updated for name in masks):
+            raise InputError("the optimizer updates none of the masked parameters; build it from this very model.")
+        self._pruned = [(parameters[name], ~mask.to(parameters[name].device)) for name, mask in masks.items()]
+        self._hooks = [
+            optimizer.register_step_pre_hook(self._clear_gradients),
+            optimizer.register_step_post_hook(self._clear_weights),
+        ]
+
+    @torch.no_grad()
+    def _clear_gradients(self, *_: Any) -> None:
+        for parameter, pruned in self._pruned:
+            if parameter.grad is not None:
+                parameter.grad.masked_fill_(pruned.to(parameter.device), 0.0)
+
+    @torch.no_grad()
+    def _clear_weights(self, *_: Any) -> None:
+        for parameter, pruned in self._pruned:
+            parameter.masked_fill_(pruned.to(parameter.device), 0.0)
+
+    def remove(self) -> None:
+        """Let the optimizer move the pruned weights again."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+    def __enter__(self) -> HeldMasks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+def prunable_parameters(
+    model: nn.Module,
+    include: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] | None = None,
+) -> dict[str, nn.Parameter]:
+    """The weights of a model that pruning may remove, by name, in the model's own order.
+
+    These are the weights, of two or more dimensions, of convolutions (transposed ones too), linear and recurrent
+    layers and attention projections; biases, norms and embeddings are not. A weight shared by several modules
+    appears once, under its first name, and not at all when an embedding uses it.
+
+    Parameters
+    ----------
+    include, exclude
+        Shell-style patterns on parameter names. A pattern selects among the prunable weights; one that matches
+        none of them selects among all parameters, so ``include=["*.weight", "head.bias"]`` prunes a bias too.
+
+    Raises
+    ------
+    InputError
+        When a pattern matches no parameter or nothing is left to prune.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
+    >>> list(prunable_parameters(net)), list(prunable_parameters(net, exclude="3.*"))
+    (['0.weight', '3.weight'], ['0.weight'])
+    """
+    parameters = dict(model.named_parameters())
+    uninitialised = [name for name, p in parameters.items() if isinstance(p, UninitializedParameter)]
+    if uninitialised:
+        raise InputError(
+            f"{_listed(uninitialised)} has no shape yet; run the model once on an input before pruning it."
+        )
+    first_name = {id(p): name for name, p in parameters.items()}
+    aliases: dict[str, list[str]] = {name: [] for name in parameters}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        aliases[first_name[id(parameter)]].append(name)
+
+    owned = [(module, p) for module in model.modules() for p in module.parameters(recurse=False)]
+    embedded = {id(p) for module, p in owned if isinstance(module, _EMBEDDINGS)}
+    weighted = {id(p) for module, p in owned if isinstance(module, _WEIGHTED) and p.ndim >= 2} - embedded
+    # bias_k and bias_v of attention have three dimensions but are added, not multiplied.
+    prunable = {
+        name for name, p in parameters.items() if id(p) in weighted and not name.rpartition(".")[2].startswith("bias")
+    }
+
+    def matching(pattern: str) -> set[str]:
+        found = {name for name in parameters if any(fnmatchcase(alias, pattern) for alias in aliases[name])}
+        if not found:
+            close = nearest(pattern, parameters)
+            hint = (
+                f"; did you mean {' or '.join(map(repr, close))}?"
+                if close
+                else f", such as {next(iter(parameters))!r}."
+            )
+            raise InputError(f"the pattern {pattern!r} matches no parameter of the model{hint}")
+        return found & prunable or found
+
+    selected = set(prunable) if include is None else set().union(*map(matching, _patterns(include)))
+    selected = selected.difference(*map(matching, _patterns(exclude)))
+    if not selected:
+        raise InputError("nothing is left to prune; name the parameters to prune in include, or exclude fewer.")
+    return {name: p for name, p in parameters.items() if name in selected}
+
+
+def _patterns(patterns: str | Iterable[str] | None) -> list[str]:
+    return [patterns] if isinstance(patterns, str) else list(patterns or ())
+
+
+def _checked(name: str, mask: Tensor | np.ndarray) -> Tensor:
+    try:
+        tensor = mask.detach().cpu() if isinstance(mask, Tensor) else torch.from_numpy(np.array(mask))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the mask of {name!r} is not an array of numbers: {error}.") from error
+    if tensor.numel() == 0:
+        raise InputError(f"the mask of {name!r} has no elements.")
+    if tensor.dtype != torch.bool and not ((tensor == 0) | (tensor == 1)).all():
+        raise InputError(f"the mask of {name!r} must be bool or exactly 0 and 1; it holds other values.")
+    # A copy, so that later changes of the caller's tensor cannot reach the mask.
+    return tensor.to(torch.bool).clone(memory_format=torch.contiguous_format)
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return json.loads(json.dumps(dict(settings)))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the settings of masks must be writable as JSON: {error}.") from error
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + more

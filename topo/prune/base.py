@@ -1,0 +1,293 @@
+"""What every pruner shares: a private copy of the model to work on, its data, and the call `topo.prune(...)`."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ..device import resolve_device
+from ..errors import InputError
+from ..masks import Masks, prunable_parameters
+from ..settings import check_settings
+from .registry import PRUNERS
+from .samples import Inputs, Samples
+
+__all__ = ["Task", "prune", "score"]
+
+
+@dataclass
+class Task:
+    """What an algorithm is given: it may change all of it, for the model is a copy.
+
+    Attributes
+    ----------
+    model
+        Copy of the caller's model on the device, in evaluation mode but for its batch norms, which use the
+        statistics of the batch: at initialisation they have no others.
+    weights
+        Parameter name -> the parameter of the copy; these alone require gradients.
+    kept
+        How many of the weights to keep in all.
+    samples
+        The data, or None when none were given.
+    generator
+        Source of every random choice, on the CPU.
+    device
+        Where the model is.
+    """
+
+    model: nn.Module
+    weights: dict[str, nn.Parameter]
+    kept: int
+    samples: Samples | None
+    generator: torch.Generator
+    device: torch.device
+
+    @property
+    def total(self) -> int:
+        """Number of the weights."""
+        return sum(weight.numel() for weight in self.weights.values())
+
+    def forward(self, inputs: Inputs) -> Any:
+        """The model's output; `InputError` when it does not take such inputs."""
+        dtype = next(iter(self.weights.values())).dtype
+        tensors = (inputs,) if isinstance(inputs, Tensor) else inputs
+        tensors = [t.to(self.device, dtype if t.is_floating_point() else t.dtype) for t in tensors]
+        try:
+            return self.model(*tensors)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            shapes = " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
+            reason = str(error).strip().split("\n")[0]
+            raise InputError(f"the model does not take inputs of shape {shapes}: {reason}.") from error
+
+    def loss(self, inputs: Inputs, targets: Tensor, temperature: float = 1.0) -> Tensor:
+        """Mean cross-entropy of the logits divided by a temperature."""
+        logits = self.forward(inputs)
+        if not isinstance(logits, Tensor) or logits.ndim < 2:
+            raise InputError("the model must return one tensor of logits (samples x classes) for this pruner.")
+        targets = targets.to(self.device)
+        if not targets.is_floating_point() and not 0 <= int(targets.min()) <= int(targets.max()) < logits.shape[1]:
+            raise InputError(
+                f"data has labels from {int(targets.min())} to {int(targets.max())} "
+                f"and the model has {logits.shape[1]} classes; labels must be 0 to {logits.shape[1] - 1}."
+            )
+        try:
+            return F.cross_entropy(logits / temperature, targets)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"the targets of data do not fit the model's output: {error}.") from error
+
+    def gradients(self, loss: Tensor, create_graph: bool = False) -> dict[str, Tensor]:
+        """Gradients of a scalar by the weights; zero where it does not depend on them."""
+        if not loss.requires_grad:
+            return {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
+        found = torch.autograd.grad(
+            loss, list(self.weights.values()), create_graph=create_graph, materialize_grads=True
+        )
+        return dict(zip(self.weights, found, strict=True))
+
+
+def prune(
+    model: nn.Module,
+    name: str,
+    *,
+    sparsity: float,
+    data: Any = None,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    include: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] | None = None,
+    allow_empty_layers: bool = True,
+    **settings: Any,
+) -> Masks:
+    """Find which weights of a model to keep; the model itself is not changed.
+
+    Parameters
+    ----------
+    model
+        Any module; only a copy is worked on.
+    name
+        An algorithm of `PRUNERS`.
+    sparsity
+        Share of the prunable weights to remove, from 0 up to but not including 1. Exactly
+        ``round((1 - sparsity) * total)`` weights are kept.
+    data
+        (inputs, targets) tensors, a dataset, or an iterable of batches, for the algorithms that need them.
+    seed
+        Seed of every random choice; the global random states stay as they were.
+    device
+        ``"auto"`` (CUDA when it is there), ``"cpu"`` or ``"cuda"``.
+    include, exclude
+        Patterns on parameter names, see `topo.masks.prunable_parameters`.
+    allow_empty_layers
+        Whether a layer may lose all its weights; `Masks.empty_layers` names those that did.
+    settings
+        Settings of the algorithm.
+
+    Returns
+    -------
+    Masks
+        On the CPU, with the algorithm, its settings, the seed and the sparsity asked for.
+
+    Raises
+    ------
+    InputError
+        When the name, a setting or a pattern is unknown, the sparsity impossible, data missing or unfit, a score
+        not a number, or a layer emptied where that is not allowed.
+
+    Examples
+    --------
+    >>> import topo
+    >>> net = nn.Sequential(nn.Linear(8, 20), nn.ReLU(), nn.Linear(20, 4))
+    >>> masks = topo.prune(net, "erk", sparsity=0.75)
+    >>> masks.counts()[["name", "kept", "total"]].values.tolist()
+    [['0.weight', 32, 160], ['2.weight', 28, 80]]
+    """
+    algorithm = PRUNERS[name]
+    check_settings(algorithm, settings, f"pruner {name!r}")
+    with _task(model, name, sparsity, data, seed, device, include, exclude) as task:
+        masks = Masks(
+            algorithm(task, **settings),
+            algorithm=name,
+            settings=_all_settings(algorithm, settings, include, exclude),
+            seed=seed,
+            sparsity=float(sparsity),
+        )
+    empty = masks.empty_layers()
+    if empty and not allow_empty_layers:
+        raise InputError(
+            f"pruner {name!r} at sparsity {sparsity} leaves no weight in {', '.join(empty)}; "
+            "lower the sparsity, exclude these layers or allow empty layers."
+        )
+    return masks
+
+
+def score(
+    model: nn.Module,
+    name: str,
+    *,
+    data: Any = None,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    include: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] | None = None,
+    **settings: Any,
+) -> dict[str, Tensor]:
+    """The scores of the dense model's weights, the largest of which a score-based algorithm keeps.
+
+    Arguments are those of `prune`.
+
+    Returns
+    -------
+    dict
+        Parameter name -> tensor of the parameter's shape, on the CPU.
+
+    Examples
+    --------
+    >>> import topo
+    >>> net = nn.Linear(2, 1)
+    >>> bool((topo.prune.score(net, "magnitude")["weight"] == net.weight.abs()).all())
+    True
+    """
+    scores_of = getattr(PRUNERS[name], "score", None)
+    if scores_of is None:
+        known = ", ".join(n for n in PRUNERS if hasattr(PRUNERS[n], "score"))
+        raise InputError(f"pruner {name!r} does not score weights; those that do: {known}.")
+    check_settings(scores_of, settings, f"the score of pruner {name!r}")
+    with _task(model, name, 0.0, data, seed, device, include, exclude) as task:
+        return {key: value.detach().cpu() for key, value in scores_of(task, **settings).items()}
+
+
+@contextmanager
+def _task(
+    model: nn.Module,
+    name: str,
+    sparsity: float,
+    data: Any,
+    seed: int,
+    device: str | torch.device,
+    include: str | Iterable[str] | None,
+    exclude: str | Iterable[str] | None,
+) -> Iterator[Task]:
+    if not isinstance(model, nn.Module):
+        raise InputError(f"the model must be a torch.nn.Module, not a {type(model).__name__}.")
+    if isinstance(sparsity, bool) or not isinstance(sparsity, Real) or not 0 <= sparsity < 1:
+        raise InputError(f"sparsity must be a number from 0 up to but not including 1, not {sparsity!r}.")
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise InputError(f"seed must be a whole number, not {seed!r}.")
+    if data is None and PRUNERS.entry(name).info.get("needs_data"):
+        raise InputError(f"pruner {name!r} needs data; give data=(inputs, targets), a dataset or batches.")
+    target = resolve_device(device)
+    names = prunable_parameters(model, include, exclude)
+    total = sum(weight.numel() for weight in names.values())
+    kept = round((1 - sparsity) * total)
+    if kept == 0:
+        raise InputError(f"sparsity {sparsity} leaves none of the {total} weights; lower it.")
+    generator = torch.Generator().manual_seed(seed)
+    samples = None if data is None else Samples(data, generator)
+    # Attention's fused kernels have no second derivative, which some algorithms need.
+    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    with (
+        _random_states(seed, target),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        sdpa_kernel(SDPBackend.MATH),
+        exact if target.type == "cuda" else nullcontext(),
+    ):
+        copied = _working_copy(model, target)
+        parameters = dict(copied.named_parameters())
+        weights = {key: parameters[key].requires_grad_(True) for key in names}
+        yield Task(copied, weights, kept, samples, generator, target)
+
+
+def _working_copy(model: nn.Module, device: torch.device) -> nn.Module:
+    try:
+        copied = copy.deepcopy(model)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"the model cannot be copied: {str(error).splitlines()[0]}.") from error
+    copied.to(device).eval().requires_grad_(False)
+    for module in copied.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.train()
+    return copied
+
+
+@contextmanager
+def _random_states(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the global generators, for random layers and data loaders, and put them back afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    devices = [device] if device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            torch.default_generator.manual_seed(seed)
+            if devices:
+                torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+def _all_settings(algorithm: Any, settings: dict[str, Any], include: Any, exclude: Any) -> dict[str, Any]:
+    defaults = {p.name: p.default for p in inspect.signature(algorithm).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    patterns = {
+        key: [value] if isinstance(value, str) else list(value)
+        for key, value in (("include", include), ("exclude", exclude))
+        if value is not None
+    }
+    return {**defaults, **settings, **patterns}

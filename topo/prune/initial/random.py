@@ -1,0 +1,24 @@
+"""Random masks with exact counts, shared by the uniform, ER and ERK allocations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..allocation import layer_counts
+from ..base import Task
+
+__all__ = ["random_masks"]
+
+
+def random_masks(task: Task, share: Callable[[Sequence[int]], float]) -> dict[str, Tensor]:
+    """Masks that keep weights drawn at random, in numbers given by `layer_counts`."""
+    shapes = {name: weight.shape for name, weight in task.weights.items()}
+    masks = {}
+    for (name, shape), count in zip(shapes.items(), layer_counts(shapes, task.kept, share), strict=True):
+        mask = torch.zeros(shape.numel(), dtype=torch.bool)
+        mask[torch.randperm(mask.numel(), generator=task.generator)[:count]] = True
+        masks[name] = mask.view(shape)
+    return masks

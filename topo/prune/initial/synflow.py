@@ -1,0 +1,61 @@
+"""SynFlow: iterative synaptic flow (Tanaka et al., NeurIPS 2020, arXiv 2006.05467)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import InputError
+from ..base import Task
+from ..positive import PositiveMode, make_positive
+from ..registry import PRUNERS
+from ..scored import by_score
+
+__all__ = ["synflow"]
+
+
+@PRUNERS.register("synflow", family="initial", stage="initial", paper="Tanaka et al. 2020", needs_data=False)
+@by_score(allocation="global", rounds=100)
+def synflow(task: Task, *, input_shape: Sequence[int] | None = None) -> dict[str, Tensor]:
+    """Flow through a weight, |theta * dR/dtheta|, where R is the output of the positive network to ones, summed.
+
+    R = 1^T (product of |theta_l|) 1 is the sum over all paths from input to output of the product of the absolute
+    weights, so biases are zero, normalisations keep their scale alone, and activations pass their (positive) input
+    on; see `topo.prune.positive`. Public implementations keep |bias|, which no path from the input carries; this
+    follows the paper. Everything is done in float64.
+
+    input_shape
+        Shape of one input, without the batch dimension; taken from the data where there are some.
+    """
+    make_positive(task.model)
+    ones = tuple(torch.ones(1, *shape, dtype=torch.float64) for shape in _input_shapes(task, input_shape))
+    with PositiveMode():
+        flow = _total(task.forward(ones))
+    gradients = task.gradients(flow)
+    return {name: (weight.detach() * gradients[name]).abs() for name, weight in task.weights.items()}
+
+
+def _input_shapes(task: Task, input_shape: Sequence[int] | None) -> list[tuple[int, ...]]:
+    if input_shape is None and task.samples is None:
+        raise InputError("pruner 'synflow' needs the shape of an input; give input_shape=(channels, ...) or data.")
+    if input_shape is None:
+        return task.samples.input_shapes()
+    try:
+        shape = tuple(int(size) for size in input_shape)
+    except (TypeError, ValueError):
+        shape = (0,)
+    if min(shape, default=0) < 1:
+        raise InputError(f"input_shape must be whole numbers from 1 up, not {input_shape!r}.")
+    return [shape]
+
+
+def _total(outputs: Any) -> Tensor:
+    """Sum of all the tensors a model returns."""
+    if isinstance(outputs, Tensor):
+        return outputs.sum()
+    if isinstance(outputs, dict):
+        outputs = outputs.values()
+    return sum(_total(output) for output in outputs if output is not None)

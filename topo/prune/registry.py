@@ -1,0 +1,18 @@
+"""The pruning algorithms by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from ..registry import Registry
+
+__all__ = ["PRUNERS"]
+
+PRUNERS: Registry[Callable[..., dict[str, Tensor]]] = Registry("pruner")
+"""Algorithms ``algorithm(task, *, ...settings) -> {parameter name: bool tensor}``; see `topo.prune.base.Task`.
+
+Facts of an entry: ``paper``; ``needs_data``; ``stage``, ``"initial"`` for one that a study applies before training
+and ``"trained"`` for one that it applies to the trained dense network.
+"""
