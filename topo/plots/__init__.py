@@ -1,0 +1,23 @@
+"""Figures: one function each, from a table or a graph to Axes (or to a Figure where it is a grid)."""
+
+from .accuracy import accuracy_against_sparsity, accuracy_grid
+from .graph import draw_graph
+from .heatmap import correlations_for_heatmap, spearman_heatmap
+from .layers import layer_density, layer_density_grid
+from .scatter import accuracy_against_metric, scatter_panels, telling_metrics
+from .style import pruner_color, style
+
+__all__ = [
+    "accuracy_against_metric",
+    "accuracy_against_sparsity",
+    "accuracy_grid",
+    "correlations_for_heatmap",
+    "draw_graph",
+    "layer_density",
+    "layer_density_grid",
+    "pruner_color",
+    "scatter_panels",
+    "spearman_heatmap",
+    "style",
+    "telling_metrics",
+]

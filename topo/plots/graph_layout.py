@@ -1,0 +1,125 @@
+"""What a drawing of a graph shows: the elements of each part in groups, and how many edges join two groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+
+import numpy as np
+
+from ..encode.graph import Block, MultipartiteGraph, Part
+
+__all__ = ["PartLayout", "degrees", "edges_between_groups", "lay_out_part"]
+
+EDGES_AT_ONCE = 1 << 22
+
+
+@dataclass(frozen=True)
+class PartLayout:
+    """One part as a stack of groups.
+
+    Attributes
+    ----------
+    group
+        Group of every element, int64 (size,).
+    sizes
+        Elements in each group, int64 (groups,).
+    images
+        Mean degree over each group's elements by position, one array (rows, columns) per group.
+    channel
+        Channel of each group where a group is one element, else the group's own number; int64 (groups,).
+    """
+
+    part: Part
+    group: np.ndarray
+    sizes: np.ndarray
+    images: list[np.ndarray]
+    channel: np.ndarray
+
+    @property
+    def count(self) -> int:
+        return len(self.sizes)
+
+
+def degrees(graph: MultipartiteGraph) -> np.ndarray:
+    """Number of edges at every node, both directions, int64 (N,).
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> from topo.encode.graph import BipartiteGraph
+    >>> degrees(BipartiteGraph(sparse.csr_array(np.eye(2, 3, dtype=np.float32)))).tolist()
+    [1, 1, 1, 1, 0]
+    """
+    degree = np.zeros(graph.n_nodes, dtype=np.int64)
+    for block in graph.blocks:
+        source, target = graph.parts[block.source], graph.parts[block.target]
+        degree[source.nodes] += np.diff(block.matrix.indptr)
+        degree[target.nodes] += np.bincount(block.matrix.indices, minlength=target.size)
+    return degree
+
+
+def lay_out_part(
+    part: Part, degree: np.ndarray, *, single: bool, most_groups: int, most_pixels: int = 20
+) -> PartLayout:
+    """Put the elements of a part into groups, most connected channel first (input and output keep their order).
+
+    Parameters
+    ----------
+    degree
+        Degrees of the part's elements, (size,).
+    single
+        Every element is its own group; otherwise a channel is, or several neighbours in rank.
+    most_groups
+        Upper bound on the groups where not `single`.
+    most_pixels
+        Upper bound on the rows and columns of an image.
+    """
+    channels = part.shape[0] if part.shape else 1
+    rest = part.shape[1:] or (1,)
+    by_channel = degree.reshape(channels, -1)
+    order = np.arange(channels)
+    if part.role == "hidden":
+        order = np.argsort(-by_channel.sum(1), kind="stable")
+    rank = np.empty(channels, dtype=np.int64)
+    rank[order] = np.arange(channels)
+    inside = prod(rest)
+    if single:
+        group = (rank[:, None] * inside + np.arange(inside)).reshape(-1)
+        values = np.empty(part.size)
+        values[group] = degree
+        images = [np.array([[v]]) for v in values]
+        return PartLayout(part, group, np.ones(part.size, np.int64), images, np.arange(part.size) // inside)
+    count = min(channels, most_groups)
+    group_of_channel = rank * count // channels
+    rows, columns = (rest[0], prod(rest[1:])) if len(rest) > 1 else (1, inside)
+    sums = np.zeros((count, inside))
+    np.add.at(sums, group_of_channel, by_channel)
+    members = np.bincount(group_of_channel, minlength=count)
+    images = [_shrink((s / m).reshape(rows, columns), most_pixels) for s, m in zip(sums, members, strict=True)]
+    return PartLayout(part, np.repeat(group_of_channel, inside), members * inside, images, np.arange(count))
+
+
+def _shrink(image: np.ndarray, most: int) -> np.ndarray:
+    """Block means of an image, so that neither side exceeds `most`."""
+    for axis in (0, 1):
+        length = image.shape[axis]
+        if length > most:
+            starts = np.arange(most) * length // most
+            sums = np.add.reduceat(image, starts, axis=axis)
+            image = sums / np.diff([*starts, length]).reshape((-1, 1) if axis == 0 else (1, -1))
+    return image
+
+
+def edges_between_groups(block: Block, source: PartLayout, target: PartLayout) -> np.ndarray:
+    """Number of edges of a block from every group of one part to every group of another, int64 (groups, groups)."""
+    matrix = block.matrix
+    counts = np.zeros(source.count * target.count, dtype=np.int64)
+    starts = np.searchsorted(matrix.indptr, np.arange(0, max(matrix.nnz, 1), EDGES_AT_ONCE), side="right") - 1
+    bounds = np.unique(np.append(starts, matrix.shape[0]))
+    for first, last in pairwise(bounds):
+        begin, end = matrix.indptr[first], matrix.indptr[last]
+        rows = np.repeat(source.group[first:last], np.diff(matrix.indptr[first : last + 1]))
+        counts += np.bincount(rows * target.count + target.group[matrix.indices[begin:end]], minlength=len(counts))
+    return counts.reshape(source.count, target.count)

@@ -1,0 +1,118 @@
+"""Text that does not collide: direct labels at line ends, tick labels that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import blended_transform_factory
+from scipy.optimize import isotonic_regression
+
+__all__ = ["label_line_ends", "percent", "short", "spread", "visible_texts"]
+
+
+def spread(positions: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
+    """Positions at least `gap` apart, as near as possible to those asked for, between `low` and `high`.
+
+    Least squares under order constraints (isotonic regression); where `high - low` is too short for the gap, the
+    gap shrinks.
+
+    Examples
+    --------
+    >>> spread([1.0, 1.0, 5.0], 2.0, 0.0, 10.0).tolist()
+    [0.0, 2.0, 5.0]
+    """
+    positions = np.asarray(positions, dtype=float)
+    if len(positions) == 0:
+        return positions
+    gap = min(gap, (high - low) / max(len(positions) - 1, 1))
+    order = np.argsort(positions, kind="stable")
+    steps = gap * np.arange(len(positions))
+    placed = isotonic_regression(positions[order] - steps).x
+    placed = np.clip(placed, low, high - steps[-1]) + steps
+    result = np.empty_like(placed)
+    result[order] = placed
+    return result
+
+
+def label_line_ends(
+    ax: Axes,
+    ends: Sequence[tuple[float, float]],
+    texts: Sequence[str],
+    colors: Sequence[str],
+    *,
+    fontsize: float = 8.5,
+    inset: float = 10,
+) -> list[Text]:
+    """Write each line's name right of the Axes at the height of its last point, moved apart where they collide.
+
+    The limits of the Axes must be final. A thin leader joins a label to its point.
+
+    Parameters
+    ----------
+    ends
+        Last point (x, y) of each line, in data units.
+    inset
+        Points between the right edge of the Axes and the labels.
+    """
+    figure = ax.figure
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+    height = ax.get_window_extent().height * 72 / figure.dpi
+    heights = [ax.transAxes.inverted().transform(ax.transData.transform(end))[1] * height for end in ends]
+    line = fontsize * 1.22
+    placed = spread(heights, line, line * 0.3, height - line * 0.3)
+    across = blended_transform_factory(ax.transAxes, ax.transAxes)
+    width = ax.get_window_extent().width * 72 / figure.dpi
+    labels = []
+    for (x, y), text, color, at in zip(ends, texts, colors, placed, strict=True):
+        start = ax.transAxes.inverted().transform(ax.transData.transform((x, y)))
+        stop = (1 + (inset - 2) / width, at / height)
+        ax.plot(
+            [start[0], stop[0]], [start[1], stop[1]], transform=across, color=color, linewidth=0.6, alpha=0.55,
+            clip_on=False, zorder=1, label="_leader",
+        )  # fmt: skip
+        style = {"color": color, "fontsize": fontsize, "fontweight": "bold", "va": "center", "ha": "left"}
+        labels.append(ax.text(1 + inset / width, at / height, text, transform=across, **style))
+    return labels
+
+
+def percent(value: float) -> str:
+    """A share as a percentage without needless digits.
+
+    Examples
+    --------
+    >>> percent(0.9), percent(0.995), percent(0.0)
+    ('90%', '99.5%', '0%')
+    """
+    return f"{round(100 * value, 3):g}%"
+
+
+def short(number: float) -> str:
+    """A large number in few characters.
+
+    Examples
+    --------
+    >>> short(950), short(1_670_000), short(3740)
+    ('950', '1.67M', '3.74k')
+    """
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.3g}"
+
+
+def visible_texts(figure: Figure) -> list[Text]:
+    """Every non-empty visible text of a figure."""
+    figure.draw_without_rendering()
+    shown = []
+    for text in figure.findobj(Text):
+        if not text.get_visible() or not text.get_text().strip():
+            continue
+        box = text.get_window_extent()
+        if box.width > 1 and box.height > 1:
+            shown.append(text)
+    return shown

@@ -1,0 +1,181 @@
+"""The look of every figure: colours fixed per pruner, fonts, sizes, thin grid lines."""
+
+from __future__ import annotations
+
+import colorsys
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
+from matplotlib.figure import Figure
+
+__all__ = [
+    "DIVERGING",
+    "GRID",
+    "INK",
+    "MUTED",
+    "PAPER",
+    "SEQUENTIAL",
+    "figure",
+    "pruner_color",
+    "pruner_dashes",
+    "pruner_marker",
+    "sparsity_marker",
+    "style",
+]
+
+# The report replaces these four by variables of its light and dark scheme: use them for nothing else.
+INK, MUTED, GRID, PAPER = "#20242b", "#6a7281", "#e2e5ea", "#fffffe"
+
+# Eight hues that stay apart under protanopia, deuteranopia and tritanopia, on white and on near-black.
+HUES = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#8250df", "#8a7a1f")
+MARKERS = "osD^vPX*"
+DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
+
+# A name's place decides its colour for good: append, never reorder.
+PRUNERS = (
+    *("uniform", "er", "erk", "snip", "grasp", "synflow", "magnitude", "magnitude-layerwise"),
+    *("prospr", "phew", "set", "rigl", "itop", "snfs", "lamp", "gmp"),
+    *("dsr", "mest", "cht", "force", "iterative-snip", "imp", "wanda", "sparsegpt"),
+    *("movement", "obd", "obs", "ramanujan", "l1-filter", "fpgm", "slimming", "taylor"),
+)
+PLACES = {name: i for i, name in enumerate(PRUNERS)}
+
+DIVERGING = LinearSegmentedColormap.from_list(
+    "topo_diverging", ["#8c2d04", "#d9773a", "#f5c9a4", "#f7f6f4", "#a9cbe3", "#3f83bd", "#084a8b"]
+)
+SEQUENTIAL = LinearSegmentedColormap.from_list("topo_sequential", ["#dbe9f4", "#74add1", "#2b6ca8", "#12355f"])
+
+FONTS = ("Inter", "Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans")
+
+
+@cache
+def _fonts() -> list[str]:
+    there = set(font_manager.get_font_names())
+    return [f for f in FONTS if f in there] or ["sans-serif"]
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Use the project's look inside a ``with`` block; the settings from before come back after it."""
+    settings = {
+        "font.family": _fonts(),
+        "font.size": 9,
+        "text.color": INK,
+        "axes.edgecolor": MUTED,
+        "axes.labelcolor": INK,
+        "axes.labelsize": 9,
+        "axes.titlesize": 9.5,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.titlepad": 8,
+        "axes.linewidth": 0.6,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.facecolor": "none",
+        "axes.axisbelow": True,
+        "axes.grid": False,
+        "axes.unicode_minus": True,
+        "axes.formatter.useoffset": False,
+        "grid.color": GRID,
+        "grid.linewidth": 0.5,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.major.size": 3,
+        "ytick.major.size": 3,
+        "xtick.minor.size": 0,
+        "ytick.minor.size": 0,
+        "lines.linewidth": 1.5,
+        "lines.markersize": 4.5,
+        "hatch.linewidth": 0.5,
+        "legend.frameon": False,
+        "legend.fontsize": 8,
+        "figure.facecolor": PAPER,
+        "figure.dpi": 100,
+        "savefig.dpi": 200,
+        "savefig.facecolor": PAPER,
+        "svg.fonttype": "path",
+        "svg.hashsalt": "topo",
+        "figure.constrained_layout.use": False,
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def figure(width: float, height: float) -> Figure:
+    """A blank figure of a size in inches that pyplot does not hold on to, so nothing needs closing."""
+    return Figure(figsize=(width, height))
+
+
+def own_axes(ax: Axes | None, width: float, height: float, margins: Sequence[float]) -> tuple[Axes, bool]:
+    """The Axes given, or new ones in a figure with margins (left, right, bottom, top) in inches."""
+    if ax is not None:
+        return ax, False
+    left, right, bottom, top = margins
+    new = figure(width, height)
+    size = (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
+    return new.add_axes(size), True
+
+
+def _place(name: str) -> int:
+    name = name.lower()
+    if name in PLACES:
+        return PLACES[name]
+    return len(PLACES) + zlib.crc32(name.encode()) % 64
+
+
+def _shade(color: str, step: int) -> str:
+    """The hue itself, then a darker, a lighter and a greyer one."""
+    if step == 0:
+        return color
+    hue, light, saturation = colorsys.rgb_to_hls(*to_rgb(color))
+    light, saturation = [(light * 0.68, saturation), (0.5 + light * 0.42, saturation), (light, saturation * 0.4)][
+        step - 1
+    ]
+    return to_hex(colorsys.hls_to_rgb(hue, light, saturation))
+
+
+def pruner_color(name: str) -> str:
+    """The pruner's colour, the same in every figure; the dense network is ink-coloured.
+
+    Examples
+    --------
+    >>> pruner_color("snip") == pruner_color("SNIP") != pruner_color("grasp")
+    True
+    """
+    if name.lower() == "dense":
+        return INK
+    place = _place(name)
+    return _shade(HUES[place % 8], place // 8 % 4)
+
+
+def pruner_dashes(name: str) -> Any:
+    """The pruner's line style: solid for the first eight, dashes where hues come round again."""
+    return DASHES[_place(name) // 8 % 4]
+
+
+def pruner_marker(name: str) -> str:
+    """The pruner's marker: a second sign beside its colour."""
+    return MARKERS[_place(name) % 8]
+
+
+def sparsity_marker(sparsities: Sequence[float]) -> dict[float, str]:
+    """A marker for each sparsity, from the lowest up; they come round again after eight."""
+    return {s: MARKERS[i % 8] for i, s in enumerate(sorted(sparsities))}
+
+
+def pruner_order(names: Sequence[str]) -> list[str]:
+    """Pruner names in the fixed order of their colours."""
+    return sorted(names, key=lambda n: (_place(n), n))
