@@ -1,0 +1,65 @@
+"""Random crops and flips of a whole batch at once, on the batch's device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+__all__ = ["Augmentation", "crop"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random crops after padding with `padding` zeros on each side; with `flip`, half the images mirrored.
+
+    Examples
+    --------
+    >>> images = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
+    >>> Augmentation(padding=4, flip=True)(images, torch.Generator().manual_seed(0)).shape
+    torch.Size([4, 3, 32, 32])
+    """
+
+    padding: int = 4
+    flip: bool = True
+
+    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Augmented copies of `images` (N, C, H, W), with offsets drawn from a CPU `generator`."""
+        count = len(images)
+        offsets = torch.randint(0, 2 * self.padding + 1, (2, count), generator=generator)
+        mirrored = torch.rand(count, generator=generator) < (0.5 if self.flip else 0.0)
+        rows, columns = offsets.to(images.device)
+        return crop(images, self.padding, rows, columns, mirrored.to(images.device))
+
+
+def crop(
+    images: torch.Tensor, padding: int, rows: torch.Tensor, columns: torch.Tensor, mirrored: torch.Tensor
+) -> torch.Tensor:
+    """Pad images with zeros and cut one window of the original size out of each.
+
+    Parameters
+    ----------
+    images
+        (N, C, H, W), any type.
+    padding
+        Zeros added on each side.
+    rows, columns
+        (N,) top and left corner of each window in the padded image, 0 to 2 * `padding`.
+    mirrored
+        (N,) bool: mirror the window left to right.
+
+    Returns
+    -------
+    torch.Tensor
+        (N, C, H, W), of the same type.
+    """
+    count, channels, height, width = images.shape
+    padded = functional.pad(images, (padding,) * 4)
+    across = torch.arange(width, device=images.device)
+    across = torch.where(mirrored[:, None], across.flip(0), across)
+    row = (rows[:, None] + torch.arange(height, device=images.device))[:, None, :, None]
+    column = (columns[:, None] + across)[:, None, None, :]
+    image = torch.arange(count, device=images.device)[:, None, None, None]
+    channel = torch.arange(channels, device=images.device)[None, :, None, None]
+    return padded[image, channel, row, column]

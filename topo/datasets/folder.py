@@ -1,0 +1,91 @@
+"""Folders of image files, one folder a class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ..errors import InputError
+from .dataset import Dataset, Split, make_dataset
+from .decode import decode
+from .registry import DATASETS
+
+__all__ = ["folder"]
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
+LAYOUT = "train/<class>/* and val/<class>/* or test/<class>/* (or TinyImageNet's val/val_annotations.txt)"
+
+
+@DATASETS.register("folder", family="images", root=f"a folder with {LAYOUT}")
+def folder(root: Path | None, download: bool = False, *, size: int | None = None) -> Dataset:
+    """Image files in one folder a class, TinyImageNet among them.
+
+    Parameters
+    ----------
+    root
+        Holds ``train/<class>/``, at any depth below it the images of that class, and the test images likewise in
+        ``val/<class>/`` or ``test/<class>/``, or as TinyImageNet has them: ``val/images/`` and, in
+        ``val/val_annotations.txt``, a line for each with its name and class, separated by tabs.
+        Classes are numbered in alphabetical order.
+    size
+        Side in pixels to which images are scaled and cropped about their centre; needed when sizes differ.
+
+    Raises
+    ------
+    InputError
+        When a folder is missing or empty, a class of the test images is unknown, or an image is damaged.
+    """
+    if root is None or not root.is_dir():
+        raise InputError(f"{root or 'root'} is not a folder; dataset 'folder' needs {LAYOUT}.")
+    if size is not None and size < 1:
+        raise InputError(f"size must be at least 1 pixel, not {size}.")
+    train = _by_class(root / "train")
+    classes = sorted(train)
+    number = {name: index for index, name in enumerate(classes)}
+    splits = []
+    for images in (train, _test_files(root)):
+        unknown = sorted(set(images) - set(number))
+        if unknown:
+            raise InputError(f"{root} has test images of class {unknown[0]!r}, which {root / 'train'} lacks.")
+        paths = [path for name in classes for path in images.get(name, ())]
+        targets = [number[name] for name in classes for _ in images.get(name, ())]
+        splits.append(Split(decode(paths, [str(path) for path in paths], size), torch.tensor(targets)))
+    return make_dataset("folder", *splits, n_classes=len(classes))
+
+
+def _by_class(root: Path) -> dict[str, list[Path]]:
+    """Class name -> its image files, at any depth, sorted."""
+    names = sorted(entry.name for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
+    if not names:
+        raise InputError(f"{root} has no class folders; dataset 'folder' needs {LAYOUT}.")
+    images = {name: sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in SUFFIXES) for name in names}
+    empty = [name for name in names if not images[name]]
+    if empty:
+        raise InputError(f"{root / empty[0]} has no image files; remove the folder or fill it.")
+    return images
+
+
+def _test_files(root: Path) -> dict[str, list[Path]]:
+    annotations = root / "val" / "val_annotations.txt"
+    if annotations.is_file():
+        return _annotated(annotations)
+    for name in ("val", "test"):
+        if (root / name).is_dir():
+            return _by_class(root / name)
+    raise InputError(f"{root} has no test images; dataset 'folder' needs {LAYOUT}.")
+
+
+def _annotated(annotations: Path) -> dict[str, list[Path]]:
+    images: dict[str, list[Path]] = {}
+    for number, line in enumerate(annotations.read_text().splitlines(), start=1):
+        fields = line.split("\t")
+        path = annotations.parent / "images" / fields[0]
+        if len(fields) < 2 or not path.is_file():
+            raise InputError(
+                f"line {number} of {annotations} must name a file of {path.parent} and its class, with a tab between."
+            )
+        images.setdefault(fields[1], []).append(path)
+    if not images:
+        raise InputError(f"{annotations} is empty; it should name the file and the class of each test image.")
+    return images
