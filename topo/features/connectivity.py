@@ -1,0 +1,30 @@
+"""Global metrics: what falls apart when one edge or one node goes."""
+
+from __future__ import annotations
+
+from .metric import metric
+from .view import GraphView
+
+
+@metric("cut_edges", category="global", per="edges")
+def cut_edges(view: GraphView) -> float:
+    """Bridges: edges whose removal disconnects their component, direction ignored."""
+    return len(view.certificate.bridges())
+
+
+@metric("cut_nodes", category="global", per="nodes")
+def cut_nodes(view: GraphView) -> float:
+    """Articulation points: nodes whose removal disconnects their component, direction ignored."""
+    return len(view.certificate.articulation_points())
+
+
+@metric("connected_components", category="global")
+def connected_components(view: GraphView) -> float:
+    """Number of connected components, direction ignored; every isolated node is one."""
+    return view.components[0]
+
+
+@metric("mean_component_size", category="global", per="nodes")
+def mean_component_size(view: GraphView) -> float:
+    """Nodes per connected component."""
+    return view.n_nodes / view.components[0]

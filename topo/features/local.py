@@ -1,0 +1,50 @@
+"""Local metrics: nodes that end or begin nowhere, and the edges that could go with them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .metric import Undefined, metric
+from .view import GraphView
+
+
+def _sinks(view: GraphView) -> np.ndarray:
+    if not view.outputs.any():
+        raise Undefined("no part has the role 'output', so a node that ends nowhere cannot be told from an output")
+    return (view.out_degree == 0) & (view.in_degree > 0) & ~view.outputs
+
+
+def _sources(view: GraphView) -> np.ndarray:
+    if not view.inputs.any():
+        raise Undefined("no part has the role 'input', so a node that begins nowhere cannot be told from an input")
+    return (view.in_degree == 0) & (view.out_degree > 0) & ~view.inputs
+
+
+@metric("sink_nodes", category="local", per="nodes")
+def sink_nodes(view: GraphView) -> float:
+    """Nodes that edges enter and none leaves, outside the output parts."""
+    return int(_sinks(view).sum())
+
+
+@metric("source_nodes", category="local", per="nodes")
+def source_nodes(view: GraphView) -> float:
+    """Nodes that edges leave and none enters, outside the input parts."""
+    return int(_sources(view).sum())
+
+
+@metric("disconnected_nodes", category="local", per="nodes")
+def disconnected_nodes(view: GraphView) -> float:
+    """Nodes without any edge."""
+    return int((view.degree == 0).sum())
+
+
+@metric("removable_out", category="local", per="edges")
+def removable_out(view: GraphView) -> float:
+    """Edges into sink nodes: what they carry goes nowhere."""
+    return int(view.in_degree[_sinks(view)].sum())
+
+
+@metric("removable_in", category="local", per="edges")
+def removable_in(view: GraphView) -> float:
+    """Edges out of source nodes: they carry nothing of the input."""
+    return int(view.out_degree[_sources(view)].sum())

@@ -1,0 +1,110 @@
+"""Ramanujan metrics of a layer's bipartite graph: how near its spectrum comes to that of an ideal expander.
+
+Isolated nodes are removed first. dL and dR are the mean degrees of the two sides, and the bound is
+sqrt(dL - 1) + sqrt(dR - 1). In a bipartite graph abs(l3) is the second singular value.
+
+The iterative metrics average over the d-left-regular subgraphs: all left nodes of one degree d >= 3 and
+the right nodes they reach. Rule ``"mean_degree"`` (the default) takes those with dL >= 3 and dR >= 3;
+rule ``"min_nodes"`` takes those with at least three left nodes.
+
+Hoang, Liu, Marculescu, Wang, *Revisiting pruning at initialization through the lens of Ramanujan graph*,
+ICLR 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import sparse
+
+from .metric import Undefined, metric
+from .spectra import top_singular_values
+from .view import GraphView
+
+__all__ = ["IMDB_RULES"]
+
+MINIMUM_DEGREE = 3
+MINIMUM_NODES = 3
+IMDB_RULES = ("mean_degree", "min_nodes")
+
+
+@metric("delta_r", category="ramanujan", bipartite=True)
+def delta_r(view: GraphView) -> float:
+    """Difference of bound, (bound - abs(l3)) / bound, of the unweighted graph."""
+    return _difference_of_bound(_layer(view))
+
+
+@metric("delta_s", category="ramanujan", columns=("delta_s", "delta_s_relative"), bipartite=True)
+def delta_s(view: GraphView) -> dict[str, float]:
+    """2 sqrt(l1 - 1) - l2 of the unweighted graph, and the same divided by 2 sqrt(l1 - 1).
+
+    l2 is the largest eigenvalue but that of the trivial pair +-l1: the second singular value.
+    """
+    first, second = _two_singular_values(_pattern(_layer(view)))
+    if first <= 1 + 1e-9:
+        raise Undefined("the largest eigenvalue is 1, so the bound 2 sqrt(l1 - 1) is zero")
+    bound = 2 * np.sqrt(first - 1)
+    return {"delta_s": bound - second, "delta_s_relative": (bound - second) / bound}
+
+
+@metric("imdb", category="ramanujan", bipartite=True)
+def imdb(view: GraphView) -> float:
+    """Iterative mean difference of bound: mean of delta_r over the d-left-regular subgraphs."""
+    return float(np.mean([_difference_of_bound(part) for part in _left_regular(view)]))
+
+
+@metric("iwsg", category="ramanujan", bipartite=True)
+def iwsg(view: GraphView) -> float:
+    """Iterative weighted spectral gap: mean of abs(l1) - abs(l3), weighted, over the d-left-regular subgraphs."""
+    gaps = [-np.diff(_two_singular_values(np.abs(part))) for part in _left_regular(view)]
+    return float(np.mean(gaps))
+
+
+def _layer(view: GraphView) -> sparse.csr_array:
+    if not view.is_bipartite:
+        raise Undefined("defined on the bipartite graph of one layer")
+    if view.n_edges == 0:
+        raise Undefined("the layer has no edge")
+    (matrix,) = view.blocks.values()
+    return _without_isolates(matrix)
+
+
+def _without_isolates(matrix: sparse.csr_array) -> sparse.csr_array:
+    """float64, rows and columns without a stored entry removed."""
+    rows = np.flatnonzero(np.diff(matrix.indptr))
+    columns = np.flatnonzero(np.bincount(matrix.indices, minlength=matrix.shape[1]))
+    return matrix[rows][:, columns].astype(np.float64)
+
+
+def _left_regular(view: GraphView) -> Iterator[sparse.csr_array]:
+    layer = _layer(view)
+    degree = np.diff(layer.indptr)
+    found = 0
+    for d in np.unique(degree[degree >= MINIMUM_DEGREE]):
+        part = _without_isolates(layer[np.flatnonzero(degree == d)])
+        mean_right = part.nnz / part.shape[1]
+        kept = mean_right >= MINIMUM_DEGREE if view.imdb_rule == "mean_degree" else part.shape[0] >= MINIMUM_NODES
+        if kept and min(part.shape) >= 2:
+            found += 1
+            yield part
+    if not found:
+        wanted = {"mean_degree": "mean right degree >= 3", "min_nodes": "at least 3 left nodes"}[view.imdb_rule]
+        raise Undefined(f"no subgraph of left nodes of one degree >= 3 has {wanted}")
+
+
+def _difference_of_bound(layer: sparse.csr_array) -> float:
+    bound = sum(np.sqrt(layer.nnz / size - 1) for size in layer.shape)
+    if bound == 0:
+        raise Undefined("all nodes have one edge, so the bound is zero")
+    return float((bound - _two_singular_values(_pattern(layer))[1]) / bound)
+
+
+def _two_singular_values(matrix: sparse.csr_array) -> np.ndarray:
+    if min(matrix.shape) < 2:
+        raise Undefined("one side has fewer than two connected nodes, so there is no second singular value")
+    return top_singular_values(matrix, 2)
+
+
+def _pattern(matrix: sparse.csr_array) -> sparse.csr_array:
+    return sparse.csr_array((np.ones(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape)

@@ -1,0 +1,50 @@
+"""Strength metrics: how much weight the nodes carry, and how deep they sit in dense cores."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .metric import metric
+from .view import GraphView
+
+
+@metric("strength", category="strength", per="edges")
+def strength(view: GraphView) -> float:
+    """Mean over nodes of the summed absolute weights of their edges, in and out."""
+    total = sum(float(np.abs(matrix.data).sum(dtype=np.float64)) for matrix in view.blocks.values())
+    return 2 * total / view.n_nodes
+
+
+@metric("k_core", category="strength", per="edges")
+def k_core(view: GraphView) -> float:
+    """Mean coreness over nodes, direction ignored."""
+    return float(coreness(view).mean())
+
+
+def coreness(view: GraphView) -> np.ndarray:
+    """The largest k of a k-core that holds each node, int64 (N,), by peeling all nodes of one round at once."""
+    undirected = view.undirected
+    indptr, indices = undirected.indptr, undirected.indices
+    remaining = view.degree.copy()
+    core = np.zeros(view.n_nodes, np.int64)
+    alive = np.ones(view.n_nodes, dtype=bool)
+    left = np.arange(view.n_nodes)
+    k = 0
+    while len(left := left[alive[left]]):
+        k = max(k, int(remaining[left].min()))
+        peeled = left[remaining[left] <= k]
+        while len(peeled):
+            core[peeled] = k
+            alive[peeled] = False
+            touched = _neighbours(indptr, indices, peeled)
+            touched = touched[alive[touched]]
+            np.subtract.at(remaining, touched, 1)
+            peeled = np.unique(touched[remaining[touched] <= k])
+    return core
+
+
+def _neighbours(indptr: np.ndarray, indices: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+    """The neighbours of all `nodes` one after the other, with repetitions."""
+    counts = (indptr[nodes + 1] - indptr[nodes]).astype(np.int64)
+    first = np.cumsum(counts) - counts
+    return indices[np.arange(counts.sum()) + np.repeat(indptr[nodes] - first, counts)]
