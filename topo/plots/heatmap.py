@@ -77,7 +77,7 @@ def spearman_heatmap(
     >>> from topo.stats import example_results
     >>> ax = spearman_heatmap(example_results(), n_boot=0)
     >>> len(ax.get_yticklabels())
-    11
+    12
     """
     if correlations is None:
         correlations = correlations_for_heatmap(table, metrics, n_boot=n_boot, min_rows=min_rows)

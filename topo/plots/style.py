@@ -33,8 +33,12 @@ __all__ = [
 # The report replaces these four by variables of its light and dark scheme: use them for nothing else.
 INK, MUTED, GRID, PAPER = "#20242b", "#6a7281", "#e2e5ea", "#fffffe"
 
-# Eight hues that stay apart under protanopia, deuteranopia and tritanopia, on white and on near-black.
-HUES = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#8250df", "#8a7a1f")
+# Hues that stay apart under protanopia, deuteranopia and tritanopia (the first eight the furthest), and that show on
+# white and on near-black.
+HUES = (
+    *("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#8422e6", "#80562d"),
+    *("#b2b262", "#99176e", "#8c8cff", "#5d47cc", "#e6004d", "#4a7d3a", "#cc1faf", "#8a3b12"),
+)
 MARKERS = "osD^vPX*"
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 
@@ -158,11 +162,11 @@ def pruner_color(name: str) -> str:
     if name.lower() == "dense":
         return INK
     place = _place(name)
-    return _shade(HUES[place % 8], place // 8 % 4)
+    return _shade(HUES[place % 16], place // 16 % 4)
 
 
 def pruner_dashes(name: str) -> Any:
-    """The pruner's line style: solid for the first eight, dashes where hues come round again."""
+    """The pruner's line style: solid for the first eight, dashes for those after."""
     return DASHES[_place(name) // 8 % 4]
 
 

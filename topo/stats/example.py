@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .tidy import FAMILY_OF
-
 __all__ = ["example_results"]
 
 PRUNERS = ("uniform", "er", "erk", "snip", "grasp", "synflow", "magnitude", "magnitude-layerwise")
@@ -41,7 +39,7 @@ def example_results(
                         density = 1 - sparsity
                         drop = (0.02 + 0.012 * ((p * 5) % 8)) * np.log10(1 / density) ** 1.6
                         accuracy = max(0.1, dense - drop + generator.normal(0, 0.008))
-                        family = FAMILY_OF.get(pruner, "other")
+                        family = "trained" if pruner.startswith("magnitude") else "initial"
                         rows.append(_row(dataset, model, pruner, family, sparsity, s, accuracy, dense, drop, generator))
     return pd.DataFrame(rows)
 

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError, nearest
+from ..features import METRICS
+from ..features.metric import CATEGORIES
 
 __all__ = ["accuracy_summary", "category_of", "metric_columns", "metric_label", "ordered_metrics", "tidy_results"]
 
@@ -36,22 +38,13 @@ NOT_METRICS = {
 }  # fmt: skip
 NOT_METRIC_PREFIXES = ("seconds", "layer_density", "setting_", "settings_", "n_layers", "empty_layers")
 
-FAMILIES = {
-    "initial": "uniform er erk snip grasp synflow prospr phew force iterative-snip",
-    "dynamic": "set rigl itop snfs dsr mest cht",
-    "trained": "magnitude magnitude-layerwise lamp gmp imp wanda sparsegpt",
-}
-FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names.split()}
+# Families of pruners that published tables name and the registry may not.
+PUBLISHED_FAMILIES = {"prospr": "initial"} | dict.fromkeys(("snfs", "rigl", "itop", "dsr", "set"), "dynamic")
 
-CATEGORIES = {
-    "size": "nodes edges density",
-    "local": "sink_nodes source_nodes disconnected_nodes removable_out removable_in",
-    "neighbourhood": "one_hop two_hop motifs",
-    "strength": "strength k_core",
-    "global": "cut_edges cut_nodes connected_components mean_component_size",
-    "expansion": "spectral_gap spectral_radius",
+METRIC_OF = {column: entry.name for entry in METRICS.entries() for column in entry.info["columns"]}
+PLACES = {
+    column: (CATEGORIES.index(METRICS.entry(name).family), i) for i, (column, name) in enumerate(METRIC_OF.items())
 }
-KNOWN = {name: category for category, names in CATEGORIES.items() for name in names.split()}
 SUFFIX = re.compile(r"_(norm|mean|min|max|weighted)$")
 
 
@@ -90,9 +83,10 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
         table[name] = table[name].astype(str) if name in table.columns else "unnamed"
     if "family" not in table.columns:
         table["family"] = None
-    known = table["pruner"].map(FAMILY_OF)
-    table["family"] = table["family"].astype(object).where(table["family"].notna(), known)
-    table["family"] = table["family"].where(table["family"].notna(), "other")
+    unknown = table["family"].isna()
+    if unknown.any():
+        table["family"] = table["family"].astype(object).where(~unknown, table["pruner"].map(_families()))
+        table["family"] = table["family"].where(table["family"].notna(), "other")
     if "seed" not in table.columns:
         table["seed"] = 0
     if "status" not in table.columns:
@@ -101,6 +95,14 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
         table["reason"] = ""
     table["reason"] = table["reason"].fillna("").astype(str)
     return table
+
+
+def _families() -> dict[str, str]:
+    """Family by pruner: the registry's, then that of published tables."""
+    # The registry brings torch with it, which a table that names its families does not need.
+    from ..prune import PRUNERS
+
+    return {"dense": "dense", **PUBLISHED_FAMILIES, **{entry.name: entry.family for entry in PRUNERS.entries()}}
 
 
 def metric_columns(table: pd.DataFrame) -> list[str]:
@@ -116,10 +118,13 @@ def metric_columns(table: pd.DataFrame) -> list[str]:
 
 
 def _split(column: str) -> tuple[str, str, str]:
-    """Encoding prefix, metric name and suffix of a column."""
+    """Encoding prefix, metric name and suffixes of a column."""
     encoding, _, name = column.rpartition("__")
-    found = SUFFIX.search(name)
-    return (encoding, name[: found.start()], found.group(1)) if found else (encoding, name, "")
+    suffixes: list[str] = []
+    while name not in METRIC_OF and (found := SUFFIX.search(name)):
+        name = name[: found.start()]
+        suffixes.insert(0, found.group(1))
+    return encoding, name, ", ".join(suffixes).replace("norm", "norm.")
 
 
 def category_of(column: str) -> str:
@@ -130,7 +135,8 @@ def category_of(column: str) -> str:
     >>> category_of("sink_nodes_norm"), category_of("rolled__k_core_mean"), category_of("unheard_of")
     ('local', 'strength', 'other')
     """
-    return KNOWN.get(_split(column)[1], "other")
+    name = _split(column)[1]
+    return METRICS.entry(METRIC_OF[name]).family if name in METRIC_OF else "other"
 
 
 def ordered_metrics(columns: Iterable[str], *, published: bool = True) -> list[str]:
@@ -145,13 +151,16 @@ def ordered_metrics(columns: Iterable[str], *, published: bool = True) -> list[s
     """
     columns = list(columns)
     if published:
-        columns = [c for c in columns if f"{c}_norm" not in columns]
-    place = {name: i for i, name in enumerate(KNOWN)}
-    categories = [*CATEGORIES, "other"]
-    first = {c: i for i, c in enumerate(columns)}
-    return sorted(
-        columns, key=lambda c: (categories.index(category_of(c)), place.get(_split(c)[1], len(place)), first[c])
-    )
+        columns = [c for c in columns if _normalised(c) not in columns]
+    last = (len(CATEGORIES), 0)
+    return sorted(columns, key=lambda c: PLACES.get(_split(c)[1], last))
+
+
+def _normalised(column: str) -> str:
+    """Name of the normalised column beside a raw one, aggregated or not."""
+    encoding, name, suffix = _split(column)
+    head = f"{encoding}__" if encoding else ""
+    return f"{head}{name}_norm_{suffix}" if suffix and "norm" not in suffix else f"{column}_norm"
 
 
 def metric_label(column: str) -> str:
@@ -159,12 +168,12 @@ def metric_label(column: str) -> str:
 
     Examples
     --------
-    >>> metric_label("sink_nodes_norm"), metric_label("rolled__k_core_mean")
-    ('sink nodes, norm.', 'k core, mean')
+    >>> metric_label("sink_nodes_norm"), metric_label("rolled__k_core_mean"), metric_label("mean_degree")
+    ('sink nodes, norm.', 'k core, mean', 'mean degree')
     """
     _, name, suffix = _split(column)
     text = name.replace("_", " ")
-    return f"{text}, {suffix.replace('norm', 'norm.')}" if suffix else text
+    return f"{text}, {suffix}" if suffix else text
 
 
 def accuracy_summary(table: pd.DataFrame) -> pd.DataFrame:
