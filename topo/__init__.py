@@ -1,1 +1,87 @@
-"""Topology of sparse neural networks: prune, encode as graphs, measure, relate to accuracy."""
+"""Topology of sparse neural networks: prune, encode as graphs, measure, relate to accuracy.
+
+Examples
+--------
+>>> import torch, topo
+>>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+>>> masks = topo.prune(model, "erk", sparsity=0.5, seed=0)
+>>> graph = topo.encode(model, masks, input_shape=(4,))
+>>> int(topo.measure(graph)["edges"])
+28
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import datasets, encode, features, models, plots, prune, report, stats, study, training
+    from .checkpoint import load_checkpoint, save_checkpoint
+    from .dag import Dag, trace
+    from .encode import BipartiteGraph, LayerGraphs, MultipartiteGraph
+    from .errors import InputError
+    from .features import Topometrics, measure, measure_layers
+    from .masks import Masks
+    from .report import write_report
+    from .study import Study
+
+__version__ = "0.1.0"
+
+# Loaded when first used: `import topo` and `topo --help` stay quick.
+_HOMES = {
+    "Dag": "dag",
+    "trace": "dag",
+    "BipartiteGraph": "encode",
+    "LayerGraphs": "encode",
+    "MultipartiteGraph": "encode",
+    "InputError": "errors",
+    "Topometrics": "features",
+    "measure": "features",
+    "measure_layers": "features",
+    "Masks": "masks",
+    "load_checkpoint": "checkpoint",
+    "save_checkpoint": "checkpoint",
+    "write_report": "report",
+    "Study": "study",
+}
+_ROOMS = ("datasets", "encode", "features", "models", "plots", "prune", "report", "stats", "study", "training")
+
+__all__ = [
+    "BipartiteGraph",
+    "Dag",
+    "InputError",
+    "LayerGraphs",
+    "Masks",
+    "MultipartiteGraph",
+    "Study",
+    "Topometrics",
+    "datasets",
+    "encode",
+    "features",
+    "load_checkpoint",
+    "measure",
+    "measure_layers",
+    "models",
+    "plots",
+    "prune",
+    "report",
+    "save_checkpoint",
+    "stats",
+    "study",
+    "trace",
+    "training",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _HOMES:
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module 'topo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

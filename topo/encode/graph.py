@@ -162,7 +162,7 @@ class MultipartiteGraph:
         return graph
 
     def to_networkx(self) -> networkx.MultiDiGraph:
-        """Directed networkx multigraph with edge attribute ``weight`` and node attribute ``part``; small graphs only."""
+        """Directed networkx multigraph, edge attribute ``weight``, node attribute ``part``; for small graphs."""
         import networkx
 
         graph = networkx.MultiDiGraph()

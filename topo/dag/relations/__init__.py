@@ -1,0 +1,24 @@
+"""What one arc means for the elements of the two tensors it joins."""
+
+from __future__ import annotations
+
+from .maps import AxisMaps, Chain, Convolution, Gather, LinearMap, Union, Weight, compose, merge
+from .relation import Relation, Weigher, relation
+from .rules import is_parametric, is_pooling
+
+__all__ = [
+    "AxisMaps",
+    "Chain",
+    "Convolution",
+    "Gather",
+    "LinearMap",
+    "Relation",
+    "Union",
+    "Weigher",
+    "Weight",
+    "compose",
+    "is_parametric",
+    "is_pooling",
+    "merge",
+    "relation",
+]

@@ -1,0 +1,371 @@
+"""Linear maps between the elements of two tensors: what an operation means for the graph.
+
+A map is the operation's structural twin: linear and non-negative. Elements are numbered in row-major order.
+`matrix()` lists every edge as a CSR matrix (source elements, target elements); `apply(x)` evaluates the same
+map on a tensor without building an edge, and autograd gives its transpose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from math import prod
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import sparse
+from torch import Tensor
+
+__all__ = ["AxisMaps", "Chain", "Convolution", "Gather", "LinearMap", "Union", "Weight"]
+
+CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+CONVOLVE_TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+# Stands for a kept weight of exactly 0.0 while matrices are multiplied, so that its edge is not dropped.
+ZERO = np.float32(1e-30)
+
+
+class LinearMap(Protocol):
+    """A non-negative linear map from a tensor of `source_shape` to one of `target_shape`."""
+
+    source_shape: tuple[int, ...]
+    target_shape: tuple[int, ...]
+
+    def matrix(self) -> sparse.csr_array:
+        """Edges: CSR (source elements, target elements), int32 indices, float32 weights, stored zeros included."""
+
+    def edge_count(self) -> int:
+        """An upper bound of the number of edges, exact for a single layer, found without building them."""
+
+    def apply(self, x: Tensor) -> Tensor:
+        """The map on a tensor of `source_shape`, differentiable."""
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """Absolute weights and which of them are kept, both shaped like the parameter."""
+
+    magnitude: Tensor
+    kept: Tensor
+
+    @property
+    def effective(self) -> Tensor:
+        return self.magnitude * self.kept
+
+
+@dataclass(frozen=True, eq=False)
+class Gather:
+    """Every target element reads one source element: ``y[j] = x[index[j]]``, or nothing where index is -1.
+
+    `index` is int64 of `target_shape`; None for the identity, which may regroup the axes.
+    """
+
+    source_shape: tuple[int, ...]
+    target_shape: tuple[int, ...]
+    index: np.ndarray | None = None
+
+    @classmethod
+    def reading(cls, source_shape: tuple[int, ...], target_shape: tuple[int, ...], index: np.ndarray) -> Gather:
+        """With this index, noticing when it is the identity."""
+        n = prod(source_shape)
+        same = index.size == n and bool((index.ravel() == np.arange(n)).all())
+        return cls(source_shape, target_shape, None if same else index)
+
+    @cached_property
+    def is_bijective(self) -> bool:
+        """Whether the elements are only renumbered."""
+        if self.index is None:
+            return True
+        n, flat = prod(self.source_shape), self.index.ravel()
+        return len(flat) == n and bool((flat >= 0).all()) and bool((np.bincount(flat, minlength=n) == 1).all())
+
+    def matrix(self) -> sparse.csr_array:
+        n = prod(self.source_shape)
+        if self.index is None:
+            each = np.arange(n + 1, dtype=np.int32)
+            return sparse.csr_array((np.ones(n, np.float32), each[:-1], each), shape=(n, n))
+        flat = self.index.ravel()
+        targets = np.flatnonzero(flat >= 0).astype(np.int32)
+        return _csr(np.ones(len(targets), np.float32), flat[targets].astype(np.int32), targets, (n, flat.size))
+
+    def edge_count(self) -> int:
+        return prod(self.source_shape) if self.index is None else int((self.index >= 0).sum())
+
+    def apply(self, x: Tensor) -> Tensor:
+        if self.index is None:
+            return x.reshape(self.target_shape)
+        index = torch.from_numpy(np.ascontiguousarray(self.index)).to(x.device)
+        return x.reshape(-1)[index.clamp(min=0)] * (index >= 0)
+
+
+@dataclass(frozen=True, eq=False)
+class AxisMaps:
+    """A map along each of some axes: pooling, means, interpolation, linear layers, products with activations.
+
+    `maps` pairs an axis of the source with its `Weight` of shape (target length, source length); the other
+    axes stay. The result has these lengths replaced; `target_shape` may regroup the axes.
+    """
+
+    source_shape: tuple[int, ...]
+    target_shape: tuple[int, ...]
+    maps: tuple[tuple[int, Weight], ...]
+
+    def matrix(self) -> sparse.csr_array:
+        factors: dict[int, sparse.csr_array] = {axis: _weight_csr(weight).T.tocsr() for axis, weight in self.maps}
+        result: sparse.csr_array | None = None
+        same = 1
+        # From the last axis to the first: runs of untouched axes are one identity factor.
+        for axis in reversed(range(len(self.source_shape))):
+            if axis not in factors:
+                same *= self.source_shape[axis]
+                continue
+            result = _append_identity(result, same)
+            same = 1
+            result = factors[axis] if result is None else _kronecker(factors[axis], result)
+        if result is None:
+            return Gather((same,), (same,)).matrix()
+        return _repeat_block(result, same)
+
+    def edge_count(self) -> int:
+        mapped = {axis: int(weight.kept.sum()) for axis, weight in self.maps}
+        return prod(mapped.get(axis, length) for axis, length in enumerate(self.source_shape))
+
+    def apply(self, x: Tensor) -> Tensor:
+        x = x.reshape(self.source_shape)
+        for axis, weight in self.maps:
+            factor = weight.effective.to(dtype=x.dtype, device=x.device)
+            x = torch.movedim(torch.movedim(x, axis, -1) @ factor.T, -1, axis)
+        return x.reshape(self.target_shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution:
+    """Convolution over 1 to 3 axes, plain or transposed; shapes are (samples, channels, *axes).
+
+    `padding` is one pair (before, after) an axis. A transposed convolution's `weight` has the source channels
+    first, as in torch.
+    """
+
+    source_shape: tuple[int, ...]
+    target_shape: tuple[int, ...]
+    weight: Weight
+    stride: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
+    transposed: bool = False
+
+    def _ranges(self, axis: int, tap: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions (source, target) along `axis` that kernel element `tap` joins."""
+        many, few = self.source_shape[2 + axis], self.target_shape[2 + axis]
+        if self.transposed:
+            many, few = few, many
+        few_positions = np.arange(few)
+        many_positions = few_positions * self.stride[axis] - self.padding[axis][0] + tap * self.dilation[axis]
+        inside = (many_positions >= 0) & (many_positions < many)
+        pair = many_positions[inside], few_positions[inside]
+        return pair[::-1] if self.transposed else pair
+
+    def matrix(self) -> sparse.csr_array:
+        kept = self.weight.kept.detach().cpu().numpy()
+        magnitude = self.weight.magnitude.detach().cpu().to(torch.float32).numpy()
+        source_area, target_area = prod(self.source_shape[2:]), prod(self.target_shape[2:])
+        kernel = kept.shape[2:]
+        axes = [[self._ranges(axis, tap) for tap in range(size)] for axis, size in enumerate(kernel)]
+        pieces = []
+        for taps in product(*map(range, kernel)):
+            chosen = [axes[axis][tap] for axis, tap in enumerate(taps)]
+            here = (slice(None), slice(None), *taps)
+            first, second = np.nonzero(kept[here])
+            if len(first) and all(len(pair[0]) for pair in chosen):
+                source_positions = _flat_positions([pair[0] for pair in chosen], self.source_shape[2:])
+                target_positions = _flat_positions([pair[1] for pair in chosen], self.target_shape[2:])
+                pieces.append(
+                    (*self._channels(first, second), magnitude[here][first, second], source_positions, target_positions)
+                )
+        total = sum(len(piece[0]) * len(piece[3]) for piece in pieces)
+        sources, targets = np.empty(total, np.int32), np.empty(total, np.int32)
+        weights = np.empty(total, np.float32)
+        start = 0
+        for source_channel, target_channel, values, source_positions, target_positions in pieces:
+            size = (len(values), len(source_positions))
+            here = slice(start, start + prod(size))
+            start = here.stop
+            np.add.outer(source_channel * source_area, source_positions, out=sources[here].reshape(size))
+            np.add.outer(target_channel * target_area, target_positions, out=targets[here].reshape(size))
+            weights[here].reshape(size)[:] = values[:, None]
+        shape = (prod(self.source_shape[1:]), prod(self.target_shape[1:]))
+        return _repeat_block(_csr(weights, sources, targets, shape), self.source_shape[0])
+
+    def edge_count(self) -> int:
+        kept = self.weight.kept.flatten(2).sum(dim=(0, 1)).tolist()
+        kernel = self.weight.kept.shape[2:]
+        places = [
+            prod(len(self._ranges(axis, tap)[0]) for axis, tap in enumerate(taps))
+            for taps in product(*map(range, kernel))
+        ]
+        return self.source_shape[0] * sum(k * p for k, p in zip(kept, places, strict=True))
+
+    def _channels(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Source and target channels of the weights at these first and second indices."""
+        leading, inner = self.weight.kept.shape[:2]
+        absolute = second + first // (leading // self.groups) * inner
+        pair = (first, absolute) if self.transposed else (absolute, first)
+        return pair[0].astype(np.int32), pair[1].astype(np.int32)
+
+    def apply(self, x: Tensor) -> Tensor:
+        dimensions = len(self.stride)
+        x = x.reshape(self.source_shape)
+        weight = self.weight.effective.to(dtype=x.dtype, device=x.device)
+        if self.transposed:
+            y = CONVOLVE_TRANSPOSED[dimensions](x, weight, None, self.stride, 0, 0, self.groups, self.dilation)
+            # Cropping here, not in the call, leaves the output size free: rows that no tap reaches are zero.
+            for axis in range(dimensions):
+                before, length = self.padding[axis][0], self.target_shape[2 + axis]
+                short = max(0, before + length - y.shape[2 + axis])
+                pad = [0, 0] * (dimensions - 1 - axis) + [0, short]
+                y = F.pad(y, pad).narrow(2 + axis, before, length)
+            return y
+        around = [size for pair in reversed(self.padding) for size in pair]
+        return CONVOLVE[dimensions](F.pad(x, around), weight, None, self.stride, 0, self.dilation, self.groups)
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """One map after the other."""
+
+    maps: tuple[LinearMap, ...]
+
+    @property
+    def source_shape(self) -> tuple[int, ...]:
+        return self.maps[0].source_shape
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        return self.maps[-1].target_shape
+
+    def matrix(self) -> sparse.csr_array:
+        moving = [m for m in self.maps if not (isinstance(m, Gather) and m.index is None)]
+        if not moving:
+            return self.maps[0].matrix()
+        # From the short end: views before a layer are joined to each other before they meet its many edges.
+        result = moving[-1].matrix()
+        for earlier in reversed(moving[:-1]):
+            result = compose(earlier.matrix(), result)
+        return result
+
+    def edge_count(self) -> int:
+        return max(m.edge_count() for m in self.maps)
+
+    def apply(self, x: Tensor) -> Tensor:
+        for step in self.maps:
+            x = step.apply(x.reshape(step.source_shape))
+        return x
+
+
+@dataclass(frozen=True, eq=False)
+class Union:
+    """Several maps between the same two tensors, side by side: their edges merge, their weights add."""
+
+    maps: tuple[LinearMap, ...]
+
+    @property
+    def source_shape(self) -> tuple[int, ...]:
+        return self.maps[0].source_shape
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        return self.maps[0].target_shape
+
+    def matrix(self) -> sparse.csr_array:
+        return merge([m.matrix() for m in self.maps])
+
+    def edge_count(self) -> int:
+        return sum(m.edge_count() for m in self.maps)
+
+    def apply(self, x: Tensor) -> Tensor:
+        return sum((m.apply(x).reshape(self.target_shape) for m in self.maps[1:]), self.maps[0].apply(x))
+
+
+def compose(first: sparse.csr_array, second: sparse.csr_array) -> sparse.csr_array:
+    """Edges of one map after another; parallel edges merge, their weights add, none is lost to a zero weight."""
+    lengths = np.diff(first.indptr)
+    if (lengths <= 1).all() and (first.data == 1).all():
+        # Every source element becomes at most one element in between: it takes over that element's row.
+        picked = second[first.indices]
+        counts = np.zeros(first.shape[0], picked.indptr.dtype)
+        counts[lengths == 1] = np.diff(picked.indptr)
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(picked.indptr.dtype)
+        return sparse.csr_array((picked.data, picked.indices, indptr), shape=(first.shape[0], second.shape[1]))
+    return _as_int32(_without_zeros(first) @ _without_zeros(second))
+
+
+def merge(matrices: list[sparse.csr_array]) -> sparse.csr_array:
+    """Edges of maps side by side; parallel edges merge, their weights add, none is lost to a zero weight."""
+    if len(matrices) == 1:
+        return matrices[0]
+    total = _without_zeros(matrices[0])
+    for matrix in matrices[1:]:
+        total = total + _without_zeros(matrix)
+    return _as_int32(total.tocsr())
+
+
+def _without_zeros(matrix: sparse.csr_array) -> sparse.csr_array:
+    return sparse.csr_array(
+        (np.maximum(matrix.data, ZERO), matrix.indices, matrix.indptr), shape=matrix.shape, copy=False
+    )
+
+
+def _as_int32(matrix: sparse.csr_array) -> sparse.csr_array:
+    """With 32-bit indices where they suffice, and zero weights zero again."""
+    matrix.data[matrix.data < 1e-25] = 0.0
+    if matrix.indices.dtype != np.int32 and matrix.nnz <= np.iinfo(np.int32).max:
+        matrix.indices, matrix.indptr = matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
+    matrix.data = matrix.data.astype(np.float32, copy=False)
+    return matrix
+
+
+def _csr(weights: np.ndarray, sources: np.ndarray, targets: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
+    """CSR of distinct edges, in the order given within a row."""
+    edges = sparse.coo_array((weights, (sources, targets)), shape=shape)
+    edges.has_canonical_format = True  # the edges are distinct: no search for parallel ones
+    return edges.tocsr()
+
+
+def _weight_csr(weight: Weight) -> sparse.csr_array:
+    """CSR of a 2-d weight: kept entries, zeros among them included."""
+    rows, columns = np.nonzero(weight.kept.detach().cpu().numpy())
+    values = weight.magnitude.detach().cpu().to(torch.float32).numpy()[rows, columns]
+    return _csr(values, rows.astype(np.int32), columns.astype(np.int32), tuple(weight.kept.shape))
+
+
+def _repeat_block(block: sparse.csr_array, times: int) -> sparse.csr_array:
+    """Block-diagonal matrix of `times` copies: the Kronecker product of an identity and the block."""
+    if times == 1:
+        return block
+    rows, columns = block.shape
+    indices = np.add.outer(np.arange(times, dtype=np.int64) * columns, block.indices).ravel()
+    starts = np.add.outer(np.arange(times, dtype=np.int64) * block.nnz, block.indptr[:-1]).ravel()
+    indptr = np.append(starts, block.nnz * times)
+    matrix = sparse.csr_array((np.tile(block.data, times), indices, indptr), shape=(rows * times, columns * times))
+    return _as_int32(matrix)
+
+
+def _append_identity(block: sparse.csr_array | None, size: int) -> sparse.csr_array | None:
+    """What the factors so far become with an untouched axis of `size` elements before them."""
+    if size == 1:
+        return block
+    return Gather((size,), (size,)).matrix() if block is None else _repeat_block(block, size)
+
+
+def _kronecker(first: sparse.csr_array, second: sparse.csr_array) -> sparse.csr_array:
+    return _as_int32(sparse.kron(_without_zeros(first), _without_zeros(second), format="csr"))
+
+
+def _flat_positions(axes: list[np.ndarray], lengths: tuple[int, ...]) -> np.ndarray:
+    flat = np.zeros(1, np.int32)
+    for positions, length in zip(axes, lengths, strict=True):
+        flat = np.add.outer(flat * length, positions.astype(np.int32)).ravel()
+    return flat.astype(np.int32)

@@ -1,0 +1,161 @@
+"""The relation of an arc: its map between elements, with matrix, products and edges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import sympy
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from ..dag import Arc, Dag, Step
+from .maps import Chain, Gather, LinearMap, Weight
+from .rules import Call, is_parametric, step_map
+
+__all__ = ["Relation", "Weigher", "map_of", "relation"]
+
+
+@dataclass(frozen=True, eq=False)
+class Relation:
+    """What an arc means for elements: a non-negative linear map that no edge need be built for.
+
+    Attributes
+    ----------
+    map
+        The structural twin of the arc's operations.
+    parametric
+        Whether one of them has a weight; the others are identities, views, pools and products.
+    """
+
+    map: LinearMap
+    parametric: bool
+
+    @property
+    def source_shape(self) -> tuple[int, ...]:
+        return self.map.source_shape
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        return self.map.target_shape
+
+    @cached_property
+    def is_bijective(self) -> bool:
+        """Whether the elements are only renumbered."""
+        steps = self.map.maps if isinstance(self.map, Chain) else (self.map,)
+        return all(isinstance(step, Gather) and step.is_bijective for step in steps)
+
+    def matrix(self) -> sparse.csr_array:
+        """All edges, as CSR (source elements, target elements) with int32 indices and float32 weights."""
+        return self.map.matrix()
+
+    def edge_count(self) -> int:
+        """An upper bound of the number of edges, exact for a single layer, found without building them."""
+        return self.map.edge_count()
+
+    def edges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All edges, as arrays (E,): source element, target element, weight."""
+        matrix = self.matrix()
+        rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
+        return rows, matrix.indices, matrix.data
+
+    def matvec(self, x: Tensor) -> Tensor:
+        """Sum of weight times x over the edges into each target element; no edge is built.
+
+        `x` has `source_shape`, the result `target_shape`; dtype and device are those of `x`.
+        """
+        return self.map.apply(x.reshape(self.source_shape)).reshape(self.target_shape)
+
+    def rmatvec(self, y: Tensor) -> Tensor:
+        """Sum of weight times y over the edges out of each source element: the exact transpose of `matvec`."""
+        with torch.enable_grad():
+            x = torch.zeros(self.source_shape, dtype=y.dtype, device=y.device, requires_grad=True)
+            (gradient,) = torch.autograd.grad(self.matvec(x), x, y.reshape(self.target_shape))
+        return gradient
+
+
+class Weigher:
+    """Finds the absolute weights of a parameter, and which of them are kept.
+
+    Kept are those that the mask of the parameter keeps, whatever their value; without a mask, the non-zeros.
+    """
+
+    def __init__(self, dag: Dag, masks: Mapping[str, Any] | None = None) -> None:
+        self.masks = dict(masks or {})
+        self.known: dict[str, Weight] = {}
+        masked = {}
+        for name, mask in self.masks.items():
+            mask = torch.as_tensor(mask)
+            masked[name] = dag.state[name].detach() * mask.to(dag.state[name].device)
+        self.values = dag.values({**dag.state, **masked})
+
+    def __call__(self, name: str) -> Weight:
+        if name not in self.known:
+            self.known[name] = self.weight(name)
+        return self.known[name]
+
+    def weight(self, name: str) -> Weight:
+        value = self.values[name].detach().abs()
+        kept = torch.as_tensor(self.masks[name]).bool() if name in self.masks else value != 0
+        return Weight(value, kept.to(value.device))
+
+
+def map_of(
+    dag: Dag, steps: tuple[Step, ...], shape: Any, slot: int, weigh: Weigher, options: Mapping[str, Any]
+) -> LinearMap:
+    """The map of consecutive steps that start at entry `slot` of a node of this `shape`."""
+    options = {**options, "sizes": {symbol: sympy.Integer(dag.samples) for symbol, _ in dag.symbols}}
+    maps: list[LinearMap] = []
+    position = 0
+    while position < len(steps):
+        step = steps[position]
+        if not step.shape and position + 1 < len(steps) and steps[position + 1].name == "getitem":
+            step = _entry(step, steps[position + 1])
+            position += 1
+        maps.append(step_map(Call(step, slot, weigh.values, weigh, options)))
+        slot = 0
+        position += 1
+    if not maps:
+        return Gather(shape, shape)
+    return maps[0] if len(maps) == 1 else Chain(tuple(maps))
+
+
+def _entry(step: Step, getitem: Step) -> Step:
+    """A step that returns a tuple and the choice of one entry, as one step."""
+    index = getitem.args[1]
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return step.operation(*args, **kwargs)[index]
+
+    run.__name__ = step.name
+    return Step(run, step.args, step.kwargs, step.module, step.source_shapes, getitem.shape)
+
+
+def arc_map(dag: Dag, arc: Arc, slot: int, weigh: Weigher, options: Mapping[str, Any]) -> LinearMap:
+    """The map of an arc, from entry `slot` of its source when that is a product node."""
+    node = dag.nodes[arc.source]
+    shape = node.shape[slot] if node.kind == "product" else node.shape
+    return map_of(dag, arc.steps, shape, slot, weigh, options)
+
+
+def relation(dag: Dag, arc: Arc, weigh: Weigher | None = None, slot: int = 0, **options: Any) -> Relation:
+    """The relation of an arc of a Dag whose shapes are for one sample.
+
+    Parameters
+    ----------
+    weigh
+        Finds the weights; by default the Dag's own, unmasked.
+    slot
+        The entry to start from when the arc leaves a product node.
+
+    Raises
+    ------
+    InputError
+        For an operation without an element-level meaning: names the module and the operation.
+    """
+    parametric = any(is_parametric(step) for step in arc.steps)
+    return Relation(arc_map(dag, arc, slot, weigh or Weigher(dag), options), parametric)

@@ -1,0 +1,185 @@
+"""The structural twin of a whole network: its coarse Dag with a non-negative linear map on every arc."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError, unknown_name
+from .coarse import coarsen
+from .dag import Dag, Step, Value
+from .relations import Chain, Relation, Weigher, Weight, is_parametric
+from .relations.relation import arc_map, map_of
+
+__all__ = ["StructuralArc", "StructuralNode", "Structure", "WeightCounts", "structure", "weight_counts"]
+
+
+@dataclass(frozen=True)
+class StructuralNode:
+    """A tensor of one sample. A `relay` only passes on what single other elements hold: a concatenation, an operand."""
+
+    name: str
+    shape: tuple[int, ...]
+    role: str
+    relay: bool
+
+
+@dataclass(frozen=True, eq=False)
+class StructuralArc:
+    """A relation between two tensors; `name` is that of its weight, without ``.weight``."""
+
+    source: int
+    target: int
+    relation: Relation
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """Nodes and arcs in an order in which every arc's source comes before its target."""
+
+    nodes: tuple[StructuralNode, ...]
+    arcs: tuple[StructuralArc, ...]
+    weigh: Weigher
+
+
+def layer_name(dag: Dag, step: Step) -> str:
+    """Name of a parametric step's weight in the model, without ``.weight``; of other steps, their module."""
+    leaves = [arg.name for arg in step.args if isinstance(arg, Value)]
+    weights = dag.parameters_behind(leaves[-1:] if step.name == "addmm" else leaves[:1])
+    return weights[0].removesuffix(".weight") if weights else step.module
+
+
+def structure(
+    dag: Dag,
+    masks: Mapping[str, Any] | None = None,
+    *,
+    pooling: str = "through",
+    weigh: Weigher | None = None,
+    **options: Any,
+) -> Structure:
+    """The structural twin of a traced network under masks.
+
+    Parameters
+    ----------
+    dag
+        Traced by `topo.trace`, fine or coarse.
+    masks
+        Parameter names to bool tensors, True where the weight is kept.
+    pooling
+        ``"through"``: the edges of a pooled element start at every element of its window; ``"node"``: pooled
+        tensors are nodes.
+    weigh
+        Finds the weights; by default those of the Dag under `masks`.
+    options
+        ``weights="mean"`` divides by the pooling window; ``attention="values"`` leaves queries and keys out.
+
+    Raises
+    ------
+    InputError
+        When masks do not fit or an operation has no element-level meaning.
+    """
+    dag = coarsen(dag.single(), keep_pooling=True) if pooling == "node" else dag.single().coarse()
+    weigh = weigh or Weigher(dag, checked_masks(dag, masks))
+    results = {o.node for o in dag.outputs}
+    nodes: list[StructuralNode] = []
+    arcs: list[StructuralArc] = []
+    places: list[tuple[int, ...]] = []
+    for index, node in enumerate(dag.nodes):
+        role = "input" if node.kind == "input" else "output" if index in results else "hidden"
+        fused = node.kind == "product"
+        names = [f"{node.name}.{slot}" for slot in range(len(node.shape))] if fused else [node.name]
+        shapes = node.shape if fused else [node.shape]
+        relay = fused or (node.kind == "concat" and role != "output")
+        places.append(tuple(range(len(nodes), len(nodes) + len(names))))
+        nodes.extend(StructuralNode(n, s, role, relay) for n, s in zip(names, shapes, strict=True))
+        for arc in dag.arcs_into[index]:
+            target = places[index][arc.slot if fused else 0]
+            for slot, source in enumerate(places[arc.source]):
+                found = arc_map(dag, arc, slot, weigh, options)
+                if node.combine is not None:
+                    shape = node.combine.source_shapes[arc.slot]
+                    found = Chain((found, map_of(dag, (node.combine,), shape, arc.slot, weigh, options)))
+                weighted = [step for step in arc.steps if is_parametric(step)]
+                name = layer_name(dag, weighted[-1]) if weighted else ""
+                arcs.append(StructuralArc(source, target, Relation(found, bool(weighted)), name))
+    return Structure(tuple(nodes), tuple(arcs), weigh)
+
+
+def checked_masks(dag: Dag, masks: Mapping[str, Any] | None) -> dict[str, Tensor]:
+    """Masks as bool tensors; raises `InputError` where they do not fit the traced network."""
+    checked = {}
+    for name, mask in (masks or {}).items():
+        mask = torch.as_tensor(mask)
+        if name not in dag.state:
+            raise unknown_name("parameter in masks", name, dag.state)
+        if mask.shape != dag.state[name].shape:
+            raise InputError(
+                f"the mask of {name!r} has shape {tuple(mask.shape)}; the parameter has "
+                f"{tuple(dag.state[name].shape)}. Masks must come from the same architecture."
+            )
+        checked[name] = mask.bool()
+    return checked
+
+
+@dataclass(frozen=True)
+class WeightCounts:
+    """Weights of the parameters that relations read: all, kept, and kept on a path from input to output."""
+
+    total: int
+    kept: int
+    effective: int
+
+
+def weight_counts(dag: Dag, masks: Mapping[str, Any] | None = None, **options: Any) -> WeightCounts:
+    """Count a network's weights, and those on some path from input to output.
+
+    Reachability is swept over the structural twin, forward from the inputs and backward from the outputs, and no
+    edge is built. A weight is effective when the sum, over the places where it is used, of reached source times
+    live target is positive: that sum is the gradient of the backward sweep with respect to the weight.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from topo.dag import trace
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 1, bias=False))
+    >>> masks = {"0.weight": torch.tensor([[1, 1], [0, 1]]), "1.weight": torch.tensor([[0, 1]])}
+    >>> weight_counts(trace(model, torch.zeros(1, 2)), masks)
+    WeightCounts(total=6, kept=4, effective=2)
+    """
+    weigh = _UnitWeigher(dag, checked_masks(dag, masks))
+    network = structure(dag, weigh=weigh, **options)
+    into: list[list[StructuralArc]] = [[] for _ in network.nodes]
+    for arc in network.arcs:
+        into[arc.target].append(arc)
+    reached: list[Tensor] = []
+    for node, arcs in zip(network.nodes, into, strict=True):
+        total = torch.full(node.shape, float(node.role == "input"))
+        with torch.no_grad():
+            for arc in arcs:
+                total += arc.relation.matvec(reached[arc.source])
+        reached.append((total > 0).float())
+    live = [torch.full(node.shape, float(node.role == "output")) for node in network.nodes]
+    for index in reversed(range(len(network.nodes))):
+        for arc in into[index]:
+            source = reached[arc.source].clone().requires_grad_()
+            (arc.relation.matvec(source) * live[index]).sum().backward()
+            live[arc.source] = ((live[arc.source] + source.grad) > 0).float()
+    kept = {name: int(weight.kept.sum()) for name, weight in weigh.known.items()}
+    effective = 0
+    for weight in weigh.known.values():
+        if weight.magnitude.grad is not None:
+            effective += int(((weight.magnitude.grad > 0) & weight.kept).sum())
+    return WeightCounts(sum(w.kept.numel() for w in weigh.known.values()), sum(kept.values()), effective)
+
+
+class _UnitWeigher(Weigher):
+    """Weights of one wherever a weight is kept, with gradients."""
+
+    def weight(self, name: str) -> Weight:
+        kept = super().weight(name).kept.cpu()
+        return Weight(kept.float().requires_grad_(), kept)

@@ -1,0 +1,418 @@
+"""From an `nn.Module` and example inputs to a `Dag`, through `torch.export`."""
+
+from __future__ import annotations
+
+import operator
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import sympy
+import torch
+from torch import Tensor, fx, nn
+from torch.export import Dim
+from torch.utils import _pytree as pytree
+
+from ..errors import InputError
+from .dag import Arc, Dag, Hole, Node, Output, Size, Step, Value
+
+__all__ = ["trace"]
+
+
+def trace(model: nn.Module, example_inputs: Any) -> Dag:
+    """Trace a model, in evaluation mode and free of in-place operations, into a `Dag`.
+
+    Parameters
+    ----------
+    model
+        Any module that `torch.export` can follow; it is left as it was.
+    example_inputs
+        The tensor that the model takes, or a tuple of its arguments; the first axis of every tensor counts
+        samples. Only shapes and types matter.
+
+    Returns
+    -------
+    Dag
+        With ``torch.equal(dag(x), model(x))`` for any number of samples, `model` in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        When the model cannot be traced: names the module and the operation.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(8, 3))
+    >>> dag = trace(model, torch.zeros(1, 1, 4, 4))
+    >>> x = torch.randn(5, 1, 4, 4)
+    >>> torch.equal(dag(x), model(x))
+    True
+    """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"topo.trace needs an nn.Module; got {type(model).__name__}.")
+    inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
+    leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
+    if not leaves or any(leaf.ndim == 0 for leaf in leaves):
+        raise InputError("topo.trace needs example inputs: tensors whose first axis counts samples.")
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    inputs = pytree.tree_map_only(Tensor, lambda t: t.detach().to(device), inputs)
+    with evaluation_mode(model), torch.no_grad():
+        program = _export(model, inputs)
+    reader = _Reader(model, program, inputs)
+    dag = reader.read()
+    return dag if dag.symbols else replace(dag, retrace=_Retrace(model))
+
+
+class _Retrace:
+    """Traces the same model for another number of samples, once for each number."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.known: dict[tuple[torch.Size, ...], Dag] = {}
+
+    def __call__(self, *inputs: Any) -> Dag:
+        shapes = tuple(leaf.shape for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor))
+        if shapes not in self.known:
+            self.known[shapes] = replace(trace(self.model, inputs), retrace=self)
+        return self.known[shapes]
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put the model in evaluation mode and every module back into its own mode afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _export(model: nn.Module, inputs: tuple[Any, ...]) -> torch.export.ExportedProgram:
+    """Export with a free number of samples where the model allows it, else for the number at hand."""
+    leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
+    attempts = []
+    if len({leaf.shape[0] for leaf in leaves}) == 1:
+        # Sizes 0 and 1 are always specialised, so one sample is doubled to keep the number free.
+        doubled = pytree.tree_map_only(Tensor, lambda t: torch.cat([t, t]) if t.shape[0] == 1 else t, inputs)
+        free = pytree.tree_map(lambda t: {0: Dim.AUTO} if isinstance(t, Tensor) else None, inputs)
+        attempts.append((doubled, free))
+    attempts.append((inputs, None))
+    failure: tuple[Exception, list[str]] | None = None
+    for arguments, dynamic_shapes in attempts:
+        entered: list[str] = []
+        hooks = _record_entries(model, entered)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                program = torch.export.export(model, arguments, dynamic_shapes=dynamic_shapes, strict=False)
+                program = program.run_decompositions({})
+            if dynamic_shapes is None or _is_free(program):
+                return program
+        except Exception as error:
+            failure = (error, list(entered))
+        finally:
+            for hook in hooks:
+                hook.remove()
+    assert failure is not None
+    raise InputError(_explain(model, *failure)) from failure[0]
+
+
+def _record_entries(model: nn.Module, entered: list[str]) -> list[Any]:
+    """Hooks that keep, in `entered`, the names of the modules whose forward has begun and not ended."""
+
+    def leave(*_: Any) -> None:
+        entered.pop()
+
+    hooks = []
+    for name, module in model.named_modules():
+        hooks.append(module.register_forward_pre_hook(lambda *_, name=name: entered.append(name)))
+        hooks.append(module.register_forward_hook(leave))
+    return hooks
+
+
+def _explain(model: nn.Module, error: Exception, entered: list[str]) -> str:
+    name = entered[-1] if entered else ""
+    module = model.get_submodule(name)
+    library = torch.__path__[0]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((library, __file__))]
+    line = f"`{frames[-1].line}`" if frames and frames[-1].line else "its forward"
+    reason = next((text.strip() for text in str(error).splitlines() if text.strip()), type(error).__name__)
+    where = f"module {name!r} ({type(module).__name__})" if name else f"the model ({type(module).__name__})"
+    return (
+        f"cannot trace {where}: {line} failed with {type(error).__name__}: {reason[:300]} "
+        "Control flow that depends on tensor values, and shapes that do not fit, cannot be traced; "
+        "replace that operation or check the example input."
+    )
+
+
+def _is_free(program: torch.export.ExportedProgram) -> bool:
+    names = set(program.graph_signature.user_inputs)
+    values = [n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder" and n.name in names]
+    return all(isinstance(v.shape[0], torch.SymInt) for v in values if isinstance(v, Tensor))
+
+
+class _Reader:
+    """Turns the graph of an exported program into nodes and arcs, one operation after the other."""
+
+    def __init__(self, model: nn.Module, program: torch.export.ExportedProgram, inputs: tuple[Any, ...]) -> None:
+        self.model = model
+        self.program = program
+        self.nodes: list[Node] = []
+        self.arcs: list[Arc] = []
+        self.constants: dict[str, Step] = {}
+        self.state: dict[str, Tensor] = {}
+        self.symbols: list[tuple[Any, int]] = []
+        self.names: set[str] = set()
+        # What each graph node stands for: Hole-free argument, or the index of a Dag node wrapped in _At,
+        # or a tuple-valued result that is only read entry by entry.
+        self.meaning: dict[fx.Node, Any] = {}
+        leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
+        self.samples = leaves[0].shape[0]
+
+    def read(self) -> Dag:
+        self._read_placeholders()
+        for node in self.program.graph.nodes:
+            if node.op == "call_function":
+                self._read_call(node)
+        outputs = self._read_outputs()
+        spec = self.program.call_spec.out_spec
+        single = pytree.tree_structure(0)
+        return _trimmed(
+            Dag(
+                nodes=tuple(self.nodes),
+                arcs=tuple(self.arcs),
+                outputs=tuple(outputs),
+                state=self.state,
+                constants=self.constants,
+                symbols=tuple(self.symbols),
+                samples=1 if self.symbols else self.samples,
+                output_spec=None if spec == single else spec,
+            )
+        )
+
+    def _read_placeholders(self) -> None:
+        signature = self.program.graph_signature
+        parameters = dict(self.model.named_parameters(remove_duplicate=False))
+        buffers = dict(self.model.named_buffers(remove_duplicate=False))
+        aliases: dict[int, str] = {}
+        for name, parameter in self.model.named_parameters():
+            aliases[id(parameter)] = name
+        lifted = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+        constants = getattr(signature, "inputs_to_lifted_tensor_constants", {})
+        position = 0
+        for node in self.program.graph.nodes:
+            if node.op != "placeholder":
+                continue
+            if node.name in lifted:
+                target = lifted[node.name]
+                tensor = parameters.get(target, buffers.get(target))
+                if tensor is None:
+                    tensor = self.program.state_dict.get(target, self.program.constants.get(target))
+                name = aliases.get(id(tensor), target)
+                self.state[name] = tensor
+                self.meaning[node] = Value(name)
+            elif node.name in constants:
+                self.state[constants[node.name]] = self.program.constants[constants[node.name]]
+                self.meaning[node] = Value(constants[node.name])
+            else:
+                value = node.meta.get("val")
+                if not isinstance(value, Tensor):
+                    self.meaning[node] = value
+                    continue
+                if isinstance(value.shape[0], torch.SymInt):
+                    self.symbols.append((value.shape[0].node.expr, position))
+                position += 1
+                name = "input" if len(self._user_tensors()) == 1 else node.name
+                self.meaning[node] = self._add_node(name, "input", 0, self._static(value.shape))
+
+    def _user_tensors(self) -> list[fx.Node]:
+        names = set(self.program.graph_signature.user_inputs)
+        return [
+            n
+            for n in self.program.graph.nodes
+            if n.op == "placeholder" and n.name in names and isinstance(n.meta.get("val"), Tensor)
+        ]
+
+    def _read_call(self, node: fx.Node) -> None:
+        value = node.meta.get("val")
+        if not node.users:
+            return
+        if isinstance(value, torch.SymInt | torch.SymBool | torch.SymFloat | int | float | bool):
+            self.meaning[node] = _symbolic(value)
+            return
+        if node.target is operator.getitem and isinstance(self.meaning[node.args[0]], _Entries):
+            whole = self.meaning[node.args[0]]
+            step = self._step(node, (Hole(0), node.args[1]), {}, ())
+            self.meaning[node] = self._result(node, whole.source, (*whole.steps, step))
+            return
+
+        sources: list[int] = []
+        count = 0
+
+        def read(leaf: Any) -> Any:
+            nonlocal count
+            if not isinstance(leaf, fx.Node):
+                return _symbolic(leaf)
+            found = self.meaning[leaf]
+            if isinstance(found, _Entries):
+                raise InputError(
+                    f"cannot trace module {_module(node)!r}: operation {node.target} reads a whole tuple of tensors; "
+                    "index its entries instead."
+                )
+            if not isinstance(found, _At):
+                return found
+            count += 1
+            if found.index not in sources:
+                sources.append(found.index)
+            return Hole(sources.index(found.index))
+
+        args, kwargs = pytree.tree_map(read, (tuple(node.args), dict(node.kwargs)))
+        if not sources:
+            self.constants[node.name] = self._step(node, args, kwargs, ())
+            self.meaning[node] = Value(node.name)
+            return
+        name = getattr(node.target, "_overloadname", None) and node.target.overloadpacket.__name__
+        if name in ("add", "sub") and count == 2 and self._is_plain_sum(node, kwargs):
+            self.meaning[node] = self._read_sum(node, negated=name == "sub")
+            return
+        if len(sources) > 1:
+            shapes = tuple(self.nodes[s].shape for s in sources)
+            combine = self._step(node, args, kwargs, shapes) if name in ("cat", "stack", "concat") else None
+            kind = "product" if combine is None else "concat"
+            label = self._name(node) + (".operands" if combine is None else "")
+            shape = shapes if combine is None else self._static(value.shape)
+            fused = self._add_node(label, kind, 1 + max(self.nodes[s].level for s in sources), shape, combine)
+            for slot, source in enumerate(sources):
+                self.arcs.append(Arc(source, fused.index, (), slot))
+            if combine is not None:
+                self.meaning[node] = fused
+                return
+            step = self._step(node, args, kwargs, shapes)
+            self.meaning[node] = self._result(node, fused.index, (step,))
+            return
+        step = self._step(node, args, kwargs, (self.nodes[sources[0]].shape,))
+        self.meaning[node] = self._result(node, sources[0], (step,))
+
+    def _result(self, node: fx.Node, source: int, steps: tuple[Step, ...]) -> _At | _Entries:
+        """A new node at the end of an arc with `steps`, or a note of a tuple whose entries become nodes when read."""
+        value = node.meta.get("val")
+        if isinstance(value, list | tuple):
+            return _Entries(source, steps)
+        end = self._add_node(self._name(node), "sum", self.nodes[source].level + 1, self._static(value.shape))
+        self.arcs.append(Arc(source, end.index, steps))
+        return end
+
+    def _is_plain_sum(self, node: fx.Node, kwargs: dict[str, Any]) -> bool:
+        """Whether operands of one type and no factor are added, so that adding the arcs' values gives the same bits."""
+        operands = [arg.meta["val"] for arg in node.args[:2]]
+        kinds = {operand.dtype for operand in operands} | {node.meta["val"].dtype}
+        return len(node.args) == 2 and len(kinds) == 1 and kwargs.get("alpha", 1) == 1
+
+    def _read_sum(self, node: fx.Node, negated: bool) -> _At:
+        shape = self._static(node.meta["val"].shape)
+        ends = [self.meaning[arg].index for arg in node.args[:2]]
+        total = self._add_node(self._name(node), "sum", 1 + max(self.nodes[e].level for e in ends), shape)
+        for position, end in enumerate(ends):
+            steps: tuple[Step, ...] = ()
+            before = self.nodes[end].shape
+            if before != shape:
+                sizes = [_symbolic(s) for s in node.meta["val"].shape]
+                steps = (Step(torch.ops.aten.expand.default, (Hole(0), sizes), {}, _module(node), (before,), shape),)
+            if negated and position == 1:
+                steps += (Step(torch.ops.aten.neg.default, (Hole(0),), {}, _module(node), (shape,), shape),)
+            self.arcs.append(Arc(end, total.index, steps))
+        return total
+
+    def _step(self, node: fx.Node, args: Any, kwargs: Any, source_shapes: tuple[Any, ...]) -> Step:
+        value = node.meta.get("val")
+        shape = self._static(value.shape) if isinstance(value, Tensor) else ()
+        if node.target is operator.getitem and not source_shapes:
+            entries = node.args[0].meta["val"]
+            source_shapes = (tuple(self._static(v.shape) if isinstance(v, Tensor) else () for v in entries),)
+        return Step(node.target, args, kwargs, _module(node), source_shapes, shape)
+
+    def _static(self, shape: Any) -> tuple[int, ...]:
+        one = {symbol: sympy.Integer(1) for symbol, _ in self.symbols}
+        return tuple(int(s.node.expr.xreplace(one)) if isinstance(s, torch.SymInt) else int(s) for s in shape)
+
+    def _add_node(self, name: str, kind: str, level: int, shape: Any, combine: Step | None = None) -> _At:
+        unique, number = name, 1
+        while unique in self.names:
+            number += 1
+            unique = f"{name}#{number}"
+        self.names.add(unique)
+        self.nodes.append(Node(unique, kind, level, shape, combine))
+        return _At(len(self.nodes) - 1)
+
+    def _name(self, node: fx.Node) -> str:
+        """The module's path, with the operation's name where the module does more than one thing."""
+        path = _module(node)
+        packet = getattr(node.target, "overloadpacket", None)
+        operation = packet.__name__ if packet is not None else node.target.__name__
+        if not path:
+            return operation
+        return path if not list(self.model.get_submodule(path).children()) else f"{path}.{operation}"
+
+    def _read_outputs(self) -> list[Output]:
+        (node,) = (n for n in self.program.graph.nodes if n.op == "output")
+        kinds = [spec.kind.name for spec in self.program.graph_signature.output_specs]
+        outputs = []
+        for kind, leaf in zip(kinds, node.args[0], strict=True):
+            if kind != "USER_OUTPUT":
+                continue
+            found = self.meaning[leaf] if isinstance(leaf, fx.Node) else leaf
+            if isinstance(found, _At):
+                outputs.append(Output(found.index))
+            elif isinstance(found, Value):
+                raise InputError(
+                    "the model returns a tensor that does not depend on its input; leave it out to trace it."
+                )
+            else:
+                outputs.append(Output(None, constant=found))
+        return outputs
+
+
+class _At:
+    """The tensor of the Dag node with this index."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+
+class _Entries:
+    """The tuple that `steps` give from node `source`; its entries become nodes when they are read."""
+
+    def __init__(self, source: int, steps: tuple[Step, ...]) -> None:
+        self.source = source
+        self.steps = steps
+
+
+def _symbolic(leaf: Any) -> Any:
+    if isinstance(leaf, torch.SymInt | torch.SymFloat | torch.SymBool):
+        return Size(leaf.node.expr)
+    return leaf
+
+
+def _module(node: fx.Node) -> str:
+    """Path of the innermost module; a second call of a shared module is marked ``@1`` by export, dropped here."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return stack[-1][0].split("@")[0] if stack else ""
+
+
+def _trimmed(dag: Dag) -> Dag:
+    """Without the nodes that reach no output; inputs stay."""
+    alive = {o.node for o in dag.outputs}
+    for index in reversed(range(len(dag.nodes))):
+        if any(arc.target in alive for arc in dag.arcs_from[index]):
+            alive.add(index)
+    alive.update(dag.inputs)
+    new = {old: i for i, old in enumerate(sorted(i for i in alive if i is not None))}
+    arcs = [Arc(new[a.source], new[a.target], a.steps, a.slot) for a in dag.arcs if a.source in new and a.target in new]
+    outputs = [Output(None if o.node is None else new[o.node], o.steps, o.constant) for o in dag.outputs]
+    return replace(dag, nodes=tuple(dag.nodes[i] for i in new), arcs=tuple(arcs), outputs=tuple(outputs))
