@@ -1,0 +1,21 @@
+"""Training by recipe: deterministic by seed, masks held, divergence recorded."""
+
+from .callback import Callback, TrainingState
+from .evaluate import evaluate
+from .recipe import OPTIMIZERS, RECIPES, SCHEDULES, Recipe, recipe
+from .schedule import learning_rate
+from .train import Training, train
+
+__all__ = [
+    "OPTIMIZERS",
+    "RECIPES",
+    "SCHEDULES",
+    "Callback",
+    "Recipe",
+    "Training",
+    "TrainingState",
+    "evaluate",
+    "learning_rate",
+    "recipe",
+    "train",
+]

@@ -1,0 +1,81 @@
+"""What may happen between the steps of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from ..datasets import Dataset
+from .recipe import Recipe
+
+__all__ = ["Callback", "MasksLike", "TrainingState"]
+
+
+class MasksLike(Protocol):
+    """Masks as training uses them (`topo.masks.Masks`)."""
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Zero the pruned weights in place."""
+
+    def hold(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
+        """Keep them at zero through every step until the handle's ``remove()``."""
+
+
+@dataclass
+class TrainingState:
+    """A training run in progress, as callbacks see it.
+
+    `step` and `epoch` count finished ones. `generator` is the run's own source of chance.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    dataset: Dataset
+    recipe: Recipe
+    generator: torch.Generator
+    steps_per_epoch: int
+    masks: MasksLike | None = None
+    step: int = 0
+    epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    _handles: list[Any] = field(default_factory=list)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.recipe.epochs * self.steps_per_epoch
+
+    def hold(self, masks: MasksLike | None) -> None:
+        """Put `masks` in the place of those held so far: prune by them now and after every later step."""
+        self.release()
+        self.masks = masks
+        if masks is not None:
+            masks.apply(self.model)
+            self._handles.append(masks.hold(self.model, self.optimizer))
+        if self.recipe.gradient_clip is not None:
+            # registered after the masks, so that gradients of pruned weights do not count in the norm
+            self._handles.append(self.optimizer.register_step_pre_hook(self._clip))
+
+    def release(self) -> None:
+        """Stop holding masks; the pruned weights stay as they are."""
+        while self._handles:
+            self._handles.pop().remove()
+
+    def _clip(self, *_: Any) -> None:
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
+
+
+class Callback:
+    """Override what you need; each method may change the model, the optimizer and the masks."""
+
+    def on_gradients(self, state: TrainingState) -> None:
+        """Called between the backward pass and the step: ``.grad`` holds the gradients of pruned weights too."""
+
+    def on_step_end(self, state: TrainingState) -> None:
+        """Called after every optimizer step."""
+
+    def on_epoch_end(self, state: TrainingState) -> None:
+        """Called after every epoch, evaluated, with its row at the end of ``state.history``."""

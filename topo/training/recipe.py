@@ -1,0 +1,164 @@
+"""How a network is trained: every choice in one frozen record."""
+
+from __future__ import annotations
+
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any
+
+from ..errors import InputError, unknown_name
+from ..registry import Registry
+
+__all__ = ["OPTIMIZERS", "RECIPES", "SCHEDULES", "Recipe", "recipe"]
+
+OPTIMIZERS = ("sgd", "adamw")
+SCHEDULES = ("milestones", "cosine", "constant")
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The settings of one training run; the help text of each is in its field's metadata.
+
+    Raises
+    ------
+    InputError
+        When a value is impossible.
+
+    Examples
+    --------
+    >>> Recipe(epochs=10).schedule
+    'milestones'
+    >>> Recipe(epochs=-1)
+    Traceback (most recent call last):
+    topo.errors.InputError: epochs must be a whole number of at least 1, not -1.
+    """
+
+    epochs: int = _option(160, "passes over the training images")
+    batch_size: int = _option(128, "images a step")
+    optimizer: str = _option("sgd", "sgd or adamw")
+    learning_rate: float = _option(0.1, "peak learning rate")
+    momentum: float = _option(0.9, "momentum of sgd; first decay rate of adamw")
+    nesterov: bool = _option(False, "Nesterov momentum (sgd)")
+    weight_decay: float = _option(1e-4, "weight decay on every trained parameter")
+    schedule: str = _option("milestones", "milestones, cosine or constant")
+    milestones: tuple[float, ...] = _option(
+        (0.5, 0.75), "when the learning rate drops, as fractions of the epochs (0.5 of 160 is epoch 80)"
+    )
+    decay: float = _option(0.1, "factor of the learning rate at each milestone")
+    warmup_epochs: float = _option(0.0, "epochs over which the learning rate rises linearly to its peak")
+    label_smoothing: float = _option(0.0, "share of the target spread evenly over all classes")
+    gradient_clip: float | None = _option(None, "largest norm of the whole gradient; none: not clipped")
+    freeze_biases: bool = _option(False, "leave biases of convolution and linear layers untrained")
+    augment: bool = _option(True, "the dataset's random crops and flips")
+    bf16: bool = _option(False, "bfloat16 autocast (CUDA only)")
+    channels_last: bool = _option(False, "channels-last memory layout (CUDA only)")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "milestones", _numbers(self.milestones))
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} must be a whole number of at least 1, not {value!r}.")
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
+        if self.schedule not in SCHEDULES:
+            raise unknown_name("schedule", self.schedule, SCHEDULES)
+        _check_range("learning_rate", self.learning_rate, 0, float("inf"), low_open=True)
+        _check_range("momentum", self.momentum, 0, 1)
+        _check_range("weight_decay", self.weight_decay, 0, float("inf"))
+        _check_range("decay", self.decay, 0, 1, low_open=True)
+        _check_range("label_smoothing", self.label_smoothing, 0, 1)
+        _check_range("warmup_epochs", self.warmup_epochs, 0, self.epochs)
+        if self.gradient_clip is not None:
+            _check_range("gradient_clip", self.gradient_clip, 0, float("inf"), low_open=True)
+        for milestone in self.milestones:
+            if not 0 < milestone < 1:
+                raise InputError(
+                    f"milestones are fractions of the epochs, between 0 and 1, not {milestone:g}; "
+                    f"give epoch 80 of 160 as 0.5."
+                )
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if isinstance(option.default, bool) and not isinstance(value, bool):
+                raise InputError(f"{option.name} must be true or false, not {value!r}.")
+        if self.nesterov and self.momentum == 0:
+            raise InputError("nesterov needs momentum above 0.")
+
+
+def recipe(name: str | Recipe = "reference", **overrides: Any) -> Recipe:
+    """A recipe by name, with some of its settings changed.
+
+    Raises
+    ------
+    InputError
+        When the name or a setting is unknown (it names the nearest right one) or a value is impossible.
+
+    Examples
+    --------
+    >>> recipe("reference", epochs=20).epochs
+    20
+    >>> recipe("reference", epoch=20)
+    Traceback (most recent call last):
+    topo.errors.InputError: unknown recipe setting 'epoch'; did you mean 'epochs'? Known: ...
+    """
+    known: dict[str, Field] = {option.name: option for option in fields(Recipe)}
+    for key in overrides:
+        if key not in known:
+            raise unknown_name("recipe setting", key, known)
+    return replace(name if isinstance(name, Recipe) else RECIPES[name], **overrides)
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    try:
+        return tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        raise InputError(f"milestones must be a list of fractions such as [0.5, 0.75], not {values!r}.") from None
+
+
+def _check_range(name: str, value: Any, low: float, high: float, low_open: bool = False) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not (low < value < high or (value == low and not low_open)):
+        above = f"above {low:g}" if low_open else f"at least {low:g}"
+        below = "and finite" if high == float("inf") else f"and below {high:g}"
+        raise InputError(f"{name} must be a number {above} {below}, not {value!r}.")
+
+
+RECIPES: Registry[Recipe] = Registry("recipe")
+RECIPES.register(
+    "reference", summary="The recipe of the published tables: 160 epochs of SGD, milestones at 80 and 120."
+)(Recipe(freeze_biases=True))
+RECIPES.register(
+    "reference-wide", summary="The reference recipe with the weight decay used for wide residual networks."
+)(Recipe(freeze_biases=True, weight_decay=5e-4))
+RECIPES.register("digits", summary="A few seconds on the 8x8 digits.")(
+    Recipe(epochs=15, batch_size=64, schedule="cosine", warmup_epochs=2, weight_decay=5e-4, augment=False)
+)
+RECIPES.register("cifar-short", summary="CIFAR in 20 epochs: cosine, warm-up, label smoothing, bfloat16 on CUDA.")(
+    Recipe(
+        epochs=20,
+        learning_rate=0.2,
+        nesterov=True,
+        weight_decay=5e-4,
+        schedule="cosine",
+        warmup_epochs=2,
+        label_smoothing=0.1,
+        bf16=True,
+        channels_last=True,
+    )
+)
+RECIPES.register("adamw", summary="AdamW with cosine schedule, warm-up and gradient clipping, for transformers.")(
+    Recipe(
+        epochs=100,
+        optimizer="adamw",
+        learning_rate=1e-3,
+        weight_decay=0.05,
+        schedule="cosine",
+        warmup_epochs=5,
+        label_smoothing=0.1,
+        gradient_clip=1.0,
+        bf16=True,
+    )
+)
