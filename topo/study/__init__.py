@@ -1,0 +1,13 @@
+"""Studies: a grid of networks, pruned, trained and measured; on disk, resumable, on all cores.
+
+``Study.read("study.yaml").run()`` computes one; ``Study.load(folder).results()`` is its table.
+"""
+
+from __future__ import annotations
+
+from .config import StudyConfig
+from .grid import Cell
+from .store import StudyError
+from .study import Study
+
+__all__ = ["Cell", "Study", "StudyConfig", "StudyError"]

@@ -1,0 +1,194 @@
+"""The work of one cell: build, prune, train, evaluate, encode, measure."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..checkpoint import load_checkpoint
+from ..dag import Dag, trace
+from ..datasets import Dataset
+from ..datasets import load as load_dataset
+from ..device import resolve_device
+from ..encode import encode
+from ..errors import InputError
+from ..features import measure
+from ..masks import Masks
+from ..models import build
+from ..prune import prune
+from ..training import evaluate, train
+from .grid import Cell
+from .store import FAILED, CellResult, Store
+
+__all__ = ["Outcome", "build_model", "compute", "load_data", "run_cell"]
+
+Outcome = dict[str, Any]
+"""What the runner hears of a cell: its key, status, reason, accuracy and seconds."""
+
+
+def run_cell(cell: Cell, dense: Cell | None, folder: str, device: str) -> Outcome:
+    """Compute a cell and store it; runs in a worker process.
+
+    An exception makes a failed cell, so that the others go on.
+
+    Raises
+    ------
+    StudyError
+        When the result cannot be written.
+    """
+    store = Store(folder)
+    started = time.perf_counter()
+    if not store.is_done(cell):  # another run on the same folder may have been faster
+        try:
+            result = compute(cell, device, store.path(dense) / "weights.safetensors" if dense is not None else None)
+        except Exception as error:
+            result = failure(_sentence(error), traceback.format_exc())
+        result.row["seconds"] = time.perf_counter() - started
+        store.save(cell, result)
+    row = store.row(cell) or {"status": FAILED, "reason": "its folder was removed while it ran"}
+    return {"key": cell.key, **{name: row.get(name) for name in ("status", "reason", "accuracy", "seconds")}}
+
+
+def failure(reason: str, details: str | None = None) -> CellResult:
+    """The result of a cell that could not be computed."""
+    return CellResult({"status": FAILED, "reason": reason}, traceback=details)
+
+
+def compute(cell: Cell, device: str = "auto", dense_weights: Path | None = None) -> CellResult:
+    """The result of a cell; a pruner of stage ``"trained"`` starts from the file `dense_weights`."""
+    target = resolve_device(device)
+    seconds: dict[str, float] = {}
+    dataset = load_data(cell, target)
+    model = build_model(cell, dataset)
+    if cell.needs_dense:
+        load_checkpoint(model, dense_weights)
+    model.to(target)
+
+    masks, row = None, {"status": "finished", "reason": ""}
+    if cell.pruner is not None:
+        with _timed(seconds, "prune"):
+            masks = prune(
+                model,
+                cell.pruner.name,
+                sparsity=cell.sparsity,
+                data=dataset,
+                seed=cell.seed,
+                device=target,
+                **cell.pruner.arguments,
+            )
+        row |= _mask_columns(masks)
+        if empty := masks.empty_layers():
+            row |= {"status": "collapsed", "reason": f"no weight is left in {', '.join(empty)}"}
+
+    with _timed(seconds, "train"):
+        training = train(model, dataset, cell.recipe, masks=masks, seed=cell.seed, device=target, progress=False)
+    metrics: dict[str, Any] = {}
+    if training.status == "diverged":
+        row |= {"status": "diverged", "reason": training.reason}
+    else:
+        row |= evaluate(model, dataset, device=target)
+        model.cpu()
+        metrics = _measured(cell, model, dataset, masks, seconds)
+    row |= {"device": target.type} | {f"seconds_{name}": value for name, value in seconds.items()}
+    kept = model if cell.save_weights and training.status != "diverged" else None
+    return CellResult(row | metrics, masks, training.history, kept)
+
+
+def _measured(
+    cell: Cell, model: nn.Module, dataset: Dataset, masks: Masks | None, seconds: dict[str, float]
+) -> dict[str, Any]:
+    """The metric columns of every encoding, and why some have no value."""
+    columns: dict[str, Any] = {}
+    reasons: dict[str, list[str]] = {}
+    if not cell.encodings:
+        return columns
+    dag = _dag(cell, model, dataset)
+    for encoding in cell.encodings:
+        with _timed(seconds, "encode"):
+            graph = encode(dag, masks, encoding=encoding.name, **encoding.options)
+        with _timed(seconds, "measure"):
+            row = measure(graph, metrics=cell.metrics)
+        columns |= {f"{encoding.prefix}{name}": float(value) for name, value in row.items()}
+        for name, reason in row.attrs.get("undefined", {}).items():
+            reasons.setdefault(reason, []).append(f"{encoding.prefix}{name}")
+    undefined = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+    return columns | {"undefined": undefined}
+
+
+def _mask_columns(masks: Masks) -> dict[str, Any]:
+    counts = masks.counts()
+    return {
+        "reached_sparsity": masks.sparsity,
+        "kept_weights": int(counts["kept"].sum()),
+        "total_weights": int(counts["total"].sum()),
+        "layer_density_min": float(counts["density"].min()),
+        "layer_density_max": float(counts["density"].max()),
+    }
+
+
+def load_data(cell: Cell, device: torch.device | str = "cpu") -> Dataset:
+    """The cell's dataset, loaded once per worker."""
+    choice, root = cell.dataset, cell.dataset_root
+    key = ("dataset", repr(choice), str(root), str(device))
+    return _kept(
+        key,
+        lambda: load_dataset(
+            choice.name,
+            root=root,
+            device=device,
+            download=choice.download,
+            subset=choice.subset,
+            **choice.settings,
+        ),
+    )
+
+
+def build_model(cell: Cell, dataset: Dataset) -> nn.Module:
+    """The cell's network with its initial weights."""
+    return build(
+        cell.model.name,
+        input_shape=dataset.input_shape,
+        n_classes=dataset.n_classes,
+        seed=cell.seed,
+        **cell.model.settings,
+    )
+
+
+def _dag(cell: Cell, model: nn.Module, dataset: Dataset) -> Dag:
+    """The Dag of a model with its own weights; networks of one kind are traced once per worker."""
+    key = ("dag", repr(cell.model), dataset.input_shape, dataset.n_classes)
+    return _kept(key, lambda: trace(model, torch.zeros(1, *dataset.input_shape)).single()).bind(model)
+
+
+_worker = threading.local()
+
+
+def _kept(key: tuple, make: Any) -> Any:
+    """What `make` returns, kept for the cells this worker computes next; only the newest few stay in memory."""
+    cache = _worker.__dict__.setdefault("cache", {})
+    if key not in cache:
+        while len(cache) >= 4:
+            del cache[next(iter(cache))]
+        cache[key] = make()
+    return cache[key]
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+def _sentence(error: Exception) -> str:
+    """One line that says what went wrong."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, InputError) and text else f"{type(error).__name__}: {text}".removesuffix(": ")

@@ -1,0 +1,208 @@
+"""Sends the cells of a study to an executor and follows them to their end."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from contextlib import contextmanager
+from math import inf, isfinite
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ..device import resolve_device
+from .cell import Outcome, build_model, failure, load_data, run_cell
+from .grid import Cell
+from .store import FAILED, Store, StudyError
+from .workers import process_pool, stop, usual_workers
+
+__all__ = ["run_cells"]
+
+logger = logging.getLogger("topo.study")
+
+Report = Callable[[Cell, Outcome], None]
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    baselines: dict[str, Cell],
+    store: Store,
+    *,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    progress: bool | None = None,
+) -> None:
+    """Compute all cells that have no result yet.
+
+    Parameters
+    ----------
+    cells
+        Baselines before the cells that need them.
+    baselines
+        The dense baseline of each cell by the cell's key.
+    executor
+        Where the cells run; a pool of `workers` processes when None.
+    progress
+        Show a progress bar; by default on a terminal. Elsewhere each finished cell is one line of the log.
+
+    Raises
+    ------
+    StudyError
+        When results cannot be written or the executor breaks down.
+    KeyboardInterrupt
+        On Ctrl-C, after the workers have been stopped.
+    """
+    target = resolve_device(device)
+    todo = list({cell.key: cell for cell in cells if not store.is_done(cell)}.values())
+    if not todo:
+        return
+    _check_inputs(todo)
+    workers = min(workers or usual_workers(target), len(todo))
+    with _reporting(progress, len(cells), len(cells) - len(todo)) as report:
+        _Run(todo, baselines, store, device, report, executor, workers).go()
+
+
+class _Run:
+    """The cells yet to compute, those in flight, and those that were in flight when a process died."""
+
+    def __init__(
+        self,
+        todo: Sequence[Cell],
+        baselines: dict[str, Cell],
+        store: Store,
+        device: str,
+        report: Report,
+        executor: Executor | None,
+        workers: int,
+    ) -> None:
+        self.queue = deque(todo)
+        self.suspects: deque[Cell] = deque()
+        self.flying: dict[Future, Cell] = {}
+        self.unsettled = {cell.key for cell in todo}
+        self.baselines, self.store, self.device, self.report = baselines, store, device, report
+        self.executor, self.workers = executor, workers
+        # Of a pool's processes only as many cells are in flight as can run, so that a death leaves few suspects.
+        self.window = workers if executor is None else inf
+
+    def go(self) -> None:
+        pool = None
+        try:
+            while self.queue or self.suspects or self.flying:
+                if self.executor is None and pool is None:
+                    pool = process_pool(self.workers)
+                try:
+                    self._launch(self.executor or pool)
+                    for future in wait(self.flying, return_when=FIRST_COMPLETED).done:
+                        self._settle(self.flying[future], future.result())
+                        del self.flying[future]
+                except BrokenExecutor as error:
+                    if pool is None:
+                        raise StudyError(f"the executor broke down ({error}); run again to go on.") from error
+                    stop(pool)
+                    pool = None
+                    self._sort_out()
+        except BaseException:
+            for future in self.flying:
+                future.cancel()
+            if pool is not None:
+                stop(pool)
+            raise
+        if pool is not None:
+            pool.shutdown()
+
+    def _launch(self, executor: Executor) -> None:
+        while len(self.flying) < self.window and (cell := self._next()) is not None:
+            baseline = self.baselines[cell.key] if cell.needs_dense else None
+            if baseline is not None and (reason := self._unusable(baseline)):
+                self._fail(cell, reason)
+                continue
+            future = executor.submit(run_cell, cell, baseline, str(self.store.folder.resolve()), self.device)
+            self.flying[future] = cell
+
+    def _next(self) -> Cell | None:
+        """The next cell whose baseline is settled; a suspect only when it can run alone."""
+        for cell in self.queue:
+            if not (cell.needs_dense and self.baselines[cell.key].key in self.unsettled):
+                self.queue.remove(cell)
+                return cell
+        if self.suspects and not self.flying:
+            return self.suspects.popleft()
+        return None
+
+    def _unusable(self, baseline: Cell) -> str:
+        row = self.store.row(baseline) or {"status": "missing", "reason": ""}
+        if row["status"] in ("finished", "collapsed"):
+            return ""
+        return f"its dense baseline, whose trained weights it prunes, is {row['status']}: {row['reason']}"
+
+    def _settle(self, cell: Cell, outcome: Outcome) -> None:
+        self.unsettled.discard(cell.key)
+        self.report(cell, outcome)
+
+    def _fail(self, cell: Cell, reason: str) -> None:
+        self.store.save(cell, failure(reason))
+        self._settle(cell, {"key": cell.key, "status": FAILED, "reason": reason})
+
+    def _sort_out(self) -> None:
+        """A process died: the cell that ran alone is to blame; any other is tried again, alone."""
+        cells = [cell for cell in self.flying.values() if not self.store.is_done(cell)]
+        for cell in self.flying.values():
+            if cell not in cells:
+                self._settle(cell, {**self.store.row(cell), "key": cell.key})
+        alone = len(self.flying) == 1
+        self.flying.clear()
+        if alone and cells:
+            self._fail(cells[0], "its process died, as when killed for using too much memory")
+        else:
+            self.suspects.extend(cells)
+
+
+def _check_inputs(cells: Sequence[Cell]) -> None:
+    """Load each dataset and build each model once, so that what does not fit stops the study before it starts."""
+    seen = set()
+    for cell in cells:
+        key = (cell.dataset.label, cell.model.label)
+        if key not in seen:
+            seen.add(key)
+            build_model(cell, load_data(cell))
+
+
+@contextmanager
+def _reporting(progress: bool | None, total: int, done: int) -> Iterator[Report]:
+    """A progress bar on a terminal, else a line of the log for each cell."""
+    console = Console(stderr=True)
+    width = len(str(total))
+    if not (console.is_terminal if progress is None else progress):
+        count = done
+
+        def log(cell: Cell, outcome: Outcome) -> None:
+            nonlocal count
+            count += 1
+            level = logging.WARNING if outcome["status"] == FAILED else logging.INFO
+            logger.log(level, "%*d/%d %s", width, count, total, _line(cell, outcome))
+
+        yield log
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task("cells", total=total, completed=done)
+
+        def advance(cell: Cell, outcome: Outcome) -> None:
+            if outcome["status"] != "finished":
+                bar.console.print(_line(cell, outcome), style="yellow", markup=False, highlight=False)
+            bar.update(task, advance=1, description=str(cell))
+
+        yield advance
+
+
+def _line(cell: Cell, outcome: Outcome) -> str:
+    accuracy, seconds = outcome.get("accuracy"), outcome.get("seconds")
+    facts = [
+        f"accuracy {accuracy:.3f}" if accuracy is not None and isfinite(accuracy) else "",
+        f"{seconds:.1f} s" if seconds is not None else "",
+        f"{outcome['status']}: {outcome['reason']}" if outcome["status"] != "finished" else "",
+    ]
+    return f"{cell}: {', '.join(fact for fact in facts if fact)}"

@@ -1,0 +1,104 @@
+"""Processes that compute cells, and other executors that can."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
+
+import torch
+
+from ..errors import InputError
+
+__all__ = ["cores", "executor_from", "process_pool", "stop", "usual_workers"]
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def usual_workers(device: torch.device) -> int:
+    """Processes unless the user says otherwise: one a core on the CPU, one on CUDA."""
+    return 1 if device.type == "cuda" else cores()
+
+
+def process_pool(workers: int) -> ProcessPoolExecutor:
+    """Fresh processes that share the cores, leave Ctrl-C to their parent and end with it."""
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    with _inherited(threads=max(1, cores() // workers)):
+        pool.submit(os.getpid)  # the first submission starts all processes
+    return pool
+
+
+def stop(pool: ProcessPoolExecutor) -> None:
+    """End the processes of a pool at once, whatever they are doing."""
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join(10)
+
+
+def executor_from(address: str) -> Executor:
+    """The executor that an address such as ``dask:tcp://10.0.0.5:8786`` names.
+
+    Raises
+    ------
+    InputError
+        When the address is of another form, dask.distributed is not installed, or nothing answers.
+    """
+    kind, _, place = address.partition(":")
+    if kind != "dask" or not place:
+        raise InputError(f"executor {address!r} is not of the form dask:ADDRESS, such as dask:tcp://10.0.0.5:8786.")
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise InputError(
+            "a Dask cluster needs the package distributed; install it with pip install 'topo[cluster]'."
+        ) from error
+    try:
+        return Client(place).get_executor()
+    except (OSError, ValueError) as error:
+        raise InputError(f"no Dask scheduler answers at {place} ({error}).") from error
+
+
+@contextmanager
+def _inherited(threads: int) -> Iterator[None]:
+    """What processes started here find: their share of the threads, and a Ctrl-C that means nothing to them.
+
+    A terminal sends Ctrl-C to all processes alike; here the parent alone decides what becomes of its workers.
+    """
+    given = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
+    os.environ.update({name: str(threads) for name, value in given.items() if value is None})
+    try:
+        yield
+    finally:
+        for name, value in given.items():
+            if value is None:
+                del os.environ[name]
+        if in_main_thread:
+            signal.signal(signal.SIGINT, handler)
+
+
+def _end_with_parent() -> None:
+    """Watch the parent: a pool's idle worker would wait for work forever once its parent is killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_wait_and_leave, args=(parent.sentinel,), daemon=True).start()
+
+
+def _wait_and_leave(parent: int) -> None:
+    with suppress(OSError):
+        wait([parent])
+    os._exit(1)
