@@ -48,11 +48,18 @@ def accuracy_against_metric(
     markers = markers or sparsity_marker(table["sparsity"].unique())
     with style():
         ax, _ = own_axes(ax, 3.4, 3.0, (0.65, 0.2, 0.45, 0.4))
-        for (pruner, sparsity), group in table.groupby(["pruner", "sparsity"]):
+        for sparsity, group in table.groupby("sparsity"):
             ax.scatter(
-                group[metric].astype(float), group["accuracy"], color=pruner_color(pruner), marker=markers[sparsity],
-                s=24, alpha=0.8, linewidths=0, zorder=3,
-            )  # fmt: skip
+                group[metric].astype(float),
+                group["accuracy"],
+                color=[pruner_color(p) for p in group["pruner"]],
+                marker=markers[sparsity],
+                s=24,
+                alpha=0.8,
+                linewidths=0,
+                zorder=3,
+                label=percent(sparsity),
+            )
         values = table[metric].to_numpy(float)
         if values.min() > 0 and values.max() / values.min() > 30:
             ax.set_xscale("log")

@@ -151,6 +151,11 @@ def _shade(color: str, step: int) -> str:
     return to_hex(colorsys.hls_to_rgb(hue, light, saturation))
 
 
+def palette() -> list[str]:
+    """Every colour that a pruner can have."""
+    return [_shade(hue, step) for step in range(4) for hue in HUES]
+
+
 def pruner_color(name: str) -> str:
     """The pruner's colour, the same in every figure; the dense network is ink-coloured.
 

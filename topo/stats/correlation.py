@@ -68,7 +68,7 @@ def spearman(
     >>> spearman([1, 2, 3, 4, 5, 6], [1, 4, 9, 16, 25, 36]).rho
     1.0
     >>> spearman([1, 1, 1, 1, 1, 1], [1, 4, 9, 16, 25, 36]).reason
-    'the metric is constant over the 6 rows'
+    'the metric is constant'
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if x.shape != y.shape or x.ndim != 1:
@@ -79,10 +79,10 @@ def spearman(
     x, y = x[whole], y[whole]
     n = len(x)
     if n < min_rows:
-        return Correlation(nan, nan, nan, n, f"{n} rows have both values; {min_rows} are needed")
+        return Correlation(nan, nan, nan, n, f"fewer than {min_rows} networks have both values")
     for column, name in ((x, "the metric"), (y, "the accuracy")):
         if np.ptp(column) == 0:
-            return Correlation(nan, nan, nan, n, f"{name} is constant over the {n} rows")
+            return Correlation(nan, nan, nan, n, f"{name} is constant")
     rho = float(_rank_correlation(x[None], y[None])[0])
     low = high = nan
     if n_boot:

@@ -169,11 +169,11 @@ def metric_label(column: str) -> str:
     Examples
     --------
     >>> metric_label("sink_nodes_norm"), metric_label("rolled__k_core_mean"), metric_label("mean_degree")
-    ('sink nodes, norm.', 'k core, mean', 'mean degree')
+    ('sink nodes (norm.)', 'k core (mean)', 'mean degree')
     """
     _, name, suffix = _split(column)
     text = name.replace("_", " ")
-    return f"{text}, {suffix}" if suffix else text
+    return f"{text} ({suffix})" if suffix else text
 
 
 def accuracy_summary(table: pd.DataFrame) -> pd.DataFrame:

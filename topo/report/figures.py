@@ -1,0 +1,100 @@
+"""Figures as HTML: inline SVG that follows the page's colours, or an embedded PNG where that is smaller."""
+
+from __future__ import annotations
+
+import base64
+import colorsys
+import html
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+
+from ..errors import InputError
+from ..plots.style import GRID, INK, MUTED, PAPER, palette, style
+
+__all__ = ["FigureHtml", "dark_colors", "figure_html", "try_figure"]
+
+LARGEST_SVG = 600_000
+VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", PAPER: "var(--figure)"}
+
+
+def _brighter(color: str) -> str:
+    hue, light, saturation = colorsys.rgb_to_hls(*to_rgb(color))
+    return to_hex(colorsys.hls_to_rgb(hue, light + (1 - light) * 0.28, saturation * 0.9))
+
+
+# Pruner colours with too little contrast on the dark page, and what stands in for them there.
+TOO_DARK = {c: _brighter(c) for c in palette() if sum(w * v for w, v in zip((0.3, 0.6, 0.1), to_rgb(c))) < 0.4}
+
+
+def dark_colors() -> str:
+    """Style rules that brighten the darkest pruner colours in the dark scheme."""
+    rules = "".join(f"--c{color[1:]}:{bright};" for color, bright in TOO_DARK.items())
+    return (
+        f'@media screen and (prefers-color-scheme: dark) {{ :root:not([data-theme="light"]) {{ {rules} }} }}\n'
+        f'@media screen {{ :root[data-theme="dark"] {{ {rules} }} }}'
+    )
+
+
+@dataclass(frozen=True)
+class FigureHtml:
+    """A figure ready for the page, or the reason why there is none."""
+
+    name: str
+    body: str = ""
+    width: int = 0
+    caption: str = ""
+    missing: str = ""
+
+
+def try_figure(name: str, draw: Callable[[], Axes | Figure], caption: str = "", describe: str = "") -> FigureHtml:
+    """Draw and embed a figure; an `InputError` becomes the sentence that stands in its place."""
+    try:
+        drawn = draw()
+    except InputError as error:
+        return FigureHtml(name, missing=str(error))
+    whole = drawn if isinstance(drawn, Figure) else drawn.figure
+    body, width = figure_html(whole, name, describe or caption)
+    return FigureHtml(name, body, width, caption)
+
+
+def figure_html(whole: Figure, name: str, describe: str) -> tuple[str, int]:
+    """A figure as markup, and its natural width in CSS pixels.
+
+    Parameters
+    ----------
+    name
+        Unique on the page: every id inside the SVG is prefixed with it.
+    describe
+        What the figure shows, for those who do not see it.
+    """
+    text = io.StringIO()
+    with style():
+        whole.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()
+    width = round(whole.get_size_inches()[0] * 96)
+    label = html.escape(describe, quote=True)
+    if len(svg) > LARGEST_SVG:
+        picture = io.BytesIO()
+        with style():
+            whole.savefig(picture, format="png", dpi=170)
+        if len(picture.getvalue()) * 4 / 3 < len(svg):
+            data = base64.b64encode(picture.getvalue()).decode()
+            return f'<img class="picture" alt="{label}" width="{width}" src="data:image/png;base64,{data}">', width
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'href="#', f'href="#{name}-', svg)
+    svg = re.sub(r"url\(#", f"url(#{name}-", svg)
+    for color, variable in VARIABLES.items():
+        svg = svg.replace(color, variable)
+    for color in TOO_DARK:
+        svg = svg.replace(color, f"var(--c{color[1:]}, {color})")
+    svg = re.sub(r'^<svg [^>]*?viewBox="([^"]+)"[^>]*>', rf'<svg viewBox="\1" width="{width}" role="img">', svg)
+    return svg.replace('role="img">', f'role="img" aria-label="{label}">', 1), width

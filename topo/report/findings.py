@@ -1,0 +1,209 @@
+"""Sentences about a results table, every number computed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from ..plots.heatmap import EVERY
+from ..plots.labels import percent
+from ..stats.tidy import metric_label
+
+__all__ = [
+    "accuracy_findings",
+    "collinear_pairs",
+    "correlation_findings",
+    "failures",
+    "run_sentence",
+    "size_finding",
+    "undefined_correlations",
+    "undefined_values",
+]
+
+NOT_FAILED = {"finished", "ok", "done"}
+
+
+def _count(number: int, noun: str) -> str:
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _signed(number: float) -> str:
+    return f"{number:+.2f}".replace("-", "−")
+
+
+def join(items: Sequence[str]) -> str:
+    """A list in words.
+
+    Examples
+    --------
+    >>> join(["a"]), join(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    items = list(items)
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else "none"
+
+
+def run_sentence(table: pd.DataFrame) -> str:
+    """What was run: the grid and its size."""
+    sparse = table[table["pruner"] != "dense"]
+    dense = table[table["pruner"] == "dense"]
+    if sparse.empty:
+        return f"The table holds {_count(len(dense), 'dense network')} and no sparse one."
+    parts = [
+        _count(len(set(sparse["dataset"])), "dataset"),
+        _count(len(set(sparse["model"])), "model"),
+        _count(len(set(sparse["pruner"])), "pruner"),
+        f"{_count(len(set(sparse['sparsity'])), 'sparsity')} "
+        f"({join([percent(s) for s in sorted(sparse['sparsity'].unique())])})",
+        _count(len(set(sparse["seed"])), "seed"),
+    ]
+    baselines = (
+        f"beside {_count(len(dense), 'dense network')}" if len(dense) else "without any dense network to compare with"
+    )
+    return f"{_count(len(sparse), 'sparse network')} from {join(parts)}, {baselines}."
+
+
+def failures(table: pd.DataFrame) -> pd.DataFrame:
+    """Networks that did not finish: status, reason, number and which."""
+    bad = table[~table["status"].isin(NOT_FAILED) | table["accuracy"].isna()]
+    if bad.empty:
+        return pd.DataFrame(columns=["status", "reason", "networks", "which"])
+    which = bad.apply(
+        lambda r: f"{r['dataset']}/{r['model']}/{r['pruner']} at {percent(r['sparsity'])}, seed {r['seed']}", axis=1
+    )
+    bad = bad.assign(which=which, status=bad["status"].where(~bad["status"].isin(NOT_FAILED), "no accuracy"))
+    bad["reason"] = bad["reason"].where(bad["reason"] != "", "no reason recorded")
+    groups = bad.groupby(["status", "reason"], sort=True)["which"]
+    return groups.agg(networks="size", which=lambda w: "; ".join(w)).reset_index()
+
+
+def accuracy_findings(summary: pd.DataFrame) -> list[str]:
+    """For each dataset and model, the best and the worst pruner at the highest sparsity they share."""
+    sentences = []
+    for (dataset, model), group in summary.groupby(["dataset", "model"], sort=True):
+        sparse, dense = group[group["pruner"] != "dense"], group[group["pruner"] == "dense"]
+        if sparse.empty:
+            continue
+        unit = 100 if group["high"].max() <= 1.5 else 1
+        pruners = sparse.groupby("sparsity")["pruner"].nunique()
+        top = pruners[pruners == pruners.max()].index.max()
+        here = sparse[sparse["sparsity"] == top].sort_values("mean", ascending=False, kind="stable")
+        best, worst = here.iloc[0], here.iloc[-1]
+        seeds = f"mean of {best['n']} seeds" if best["n"] > 1 else "one seed"
+        text = f"{dataset} · {model} at {percent(top)} sparsity: {best['pruner']} is the most accurate "
+        text += f"({best['mean'] * unit:.1f}%, {seeds}"
+        if len(dense):
+            text += f", {(dense['mean'].iloc[0] - best['mean']) * unit:.1f} points below dense"
+        text += ")"
+        if len(here) > 1:
+            text += f", {worst['pruner']} the least ({worst['mean'] * unit:.1f}%)"
+            second = here.iloc[1]
+            if best["low"] <= second["high"] and best["n"] > 1:
+                text += f"; the seeds of {best['pruner']} and of {second['pruner']} overlap"
+        sentences.append(text + ".")
+    return sentences
+
+
+def correlation_findings(correlations: pd.DataFrame) -> list[str]:
+    """The metric most tied to accuracy within groups, and how many change sign when families are pooled."""
+    defined = correlations[correlations["rho"].notna()]
+    within = defined[defined["family"] != EVERY]
+    if within.empty:
+        return []
+    groups = within[["dataset", "model", "family", "sparsity"]].drop_duplicates()
+    by_metric = within.groupby("metric", sort=False)["rho"]
+    # A metric defined in one group of many would win by luck.
+    median = by_metric.median()[by_metric.size() >= len(groups) / 2]
+    sentences = []
+    if len(median):
+        best = median.abs().idxmax()
+        rows = within[within["metric"] == best]
+        clear = int(((rows["low"] > 0) | (rows["high"] < 0)).sum())
+        sentences.append(
+            f"Within {_count(len(groups), 'group')} of one dataset, model, pruner family and sparsity, the metric most "
+            f"tied to accuracy is {metric_label(best)}: median ρ = {_signed(median[best])}, from "
+            f"{_signed(rows['rho'].min())} to {_signed(rows['rho'].max())}; its 95% interval excludes "
+            f"zero in {clear} of {_count(len(rows), 'group')}. "
+            f"It is the largest of {_count(len(median), 'metric')}, so chance has had that many tries."
+        )
+    pooled = defined[defined["family"] == EVERY].groupby("metric")["rho"].median()
+    both = median.index.intersection(pooled.index)
+    flipped = [m for m in both if median[m] * pooled[m] < 0]
+    if len(both):
+        names = join([*(metric_label(m) for m in flipped[:6]), *(["others"] if len(flipped) > 6 else [])])
+        some = f"{len(flipped)} of {_count(len(both), 'metric')} ({names}) change"
+        none = f"None of {_count(len(both), 'metric')} changes"
+        sentences.append(f"{some if flipped else none} the sign of the median ρ when pruner families are pooled.")
+    return sentences
+
+
+def size_finding(table: pd.DataFrame) -> str | None:
+    """How much the number of edges differs between pruners at one sparsity."""
+    if "edges" not in table.columns:
+        return None
+    sparse = table[(table["pruner"] != "dense") & (table["edges"] > 0)]
+    means = sparse.groupby(["dataset", "model", "sparsity", "pruner"])["edges"].mean()
+    spread = means.groupby(["dataset", "model", "sparsity"]).agg(lambda e: e.max() / e.min() if len(e) > 1 else np.nan)
+    spread = spread.dropna()
+    if spread.empty:
+        return None
+    return (
+        f"At equal sparsity the number of edges differs between pruners by a median factor of {spread.median():.1f} "
+        f"(at most {spread.max():.1f}): equal sparsity is not equal graph size."
+    )
+
+
+def collinear_pairs(table: pd.DataFrame, metrics: Sequence[str], threshold: float = 0.98) -> list[tuple[str, str]]:
+    """Pairs of metrics whose ranks are the same, or reversed, in every dataset and model (abs rho >= threshold)."""
+    sparse = table[table["pruner"] != "dense"]
+    least: pd.DataFrame | None = None
+    for _, group in sparse.groupby(["dataset", "model"]):
+        if len(group) < 5:
+            continue
+        here = group[list(metrics)].astype(float).rank().corr(min_periods=5).abs()
+        least = here if least is None else pd.DataFrame(np.fmin(least, here), here.index, here.columns)
+    if least is None:
+        return []
+    return [(a, b) for a, b in combinations(metrics, 2) if least.loc[a, b] >= threshold]
+
+
+def undefined_values(table: pd.DataFrame, metrics: Sequence[str], reasons: dict[str, str]) -> pd.DataFrame:
+    """Metrics without a value in some networks: how many, of which pruners, and the recorded reason."""
+    rows = []
+    for metric in metrics:
+        missing = table[~np.isfinite(table[metric].astype(float))]
+        if len(missing):
+            pruners = join(sorted(missing["pruner"].unique()))
+            rows.append((metric, len(missing), pruners, reasons.get(metric, "no reason recorded")))
+    found = pd.DataFrame(rows, columns=["metric", "networks", "pruners", "reason"])
+    if found.empty:
+        return found
+    together = {"metric": lambda m: ", ".join(m), "networks": "first"}
+    return found.groupby(["reason", "pruners", "networks"], sort=False, as_index=False).agg(
+        {"metric": together["metric"]}
+    )
+
+
+def undefined_correlations(correlations: pd.DataFrame) -> pd.DataFrame:
+    """Groups and metrics without a correlation, by reason."""
+    missing = correlations[correlations["rho"].isna()]
+    if missing.empty:
+        return pd.DataFrame(columns=["reason", "groups", "metrics"])
+    place = missing.apply(lambda r: f"{r['dataset']} · {r['model']}, {r['family']} at {percent(r['sparsity'])}", axis=1)
+    missing = missing.assign(place=place)
+    everywhere = correlations["metric"].nunique()
+
+    def few(items: pd.Series, most: int = 8) -> str:
+        names = list(dict.fromkeys(items))
+        return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+    def named(metrics: pd.Series) -> str:
+        names = metrics.drop_duplicates()
+        return "all metrics" if len(names) == everywhere else few(names.map(metric_label), 12)
+
+    groups = missing.groupby("reason", sort=True)
+    return groups.agg(groups=("place", few), metrics=("metric", named)).reset_index()

@@ -1,0 +1,51 @@
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  document.getElementById("theme").addEventListener("click", () => {
+    const dark = root.dataset.theme
+      ? root.dataset.theme === "dark"
+      : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+  });
+
+  const bytes = Uint8Array.from(atob(document.getElementById("csv-data").textContent), (c) => c.charCodeAt(0));
+  document.getElementById("csv").href = URL.createObjectURL(new Blob([bytes], { type: "text/csv" }));
+
+  const table = document.getElementById("results");
+  const body = table.tBodies[0];
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => head.firstElementChild.addEventListener("click", () => {
+    const down = head.getAttribute("aria-sort") === "ascending";
+    const number = head.classList.contains("n");
+    const keyed = [...body.rows].map((row) => {
+      const text = row.cells[column].textContent;
+      return [row, number ? parseFloat(text) : text];
+    });
+    const empty = (key) => key === "" || Number.isNaN(key);
+    keyed.sort(([, a], [, b]) => {
+      if (empty(a) || empty(b)) return empty(a) - empty(b);
+      const order = number ? a - b : a.localeCompare(b);
+      return down ? -order : order;
+    });
+    heads.forEach((other) => other.setAttribute("aria-sort", "none"));
+    head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    body.append(...keyed.map(([row]) => row));
+  }));
+
+  const filter = document.getElementById("filter");
+  const count = document.getElementById("count");
+  filter.addEventListener("input", () => {
+    const words = filter.value.toLowerCase().split(/[\s,]+/).filter(Boolean);
+    let shown = 0;
+    for (const row of body.rows) {
+      row.dataset.text ??= [...row.cells].slice(0, 12).map((c) => c.textContent).join(" ").toLowerCase();
+      row.hidden = !words.every((word) => row.dataset.text.includes(word));
+      shown += !row.hidden;
+    }
+    count.textContent = words.length ? `${shown} of ${body.rows.length} rows` : `${shown} rows`;
+  });
+
+  document.querySelectorAll("[data-group]").forEach((box) => box.addEventListener("change", () => {
+    table.classList.toggle(`hide-${box.dataset.group}`, !box.checked);
+  }));
+})();
