@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod, sqrt
+
 import torch
 from torch import nn
 
@@ -40,5 +42,9 @@ def initialise_missing(model: nn.Module) -> nn.Module:
 
 
 def _draw(module: nn.Conv2d | nn.Linear) -> None:
-    mode = "fan_out" if isinstance(module, nn.Conv2d) else "fan_in"
-    nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")
+    if isinstance(module, nn.Conv2d):
+        # an input channel reaches the outputs of its own group alone
+        fan = module.out_channels // module.groups * prod(module.kernel_size)
+    else:
+        fan = module.in_features
+    nn.init.normal_(module.weight, std=sqrt(2 / fan))

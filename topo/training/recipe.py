@@ -48,7 +48,7 @@ class Recipe:
         (0.5, 0.75), "when the learning rate drops, as fractions of the epochs (0.5 of 160 is epoch 80)"
     )
     decay: float = _option(0.1, "factor of the learning rate at each milestone")
-    warmup_epochs: float = _option(0.0, "epochs over which the learning rate rises linearly to its peak")
+    warmup: float = _option(0.0, "share of all steps over which the learning rate first rises linearly to its peak")
     label_smoothing: float = _option(0.0, "share of the target spread evenly over all classes")
     gradient_clip: float | None = _option(None, "largest norm of the whole gradient; none: not clipped")
     freeze_biases: bool = _option(False, "leave biases of convolution and linear layers untrained")
@@ -71,7 +71,7 @@ class Recipe:
         _check_range("weight_decay", self.weight_decay, 0, float("inf"))
         _check_range("decay", self.decay, 0, 1, low_open=True)
         _check_range("label_smoothing", self.label_smoothing, 0, 1)
-        _check_range("warmup_epochs", self.warmup_epochs, 0, self.epochs)
+        _check_range("warmup", self.warmup, 0, 1)
         if self.gradient_clip is not None:
             _check_range("gradient_clip", self.gradient_clip, 0, float("inf"), low_open=True)
         for milestone in self.milestones:
@@ -102,7 +102,7 @@ def recipe(name: str | Recipe = "reference", **overrides: Any) -> Recipe:
     20
     >>> recipe("reference", epoch=20)
     Traceback (most recent call last):
-    topo.errors.InputError: unknown recipe setting 'epoch'; did you mean 'epochs'? Known: ...
+    topo.errors.InputError: unknown recipe setting 'epoch'; did you mean 'epochs'? Known: augment, ...
     """
     known: dict[str, Field] = {option.name: option for option in fields(Recipe)}
     for key in overrides:
@@ -134,7 +134,7 @@ RECIPES.register(
     "reference-wide", summary="The reference recipe with the weight decay used for wide residual networks."
 )(Recipe(freeze_biases=True, weight_decay=5e-4))
 RECIPES.register("digits", summary="A few seconds on the 8x8 digits.")(
-    Recipe(epochs=15, batch_size=64, schedule="cosine", warmup_epochs=2, weight_decay=5e-4, augment=False)
+    Recipe(epochs=15, batch_size=64, schedule="cosine", warmup=0.1, weight_decay=5e-4, augment=False)
 )
 RECIPES.register("cifar-short", summary="CIFAR in 20 epochs: cosine, warm-up, label smoothing, bfloat16 on CUDA.")(
     Recipe(
@@ -143,7 +143,7 @@ RECIPES.register("cifar-short", summary="CIFAR in 20 epochs: cosine, warm-up, la
         nesterov=True,
         weight_decay=5e-4,
         schedule="cosine",
-        warmup_epochs=2,
+        warmup=0.1,
         label_smoothing=0.1,
         bf16=True,
         channels_last=True,
@@ -156,7 +156,7 @@ RECIPES.register("adamw", summary="AdamW with cosine schedule, warm-up and gradi
         learning_rate=1e-3,
         weight_decay=0.05,
         schedule="cosine",
-        warmup_epochs=5,
+        warmup=0.05,
         label_smoothing=0.1,
         gradient_clip=1.0,
         bf16=True,

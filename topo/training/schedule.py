@@ -13,7 +13,7 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     """Learning rate of one optimizer step, counted from 0.
 
     Warm-up rises linearly over its steps and reaches the peak on the last of them. Then: ``constant`` stays;
-    ``milestones`` multiplies by `decay` at the first step of each milestone's epoch; ``cosine`` falls from the
+    ``milestones`` multiplies by `decay` from each milestone on; ``cosine`` falls from the
     peak along half a cosine towards 0 at the end (Loshchilov & Hutter, SGDR, ICLR 2017, equation 5).
 
     Examples
@@ -23,13 +23,13 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     [1.0, 1.0, 0.1, 0.01]
     """
     total = recipe.epochs * steps_per_epoch
-    warmup = round(recipe.warmup_epochs * steps_per_epoch)
+    warmup = round(recipe.warmup * total)
     if step < warmup:
         return recipe.learning_rate * (step + 1) / warmup
     if recipe.schedule == "cosine":
         progress = (step - warmup) / max(total - warmup, 1)
         return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
     if recipe.schedule == "milestones":
-        passed = sum(step // steps_per_epoch >= round(m * recipe.epochs) for m in recipe.milestones)
+        passed = sum(step >= round(milestone * total) for milestone in recipe.milestones)
         return recipe.learning_rate * recipe.decay**passed
     return recipe.learning_rate

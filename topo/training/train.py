@@ -240,7 +240,7 @@ def _progress_bar(wanted: bool | None, epochs: int) -> Iterator[object]:
     if not (console.is_terminal if wanted is None else wanted):
         yield lambda row: None
         return
-    with Progress(console=console, transient=True) as bar:
+    with Progress(console=console) as bar:
         task = bar.add_task("training", total=epochs)
 
         def advance(row: dict[str, float]) -> None:
