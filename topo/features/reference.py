@@ -146,4 +146,3 @@ def _expander(plain: igraph.Graph, left: list[int], right: list[int]) -> tuple[f
     weighted = _magnitudes(_adjacency(part, weighted=True))
     bound = sqrt(mean_left - 1) + sqrt(mean_right - 1)
     return bound, mean_right, weighted[0] - weighted[2], _magnitudes(_adjacency(part, weighted=False))
-

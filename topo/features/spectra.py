@@ -12,35 +12,55 @@ from .metric import Undefined
 
 __all__ = ["largest_eigenvalues", "top_singular_values"]
 
+Product = Callable[[np.ndarray], np.ndarray]
+
 DENSE_SIZE = 400
 # Relative residual; it bounds the relative error of an eigenvalue, which is far smaller still.
 TOLERANCE = 1e-6
 
 
-def largest_eigenvalues(
-    size: int, product: Callable[[np.ndarray], np.ndarray], count: int, *, which: str = "LM"
-) -> np.ndarray:
-    """The `count` extreme eigenvalues of a symmetric operator of shape (size, size), largest magnitude first.
+def largest_eigenvalues(size: int, product: Product, count: int, *, which: str = "LM") -> np.ndarray:
+    """The `count` extreme eigenvalues of a symmetric matrix, given as its product with a vector, extreme first.
 
-    Raises `Undefined` when ARPACK does not converge or its residuals are larger than the tolerance allows.
+    A Krylov method may see only one of several equal eigenvalues. So what it found is removed from the
+    matrix and the rest searched again, until nothing larger than the last of the `count` is left.
+
+    Parameters
+    ----------
+    size
+        Rows of the matrix.
+    product
+        Maps an array (size,) or (size, m) to the matrix times it.
+    which
+        ``"LM"``, largest in magnitude, or ``"LA"``, largest; of the latter only one can be asked for.
+
+    Raises
+    ------
+    Undefined
+        When ARPACK does not converge, or leaves a residual above its tolerance.
     """
     if size <= DENSE_SIZE:
         values = np.linalg.eigvalsh(product(np.eye(size)))
-    else:
-        operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
-        start = np.random.default_rng(0).random(size)
-        try:
-            values, vectors = eigsh(
-                operator, k=count, which=which, v0=start, tol=TOLERANCE, ncv=20, maxiter=1000
-            )
-        except ArpackError as error:
-            raise Undefined(f"the eigenvalue iteration did not converge: {error}") from None
-        error = max(np.linalg.norm(product(v) - value * v) for value, v in zip(values, vectors.T, strict=True))
-        if error > 10 * TOLERANCE * np.abs(values).max():
-            raise Undefined(f"the eigenvalue iteration left a residual of {error:.1e}")
-    if which == "LA":
-        return np.sort(values)[::-1][:count]
-    return values[np.argsort(-np.abs(values), kind="stable")][:count]
+        return values[::-1][:count] if which == "LA" else _by_magnitude(values)[:count]
+    rng = np.random.default_rng(0)
+    start = rng.random(size)
+    if not product(start).any():
+        return np.zeros(count)
+    values, vectors = _arpack(size, product, count, which, start)
+    while count > 1:
+
+        def rest(x: np.ndarray, values: np.ndarray = values, vectors: np.ndarray = vectors) -> np.ndarray:
+            return product(x) - vectors @ (values * (vectors.T @ x))
+
+        least = np.abs(_by_magnitude(values)[count - 1])
+        start = rng.standard_normal(size)
+        if np.linalg.norm(rest(start)) <= 1e-10 * np.abs(values).max() * np.linalg.norm(start):
+            break
+        value, vector = _arpack(size, rest, 1, which, start, scale=np.abs(values).max())
+        if np.abs(value[0]) <= least + 10 * TOLERANCE * np.abs(values).max():
+            break
+        values, vectors = np.append(values, value), np.hstack([vectors, vector])
+    return _by_magnitude(values)[:count]
 
 
 def top_singular_values(matrix: sparse.csr_array, count: int) -> np.ndarray:
@@ -52,6 +72,24 @@ def top_singular_values(matrix: sparse.csr_array, count: int) -> np.ndarray:
         return np.linalg.svd(matrix.toarray(), compute_uv=False)[:count]
     if matrix.shape[0] < matrix.shape[1]:
         matrix = matrix.T.tocsr()
-    transposed = matrix.T
+    transposed = matrix.T.tocsr()
     squares = largest_eigenvalues(matrix.shape[1], lambda x: transposed @ (matrix @ x), count)
     return np.sqrt(np.maximum(squares, 0))
+
+
+def _by_magnitude(values: np.ndarray) -> np.ndarray:
+    return values[np.argsort(-np.abs(values), kind="stable")]
+
+
+def _arpack(
+    size: int, product: Product, count: int, which: str, start: np.ndarray, scale: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
+    try:
+        values, vectors = eigsh(operator, k=count, which=which, v0=start, tol=TOLERANCE, ncv=20, maxiter=1000)
+    except ArpackError as error:
+        raise Undefined(f"the eigenvalue iteration did not converge: {error}") from None
+    residual = np.linalg.norm(product(vectors) - vectors * values, axis=0).max()
+    if residual > 10 * TOLERANCE * max(scale, np.abs(values).max()):
+        raise Undefined(f"the eigenvalue iteration left a residual of {residual:.1e}")
+    return values, vectors

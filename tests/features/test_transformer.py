@@ -1,0 +1,91 @@
+"""`Topometrics` keeps the promises of a scikit-learn transformer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+
+import topo
+from topo.encode.graph import LayerGraphs, MultipartiteGraph
+from topo.errors import InputError
+from topo.features import Topometrics, column_names, measure
+
+from .graphs import random_graph, random_layer
+
+
+@pytest.fixture
+def batch() -> list[MultipartiteGraph]:
+    return [random_graph([5, 8, 4], 0.3, seed) for seed in range(3)]
+
+
+def test_rows_are_those_of_measure(batch: list[MultipartiteGraph]) -> None:
+    table = Topometrics().fit_transform(batch)
+    assert list(table.columns) == column_names() == list(Topometrics().get_feature_names_out())
+    for i, graph in enumerate(batch):
+        pd.testing.assert_series_equal(table.loc[i], measure(graph), check_names=False)
+        assert table.attrs["undefined"][i] == measure(graph).attrs["undefined"]
+
+
+def test_processes_give_the_same(batch: list[MultipartiteGraph]) -> None:
+    transformer = Topometrics(metrics=["local", "spectral_gap"])
+    pd.testing.assert_frame_equal(
+        transformer.set_params(n_jobs=2).transform(batch), clone(transformer).transform(batch)
+    )
+
+
+def test_clone_pipeline_and_set_output(batch: list[MultipartiteGraph]) -> None:
+    transformer = Topometrics(metrics="general", errors="raise")
+    assert clone(transformer).get_params() == transformer.get_params()
+    filled = make_pipeline(transformer, SimpleImputer()).fit_transform(batch)
+    assert filled.shape[0] == 3
+    framed = make_pipeline(clone(transformer), SimpleImputer()).set_output(transform="pandas").fit_transform(batch)
+    assert isinstance(framed, pd.DataFrame) and np.allclose(framed, filled)
+
+
+def test_empty_batch() -> None:
+    assert Topometrics(metrics="nodes").transform([]).shape == (0, 1)
+
+
+def test_an_item_that_fails_is_a_row_of_nan(batch: list[MultipartiteGraph]) -> None:
+    layers = LayerGraphs({"a": random_layer(4, 5, 0.5, 0)})
+    table = Topometrics(metrics=["nodes", "edges"]).transform([batch[0], "graph", layers])
+    assert table.isna().all(axis=1).tolist() == [False, True, True]
+    assert "neither a graph nor" in table.attrs["failed"][1]
+    assert "set encoding to match" in table.attrs["failed"][2]
+    with pytest.raises(InputError, match="neither a graph nor"):
+        Topometrics(errors="raise").transform(["graph"])
+
+
+def test_layer_graphs() -> None:
+    items = [LayerGraphs({"a": random_layer(4, 5, 0.5, s), "b": random_layer(5, 6, 0.5, s)}) for s in range(2)]
+    table = Topometrics("rolled", metrics=["imdb", "nodes"]).fit_transform(items)
+    assert list(table.columns[:4]) == ["nodes_mean", "nodes_min", "nodes_max", "nodes_weighted"]
+    assert table["nodes_mean"].tolist() == [10.0, 10.0]
+
+
+def test_networks_are_encoded() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3))
+    masks = {"0.weight": torch.eye(6, 4, dtype=torch.bool), "2.weight": torch.ones(3, 6, dtype=torch.bool)}
+    table = Topometrics(metrics=["nodes", "edges"], input_shape=(4,), errors="raise").transform([(model, masks)])
+    assert table.to_numpy().tolist() == [[13.0, 22.0]]
+    rolled = Topometrics("rolled", metrics="edges", input_shape=(4,), errors="raise").transform([(model, masks)])
+    assert rolled["edges_max"].tolist() == [18.0]
+    graph = topo.encode(model, masks, input_shape=(4,))
+    assert Topometrics(metrics="edges").transform([graph])["edges"].tolist() == [22.0]
+
+
+def test_refusals(batch: list[MultipartiteGraph]) -> None:
+    for items in (batch[0], "graphs", 3, {}):
+        with pytest.raises(InputError, match="pass a list of graphs"):
+            Topometrics().transform(items)
+    with pytest.raises(InputError, match="did you mean 'rolled'"):
+        Topometrics("roled").fit(batch)
+    with pytest.raises(InputError, match="did you mean 'raise'"):
+        Topometrics(errors="rais").fit(batch)
+    with pytest.raises(InputError, match="unknown metric"):
+        Topometrics(metrics=["zzz"]).fit(batch)

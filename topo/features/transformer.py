@@ -1,0 +1,151 @@
+"""`Topometrics`: batches of graphs or sparse networks to a table, as a scikit-learn transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from .. import encode as encoder
+from ..encode.graph import LayerGraphs, MultipartiteGraph
+from ..errors import InputError, unknown_name
+from .measure import column_names, measure
+
+__all__ = ["Topometrics"]
+
+
+class Topometrics(TransformerMixin, BaseEstimator):
+    """Measures graphs, or sparse networks that it encodes first, one row each.
+
+    Parameters
+    ----------
+    encoding
+        How networks are encoded, as in `topo.encode`; graphs passed in must be of that kind:
+        multipartite graphs for ``"multipartite"``, layer graphs for the bipartite encodings.
+    metrics
+        As in `topo.measure`.
+    input_shape
+        Shape of one sample, needed when networks are passed.
+    encode_options
+        Further options of `topo.encode`.
+    imdb_rule
+        As in `topo.measure`.
+    errors
+        ``"nan"``: an item that cannot be encoded or measured becomes a row of NaN; ``"raise"``: it raises.
+    n_jobs
+        Processes, as in joblib; None is one.
+
+    Notes
+    -----
+    Nothing is learnt from data, so `fit` only checks the parameters. `transform` returns a float64
+    DataFrame; ``table.attrs["undefined"]`` maps each row number to its reasons of NaN by column, and
+    ``table.attrs["failed"]`` the rows that failed to the error's message.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import sparse
+    >>> from topo.encode.graph import BipartiteGraph
+    >>> graphs = [BipartiteGraph(sparse.csr_array(np.eye(n, dtype=np.float32))) for n in (2, 3)]
+    >>> Topometrics(metrics=["nodes", "cut_edges"]).fit_transform(graphs)
+       nodes  cut_edges  cut_edges_norm
+    0    4.0        2.0             1.0
+    1    6.0        3.0             1.0
+    """
+
+    def __init__(
+        self,
+        encoding: str = "multipartite",
+        *,
+        metrics: str | Iterable[str] | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        encode_options: Mapping[str, Any] | None = None,
+        imdb_rule: str = "mean_degree",
+        errors: str = "nan",
+        n_jobs: int | None = None,
+    ) -> None:
+        self.encoding = encoding
+        self.metrics = metrics
+        self.input_shape = input_shape
+        self.encode_options = encode_options
+        self.imdb_rule = imdb_rule
+        self.errors = errors
+        self.n_jobs = n_jobs
+
+    def fit(self, X: Iterable[Any], y: Any = None) -> Topometrics:
+        """Check the parameters; the graphs are not looked at."""
+        self._check()
+        return self
+
+    def transform(self, X: Iterable[Any]) -> pd.DataFrame:
+        """One row a graph, or a (model, masks) pair.
+
+        Raises
+        ------
+        InputError
+            When `X` is not a collection of these, a parameter is wrong, or an item fails with ``errors="raise"``.
+        """
+        self._check()
+        if isinstance(X, MultipartiteGraph | LayerGraphs | Mapping | str) or not isinstance(X, Iterable):
+            raise InputError(f"pass a list of graphs or of (model, masks) pairs, not one {type(X).__name__}.")
+        settings = {
+            "encoding": self.encoding,
+            "input_shape": self.input_shape,
+            **(self.encode_options or {}),
+        }
+        kwargs = {"metrics": self.metrics, "imdb_rule": self.imdb_rule}
+        jobs = (delayed(_measured)(item, settings, kwargs, self.errors == "raise") for item in X)
+        rows = Parallel(n_jobs=self.n_jobs)(jobs)
+        columns = self.get_feature_names_out()
+        table = pd.DataFrame([values for values, _ in rows], columns=columns, dtype="float64")
+        table.attrs["undefined"] = {i: why for i, (_, why) in enumerate(rows) if isinstance(why, dict) and why}
+        table.attrs["failed"] = {i: why for i, (_, why) in enumerate(rows) if isinstance(why, str)}
+        return table
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """The columns that `transform` returns; `input_features` is ignored."""
+        return np.array(column_names(self.metrics, layers=self.encoding != "multipartite"), dtype=object)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.no_validation = True
+        return tags
+
+    def _check(self) -> None:
+        encoder.ENCODINGS.entry(self.encoding)
+        if self.errors not in ("nan", "raise"):
+            raise unknown_name("value of errors", self.errors, ("nan", "raise"))
+        self.get_feature_names_out()
+
+
+def _measured(
+    item: Any, settings: dict[str, Any], kwargs: dict[str, Any], strict: bool
+) -> tuple[dict[str, float], dict[str, str] | str]:
+    """An item's values and its reasons of NaN; or no values and the message of its failure."""
+    try:
+        graph = item
+        if not isinstance(item, MultipartiteGraph | LayerGraphs):
+            if not isinstance(item, tuple) or len(item) != 2:
+                raise InputError(f"{type(item).__name__} is neither a graph nor a (model, masks) pair.")
+            graph = encoder.encode(*item, **settings)
+        if isinstance(graph, LayerGraphs) != (settings["encoding"] != "multipartite"):
+            raise InputError(
+                f"{type(graph).__name__} is not what encoding {settings['encoding']!r} makes; set encoding to match."
+            )
+        if isinstance(graph, MultipartiteGraph):
+            # The columns are those of a multipartite graph, also where the graph happens to be bipartite.
+            kwargs = {**kwargs, "metrics": kwargs["metrics"] or column_names()}
+        row = measure(graph, **kwargs)
+    except Exception as error:
+        if strict:
+            raise
+        return {}, f"{type(error).__name__}: {error}"
+    return row.to_dict(), row.attrs["undefined"]
