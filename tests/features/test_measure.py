@@ -182,9 +182,8 @@ def test_layers_are_aggregated() -> None:
     rng = np.random.default_rng(0)
     matrices = [random_block(shape, 0.4, rng) for shape in ((8, 6), (6, 9), (9, 3))]
     facts = [{"weights_total": 48}, {"weights_total": 54}, {"weights_total": 27}]
-    graphs = LayerGraphs(
-        {f"layer{i}": BipartiteGraph(m, attributes=f) for i, (m, f) in enumerate(zip(matrices, facts))}
-    )
+    layers = [BipartiteGraph(matrix, attributes=fact) for matrix, fact in zip(matrices, facts, strict=True)]
+    graphs = LayerGraphs({f"layer{i}": layer for i, layer in enumerate(layers)})
     table, row = measure_layers(graphs), measure(graphs)
     assert list(table.index) == ["layer0", "layer1", "layer2"]
     for name, graph in graphs.items():

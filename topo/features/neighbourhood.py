@@ -15,7 +15,7 @@ WEDGES_AT_ONCE = 1 << 24
 @metric("one_hop", category="neighbourhood", per="edges")
 def one_hop(view: GraphView) -> float:
     """Mean number of nodes reached in at most one step along the edges, the node itself included."""
-    return 1 + view.n_edges / view.n_nodes
+    return (view.n_nodes + view.n_edges) / view.n_nodes
 
 
 @metric("two_hop", category="neighbourhood", per="edges")
