@@ -36,7 +36,9 @@ def trace(model: nn.Module, example_inputs: Any) -> Dag:
     Returns
     -------
     Dag
-        With ``torch.equal(dag(x), model(x))`` for any number of samples, `model` in evaluation mode.
+        With ``torch.equal(dag(x), model(x))`` for any number of samples, `model` in evaluation mode. (Without
+        gradients, `nn.MultiheadAttention` itself may take a fused kernel that rounds differently;
+        ``torch.backends.mha.set_fastpath_enabled(False)`` compares like with like.)
 
     Raises
     ------
@@ -145,7 +147,7 @@ def _explain(model: nn.Module, error: Exception, entered: list[str]) -> str:
     reason = next((text.strip() for text in str(error).splitlines() if text.strip()), type(error).__name__)
     where = f"module {name!r} ({type(module).__name__})" if name else f"the model ({type(module).__name__})"
     return (
-        f"cannot trace {where}: {line} failed with {type(error).__name__}: {reason[:300]} "
+        f"cannot trace {where}: {line} failed with {type(error).__name__}: {reason[:300].rstrip('.')}. "
         "Control flow that depends on tensor values, and shapes that do not fit, cannot be traced; "
         "replace that operation or check the example input."
     )
@@ -154,7 +156,12 @@ def _explain(model: nn.Module, error: Exception, entered: list[str]) -> str:
 def _is_free(program: torch.export.ExportedProgram) -> bool:
     names = set(program.graph_signature.user_inputs)
     values = [n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder" and n.name in names]
-    return all(isinstance(v.shape[0], torch.SymInt) for v in values if isinstance(v, Tensor))
+    return all(_is_symbol(v.shape[0]) for v in values if isinstance(v, Tensor))
+
+
+def _is_symbol(size: Any) -> bool:
+    """Whether a size is still free: export keeps a symbol it has fixed to a number as that number."""
+    return isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None
 
 
 class _Reader:
@@ -225,7 +232,7 @@ class _Reader:
                 if not isinstance(value, Tensor):
                     self.meaning[node] = value
                     continue
-                if isinstance(value.shape[0], torch.SymInt):
+                if _is_symbol(value.shape[0]):
                     self.symbols.append((value.shape[0].node.expr, position))
                 position += 1
                 name = "input" if len(self._user_tensors()) == 1 else node.name
