@@ -73,7 +73,7 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.") from error
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} is not a whole safetensors file ({error}); it may be cut short or of another kind."
         ) from error

@@ -177,7 +177,7 @@ class Masks(Mapping[str, Tensor]):
         return write_arrays(
             path,
             {name: mask.numpy() for name, mask in self.items()},
-            {"content": "topo masks", "provenance": json.dumps(provenance)},
+            {"content": "topo masks", "order": json.dumps(list(self)), "provenance": json.dumps(provenance)},
         )
 
     @classmethod
@@ -185,9 +185,11 @@ class Masks(Mapping[str, Tensor]):
         """Read masks from a safetensors file; `InputError` when it is missing, damaged or holds something else."""
         arrays, metadata = read_arrays(path)
         try:
+            # The format sorts tensors by size and name; the order is that of the network.
+            order = json.loads(metadata.get("order", "null")) or list(arrays)
             provenance = json.loads(metadata.get("provenance", "{}"))
-            return cls(arrays, **provenance)
-        except (TypeError, ValueError) as error:
+            return cls({name: arrays.pop(name) for name in order} | arrays, **provenance)
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} does not hold masks: {error}") from error
 
 

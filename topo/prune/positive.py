@@ -16,11 +16,10 @@ __all__ = ["PositiveMode", "make_positive"]
 _ACTIVATIONS = {
     *("relu", "relu_", "relu6", "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_", "prelu", "rrelu", "rrelu_"),
     *("elu", "elu_", "selu", "selu_", "celu", "celu_", "gelu", "silu", "silu_", "mish", "hardswish", "softplus"),
-    *("sigmoid", "sigmoid_", "hardsigmoid", "tanh", "tanh_", "log_softmax", "local_response_norm"),
+    *("sigmoid", "sigmoid_", "hardsigmoid", "tanh", "tanh_", "softmax", "log_softmax", "local_response_norm"),
 }
-_NORMS = {
-    norm: inspect.signature(norm) for norm in (F.batch_norm, F.instance_norm, F.layer_norm, F.group_norm, F.rms_norm)
-}
+_PRODUCTS = {"mul", "mul_", "multiply", "__mul__", "__rmul__", "__imul__"}
+_MATRIX_PRODUCTS = {"matmul", "bmm", "__matmul__"}
 
 
 @torch.no_grad()
@@ -35,12 +34,14 @@ def make_positive(model: nn.Module) -> None:
 
 
 class PositiveMode(TorchFunctionMode):
-    """Context in which activations are the identity and normalisations only scale.
+    """Context in which activations are the identity, normalisations only scale, and products are sums.
 
     It works on the functions that modules call, so it serves models that call them directly too. Batch norm scales
     by weight / sqrt(running variance + eps), which is what it does in evaluation; layer, group, instance and RMS norm,
     and a batch norm without running statistics, whose statistics are those of their input, scale by their weight.
-    Softmax inside attention, recurrent cells and functions a model writes out itself stay as they are.
+    A product of two activations (a gate) becomes their sum, and a matrix product the sum of the means of the row and
+    the column; so attention is the mean value of all tokens, plus the mean query of its own and the mean key of all.
+    Recurrent cells stay as they are.
 
     Examples
     --------
@@ -51,10 +52,18 @@ class PositiveMode(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if getattr(function, "__name__", None) in _ACTIVATIONS:
+        name = getattr(function, "__name__", None)
+        if name in _ACTIVATIONS:
             return args[0] if args else kwargs["input"]
-        if function in _NORMS:
-            return _scaled(**_NORMS[function].bind(*args, **kwargs).arguments)
+        if name in _PRODUCTS and _are_activations(*args):
+            return args[0] + args[1]
+        if name in _MATRIX_PRODUCTS and _are_activations(*args):
+            return _matrix_product(*args)
+        if function is F.scaled_dot_product_attention:
+            return _attention(*args[:3], **{name: kwargs[name] for name in ("query", "key", "value") if name in kwargs})
+        if function in _TWINS:
+            twin, signature = _TWINS[function]
+            return twin(**signature.bind(*args, **kwargs).arguments)
         return function(*args, **kwargs)
 
 
@@ -67,7 +76,51 @@ def _scaled(
     **_: Any,
 ) -> Tensor:
     # Layer and RMS norm have a weight for each of the last dimensions, the others one for each channel.
-    channels = (1, -1) + (1,) * (input.ndim - 2) if normalized_shape is None else (*normalized_shape,)
+    channels = (1, -1) + (1,) * (input.ndim - 2) if normalized_shape is None else tuple(normalized_shape)
     if running_var is not None:
         input = input / (running_var + eps).sqrt().view(channels)
     return input if weight is None else input * weight.view(channels)
+
+
+def _are_activations(*args: Any) -> bool:
+    """Whether both factors are computed: parameters and constants are not, and keep scaling."""
+    return len(args) == 2 and all(isinstance(factor, Tensor) and factor.grad_fn is not None for factor in args)
+
+
+def _matrix_product(left: Tensor, right: Tensor) -> Tensor:
+    return left.mean(-1, keepdim=True) + right.mean(-2, keepdim=True)
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return _matrix_product(_matrix_product(query, key.transpose(-2, -1)), value)
+
+
+def _multi_head_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    num_heads: int,
+    in_proj_weight: Tensor | None,
+    out_proj_weight: Tensor,
+    q_proj_weight: Tensor | None = None,
+    k_proj_weight: Tensor | None = None,
+    v_proj_weight: Tensor | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    projections = (q_proj_weight, k_proj_weight, v_proj_weight) if in_proj_weight is None else in_proj_weight.chunk(3)
+    # (tokens, ..., features) to (..., heads, tokens, features of a head) and back.
+    heads = [
+        F.linear(tensor, weight).unflatten(-1, (num_heads, -1)).movedim(0, -2)
+        for tensor, weight in zip((query, key, value), projections, strict=True)
+    ]
+    return F.linear(_attention(*heads).movedim(-2, 0).flatten(-2), out_proj_weight), None
+
+
+_TWINS = {
+    function: (twin, inspect.signature(function))
+    for twin, functions in (
+        (_scaled, (F.batch_norm, F.instance_norm, F.layer_norm, F.group_norm, F.rms_norm)),
+        (_multi_head_attention, (F.multi_head_attention_forward,)),
+    )
+    for function in functions
+}

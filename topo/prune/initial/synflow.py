@@ -23,9 +23,10 @@ def synflow(task: Task, *, input_shape: Sequence[int] | None = None) -> dict[str
     """Flow through a weight, |theta * dR/dtheta|, where R is the output of the positive network to ones, summed.
 
     R = 1^T (product of |theta_l|) 1 is the sum over all paths from input to output of the product of the absolute
-    weights, so biases are zero, normalisations keep their scale alone, and activations pass their (positive) input
-    on; see `topo.prune.positive`. Public implementations keep |bias|, which no path from the input carries; this
-    follows the paper. Everything is done in float64.
+    weights, so biases are zero, normalisations keep their scale alone, activations pass their (positive) input on,
+    and gates and attention, which the paper does not treat, add what they multiply; see `topo.prune.positive`.
+    Public implementations keep |bias|, which no path from the input carries; this follows the paper. Everything is
+    done in float64.
 
     input_shape
         Shape of one input, without the batch dimension; taken from the data where there are some.
