@@ -30,6 +30,6 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
         progress = (step - warmup) / max(total - warmup, 1)
         return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
     if recipe.schedule == "milestones":
-        passed = sum(step >= round(milestone * total) for milestone in recipe.milestones)
+        passed = sum(step >= milestone * total - 1e-6 for milestone in recipe.milestones)
         return recipe.learning_rate * recipe.decay**passed
     return recipe.learning_rate
