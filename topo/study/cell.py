@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import traceback
@@ -107,7 +108,7 @@ def _measured(
 ) -> dict[str, Any]:
     """The metric columns of every encoding, and why some have no value."""
     columns: dict[str, Any] = {}
-    reasons: dict[str, list[str]] = {}
+    undefined: dict[str, str] = {}
     if not cell.encodings:
         return columns
     dag = _dag(cell, model, dataset)
@@ -117,10 +118,8 @@ def _measured(
         with _timed(seconds, "measure"):
             row = measure(graph, metrics=cell.metrics)
         columns |= {f"{encoding.prefix}{name}": float(value) for name, value in row.items()}
-        for name, reason in row.attrs.get("undefined", {}).items():
-            reasons.setdefault(reason, []).append(f"{encoding.prefix}{name}")
-    undefined = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
-    return columns | {"undefined": undefined}
+        undefined |= {f"{encoding.prefix}{name}": why for name, why in row.attrs["undefined"].items()}
+    return columns | {"undefined": json.dumps(undefined)}
 
 
 def _mask_columns(masks: Masks) -> dict[str, Any]:

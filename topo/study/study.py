@@ -52,8 +52,8 @@ class Study:
         return cls(config, Path("studies") / config.name if folder is None else Path(folder))
 
     @classmethod
-    def load(cls, folder: str | Path) -> Study:
-        """The study that a folder holds.
+    def load(cls, folder: str | Path, **overrides: Any) -> Study:
+        """The study that a folder holds; `overrides` replace keys of its study file.
 
         Raises
         ------
@@ -63,7 +63,7 @@ class Study:
         file = Path(folder) / "study.yaml"
         if not file.is_file():
             raise InputError(f"{folder} is not the folder of a study (it has no study.yaml).")
-        return cls(StudyConfig.read(file), Path(folder))
+        return cls(StudyConfig.read(file, **overrides), Path(folder))
 
     @property
     def store(self) -> Store:

@@ -11,7 +11,7 @@ import yaml
 
 from ..errors import InputError
 
-__all__ = ["KeyPath", "read_yaml", "written_path"]
+__all__ = ["KeyPath", "parse_value", "read_yaml", "written_path"]
 
 KeyPath = tuple[str | int, ...]
 
@@ -54,6 +54,20 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     if not isinstance(data, dict):
         raise InputError(f"{path} holds no keys; a study file is lines such as 'models: [digits-cnn]'.")
     return data, lines
+
+
+def parse_value(text: str) -> Any:
+    """One value, read as it would be in a file.
+
+    Examples
+    --------
+    >>> parse_value("1e-3"), parse_value("[1, 2]"), parse_value("all")
+    (0.001, [1, 2], 'all')
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise InputError(f"{text!r} is not a value: {getattr(error, 'problem', error)}.") from error
 
 
 def _lines(path: Path, node: yaml.Node, where: KeyPath) -> Iterator[tuple[KeyPath, int]]:

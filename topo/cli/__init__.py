@@ -1,0 +1,78 @@
+"""The command line: ``topo --help``. Every command is a few lines over the public interface."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ..errors import InputError
+
+__all__ = ["app", "main"]
+
+
+class _Group(TyperGroup):
+    """A group of commands that answers bad input with one sentence and exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            if ctx.find_root().params.get("debug"):
+                raise
+            typer.secho(f"topo: {error}", err=True, fg="red")
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(
+    cls=_Group, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False
+)
+
+
+@app.callback()
+def _start(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error arose.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")] = False,
+) -> None:
+    """Prune neural networks, turn what is left into graphs, measure the graphs, relate them to accuracy.
+
+    A study does it all at once, for many networks; start with one:
+
+    \b
+      topo study run examples/digits.yaml      a grid of networks
+      topo study status studies/digits         how far it has come
+      topo report studies/digits               one HTML file of what came out
+
+    Each step also works alone, on a network by name and a checkpoint of yours:
+
+    \b
+      topo list pruners
+      topo prune resnet20 -p synflow -s 0.95 --checkpoint weights.safetensors -o masks.safetensors
+      topo encode resnet20 --masks masks.safetensors -o graph.safetensors
+      topo measure graph.safetensors -o row.csv
+
+    Every command explains itself: topo COMMAND --help.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("topo")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+from . import listing, networks, report, study  # noqa: E402  (they add their commands to the app)
+
+app.command("list")(listing.list_names)
+app.command()(networks.prune)
+app.command()(networks.encode)
+app.command()(networks.measure)
+app.command("report")(report.report)
+app.add_typer(study.app, name="study", cls=_Group)
+
+
+def main() -> None:
+    """The command ``topo``."""
+    app(prog_name="topo")

@@ -1,0 +1,175 @@
+"""``topo prune``, ``topo encode`` and ``topo measure``: each step alone, on a network by name or on files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from .source import Network, parsed_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["encode", "measure", "prune"]
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A network's name; see topo list models.")]
+Checkpoint = Annotated[
+    Path | None, typer.Option(help="Its weights (.safetensors, or a state dict in .pt); else fresh ones by --seed.")
+]
+MaskFile = Annotated[Path | None, typer.Option("--masks", help="Masks written by topo prune; else non-zero weights.")]
+DatasetName = Annotated[str | None, typer.Option("--dataset", help="Gives data, input shape and number of classes.")]
+DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of the dataset's files.")]
+Shape = Annotated[str | None, typer.Option("--input-shape", help="Channels, height and width, such as 3x32x32.")]
+Classes = Annotated[int | None, typer.Option("--classes", min=1, help="Outputs of the network; 10 unless given.")]
+Seed = Annotated[int, typer.Option(help="Of fresh weights and of every random choice.")]
+ModelSettings = Annotated[list[str] | None, typer.Option("--model-set", help="A setting of the network, KEY=VALUE.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting or option, KEY=VALUE; may be repeated.")]
+Encoding = Annotated[str, typer.Option("--encoding", "-e", help="See topo list encodings.")]
+
+
+def prune(
+    model: Model,
+    pruner: Annotated[str, typer.Option("--pruner", "-p", help="See topo list pruners.")],
+    sparsity: Annotated[float, typer.Option("--sparsity", "-s", help="Share of weights to remove, in [0, 1).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The masks file.")] = Path("masks.safetensors"),
+    checkpoint: Checkpoint = None,
+    dataset: DatasetName = None,
+    data: DataFolder = None,
+    input_shape: Shape = None,
+    classes: Classes = None,
+    seed: Seed = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    model_set: ModelSettings = None,
+    settings: Settings = None,
+) -> None:
+    """Find which weights of a network to keep, and write them as masks.
+
+    \b
+      topo prune resnet20 -p synflow -s 0.95
+      topo prune digits-cnn -p snip -s 0.9 --dataset digits -o snip.safetensors
+      topo prune resnet20 -p magnitude -s 0.9 --checkpoint trained.safetensors
+      topo prune conv6 -p synflow -s 0.98 --set rounds=20
+    """
+    from .. import prune as package
+    from ..prune import PRUNERS
+
+    if PRUNERS.entry(pruner).info.get("needs_data") and dataset is None:
+        raise InputError(f"pruner {pruner!r} needs data; give --dataset, such as --dataset digits.")
+    chosen = Network(model, checkpoint, dataset, data, input_shape, classes, seed, model_set)
+    masks = package.prune(
+        chosen.model,
+        pruner,
+        sparsity=sparsity,
+        data=chosen.dataset,
+        seed=seed,
+        device=device,
+        **parsed_settings(settings),
+    )
+    masks.save(output)
+    empty = masks.empty_layers()
+    typer.echo(f"{output}: sparsity {masks.sparsity:.6g} over {len(masks)} layers by {pruner}.")
+    if empty:
+        typer.secho(f"No weight is left in {', '.join(empty)}.", err=True, fg="yellow")
+
+
+def encode(
+    model: Model,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The graph file; for layer-wise encodings, a folder.")
+    ] = Path("graph.safetensors"),
+    encoding: Encoding = "multipartite",
+    checkpoint: Checkpoint = None,
+    masks: MaskFile = None,
+    dataset: DatasetName = None,
+    data: DataFolder = None,
+    input_shape: Shape = None,
+    classes: Classes = None,
+    seed: Seed = 0,
+    model_set: ModelSettings = None,
+    settings: Settings = None,
+) -> None:
+    """Encode a sparse network as a graph, and write it.
+
+    \b
+      topo encode resnet20 --masks masks.safetensors
+      topo encode digits-mlp --dataset digits --checkpoint sparse.safetensors -o mlp.safetensors
+      topo encode conv6 --masks masks.safetensors -e rolled -o layers
+      topo encode resnet20 --masks masks.safetensors --set skips=projection --set padding=nodes
+    """
+    chosen = Network(model, checkpoint, dataset, data, input_shape, classes, seed, model_set)
+    graph = chosen.graph(masks, encoding, settings)
+    graph.save(output)
+    typer.echo(f"{output}: {graph!r}")
+
+
+def measure(
+    source: Annotated[str, typer.Argument(metavar="GRAPH|MODEL", help="What topo encode wrote, or a network's name.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the row to this .csv, .json or .parquet file.")
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metric", "-m", help="A metric or category, see topo list metrics; may be repeated."),
+    ] = None,
+    encoding: Encoding = "multipartite",
+    checkpoint: Checkpoint = None,
+    masks: MaskFile = None,
+    dataset: DatasetName = None,
+    data: DataFolder = None,
+    input_shape: Shape = None,
+    classes: Classes = None,
+    seed: Seed = 0,
+    model_set: ModelSettings = None,
+    settings: Settings = None,
+) -> None:
+    """Measure a graph, or a network encoded on the way: one row, printed or written.
+
+    \b
+      topo measure graph.safetensors
+      topo measure resnet20 --masks masks.safetensors -o row.csv
+      topo measure digits-mlp --dataset digits --checkpoint sparse.safetensors -m local -m strength
+    """
+    from ..features import measure as measure_graph
+
+    if output is not None and output.suffix not in (".csv", ".json", ".parquet"):
+        raise InputError(f"{output} must end in .csv, .json or .parquet.")
+    if Path(source).exists() or "/" in source or "." in source:
+        graph = _load_graph(Path(source))
+    else:
+        chosen = Network(source, checkpoint, dataset, data, input_shape, classes, seed, model_set)
+        graph = chosen.graph(masks, encoding, settings)
+    row = measure_graph(graph, metrics=metrics or None)
+    if output is not None:
+        _write_row(row, output)
+        typer.echo(f"{output}: {row.notna().sum()} values, {row.isna().sum()} undefined.")
+        return
+    width = max(map(len, row.index))
+    undefined = row.attrs.get("undefined", {})
+    for name, value in row.items():
+        typer.echo(f"{name:<{width}}  " + (f"undefined: {undefined[name]}" if name in undefined else f"{value:.8g}"))
+
+
+def _load_graph(path: Path) -> Any:
+    from ..encode import LayerGraphs, MultipartiteGraph
+
+    return LayerGraphs.load(path) if path.is_dir() else MultipartiteGraph.load(path)
+
+
+def _write_row(row: pd.Series, path: Path) -> None:
+    from ..arrays import replacing
+
+    table = row.to_frame().T
+    with replacing(path) as name:
+        match path.suffix:
+            case ".csv":
+                table.to_csv(name, index=False)
+            case ".parquet":
+                table.to_parquet(name, index=False)
+            case ".json":
+                values = {key: None if value != value else value for key, value in row.items()}
+                content = {"metrics": values, "undefined": row.attrs.get("undefined", {})}
+                Path(name).write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -1,0 +1,138 @@
+"""``topo study``: run a grid of networks and see how far it has come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..study import Study
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Run a grid of networks and follow it.")
+
+SHOWN = 10
+
+
+@app.command()
+def run(
+    file: Annotated[
+        Path, typer.Argument(metavar="STUDY", help="A study file, or the folder of a study to go on with.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "--into", "-o", help="Folder of the study; studies/NAME unless given.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; one a core unless given, one on a GPU.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    data_root: Annotated[
+        str | None, typer.Option(help="Folder that holds each dataset in a folder of its name.")
+    ] = None,
+    executor: Annotated[
+        str | None, typer.Option(help="dask:ADDRESS of a scheduler whose workers share the study's folder.")
+    ] = None,
+) -> None:
+    """Run every cell of a study that has no result yet; stop and go on as you like.
+
+    \b
+      topo study run examples/digits.yaml
+      topo study run study.yaml --output studies/big --workers 8
+      topo study run studies/big                      go on, or retry what failed
+
+    The smallest study file:
+
+    \b
+      models: digits-cnn
+      pruners:
+        - snip
+        - magnitude
+      sparsities:
+        - 0.9
+    """
+    from ..errors import InputError
+    from ..study import Study
+    from ..study.workers import executor_from
+
+    overrides = {} if data_root is None else {"data_root": data_root}
+    if file.is_dir():
+        if output is not None:
+            raise InputError(f"{file} is the folder of a study already; leave out --output to go on with it.")
+        study = Study.load(file, **overrides)
+    else:
+        study = Study.read(file, output, **overrides)
+    pool = executor_from(executor) if executor else None
+    try:
+        study.run(executor=pool, workers=workers, device=device)
+    except KeyboardInterrupt:
+        status = study.status()["status"]
+        done = int((~status.isin(["missing", "failed"])).sum())
+        typer.echo(
+            f"Stopped; {done} of {len(status)} cells are finished and kept. Go on with: topo study run {study.folder}",
+            err=True,
+        )
+        raise typer.Exit(130) from None
+    status = study.status()
+    failed = _say_failures(status)
+    typer.echo(f"{_counted(status)}. The table is in {study.store.table_file}; see it with: topo report {study.folder}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a study.")],
+    cells: Annotated[bool, typer.Option("--cells", help="One line for every cell.")] = False,
+) -> None:
+    """Say how many cells of a study are finished, failed or yet to come.
+
+    \b
+      topo study status studies/digits
+      topo study status studies/digits --cells
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..study import Study
+
+    study = Study.load(folder)
+    found = study.status()
+    if cells:
+        for row in found.itertuples():
+            accuracy = "" if row.accuracy != row.accuracy else f"  {row.accuracy:.3f}"
+            name = f"{row.dataset} {row.model} {row.pruner} {row.sparsity:g} seed {row.seed}"
+            typer.echo(f"{row.cell}  {row.status:<9}  {name}{accuracy}{'  ' + row.reason if row.reason else ''}")
+        return
+    counts = found.pivot_table(
+        index=["dataset", "model", "pruner"], columns="status", values="cell", aggfunc="count", fill_value=0, sort=False
+    )
+    order = [name for name in ("finished", "collapsed", "diverged", "failed", "missing") if name in counts]
+    table = Table(*counts.index.names, *order)
+    for index, row in counts.iterrows():
+        table.add_row(*index, *(str(row[name]) for name in order))
+    Console().print(table)
+    _say_failures(found, study)
+    typer.echo(f"{_counted(found)}.")
+
+
+def _say_failures(status: pd.DataFrame, study: Study | None = None) -> bool:
+    """Print why cells failed, each reason once; whether any did."""
+    failed = status[status["status"] == "failed"]
+    reasons = failed["reason"].value_counts(sort=False)
+    for reason, count in list(reasons.items())[:SHOWN]:
+        example = failed[failed["reason"] == reason].iloc[0]
+        where = f" (see {study.store.cells / example.cell}/traceback.txt)" if study is not None else ""
+        typer.secho(f"{count} failed: {reason}{where}", err=True, fg="yellow")
+    if len(reasons) > SHOWN:
+        typer.secho(f"... and for {len(reasons) - SHOWN} more reasons.", err=True, fg="yellow")
+    return bool(len(failed))
+
+
+def _counted(status: pd.DataFrame) -> str:
+    counts = status["status"].value_counts(sort=False)
+    return f"{len(status)} cells: " + ", ".join(f"{count} {name}" for name, count in counts.items())
