@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,8 +20,11 @@ _ACTIVATIONS = {
     *("elu", "elu_", "selu", "selu_", "celu", "celu_", "gelu", "silu", "silu_", "mish", "hardswish", "softplus"),
     *("sigmoid", "sigmoid_", "hardsigmoid", "tanh", "tanh_", "softmax", "log_softmax", "local_response_norm"),
 }
-_PRODUCTS = {"mul", "mul_", "multiply", "__mul__", "__rmul__", "__imul__"}
-_MATRIX_PRODUCTS = {"matmul", "bmm", "__matmul__"}
+_PRODUCTS = {
+    **dict.fromkeys(("mul", "mul_", "multiply", "__mul__", "__rmul__", "__imul__"), torch.mul),
+    **dict.fromkeys(("matmul", "bmm", "__matmul__"), torch.matmul),
+    "einsum": torch.einsum,
+}
 
 
 @torch.no_grad()
@@ -39,9 +44,9 @@ class PositiveMode(TorchFunctionMode):
     It works on the functions that modules call, so it serves models that call them directly too. Batch norm scales
     by weight / sqrt(running variance + eps), which is what it does in evaluation; layer, group, instance and RMS norm,
     and a batch norm without running statistics, whose statistics are those of their input, scale by their weight.
-    A product of two activations (a gate) becomes their sum, and a matrix product the sum of the means of the row and
-    the column; so attention is the mean value of all tokens, plus the mean query of its own and the mean key of all.
-    Recurrent cells stay as they are.
+    A product of two activations (a gate) becomes their sum, and a matrix product or an einsum of two the sum of their
+    means over what it contracts; so attention is the mean value of all tokens, plus the mean query of its own and the
+    mean key of all. Recurrent cells stay as they are. The inputs must require gradients, by which activations are told from weights.
 
     Examples
     --------
@@ -55,10 +60,8 @@ class PositiveMode(TorchFunctionMode):
         name = getattr(function, "__name__", None)
         if name in _ACTIVATIONS:
             return args[0] if args else kwargs["input"]
-        if name in _PRODUCTS and _are_activations(*args):
-            return args[0] + args[1]
-        if name in _MATRIX_PRODUCTS and _are_activations(*args):
-            return _matrix_product(*args)
+        if name in _PRODUCTS and _are_activations(*args[-2:]):
+            return _sum_for_product(partial(_PRODUCTS[name], *args[:-2]), *args[-2:])
         if function is F.scaled_dot_product_attention:
             return _attention(*args[:3], **{name: kwargs[name] for name in ("query", "key", "value") if name in kwargs})
         if function in _TWINS:
@@ -83,16 +86,34 @@ def _scaled(
 
 
 def _are_activations(*args: Any) -> bool:
-    """Whether both factors are computed: parameters and constants are not, and keep scaling."""
-    return len(args) == 2 and all(isinstance(factor, Tensor) and factor.grad_fn is not None for factor in args)
+    """Whether both factors are computed from the input: parameters, what is made of them, and constants still scale."""
+    return len(args) == 2 and all(isinstance(factor, Tensor) and _depends_on_input(factor) for factor in args)
 
 
-def _matrix_product(left: Tensor, right: Tensor) -> Tensor:
-    return left.mean(-1, keepdim=True) + right.mean(-2, keepdim=True)
+def _depends_on_input(tensor: Tensor) -> bool:
+    """Whether a leaf of the tensor's autograd graph is not a parameter."""
+    waiting, seen = [tensor.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None and not isinstance(leaf, nn.Parameter):
+            return True
+        waiting += [following for following, _ in node.next_functions]
+    return False
+
+
+def _sum_for_product(product: Callable[[Tensor, Tensor], Tensor], left: Tensor, right: Tensor) -> Tensor:
+    """For a bilinear b(left, right): (b(left, 1) + b(1, right)) / b(1, 1), ones in place of the other factor."""
+    ones = torch.ones_like(left), torch.ones_like(right)
+    return (product(left, ones[1]) + product(ones[0], right)) / product(*ones)
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    return _matrix_product(_matrix_product(query, key.transpose(-2, -1)), value)
+    logits = _sum_for_product(torch.matmul, query, key.transpose(-2, -1))
+    return _sum_for_product(torch.matmul, logits, value)
 
 
 def _multi_head_attention(

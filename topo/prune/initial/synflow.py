@@ -20,7 +20,7 @@ __all__ = ["synflow"]
 @PRUNERS.register("synflow", family="initial", stage="initial", paper="Tanaka et al. 2020", needs_data=False)
 @by_score(allocation="global", rounds=100)
 def synflow(task: Task, *, input_shape: Sequence[int] | None = None) -> dict[str, Tensor]:
-    """Flow through a weight, |theta * dR/dtheta|, where R is the output of the positive network to ones, summed.
+    """Flow through a weight, |theta * dR/dtheta|, R the summed response of the positive network to ones.
 
     R = 1^T (product of |theta_l|) 1 is the sum over all paths from input to output of the product of the absolute
     weights, so biases are zero, normalisations keep their scale alone, activations pass their (positive) input on,
@@ -32,7 +32,8 @@ def synflow(task: Task, *, input_shape: Sequence[int] | None = None) -> dict[str
         Shape of one input, without the batch dimension; taken from the data where there are some.
     """
     make_positive(task.model)
-    ones = tuple(torch.ones(1, *shape, dtype=torch.float64) for shape in _input_shapes(task, input_shape))
+    shapes = _input_shapes(task, input_shape)
+    ones = tuple(torch.ones(1, *shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
     with PositiveMode():
         flow = _total(task.forward(ones))
     gradients = task.gradients(flow)
