@@ -139,7 +139,6 @@ RECIPES.register("digits", summary="A few seconds on the 8x8 digits.")(
 RECIPES.register("cifar-short", summary="CIFAR in 20 epochs: cosine, warm-up, label smoothing, bfloat16 on CUDA.")(
     Recipe(
         epochs=20,
-        learning_rate=0.2,
         nesterov=True,
         weight_decay=5e-4,
         schedule="cosine",
