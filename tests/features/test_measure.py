@@ -147,9 +147,17 @@ def test_no_input_or_output_part_is_a_reason() -> None:
 
 
 def test_weights_that_are_not_finite_are_a_reason() -> None:
-    row = measure(BipartiteGraph(sparse.csr_array(np.float32([[np.inf, 1], [1, 1]]))), metrics="strength")
-    assert np.isnan(row["strength"]) and "not be finite" in row.attrs["undefined"]["strength"]
-    assert row["k_core"] == 2
+    for size in (4, 500):
+        weights = np.ones((size, size), np.float32)
+        expected = measure(
+            BipartiteGraph(sparse.csr_array(weights)), metrics=["k_core", "motifs", "cut_nodes", "delta_r"]
+        )
+        for wrong in (np.nan, np.inf):
+            weights[0, 1] = wrong
+            row = measure(BipartiteGraph(sparse.csr_array(weights)))
+            assert row[expected.index].to_numpy() == pytest.approx(expected.to_numpy())
+            for column in ("strength", "spectral_gap", "spectral_radius", "iwsg"):
+                assert np.isnan(row[column]) and "finite" in row.attrs["undefined"][column]
 
 
 def test_one_node() -> None:

@@ -28,8 +28,7 @@ def top_magnitudes(view: GraphView) -> np.ndarray:
     eigenvalue simple, which a Krylov method needs to find it, and the bound on a component's spectrum by
     its weighted degrees ends the search early.
     """
-    if view.n_edges == 0:
-        raise Undefined("the graph has no edge")
+    _require_weights(view)
     if view.n_nodes < 3:
         raise Undefined("the graph has fewer than three nodes, so no third eigenvalue")
     found = np.zeros(3)
@@ -43,11 +42,17 @@ def top_magnitudes(view: GraphView) -> np.ndarray:
 @metric("spectral_radius", category="expansion")
 def spectral_radius(view: GraphView) -> float:
     """Largest eigenvalue of the weighted undirected Laplacian D - A."""
-    if view.n_edges == 0:
-        raise Undefined("the graph has no edge")
+    _require_weights(view)
     adjacency = view.undirected
     degree = adjacency.sum(axis=1)
     return float(largest_eigenvalues(view.n_nodes, lambda x: (degree * x.T).T - adjacency @ x, 1, which="LA")[0])
+
+
+def _require_weights(view: GraphView) -> None:
+    if view.n_edges == 0:
+        raise Undefined("the graph has no edge")
+    if not view.weights_are_finite:
+        raise Undefined("some weights are not finite")
 
 
 def _components_by_bound(view: GraphView) -> Iterator[tuple[float, np.ndarray]]:

@@ -13,8 +13,6 @@ ICLR 2023.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from scipy import sparse
 
@@ -32,7 +30,10 @@ IMDB_RULES = ("mean_degree", "min_nodes")
 @metric("delta_r", category="ramanujan", bipartite=True)
 def delta_r(view: GraphView) -> float:
     """Difference of bound, (bound - abs(l3)) / bound, of the unweighted graph."""
-    return _difference_of_bound(_layer(view))
+    bound = _bound(view.shared(_layer))
+    if bound == 0:
+        raise Undefined("all nodes have one edge, so the bound is zero")
+    return (bound - view.shared(_spectrum)[1]) / bound
 
 
 @metric("delta_s", category="ramanujan", columns=("delta_s", "delta_s_relative"), bipartite=True)
@@ -41,7 +42,7 @@ def delta_s(view: GraphView) -> dict[str, float]:
 
     l2 is the largest eigenvalue but that of the trivial pair +-l1: the second singular value.
     """
-    first, second = _two_singular_values(_pattern(_layer(view)))
+    first, second = view.shared(_spectrum)
     if first <= 1 + 1e-9:
         raise Undefined("the largest eigenvalue is 1, so the bound 2 sqrt(l1 - 1) is zero")
     bound = 2 * np.sqrt(first - 1)
@@ -51,13 +52,16 @@ def delta_s(view: GraphView) -> dict[str, float]:
 @metric("imdb", category="ramanujan", bipartite=True)
 def imdb(view: GraphView) -> float:
     """Iterative mean difference of bound: mean of delta_r over the d-left-regular subgraphs."""
-    return float(np.mean([_difference_of_bound(part) for part in _left_regular(view)]))
+    parts = view.shared(_left_regular)
+    return float(np.mean([1 - _two_singular_values(_pattern(part))[1] / _bound(part) for part in parts]))
 
 
 @metric("iwsg", category="ramanujan", bipartite=True)
 def iwsg(view: GraphView) -> float:
     """Iterative weighted spectral gap: mean of abs(l1) - abs(l3), weighted, over the d-left-regular subgraphs."""
-    gaps = [-np.diff(_two_singular_values(np.abs(part))) for part in _left_regular(view)]
+    if not view.weights_are_finite:
+        raise Undefined("some weights are not finite")
+    gaps = [-np.diff(_two_singular_values(part)) for part in view.shared(_left_regular)]
     return float(np.mean(gaps))
 
 
@@ -77,27 +81,28 @@ def _without_isolates(matrix: sparse.csr_array) -> sparse.csr_array:
     return matrix[rows][:, columns].astype(np.float64)
 
 
-def _left_regular(view: GraphView) -> Iterator[sparse.csr_array]:
-    layer = _layer(view)
+def _spectrum(view: GraphView) -> np.ndarray:
+    return _two_singular_values(_pattern(view.shared(_layer)))
+
+
+def _left_regular(view: GraphView) -> list[sparse.csr_array]:
+    """The d-left-regular subgraphs that the view's rule keeps."""
+    layer = view.shared(_layer)
     degree = np.diff(layer.indptr)
-    found = 0
-    for d in np.unique(degree[degree >= MINIMUM_DEGREE]):
-        part = _without_isolates(layer[np.flatnonzero(degree == d)])
-        mean_right = part.nnz / part.shape[1]
-        kept = mean_right >= MINIMUM_DEGREE if view.imdb_rule == "mean_degree" else part.shape[0] >= MINIMUM_NODES
-        if kept and min(part.shape) >= 2:
-            found += 1
-            yield part
-    if not found:
-        wanted = {"mean_degree": "mean right degree >= 3", "min_nodes": "at least 3 left nodes"}[view.imdb_rule]
+    parts = [_without_isolates(layer[np.flatnonzero(degree == d)]) for d in np.unique(degree[degree >= MINIMUM_DEGREE])]
+    if view.imdb_rule == "mean_degree":
+        wanted = "a mean right degree of at least 3"
+        kept = [part for part in parts if part.nnz / part.shape[1] >= MINIMUM_DEGREE]
+    else:
+        wanted = "at least 3 left nodes"
+        kept = [part for part in parts if part.shape[0] >= MINIMUM_NODES]
+    if not kept:
         raise Undefined(f"no subgraph of left nodes of one degree >= 3 has {wanted}")
+    return kept
 
 
-def _difference_of_bound(layer: sparse.csr_array) -> float:
-    bound = sum(np.sqrt(layer.nnz / size - 1) for size in layer.shape)
-    if bound == 0:
-        raise Undefined("all nodes have one edge, so the bound is zero")
-    return float((bound - _two_singular_values(_pattern(layer))[1]) / bound)
+def _bound(layer: sparse.csr_array) -> float:
+    return sum(float(np.sqrt(layer.nnz / size - 1)) for size in layer.shape)
 
 
 def _two_singular_values(matrix: sparse.csr_array) -> np.ndarray:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
+from threadpoolctl import ThreadpoolController
 
 from .metric import Undefined
 
@@ -39,6 +41,12 @@ def largest_eigenvalues(size: int, product: Product, count: int, *, which: str =
     Undefined
         When ARPACK does not converge, or leaves a residual above its tolerance.
     """
+    # ARPACK's vector operations are too small for threads: on a busy machine these cost ten times the work.
+    with _thread_pools().limit(limits=1, user_api="blas"):
+        return _largest_eigenvalues(size, product, count, which)
+
+
+def _largest_eigenvalues(size: int, product: Product, count: int, which: str) -> np.ndarray:
     if size <= DENSE_SIZE:
         values = np.linalg.eigvalsh(product(np.eye(size)))
         return values[::-1][:count] if which == "LA" else _by_magnitude(values)[:count]
@@ -75,6 +83,11 @@ def top_singular_values(matrix: sparse.csr_array, count: int) -> np.ndarray:
     transposed = matrix.T.tocsr()
     squares = largest_eigenvalues(matrix.shape[1], lambda x: transposed @ (matrix @ x), count)
     return np.sqrt(np.maximum(squares, 0))
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _by_magnitude(values: np.ndarray) -> np.ndarray:

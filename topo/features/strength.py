@@ -11,7 +11,7 @@ from .view import GraphView
 @metric("strength", category="strength", per="edges")
 def strength(view: GraphView) -> float:
     """Mean over nodes of the summed absolute weights of their edges, in and out."""
-    total = sum(float(np.abs(matrix.data).sum(dtype=np.float64)) for matrix in view.blocks.values())
+    total = sum(float(matrix.data.sum(dtype=np.float64)) for matrix in view.blocks.values())
     return 2 * total / view.n_nodes
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
+from typing import Any, TypeVar
 
 import igraph
 import numpy as np
@@ -13,6 +14,8 @@ from scipy.sparse import csgraph
 from ..encode.graph import BipartiteGraph, MultipartiteGraph
 
 __all__ = ["GraphView", "chunks", "undirected_igraph"]
+
+T = TypeVar("T")
 
 
 class GraphView:
@@ -46,7 +49,14 @@ class GraphView:
         self.blocks = _simple_blocks(graph)
         self.n_nodes = graph.n_nodes
         self.n_edges = sum(matrix.nnz for matrix in self.blocks.values())
+        self._shared: dict[Callable[[GraphView], Any], Any] = {}
         self.is_bipartite = isinstance(graph, BipartiteGraph)
+
+    def shared(self, compute: Callable[[GraphView], T]) -> T:
+        """``compute(view)``, computed once: for what several metrics of one file share."""
+        if compute not in self._shared:
+            self._shared[compute] = compute(self)
+        return self._shared[compute]
 
     @cached_property
     def inputs(self) -> np.ndarray:
@@ -92,6 +102,11 @@ class GraphView:
         ends = np.concatenate([source, target]), np.concatenate([target, source])
         both = sparse.coo_array((np.tile(weight, 2), ends), shape=(self.n_nodes, self.n_nodes)).tocsr()
         return both.astype(np.float64)
+
+    @cached_property
+    def weights_are_finite(self) -> bool:
+        """Whether no weight is NaN or infinite, as those of a diverged network are."""
+        return all(bool(np.isfinite(matrix.data).all()) for matrix in self.blocks.values())
 
     @cached_property
     def edge_degree_product(self) -> int:
