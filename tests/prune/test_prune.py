@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+import topo.datasets
+import topo.models
 import topo.prune
 from topo.errors import InputError
 from topo.masks import prunable_parameters
@@ -296,3 +298,12 @@ def test_a_model_that_cannot_be_copied():
     net.derived = net.weight * 2
     with pytest.raises(InputError, match="cannot be copied"):
         topo.prune(net, "er", sparsity=0.5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_on_a_dataset_and_a_model_of_the_package(name):
+    dataset = topo.datasets.load("digits")
+    model = topo.models.build("digits-cnn", input_shape=dataset.input_shape, n_classes=dataset.n_classes)
+    masks = topo.prune(model, name, sparsity=0.9, data=dataset)
+    assert masks.counts()["kept"].sum() == round(0.1 * masks.counts()["total"].sum())
+    masks.check(model)

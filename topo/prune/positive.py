@@ -46,7 +46,8 @@ class PositiveMode(TorchFunctionMode):
     and a batch norm without running statistics, whose statistics are those of their input, scale by their weight.
     A product of two activations (a gate) becomes their sum, and a matrix product or an einsum of two the sum of their
     means over what it contracts; so attention is the mean value of all tokens, plus the mean query of its own and the
-    mean key of all. Recurrent cells stay as they are. The inputs must require gradients, by which activations are told from weights.
+    mean key of all. Recurrent cells stay as they are. The inputs must require gradients, by which activations are told
+    from weights.
 
     Examples
     --------
