@@ -147,7 +147,7 @@ def spearman_heatmap(
         if own:
             _colorbar(ax, scale)
             note = "bold: 95% bootstrap interval excludes 0" + ("   hatched: undefined" if len(undefined) else "")
-            ax.text(0, -_points(ax, 12), note, transform=ax.transAxes, fontsize=7.5, color=MUTED, va="top")
+            ax.figure.text(0.15 / width, 0.12 / ax.figure.get_figheight(), note, fontsize=7.5, color=MUTED)
     return ax
 
 

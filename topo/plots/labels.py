@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import blended_transform_factory
 from scipy.optimize import isotonic_regression
 
-__all__ = ["label_line_ends", "percent", "short", "spread", "visible_texts"]
+__all__ = ["label_line_ends", "percent", "short", "spread"]
 
 
 def spread(positions: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
@@ -103,16 +102,3 @@ def short(number: float) -> str:
         if abs(number) >= size:
             return f"{number / size:.3g}{unit}"
     return f"{number:.3g}"
-
-
-def visible_texts(figure: Figure) -> list[Text]:
-    """Every non-empty visible text of a figure."""
-    figure.draw_without_rendering()
-    shown = []
-    for text in figure.findobj(Text):
-        if not text.get_visible() or not text.get_text().strip():
-            continue
-        box = text.get_window_extent()
-        if box.width > 1 and box.height > 1:
-            shown.append(text)
-    return shown

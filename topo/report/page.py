@@ -152,6 +152,7 @@ def _content(source: Source) -> dict[str, Any]:
         "undefined_correlations": findings.undefined_correlations(correlations).to_dict("records"),
         "accuracy_rows": _accuracy_rows(summary),
         **_table(table, metrics),
+        "csv_name": (re.sub(r"[^\w.-]+", "-", source.name).strip("-.") or "results") + ".csv",
         "style": _asset("report.css"),
         "dark_colors": dark_colors(),
         "script": _asset("report.js"),
@@ -189,6 +190,13 @@ def _each(pairs: list, name: str, draw: Callable[[tuple[str, str]], Any], descri
     ]
 
 
+def _heatmap(correlations: pd.DataFrame, title: str) -> Any:
+    if correlations["rho"].isna().all():
+        reasons = findings.join(sorted(set(correlations["reason"])))
+        raise InputError(f"no correlation is defined on {title}, because {reasons}.")
+    return spearman_heatmap(correlations, correlations=correlations, title=title)
+
+
 def _heatmaps(correlations: pd.DataFrame, pairs: list) -> list[FigureHtml]:
     if not pairs:
         return [
@@ -198,11 +206,7 @@ def _heatmaps(correlations: pd.DataFrame, pairs: list) -> list[FigureHtml]:
         return [FigureHtml("heatmap", missing="The table has no metric columns, so there is nothing to correlate.")]
 
     def draw(pair: tuple[str, str]) -> Any:
-        rows = _of(correlations, pair)
-        if rows["rho"].isna().all():
-            reasons = findings.join(sorted(set(rows["reason"])))
-            raise InputError(f"{' · '.join(pair)}: no correlation is defined, because {reasons}.")
-        return spearman_heatmap(rows, correlations=rows, title=" · ".join(pair))
+        return _heatmap(_of(correlations, pair), " · ".join(pair))
 
     return _each(pairs, "heatmap", draw, "Spearman correlation of metrics with accuracy on")
 
@@ -227,7 +231,7 @@ def _encoding_heatmaps(trained: pd.DataFrame, pairs: list, metrics: Sequence[str
             continue
 
         def draw(pair: tuple[str, str], mine: list[str] = mine) -> Any:
-            return spearman_heatmap(_of(trained, pair), metrics=mine, title=" · ".join(pair))
+            return _heatmap(correlations_for_heatmap(_of(trained, pair), mine), " · ".join(pair))
 
         figures[name] = _each(pairs, prefix.replace("_", "-"), draw, f"Layer-wise metrics, {name}, on")
     return figures
@@ -241,7 +245,7 @@ def _scatter(trained: pd.DataFrame, pairs: list) -> list[FigureHtml]:
         here = _of(trained, pair)
         chosen = telling_metrics(here)
         if not chosen:
-            raise InputError(f"{' · '.join(pair)}: no metric varies over enough networks to be worth a panel.")
+            raise InputError(f"no metric of {' · '.join(pair)} varies over enough networks to be worth a panel.")
         return scatter_panels(here, chosen, title=" · ".join(pair))
 
     return _each(pairs, "scatter", draw, "Accuracy against selected metrics on")
@@ -266,9 +270,7 @@ def _layers(source: Source) -> list[FigureHtml]:
 
 def _drawing(source: Source) -> FigureHtml:
     if source.graph is None:
-        return FigureHtml(
-            "graph", missing="The source holds no graph to draw; pass one: write_report(..., graph=topo.encode(...))."
-        )
+        return FigureHtml("graph", missing=source.no_graph)
     describe = f"Drawing of {source.graph_title or 'a multipartite graph'}."
     return try_figure("graph", lambda: draw_graph(source.graph, title=source.graph_title), describe=describe)
 
@@ -343,7 +345,6 @@ def _table(table: pd.DataFrame, metrics: Sequence[str]) -> dict[str, Any]:
         "rows": list(zip(*texts, strict=True)),
         "left_out": left_out,
         "csv": base64.b64encode(everything.to_csv(index=False).encode()).decode(),
-        "csv_name": re.sub(r"\W+", "-", "results").strip("-") + ".csv",
     }
 
 

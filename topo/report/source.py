@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..encode.graph import MultipartiteGraph
 from ..errors import InputError
+from ..masks import Masks
+from ..plots.labels import percent
 from ..stats.tidy import tidy_results
+from ..study import Study
 
 __all__ = ["Source", "load_source"]
+
+MOST_EDGES = 20_000_000
 
 
 @dataclass
@@ -28,11 +33,12 @@ class Source:
     layers: pd.DataFrame | None = None
     graph: MultipartiteGraph | None = None
     graph_title: str = ""
+    no_graph: str = "the source holds no graph to draw; pass one: write_report(..., graph=topo.encode(...))."
     notes: list[str] = field(default_factory=list)
 
 
 def load_source(source: Any) -> Source:
-    """Read a study folder, a study object with a `folder`, a DataFrame, or a parquet or CSV file.
+    """Read a study, its folder, a DataFrame, or a parquet or CSV file.
 
     Raises
     ------
@@ -41,22 +47,17 @@ def load_source(source: Any) -> Source:
     """
     if isinstance(source, pd.DataFrame):
         return _from_table(source, "results table")
-    folder = getattr(source, "folder", None) or getattr(source, "path", None)
-    path = Path(folder if folder is not None and not isinstance(source, str | Path) else _as_path(source))
+    if isinstance(source, Study):
+        return _from_study(source)
+    if not isinstance(source, str | Path):
+        raise InputError(
+            f"a report is written from a study, its folder, a DataFrame or a .parquet or .csv file; "
+            f"got {type(source).__name__}."
+        )
+    path = Path(source)
     if not path.exists():
         raise InputError(f"{path} does not exist; give a study folder, or a results table as .parquet or .csv.")
-    if path.is_dir():
-        return _from_folder(path)
-    return _from_table(_read(path), path.stem)
-
-
-def _as_path(source: Any) -> str | Path:
-    if isinstance(source, str | Path):
-        return source
-    raise InputError(
-        f"a report is written from a study, its folder, a DataFrame or a .parquet or .csv file; "
-        f"got {type(source).__name__}."
-    )
+    return _from_folder(path) if path.is_dir() else _from_table(_read(path), path.stem)
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -77,23 +78,89 @@ def _from_table(table: pd.DataFrame, name: str) -> Source:
 
 
 def _recorded_reasons(table: pd.DataFrame) -> dict[str, str]:
-    """Reasons of undefined metrics, from a column of JSON objects or from the table's attributes."""
+    """Reasons of undefined metrics by column, from the texts ``"metric, metric: reason; ..."`` of `undefined`."""
     reasons: dict[str, str] = dict(table.attrs.get("undefined", {}))
-    if "undefined" in table.columns:
-        for cell in table["undefined"].dropna().unique():
-            if isinstance(cell, str) and cell.startswith("{"):
-                for metric, reason in json.loads(cell).items():
-                    reasons.setdefault(metric, str(reason))
+    if "undefined" not in table.columns:
+        return reasons
+    columns = set(table.columns)
+    for text in table["undefined"].dropna().astype(str).unique():
+        names: list[str] = []
+        for piece in text.split("; "):
+            head, _, reason = piece.partition(": ")
+            found = head.split(", ")
+            if set(found) <= columns:
+                names = [n for n in found if n not in reasons]
+                reasons.update(dict.fromkeys(names, reason))
+            else:  # a reason that holds the separator itself
+                reasons.update({n: f"{reasons[n]}; {piece}" for n in names})
     return reasons
 
 
 def _from_folder(folder: Path) -> Source:
-    results = folder / "results.parquet"
+    settings, results = folder / "study.yaml", folder / "results.parquet"
+    if settings.exists():
+        return _from_study(Study.load(folder))
     if not results.exists():
-        raise InputError(f"{folder} holds no results.parquet; finish the study, or gather its finished cells, first.")
+        raise InputError(f"{folder} is no study (no study.yaml) and holds no results.parquet to report on.")
     source = _from_table(_read(results), folder.resolve().name)
     source.folder = folder
-    settings = folder / "study.yaml"
-    if settings.exists():
-        source.settings = settings.read_text()
     return source
+
+
+def _from_study(study: Study) -> Source:
+    table = study.results()
+    source = _from_table(table, study.config.name)
+    source.folder = study.folder
+    source.settings = study.config.to_yaml()
+    waiting = int((study.status()["status"] == "missing").sum())
+    if waiting:
+        source.notes.append(f"The study is not complete: {waiting} of {len(study.cells)} networks have not run yet.")
+    source.layers = _layer_densities(study, source.table)
+    key, reason = _cell_to_draw(source.table)
+    if not key:
+        source.no_graph = reason
+        return source
+    row = source.table[source.table["cell"] == key].iloc[0]
+    try:
+        source.graph = study.graph(key)
+        source.graph_title = f"{row['model']}, {row['pruner']} at {percent(row['sparsity'])}, seed {row['seed']}"
+    except (InputError, OSError) as error:
+        source.no_graph = f"the graph of cell {key} cannot be made again: {error}"
+    return source
+
+
+def _layer_densities(study: Study, table: pd.DataFrame) -> pd.DataFrame | None:
+    """Density of every masked tensor of every network whose masks are kept."""
+    pieces = []
+    for row in table[table["pruner"] != "dense"].itertuples():
+        file = study.folder / "cells" / row.cell / "masks.safetensors"
+        if file.exists():
+            counts = Masks.load(file).counts()
+            pieces.append(
+                pd.DataFrame(
+                    {
+                        "dataset": row.dataset,
+                        "model": row.model,
+                        "pruner": row.pruner,
+                        "sparsity": row.sparsity,
+                        "seed": row.seed,
+                        "layer": counts["name"],
+                        "density": counts["density"],
+                    }
+                )
+            )
+    return pd.concat(pieces, ignore_index=True) if pieces else None
+
+
+def _cell_to_draw(table: pd.DataFrame) -> tuple[str, str]:
+    """Key of the most accurate network of the middle sparsity whose graph is not too large, or why there is none."""
+    sparse = table[(table["pruner"] != "dense") & table["accuracy"].notna()]
+    if sparse.empty:
+        return "", "no sparse network finished, so there is no graph to draw."
+    if "edges" in sparse.columns:
+        sparse = sparse[~(sparse["edges"] > MOST_EDGES)]
+        if sparse.empty:
+            return "", f"every graph has more than {MOST_EDGES:,} edges; draw one with topo.plots.draw_graph."
+    sparsities = np.sort(sparse["sparsity"].unique())
+    middle = sparse[sparse["sparsity"] == sparsities[len(sparsities) // 2]]
+    return str(middle.loc[middle["accuracy"].idxmax(), "cell"]), ""

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.collections import LineCollection
+from scipy import sparse
+
+from topo.encode.graph import BipartiteGraph, Block, LayerGraphs, MultipartiteGraph, Part
+from topo.errors import InputError
+from topo.plots import draw_graph
+from topo.plots import graph_layout as layout
+
+
+def named(ax, gid) -> LineCollection | None:
+    found = [c for c in ax.collections if c.get_gid() == gid]
+    return found[0] if found else None
+
+
+@given(st.integers(0, 10_000), st.integers(1, 5), st.booleans(), st.integers(1, 6))
+def test_edges_between_groups_equal_a_count_one_by_one(seed, most, single, chunk):
+    generator = np.random.default_rng(seed)
+    parts = [Part("a", (4, 2, 3), 0, 0), Part("b", (7,), 1, 24)]
+    matrix = sparse.csr_array((generator.random((24, 7)) < 0.3).astype(np.float32))
+    graph = MultipartiteGraph(parts, [Block(0, 1, matrix)])
+    degree = layout.degrees(graph)
+    a, b = (layout.lay_out_part(p, degree[p.nodes], single=single, most_groups=most) for p in parts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "EDGES_AT_ONCE", chunk)
+        counts = layout.edges_between_groups(graph.blocks[0], a, b)
+    expected = np.zeros((a.count, b.count), int)
+    for i, j in zip(*matrix.nonzero(), strict=True):
+        expected[a.group[i], b.group[j]] += 1
+    assert (counts == expected).all()
+    assert a.sizes.tolist() == np.bincount(a.group).tolist() and a.sizes.sum() == 24
+
+
+def test_degrees_equal_the_adjacency(make_graph):
+    graph = make_graph([(2, 3, 3), (4, 3, 3), (5,)], skips=[(0, 2)])
+    edges = np.concatenate(graph.edges()[:2])
+    assert layout.degrees(graph).tolist() == np.bincount(edges, minlength=graph.n_nodes).tolist()
+
+
+def test_hidden_channels_are_sorted_by_degree_and_images_hold_it():
+    part = Part("conv", (3, 2, 2), 1, 0)
+    degree = np.array([1, 1, 1, 1, 5, 6, 7, 8, 0, 0, 2, 0])
+    found = layout.lay_out_part(part, degree, single=False, most_groups=8)
+    assert [image.tolist() for image in found.images] == [[[5, 6], [7, 8]], [[1, 1], [1, 1]], [[0, 0], [2, 0]]]
+    kept = layout.lay_out_part(Part("x", (3, 2, 2), 0, 0, "input"), degree, single=False, most_groups=8)
+    assert kept.images[1].tolist() == [[5, 6], [7, 8]]
+
+
+def test_large_images_shrink_to_block_means():
+    degree = np.arange(50 * 30, dtype=float)
+    found = layout.lay_out_part(Part("x", (1, 50, 30), 0, 0), degree, single=False, most_groups=8, most_pixels=10)
+    blocks = degree.reshape(10, 5, 10, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(found.images[0], blocks)
+
+
+def test_a_small_graph_shows_every_edge_and_node(make_graph):
+    graph = make_graph([(6,), (4,), (3,)], density=0.4)
+    ax = draw_graph(graph)
+    assert len(named(ax, "edges").get_segments()) == graph.n_edges
+    dots = [c for c in ax.collections if len(c.get_offsets()) > 1]
+    assert sum(len(c.get_offsets()) for c in dots) == graph.n_nodes
+
+
+def test_edges_join_the_dots_they_should():
+    graph = BipartiteGraph(sparse.csr_array(np.array([[0, 1.0], [0, 0], [1, 0]], dtype=np.float32)))
+    ax = draw_graph(graph)
+    left, right = (c.get_offsets() for c in ax.collections if len(c.get_offsets()) > 1)
+    ends = sorted((s[0, 1], s[-1, 1]) for s in named(ax, "edges").get_segments())
+    np.testing.assert_allclose(ends, [(left[2, 1], right[0, 1]), (left[0, 1], right[1, 1])], atol=1e-12)
+
+
+def test_skips_are_arcs_above_every_column(make_graph):
+    graph = make_graph([(3, 8, 8), (8, 8, 8), (8, 8, 8), (8, 8, 8), (10,)], density=0.02, skips=[(1, 3), (0, 4)])
+    ax = draw_graph(graph)
+    arcs = named(ax, "skips").get_segments()
+    assert len(arcs) == 2
+    roof = max(p.get_extents().y1 for c in ax.collections if c.get_gid() is None for p in c.get_paths())
+    assert all(arc[:, 1].max() > roof for arc in arcs)
+    assert [ax.get_ylim()[1] > arc[:, 1].max() for arc in arcs] == [True, True]
+
+
+SHAPES = {
+    "one layer": [(5,), (3,)],
+    "mlp": [(64,), (32,), (16,), (10,)],
+    "small channels": [(1, 8, 8), (4, 8, 8), (8, 4, 4), (10,)],
+    "tokens": [(3, 32, 32), (65, 48), (65, 48), (10,)],
+    "long": [(3, 8, 8), *[(16, 8, 8)] * 30, (10,)],
+    "very long": [(3, 4, 4), *[(8, 4, 4)] * 60, (10,)],
+    "scalar": [(4,), (), (2,)],
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_no_texts_collide(name, make_graph, collisions):
+    shapes = SHAPES[name]
+    graph = make_graph(shapes, density=0.02, skips=[(i, i + 2) for i in range(1, len(shapes) - 2, 2)])
+    assert collisions(draw_graph(graph, title="a network").figure) == []
+
+
+def test_branches_of_one_level_share_a_column(collisions):
+    parts = [
+        Part("x", (4, 4, 4), 0, 0, "input"),
+        Part("branch1", (4, 4, 4), 1, 64),
+        Part("branch2", (8, 4, 4), 1, 128),
+        Part("out", (10,), 2, 256, "output"),
+    ]
+    generator = np.random.default_rng(0)
+
+    def block(i, j):
+        dense = generator.random((parts[i].size, parts[j].size)) < 0.1
+        return Block(i, j, sparse.csr_array(dense.astype(np.float32)))
+
+    graph = MultipartiteGraph(parts, [block(0, 1), block(0, 2), block(1, 3), block(2, 3)])
+    ax = draw_graph(graph)
+    assert "branch1 +1" in [t.get_text() for t in ax.texts]
+    assert collisions(ax.figure) == []
+
+
+def test_it_fits_axes_that_are_given(make_graph):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4, 3))
+    ax = figure.add_subplot()
+    assert draw_graph(make_graph([(3, 8, 8), (8, 8, 8), (10,)], density=0.02), ax) is ax
+    assert max(t.get_fontsize() for t in ax.texts) < 9.5
+
+
+def test_a_graph_without_edges(make_graph):
+    parts = [Part("a", (3,), 0, 0, "input"), Part("b", (2,), 1, 3, "output")]
+    empty = MultipartiteGraph(parts, [Block(0, 1, sparse.csr_array((3, 2), dtype=np.float32))])
+    assert named(draw_graph(empty), "edges") is None
+
+
+def test_a_million_nodes_in_seconds(make_graph):
+    graph = make_graph([(3, 128, 128), *[(64, 64, 64)] * 4, (10,)], density=1.0, skips=[(1, 3)])
+    assert graph.n_nodes > 1_000_000
+    started = time.perf_counter()
+    ax = draw_graph(graph)
+    ax.figure.draw_without_rendering()
+    assert time.perf_counter() - started < 10
+    assert len(named(ax, "edges").get_segments()) <= 5 * 16 * 16
+
+
+def test_draw_method(make_graph):
+    assert make_graph([(5,), (3,)]).draw(title="x").texts
+
+
+def test_bad_input():
+    with pytest.raises(InputError, match="LayerGraphs"):
+        draw_graph(LayerGraphs({}))
+    with pytest.raises(InputError, match="no parts"):
+        draw_graph(MultipartiteGraph([], []))

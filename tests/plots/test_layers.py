@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from topo.errors import InputError
+from topo.plots import layer_density, layer_density_grid
+
+
+@pytest.fixture
+def layers():
+    generator = np.random.default_rng(0)
+    names = [f"layer{i}.0.conv1.weight" for i in range(40)]
+    rows = [
+        (pruner, sparsity, seed, name, float(np.clip((1 - sparsity) * generator.lognormal(), 0, 1)))
+        for pruner in ("snip", "er", "magnitude-layerwise", "grasp")
+        for sparsity in (0.8, 0.9, 0.95)
+        for seed in range(2)
+        for name in names
+    ]
+    return pd.DataFrame(rows, columns=["pruner", "sparsity", "seed", "layer", "density"])
+
+
+def test_lines_are_the_means_in_network_order(layers):
+    mine = layers[layers["pruner"] == "snip"]
+    ax = layer_density(mine)
+    drawn = [line.get_ydata() for line in ax.lines if len(line.get_xdata()) == 40]
+    names = mine["layer"].unique()
+    for y, (_, group) in zip(drawn, mine.groupby("sparsity"), strict=True):
+        np.testing.assert_allclose(y, group.groupby("layer")["density"].mean()[names])
+
+
+def test_an_empty_layer_lies_at_the_foot(layers):
+    mine = layers[layers["pruner"] == "snip"].copy()
+    mine.loc[mine["layer"] == "layer3.0.conv1.weight", "density"] = 0.0
+    ax = layer_density(mine)
+    low = ax.get_ylim()[0]
+    assert all(low <= line.get_ydata()[3] < 1.2 * low for line in ax.lines if len(line.get_xdata()) == 40)
+
+
+def test_no_texts_collide(layers, collisions):
+    figure = layer_density_grid(layers)
+    assert len(figure.axes) == 4
+    assert len({ax.get_ylim() for ax in figure.axes}) == 1
+    assert collisions(figure) == []
+
+
+def test_single_layer(collisions):
+    table = pd.DataFrame({"pruner": "er", "sparsity": [0.9], "layer": "fc", "density": 0.1})
+    assert collisions(layer_density_grid(table)) == []
+
+
+def test_bad_input(layers):
+    with pytest.raises(InputError, match="no column 'density'"):
+        layer_density(layers.drop(columns="density"))
+    with pytest.raises(InputError, match="4 pruners"):
+        layer_density(layers)
+    with pytest.raises(InputError, match="no rows"):
+        layer_density_grid(layers[:0])
