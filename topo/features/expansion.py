@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
+from scipy import sparse
 
 from .metric import Undefined, metric
-from .spectra import largest_eigenvalues, top_singular_values
+from .spectra import largest_eigenvalues
 from .view import GraphView
 
 
@@ -74,11 +76,27 @@ def _components_by_bound(view: GraphView) -> Iterator[tuple[float, np.ndarray]]:
 
 def _magnitudes(view: GraphView, nodes: np.ndarray) -> np.ndarray:
     """Magnitudes of the three largest eigenvalues of one component, given its nodes; fewer when it is smaller."""
-    rows = view.undirected[nodes]
-    colour = view.colour[nodes]
-    entry_colour = np.repeat(colour, np.diff(rows.indptr))
-    if np.array_equal(view.colour[rows.indices], ~entry_colour):
-        half = rows[~colour][:, nodes[colour]]
-        return np.repeat(top_singular_values(half, 2), 2)[:3]
-    adjacency = rows[:, nodes]
-    return np.abs(largest_eigenvalues(len(nodes), lambda x: adjacency @ x, 3))
+    adjacency = view.undirected
+    inside = np.zeros(view.n_nodes)
+    inside[nodes] = 1
+    if 2 * len(nodes) < view.n_nodes:
+        adjacency, inside = adjacency[nodes][:, nodes], inside[nodes]
+    # No edge leaves the component, so zeros elsewhere are all it takes to be alone with it in the whole matrix.
+    product = partial(_masked_product, adjacency, inside)
+    if view.shared(_has_odd_cycle)[view.components[1][nodes[0]]]:
+        return np.abs(largest_eigenvalues(len(inside), product, 3))
+    # Without an odd cycle the spectrum is symmetric: its positive half says all.
+    return np.repeat(np.maximum(largest_eigenvalues(len(inside), product, 2, which="LA"), 0), 2)[:3]
+
+
+def _has_odd_cycle(view: GraphView) -> np.ndarray:
+    """bool, per component: whether it cannot be coloured with two colours."""
+    count, labels = view.components
+    odd = np.zeros(count, dtype=bool)
+    ends = view.directed.tocoo()
+    odd[labels[ends.row[view.colour[ends.row] == view.colour[ends.col]]]] = True
+    return odd
+
+
+def _masked_product(adjacency: sparse.csr_array, inside: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return ((adjacency @ x).T * inside).T

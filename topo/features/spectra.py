@@ -34,7 +34,7 @@ def largest_eigenvalues(size: int, product: Product, count: int, *, which: str =
     product
         Maps an array (size,) or (size, m) to the matrix times it.
     which
-        ``"LM"``, largest in magnitude, or ``"LA"``, largest; of the latter only one can be asked for.
+        ``"LM"``, largest in magnitude; or ``"LA"``, largest, where those asked for are not negative.
 
     Raises
     ------
@@ -47,9 +47,10 @@ def largest_eigenvalues(size: int, product: Product, count: int, *, which: str =
 
 
 def _largest_eigenvalues(size: int, product: Product, count: int, which: str) -> np.ndarray:
+    extent = np.abs if which == "LM" else np.array
     if size <= DENSE_SIZE:
         values = np.linalg.eigvalsh(product(np.eye(size)))
-        return values[::-1][:count] if which == "LA" else _by_magnitude(values)[:count]
+        return values[np.argsort(-extent(values), kind="stable")][:count]
     rng = np.random.default_rng(0)
     start = rng.random(size)
     if not product(start).any():
@@ -58,17 +59,18 @@ def _largest_eigenvalues(size: int, product: Product, count: int, which: str) ->
     while count > 1:
 
         def rest(x: np.ndarray, values: np.ndarray = values, vectors: np.ndarray = vectors) -> np.ndarray:
-            return product(x) - vectors @ (values * (vectors.T @ x))
+            return product(x) - vectors @ (values * (vectors.T @ x).T).T
 
-        least = np.abs(_by_magnitude(values)[count - 1])
+        scale = np.abs(values).max()
+        least = np.sort(extent(values))[-count]
         start = rng.standard_normal(size)
-        if np.linalg.norm(rest(start)) <= 1e-10 * np.abs(values).max() * np.linalg.norm(start):
+        if np.linalg.norm(rest(start)) <= 1e-10 * scale * np.linalg.norm(start):
             break
-        value, vector = _arpack(size, rest, 1, which, start, scale=np.abs(values).max())
-        if np.abs(value[0]) <= least + 10 * TOLERANCE * np.abs(values).max():
+        value, vector = _arpack(size, rest, 1, which, start, scale=scale)
+        if extent(value)[0] <= least + 10 * TOLERANCE * scale:
             break
         values, vectors = np.append(values, value), np.hstack([vectors, vector])
-    return _by_magnitude(values)[:count]
+    return values[np.argsort(-extent(values), kind="stable")][:count]
 
 
 def top_singular_values(matrix: sparse.csr_array, count: int) -> np.ndarray:
@@ -88,10 +90,6 @@ def top_singular_values(matrix: sparse.csr_array, count: int) -> np.ndarray:
 @cache
 def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()
-
-
-def _by_magnitude(values: np.ndarray) -> np.ndarray:
-    return values[np.argsort(-np.abs(values), kind="stable")]
 
 
 def _arpack(

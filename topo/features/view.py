@@ -92,16 +92,30 @@ class GraphView:
     @cached_property
     def directed(self) -> sparse.csr_array:
         """float32 CSR (N, N): weight of the edge from row to column, indices sorted."""
-        source, target, weight = self._edges()
-        return sparse.csr_array((weight, (source, target)), shape=(self.n_nodes, self.n_nodes))
+        kind = _index_type(max(self.n_nodes, self.n_edges))
+        indptr = np.concatenate([[0], np.cumsum(self.out_degree)]).astype(kind)
+        indices, weights = np.empty(self.n_edges, kind), np.empty(self.n_edges, np.float32)
+        for source, part in enumerate(self.parts):
+            targets = sorted((t for s, t in self.blocks if s == source), key=lambda t: self.parts[t].offset)
+            here = slice(int(indptr[part.offset]), int(indptr[part.offset + part.size]))
+            rows = indptr[part.offset : part.offset + part.size + 1] - indptr[part.offset]
+            pieces = [(self.blocks[source, target], self.parts[target].offset) for target in targets]
+            _join_rows(pieces, rows, indices[here], weights[here])
+        return sparse.csr_array((weights, indices, indptr), shape=(self.n_nodes, self.n_nodes))
 
     @cached_property
     def undirected(self) -> sparse.csr_array:
         """float64 CSR (N, N), symmetric: every edge in both directions, indices sorted."""
-        source, target, weight = self._edges()
-        ends = np.concatenate([source, target]), np.concatenate([target, source])
-        both = sparse.coo_array((np.tile(weight, 2), ends), shape=(self.n_nodes, self.n_nodes)).tocsr()
-        return both.astype(np.float64)
+        forward = self.directed
+        backward = forward.T.tocsr()
+        kind = _index_type(max(self.n_nodes, 2 * self.n_edges))
+        indptr = forward.indptr.astype(kind) + backward.indptr.astype(kind)
+        indices, weights = np.empty(2 * self.n_edges, kind), np.empty(2 * self.n_edges, np.float64)
+        # Levels rise with node numbers in most graphs; then predecessors before successors is sorted.
+        _join_rows([(backward, 0), (forward, 0)], indptr, indices, weights)
+        both = sparse.csr_array((weights, indices, indptr), shape=(self.n_nodes, self.n_nodes))
+        both.sort_indices()
+        return both
 
     @cached_property
     def weights_are_finite(self) -> bool:
@@ -120,11 +134,11 @@ class GraphView:
     @cached_property
     def components(self) -> tuple[int, np.ndarray]:
         """Number of connected components, direction ignored, and the component of each node, int32 (N,)."""
-        return csgraph.connected_components(self.undirected, directed=False)
+        return _components(self.undirected)
 
     @cached_property
     def forest(self) -> np.ndarray:
-        """int64 (N,): each node's parent in a breadth-first forest of the undirected graph, -1 at a root."""
+        """Integers (N,): each node's parent in a breadth-first forest of the undirected graph, -1 at a root."""
         return _breadth_first_forest(self.undirected, self.components[1])
 
     @cached_property
@@ -148,7 +162,7 @@ class GraphView:
         """
         first = self.forest
         rest = _without_forest(self.undirected, first)
-        second = _breadth_first_forest(rest, csgraph.connected_components(rest, directed=False)[1])
+        second = _breadth_first_forest(rest, _components(rest)[1])
         child = np.flatnonzero(first >= 0), np.flatnonzero(second >= 0)
         return undirected_igraph(
             self.n_nodes, np.concatenate(child), np.concatenate([first[child[0]], second[child[1]]])
@@ -161,20 +175,6 @@ class GraphView:
         for source, target in self.blocks:
             after.setdefault(source, set()).add(target)
         return [(a, b, c) for a, b in self.blocks for c in sorted(after.get(b, set()) & after[a])]
-
-    def _edges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        kind = _index_type(max(self.n_nodes, self.n_edges))
-        source, target = np.empty(self.n_edges, kind), np.empty(self.n_edges, kind)
-        weight = np.empty(self.n_edges, np.float32)
-        start = 0
-        for (s, t), matrix in self.blocks.items():
-            here = slice(start, start + matrix.nnz)
-            first = self.parts[s].offset
-            source[here] = np.repeat(np.arange(first, first + matrix.shape[0], dtype=kind), np.diff(matrix.indptr))
-            np.add(matrix.indices, self.parts[t].offset, out=target[here], casting="unsafe")
-            weight[here] = matrix.data
-            start = here.stop
-        return source, target, weight
 
 
 def _simple_blocks(graph: MultipartiteGraph) -> dict[tuple[int, int], sparse.csr_array]:
@@ -196,8 +196,27 @@ def _merged(matrices: list[sparse.csr_array]) -> sparse.csr_array:
     return sparse.coo_array((weights, ends), shape=matrices[0].shape).tocsr()
 
 
+def _join_rows(
+    pieces: list[tuple[sparse.csr_array, int]], indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray
+) -> None:
+    """Write CSR matrices of the same rows side by side, each with its columns shifted, into the arrays of one."""
+    start = indptr[:-1].copy()
+    for matrix, shift in pieces:
+        counts = np.diff(matrix.indptr)
+        where = np.repeat(start - matrix.indptr[:-1], counts)
+        where += np.arange(matrix.nnz, dtype=where.dtype)
+        indices[where] = matrix.indices + indices.dtype.type(shift)
+        weights[where] = matrix.data
+        start += counts.astype(start.dtype)
+
+
 def _index_type(largest: int) -> type[np.signedinteger]:
     return np.int32 if largest <= np.iinfo(np.int32).max else np.int64
+
+
+def _components(adjacency: sparse.csr_array) -> tuple[int, np.ndarray]:
+    # Strong components of a symmetric matrix are its components, and need no transposed copy.
+    return csgraph.connected_components(adjacency, directed=True, connection="strong")
 
 
 def _breadth_first_forest(adjacency: sparse.csr_array, labels: np.ndarray) -> np.ndarray:
@@ -208,14 +227,14 @@ def _breadth_first_forest(adjacency: sparse.csr_array, labels: np.ndarray) -> np
     indices = np.concatenate([adjacency.indices, roots.astype(adjacency.indices.dtype)])
     indptr = np.append(adjacency.indptr, adjacency.indptr.dtype.type(len(indices)))
     extended = sparse.csr_array((np.ones(len(indices)), indices, indptr), shape=(n_nodes + 1, n_nodes + 1))
-    parents = csgraph.breadth_first_order(extended, n_nodes, directed=True)[1][:n_nodes].astype(np.int64)
+    parents = csgraph.breadth_first_order(extended, n_nodes, directed=True)[1][:n_nodes]
     parents[roots] = -1
     return parents
 
 
 def _without_forest(adjacency: sparse.csr_array, parents: np.ndarray) -> sparse.csr_array:
     """The symmetric adjacency less the edges of a forest."""
-    rows = np.repeat(np.arange(adjacency.shape[0]), np.diff(adjacency.indptr))
+    rows = np.repeat(np.arange(adjacency.shape[0], dtype=adjacency.indices.dtype), np.diff(adjacency.indptr))
     kept = (parents[rows] != adjacency.indices) & (parents[adjacency.indices] != rows)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[kept], minlength=adjacency.shape[0]))])
     pieces = (np.ones(int(indptr[-1])), adjacency.indices[kept], indptr.astype(adjacency.indptr.dtype))
