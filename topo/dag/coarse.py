@@ -20,7 +20,8 @@ def coarsen(dag: Dag, *, keep_pooling: bool = False) -> Dag:
        operations go to the front of every arc that leaves it.
     2. An addition is merged with a parametric result, or another addition, that only it reads, when the
        operations between renumber elements at most (activation, batch norm, reshaping).
-    3. Operations after the last node that renumber elements at most belong to the output, not to a node.
+    3. Operations after the last node that renumber elements at most belong to the output, not to a node, unless
+       that last node is an input.
 
     Evaluation stays equal to the model's bit for bit: the order of additions is kept, up to commuting two.
     Nodes keep the name of their parametric operation; levels are those of the coarse Dag. With `keep_pooling`,
@@ -53,7 +54,8 @@ class _Coarsening:
             if not self._is_chain_end(index, node):
                 continue
             (arc,) = self.into[index]
-            if index in needed and not self._renumbers(arc.steps, arc.source):
+            at_input = self.dag.nodes[arc.source].kind == "input"
+            if index in needed and (at_input or not self._renumbers(arc.steps, arc.source)):
                 continue
             self.alive[index] = False
             self.outputs = [Output(arc.source, arc.steps + o.steps) if o.node == index else o for o in self.outputs]

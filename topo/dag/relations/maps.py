@@ -39,6 +39,9 @@ class LinearMap(Protocol):
     def edge_count(self) -> int:
         """An upper bound of the number of edges, exact for a single layer, found without building them."""
 
+    def fan_in(self) -> int:
+        """The largest number of edges into one target element."""
+
     def apply(self, x: Tensor) -> Tensor:
         """The map on a tensor of `source_shape`, differentiable."""
 
@@ -93,6 +96,9 @@ class Gather:
     def edge_count(self) -> int:
         return prod(self.source_shape) if self.index is None else int((self.index >= 0).sum())
 
+    def fan_in(self) -> int:
+        return 1
+
     def apply(self, x: Tensor) -> Tensor:
         if self.index is None:
             return x.reshape(self.target_shape)
@@ -131,6 +137,9 @@ class AxisMaps:
     def edge_count(self) -> int:
         mapped = {axis: int(weight.kept.sum()) for axis, weight in self.maps}
         return prod(mapped.get(axis, length) for axis, length in enumerate(self.source_shape))
+
+    def fan_in(self) -> int:
+        return prod(int(weight.kept.sum(1).max()) for _, weight in self.maps)
 
     def apply(self, x: Tensor) -> Tensor:
         x = x.reshape(self.source_shape)
@@ -208,6 +217,13 @@ class Convolution:
         ]
         return self.source_shape[0] * sum(k * p for k, p in zip(kept, places, strict=True))
 
+    def fan_in(self) -> int:
+        kept = self.weight.kept
+        if not self.transposed:
+            return int(kept.flatten(1).sum(1).max())
+        leading, inner = kept.shape[:2]
+        return int(kept.reshape(self.groups, leading // self.groups, inner, -1).sum(dim=(1, 3)).max())
+
     def _channels(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Source and target channels of the weights at these first and second indices."""
         leading, inner = self.weight.kept.shape[:2]
@@ -247,9 +263,7 @@ class Chain:
         return self.maps[-1].target_shape
 
     def matrix(self) -> sparse.csr_array:
-        moving = [m for m in self.maps if not (isinstance(m, Gather) and m.index is None)]
-        if not moving:
-            return self.maps[0].matrix()
+        moving = self._moving()
         # From the short end: views before a layer are joined to each other before they meet its many edges.
         result = moving[-1].matrix()
         for earlier in reversed(moving[:-1]):
@@ -257,7 +271,15 @@ class Chain:
         return result
 
     def edge_count(self) -> int:
-        return max(m.edge_count() for m in self.maps)
+        moving = self._moving()
+        return moving[-1].edge_count() * prod(m.fan_in() for m in moving[:-1])
+
+    def fan_in(self) -> int:
+        return prod(m.fan_in() for m in self.maps)
+
+    def _moving(self) -> list[LinearMap]:
+        """The maps that are not the identity, or one that is."""
+        return [m for m in self.maps if not (isinstance(m, Gather) and m.index is None)] or [self.maps[0]]
 
     def apply(self, x: Tensor) -> Tensor:
         for step in self.maps:
@@ -284,6 +306,9 @@ class Union:
 
     def edge_count(self) -> int:
         return sum(m.edge_count() for m in self.maps)
+
+    def fan_in(self) -> int:
+        return sum(m.fan_in() for m in self.maps)
 
     def apply(self, x: Tensor) -> Tensor:
         return sum((m.apply(x).reshape(self.target_shape) for m in self.maps[1:]), self.maps[0].apply(x))
