@@ -45,13 +45,10 @@ def run(step: Step, slots: tuple[Tensor, ...], values: dict[str, Tensor], sizes:
         if len([leaf for leaf in step.args if type(leaf).__name__ == "Hole"]) <= 1:
             return slots[0].expand(step.shape).contiguous()
     if "_pool" in step.name and not step.name.startswith(("adaptive", "_adaptive")):
-        maximum = step.name.startswith("max")
-        kernel, stride, padding, *rest = (*step.args[1:], *(None, 0, False)[len(step.args) - 2 :])
-        if maximum:
-            assert not rest or set(rest[0]) == {1}, "the average has no dilation"
-            ceil = len(rest) > 1 and rest[1]
-        else:
-            ceil = bool(rest and rest[0])
+        # Arguments of averages: kernel, stride, padding, ceil_mode; of maxima: dilation before ceil_mode.
+        defaults = (None, None, 0, 1, False) if step.name.startswith("max") else (None, None, 0, False)
+        given = step.args[1:]
+        kernel, stride, padding, *_, ceil = (*given, *defaults[len(given) :])[: len(defaults)]
         dimensions = int(step.name.split("_pool")[1][0])
         return AVERAGE[dimensions](slots[0], kernel, stride or None, padding, ceil, count_include_pad=False)
     if step.name in ("view", "_unsafe_view"):  # the variables of a part are laid out row by row

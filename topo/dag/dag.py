@@ -164,7 +164,8 @@ class Dag:
     --------
     >>> import torch
     >>> from torch import nn
-    >>> dag = trace(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.zeros(1, 4))
+    >>> import topo
+    >>> dag = topo.trace(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.zeros(1, 4))
     >>> [node.name for node in dag.nodes], dag.depth, dag.path_count()
     (['input', '0', '1', '2'], 3, 1)
     >>> [node.name for node in dag.coarse().nodes]
