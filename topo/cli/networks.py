@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,14 +61,11 @@ def prune(
     if PRUNERS.entry(pruner).info.get("needs_data") and dataset is None:
         raise InputError(f"pruner {pruner!r} needs data; give --dataset, such as --dataset digits.")
     chosen = Network(model, checkpoint, dataset, data, input_shape, classes, seed, model_set)
+    given = parsed_settings(settings)
+    if dataset is None and "input_shape" in inspect.signature(PRUNERS[pruner]).parameters:
+        given.setdefault("input_shape", chosen.shape)
     masks = package.prune(
-        chosen.model,
-        pruner,
-        sparsity=sparsity,
-        data=chosen.dataset,
-        seed=seed,
-        device=device,
-        **parsed_settings(settings),
+        chosen.model, pruner, sparsity=sparsity, data=chosen.dataset, seed=seed, device=device, **given
     )
     masks.save(output)
     empty = masks.empty_layers()

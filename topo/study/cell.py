@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 import traceback
@@ -73,7 +72,7 @@ def compute(cell: Cell, device: str = "auto", dense_weights: Path | None = None)
         load_checkpoint(model, dense_weights)
     model.to(target)
 
-    masks, row = None, {"status": "finished", "reason": ""}
+    masks, row = None, {"status": "finished", "reason": ""} | _mask_columns(Masks.dense(model))
     if cell.pruner is not None:
         with _timed(seconds, "prune"):
             masks = prune(
@@ -108,7 +107,7 @@ def _measured(
 ) -> dict[str, Any]:
     """The metric columns of every encoding, and why some have no value."""
     columns: dict[str, Any] = {}
-    undefined: dict[str, str] = {}
+    reasons: dict[str, list[str]] = {}
     if not cell.encodings:
         return columns
     dag = _dag(cell, model, dataset)
@@ -118,8 +117,9 @@ def _measured(
         with _timed(seconds, "measure"):
             row = measure(graph, metrics=cell.metrics)
         columns |= {f"{encoding.prefix}{name}": float(value) for name, value in row.items()}
-        undefined |= {f"{encoding.prefix}{name}": why for name, why in row.attrs["undefined"].items()}
-    return columns | {"undefined": json.dumps(undefined)}
+        for name, reason in row.attrs["undefined"].items():
+            reasons.setdefault(reason, []).append(f"{encoding.prefix}{name}")
+    return columns | {"undefined": "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())}
 
 
 def _mask_columns(masks: Masks) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         place = f", line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{place} is not valid YAML: {error.problem or error.context}.") from error
     except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {error}.") from error
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict):
         raise InputError(f"{path} holds no keys; a study file is lines such as 'models: [digits-cnn]'.")
     return data, lines

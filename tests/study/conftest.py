@@ -1,0 +1,41 @@
+"""A study small enough to run in a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from topo.study import Study, StudyConfig
+
+TINY = {
+    "name": "tiny",
+    "datasets": [{"name": "digits", "subset": 3}],
+    "models": [{"name": "digits-mlp", "widths": [8]}],
+    "pruners": ["er", "magnitude"],
+    "sparsities": [0.5, 0.8],
+    "seeds": [0],
+    "recipe": {"name": "digits", "epochs": 1},
+    "encodings": ["rolled"],
+    "metrics": ["local"],
+}
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Callable[..., Study]:
+    """Makes the tiny study in a fresh folder, with some keys changed."""
+
+    def make(**changes: Any) -> Study:
+        return Study(StudyConfig.parse(TINY | changes), tmp_path / "study")
+
+    return make
+
+
+@pytest.fixture
+def here() -> Iterator[ThreadPoolExecutor]:
+    """An executor in this process, where monkeypatching reaches."""
+    with ThreadPoolExecutor(1) as executor:
+        yield executor

@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import topo
+from topo.errors import InputError
+from topo.features import column_names
+from topo.study import Study, StudyError
+from topo.study import cell as cell_module
+from topo.study import run as run_module
+from topo.study import store as store_module
+from topo.study.cell import compute, run_cell
+
+
+def stamps(study: Study) -> dict[str, int]:
+    """When each cell's row was written."""
+    return {p.parent.name: p.stat().st_mtime_ns for p in study.store.cells.glob("*/row.json")}
+
+
+def test_a_study_gives_one_row_a_network(tiny, here, caplog: pytest.LogCaptureFixture):
+    study = tiny()
+    with caplog.at_level(logging.INFO, "topo.study"):
+        table = study.run(executor=here, progress=False)
+    assert len(table) == 5 and (table["status"] == "finished").all() and (table["reason"] == "").all()
+    assert table["accuracy"].between(0, 1).all() and table["dense_accuracy"].nunique() == 1
+    sparse = table[table["pruner"] != "dense"]
+    assert sparse["reached_sparsity"].to_numpy() == pytest.approx(sparse["sparsity"], abs=0.01)
+    columns = [f"rolled__{name}" for name in column_names(["local"], layers=True)]
+    assert sparse[columns].notna().any(axis=None) and set(columns) <= set(table.columns)
+    assert table.loc[table["pruner"] == "dense", columns].isna().all(axis=None)
+    lines = [r.message for r in caplog.records if r.name == "topo.study"]
+    assert len(lines) == 5 and all("accuracy 0." in line and " s" in line for line in lines)
+    assert lines[0].startswith("1/5 digits digits-mlp dense seed 0:")
+
+    pd.testing.assert_frame_equal(pd.read_parquet(study.folder / "results.parquet"), table)
+    loaded = Study.load(study.folder)
+    assert loaded.config == study.config
+    pd.testing.assert_frame_equal(loaded.results(), table)
+    assert loaded.status()["status"].tolist() == ["finished"] * 5
+
+
+def test_finished_cells_are_not_computed_again(tiny, here, monkeypatch: pytest.MonkeyPatch):
+    study = tiny()
+    study.run(executor=here, progress=False)
+    before = stamps(study)
+    monkeypatch.setattr(run_module, "run_cell", pytest.fail)
+    study.run(executor=here, progress=False)
+    assert stamps(study) == before
+
+
+def test_a_larger_study_adds_to_a_smaller_one(tiny, here):
+    small = tiny()
+    small.run(executor=here, progress=False)
+    before = stamps(small)
+    large = tiny(sparsities=[0.5, 0.8, 0.9])
+    assert (large.status()["status"] == "missing").sum() == 2
+    assert len(large.run(executor=here, progress=False)) == 7
+    assert before.items() <= stamps(large).items()
+    assert len(Study.load(large.folder).results()) == 7
+
+
+def test_the_same_study_gives_the_same_numbers(tiny, here, tmp_path: Path):
+    first, second = tiny(), Study(tiny().config, tmp_path / "again")
+    tables = [study.run(executor=here, progress=False) for study in (first, second)]
+    numbers = [t[[c for c in t.columns if not c.startswith("seconds")]] for t in tables]
+    pd.testing.assert_frame_equal(*numbers)
+
+
+def test_trained_pruners_start_from_the_trained_baseline(tiny, here):
+    study = tiny()
+    table = study.run(executor=here, progress=False)
+    dense = table.loc[table["pruner"] == "dense", "cell"].item()
+    trained = study.model(dense)
+    for row in table[table["pruner"] == "magnitude"].itertuples():
+        expected = topo.prune(trained, "magnitude", sparsity=row.sparsity, device="cpu")
+        found = study.masks(row.cell)
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+    fresh = topo.models.build("digits-mlp", input_shape=(1, 8, 8), widths=[8], seed=0)
+    other = topo.prune(fresh, "magnitude", sparsity=0.5, device="cpu")
+    assert any(not torch.equal(other[name], study.masks(table["cell"].iloc[3])[name]) for name in other)
+
+
+def test_pruned_weights_are_zero_after_training(tiny, here):
+    study = tiny(save_weights=True)
+    table = study.run(executor=here, progress=False)
+    for row in table[table["pruner"] != "dense"].itertuples():
+        state, masks = study.model(row.cell).state_dict(), study.masks(row.cell)
+        assert all(bool((state[name][~mask] == 0).all()) for name, mask in masks.items())
+        assert len(study.history(row.cell)) == 1
+        row_again = topo.measure(study.graph(row.cell, "rolled"), metrics=["local"])
+        assert row_again["sink_nodes_mean"] == row.rolled__sink_nodes_mean
+
+
+def test_an_exception_fails_its_cell_alone_and_is_tried_again(tiny, here, monkeypatch: pytest.MonkeyPatch):
+    study, prune = tiny(), cell_module.prune
+
+    def break_er(model, name, **options):
+        if name == "er":
+            raise RuntimeError("out\nof luck")
+        return prune(model, name, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cell_module, "prune", break_er)
+        table = study.run(executor=here, progress=False)
+    failed = table[table["pruner"] == "er"]
+    assert failed["status"].tolist() == ["failed", "failed"]
+    assert failed["reason"].tolist() == ["RuntimeError: out of luck"] * 2 and failed["accuracy"].isna().all()
+    assert "break_er" in (study.store.cells / failed["cell"].iloc[0] / "traceback.txt").read_text()
+    assert (table.loc[table["pruner"] != "er", "status"] == "finished").all()
+    kept = stamps(study)
+    again = study.run(executor=here, progress=False)
+    assert (again["status"] == "finished").all()
+    assert {key for key, stamp in stamps(study).items() if kept[key] != stamp} == set(failed["cell"])
+
+
+def test_a_pruner_on_a_failed_baseline_fails_with_that_reason(tiny, here, monkeypatch: pytest.MonkeyPatch):
+    train = cell_module.train
+
+    def break_dense(*args, masks=None, **options):
+        if masks is None:
+            raise MemoryError("no room")
+        return train(*args, masks=masks, **options)
+
+    monkeypatch.setattr(cell_module, "train", break_dense)
+    table = tiny().run(executor=here, progress=False).set_index("pruner")
+    assert table.loc["dense", "reason"] == "MemoryError: no room"
+    assert (table.loc["magnitude", "reason"].str.contains("its dense baseline.* is failed: MemoryError: no room")).all()
+    assert (table.loc["er", "status"] == "finished").all()
+
+
+def test_a_diverged_network_keeps_its_row(tiny, here):
+    recipe = {"name": "digits", "epochs": 2, "learning_rate": 1e30}
+    study = tiny(recipe=recipe, pruners=["er"], sparsities=[0.5])
+    table = study.run(executor=here, progress=False)
+    assert table["status"].tolist() == ["diverged", "diverged"]
+    assert table["accuracy"].isna().all() and table["reason"].str.contains("loss became").all()
+    assert table["reached_sparsity"].notna().all()
+    before = stamps(study)
+    study.run(executor=here, progress=False)
+    assert stamps(study) == before
+
+
+def test_a_collapsed_network_is_trained_and_measured(tiny, here):
+    pruner = {"name": "magnitude", "stage": "initial"}
+    study = tiny(pruners=[pruner], sparsities=[0.99], models=["digits-cnn"], encodings=["multipartite"])
+    row = study.run(executor=here, progress=False).set_index("pruner").loc["magnitude"]
+    assert row["status"] == "collapsed" and row["reason"].startswith("no weight is left in ")
+    assert row["layer_density_min"] == 0 and 0 <= row["accuracy"] <= 1 and row["disconnected_nodes"] > 0
+
+
+def test_dense_networks_are_measured_on_request(tiny, here):
+    table = tiny(pruners=[], sparsities=[], measure_dense=True).run(executor=here, progress=False)
+    assert table["rolled__sink_nodes_mean"].notna().all() and table["reached_sparsity"].tolist() == [0.0]
+
+
+def test_undefined_metrics_have_their_reason(tiny, here):
+    table = tiny(metrics=["ramanujan"], pruners=["er"], sparsities=[0.9]).run(executor=here, progress=False)
+    row = table[table["pruner"] == "er"].iloc[0]
+    assert pd.isna(row["rolled__imdb_mean"]) and "rolled__imdb_mean" in row["undefined"]
+
+
+def test_what_no_cell_could_do_stops_the_study_before_it_starts(tiny, here, tmp_path: Path):
+    with pytest.raises(InputError, match="not a folder"):
+        tiny(datasets=[{"name": "folder", "root": str(tmp_path / "none")}]).run(executor=here)
+    with pytest.raises(InputError, match="cannot take inputs of shape"):
+        tiny(models=["alexnet"]).run(executor=here)
+    with pytest.raises(InputError, match="unknown device"):
+        tiny(device="gpu").run(executor=here)
+
+
+def test_a_full_disk_stops_the_study_with_one_sentence(tiny, here, monkeypatch: pytest.MonkeyPatch):
+    study, write = tiny(), store_module._write
+    written = []
+
+    def fill(folder: Path, result) -> None:
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        written.append(folder)
+        write(folder, result)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "_write", fill)
+        with pytest.raises(StudyError, match="No space left on device"):
+            study.run(executor=here, progress=False)
+    assert (study.status()["status"] == "finished").sum() == 2
+    assert len(pd.read_parquet(study.folder / "results.parquet")) == 2
+    assert (study.run(executor=here, progress=False)["status"] == "finished").all()
+
+
+def test_ctrl_c_keeps_what_is_finished(tiny, monkeypatch: pytest.MonkeyPatch):
+    study, done = tiny(), []
+
+    class Interrupted(ThreadPoolExecutor):
+        def submit(self, *args):
+            if len(done) == 3:
+                raise KeyboardInterrupt
+            done.append(run_cell(*args[1:]))
+            future: Future = Future()
+            future.set_result(done[-1])
+            return future
+
+    with pytest.raises(KeyboardInterrupt):
+        study.run(executor=Interrupted(), progress=False)
+    assert len(pd.read_parquet(study.folder / "results.parquet")) == 3
+    assert (study.status()["status"] == "finished").sum() == 3
+
+
+class MortalPool:
+    """A pool that dies of one deadly cell: with the next cell in flight at first, alone the second time."""
+
+    def __init__(self, deadly: str, log: list[str]) -> None:
+        self.deadly, self.log, self.dying = deadly, log, None
+
+    def submit(self, function, cell, *args) -> Future:
+        future: Future = Future()
+        self.log.append(str(cell))
+        if self.dying is not None:
+            self.die(self.dying, future)
+        elif str(cell) != self.deadly:
+            future.set_result(function(cell, *args))
+        elif self.log.count(self.deadly) > 1:
+            self.die(future)
+        else:
+            self.dying = future
+        return future
+
+    def die(self, *futures: Future) -> None:
+        for future in futures:
+            future.set_exception(BrokenProcessPool("a process died"))
+
+    def shutdown(self) -> None:
+        pass
+
+
+def test_a_cell_that_kills_its_process_fails_and_the_others_go_on(tiny, monkeypatch: pytest.MonkeyPatch):
+    study, log, stopped = tiny(), [], []
+    deadly = "digits digits-mlp er 0.8 seed 0"
+    monkeypatch.setattr(run_module, "process_pool", lambda workers: MortalPool(deadly, log))
+    monkeypatch.setattr(run_module, "stop", stopped.append)
+    table = study.run(workers=2, progress=False).set_index(["pruner", "sparsity"])
+    assert table.loc[("er", 0.8), "status"] == "failed"
+    assert "its process died" in table.loc[("er", 0.8), "reason"]
+    assert (table.drop(index=("er", 0.8))["status"] == "finished").all()
+    assert log.count(deadly) == 2 and len(log) == 5 + 2 and len(stopped) == 2
+
+
+def test_another_executor_that_breaks_stops_the_study(tiny):
+    class Broken(ThreadPoolExecutor):
+        def submit(self, *_):
+            raise BrokenProcessPool("gone")
+
+    with pytest.raises(StudyError, match="the executor broke down"):
+        tiny().run(executor=Broken(), progress=False)
+
+
+def test_networks_of_one_kind_are_traced_once(tiny, here, monkeypatch: pytest.MonkeyPatch):
+    calls, trace = [], cell_module.trace
+    monkeypatch.setattr(cell_module, "trace", lambda *a: calls.append(a) or trace(*a))
+    tiny(encodings=["rolled", "rolled-channel"]).run(executor=here, progress=False)
+    assert len(calls) == 1
+
+
+def test_reused_traces_carry_the_weights_of_the_network_at_hand(tiny):
+    study = tiny(encodings=["multipartite"], metrics=["strength", "expansion"], save_weights=True)
+    cells = [cell for cell in study.cells if cell.pruner is not None and cell.pruner.name == "er"]
+    for cell in cells:
+        result = compute(cell, "cpu")
+        graph = topo.encode(result.weights, result.masks, input_shape=(1, 8, 8))
+        expected = topo.measure(graph, metrics=["strength", "expansion"])
+        assert {name: result.row[name] for name in expected.index} == pytest.approx(dict(expected))
+
+
+def test_folders_that_hold_no_study(tmp_path: Path, tiny):
+    with pytest.raises(InputError, match="not the folder of a study"):
+        Study.load(tmp_path)
+    with pytest.raises(InputError, match="has no results yet"):
+        tiny().results()
+    with pytest.raises(InputError, match="unknown cell"):
+        tiny().masks("abc")
