@@ -83,7 +83,17 @@ def draw_graph(
     layouts = [lay_out_part(p, degree[p.nodes], single=single, most_groups=max_groups) for p in graph.parts]
     levels = sorted({p.level for p in graph.parts})
     column = {level: i for i, level in enumerate(levels)}
-    pitch = 1.45 if len(levels) <= 8 else 1.05 if len(levels) <= 14 else 0.62 if len(levels) <= 32 else 0.42
+    pitch = (
+        2.0
+        if len(levels) <= 5
+        else 1.45
+        if len(levels) <= 8
+        else 1.05
+        if len(levels) <= 14
+        else 0.62
+        if len(levels) <= 32
+        else 0.42
+    )
     placed = _place(layouts, column, pitch, single)
     skips = [b for b in graph.blocks if column[graph.parts[b.target].level] - column[graph.parts[b.source].level] > 1]
     spans = [column[graph.parts[b.target].level] - column[graph.parts[b.source].level] for b in skips]

@@ -135,7 +135,7 @@ def correlation_findings(correlations: pd.DataFrame) -> list[str]:
     flipped = [m for m in both if median[m] * pooled[m] < 0]
     if len(both):
         names = join([*(metric_label(m) for m in flipped[:6]), *(["others"] if len(flipped) > 6 else [])])
-        some = f"{len(flipped)} of {_count(len(both), 'metric')} ({names}) change"
+        some = f"{len(flipped)} of {_count(len(both), 'metric')} ({names}) change{'s' if len(flipped) == 1 else ''}"
         none = f"None of {_count(len(both), 'metric')} changes"
         sentences.append(f"{some if flipped else none} the sign of the median ρ when pruner families are pooled.")
     return sentences

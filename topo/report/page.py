@@ -33,7 +33,7 @@ from .source import Source, load_source
 __all__ = ["write_report"]
 
 ENCODINGS = {"": "whole network", "rolled": "rolled", "rolled_channel": "rolled-channel", "unrolled": "unrolled"}
-MOST_CELLS = 60_000
+MOST_CELLS = 100_000
 MOST_LAYER_PAIRS = 2
 
 
@@ -231,7 +231,9 @@ def _encoding_heatmaps(trained: pd.DataFrame, pairs: list, metrics: Sequence[str
             continue
 
         def draw(pair: tuple[str, str], mine: list[str] = mine) -> Any:
-            return _heatmap(correlations_for_heatmap(_of(trained, pair), mine), " · ".join(pair))
+            correlations = correlations_for_heatmap(_of(trained, pair), mine)
+            defined = correlations.groupby("metric")["rho"].transform("count") > 0
+            return _heatmap(correlations[defined] if defined.any() else correlations, " · ".join(pair))
 
         figures[name] = _each(pairs, prefix.replace("_", "-"), draw, f"Layer-wise metrics, {name}, on")
     return figures
@@ -356,5 +358,5 @@ def _cell(value: Any) -> str:
     if isinstance(value, int | np.integer):
         return str(value)
     if isinstance(value, float | np.floating):
-        return f"{value:.0f}" if value == round(value) and abs(value) < 1e15 else f"{value:.5g}"
+        return f"{value:.0f}" if abs(value) < 1e15 and value == round(value) else f"{value:.5g}"
     return str(value)

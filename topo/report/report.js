@@ -38,8 +38,9 @@
     const words = filter.value.toLowerCase().split(/[\s,]+/).filter(Boolean);
     let shown = 0;
     for (const row of body.rows) {
-      row.dataset.text ??= [...row.cells].slice(0, 12).map((c) => c.textContent).join(" ").toLowerCase();
-      row.hidden = !words.every((word) => row.dataset.text.includes(word));
+      const cells = [...row.cells].slice(0, 12).map((cell) => cell.textContent.toLowerCase());
+      // A number must be met exactly: 0.9 is not 0.95.
+      row.hidden = !words.every((word) => cells.some((cell) => (isNaN(word) ? cell.includes(word) : cell === word)));
       shown += !row.hidden;
     }
     count.textContent = words.length ? `${shown} of ${body.rows.length} rows` : `${shown} rows`;

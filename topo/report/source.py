@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,12 +79,18 @@ def _from_table(table: pd.DataFrame, name: str) -> Source:
 
 
 def _recorded_reasons(table: pd.DataFrame) -> dict[str, str]:
-    """Reasons of undefined metrics by column, from the texts ``"metric, metric: reason; ..."`` of `undefined`."""
+    """Reasons of undefined metrics by column.
+
+    They come from the column `undefined`: texts ``"metric, metric: reason; ..."`` or JSON objects.
+    """
     reasons: dict[str, str] = dict(table.attrs.get("undefined", {}))
     if "undefined" not in table.columns:
         return reasons
     columns = set(table.columns)
     for text in table["undefined"].dropna().astype(str).unique():
+        if text.startswith("{"):
+            reasons = json.loads(text) | reasons
+            continue
         names: list[str] = []
         for piece in text.split("; "):
             head, _, reason = piece.partition(": ")
@@ -153,7 +160,10 @@ def _layer_densities(study: Study, table: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def _cell_to_draw(table: pd.DataFrame) -> tuple[str, str]:
-    """Key of the most accurate network of the middle sparsity whose graph is not too large, or why there is none."""
+    """Key of the network to draw, or why there is none.
+
+    Of the middle sparsity, the largest graph that is not too large to make again, the most accurate one of its model.
+    """
     sparse = table[(table["pruner"] != "dense") & table["accuracy"].notna()]
     if sparse.empty:
         return "", "no sparse network finished, so there is no graph to draw."
@@ -163,4 +173,6 @@ def _cell_to_draw(table: pd.DataFrame) -> tuple[str, str]:
             return "", f"every graph has more than {MOST_EDGES:,} edges; draw one with topo.plots.draw_graph."
     sparsities = np.sort(sparse["sparsity"].unique())
     middle = sparse[sparse["sparsity"] == sparsities[len(sparsities) // 2]]
+    if "nodes" in middle.columns and middle["nodes"].notna().any():
+        middle = middle[middle["nodes"] == middle["nodes"].max()]
     return str(middle.loc[middle["accuracy"].idxmax(), "cell"]), ""

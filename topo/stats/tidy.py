@@ -93,7 +93,7 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
         table["status"] = np.where(table["accuracy"].notna(), "finished", "failed")
     if "reason" not in table.columns:
         table["reason"] = ""
-    table["reason"] = table["reason"].fillna("").astype(str)
+    table["reason"] = table["reason"].astype(object).where(table["reason"].notna(), "").astype(str)
     return table
 
 
