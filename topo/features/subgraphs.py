@@ -17,24 +17,28 @@ WEDGES_AT_ONCE = 1 << 24
 def four_cycles(view: GraphView) -> int:
     """Number of 4-cycles, direction ignored, with or without chords.
 
-    Each cycle is counted at its node of highest degree u, as a pair of common neighbours that u and the
-    opposite node w have among the nodes below u: the sum of C(c, 2) over pairs w < u.
+    Each cycle is counted at the last of its nodes u, as a pair of common neighbours that u and the
+    opposite node w have among the nodes before u: the sum of C(c, 2) over pairs w < u. Parts of high mean
+    degree come last, which leaves the fewest wedges to follow; within a part the order stays, because
+    neighbouring nodes share neighbours.
     """
-    order = np.argsort(view.degree, kind="stable")
-    undirected = view.undirected
-    pattern = sparse.csr_array(
-        (np.ones(undirected.nnz, np.int32), undirected.indices, undirected.indptr), undirected.shape
-    )
-    pattern = _relabelled(pattern, order)
-    lower = sparse.tril(pattern, -1, format="csr")
-    rows = np.repeat(np.arange(view.n_nodes), np.diff(lower.indptr))
-    wedges = np.bincount(rows, weights=np.diff(pattern.indptr)[lower.indices], minlength=view.n_nodes)
+    mean_degree = [view.degree[part.nodes].mean() if part.size else 0.0 for part in view.parts]
+    order = np.argsort(np.repeat(mean_degree, [part.size for part in view.parts]), kind="stable")
+    pattern = _relabelled(view.undirected, order)
+    before = sparse.tril(pattern, -1, format="csr")
+    rows = np.repeat(np.arange(view.n_nodes, dtype=before.indices.dtype), np.diff(before.indptr))
+    wedges = np.bincount(rows, weights=np.diff(pattern.indptr)[before.indices], minlength=view.n_nodes)
+    wedges = wedges.astype(np.int64)
+    del rows
     total = 0
-    for piece in chunks(wedges.astype(np.int64), WEDGES_AT_ONCE):
-        common = lower[piece][:, : piece.stop] @ pattern[: piece.stop, : piece.stop]
-        below = common.indices < np.repeat(np.arange(piece.start, piece.stop), np.diff(common.indptr))
-        shared = common.data[below].astype(np.int64)
-        total += int((shared * (shared - 1)).sum()) // 2
+    # Cutting off the columns that come later saves wedges but costs a pass over the edges: once a band.
+    for band in chunks(wedges, max(WEDGES_AT_ONCE, int(wedges.sum()) // 16)):
+        first, second = before[band][:, : band.stop], pattern[: band.stop, : band.stop]
+        for piece in chunks(wedges[band], WEDGES_AT_ONCE):
+            common = first[piece] @ second
+            node = np.arange(band.start + piece.start, band.start + piece.stop, dtype=common.indices.dtype)
+            shared = common.data[common.indices < np.repeat(node, np.diff(common.indptr))].astype(np.int64)
+            total += int(shared @ (shared - 1)) // 2
     return total
 
 
@@ -102,10 +106,11 @@ def _pattern(matrix: sparse.csr_array) -> sparse.csr_array:
 
 
 def _relabelled(matrix: sparse.csr_array, order: np.ndarray) -> sparse.csr_array:
-    """Rows and columns of a square CSR matrix in the given order."""
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    rows = matrix[order]
-    moved = sparse.csr_array((rows.data, rank[rows.indices].astype(rows.indices.dtype), rows.indptr), rows.shape)
+    """The int32 pattern of a square CSR matrix, rows and columns in the given order."""
+    rank = np.empty(len(order), matrix.indices.dtype)
+    rank[order] = np.arange(len(order), dtype=rank.dtype)
+    pattern = sparse.csr_array((np.ones(matrix.nnz, np.int32), matrix.indices, matrix.indptr), shape=matrix.shape)
+    rows = pattern[order]
+    moved = sparse.csr_array((rows.data, rank[rows.indices], rows.indptr), shape=rows.shape)
     moved.sort_indices()
     return moved
