@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -15,9 +15,10 @@ from ..errors import InputError, unknown_name
 from ..registry import Registry
 from .graph import LayerGraphs, MultipartiteGraph
 
-__all__ = ["ENCODINGS", "Options", "encode"]
+__all__ = ["ENCODINGS", "Facts", "Options", "encode"]
 
-ENCODINGS: Registry[Any] = Registry("encoding")
+Facts = dict[str, Any]
+ENCODINGS: Registry[Callable[..., MultipartiteGraph | LayerGraphs]] = Registry("encoding")
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,7 @@ def encode(
         raise unknown_name("encoding option", name, Options.__dataclass_fields__)
     chosen = Options(**options)
     dag = traced(model, input_shape)
-    graph = build(dag, checked_masks(dag, masks), chosen)
-    graph.attributes.update(encoding=encoding, options=asdict(chosen))
-    return graph
+    return build(dag, checked_masks(dag, masks), chosen, {"encoding": encoding, "options": asdict(chosen)})
 
 
 def traced(model: nn.Module | Dag, input_shape: tuple[int, ...] | None) -> Dag:

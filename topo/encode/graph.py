@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -70,6 +70,8 @@ class MultipartiteGraph:
         Edges from a part to a part of a higher level; several blocks may join the same two parts.
     attributes
         JSON-serialisable facts that travel with the graph (encoding, options, weight counts).
+    pending
+        Finds more attributes, when they are first read.
 
     Examples
     --------
@@ -82,10 +84,17 @@ class MultipartiteGraph:
     (3, 2, [0, 1])
     """
 
-    def __init__(self, parts: list[Part], blocks: list[Block], attributes: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        parts: list[Part],
+        blocks: list[Block],
+        attributes: Mapping[str, Any] | None = None,
+        pending: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> None:
         self.parts = tuple(parts)
         self.blocks = tuple(blocks)
-        self.attributes = dict(attributes or {})
+        self._attributes = dict(attributes or {})
+        self._pending = pending
         offset = 0
         for part in self.parts:
             if part.offset != offset:
@@ -103,6 +112,17 @@ class MultipartiteGraph:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.parts)} parts, {self.n_nodes:,} nodes, {self.n_edges:,} edges)"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_attributes": self.attributes, "_pending": None}
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Facts that travel with the graph: encoding, options, numbers of weights."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            self._attributes.update(pending())
+        return self._attributes
 
     @property
     def n_nodes(self) -> int:

@@ -15,14 +15,14 @@ from ..dag.relations import AxisMaps, Convolution, LinearMap, Relation, Weigher,
 from ..dag.relations.relation import map_of
 from ..dag.structure import layer_name
 from ..errors import InputError
-from .encode import ENCODINGS, Options
+from .encode import ENCODINGS, Facts, Options
 from .graph import BipartiteGraph, LayerGraphs
 
 __all__ = ["rolled", "rolled_channel", "unrolled"]
 
 
 @ENCODINGS.register("unrolled")
-def unrolled(dag: Dag, masks: Mapping[str, Tensor], options: Options) -> LayerGraphs:
+def unrolled(dag: Dag, masks: Mapping[str, Tensor], options: Options, facts: Facts) -> LayerGraphs:
     """A graph a layer: elements of its input to elements of its result, an edge a weight and position."""
     graphs: dict[str, BipartiteGraph] = {}
     for name, relation, weight in _layers(dag, masks):
@@ -33,11 +33,11 @@ def unrolled(dag: Dag, masks: Mapping[str, Tensor], options: Options) -> LayerGr
             unique = f"{name}#{calls}"
         shapes = (relation.source_shape, relation.target_shape)
         graphs[unique] = _graph(relation.matrix(), unique, shapes, weight)
-    return LayerGraphs(graphs)
+    return LayerGraphs(graphs, facts)
 
 
 @ENCODINGS.register("rolled")
-def rolled(dag: Dag, masks: Mapping[str, Tensor], options: Options) -> LayerGraphs:
+def rolled(dag: Dag, masks: Mapping[str, Tensor], options: Options, facts: Facts) -> LayerGraphs:
     """A graph a layer: (input channel, kernel element) to output channel, an edge a weight."""
     graphs: dict[str, BipartiteGraph] = {}
     for name, relation, weight in _layers(dag, masks):
@@ -47,11 +47,11 @@ def rolled(dag: Dag, masks: Mapping[str, Tensor], options: Options) -> LayerGrap
             flat = Weight(kernels.magnitude.reshape(out, -1), kernels.kept.reshape(out, -1))
             matrix = _placed(flat, channels, prod(kernel))
             graphs[name] = _graph(matrix, name, ((matrix.shape[0] // prod(kernel), *kernel), (out,)), weight)
-    return LayerGraphs(graphs)
+    return LayerGraphs(graphs, facts)
 
 
 @ENCODINGS.register("rolled-channel")
-def rolled_channel(dag: Dag, masks: Mapping[str, Tensor], options: Options) -> LayerGraphs:
+def rolled_channel(dag: Dag, masks: Mapping[str, Tensor], options: Options, facts: Facts) -> LayerGraphs:
     """A graph a layer: input channel to output channel, an edge a kernel with a kept weight, weighted by its norm."""
     graphs: dict[str, BipartiteGraph] = {}
     for name, relation, weight in _layers(dag, masks):
@@ -61,7 +61,7 @@ def rolled_channel(dag: Dag, masks: Mapping[str, Tensor], options: Options) -> L
             norms = (kernels.effective.reshape(out, inner, -1).double() ** 2).sum(-1).sqrt()
             matrix = _placed(Weight(norms, kernels.kept.reshape(out, inner, -1).any(-1)), channels, 1)
             graphs[name] = _graph(matrix, name, ((matrix.shape[0],), (out,)), weight)
-    return LayerGraphs(graphs)
+    return LayerGraphs(graphs, facts)
 
 
 def _layers(dag: Dag, masks: Mapping[str, Tensor]) -> Iterator[tuple[str, Relation, Weight]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from scipy import sparse
 from torch import Tensor
@@ -13,14 +14,14 @@ from ..dag.relations import Convolution, compose, merge
 from ..dag.relations.maps import Chain, Gather, LinearMap
 from ..dag.structure import StructuralArc, StructuralNode, Structure, structure, weight_counts
 from ..errors import InputError
-from .encode import ENCODINGS, Options
+from .encode import ENCODINGS, Facts, Options
 from .graph import Block, MultipartiteGraph, Part
 
 __all__ = ["multipartite"]
 
 
 @ENCODINGS.register("multipartite")
-def multipartite(dag: Dag, masks: Mapping[str, Tensor], options: Options) -> MultipartiteGraph:
+def multipartite(dag: Dag, masks: Mapping[str, Tensor], options: Options, facts: Facts) -> MultipartiteGraph:
     """The whole network as one graph, a part for every tensor, unrolled over positions."""
     network = structure(dag, masks, pooling=options.pooling, weights=options.weights, attention=options.attention)
     if options.padding == "nodes":
@@ -46,9 +47,14 @@ def multipartite(dag: Dag, masks: Mapping[str, Tensor], options: Options) -> Mul
         if name and name not in names:
             names.append(name)
     found = [Block(s, t, merge(matrices), "+".join(names)) for (s, t), (matrices, names) in sorted(merged.items())]
-    counts = weight_counts(dag, masks, attention=options.attention)
-    attributes = {"weights_total": counts.total, "weights_kept": counts.kept, "weights_effective": counts.effective}
-    return MultipartiteGraph(parts, found, attributes)
+    # The sweep for weights on paths waits until somebody asks; the kept weights are those of now.
+    kept = {name: weight.kept for name, weight in network.weigh.known.items() if name in dag.state}
+    return MultipartiteGraph(parts, found, facts, partial(_weight_facts, dag, kept, options.attention))
+
+
+def _weight_facts(dag: Dag, kept: Mapping[str, Tensor], attention: str) -> Facts:
+    counts = weight_counts(dag, kept, attention=attention)
+    return {"weights_total": counts.total, "weights_kept": counts.kept, "weights_effective": counts.effective}
 
 
 def _sample_shape(node: StructuralNode) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ map on a tensor without building an edge, and autograd gives its transpose.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import product
 from math import prod
 from typing import Protocol
@@ -23,6 +23,8 @@ __all__ = ["AxisMaps", "Chain", "Convolution", "Gather", "LinearMap", "Union", "
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 CONVOLVE_TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+# A kernel element, and the positions (source, target) that it joins, row by row, int32.
+Placement = tuple[tuple[int, ...], np.ndarray, np.ndarray]
 # Stands for a kept weight of exactly 0.0 while matrices are multiplied, so that its edge is not dropped.
 ZERO = np.float32(1e-30)
 
@@ -166,34 +168,26 @@ class Convolution:
     groups: int = 1
     transposed: bool = False
 
-    def _ranges(self, axis: int, tap: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions (source, target) along `axis` that kernel element `tap` joins."""
-        many, few = self.source_shape[2 + axis], self.target_shape[2 + axis]
-        if self.transposed:
-            many, few = few, many
-        few_positions = np.arange(few)
-        many_positions = few_positions * self.stride[axis] - self.padding[axis][0] + tap * self.dilation[axis]
-        inside = (many_positions >= 0) & (many_positions < many)
-        pair = many_positions[inside], few_positions[inside]
-        return pair[::-1] if self.transposed else pair
+    def _placements(self) -> tuple[Placement, ...]:
+        kernel = tuple(self.weight.kept.shape[2:])
+        before = tuple(pair[0] for pair in self.padding)
+        lengths = self.source_shape[2:], self.target_shape[2:]
+        if not self.transposed:
+            return _placements(*lengths, kernel, self.stride, before, self.dilation)
+        swapped = _placements(*reversed(lengths), kernel, self.stride, before, self.dilation)
+        return tuple((taps, sources, targets) for taps, targets, sources in swapped)
 
     def matrix(self) -> sparse.csr_array:
         kept = self.weight.kept.detach().cpu().numpy()
         magnitude = self.weight.magnitude.detach().cpu().to(torch.float32).numpy()
         source_area, target_area = prod(self.source_shape[2:]), prod(self.target_shape[2:])
-        kernel = kept.shape[2:]
-        axes = [[self._ranges(axis, tap) for tap in range(size)] for axis, size in enumerate(kernel)]
         pieces = []
-        for taps in product(*map(range, kernel)):
-            chosen = [axes[axis][tap] for axis, tap in enumerate(taps)]
+        for taps, source_positions, target_positions in self._placements():
             here = (slice(None), slice(None), *taps)
             first, second = np.nonzero(kept[here])
-            if len(first) and all(len(pair[0]) for pair in chosen):
-                source_positions = _flat_positions([pair[0] for pair in chosen], self.source_shape[2:])
-                target_positions = _flat_positions([pair[1] for pair in chosen], self.target_shape[2:])
-                pieces.append(
-                    (*self._channels(first, second), magnitude[here][first, second], source_positions, target_positions)
-                )
+            if len(first):
+                values = magnitude[here][first, second]
+                pieces.append((*self._channels(first, second), values, source_positions, target_positions))
         total = sum(len(piece[0]) * len(piece[3]) for piece in pieces)
         sources, targets = np.empty(total, np.int32), np.empty(total, np.int32)
         weights = np.empty(total, np.float32)
@@ -209,13 +203,8 @@ class Convolution:
         return _repeat_block(_csr(weights, sources, targets, shape), self.source_shape[0])
 
     def edge_count(self) -> int:
-        kept = self.weight.kept.flatten(2).sum(dim=(0, 1)).tolist()
-        kernel = self.weight.kept.shape[2:]
-        places = [
-            prod(len(self._ranges(axis, tap)[0]) for axis, tap in enumerate(taps))
-            for taps in product(*map(range, kernel))
-        ]
-        return self.source_shape[0] * sum(k * p for k, p in zip(kept, places, strict=True))
+        kept = self.weight.kept.sum(dim=(0, 1)).cpu().numpy()
+        return self.source_shape[0] * sum(int(kept[taps]) * len(positions) for taps, positions, _ in self._placements())
 
     def fan_in(self) -> int:
         kept = self.weight.kept
@@ -389,8 +378,29 @@ def _kronecker(first: sparse.csr_array, second: sparse.csr_array) -> sparse.csr_
     return _as_int32(sparse.kron(_without_zeros(first), _without_zeros(second), format="csr"))
 
 
-def _flat_positions(axes: list[np.ndarray], lengths: tuple[int, ...]) -> np.ndarray:
-    flat = np.zeros(1, np.int32)
-    for positions, length in zip(axes, lengths, strict=True):
-        flat = np.add.outer(flat * length, positions.astype(np.int32)).ravel()
-    return flat.astype(np.int32)
+@lru_cache(maxsize=64)
+def _placements(
+    many: tuple[int, ...],
+    few: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    before: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> tuple[Placement, ...]:
+    """For every element of a kernel that touches the tensor, the positions it joins.
+
+    Position q of the tensor of lengths `few` is joined to position q * stride - before + tap * dilation of the one
+    of lengths `many`, where that is inside. The same few geometries recur in a network and over its masks.
+    """
+    found = []
+    for taps in product(*map(range, kernel)):
+        sides = [np.zeros(1, np.int32), np.zeros(1, np.int32)]
+        for axis, tap in enumerate(taps):
+            here = np.arange(few[axis], dtype=np.int32)
+            there = here * stride[axis] - before[axis] + tap * dilation[axis]
+            inside = (there >= 0) & (there < many[axis])
+            for side, (positions, length) in enumerate(((there[inside], many[axis]), (here[inside], few[axis]))):
+                sides[side] = np.add.outer(sides[side] * np.int32(length), positions).ravel()
+        if len(sides[0]):
+            found.append((taps, *sides))
+    return tuple(found)

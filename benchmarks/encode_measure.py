@@ -1,0 +1,115 @@
+"""Encode and measure ResNet-20 under the masks of every pruner: nodes, edges, seconds, peak memory.
+
+    python benchmarks/encode_measure.py --data-root FOLDER [--output FILE]
+
+FOLDER holds CIFAR-10 as Parquet files or in torchvision's layout. No network is trained. Every cell runs in a
+process of its own, so that its peak memory is its own. The floor of encoding is one sparse matrix-vector product
+with each of the graph's blocks, timed in the same process on the same edges; the ratio to it is what compares
+across machines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import topo
+
+SPARSITIES = (0.6, 0.8, 0.9, 0.95, 0.98)
+REPEATS = 5
+
+
+def seconds(function: Callable[[], Any], repeats: int = 1) -> tuple[float, Any]:
+    """Median time of `repeats` calls, and the last result."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = function()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times), result
+
+
+def peak_memory() -> int:
+    """Largest resident size of this process so far, MiB."""
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size // (1024 if sys.platform == "linux" else 1024**2)
+
+
+def cell(pruner: str, sparsity: float, data_root: str) -> dict[str, Any]:
+    """One row of the table."""
+    torch.set_num_threads(1)
+    data = topo.datasets.load("cifar10", root=data_root, subset=50)
+    model = topo.models.build("resnet20", input_shape=data.input_shape, n_classes=data.n_classes, seed=0)
+    prune_seconds, masks = seconds(lambda: topo.prune(model, pruner, sparsity=sparsity, data=data, seed=0))
+    trace_seconds, dag = seconds(lambda: topo.trace(model, torch.zeros(1, *data.input_shape)))
+    before = peak_memory()
+    encode_seconds, graph = seconds(lambda: topo.encode(dag, masks), REPEATS)
+    encoded = peak_memory()
+    ones = [np.ones(block.matrix.shape[1], np.float32) for block in graph.blocks]
+
+    def products() -> None:
+        for block, x in zip(graph.blocks, ones, strict=True):
+            block.matrix @ x
+
+    product_seconds, _ = seconds(products, 4 * REPEATS)
+    measure_seconds, row = seconds(lambda: topo.measure(graph))
+    return {
+        "pruner": pruner,
+        "sparsity": sparsity,
+        "reached_sparsity": masks.sparsity,
+        "nodes": graph.n_nodes,
+        "edges": graph.n_edges,
+        "seconds_prune": prune_seconds,
+        "seconds_trace": trace_seconds,
+        "seconds_encode": encode_seconds,
+        "seconds_product": product_seconds,
+        "encode_in_products": encode_seconds / product_seconds,
+        "seconds_measure": measure_seconds,
+        "measure_in_products": measure_seconds / product_seconds,
+        "undefined_metrics": sorted(row.attrs["undefined"]),
+        "peak_mib_before_encoding": before,
+        "peak_mib_encoded": encoded,
+        "peak_mib_measured": peak_memory(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data-root", required=True, help="folder of CIFAR-10")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "encode_measure.json")
+    parser.add_argument("--pruners", nargs="*", default=list(topo.prune.PRUNERS))
+    parser.add_argument("--sparsities", nargs="*", type=float, default=SPARSITIES)
+    options = parser.parse_args()
+    rows = []
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        for sparsity in sorted(options.sparsities, reverse=True):
+            for pruner in options.pruners:
+                rows.append(pool.submit(cell, pruner, sparsity, options.data_root).result())
+                brief = {k: round(v, 3) if isinstance(v, float) else v for k, v in rows[-1].items()}
+                print(json.dumps(brief), flush=True)
+                result = {
+                    "what": "ResNet-20, 3x32x32, CIFAR-10 batches for the scores, one thread, no training",
+                    "command": "python benchmarks/encode_measure.py --data-root FOLDER",
+                    "python": platform.python_version(),
+                    "torch": torch.__version__,
+                    "machine": f"{platform.machine()}, {multiprocessing.cpu_count()} cores",
+                    "rows": rows,
+                }
+                options.output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
