@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from math import ceil
 
@@ -21,6 +22,8 @@ __all__ = ["draw_graph"]
 
 # One data unit is one inch on new Axes, so blocks stay square whatever Axes they are drawn on.
 TALL = 3.2
+# Most columns, and the distance between them.
+PITCHES = ((5, 2.0), (8, 1.45), (14, 1.05), (32, 0.62), (float("inf"), 0.42))
 EDGE, SKIP, DEAD = "#3d76a8", "#d55e00", "#e8a33d"
 
 
@@ -59,7 +62,7 @@ def draw_graph(
     ax
         Axes to draw on; new ones of a fitting size when left out.
     max_groups
-        Most squares in one column.
+        Most squares in one column; parts that share a column share them, three each at least.
     max_single_nodes, max_single_edges
         Above either, elements are drawn in groups.
     title
@@ -80,20 +83,14 @@ def draw_graph(
     degree = degrees(graph)
     largest = max(p.size for p in graph.parts)
     single = graph.n_nodes <= max_single_nodes and graph.n_edges <= max_single_edges and largest <= max_single_nodes / 2
-    layouts = [lay_out_part(p, degree[p.nodes], single=single, most_groups=max_groups) for p in graph.parts]
-    levels = sorted({p.level for p in graph.parts})
+    stacked = Counter(p.level for p in graph.parts)
+    layouts = [
+        lay_out_part(p, degree[p.nodes], single=single, most_groups=max(max_groups // stacked[p.level], 3))
+        for p in graph.parts
+    ]
+    levels = sorted(stacked)
     column = {level: i for i, level in enumerate(levels)}
-    pitch = (
-        2.0
-        if len(levels) <= 5
-        else 1.45
-        if len(levels) <= 8
-        else 1.05
-        if len(levels) <= 14
-        else 0.62
-        if len(levels) <= 32
-        else 0.42
-    )
+    pitch = next(p for most, p in PITCHES if len(levels) <= most)
     placed = _place(layouts, column, pitch, single)
     skips = [b for b in graph.blocks if column[graph.parts[b.target].level] - column[graph.parts[b.source].level] > 1]
     spans = [column[graph.parts[b.target].level] - column[graph.parts[b.source].level] for b in skips]
@@ -115,7 +112,7 @@ def draw_graph(
         ax.axis("off")
         scale = _scale(ax, width, top - bottom)
         _draw_edges(ax, graph, placed, skips, single, scale)
-        _draw_skips(ax, graph, placed, skips, roof, arcs, max(spans, default=1), scale)
+        _draw_skips(ax, placed, skips, roof, arcs, scale)
         norm = _degree_scale(layouts)
         _draw_parts(ax, placed, single, norm)
         _draw_names(ax, names, pitch, upright, scale)
@@ -159,7 +156,8 @@ def _place(layouts: list[PartLayout], column: dict[int, int], pitch: float, sing
 
 
 def _draw_edges(ax, graph, placed, skips, single, scale) -> None:
-    lines, widths, alphas = [], [], []
+    found = []
+    crowds: Counter[tuple[float, float]] = Counter()
     for block in graph.blocks:
         if any(block is s for s in skips) or not block.matrix.nnz:
             continue
@@ -167,15 +165,16 @@ def _draw_edges(ax, graph, placed, skips, single, scale) -> None:
         counts = edges_between_groups(block, source.layout, target.layout)
         dense = counts / np.outer(source.layout.sizes, target.layout.sizes)
         s, t = np.nonzero(counts)
-        share = dense[s, t] / dense.max()
+        found.append((source, target, s, t, dense[s, t] / dense.max()))
+        crowds[source.x, target.x] += float((dense[s, t] / dense.max()).sum())
+    lines, widths, alphas = [], [], []
+    for source, target, s, t, share in found:
         ends = (source.x + source.side / 2, target.x - target.side / 2)
         lines.append(_curves(ends, source.y[s], target.y[t], straight=single))
-        # Many ribbons in one block would add up to a slab of ink.
-        crowd = (60 / max(len(s), 60)) ** 0.5
-        widths.append(0.6 + 0.2 * share if single else 0.25 + 1.9 * share**1.5)
-        alphas.append(
-            np.full(len(s), 0.15 + 0.4 * crowd) if single else (0.06 + 0.74 * share**2) * (0.35 + 0.65 * crowd)
-        )
+        # Many ribbons between two columns would add up to a slab of ink.
+        crowd = min(1.0, (30 / crowds[source.x, target.x]) ** 0.5)
+        widths.append(0.6 + 0.2 * share if single else 0.25 + 1.9 * crowd * share**1.5)
+        alphas.append(0.15 + 0.4 * crowd + 0 * share if single else (0.06 + 0.74 * share**2) * (0.3 + 0.7 * crowd))
     if not lines:
         return
     lines, widths, alphas = np.concatenate(lines), np.concatenate(widths), np.concatenate(alphas)
@@ -197,18 +196,20 @@ def _curves(ends: tuple[float, float], start: np.ndarray, stop: np.ndarray, *, s
     return np.stack([x, y], axis=2)
 
 
-def _draw_skips(ax, graph, placed, skips, roof, height, longest, scale) -> None:
+def _draw_skips(ax, placed, skips, roof, height, scale) -> None:
     if not skips:
         return
     t = np.linspace(0, np.pi, 40)
     lines, widths = [], []
     most = max(b.matrix.nnz for b in skips) or 1
+    furthest = max(placed[b.target].x - placed[b.source].x for b in skips)
+    tops = {x: max(p.top for p in placed if p.x == x) for x in {p.x for p in placed}}
     for block in skips:
         source, target = placed[block.source], placed[block.target]
-        reach = (target.x - source.x) / max(placed[b.target].x - placed[b.source].x for b in skips)
+        reach = (target.x - source.x) / furthest
         x = source.x + (target.x - source.x) * (1 - np.cos(t)) / 2
         y = roof + height * (0.35 + 0.65 * reach) * np.sin(t) ** 0.8
-        x, y = np.r_[source.x, x, target.x], np.r_[source.top + 0.03, y, target.top + 0.03]
+        x, y = np.r_[source.x, x, target.x], np.r_[tops[source.x] + 0.03, y, tops[target.x] + 0.03]
         lines.append(np.stack([x, y], axis=1))
         widths.append(0.7 + 1.1 * (block.matrix.nnz / most) ** 0.5)
     alpha = max(0.25, 0.9 * (12 / max(len(lines), 12)) ** 0.5)
