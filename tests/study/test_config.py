@@ -68,7 +68,7 @@ def test_other_datasets_get_the_published_recipe(tmp_path: Path):
         (SMALLEST.replace("snip", "{name: snip, label: dense}"), "'dense' is what the results call"),
         (SMALLEST.replace("snip", "{stage: trained}"), "needs the key 'name'; it has only stage"),
         (
-            SMALLEST.replace("snip", "{name: snip, stage: final}"),
+            SMALLEST.replace("snip", "{name: snip, stage: end}"),
             r"line 2: pruners\[0\].stage: .*'initial' or 'trained'",
         ),
         (SMALLEST.replace("snip", "3"), r"a pruner is a name or a mapping with the key 'name', not 3"),

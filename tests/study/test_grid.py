@@ -129,7 +129,10 @@ def test_a_new_version_of_the_computation_changes_every_cell(monkeypatch: pytest
 
 
 def test_keys_are_the_same_in_another_process():
-    code = f"from topo.study import StudyConfig; from topo.study.grid import cells_of; print(cells_of(StudyConfig.parse({BASE!r}))[-1].key)"
+    code = (
+        "from topo.study import StudyConfig; from topo.study.grid import cells_of; "
+        f"print(cells_of(StudyConfig.parse({BASE!r}))[-1].key)"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == sparse_key()
 

@@ -34,6 +34,7 @@ app = typer.Typer(
 
 @app.callback()
 def _start(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error arose.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")] = False,
 ) -> None:
@@ -59,8 +60,9 @@ def _start(
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("topo")
-    logger.handlers[:] = [handler]
+    logger.addHandler(handler)
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    context.call_on_close(lambda: logger.removeHandler(handler))
 
 
 from . import listing, networks, report, study  # noqa: E402  (they add their commands to the app)

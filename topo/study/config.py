@@ -154,7 +154,9 @@ class StudyConfig(BaseModel):
         try:
             return cls.model_validate(dict(data))
         except ValidationError as error:
-            raise _explained(error.errors(include_url=False)[0], source, lines) from None
+            # A misspelt key comes before the missing one that it was meant to be.
+            first = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+            raise _explained(first, source, lines) from None
 
     def to_yaml(self) -> str:
         """The study file that reads back as this config."""
