@@ -25,11 +25,17 @@ VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", PAPE
 
 def _brighter(color: str) -> str:
     hue, light, saturation = colorsys.rgb_to_hls(*to_rgb(color))
-    return to_hex(colorsys.hls_to_rgb(hue, light + (1 - light) * 0.28, saturation * 0.9))
+    return to_hex(colorsys.hls_to_rgb(hue, light + (1 - light) * 0.18, saturation))
 
 
-# Pruner colours with too little contrast on the dark page, and what stands in for them there.
-TOO_DARK = {c: _brighter(c) for c in palette() if sum(w * v for w, v in zip((0.3, 0.6, 0.1), to_rgb(c))) < 0.4}
+def _contrast_on_dark(color: str) -> float:
+    """WCAG contrast ratio with the dark page (relative luminance 0.0085)."""
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color))
+    return (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05) / 0.0585
+
+
+# Pruner colours that the dark page would swallow, and what stands in for them there.
+TOO_DARK = {color: _brighter(color) for color in palette() if _contrast_on_dark(color) < 3}
 
 
 def dark_colors() -> str:
