@@ -32,10 +32,10 @@ def four_cycles(view: GraphView) -> int:
     del rows
     total = 0
     # Cutting off the columns that come later saves wedges but costs a pass over the edges: once a band.
-    for band in chunks(wedges, max(WEDGES_AT_ONCE, int(wedges.sum()) // 16)):
+    for band in chunks(wedges, max(WEDGES_AT_ONCE, 8 * pattern.nnz)):
         first, second = before[band][:, : band.stop], pattern[: band.stop, : band.stop]
         for piece in chunks(wedges[band], WEDGES_AT_ONCE):
-            common = first[piece] @ second
+            common = _rows(first, piece) @ second
             node = np.arange(band.start + piece.start, band.start + piece.stop, dtype=common.indices.dtype)
             shared = common.data[common.indices < np.repeat(node, np.diff(common.indptr))].astype(np.int64)
             total += int(shared @ (shared - 1)) // 2
@@ -103,6 +103,13 @@ def _completions(view: GraphView, parts: tuple[int, ...], triangle: tuple[np.nda
 def _pattern(matrix: sparse.csr_array) -> sparse.csr_array:
     """The same stored entries, all 1: an edge of weight 0.0 is an edge."""
     return sparse.csr_array((np.ones(matrix.nnz, np.int8), matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def _rows(matrix: sparse.csr_array, piece: slice) -> sparse.csr_array:
+    """Consecutive rows of a CSR matrix, without copying their entries."""
+    start, stop = int(matrix.indptr[piece.start]), int(matrix.indptr[piece.stop])
+    arrays = matrix.data[start:stop], matrix.indices[start:stop], matrix.indptr[piece.start : piece.stop + 1] - start
+    return sparse.csr_array(arrays, shape=(piece.stop - piece.start, matrix.shape[1]))
 
 
 def _relabelled(matrix: sparse.csr_array, order: np.ndarray) -> sparse.csr_array:
