@@ -119,13 +119,14 @@ def test_linear_operations_equal_their_jacobian(name: str) -> None:
         assert_one_map(arc.relation)
 
 
-def path_matrix(network: object) -> np.ndarray:
-    """Products of the arcs' matrices, summed over paths from the input to the output."""
+def path_matrix(network: object, inlet: int = 0) -> np.ndarray:
+    """Products of the arcs' matrices, summed over paths from one input to the output."""
+    rows = int(np.prod(network.nodes[inlet].shape))
     reach: dict[int, np.ndarray] = {}
     for i, node in enumerate(network.nodes):
         size = int(np.prod(node.shape))
         if node.role == "input":
-            reach[i] = np.eye(size)
+            reach[i] = np.eye(size) if i == inlet else np.zeros((rows, size))
             continue
         arriving = [a for a in network.arcs if a.target == i]
         reach[i] = sum(reach[a.source] @ a.relation.matrix().toarray() for a in arriving)
@@ -160,18 +161,54 @@ def first_token(slot: int, like: np.ndarray) -> np.ndarray:
     return np.broadcast_to(target.ravel(), like.shape)
 
 
-def test_products_with_activations() -> None:
-    class Product(nn.Module):
-        def forward(self, a: Tensor, b: Tensor) -> Tensor:
-            return a @ b
+class Product(nn.Module):
+    def __init__(self, function: object) -> None:
+        super().__init__()
+        self.function = function
 
+    def forward(self, *operands: Tensor) -> Tensor:
+        return self.function(*operands)
+
+
+PRODUCTS = {
+    "matrices, broadcast": (lambda a, b: a @ b, (2, 3, 4), (1, 4, 2)),
+    "einsum, summed and transposed": (lambda a, b: torch.einsum("nijk,nklm->nmlji", a, b), (2, 3, 4), (4, 2, 3)),
+    "einsum, outer": (lambda a, b: torch.einsum("ni,nj->nji", a, b), (3,), (2,)),
+    "einsum, shared": (lambda a, b: torch.einsum("nij,nij->nj", a, b), (3, 2), (3, 2)),
+    "division by a norm": (lambda a, b: a / torch.linalg.vector_norm(b, dim=2, keepdim=True), (2, 3), (2, 3)),
+    "maximum of both": (lambda a, b: torch.where(a > 9, a, b) * a, (2, 3), (3,)),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_with_activations(name: str) -> None:
+    """From each operand to the result, every path together reaches what the derivative reaches."""
+    function, *shapes = PRODUCTS[name]
     generator = torch.Generator().manual_seed(0)
-    inputs = tuple(torch.rand(1, *s, generator=generator) + 0.5 for s in ((2, 3, 4), (1, 4, 2)))
-    dag = topo.trace(Product(), inputs).single().coarse()
-    (arc,) = (a for a in dag.arcs if a.steps)
-    for slot, jacobian in enumerate(torch.autograd.functional.jacobian(Product(), inputs)):
-        matrix = relation(dag, arc, slot=slot).matrix().toarray()
-        assert np.array_equal(matrix != 0, jacobian.reshape(12, -1).T.numpy() != 0)
+    inputs = tuple(torch.rand(1, *s, generator=generator) + 0.5 for s in shapes)
+    network = structure(topo.trace(Product(function), inputs))
+    jacobians = torch.autograd.functional.jacobian(Product(function), inputs)
+    inlets = [i for i, node in enumerate(network.nodes) if node.role == "input"]
+    for inlet, jacobian in zip(inlets, jacobians, strict=True):
+        size = int(np.prod(network.nodes[inlet].shape))
+        reached = path_matrix(network, inlet) != 0
+        assert not ((jacobian.reshape(-1, size).T.numpy() != 0) & ~reached).any()
+        if "maximum" not in name:
+            assert np.array_equal(reached, jacobian.reshape(-1, size).T.numpy() != 0)
+
+
+def test_tensors_filled_by_shape_are_constants() -> None:
+    class Filled(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            mask = x.new_zeros(3, 3)
+            mask[0, 1] = 2.0
+            return x @ mask + torch.ones_like(x) + torch.full_like(x, 0.5)
+
+    x = torch.randn(4, 3)
+    dag = topo.trace(Filled(), x)
+    assert torch.equal(dag(x), Filled()(x))
+    (arc,) = structure(dag).arcs
+    assert np.array_equal(arc.relation.matrix().nonzero(), ([0], [1]))
 
 
 def test_operation_without_meaning_is_named() -> None:

@@ -259,6 +259,13 @@ class _Reader:
             self.meaning[node] = self._result(node, whole.source, (*whole.steps, step))
             return
 
+        if (filling := _filling(node)) is not None:
+            sizes = [_symbolic(size) for size in value.shape]
+            facts = {"dtype": value.dtype, "device": value.device}
+            self.constants[node.name] = Step(torch.ops.aten.full.default, (sizes, filling), facts, _module(node))
+            self.meaning[node] = Value(node.name)
+            return
+
         sources: list[int] = []
         count = 0
 
@@ -398,6 +405,15 @@ class _Entries:
     def __init__(self, source: int, steps: tuple[Step, ...]) -> None:
         self.source = source
         self.steps = steps
+
+
+def _filling(node: fx.Node) -> Any:
+    """The number that an operation fills a tensor with when it reads only the shape of its input; else None."""
+    packet = getattr(node.target, "overloadpacket", None)
+    name = packet.__name__ if packet is not None else ""
+    if name in ("new_full", "full_like"):
+        return node.args[-1]
+    return {"new_zeros": 0, "zeros_like": 0, "new_ones": 1, "ones_like": 1}.get(name)
 
 
 def _symbolic(leaf: Any) -> Any:

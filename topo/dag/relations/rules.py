@@ -348,7 +348,7 @@ def _ones(rows: int, columns: int) -> Weight:
     return Weight(torch.ones(rows, columns), torch.ones(rows, columns, dtype=torch.bool))
 
 
-@rule("einsum", "bilinear", "lstm", "gru", "rnn_tanh", "rnn_relu", "embedding", "sort", "topk", "argmax", "cumsum")
+@rule("bilinear", "lstm", "gru", "rnn_tanh", "rnn_relu", "embedding", "sort", "topk", "argmax", "cumsum")
 def _unsupported(call: Call) -> LinearMap:
     raise call.refusal("it has no fixed relation between elements that the toolkit knows")
 
@@ -438,10 +438,11 @@ def _adaptive_pool(call: Call) -> AxisMaps:
     return AxisMaps(call.source_shape, call.target_shape, tuple(maps))
 
 
-@rule("mean", "sum", "amax", "amin", "max", "min", "logsumexp")
+@rule("mean", "sum", "amax", "amin", "max", "min", "logsumexp", "linalg_vector_norm", "norm")
 def _reduction(call: Call) -> AxisMaps:
+    """Every element along the reduced axes reaches the result."""
     rank = len(call.source_shape)
-    axes = call.argument(1, "dim")
+    axes = call.argument(2 if "norm" in call.step.name else 1, "dim")
     axes = range(rank) if axes is None or axes == [] else [axes] if isinstance(axes, int) else axes
     maps = []
     for axis in sorted(a % rank for a in axes):
@@ -479,6 +480,42 @@ def _interpolation(call: Call) -> AxisMaps:
     return AxisMaps(call.source_shape, call.target_shape, tuple(maps))
 
 
+@rule("gt", "ge", "lt", "le", "eq", "ne", "logical_and", "logical_or", "logical_not", "isnan", "isinf", "isfinite")
+def _nothing(call: Call) -> Gather:
+    """A comparison is constant almost everywhere: nothing flows through it."""
+    return Gather(call.source_shape, call.target_shape, np.full(call.target_shape, -1))
+
+
+@rule("einsum")
+def _einsum(call: Call) -> LinearMap:
+    """A product of activations: summed axes reach one place, axes of other operands alone are filled."""
+    inputs, _, result = call.step.args[0].replace(" ", "").partition("->")
+    if "." in inputs or not result:
+        raise call.refusal("its equation has an ellipsis or no result")
+    maps = []
+    for labels, operand in zip(inputs.split(","), call.step.args[1], strict=True):
+        if not isinstance(operand, Hole):
+            raise call.refusal("one of its operands is a constant")
+        if operand.slot == call.slot:
+            maps.append(_einsum_operand(call, labels, result))
+    return maps[0] if len(maps) == 1 else Union(tuple(maps))
+
+
+def _einsum_operand(call: Call, labels: str, result: str) -> LinearMap:
+    if len(set(labels)) != len(labels):
+        raise call.refusal("its equation repeats an index of one operand")
+    shape = call.source_shape
+    summed = [axis for axis, label in enumerate(labels) if label not in result]
+    short = tuple(1 if axis in summed else length for axis, length in enumerate(shape))
+    reduced = AxisMaps(shape, short, tuple((axis, _ones(1, shape[axis])) for axis in summed))
+    numbers = np.arange(prod(short)).reshape(short).squeeze(tuple(summed))
+    left = [label for label in labels if label in result]
+    ordered = numbers.transpose([left.index(label) for label in result if label in left])
+    spread = ordered[tuple(slice(None) if label in left else None for label in result)]
+    placed = Gather.reading(short, call.target_shape, np.broadcast_to(spread, call.target_shape))
+    return Chain((reduced, placed)) if summed else placed
+
+
 @rule("scaled_dot_product_attention")
 def _attention(call: Call) -> LinearMap:
     """Softmax attention: the result at a token reads the values at all tokens it may attend to.
@@ -505,8 +542,7 @@ def _attention(call: Call) -> LinearMap:
     if query.slot == call.slot and exact:
         maps.append(AxisMaps(call.source_shape, call.target_shape, ((rank - 1, _ones(depth, width)),)))
     if not maps:
-        nothing = np.full(call.target_shape, -1)
-        return Gather(call.source_shape, call.target_shape, nothing)
+        return _nothing(call)
     return maps[0] if len(maps) == 1 else Union(tuple(maps))
 
 
