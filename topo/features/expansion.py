@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
-from scipy import sparse
 
 from .metric import Undefined, metric
-from .spectra import largest_eigenvalues
+from .spectra import largest_eigenvalues, top_singular_values
 from .view import GraphView
 
 
@@ -77,16 +75,18 @@ def _components_by_bound(view: GraphView) -> Iterator[tuple[float, np.ndarray]]:
 def _magnitudes(view: GraphView, nodes: np.ndarray) -> np.ndarray:
     """Magnitudes of the three largest eigenvalues of one component, given its nodes; fewer when it is smaller."""
     adjacency = view.undirected
-    inside = np.zeros(view.n_nodes)
-    inside[nodes] = 1
-    if 2 * len(nodes) < view.n_nodes:
-        adjacency, inside = adjacency[nodes][:, nodes], inside[nodes]
-    # No edge leaves the component, so zeros elsewhere are all it takes to be alone with it in the whole matrix.
-    product = partial(_masked_product, adjacency, inside)
-    if view.shared(_has_odd_cycle)[view.components[1][nodes[0]]]:
-        return np.abs(largest_eigenvalues(len(inside), product, 3))
-    # Without an odd cycle the spectrum is symmetric: its positive half says all.
-    return np.repeat(np.maximum(largest_eigenvalues(len(inside), product, 2, which="LA"), 0), 2)[:3]
+    # No edge leaves the component: all columns may stay where picking the component's would copy most of them.
+    small = 2 * len(nodes) < view.n_nodes
+    if not view.shared(_has_odd_cycle)[view.components[1][nodes[0]]]:
+        fewer, more = sorted((nodes[view.colour[nodes]], nodes[~view.colour[nodes]]), key=len)
+        half = adjacency[fewer]
+        return np.repeat(top_singular_values(half[:, more] if small else half, 2), 2)[:3]
+    if small:
+        adjacency, inside = adjacency[nodes][:, nodes], np.ones(len(nodes))
+    else:
+        inside = np.zeros(view.n_nodes)
+        inside[nodes] = 1
+    return np.abs(largest_eigenvalues(len(inside), lambda x: ((adjacency @ x).T * inside).T, 3))
 
 
 def _has_odd_cycle(view: GraphView) -> np.ndarray:
@@ -96,7 +96,3 @@ def _has_odd_cycle(view: GraphView) -> np.ndarray:
     ends = view.directed.tocoo()
     odd[labels[ends.row[view.colour[ends.row] == view.colour[ends.col]]]] = True
     return odd
-
-
-def _masked_product(adjacency: sparse.csr_array, inside: np.ndarray, x: np.ndarray) -> np.ndarray:
-    return ((adjacency @ x).T * inside).T

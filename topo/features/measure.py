@@ -11,13 +11,13 @@ import pandas as pd
 from ..encode.graph import BipartiteGraph, LayerGraphs, MultipartiteGraph
 from ..errors import InputError, unknown_name
 from ..registry import Entry
-from . import connectivity, expansion, general, local, neighbourhood, paths, ramanujan, sparsity, strength
+from . import connectivity, expansion, general, local, neighbourhood, paths, sparsity, strength  # noqa: F401  (register)
 from .metric import Undefined, columns_of, select
+from .ramanujan import IMDB_RULES
 from .view import GraphView
 
 __all__ = ["column_names", "measure", "measure_layers"]
 
-CATEGORY_MODULES = (general, local, neighbourhood, strength, connectivity, expansion, paths, sparsity, ramanujan)
 STATISTICS = ("mean", "min", "max", "weighted")
 
 
@@ -72,8 +72,8 @@ def measure(
         )
     if graph.n_nodes == 0:
         raise InputError("the graph has no node; nothing can be measured.")
-    if imdb_rule not in ramanujan.IMDB_RULES:
-        raise unknown_name("imdb_rule", imdb_rule, ramanujan.IMDB_RULES)
+    if imdb_rule not in IMDB_RULES:
+        raise unknown_name("imdb_rule", imdb_rule, IMDB_RULES)
     entries = select(metrics, bipartite=isinstance(graph, BipartiteGraph))
     view = GraphView(graph, imdb_rule=imdb_rule)
     values: dict[str, float] = {}

@@ -10,14 +10,15 @@ from .view import GraphView
 
 __all__ = ["CATEGORIES", "METRICS", "Undefined", "columns_of", "metric", "select"]
 
-Measured = float | Mapping[str, float]
-METRICS: Registry[Callable[[GraphView], Measured]] = Registry("metric")
-
 CATEGORIES = ("general", "local", "neighbourhood", "strength", "global", "expansion", "paths", "sparsity", "ramanujan")
 
 
 class Undefined(Exception):
     """Raised by a metric that has no value on this graph; the message is the reason that the row records."""
+
+
+Measured = float | Mapping[str, float | Undefined]
+METRICS: Registry[Callable[[GraphView], Measured]] = Registry("metric")
 
 
 def metric(
@@ -35,7 +36,8 @@ def metric(
         ``"nodes"`` or ``"edges"``: the count that the published normalisation divides by, reported as
         ``<name>_norm`` beside the raw value; None for metrics that are published raw.
     columns
-        The keys of the mapping that the function returns, for one that returns several values.
+        The keys of the mapping that the function returns, for one that returns several values; an
+        `Undefined` in it stands for a value that is not there.
     bipartite
         True for a metric defined on bipartite graphs alone.
     """

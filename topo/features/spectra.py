@@ -34,7 +34,7 @@ def largest_eigenvalues(size: int, product: Product, count: int, *, which: str =
     product
         Maps an array (size,) or (size, m) to the matrix times it.
     which
-        ``"LM"``, largest in magnitude; or ``"LA"``, largest, where those asked for are not negative.
+        ``"LM"``, largest in magnitude, or ``"LA"``, largest; of the latter only one can be asked for.
 
     Raises
     ------
@@ -47,10 +47,9 @@ def largest_eigenvalues(size: int, product: Product, count: int, *, which: str =
 
 
 def _largest_eigenvalues(size: int, product: Product, count: int, which: str) -> np.ndarray:
-    extent = np.abs if which == "LM" else np.array
     if size <= DENSE_SIZE:
         values = np.linalg.eigvalsh(product(np.eye(size)))
-        return values[np.argsort(-extent(values), kind="stable")][:count]
+        return values[::-1][:count] if which == "LA" else _by_magnitude(values)[:count]
     rng = np.random.default_rng(0)
     start = rng.random(size)
     if not product(start).any():
@@ -61,16 +60,15 @@ def _largest_eigenvalues(size: int, product: Product, count: int, which: str) ->
         def rest(x: np.ndarray, values: np.ndarray = values, vectors: np.ndarray = vectors) -> np.ndarray:
             return product(x) - vectors @ (values * (vectors.T @ x).T).T
 
-        scale = np.abs(values).max()
-        least = np.sort(extent(values))[-count]
+        scale, least = np.abs(_by_magnitude(values)[[0, count - 1]])
         start = rng.standard_normal(size)
         if np.linalg.norm(rest(start)) <= 1e-10 * scale * np.linalg.norm(start):
             break
         value, vector = _arpack(size, rest, 1, which, start, scale=scale)
-        if extent(value)[0] <= least + 10 * TOLERANCE * scale:
+        if np.abs(value[0]) <= least + 10 * TOLERANCE * scale:
             break
         values, vectors = np.append(values, value), np.hstack([vectors, vector])
-    return values[np.argsort(-extent(values), kind="stable")][:count]
+    return _by_magnitude(values)[:count]
 
 
 def top_singular_values(matrix: sparse.csr_array, count: int) -> np.ndarray:
@@ -80,16 +78,20 @@ def top_singular_values(matrix: sparse.csr_array, count: int) -> np.ndarray:
         return np.zeros(0)
     if small * large <= DENSE_SIZE**2:
         return np.linalg.svd(matrix.toarray(), compute_uv=False)[:count]
-    if matrix.shape[0] < matrix.shape[1]:
-        matrix = matrix.T.tocsr()
-    transposed = matrix.T.tocsr()
-    squares = largest_eigenvalues(matrix.shape[1], lambda x: transposed @ (matrix @ x), count)
+    transposed = matrix.T
+    if matrix.shape[0] > matrix.shape[1]:
+        matrix, transposed = transposed, matrix
+    squares = largest_eigenvalues(small, lambda x: matrix @ (transposed @ x), count)
     return np.sqrt(np.maximum(squares, 0))
 
 
 @cache
 def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()
+
+
+def _by_magnitude(values: np.ndarray) -> np.ndarray:
+    return values[np.argsort(-np.abs(values), kind="stable")]
 
 
 def _arpack(
