@@ -1,0 +1,89 @@
+"""Products of activations with a shape of their own: einsum and attention. Products count as sums."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+import torch
+
+from ...dag import Hole, Value
+from ..maps import AxisMaps, Chain, Gather, LinearMap, Union, Weight
+from .call import Call, rule
+from .elementwise import nothing
+from .layers import ones
+
+
+@rule("einsum")
+def _einsum(call: Call) -> LinearMap:
+    """A product of activations: summed axes reach one place, axes of other operands alone are filled."""
+    inputs, _, result = call.step.args[0].replace(" ", "").partition("->")
+    if "." in inputs or not result:
+        raise call.refusal("its equation has an ellipsis or no result")
+    maps = []
+    for labels, operand in zip(inputs.split(","), call.step.args[1], strict=True):
+        if not isinstance(operand, Hole):
+            raise call.refusal("one of its operands is a constant")
+        if operand.slot == call.slot:
+            maps.append(_einsum_operand(call, labels, result))
+    return maps[0] if len(maps) == 1 else Union(tuple(maps))
+
+
+def _einsum_operand(call: Call, labels: str, result: str) -> LinearMap:
+    if len(set(labels)) != len(labels):
+        raise call.refusal("its equation repeats an index of one operand")
+    shape = call.source_shape
+    summed = [axis for axis, label in enumerate(labels) if label not in result]
+    short = tuple(1 if axis in summed else length for axis, length in enumerate(shape))
+    reduced = AxisMaps(shape, short, tuple((axis, ones(1, shape[axis])) for axis in summed))
+    numbers = np.arange(prod(short)).reshape(short).squeeze(tuple(summed))
+    left = [label for label in labels if label in result]
+    ordered = numbers.transpose([left.index(label) for label in result if label in left])
+    spread = ordered[tuple(slice(None) if label in left else None for label in result)]
+    placed = Gather.reading(short, call.target_shape, np.broadcast_to(spread, call.target_shape))
+    return Chain((reduced, placed)) if summed else placed
+
+
+@rule("scaled_dot_product_attention")
+def _attention(call: Call) -> LinearMap:
+    """Softmax attention: the result at a token reads the values at all tokens it may attend to.
+
+    With ``attention="exact"`` the queries and keys count as well, as they do in the Jacobian: every channel of
+    a query reaches every channel of its token's result, every channel of a key those of all tokens that may
+    attend to it. With ``attention="values"`` only the values do.
+    """
+    query, key, value = (call.step.args + (None,) * 3)[:3]
+    shapes = call.step.source_shapes
+    if not all(isinstance(a, Hole) for a in (query, key, value)):
+        raise call.refusal("one of its operands is a constant")
+    length, tokens = shapes[query.slot][-2], shapes[key.slot][-2]
+    allowed = _allowed(call, length, tokens)
+    width, depth = shapes[query.slot][-1], call.target_shape[-1]
+    rank = len(call.target_shape)
+    maps: list[LinearMap] = []
+    exact = call.options.get("attention", "exact") == "exact"
+    if value.slot == call.slot:
+        maps.append(AxisMaps(call.source_shape, call.target_shape, ((rank - 2, allowed),)))
+    if key.slot == call.slot and exact:
+        axes = ((rank - 2, allowed), (rank - 1, ones(depth, width)))
+        maps.append(AxisMaps(call.source_shape, call.target_shape, axes))
+    if query.slot == call.slot and exact:
+        maps.append(AxisMaps(call.source_shape, call.target_shape, ((rank - 1, ones(depth, width)),)))
+    if not maps:
+        return nothing(call)
+    return maps[0] if len(maps) == 1 else Union(tuple(maps))
+
+
+def _allowed(call: Call, length: int, tokens: int) -> Weight:
+    """Which tokens may be attended to: (queries, keys)."""
+    mask = call.argument(3, "attn_mask")
+    if isinstance(mask, Hole):
+        raise call.refusal("its mask is computed from the input")
+    allowed = torch.ones(length, tokens, dtype=torch.bool)
+    if call.argument(5, "is_causal", False):
+        allowed = allowed.tril()
+    if isinstance(mask, Value):
+        given = call.values[mask.name].detach().cpu()
+        given = given if given.dtype == torch.bool else given > -torch.inf
+        allowed &= given.reshape(-1, *given.shape[-2:]).any(dim=0)
+    return Weight(allowed.double(), allowed)

@@ -1,0 +1,102 @@
+"""Pooling, reductions and interpolation: a map along each of some axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..maps import AxisMaps, Weight
+from .call import Call, rule
+
+
+@rule("max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices")
+def _max_pool(call: Call) -> AxisMaps:
+    dimensions = 1 if "1d" in call.step.name else 2 if "2d" in call.step.name else 3
+    kernel = call.integers(1, "kernel_size", None, dimensions)
+    dilation = call.integers(4, "dilation", 1, dimensions)
+    return _windows(call, kernel, call.argument(2, "stride", ()) or kernel, call.argument(3, "padding", 0), dilation)
+
+
+@rule("avg_pool1d", "avg_pool2d", "avg_pool3d")
+def _average_pool(call: Call) -> AxisMaps:
+    dimensions = int(call.step.name[-2])
+    kernel = call.integers(1, "kernel_size", None, dimensions)
+    return _windows(
+        call, kernel, call.argument(2, "stride", ()) or kernel, call.argument(3, "padding", 0), (1,) * dimensions
+    )
+
+
+def _windows(call: Call, kernel: Any, stride: Any, padding: Any, dilation: Any) -> AxisMaps:
+    """Every element of a window, padding aside, reaches the window's result."""
+    count = len(kernel)
+    stride, padding = ([v] * count if isinstance(v, int) else (list(v) * count)[:count] for v in (stride, padding))
+    first = len(call.source_shape) - count
+    maps = []
+    for axis in range(count):
+        length, places = call.source_shape[first + axis], call.target_shape[first + axis]
+        taps = np.arange(kernel[axis]) * dilation[axis] - padding[axis]
+        positions = np.add.outer(np.arange(places) * stride[axis], taps)
+        inside = (positions >= 0) & (positions < length)
+        kept = np.zeros((places, length), bool)
+        kept[np.nonzero(inside)[0], positions[inside]] = True
+        maps.append((first + axis, _pooling_weight(call, kept)))
+    return AxisMaps(call.source_shape, call.target_shape, tuple(maps))
+
+
+@rule(
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "_adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool2d"
+)
+def _adaptive_pool(call: Call) -> AxisMaps:
+    count = int(call.step.name[-2])
+    first = len(call.source_shape) - count
+    maps = []
+    for axis in range(first, len(call.source_shape)):
+        length, places = call.source_shape[axis], call.target_shape[axis]
+        place, position = np.arange(places)[:, None], np.arange(length)[None, :]
+        kept = (position >= place * length // places) & (position < -((place + 1) * length // -places))
+        maps.append((axis, _pooling_weight(call, kept)))
+    return AxisMaps(call.source_shape, call.target_shape, tuple(maps))
+
+
+@rule("mean", "sum", "amax", "amin", "max", "min", "logsumexp", "linalg_vector_norm", "norm")
+def _reduction(call: Call) -> AxisMaps:
+    """Every element along the reduced axes reaches the result."""
+    rank = len(call.source_shape)
+    axes = call.argument(2 if "norm" in call.step.name else 1, "dim")
+    axes = range(rank) if axes is None or axes == [] else [axes] if isinstance(axes, int) else axes
+    maps = []
+    for axis in sorted(a % rank for a in axes):
+        maps.append((axis, _pooling_weight(call, np.ones((1, call.source_shape[axis]), bool))))
+    return AxisMaps(call.source_shape, call.target_shape, tuple(maps))
+
+
+def _pooling_weight(call: Call, kept: np.ndarray) -> Weight:
+    """Ones, or with the option ``weights="mean"`` one over the size of the window."""
+    magnitude = kept.astype(np.float64)
+    if call.options.get("weights") == "mean":
+        magnitude /= np.maximum(kept.sum(axis=1, keepdims=True), 1)
+    return Weight(torch.from_numpy(magnitude), torch.from_numpy(kept))
+
+
+@rule(
+    "upsample_bilinear2d", "upsample_linear1d", "upsample_bicubic2d", "_upsample_bilinear2d_aa", "upsample_trilinear3d"
+)
+def _interpolation(call: Call) -> AxisMaps:
+    """Interpolation along each axis, its coefficients read off the operation itself."""
+    count = int(call.step.name.removesuffix("_aa")[-2])
+    first = len(call.source_shape) - count
+    maps = []
+    for axis in range(first, len(call.source_shape)):
+        length = call.source_shape[axis]
+        # Ones along the other axes stay ones, so a basis along this one shows its coefficients alone.
+        probe = torch.eye(length, dtype=torch.float64).reshape(
+            (length, 1, *(length if a == axis else 1 for a in range(first, len(call.source_shape))))
+        )
+        probe = probe.expand(length, 1, *call.source_shape[first:])
+        out = call.step.run((probe,), {}, call.options["sizes"])
+        picked = out[(slice(None), 0, *(slice(None) if a == axis else 0 for a in range(first, len(call.source_shape))))]
+        coefficients = picked.T
+        maps.append((axis, Weight(coefficients.abs(), coefficients.abs() > 1e-12)))
+    return AxisMaps(call.source_shape, call.target_shape, tuple(maps))
