@@ -243,13 +243,29 @@ class MortalPool:
 def test_a_cell_that_kills_its_process_fails_and_the_others_go_on(tiny, monkeypatch: pytest.MonkeyPatch):
     study, log, stopped = tiny(), [], []
     deadly = "digits digits-mlp er 0.8 seed 0"
-    monkeypatch.setattr(run_module, "process_pool", lambda workers: MortalPool(deadly, log))
+    monkeypatch.setattr(run_module, "process_pool", lambda workers, threads: MortalPool(deadly, log))
     monkeypatch.setattr(run_module, "stop", stopped.append)
     table = study.run(workers=2, progress=False).set_index(["pruner", "sparsity"])
     assert table.loc[("er", 0.8), "status"] == "failed"
     assert "its process died" in table.loc[("er", 0.8), "reason"]
     assert (table.drop(index=("er", 0.8))["status"] == "finished").all()
     assert log.count(deadly) == 2 and len(log) == 5 + 2 and len(stopped) == 2
+
+
+def test_a_worker_has_as_many_threads_at_the_end_as_at_the_start(tiny, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("topo.study.workers.cores", lambda: 8)
+    asked = []
+
+    def pool(workers: int, threads: int) -> ThreadPoolExecutor:
+        asked.append((workers, threads))
+        return ThreadPoolExecutor(1)
+
+    monkeypatch.setattr(run_module, "process_pool", pool)
+    study = tiny()
+    study.run(workers=2, progress=False)
+    (study.store.path(study.cells[-1]) / "row.json").unlink()
+    study.run(workers=2, progress=False)
+    assert asked == [(2, 4), (1, 4)]
 
 
 def test_another_executor_that_breaks_stops_the_study(tiny):

@@ -16,7 +16,7 @@ from ..device import resolve_device
 from .cell import Outcome, build_model, failure, load_data, run_cell
 from .grid import Cell
 from .store import FAILED, Store, StudyError
-from .workers import process_pool, stop, usual_workers
+from .workers import process_pool, stop, threads_each, usual_workers
 
 __all__ = ["run_cells"]
 
@@ -60,9 +60,12 @@ def run_cells(
     if not todo:
         return
     _check_inputs(todo)
-    workers = min(workers or usual_workers(target), len(todo))
+    workers = workers or usual_workers(target)
+    # Sums are rounded differently by other numbers of threads: how many each worker has must not depend on how many
+    # cells are left, or a study that was stopped would end with other numbers than one that was not.
+    threads = threads_each(workers)
     with _reporting(progress, len(cells), len(cells) - len(todo)) as report:
-        _Run(todo, baselines, store, device, report, executor, workers).go()
+        _Run(todo, baselines, store, device, report, executor, min(workers, len(todo)), threads).go()
 
 
 class _Run:
@@ -77,13 +80,14 @@ class _Run:
         report: Report,
         executor: Executor | None,
         workers: int,
+        threads: int,
     ) -> None:
         self.queue = deque(todo)
         self.suspects: deque[Cell] = deque()
         self.flying: dict[Future, Cell] = {}
         self.unsettled = {cell.key for cell in todo}
         self.baselines, self.store, self.device, self.report = baselines, store, device, report
-        self.executor, self.workers = executor, workers
+        self.executor, self.workers, self.threads = executor, workers, threads
         # Of a pool's processes only as many cells are in flight as can run, so that a death leaves few suspects.
         self.window = workers if executor is None else inf
 
@@ -92,7 +96,7 @@ class _Run:
         try:
             while self.queue or self.suspects or self.flying:
                 if self.executor is None and pool is None:
-                    pool = process_pool(self.workers)
+                    pool = process_pool(self.workers, self.threads)
                 try:
                     self._launch(self.executor or pool)
                     for future in wait(self.flying, return_when=FIRST_COMPLETED).done:

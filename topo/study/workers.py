@@ -15,7 +15,7 @@ import torch
 
 from ..errors import InputError
 
-__all__ = ["cores", "executor_from", "process_pool", "stop", "usual_workers"]
+__all__ = ["cores", "executor_from", "process_pool", "stop", "threads_each", "usual_workers"]
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -30,10 +30,15 @@ def usual_workers(device: torch.device) -> int:
     return 1 if device.type == "cuda" else cores()
 
 
-def process_pool(workers: int) -> ProcessPoolExecutor:
-    """Fresh processes that share the cores, leave Ctrl-C to their parent and end with it."""
+def threads_each(workers: int) -> int:
+    """Threads of each of so many processes that share the cores."""
+    return max(1, cores() // workers)
+
+
+def process_pool(workers: int, threads: int) -> ProcessPoolExecutor:
+    """Fresh processes of so many threads each, that leave Ctrl-C to their parent and end with it."""
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
-    with _inherited(threads=max(1, cores() // workers)):
+    with _inherited(threads):
         pool.submit(os.getpid)  # the first submission starts all processes
     return pool
 
