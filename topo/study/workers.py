@@ -31,15 +31,18 @@ def usual_workers(device: torch.device) -> int:
 
 
 def threads_each(workers: int) -> int:
-    """Threads of each of so many processes that share the cores."""
-    return max(1, cores() // workers)
+    """Threads of each of so many processes that share the cores, unless OMP_NUM_THREADS says otherwise."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdecimal() else max(1, cores() // workers)
 
 
 def process_pool(workers: int, threads: int) -> ProcessPoolExecutor:
     """Fresh processes of so many threads each, that leave Ctrl-C to their parent and end with it."""
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads,))
     with _inherited(threads):
-        pool.submit(os.getpid)  # the first submission starts all processes
+        for _ in range(workers):  # each submission starts a process while none is idle
+            pool.submit(os.getpid)
     return pool
 
 
@@ -96,8 +99,10 @@ def _inherited(threads: int) -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)
 
 
-def _end_with_parent() -> None:
-    """Watch the parent: a pool's idle worker would wait for work forever once its parent is killed."""
+def _start_worker(threads: int) -> None:
+    """Set up a process, and watch its parent: an idle worker would wait forever for one that was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_wait_and_leave, args=(parent.sentinel,), daemon=True).start()
