@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from math import prod
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
+from ...dag import Step
 from ..maps import Gather
 from .call import Call, rule
 
@@ -24,8 +26,22 @@ VIEWS = (
 # fmt: on
 
 
+# Views are the same for every mask of a network; an entry goes when its step does.
+_KNOWN: WeakKeyDictionary[Step, dict[int, Gather]] = WeakKeyDictionary()
+
+
 @rule(*VIEWS)
 def _view(call: Call) -> Gather:
+    """The element that each element of the result is read from."""
+    if call.step.values:
+        return _read_off(call)
+    known = _KNOWN.setdefault(call.step, {})
+    if call.slot not in known:
+        known[call.slot] = _read_off(call)
+    return known[call.slot]
+
+
+def _read_off(call: Call) -> Gather:
     """Run the operation on element numbers and read where each result element came from.
 
     A second run with all numbers shifted tells apart the elements that come from a constant.
