@@ -93,3 +93,18 @@ def test_an_empty_registry_still_answers():
 def test_entries_are_immutable(pruners: Registry):
     with pytest.raises(AttributeError):
         pruners.entry("snip").name = "other"
+
+
+def test_a_new_file_registers_itself(tmp_path, monkeypatch):
+    package = tmp_path / "rooms"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from topo.registry import Registry, import_submodules\n"
+        "ROOMS = Registry('room')\n"
+        "import_submodules(__name__, __path__)\n"
+    )
+    (package / "attic.py").write_text("from . import ROOMS\nROOMS.register('attic', summary='Under the roof.')(1)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import rooms
+
+    assert list(rooms.ROOMS) == ["attic"]

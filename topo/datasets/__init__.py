@@ -1,9 +1,11 @@
 """Labelled images that live on the device: digits, CIFAR, image folders."""
 
-from . import cifar, digits, folder
+from ..registry import import_submodules
 from .augment import Augmentation
 from .dataset import Dataset, Split, make_dataset
 from .load import load
 from .registry import DATASETS
 
-__all__ = ["DATASETS", "Augmentation", "Dataset", "Split", "cifar", "digits", "folder", "load", "make_dataset"]
+__all__ = ["DATASETS", "Augmentation", "Dataset", "Split", "load", "make_dataset"]
+
+import_submodules(__name__, __path__)

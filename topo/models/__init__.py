@@ -1,8 +1,10 @@
 """Networks by name: small-image networks of the sparsity literature and all of torchvision's."""
 
-from . import conv6, digits, mobilenet, resnet, wide_resnet
+from ..registry import import_submodules
 from .build import build
 from .registry import MODELS
 from .torchvision_models import torchvision_names
 
-__all__ = ["MODELS", "build", "conv6", "digits", "mobilenet", "resnet", "torchvision_names", "wide_resnet"]
+__all__ = ["MODELS", "build", "torchvision_names"]
+
+import_submodules(__name__, __path__)

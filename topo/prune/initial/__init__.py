@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import er, erk, grasp, snip, synflow, uniform
+from ...registry import import_submodules
 
-__all__ = ["er", "erk", "grasp", "snip", "synflow", "uniform"]
+import_submodules(__name__, __path__)

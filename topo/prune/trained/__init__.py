@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import magnitude, magnitude_layerwise
+from ...registry import import_submodules
 
-__all__ = ["magnitude", "magnitude_layerwise"]
+import_submodules(__name__, __path__)
