@@ -254,6 +254,7 @@ def test_a_cell_that_kills_its_process_fails_and_the_others_go_on(tiny, monkeypa
 
 def test_a_worker_has_as_many_threads_at_the_end_as_at_the_start(tiny, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("topo.study.workers.cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     asked = []
 
     def pool(workers: int, threads: int) -> ThreadPoolExecutor:
