@@ -185,6 +185,21 @@ def test_data_dependent_control_flow_is_refused() -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
+def test_data_dependent_control_flow_prints_nothing(capfd) -> None:
+    with pytest.raises(InputError):
+        topo.trace(Branching(), torch.zeros(1, 2))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_sizes_that_depend_on_values_are_refused() -> None:
+    class Selecting(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x[x > 0] * 2
+
+    with pytest.raises(InputError, match=r"the size of the result of aten\.index\.Tensor depends on the values"):
+        topo.trace(Selecting(), torch.randn(2, 3))
+
+
 def test_wrong_input_shape_is_refused() -> None:
     with pytest.raises(InputError, match=r"cannot trace module '0' \(Conv2d\)"):
         topo.trace(nn.Sequential(nn.Conv2d(3, 4, 3)), torch.zeros(1, 2, 8, 8))

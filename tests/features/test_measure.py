@@ -74,7 +74,7 @@ def test_row_is_tidy_and_in_the_order_of_categories(worked: MultipartiteGraph) -
     row = measure(worked)
     assert list(row.index) == column_names()
     assert row.index.is_unique and row.dtype == np.float64
-    families = [METRICS.entry(name).family for name in METRICS if not METRICS.entry(name).info["bipartite"]]
+    families = [METRICS.entry(name).family for name in METRICS if METRICS.entry(name).info["of"] != "layer"]
     assert set(families) == set(CATEGORIES) - {"ramanujan"}
     assert not any(column.startswith("imdb") for column in row.index)
     assert list(measure(random_layer(5, 5, 0.5, 0)).index)[-5:] == [

@@ -51,8 +51,8 @@ def _start(
 
     \b
       topo list pruners
-      topo prune resnet20 -p synflow -s 0.95 --checkpoint weights.safetensors -o masks.safetensors
-      topo encode resnet20 --masks masks.safetensors -o graph.safetensors
+      topo prune resnet20 -p synflow -s 0.95 -o masks.safetensors
+      topo encode resnet20 --masks masks.safetensors
       topo measure graph.safetensors -o row.csv
 
     Every command explains itself: topo COMMAND --help.

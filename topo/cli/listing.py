@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from enum import StrEnum
 from itertools import groupby
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,12 +45,21 @@ def _lines(kind: Kind) -> Iterator[str]:
             yield typer.style(family, bold=True)
         for entry in members:
             paper = f" [{entry.info['paper']}]" if "paper" in entry.info else ""
-            yield f"  {entry.name:<{width}}  {entry.summary}{paper}"
+            yield f"  {entry.name:<{width}}  {entry.summary}{paper}{_settings(kind, entry.item)}"
     if kind is Kind.models:
         from ..models import torchvision_names
 
-        yield typer.style("torchvision", bold=True)
+        yield typer.style("torchvision (torchvision:NAME where a name is also above)", bold=True)
         yield f"  {', '.join(torchvision_names())}"
+
+
+def _settings(kind: Kind, item: Any) -> str:
+    """The settings of a pruner with their defaults."""
+    if kind is not Kind.pruners:
+        return ""
+    found = inspect.signature(item).parameters.values()
+    named = [f"{p.name}={p.default}" for p in found if p.kind is p.KEYWORD_ONLY and p.default is not p.empty]
+    return f" ({', '.join(named)})" if named else ""
 
 
 def _order(registry: Registry, family: str) -> int:

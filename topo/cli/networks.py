@@ -28,7 +28,18 @@ Shape = Annotated[str | None, typer.Option("--input-shape", help="Channels, heig
 Classes = Annotated[int | None, typer.Option("--classes", min=1, help="Outputs of the network; 10 unless given.")]
 Seed = Annotated[int, typer.Option(help="Of fresh weights and of every random choice.")]
 ModelSettings = Annotated[list[str] | None, typer.Option("--model-set", help="A setting of the network, KEY=VALUE.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting or option, KEY=VALUE; may be repeated.")]
+PrunerSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting of the pruner, KEY=VALUE; may be repeated. topo list pruners shows them."),
+]
+EncodingOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="An option of the encoding, KEY=VALUE; may be repeated: skips=all|projection, pooling=through|node, "
+        "padding=none|nodes, weights=sum|mean, attention=exact|values, max_edges=N.",
+    ),
+]
 Encoding = Annotated[str, typer.Option("--encoding", "-e", help="See topo list encodings.")]
 
 
@@ -45,7 +56,7 @@ def prune(
     seed: Seed = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     model_set: ModelSettings = None,
-    settings: Settings = None,
+    settings: PrunerSettings = None,
 ) -> None:
     """Find which weights of a network to keep, and write them as masks.
 
@@ -88,7 +99,7 @@ def encode(
     classes: Classes = None,
     seed: Seed = 0,
     model_set: ModelSettings = None,
-    settings: Settings = None,
+    settings: EncodingOptions = None,
 ) -> None:
     """Encode a sparse network as a graph, and write it.
 
@@ -122,7 +133,7 @@ def measure(
     classes: Classes = None,
     seed: Seed = 0,
     model_set: ModelSettings = None,
-    settings: Settings = None,
+    settings: EncodingOptions = None,
 ) -> None:
     """Measure a graph, or a network encoded on the way: one row, printed or written.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from typing import Any
 
 import sympy
@@ -110,7 +112,7 @@ def _export(model: nn.Module, inputs: tuple[Any, ...]) -> torch.export.ExportedP
         entered: list[str] = []
         hooks = _record_entries(model, entered)
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _quiet_export():
                 warnings.simplefilter("ignore")
                 program = torch.export.export(model, arguments, dynamic_shapes=dynamic_shapes, strict=False)
                 program = program.run_decompositions({})
@@ -123,6 +125,18 @@ def _export(model: nn.Module, inputs: tuple[Any, ...]) -> torch.export.ExportedP
                 hook.remove()
     assert failure is not None
     raise InputError(_explain(model, *failure)) from failure[0]
+
+
+@contextmanager
+def _quiet_export() -> Iterator[None]:
+    """Keep export from printing its view of a failure: the error raised says it in one sentence."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 def _record_entries(model: nn.Module, entered: list[str]) -> list[Any]:
@@ -250,6 +264,7 @@ class _Reader:
         value = node.meta.get("val")
         if not node.users:
             return
+        self._check_sizes(node)
         if isinstance(value, torch.SymInt | torch.SymBool | torch.SymFloat | int | float | bool):
             self.meaning[node] = _symbolic(value)
             return
@@ -354,6 +369,18 @@ class _Reader:
     def _static(self, shape: Any) -> tuple[int, ...]:
         one = {symbol: sympy.Integer(1) for symbol, _ in self.symbols}
         return tuple(int(s.node.expr.xreplace(one)) if isinstance(s, torch.SymInt) else int(s) for s in shape)
+
+    def _check_sizes(self, node: fx.Node) -> None:
+        """Refuse results whose size depends on the values of the input."""
+        known = {symbol for symbol, _ in self.symbols}
+        for leaf in pytree.tree_leaves(node.meta.get("val")):
+            for size in leaf.shape if isinstance(leaf, Tensor) else ():
+                if isinstance(size, torch.SymInt) and not size.node.expr.free_symbols <= known:
+                    where = f"module {_module(node)!r}" if _module(node) else "the model"
+                    raise InputError(
+                        f"cannot trace {where}: the size of the result of {node.target} depends on the values of the "
+                        "input; use an operation whose result has a fixed size, such as a product with a mask."
+                    )
 
     def _add_node(self, name: str, kind: str, level: int, shape: Any, combine: Step | None = None) -> _At:
         unique, number = name, 1

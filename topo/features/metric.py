@@ -22,7 +22,7 @@ METRICS: Registry[Callable[[GraphView], Measured]] = Registry("metric")
 
 
 def metric(
-    name: str, *, category: str, per: str | None = None, columns: tuple[str, ...] = (), bipartite: bool = False
+    name: str, *, category: str, per: str | None = None, columns: tuple[str, ...] = (), of: str = "any"
 ) -> Callable[[Callable[[GraphView], Measured]], Callable[[GraphView], Measured]]:
     """Declare a function of a `GraphView` as a topometric.
 
@@ -38,12 +38,13 @@ def metric(
     columns
         The keys of the mapping that the function returns, for one that returns several values; an
         `Undefined` in it stands for a value that is not there.
-    bipartite
-        True for a metric defined on bipartite graphs alone.
+    of
+        The graphs it is defined on: ``"layer"`` for bipartite graphs alone, ``"network"`` for multipartite graphs
+        of whole networks alone, ``"any"``.
     """
     if category not in CATEGORIES:
         raise unknown_name("category", category, CATEGORIES)
-    return METRICS.register(name, family=category, per=per, columns=columns or (name,), bipartite=bipartite)
+    return METRICS.register(name, family=category, per=per, columns=columns or (name,), of=of)
 
 
 def columns_of(entry: Entry) -> tuple[str, ...]:
@@ -57,9 +58,10 @@ def select(metrics: str | list[str] | tuple[str, ...] | None, *, bipartite: bool
 
     With None, all metrics that the kind of graph admits.
     """
+    kinds = ("any", "layer" if bipartite else "network")
     entries = sorted(METRICS.entries(), key=lambda entry: CATEGORIES.index(entry.family))
     if metrics is None:
-        return [entry for entry in entries if bipartite or not entry.info["bipartite"]]
+        return [entry for entry in entries if entry.info["of"] in kinds]
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     if not names:
         raise InputError("metrics is empty; name metrics or categories, or leave it out to measure everything.")
