@@ -39,8 +39,8 @@ def threads_each(workers: int) -> int:
 def process_pool(workers: int, threads: int) -> ProcessPoolExecutor:
     """Fresh processes of so many threads each, that leave Ctrl-C to their parent and end with it."""
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads,))
     with _inherited(threads):
+        pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads,))
         for _ in range(workers):  # each submission starts a process while none is idle
             pool.submit(os.getpid)
     return pool
@@ -48,12 +48,9 @@ def process_pool(workers: int, threads: int) -> ProcessPoolExecutor:
 
 def stop(pool: ProcessPoolExecutor) -> None:
     """End the processes of a pool at once, whatever they are doing."""
-    processes = list((pool._processes or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
+    for process in list((pool._processes or {}).values()):
         process.terminate()
-    for process in processes:
-        process.join(10)
+    pool.shutdown(cancel_futures=True)
 
 
 def executor_from(address: str) -> Executor:
@@ -83,12 +80,14 @@ def executor_from(address: str) -> Executor:
 def _inherited(threads: int) -> Iterator[None]:
     """What processes started here find: their share of the threads, and a Ctrl-C that means nothing to them.
 
-    A terminal sends Ctrl-C to all processes alike; here the parent alone decides what becomes of its workers.
+    A terminal sends Ctrl-C to all processes alike; here the parent alone decides what becomes of its workers. Python's
+    resource tracker removes what a worker ended by `stop` leaves behind, and need not warn the user of it.
     """
-    given = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    wanted = dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"PYTHONWARNINGS": "ignore:resource_tracker"}
+    given = {name: os.environ.get(name) for name in wanted}
     in_main_thread = threading.current_thread() is threading.main_thread()
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
-    os.environ.update({name: str(threads) for name, value in given.items() if value is None})
+    os.environ.update({name: value for name, value in wanted.items() if given[name] is None})
     try:
         yield
     finally:
