@@ -63,7 +63,7 @@ def spearman_heatmap(
     """Spearman's correlation of each metric (row) with accuracy, within pruner family and sparsity (columns).
 
     Bold numbers: the 95% bootstrap interval lies on one side of zero. Hatched: undefined (the metric is constant or
-    missing, or fewer than `min_rows` networks).
+    missing, or fewer than `min_rows` networks). A family without any value is named below and takes no column.
 
     Parameters
     ----------
@@ -83,6 +83,7 @@ def spearman_heatmap(
         correlations = correlations_for_heatmap(table, metrics, n_boot=n_boot, min_rows=min_rows)
     if correlations.empty:
         raise InputError("no sparse network in the table has an accuracy, so there is nothing to correlate.")
+    correlations, left_out = _without_empty_families(correlations)
     rows = list(dict.fromkeys(correlations["metric"]))
     groups = correlations[["family", "sparsity"]].drop_duplicates()
     families = ordered_families(groups["family"].unique())
@@ -98,7 +99,8 @@ def spearman_heatmap(
     wide = left_of[columns[-1]] + 1
     high = top_of[rows[-1]] + 1
     longest = max(len(metric_label(m)) for m in rows)
-    left, right, bottom, top = 0.15 + 0.062 * longest + 0.95, 0.75, 0.4, 0.75 + (0.2 if title else 0)
+    heads = max(len(_head(f, columns)) for f in families)
+    left, right, bottom, top = 0.15 + 0.062 * longest + 0.95, 0.75, 0.4, 0.6 + 0.15 * heads + (0.2 if title else 0)
     with style():
         width = max(0.46 * wide, 1.6) + left + right
         ax, own = own_axes(ax, width, 0.235 * high + bottom + top, (left, right, bottom, top))
@@ -143,12 +145,22 @@ def spearman_heatmap(
         _family_heads(ax, families, columns, left_of)
         _category_heads(ax, category_spans, rows, top_of, longest)
         if title:
-            ax.set_title(title, pad=38)
+            ax.set_title(title, pad=28 + 10 * heads)
         if own:
             _colorbar(ax, scale)
             note = "bold: 95% bootstrap interval excludes 0" + ("   hatched: undefined" if len(undefined) else "")
+            note += f"\nno value at all: {', '.join(left_out)}" if left_out else ""
             ax.figure.text(0.15 / width, 0.12 / ax.figure.get_figheight(), note, fontsize=7.5, color=MUTED)
     return ax
+
+
+def _without_empty_families(correlations: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Leave out the families without a single value, unless that is all of them, and name them."""
+    defined = correlations["rho"].notna().groupby(correlations["family"]).any()
+    if not defined.any():
+        return correlations, []
+    empty = ordered_families(defined.index[~defined])
+    return correlations[~correlations["family"].isin(empty)], empty
 
 
 def ordered_families(families: Sequence[str]) -> list[str]:
@@ -162,13 +174,18 @@ def _signed(rho: float) -> str:
     return ".00" if text[1:] == "0.00" else text.replace("-", "−").replace("0.", ".", 1)
 
 
+def _head(family: str, columns: list) -> list[str]:
+    """The lines of a family's name over its columns."""
+    return family.split() if sum(c[0] == family for c in columns) * 5 < len(family) else [family]
+
+
 def _family_heads(ax: Axes, families: list[str], columns: list, left_of: dict) -> None:
     for family in families:
         mine = [left_of[c] for c in columns if c[0] == family]
         across = ax.get_xaxis_transform()
         ends, y = (mine[0] + 0.06, mine[-1] + 0.94), 1 + _points(ax, 19)
         ax.plot(ends, (y, y), transform=across, color=MUTED, linewidth=0.7, clip_on=False)
-        words = family.split() if len(mine) * 5 < len(family) else [family]
+        words = _head(family, columns)
         ax.text(
             sum(ends) / 2, y + _points(ax, 3), "\n".join(words), transform=across, ha="center", va="bottom",
             fontsize=8.5, fontweight="bold", linespacing=1.0, color=INK,
