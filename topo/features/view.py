@@ -45,12 +45,16 @@ class GraphView:
         self.graph = graph
         self.imdb_rule = imdb_rule
         self.parts = graph.parts
-        self.attributes = graph.attributes
         self.blocks = _simple_blocks(graph)
         self.n_nodes = graph.n_nodes
         self.n_edges = sum(matrix.nnz for matrix in self.blocks.values())
         self._shared: dict[Callable[[GraphView], Any], Any] = {}
         self.is_bipartite = isinstance(graph, BipartiteGraph)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The graph's own facts; those that cost a sweep over the network are found when first read."""
+        return self.graph.attributes
 
     def shared(self, compute: Callable[[GraphView], T]) -> T:
         """``compute(view)``, computed once: for what several metrics of one file share."""
