@@ -1,9 +1,9 @@
 """Encode and measure ResNet-20 under the masks of every pruner: nodes, edges, seconds, peak memory.
 
-    python benchmarks/encode_measure.py --data-root FOLDER [--output FILE]
+    python benchmarks/encode_measure.py --data-root FOLDER [--output FILE] [--sparsities ...] [--pruners ...]
 
-FOLDER holds CIFAR-10 as Parquet files or in torchvision's layout. No network is trained. Every cell runs in a
-process of its own, so that its peak memory is its own. The floor of encoding is one sparse matrix-vector product
+Rows of other cells that the file already has stay. FOLDER holds CIFAR-10 as Parquet files or in torchvision's
+layout. No network is trained. Every cell runs in a process of its own, so that its peak memory is its own. The floor of encoding is one sparse matrix-vector product
 with each of the graph's blocks, timed in the same process on the same edges; the ratio to it is what compares
 across machines.
 """
@@ -93,12 +93,14 @@ def main() -> None:
     parser.add_argument("--pruners", nargs="*", default=list(topo.prune.PRUNERS))
     parser.add_argument("--sparsities", nargs="*", type=float, default=SPARSITIES)
     options = parser.parse_args()
-    rows = []
+    rows = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
         for sparsity in sorted(options.sparsities, reverse=True):
             for pruner in options.pruners:
-                rows.append(pool.submit(cell, pruner, sparsity, options.data_root).result())
-                brief = {k: round(v, 3) if isinstance(v, float) else v for k, v in rows[-1].items()}
+                row = pool.submit(cell, pruner, sparsity, options.data_root).result()
+                rows = [r for r in rows if (r["pruner"], r["sparsity"]) != (pruner, sparsity)] + [row]
+                rows.sort(key=lambda r: (-r["sparsity"], r["pruner"]))
+                brief = {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}
                 print(json.dumps(brief), flush=True)
                 result = {
                     "what": "ResNet-20, 3x32x32, CIFAR-10 batches for the scores, one thread, no training",
