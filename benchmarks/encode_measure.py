@@ -3,9 +3,9 @@
     python benchmarks/encode_measure.py --data-root FOLDER [--output FILE] [--sparsities ...] [--pruners ...]
 
 Rows of other cells that the file already has stay. FOLDER holds CIFAR-10 as Parquet files or in torchvision's
-layout. No network is trained. Every cell runs in a process of its own, so that its peak memory is its own. The floor of encoding is one sparse matrix-vector product
-with each of the graph's blocks, timed in the same process on the same edges; the ratio to it is what compares
-across machines.
+layout. No network is trained. Every cell runs in a process of its own, so that its peak memory is its own. The
+floor of encoding is one sparse matrix-vector product with each of the graph's blocks, timed in the same process on
+the same edges; the ratio to it is what compares across machines.
 """
 
 from __future__ import annotations

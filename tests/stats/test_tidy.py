@@ -72,7 +72,7 @@ def test_order_follows_categories_and_normalised_replaces_raw():
     ordered = ordered_metrics(reversed(column_names()))
     places = [CATEGORIES.index(category_of(c)) for c in ordered]
     assert places == sorted(places)
-    per = [e.name for e in METRICS.entries() if e.info["per"] and not e.info["bipartite"]]
+    per = [e.name for e in METRICS.entries() if e.info["per"] and e.info["of"] != "layer"]
     assert all(f"{name}_norm" in ordered and name not in ordered for name in per)
     assert sorted(ordered_metrics(column_names(), published=False)) == sorted(column_names())
 
