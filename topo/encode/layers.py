@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import prod
 
 import numpy as np
@@ -39,29 +39,33 @@ def unrolled(dag: Dag, masks: Mapping[str, Tensor], options: Options, facts: Fac
 @ENCODINGS.register("rolled")
 def rolled(dag: Dag, masks: Mapping[str, Tensor], options: Options, facts: Facts) -> LayerGraphs:
     """A graph a layer: (input channel, kernel element) to output channel, an edge a weight."""
-    graphs: dict[str, BipartiteGraph] = {}
-    for name, relation, weight in _layers(dag, masks):
-        if name not in graphs:
-            kernels, channels = _dense_kernels(relation.map, weight)
-            out, _, *kernel = kernels.kept.shape
-            flat = Weight(kernels.magnitude.reshape(out, -1), kernels.kept.reshape(out, -1))
-            matrix = _placed(flat, channels, prod(kernel))
-            graphs[name] = _graph(matrix, name, ((matrix.shape[0] // prod(kernel), *kernel), (out,)), weight)
-    return LayerGraphs(graphs, facts)
+    return LayerGraphs(_once_a_layer(dag, masks, lambda kernels: kernels), facts)
 
 
 @ENCODINGS.register("rolled-channel")
 def rolled_channel(dag: Dag, masks: Mapping[str, Tensor], options: Options, facts: Facts) -> LayerGraphs:
     """A graph a layer: input channel to output channel, an edge a kernel with a kept weight, weighted by its norm."""
+
+    def norms(kernels: Weight) -> Weight:
+        flat = kernels.effective.flatten(2) if kernels.kept.ndim > 2 else kernels.effective[..., None]
+        kept = kernels.kept.reshape(flat.shape).any(-1)
+        return Weight((flat.double() ** 2).sum(-1).sqrt(), kept)
+
+    return LayerGraphs(_once_a_layer(dag, masks, norms), facts)
+
+
+def _once_a_layer(dag: Dag, masks: Mapping[str, Tensor], view: Callable[[Weight], Weight]) -> dict[str, BipartiteGraph]:
+    """A graph for every weight, however often it is used, from `view` of its kernels (target, inner, *kernel)."""
     graphs: dict[str, BipartiteGraph] = {}
     for name, relation, weight in _layers(dag, masks):
         if name not in graphs:
             kernels, channels = _dense_kernels(relation.map, weight)
-            out, inner, *_ = kernels.kept.shape
-            norms = (kernels.effective.reshape(out, inner, -1).double() ** 2).sum(-1).sqrt()
-            matrix = _placed(Weight(norms, kernels.kept.reshape(out, inner, -1).any(-1)), channels, 1)
-            graphs[name] = _graph(matrix, name, ((matrix.shape[0],), (out,)), weight)
-    return LayerGraphs(graphs, facts)
+            seen = view(kernels)
+            out, _, *kernel = seen.kept.shape
+            flat = Weight(seen.magnitude.reshape(out, -1), seen.kept.reshape(out, -1))
+            matrix = _placed(flat, channels, prod(kernel))
+            graphs[name] = _graph(matrix, name, ((matrix.shape[0] // prod(kernel), *kernel), (out,)), weight)
+    return graphs
 
 
 def _layers(dag: Dag, masks: Mapping[str, Tensor]) -> Iterator[tuple[str, Relation, Weight]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .maps import AxisMaps, Chain, Convolution, Gather, LinearMap, Union, Weight, compose, merge
+from .maps import AxisMaps, Chain, Convolution, Gather, LinearMap, Union, Weight
+from .matrices import compose, merge
 from .relation import Relation, Weigher, relation
 from .rules import is_parametric, is_pooling
 

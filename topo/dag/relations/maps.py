@@ -19,14 +19,14 @@ import torch.nn.functional as F
 from scipy import sparse
 from torch import Tensor
 
+from .matrices import compose, csr, kronecker, merge, repeat_block
+
 __all__ = ["AxisMaps", "Chain", "Convolution", "Gather", "LinearMap", "Union", "Weight"]
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 CONVOLVE_TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 # A kernel element, and the positions (source, target) that it joins, row by row, int32.
 Placement = tuple[tuple[int, ...], np.ndarray, np.ndarray]
-# Stands for a kept weight of exactly 0.0 while matrices are multiplied, so that its edge is not dropped.
-ZERO = np.float32(1e-30)
 
 
 class LinearMap(Protocol):
@@ -93,7 +93,7 @@ class Gather:
             return sparse.csr_array((np.ones(n, np.float32), each[:-1], each), shape=(n, n))
         flat = self.index.ravel()
         targets = np.flatnonzero(flat >= 0).astype(np.int32)
-        return _csr(np.ones(len(targets), np.float32), flat[targets].astype(np.int32), targets, (n, flat.size))
+        return csr(np.ones(len(targets), np.float32), flat[targets].astype(np.int32), targets, (n, flat.size))
 
     def edge_count(self) -> int:
         return prod(self.source_shape) if self.index is None else int((self.index >= 0).sum())
@@ -131,10 +131,10 @@ class AxisMaps:
                 continue
             result = _append_identity(result, same)
             same = 1
-            result = factors[axis] if result is None else _kronecker(factors[axis], result)
+            result = factors[axis] if result is None else kronecker(factors[axis], result)
         if result is None:
             return Gather((same,), (same,)).matrix()
-        return _repeat_block(result, same)
+        return repeat_block(result, same)
 
     def edge_count(self) -> int:
         mapped = {axis: int(weight.kept.sum()) for axis, weight in self.maps}
@@ -200,7 +200,7 @@ class Convolution:
             np.add.outer(target_channel * target_area, target_positions, out=targets[here].reshape(size))
             weights[here].reshape(size)[:] = values[:, None]
         shape = (prod(self.source_shape[1:]), prod(self.target_shape[1:]))
-        return _repeat_block(_csr(weights, sources, targets, shape), self.source_shape[0])
+        return repeat_block(csr(weights, sources, targets, shape), self.source_shape[0])
 
     def edge_count(self) -> int:
         kept = self.weight.kept.sum(dim=(0, 1)).cpu().numpy()
@@ -252,11 +252,11 @@ class Chain:
         return self.maps[-1].target_shape
 
     def matrix(self) -> sparse.csr_array:
-        moving = self._moving()
-        # From the short end: views before a layer are joined to each other before they meet its many edges.
-        result = moving[-1].matrix()
-        for earlier in reversed(moving[:-1]):
-            result = compose(earlier.matrix(), result)
+        first, *rest = self._moving()
+        # From the front: views before a layer are joined to each other before they meet its many edges.
+        result = first.matrix()
+        for later in rest:
+            result = compose(result, later.matrix())
         return result
 
     def edge_count(self) -> int:
@@ -303,81 +303,6 @@ class Union:
         return sum((m.apply(x).reshape(self.target_shape) for m in self.maps[1:]), self.maps[0].apply(x))
 
 
-def compose(first: sparse.csr_array, second: sparse.csr_array) -> sparse.csr_array:
-    """Edges of one map after another; parallel edges merge, their weights add, none is lost to a zero weight."""
-    lengths = np.diff(first.indptr)
-    if (lengths <= 1).all() and (first.data == 1).all():
-        # Every source element becomes at most one element in between: it takes over that element's row.
-        picked = second[first.indices]
-        counts = np.zeros(first.shape[0], picked.indptr.dtype)
-        counts[lengths == 1] = np.diff(picked.indptr)
-        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(picked.indptr.dtype)
-        return sparse.csr_array((picked.data, picked.indices, indptr), shape=(first.shape[0], second.shape[1]))
-    return _as_int32(_without_zeros(first) @ _without_zeros(second))
-
-
-def merge(matrices: list[sparse.csr_array]) -> sparse.csr_array:
-    """Edges of maps side by side; parallel edges merge, their weights add, none is lost to a zero weight."""
-    if len(matrices) == 1:
-        return matrices[0]
-    total = _without_zeros(matrices[0])
-    for matrix in matrices[1:]:
-        total = total + _without_zeros(matrix)
-    return _as_int32(total.tocsr())
-
-
-def _without_zeros(matrix: sparse.csr_array) -> sparse.csr_array:
-    return sparse.csr_array(
-        (np.maximum(matrix.data, ZERO), matrix.indices, matrix.indptr), shape=matrix.shape, copy=False
-    )
-
-
-def _as_int32(matrix: sparse.csr_array) -> sparse.csr_array:
-    """With 32-bit indices where they suffice, and zero weights zero again."""
-    matrix.data[matrix.data < 1e-25] = 0.0
-    if matrix.indices.dtype != np.int32 and matrix.nnz <= np.iinfo(np.int32).max:
-        matrix.indices, matrix.indptr = matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
-    matrix.data = matrix.data.astype(np.float32, copy=False)
-    return matrix
-
-
-def _csr(weights: np.ndarray, sources: np.ndarray, targets: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
-    """CSR of distinct edges, in the order given within a row."""
-    edges = sparse.coo_array((weights, (sources, targets)), shape=shape)
-    edges.has_canonical_format = True  # the edges are distinct: no search for parallel ones
-    return edges.tocsr()
-
-
-def _weight_csr(weight: Weight) -> sparse.csr_array:
-    """CSR of a 2-d weight: kept entries, zeros among them included."""
-    rows, columns = np.nonzero(weight.kept.detach().cpu().numpy())
-    values = weight.magnitude.detach().cpu().to(torch.float32).numpy()[rows, columns]
-    return _csr(values, rows.astype(np.int32), columns.astype(np.int32), tuple(weight.kept.shape))
-
-
-def _repeat_block(block: sparse.csr_array, times: int) -> sparse.csr_array:
-    """Block-diagonal matrix of `times` copies: the Kronecker product of an identity and the block."""
-    if times == 1:
-        return block
-    rows, columns = block.shape
-    indices = np.add.outer(np.arange(times, dtype=np.int64) * columns, block.indices).ravel()
-    starts = np.add.outer(np.arange(times, dtype=np.int64) * block.nnz, block.indptr[:-1]).ravel()
-    indptr = np.append(starts, block.nnz * times)
-    matrix = sparse.csr_array((np.tile(block.data, times), indices, indptr), shape=(rows * times, columns * times))
-    return _as_int32(matrix)
-
-
-def _append_identity(block: sparse.csr_array | None, size: int) -> sparse.csr_array | None:
-    """What the factors so far become with an untouched axis of `size` elements before them."""
-    if size == 1:
-        return block
-    return Gather((size,), (size,)).matrix() if block is None else _repeat_block(block, size)
-
-
-def _kronecker(first: sparse.csr_array, second: sparse.csr_array) -> sparse.csr_array:
-    return _as_int32(sparse.kron(_without_zeros(first), _without_zeros(second), format="csr"))
-
-
 @lru_cache(maxsize=64)
 def _placements(
     many: tuple[int, ...],
@@ -404,3 +329,17 @@ def _placements(
         if len(sides[0]):
             found.append((taps, *sides))
     return tuple(found)
+
+
+def _weight_csr(weight: Weight) -> sparse.csr_array:
+    """CSR of a 2-d weight: kept entries, zeros among them included."""
+    rows, columns = np.nonzero(weight.kept.detach().cpu().numpy())
+    values = weight.magnitude.detach().cpu().to(torch.float32).numpy()[rows, columns]
+    return csr(values, rows.astype(np.int32), columns.astype(np.int32), tuple(weight.kept.shape))
+
+
+def _append_identity(block: sparse.csr_array | None, size: int) -> sparse.csr_array | None:
+    """What the factors so far become with an untouched axis of `size` elements before them."""
+    if size == 1:
+        return block
+    return Gather((size,), (size,)).matrix() if block is None else repeat_block(block, size)

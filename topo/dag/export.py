@@ -1,0 +1,113 @@
+"""Running `torch.export`: with a free number of samples where possible, and with one sentence when it fails."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+from torch.utils import _pytree as pytree
+
+from ..errors import InputError
+
+__all__ = ["evaluation_mode", "export", "is_symbol"]
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put the model in evaluation mode and every module back into its own mode afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def export(model: nn.Module, inputs: tuple[Any, ...]) -> torch.export.ExportedProgram:
+    """Export with a free number of samples where the model allows it, else for the number at hand."""
+    leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
+    attempts = []
+    if len({leaf.shape[0] for leaf in leaves}) == 1:
+        # Sizes 0 and 1 are always specialised, so one sample is doubled to keep the number free.
+        doubled = pytree.tree_map_only(Tensor, lambda t: torch.cat([t, t]) if t.shape[0] == 1 else t, inputs)
+        free = pytree.tree_map(lambda t: {0: Dim.AUTO} if isinstance(t, Tensor) else None, inputs)
+        attempts.append((doubled, free))
+    attempts.append((inputs, None))
+    failure: tuple[Exception, list[str]] | None = None
+    for arguments, dynamic_shapes in attempts:
+        entered: list[str] = []
+        hooks = _record_entries(model, entered)
+        try:
+            with warnings.catch_warnings(), _quiet_export():
+                warnings.simplefilter("ignore")
+                program = torch.export.export(model, arguments, dynamic_shapes=dynamic_shapes, strict=False)
+                program = program.run_decompositions({})
+            if dynamic_shapes is None or _is_free(program):
+                return program
+        except Exception as error:
+            failure = (error, list(entered))
+        finally:
+            for hook in hooks:
+                hook.remove()
+    assert failure is not None
+    raise InputError(_explain(model, *failure)) from failure[0]
+
+
+@contextmanager
+def _quiet_export() -> Iterator[None]:
+    """Keep export from printing its view of a failure: the error raised says it in one sentence."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _record_entries(model: nn.Module, entered: list[str]) -> list[Any]:
+    """Hooks that keep, in `entered`, the names of the modules whose forward has begun and not ended."""
+
+    def leave(*_: Any) -> None:
+        entered.pop()
+
+    hooks = []
+    for name, module in model.named_modules():
+        hooks.append(module.register_forward_pre_hook(lambda *_, name=name: entered.append(name)))
+        hooks.append(module.register_forward_hook(leave))
+    return hooks
+
+
+def _explain(model: nn.Module, error: Exception, entered: list[str]) -> str:
+    name = entered[-1] if entered else ""
+    module = model.get_submodule(name)
+    library = torch.__path__[0]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((library, __file__))]
+    line = f"`{frames[-1].line}`" if frames and frames[-1].line else "its forward"
+    reason = next((text.strip() for text in str(error).splitlines() if text.strip()), type(error).__name__)
+    where = f"module {name!r} ({type(module).__name__})" if name else f"the model ({type(module).__name__})"
+    return (
+        f"cannot trace {where}: {line} failed with {type(error).__name__}: {reason[:300].rstrip('.')}. "
+        "Control flow that depends on tensor values, and shapes that do not fit, cannot be traced; "
+        "replace that operation or check the example input."
+    )
+
+
+def _is_free(program: torch.export.ExportedProgram) -> bool:
+    names = set(program.graph_signature.user_inputs)
+    values = [n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder" and n.name in names]
+    return all(is_symbol(v.shape[0]) for v in values if isinstance(v, Tensor))
+
+
+def is_symbol(size: Any) -> bool:
+    """Whether a size is still free: export keeps a symbol it has fixed to a number as that number."""
+    return isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None
