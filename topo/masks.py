@@ -36,6 +36,12 @@ class Masks(Mapping[str, Tensor]):
     sparsity
         The share of pruned weights that was asked for; `Masks.sparsity` is the share reached.
 
+    Attributes
+    ----------
+    state
+        Values of the model's parameters and buffers that go with the masks, when the algorithm also adjusted or
+        trained them, else None. `install` writes them into a model; `save` leaves them out.
+
     Raises
     ------
     InputError
@@ -64,6 +70,7 @@ class Masks(Mapping[str, Tensor]):
         self.settings = _plain(settings or {})
         self.seed = seed
         self.asked_sparsity = sparsity
+        self.state: dict[str, Tensor] | None = None
 
     @classmethod
     def dense(cls, model: nn.Module) -> Masks:
@@ -149,6 +156,14 @@ class Masks(Mapping[str, Tensor]):
         for name, mask in self.items():
             parameters[name].masked_fill_(~mask.to(parameters[name].device), 0.0)
         return model
+
+    @torch.no_grad()
+    def install(self, model: nn.Module) -> nn.Module:
+        """Write the weights that go with the masks, if any (`state`), into a model, apply the masks, return it."""
+        if self.state is not None:
+            self.check(model)
+            model.load_state_dict(self.state, strict=False)
+        return self.apply(model)
 
     def hold(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> HeldMasks:
         """Set the pruned weights to 0.0 now and keep them there through every step of an optimizer.

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from ..callable_module import make_callable
-from . import initial, trained
-from .base import Task, prune, score
+from . import dynamic, initial, structured, trained
+from .base import Task, prune, score, sparsifier
 from .registry import PRUNERS
 from .scored import by_score
+from .sparsifier import Sparsifier
 
-__all__ = ["PRUNERS", "Task", "by_score", "initial", "prune", "score", "trained"]
+__all__ = [
+    "PRUNERS",
+    "Sparsifier",
+    "Task",
+    "by_score",
+    "dynamic",
+    "initial",
+    "prune",
+    "score",
+    "sparsifier",
+    "structured",
+    "trained",
+]
 
 make_callable(__name__, "prune")

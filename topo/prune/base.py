@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from numbers import Real
@@ -17,14 +17,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ..datasets import Dataset
 from ..device import resolve_device
 from ..errors import InputError
 from ..masks import Masks, prunable_parameters
 from ..settings import check_settings
+from ..training import Callback, Recipe, Training, train
+from ..training import recipe as find_recipe
 from .registry import PRUNERS
 from .samples import Inputs, Samples
+from .sparsifier import Sparsifier
 
-__all__ = ["Task", "prune", "score"]
+__all__ = ["Task", "prune", "score", "sparsifier"]
 
 
 @dataclass
@@ -34,8 +38,8 @@ class Task:
     Attributes
     ----------
     model
-        Copy of the caller's model on the device, in evaluation mode but for its batch norms, which use the
-        statistics of the batch: at initialisation they have no others.
+        Copy of the caller's model on the device, in evaluation mode. For an algorithm of stage ``"initial"`` its
+        batch norms use the statistics of the batch: at initialisation they have no others.
     weights
         Parameter name -> the parameter of the copy; these alone require gradients.
     kept
@@ -46,6 +50,13 @@ class Task:
         Source of every random choice, on the CPU.
     device
         Where the model is.
+    name, seed
+        Of the call.
+    dataset, recipe
+        What `train` trains with, where they were given.
+    keep_state
+        Set by an algorithm that adjusts or trains the weights: what the model holds at the end goes with the masks,
+        as `Masks.state`.
     """
 
     model: nn.Module
@@ -54,6 +65,11 @@ class Task:
     samples: Samples | None
     generator: torch.Generator
     device: torch.device
+    name: str = "an algorithm"
+    dataset: Dataset | None = None
+    recipe: Recipe | None = None
+    seed: int = 0
+    keep_state: bool = False
 
     @property
     def total(self) -> int:
@@ -90,6 +106,51 @@ class Task:
         except (RuntimeError, ValueError) as error:
             raise InputError(f"the targets of data do not fit the model's output: {error}.") from error
 
+    def train(
+        self,
+        masks: Masks | None = None,
+        *,
+        recipe: Recipe | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> Training:
+        """Train the copy in place, by the recipe of the call unless another is given, and hold masks meanwhile.
+
+        Afterwards the copy is in the mode and with the gradients it had before.
+
+        Raises
+        ------
+        InputError
+            When the call gave no dataset or no recipe, or the training diverged.
+        """
+        if self.dataset is None or self.recipe is None:
+            raise InputError(
+                f"pruner {self.name!r} trains the network; give data=a dataset of topo.datasets and recipe=, such as "
+                'data=topo.datasets.load("digits"), recipe="digits".'
+            )
+        asked = {name: p.requires_grad for name, p in self.model.named_parameters()}
+        modes = {module: module.training for module in self.model.modules()}
+        self.model.requires_grad_(True)
+        try:
+            run = train(
+                self.model,
+                self.dataset,
+                recipe or self.recipe,
+                masks=masks,
+                seed=self.seed,
+                device=self.device,
+                progress=False,
+                callbacks=callbacks,
+            )
+        finally:
+            for name, p in self.model.named_parameters():
+                p.requires_grad_(asked[name])
+                p.grad = None
+            for module, mode in modes.items():
+                module.training = mode
+        if run.status != "finished":
+            raise InputError(f"pruner {self.name!r} trains the network, and {run.reason}")
+        return run
+
     def gradients(self, loss: Tensor, create_graph: bool = False) -> dict[str, Tensor]:
         """Gradients of a scalar by the weights; zero where it does not depend on them."""
         if not loss.requires_grad:
@@ -106,6 +167,7 @@ def prune(
     *,
     sparsity: float,
     data: Any = None,
+    recipe: Recipe | str | None = None,
     seed: int = 0,
     device: str | torch.device = "auto",
     include: str | Iterable[str] | None = None,
@@ -125,7 +187,10 @@ def prune(
         Share of the prunable weights to remove, from 0 up to but not including 1. Exactly
         ``round((1 - sparsity) * total)`` weights are kept.
     data
-        (inputs, targets) tensors, a dataset, or an iterable of batches, for the algorithms that need them.
+        (inputs, targets) tensors, a dataset, or an iterable of batches, for the algorithms that need them; those that
+        train need a dataset.
+    recipe
+        How algorithms that train do it, a `topo.training.Recipe` or its name.
     seed
         Seed of every random choice; the global random states stay as they were.
     device
@@ -158,14 +223,20 @@ def prune(
     """
     algorithm = PRUNERS[name]
     check_settings(algorithm, settings, f"pruner {name!r}")
-    with _task(model, name, sparsity, data, seed, device, include, exclude) as task:
+    with _task(model, name, sparsity, data, seed, device, include, exclude, recipe) as task:
+        found = algorithm(task, **settings)
+        if isinstance(found, Sparsifier):
+            found = task.train(found.masks, callbacks=[found]).masks
+            task.keep_state = True
         masks = Masks(
-            algorithm(task, **settings),
+            found,
             algorithm=name,
             settings=_all_settings(algorithm, settings, include, exclude),
             seed=seed,
             sparsity=float(sparsity),
         )
+        if task.keep_state:
+            masks.state = {key: value.detach().cpu().clone() for key, value in task.model.state_dict().items()}
     empty = masks.empty_layers()
     if empty and not allow_empty_layers:
         raise InputError(
@@ -211,6 +282,51 @@ def score(
         return {key: value.detach().cpu() for key, value in scores_of(task, **settings).items()}
 
 
+def sparsifier(
+    model: nn.Module,
+    name: str,
+    *,
+    sparsity: float,
+    data: Any = None,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    include: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] | None = None,
+    **settings: Any,
+) -> Sparsifier:
+    """The callback with which an algorithm of stage ``"training"`` changes the masks while the model is trained.
+
+    Arguments are those of `prune`. Hand its `masks` and itself to `topo.training.train`; `Training.masks` are then
+    the masks it ends with.
+
+    Examples
+    --------
+    >>> import topo
+    >>> from topo.training import recipe, train
+    >>> data = topo.datasets.load("digits", subset=20)
+    >>> net = topo.models.build("digits-mlp", input_shape=(1, 8, 8))
+    >>> rigl = topo.prune.sparsifier(net, "rigl", sparsity=0.9)
+    >>> run = train(net, data, recipe("digits", epochs=2), masks=rigl.masks, callbacks=[rigl], device="cpu")
+    >>> round(run.masks.sparsity, 2)
+    0.9
+    """
+    algorithm = PRUNERS[name]
+    if PRUNERS.entry(name).info.get("stage") != "training":
+        known = ", ".join(n for n in PRUNERS if PRUNERS.entry(n).info.get("stage") == "training")
+        raise InputError(f"pruner {name!r} does not work during training; those that do: {known}.")
+    check_settings(algorithm, settings, f"pruner {name!r}")
+    with _task(model, name, sparsity, data, seed, device, include, exclude) as task:
+        found = algorithm(task, **settings)
+    found.masks = Masks(
+        found.masks,
+        algorithm=name,
+        settings=_all_settings(algorithm, settings, include, exclude),
+        seed=seed,
+        sparsity=float(sparsity),
+    )
+    return found
+
+
 @contextmanager
 def _task(
     model: nn.Module,
@@ -221,6 +337,7 @@ def _task(
     device: str | torch.device,
     include: str | Iterable[str] | None,
     exclude: str | Iterable[str] | None,
+    recipe: Recipe | str | None = None,
 ) -> Iterator[Task]:
     if not isinstance(model, nn.Module):
         raise InputError(f"the model must be a torch.nn.Module, not a {type(model).__name__}.")
@@ -247,20 +364,31 @@ def _task(
         sdpa_kernel(SDPBackend.MATH),
         exact if target.type == "cuda" else nullcontext(),
     ):
-        copied = _working_copy(model, target)
+        copied = _working_copy(model, target, PRUNERS.entry(name).info.get("stage") == "initial")
         parameters = dict(copied.named_parameters())
         weights = {key: parameters[key].requires_grad_(True) for key in names}
-        yield Task(copied, weights, kept, samples, generator, target)
+        yield Task(
+            copied,
+            weights,
+            kept,
+            samples,
+            generator,
+            target,
+            name=name,
+            dataset=data if isinstance(data, Dataset) else None,
+            recipe=None if recipe is None else find_recipe(recipe),
+            seed=seed,
+        )
 
 
-def _working_copy(model: nn.Module, device: torch.device) -> nn.Module:
+def _working_copy(model: nn.Module, device: torch.device, batch_statistics: bool) -> nn.Module:
     try:
         copied = copy.deepcopy(model)
     except (RuntimeError, TypeError) as error:
         raise InputError(f"the model cannot be copied: {str(error).splitlines()[0]}.") from error
     copied.to(device).eval().requires_grad_(False)
     for module in copied.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if batch_statistics and isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.train()
     return copied
 

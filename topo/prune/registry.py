@@ -13,6 +13,7 @@ __all__ = ["PRUNERS"]
 PRUNERS: Registry[Callable[..., dict[str, Tensor]]] = Registry("pruner")
 """Algorithms ``algorithm(task, *, ...settings) -> {parameter name: bool tensor}``; see `topo.prune.base.Task`.
 
-Facts of an entry: ``paper``; ``needs_data``; ``stage``, ``"initial"`` for one that a study applies before training
-and ``"trained"`` for one that it applies to the trained dense network.
+Facts of an entry: ``paper``; ``needs_data``; ``stage``, ``"initial"`` for one that a study applies before training,
+``"trained"`` for one that it applies to the trained dense network, and ``"training"`` for one that changes the masks
+while the network is trained, which returns a `topo.prune.Sparsifier` in the place of masks.
 """

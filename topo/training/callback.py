@@ -71,6 +71,12 @@ class TrainingState:
 class Callback:
     """Override what you need; each method may change the model, the optimizer and the masks."""
 
+    def on_start(self, state: TrainingState) -> None:
+        """Called once, before the first step, the masks already held."""
+
+    def penalty(self, state: TrainingState) -> torch.Tensor | None:
+        """A scalar to add to the loss of the batch at hand, called between the forward and the backward pass."""
+
     def on_gradients(self, state: TrainingState) -> None:
         """Called between the backward pass and the step: ``.grad`` holds the gradients of pruned weights too."""
 
@@ -79,3 +85,6 @@ class Callback:
 
     def on_epoch_end(self, state: TrainingState) -> None:
         """Called after every epoch, evaluated, with its row at the end of ``state.history``."""
+
+    def on_end(self, state: TrainingState) -> None:
+        """Called once, after the last epoch of a run that did not diverge."""

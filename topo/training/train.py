@@ -45,11 +45,14 @@ class Training:
         ``"finished"`` or ``"diverged"``.
     reason
         Why it diverged; empty otherwise.
+    masks
+        The masks held at the end, which callbacks may have changed.
     """
 
     history: pd.DataFrame
     status: str
     reason: str = ""
+    masks: MasksLike | None = None
 
 
 class Diverged(Exception):
@@ -130,14 +133,18 @@ def train(
         state.hold(masks)
         advance = stack.enter_context(_progress_bar(progress, recipe.epochs))
         try:
+            for callback in callbacks:
+                callback.on_start(state)
             for _ in range(recipe.epochs):
                 _epoch(state, callbacks)
                 advance(state.history[-1])
+            for callback in callbacks:
+                callback.on_end(state)
         except Diverged as error:
             status, reason = "diverged", str(error)
     history = pd.DataFrame(state.history, columns=COLUMNS).astype({"epoch": int})
     _log(history, status, reason)
-    return Training(history, status, reason)
+    return Training(history, status, reason, state.masks)
 
 
 def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
@@ -156,8 +163,9 @@ def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
         sums += torch.stack([loss.detach().double() * len(targets), right.double()])
         if state.step % check_every == 0:
             _require_finite(sums[0], f"the training loss became {{}} at step {state.step + 1}", state)
+        penalties = [penalty for callback in callbacks if (penalty := callback.penalty(state)) is not None]
         state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        sum(penalties, loss).backward()
         for callback in callbacks:
             callback.on_gradients(state)
         state.optimizer.step()

@@ -1,0 +1,54 @@
+"""Algorithms that change the masks while the network is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from ..masks import Masks
+from ..training import Callback, TrainingState
+
+if TYPE_CHECKING:
+    from .base import Task
+
+__all__ = ["Sparsifier"]
+
+
+class Sparsifier(Callback):
+    """A callback of the training loop that owns the masks; a subclass is an algorithm of stage ``"training"``.
+
+    Its constructor is ``__init__(self, task, *, ...settings)``: it sets `masks`, those in force from the first step,
+    from a copy of the untrained model, and keeps nothing of that copy. Later it calls `change`.
+
+    Attributes
+    ----------
+    masks
+        Parameter name -> bool tensor on the CPU, in force before the first step.
+    names, total, kept
+        The prunable weights, their number, and how many are to be kept at the end.
+    generator
+        Source of every random choice, on the CPU.
+    """
+
+    masks: Mapping[str, Tensor]
+
+    def __init__(self, task: Task) -> None:
+        self.names = list(task.weights)
+        self.total, self.kept = task.total, task.kept
+        self.generator = task.generator
+
+    def weights(self, state: TrainingState) -> dict[str, nn.Parameter]:
+        """The prunable weights of the model in training."""
+        parameters = dict(state.model.named_parameters())
+        return {name: parameters[name] for name in self.names}
+
+    def change(self, state: TrainingState, masks: Mapping[str, Tensor]) -> None:
+        """Put masks in force from now on: pruned weights become zero and stay so."""
+        held = state.masks
+        state.hold(
+            Masks(masks, algorithm=held.algorithm, settings=held.settings, seed=held.seed, sparsity=held.asked_sparsity)
+            if isinstance(held, Masks)
+            else Masks(masks)
+        )
