@@ -353,3 +353,38 @@ class TestFiles:
             Masks({"w": torch.zeros(2)}).save(path)
         assert Masks.load(path)["w"].all()
         assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+class TestState:
+    def test_install_writes_the_state_and_then_the_zeros(self):
+        source, target = small_net(), small_net()
+        source[1].running_mean += 3.0
+        masks = half_masks(source)
+        masks.state = {key: value.clone() for key, value in source.state_dict().items()}
+        assert masks.install(target) is target
+        for name, value in target.state_dict().items():
+            expected = source.state_dict()[name]
+            assert torch.equal(value, expected * masks[name] if name in masks else expected)
+        assert any(torch.any(source.state_dict()[name][~mask]) for name, mask in masks.items())
+
+    def test_install_without_a_state_only_applies(self):
+        model = small_net()
+        before, masks = {k: v.clone() for k, v in model.state_dict().items()}, half_masks(model)
+        masks.install(model)
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, before[name] * masks[name] if name in masks else before[name])
+
+    def test_a_state_of_another_model_is_refused_before_anything_is_written(self):
+        masks = half_masks(small_net())
+        masks.state = small_net().state_dict()
+        other = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3))
+        before = {k: v.clone() for k, v in other.state_dict().items()}
+        with pytest.raises(InputError, match="do not fit the model"):
+            masks.install(other)
+        assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())
+
+    def test_it_is_not_saved(self, tmp_path: Path):
+        masks = half_masks(small_net())
+        assert masks.state is None
+        masks.state = small_net().state_dict()
+        assert Masks.load(masks.save(tmp_path / "m.safetensors")).state is None

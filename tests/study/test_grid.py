@@ -76,6 +76,7 @@ def test_order_of_keys_and_ways_to_write_the_same_do_not_change_a_cell():
         {"workers": 3},
         {"data_root": "elsewhere"},
         {"save_weights": True},
+        {"save_trajectory": True},
         {"sparsities": [0.5, 0.6]},
         {"pruners": [{**BASE["pruners"][0], "label": "mine"}]},
         {"models": [{"name": "digits-mlp", "label": "mine"}]},

@@ -287,3 +287,74 @@ def test_models_that_do_not_fit_the_data(few, model, message):
 def test_masks_that_do_not_fit_the_model(few):
     with pytest.raises(InputError, match="nowhere"):
         run(small_net(), few, masks=Masks({"nowhere.weight": torch.ones(2, 2, dtype=torch.bool)}))
+
+
+class Recorded(Callback):
+    """Writes down what is called, and when."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int]] = []
+
+    def on_start(self, state):
+        self.calls.append(("start", state.step))
+        assert state.masks is not None and not torch.any(state.model[1].weight[~state.masks["1.weight"]])
+
+    def penalty(self, state):
+        self.calls.append(("penalty", state.step))
+
+    def on_epoch_end(self, state):
+        self.calls.append(("epoch", state.step))
+
+    def on_end(self, state):
+        self.calls.append(("end", state.step))
+
+
+def half_of(model) -> Masks:
+    generator = torch.Generator().manual_seed(0)
+    return Masks({"1.weight": torch.rand(model[1].weight.shape, generator=generator) < 0.5})
+
+
+def test_callbacks_are_called_at_the_start_and_at_the_end(few):
+    model, recorded = small_net(name="digits-mlp"), Recorded()
+    run(model, few, masks=half_of(model), callbacks=[recorded])
+    steps = [("penalty", step) for step in range(8)]
+    assert recorded.calls == [("start", 0), *steps[:4], ("epoch", 4), *steps[4:], ("epoch", 8), ("end", 8)]
+
+
+def test_a_run_that_diverges_has_no_end(few):
+    model, recorded = small_net(name="digits-mlp"), Recorded()
+    result = run(model, few, recipe(SHORT, learning_rate=1e30), masks=half_of(model), callbacks=[recorded])
+    assert result.status == "diverged" and recorded.calls[0] == ("start", 0)
+    assert "end" not in dict(recorded.calls)
+
+
+def test_a_penalty_is_added_to_the_loss_and_not_to_the_history(few):
+    """Minus a weight times its sum: its gradient by one weight is constant, so one plain step moves it by as much."""
+
+    class Pull(Callback):
+        def penalty(self, state):
+            return -3.0 * state.model[1].weight.sum()
+
+    plan = Recipe(epochs=1, batch_size=200, learning_rate=0.01, momentum=0, weight_decay=0, augment=False)
+    plain, pulled, twice = (small_net(name="digits-mlp") for _ in range(3))
+    histories = [
+        run(net, few, plan, callbacks=[Pull()] * count).history for net, count in ((plain, 0), (pulled, 1), (twice, 2))
+    ]
+    torch.testing.assert_close(pulled[1].weight, plain[1].weight + 0.03, rtol=0, atol=1e-6)
+    torch.testing.assert_close(twice[1].weight, plain[1].weight + 0.06, rtol=0, atol=1e-6)
+    torch.testing.assert_close(pulled[3].weight, plain[3].weight, rtol=0, atol=0)
+    assert len({float(history["train_loss"].iloc[0]) for history in histories}) == 1
+
+
+def test_the_result_holds_the_masks_of_the_end(few):
+    model = small_net(name="digits-mlp")
+    start, end = half_of(model), Masks({"1.weight": torch.eye(64, dtype=torch.bool)})
+
+    class Swap(Callback):
+        def on_end(self, state):
+            state.hold(end)
+
+    assert run(model, few, masks=start).masks is start
+    assert run(model, few, masks=start, callbacks=[Swap()]).masks is end
+    assert not torch.any(model[1].weight[~end["1.weight"]])
+    assert run(model, few).masks is None

@@ -22,7 +22,7 @@ from ..device import resolve_device
 from ..errors import InputError
 from ..masks import Masks, prunable_parameters
 from ..settings import check_settings
-from ..training import Callback, Recipe, Training, train
+from ..training import Callback, Diverged, Recipe, Training, train
 from ..training import recipe as find_recipe
 from .registry import PRUNERS
 from .samples import Inputs, Samples
@@ -120,7 +120,7 @@ class Task:
         Raises
         ------
         InputError
-            When the call gave no dataset or no recipe, or the training diverged.
+            When the call gave no dataset or no recipe, or the training diverged (`topo.training.Diverged`).
         """
         if self.dataset is None or self.recipe is None:
             raise InputError(
@@ -148,7 +148,7 @@ class Task:
             for module, mode in modes.items():
                 module.training = mode
         if run.status != "finished":
-            raise InputError(f"pruner {self.name!r} trains the network, and {run.reason}")
+            raise Diverged(f"pruner {self.name!r} trains the network, and {run.reason}")
         return run
 
     def gradients(self, loss: Tensor, create_graph: bool = False) -> dict[str, Tensor]:
@@ -226,7 +226,7 @@ def prune(
     with _task(model, name, sparsity, data, seed, device, include, exclude, recipe) as task:
         found = algorithm(task, **settings)
         if isinstance(found, Sparsifier):
-            found = task.train(found.masks, callbacks=[found]).masks
+            found = task.train(Masks(found.masks), callbacks=[found]).masks
             task.keep_state = True
         masks = Masks(
             found,

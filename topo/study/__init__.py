@@ -9,5 +9,6 @@ from .config import StudyConfig
 from .grid import Cell
 from .store import StudyError
 from .study import Study
+from .trajectory import MaskTrajectory, measure_trajectory
 
-__all__ = ["Cell", "Study", "StudyConfig", "StudyError"]
+__all__ = ["Cell", "MaskTrajectory", "Study", "StudyConfig", "StudyError", "measure_trajectory"]

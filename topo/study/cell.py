@@ -23,10 +23,11 @@ from ..errors import InputError
 from ..features import measure
 from ..masks import Masks
 from ..models import build
-from ..prune import prune
-from ..training import evaluate, train
+from ..prune import prune, sparsifier
+from ..training import Callback, Diverged, evaluate, train
 from .grid import Cell
 from .store import FAILED, CellResult, Store
+from .trajectory import MaskTrajectory
 
 __all__ = ["Outcome", "build_model", "compute", "load_data", "run_cell"]
 
@@ -72,24 +73,30 @@ def compute(cell: Cell, device: str = "auto", dense_weights: Path | None = None)
         load_checkpoint(model, dense_weights)
     model.to(target)
 
-    masks, row = None, {"status": "finished", "reason": ""} | _mask_columns(Masks.dense(model))
+    row = {"status": "finished", "reason": ""}
+    masks, callbacks = None, []
     if cell.pruner is not None:
-        with _timed(seconds, "prune"):
-            masks = prune(
-                model,
-                cell.pruner.name,
-                sparsity=cell.sparsity,
-                data=dataset,
-                seed=cell.seed,
-                device=target,
-                **cell.pruner.arguments,
-            )
-        row |= _mask_columns(masks)
-        if empty := masks.empty_layers():
-            row |= {"status": "collapsed", "reason": f"no weight is left in {', '.join(empty)}"}
-
+        try:
+            with _timed(seconds, "prune"):
+                masks, callbacks = _pruned(cell, model, dataset, target)
+        except Diverged as error:
+            row |= {"status": "diverged", "reason": str(error), "device": target.type}
+            return CellResult(row | _seconds_columns(seconds))
+    trajectory = MaskTrajectory() if cell.save_trajectory and masks is not None else None
+    watching = [] if trajectory is None else [trajectory]
     with _timed(seconds, "train"):
-        training = train(model, dataset, cell.recipe, masks=masks, seed=cell.seed, device=target, progress=False)
+        training = train(
+            model,
+            dataset,
+            cell.recipe,
+            masks=masks,
+            seed=cell.seed,
+            device=target,
+            progress=False,
+            callbacks=[*callbacks, *watching],
+        )
+    masks = training.masks
+    row |= _columns(cell, model, masks)
     metrics: dict[str, Any] = {}
     if training.status == "diverged":
         row |= {"status": "diverged", "reason": training.reason}
@@ -97,9 +104,35 @@ def compute(cell: Cell, device: str = "auto", dense_weights: Path | None = None)
         row |= evaluate(model, dataset, device=target)
         model.cpu()
         metrics = _measured(cell, model, dataset, masks, seconds)
-    row |= {"device": target.type} | {f"seconds_{name}": value for name, value in seconds.items()}
+    row |= {"device": target.type} | _seconds_columns(seconds)
     kept = model if cell.save_weights and training.status != "diverged" else None
-    return CellResult(row | metrics, masks, training.history, kept)
+    return CellResult(row | metrics, masks, training.history, kept, trajectory=trajectory)
+
+
+def _pruned(cell: Cell, model: nn.Module, dataset: Dataset, device: torch.device) -> tuple[Masks, list[Callback]]:
+    """Prune the model; the masks to train it with and the callbacks that will change them."""
+    pruner = cell.pruner
+    options = {"sparsity": cell.sparsity, "data": dataset, "seed": cell.seed, "device": device, **pruner.arguments}
+    if pruner.applied_at == "training":
+        found = sparsifier(model, pruner.name, **options)
+        return found.masks, [found]
+    masks = prune(model, pruner.name, recipe=cell.recipe, allow_empty_layers=pruner.allow_empty_layers, **options)
+    masks.install(model)
+    return masks, []
+
+
+def _columns(cell: Cell, model: nn.Module, masks: Masks | None) -> dict[str, Any]:
+    """What the results say of the sparse network itself, measurements aside: its size, and whether it collapsed."""
+    columns = _mask_columns(masks or Masks.dense(model))
+    empty = [] if masks is None else masks.empty_layers()
+    if empty and not cell.pruner.allow_empty_layers:
+        raise InputError(
+            f"pruner {cell.pruner.name!r} at sparsity {cell.sparsity} left no weight in {', '.join(empty)} by the end "
+            "of training; lower the sparsity, exclude these layers or allow empty layers."
+        )
+    if empty:
+        columns |= {"status": "collapsed", "reason": f"no weight is left in {', '.join(empty)}"}
+    return columns
 
 
 def _measured(
@@ -131,6 +164,10 @@ def _mask_columns(masks: Masks) -> dict[str, Any]:
         "layer_density_min": float(counts["density"].min()),
         "layer_density_max": float(counts["density"].max()),
     }
+
+
+def _seconds_columns(seconds: dict[str, float]) -> dict[str, float]:
+    return {f"seconds_{name}": value for name, value in seconds.items()}
 
 
 def load_data(cell: Cell, device: torch.device | str = "cpu") -> Dataset:

@@ -98,7 +98,10 @@ class ModelChoice(Choice):
 
 
 class PrunerChoice(Choice):
-    """A pruning algorithm; `stage` says whether it prunes fresh weights or the trained dense network."""
+    """A pruning algorithm; `stage` says whether it prunes fresh weights or the trained dense network.
+
+    Algorithms that work during training have no other stage.
+    """
 
     kind = "pruner"
     stage: Literal["initial", "trained"] | None = None
@@ -110,10 +113,12 @@ class PrunerChoice(Choice):
         from ..prune import PRUNERS
 
         check_settings(PRUNERS[self.name], self.settings, f"pruner {self.name!r}")
+        if self.stage is not None and PRUNERS.entry(self.name).info.get("stage") == "training":
+            raise InputError(f"pruner {self.name!r} works during training; leave out stage: {self.stage}.")
 
     @property
     def applied_at(self) -> str:
-        """``"initial"`` or ``"trained"``: as asked, else as the algorithm has it."""
+        """``"initial"``, ``"trained"`` or ``"training"``: as asked, else as the algorithm has it."""
         from ..prune import PRUNERS
 
         return self.stage or PRUNERS.entry(self.name).info.get("stage", "initial")
@@ -127,9 +132,9 @@ class PrunerChoice(Choice):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Keywords of `topo.prune` that the entry decides."""
+        """Keywords of `topo.prune` and `topo.prune.sparsifier` that the entry decides."""
         patterns = {key: value for key in ("include", "exclude") if (value := getattr(self, key)) is not None}
-        return {**self.settings, **patterns, "allow_empty_layers": self.allow_empty_layers}
+        return {**self.settings, **patterns}
 
     def decides(self) -> dict[str, Any]:
         return {**super().decides(), "stage": self.applied_at}

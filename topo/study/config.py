@@ -40,6 +40,8 @@ class StudyConfig(BaseModel):
         Whether the dense baselines are encoded and measured too, which takes much memory for large networks.
     save_weights
         Whether the trained weights of the sparse networks are kept; those of dense ones always are.
+    save_trajectory
+        Whether the masks at the start of training and after each change are kept (`Study.trajectory`).
     device
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     workers
@@ -75,6 +77,7 @@ class StudyConfig(BaseModel):
     metrics: tuple[str, ...] | None = None
     measure_dense: bool = False
     save_weights: bool = False
+    save_trajectory: bool = False
     device: str = "auto"
     workers: int | None = Field(default=None, ge=1)
     data_root: str | None = None

@@ -37,6 +37,7 @@ class Cell:
     metrics: tuple[str, ...] | None
     save_weights: bool = False
     data_root: str | None = None
+    save_trajectory: bool = False
 
     def decides(self) -> dict[str, Any]:
         """Everything that decides the result, as plain values."""
@@ -89,7 +90,7 @@ class Cell:
     def dense(self, config: StudyConfig) -> Cell:
         """The baseline of this cell."""
         encodings = config.encodings if config.measure_dense else ()
-        return replace(self, pruner=None, sparsity=0.0, encodings=encodings, save_weights=True)
+        return replace(self, pruner=None, sparsity=0.0, encodings=encodings, save_weights=True, save_trajectory=False)
 
 
 def cells_of(config: StudyConfig) -> list[Cell]:
@@ -107,6 +108,7 @@ def cells_of(config: StudyConfig) -> list[Cell]:
             config.metrics,
             config.save_weights,
             config.data_root,
+            config.save_trajectory,
         )
         for seed in config.seeds
         for dataset in config.datasets

@@ -22,6 +22,7 @@ from ..checkpoint import save_checkpoint
 from ..errors import InputError
 from ..masks import Masks
 from .grid import Cell
+from .trajectory import MaskTrajectory
 
 __all__ = ["CellResult", "Store", "StudyError"]
 
@@ -47,6 +48,7 @@ class CellResult:
     history: pd.DataFrame | None = None
     weights: nn.Module | None = None
     traceback: str | None = None
+    trajectory: MaskTrajectory | None = None
 
 
 class Store:
@@ -186,6 +188,8 @@ def _write(folder: Path, result: CellResult) -> None:
         result.masks.save(folder / "masks.safetensors")
     if result.weights is not None:
         save_checkpoint(result.weights, folder / "weights.safetensors")
+    if result.trajectory is not None:
+        result.trajectory.save(folder / "trajectory.safetensors")
     if result.history is not None:
         result.history.to_parquet(folder / "history.parquet", index=False)
     if result.traceback is not None:

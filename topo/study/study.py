@@ -20,6 +20,7 @@ from .config import StudyConfig
 from .grid import Cell, cells_of
 from .run import run_cells
 from .store import MISSING, Store, StudyError
+from .trajectory import MaskTrajectory
 
 __all__ = ["Study"]
 
@@ -160,6 +161,13 @@ class Study:
     def masks(self, key: str) -> Masks:
         """The masks of a sparse network, by the key of its cell."""
         return Masks.load(self.store.path(self.cell(key)) / "masks.safetensors")
+
+    def trajectory(self, key: str) -> MaskTrajectory:
+        """The masks of a sparse network over its training, of a study with ``save_trajectory: true``."""
+        file = self.store.path(self.cell(key)) / "trajectory.safetensors"
+        if not file.is_file():
+            raise InputError(f"cell {key} has no trajectory of masks; compute it with save_trajectory: true.")
+        return MaskTrajectory.load(file)
 
     def history(self, key: str) -> pd.DataFrame:
         """The training history of a network: one row an epoch."""

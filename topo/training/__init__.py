@@ -4,13 +4,14 @@ from .callback import Callback, TrainingState
 from .evaluate import evaluate
 from .recipe import OPTIMIZERS, RECIPES, SCHEDULES, Recipe, recipe
 from .schedule import learning_rate
-from .train import Training, train
+from .train import Diverged, Training, train
 
 __all__ = [
     "OPTIMIZERS",
     "RECIPES",
     "SCHEDULES",
     "Callback",
+    "Diverged",
     "Recipe",
     "Training",
     "TrainingState",

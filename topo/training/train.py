@@ -18,13 +18,14 @@ from torch.nn import functional
 
 from ..datasets import Dataset
 from ..device import resolve_device
+from ..errors import InputError
 from .callback import Callback, MasksLike, TrainingState
 from .evaluate import check_fit, measure_split
 from .recipe import Recipe
 from .recipe import recipe as find_recipe
 from .schedule import learning_rate
 
-__all__ = ["Training", "train"]
+__all__ = ["Diverged", "Training", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +56,8 @@ class Training:
     masks: MasksLike | None = None
 
 
-class Diverged(Exception):
-    """The loss is no longer a finite number."""
+class Diverged(InputError):
+    """The loss is no longer a finite number. `train` records it; what needs the trained network raises it."""
 
 
 def train(
