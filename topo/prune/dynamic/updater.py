@@ -206,7 +206,8 @@ def spread(amount: int, shares: Sequence[float], room: Sequence[int]) -> list[in
     if amount > space.sum():
         raise InputError(f"{amount} weights do not fit in layers with room for {int(space.sum())}.")
     weight = np.nan_to_num(np.maximum(np.asarray(shares, dtype=float), 0.0), posinf=0.0)
-    open_ = (weight > 0) & (space > 0)
+    # A share too small for a float's digits is none.
+    open_ = (weight > 1e-12 * weight.max()) & (space > 0)
     counts = np.zeros(len(space))
     if amount >= space[open_].sum():
         counts[open_] = space[open_]
