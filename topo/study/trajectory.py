@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -177,12 +177,8 @@ def measure_trajectory(
         parameter = next(model.parameters())
         sample = torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device)
         model = trace(model, sample).single()
-    rows = [dict(measure(encode(model, m, encoding=encoding, **options), metrics=metrics)) for m in _each(trajectory)]
+    rows = [dict(measure(encode(model, m, encoding=encoding, **options), metrics=metrics)) for m in trajectory]
     return trajectory.table().join(pd.DataFrame(rows))
-
-
-def _each(trajectory: MaskTrajectory) -> Iterator[Masks]:
-    return (trajectory[index] for index in range(len(trajectory)))
 
 
 def _ones(packed: np.ndarray) -> int:
