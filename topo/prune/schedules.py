@@ -1,8 +1,8 @@
-"""How the density falls over the rounds of an iterative pruner."""
+"""How the density falls over the rounds of an iterative pruner, or over training."""
 
 from __future__ import annotations
 
-__all__ = ["exponential"]
+__all__ = ["cubic", "exponential"]
 
 
 def exponential(density: float, rounds: int) -> list[float]:
@@ -14,3 +14,17 @@ def exponential(density: float, rounds: int) -> list[float]:
     [0.5, 0.25]
     """
     return [density ** (k / rounds) for k in range(1, rounds + 1)]
+
+
+def cubic(density_final: float, progress: float, density_initial: float = 1.0) -> float:
+    """Density d_f + (d_i - d_f) (1 - t)^3 at progress t from 0 to 1 (Zhu & Gupta 2017, arXiv 1710.01878).
+
+    With densities d = 1 - s this is their s_t = s_f + (s_i - s_f) (1 - t)^3; progress beyond 0 and 1 counts as these.
+
+    Examples
+    --------
+    >>> [cubic(0.5, t) for t in (0.0, 0.5, 1.0)]
+    [1.0, 0.5625, 0.5]
+    """
+    left = 1.0 - min(max(progress, 0.0), 1.0)
+    return density_final + (density_initial - density_final) * left**3
