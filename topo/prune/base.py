@@ -83,7 +83,7 @@ class Task:
         tensors = [t.to(self.device, dtype if t.is_floating_point() else t.dtype) for t in tensors]
         try:
             return self.model(*tensors)
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, InputError):
             raise
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             shapes = " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
