@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import datasets, encode, features, models, plots, prune, report, stats, study, training
     from .checkpoint import load_checkpoint, save_checkpoint
-    from .dag import Dag, trace
+    from .dag import Dag, compact, cost, trace
     from .encode import BipartiteGraph, LayerGraphs, MultipartiteGraph
     from .errors import InputError
     from .features import Topometrics, measure, measure_layers
@@ -31,6 +31,8 @@ __version__ = "0.1.0"
 # Loaded when first used: `import topo` and `topo --help` stay quick.
 _HOMES = {
     "Dag": "dag",
+    "compact": "dag",
+    "cost": "dag",
     "trace": "dag",
     "BipartiteGraph": "encode",
     "LayerGraphs": "encode",
@@ -56,6 +58,8 @@ __all__ = [
     "MultipartiteGraph",
     "Study",
     "Topometrics",
+    "compact",
+    "cost",
     "datasets",
     "encode",
     "features",

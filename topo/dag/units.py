@@ -1,0 +1,160 @@
+"""The removable units of a network, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from .dag import Dag
+from .layers import Layer
+
+__all__ = ["Units"]
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """The removable units of a network: sets of channels, heads or features that live and die together.
+
+    Removing a unit removes its rows, columns and entries of every parameter that has any. Units are numbered from 0
+    in the order in which their first layer runs.
+
+    Attributes
+    ----------
+    dag
+        The network, its shapes for one sample.
+    count
+        The number of units.
+    axes
+        Parameter or buffer -> for each of its axes, the unit of every index, int64 (length of the axis,); -1 where an
+        index cannot be removed. Only of those with at least one unit.
+    layers
+        Weight -> the layers that use it.
+    nodes
+        For every node of the Dag the unit of each of its elements, int64 of the node's shape; a tuple for a product.
+
+    Examples
+    --------
+    >>> import torch, topo
+    >>> from topo.dag.groups import units
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    >>> found = units(topo.trace(net, torch.zeros(1, 4)))
+    >>> found.count, [axis.tolist() for axis in found.axes["0.weight"]]
+    (3, [[0, 1, 2], [-1, -1, -1, -1]])
+    """
+
+    dag: Dag
+    count: int
+    axes: Mapping[str, tuple[Tensor, ...]]
+    layers: Mapping[str, tuple[Layer, ...]]
+    nodes: tuple[Tensor | tuple[Tensor, ...], ...]
+
+    def alive(self, name: str, alive: Tensor) -> tuple[Tensor, ...]:
+        """For each axis of a parameter, which of its indices stay when the units `alive` (bool (count,)) do."""
+        return tuple(_lookup(alive, axis, True) for axis in self.axes[name])
+
+    def masks(self, alive: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+        """Masks of the named parameters that keep what touches no dead unit."""
+        found = {}
+        for name in names:
+            if name not in self.axes:
+                found[name] = torch.ones(self.dag.state[name].shape, dtype=torch.bool)
+                continue
+            mask = torch.ones((), dtype=torch.bool)
+            for kept in self.alive(name, alive):
+                mask = mask.unsqueeze(-1) & kept
+            found[name] = mask
+        return found
+
+    def sums(self, values: Mapping[str, Tensor], side: str = "both") -> Tensor:
+        """Sum over each unit of values given for the parameters' elements, float64 (count,).
+
+        Parameters
+        ----------
+        values
+            Parameter name -> tensor of its shape.
+        side
+            Of weights: ``"out"`` adds up what writes a unit (the filters and what follows them: biases and norms),
+            ``"in"`` what reads it, ``"both"`` both.
+        """
+        total = torch.zeros(self.count, dtype=torch.float64)
+        for name, value in values.items():
+            for axis, index in enumerate(self.axes.get(name, ())):
+                if side != "both" and (side == "in") != self.is_read_along(name, axis):
+                    continue
+                others = [d for d in range(value.ndim) if d != axis]
+                along = value.detach().double().sum(others).cpu() if others else value.detach().double().cpu()
+                total.index_add_(0, index[index >= 0], along[index >= 0])
+        return total
+
+    def is_read_along(self, name: str, axis: int) -> bool:
+        """Whether the axis of a parameter runs over the units that a layer reads, not over those that it writes."""
+        return name in self.layers and self.layers[name][0].reads == axis
+
+    def groups(self) -> Tensor:
+        """For every unit the number of its group, int64 (count,): units with members along the same axes of the same
+        parameters are of one group, as the channels of a residual stream."""
+        signature = np.zeros(self.count, dtype=np.int64)
+        for axes in self.axes.values():
+            for index in axes:
+                touched = np.zeros(self.count, dtype=np.int64)
+                touched[index[index >= 0].numpy()] = 1
+                _, signature = np.unique(signature * 2 + touched, return_inverse=True)
+        first = pd.unique(signature)
+        order = np.empty(len(first), dtype=np.int64)
+        order[first] = np.arange(len(first))
+        return torch.from_numpy(order[signature] if self.count else signature)
+
+    def table(self) -> pd.DataFrame:
+        """One row per group: how many units it has, and the parameters that write and that read them."""
+        group = self.groups()
+        written: dict[int, list[str]] = {}
+        read: dict[int, list[str]] = {}
+        for name, axes in self.axes.items():
+            for axis, index in enumerate(axes):
+                for number in group[index[index >= 0]].unique().tolist():
+                    place = read if self.is_read_along(name, axis) else written
+                    if name in self.layers:
+                        place.setdefault(number, []).append(name)
+        numbers = group.unique().tolist()
+        return pd.DataFrame(
+            {
+                "group": numbers,
+                "units": [int((group == number).sum()) for number in numbers],
+                "written_by": [", ".join(written.get(number, [])) for number in numbers],
+                "read_by": [", ".join(read.get(number, [])) for number in numbers],
+            }
+        )
+
+    def costs(self, alive: Tensor) -> dict[str, int]:
+        """Parameters, prunable weights of layers, and multiply-accumulates that are left with the units `alive`."""
+        left = {"parameters": 0, "weights": 0, "macs": 0}
+        for name, (shape, positions) in self._sizes.items():
+            kept = 1
+            axes = self.axes.get(name)
+            for axis, length in enumerate(shape):
+                kept *= int(_lookup(alive, axes[axis], True).sum()) if axes else length
+            left["parameters"] += kept
+            if positions:
+                left["weights"] += kept
+                left["macs"] += positions * kept
+        return left
+
+    @cached_property
+    def _sizes(self) -> dict[str, tuple[tuple[int, ...], int]]:
+        """Shape of every parameter, and how often each of its weights is used on one sample."""
+        return {
+            name: (tuple(value.shape), sum(layer.positions for layer in self.layers.get(name, ())))
+            for name, value in self.dag.state.items()
+            if isinstance(value, torch.nn.Parameter)
+        }
+
+
+def _lookup(alive: Tensor, index: Tensor, fixed: bool) -> Tensor:
+    """`alive` by unit, `fixed` for what belongs to none."""
+    return torch.cat([alive.cpu(), torch.tensor([fixed])])[index]
