@@ -10,8 +10,7 @@ from ...errors import unknown_name
 from ...training import TrainingState
 from ..base import Task
 from ..registry import PRUNERS
-from .rigl import gradient
-from .updater import TopologyUpdater
+from .updater import TopologyUpdater, gradient
 
 __all__ = ["ITOP"]
 

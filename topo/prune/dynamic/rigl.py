@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..registry import PRUNERS
-from .updater import TopologyUpdater
+from .updater import TopologyUpdater, gradient
 
 __all__ = ["RigL"]
 
@@ -26,8 +26,3 @@ class RigL(TopologyUpdater):
 
     def grow(self, name: str, weight: Tensor, mask: Tensor) -> Tensor:
         return gradient(weight).abs()
-
-
-def gradient(weight: Tensor) -> Tensor:
-    """The gradient by a weight, zero where the loss does not depend on it."""
-    return weight.new_zeros(weight.shape) if weight.grad is None else weight.grad

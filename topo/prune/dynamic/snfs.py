@@ -10,8 +10,7 @@ from torch import Tensor
 from ...training import TrainingState
 from ..base import Task
 from ..registry import PRUNERS
-from .rigl import gradient
-from .updater import TopologyUpdater, share
+from .updater import TopologyUpdater, gradient, share
 
 __all__ = ["SNFS"]
 

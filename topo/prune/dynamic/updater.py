@@ -18,7 +18,7 @@ from ..initial.random import random_masks
 from ..samples import positive_count
 from ..sparsifier import Sparsifier
 
-__all__ = ["TopologyUpdater", "largest", "share", "spread"]
+__all__ = ["TopologyUpdater", "gradient", "largest", "share", "spread"]
 
 INITIAL = {"erk": erk_share, "er": er_share, "uniform": uniform_share}
 ANNEALING = ("cosine", "constant")
@@ -184,6 +184,11 @@ def largest(scores: Tensor, among: Tensor, count: int) -> Tensor:
     found = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
     found[scores.topk(count, sorted=False).indices] = True
     return found.view(among.shape)
+
+
+def gradient(weight: Tensor) -> Tensor:
+    """The gradient by a weight, zero where the loss does not depend on it."""
+    return weight.new_zeros(weight.shape) if weight.grad is None else weight.grad
 
 
 def spread(amount: int, shares: Sequence[float], room: Sequence[int]) -> list[int]:
