@@ -54,6 +54,7 @@ def prune(
     input_shape: Shape = None,
     classes: Classes = None,
     seed: Seed = 0,
+    recipe: Annotated[str | None, typer.Option(help="How a pruner that trains does it; see topo list recipes.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     model_set: ModelSettings = None,
     settings: PrunerSettings = None,
@@ -65,6 +66,7 @@ def prune(
       topo prune digits-cnn -p snip -s 0.9 --dataset digits -o snip.safetensors
       topo prune resnet20 -p magnitude -s 0.9 --checkpoint trained.safetensors
       topo prune conv6 -p synflow -s 0.98 --set rounds=20
+      topo prune digits-cnn -p rigl -s 0.9 --dataset digits --recipe digits
     """
     from .. import prune as package
     from ..prune import PRUNERS
@@ -76,7 +78,14 @@ def prune(
     if dataset is None and "input_shape" in inspect.signature(PRUNERS[pruner]).parameters:
         given.setdefault("input_shape", chosen.shape)
     masks = package.prune(
-        chosen.model, pruner, sparsity=sparsity, data=chosen.dataset, seed=seed, device=device, **given
+        chosen.model,
+        pruner,
+        sparsity=sparsity,
+        data=chosen.dataset,
+        recipe=recipe,
+        seed=seed,
+        device=device,
+        **given,
     )
     masks.save(output)
     empty = masks.empty_layers()

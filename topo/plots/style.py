@@ -48,6 +48,7 @@ PRUNERS = (
     *("prospr", "phew", "set", "rigl", "itop", "snfs", "lamp", "gmp"),
     *("dsr", "mest", "cht", "force", "iterative-snip", "imp", "wanda", "sparsegpt"),
     *("movement", "obd", "obs", "ramanujan", "l1-filter", "fpgm", "slimming", "taylor"),
+    *("magnitude-init", "expander", "chts", "l2-filter", "hrank", "group-norm", "l0", "dag", "variational"),
 )
 PLACES = {name: i for i, name in enumerate(PRUNERS)}
 

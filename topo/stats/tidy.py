@@ -35,6 +35,7 @@ NOT_METRICS = {
     "dataset", "model", "pruner", "family", "sparsity", "seed", "status", "reason", "accuracy", "loss",
     "dense_accuracy", "accuracy_drop", "reached_sparsity", "recipe", "cell", "key", "hash", "stage", "device",
     "epochs", "undefined", "train_loss", "train_accuracy", "kept_weights", "total_weights", "peak_memory",
+    "compact_parameters", "compact_macs",
 }  # fmt: skip
 NOT_METRIC_PREFIXES = ("seconds", "layer_density", "setting_", "settings_", "n_layers", "empty_layers")
 

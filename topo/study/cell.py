@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from ..checkpoint import load_checkpoint
-from ..dag import Dag, trace
+from ..dag import Dag, trace, units
+from ..dag.compact import live_units
 from ..datasets import Dataset
 from ..datasets import load as load_dataset
 from ..device import resolve_device
@@ -23,7 +24,7 @@ from ..errors import InputError
 from ..features import measure
 from ..masks import Masks
 from ..models import build
-from ..prune import prune, sparsifier
+from ..prune import PRUNERS, prune, sparsifier
 from ..training import Callback, Diverged, evaluate, train
 from .grid import Cell
 from .store import FAILED, CellResult, Store
@@ -103,7 +104,7 @@ def compute(cell: Cell, device: str = "auto", dense_weights: Path | None = None)
     else:
         row |= evaluate(model, dataset, device=target)
         model.cpu()
-        metrics = _measured(cell, model, dataset, masks, seconds)
+        metrics = _compact_columns(cell, model, dataset, masks) | _measured(cell, model, dataset, masks, seconds)
     row |= {"device": target.type} | _seconds_columns(seconds)
     kept = model if cell.save_weights and training.status != "diverged" else None
     return CellResult(row | metrics, masks, training.history, kept, trajectory=trajectory)
@@ -153,6 +154,15 @@ def _measured(
         for name, reason in row.attrs["undefined"].items():
             reasons.setdefault(reason, []).append(f"{encoding.prefix}{name}")
     return columns | {"undefined": "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())}
+
+
+def _compact_columns(cell: Cell, model: nn.Module, dataset: Dataset, masks: Masks | None) -> dict[str, int]:
+    """What the smaller module without the dead units costs, for pruners that remove whole units."""
+    if cell.pruner is None or PRUNERS.entry(cell.pruner.name).family != "structured":
+        return {}
+    found = units(_dag(cell, model, dataset))
+    left = found.costs(live_units(found, masks))
+    return {"compact_parameters": left["parameters"], "compact_macs": left["macs"]}
 
 
 def _mask_columns(masks: Masks) -> dict[str, Any]:
