@@ -50,7 +50,7 @@ class Task:
         Source of every random choice, on the CPU.
     device
         Where the model is.
-    name, seed
+    name, seed, sparsity
         Of the call.
     dataset, recipe
         What `train` trains with, where they were given.
@@ -70,6 +70,7 @@ class Task:
     recipe: Recipe | None = None
     seed: int = 0
     keep_state: bool = False
+    sparsity: float = 0.0
 
     @property
     def total(self) -> int:
@@ -378,6 +379,7 @@ def _task(
             dataset=data if isinstance(data, Dataset) else None,
             recipe=None if recipe is None else find_recipe(recipe),
             seed=seed,
+            sparsity=float(sparsity),
         )
 
 

@@ -75,7 +75,7 @@ class UnitScored:
         own = {name: settings.pop(name, default) for name, default in self._defaults.items()}
         found = find_units(task, own["input_shape"])
         alive = torch.ones(found.count, dtype=torch.bool)
-        for share in exponential(task.kept / task.total, positive_count("rounds", own.get("rounds", 1))):
+        for share in exponential(1 - task.sparsity, positive_count("rounds", own.get("rounds", 1))):
             scores = self._scores(task, found, alive, settings)
             alive = select_units(task, found, scores, share, alive, own["scope"], own["budget"], own["floor"])
             masks = unit_masks(task, found, alive)
