@@ -1,20 +1,68 @@
-"""How many weights each tensor keeps, and which: global, uniform, ER and ERK, always exact counts.
+"""How many weights each tensor keeps, and which: global, by layer, by output row or N of every M, always exact counts.
 
 An allocation takes the scores, the scores of pruned weights being -inf, and the number of weights to keep in all.
+Of equal scores the first ones are kept. The first axis of a weight counts as its outputs, the second as its inputs.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, unknown_name
 
-__all__ = ["ALLOCATIONS", "er_share", "erk_share", "keep_best", "keep_largest", "layer_counts", "uniform_share"]
+__all__ = [
+    "ALLOCATIONS",
+    "allocation",
+    "er_share",
+    "erk_share",
+    "keep_best",
+    "keep_in_rows",
+    "keep_largest",
+    "layer_counts",
+    "uniform_share",
+]
+
+Allocation = Callable[[Mapping[str, Tensor], int], dict[str, Tensor]]
+
+
+def allocation(name: str, kept: int, total: int) -> Allocation:
+    """The allocation of that name: one of `ALLOCATIONS`, or a pattern such as ``"2:4"``.
+
+    A pattern N:M keeps N of every M consecutive inputs of an output; of a convolution, of consecutive input channels
+    at one place of the kernel, which is how sparse tensor cores read it. Inputs left over at the end of a row, fewer
+    than M, keep their proportional share. Over rounds, all but the last keep an equal share of every M.
+
+    Raises
+    ------
+    InputError
+        When the name is unknown, or `kept` of `total` weights do not fit the pattern.
+
+    Examples
+    --------
+    >>> masks = allocation("2:4", 4, 8)({"w": torch.tensor([[5.0, 3.0, 4.0, 1.0, 1.0, 1.0, 0.0, 2.0]])}, 4)
+    >>> masks["w"].int().tolist()
+    [[1, 0, 1, 0, 1, 0, 0, 1]]
+    """
+    if name in ALLOCATIONS:
+        return ALLOCATIONS[name]
+    pattern = re.fullmatch(r"(\d+):(\d+)", str(name))
+    if pattern is None:
+        raise unknown_name("allocation", name, [*ALLOCATIONS, "2:4"])
+    n, m = int(pattern[1]), int(pattern[2])
+    if not 0 < n <= m:
+        raise InputError(f"allocation {name!r} must keep between 1 and M of every M weights, such as '2:4'.")
+    if abs(kept - total * n / m) > 0.5 + 1e-6:
+        raise InputError(
+            f"allocation {name!r} keeps {n} of every {m} weights, and {kept} of {total} were to be kept; "
+            f"give sparsity={1 - n / m!r}."
+        )
+    return lambda scores, count: _keep_of_every(scores, count, n, m)
 
 
 def keep_largest(scores: Mapping[str, Tensor], kept: int) -> dict[str, Tensor]:
@@ -26,15 +74,29 @@ def keep_largest(scores: Mapping[str, Tensor], kept: int) -> dict[str, Tensor]:
     >>> masks["a"].tolist(), masks["b"].tolist()
     ([True, False], [[True, False]])
     """
-    flat = torch.cat([score.flatten() for score in scores.values()])
-    mask = torch.zeros(flat.shape, dtype=torch.bool, device=flat.device)
-    if kept > 0:
-        threshold = flat.kthvalue(flat.numel() - kept + 1).values
-        mask = flat > threshold
-        ties = (flat == threshold).nonzero().flatten()
-        mask[ties[: kept - int(mask.sum())]] = True
-    parts = mask.split([score.numel() for score in scores.values()])
-    return {name: part.view(score.shape) for (name, score), part in zip(scores.items(), parts, strict=True)}
+    if kept == 0:
+        return {name: torch.zeros_like(score, dtype=torch.bool) for name, score in scores.items()}
+    threshold = _kth_largest(scores, kept)
+    masks = {name: (score.to(threshold.dtype) > threshold).contiguous() for name, score in scores.items()}
+    left = kept - sum(int(mask.sum()) for mask in masks.values())
+    for name, score in scores.items():
+        if left == 0:
+            break
+        ties = (score.to(threshold.dtype) == threshold).flatten().nonzero().flatten()[:left]
+        masks[name].view(-1)[ties] = True
+        left -= len(ties)
+    return masks
+
+
+def _kth_largest(scores: Mapping[str, Tensor], k: int) -> Tensor:
+    flat = torch.cat([score.detach().flatten() for score in scores.values()])
+    place = flat.numel() - k
+    if flat.device.type != "cpu" or flat.dtype == torch.bfloat16:
+        return flat.kthvalue(place + 1).values
+    # Selecting in place needs no memory but the copy above; torch's kthvalue takes three times as much.
+    values = flat.numpy()
+    values.partition(place)
+    return flat[place]
 
 
 def keep_best(scores: Mapping[str, Tensor], counts: Sequence[int]) -> dict[str, Tensor]:
@@ -43,6 +105,28 @@ def keep_best(scores: Mapping[str, Tensor], counts: Sequence[int]) -> dict[str, 
         name: keep_largest({name: score}, count)[name]
         for (name, score), count in zip(scores.items(), counts, strict=True)
     }
+
+
+def keep_in_rows(score: Tensor, kept: int) -> Tensor:
+    """Mask of the largest scores of each row of a matrix (rows, columns): the same number of each, to within one.
+
+    The rows that keep one more are those whose next score is the largest.
+
+    Examples
+    --------
+    >>> keep_in_rows(torch.tensor([[9.0, 8.0, 7.0], [1.0, 3.0, 2.0]]), 3).int().tolist()
+    [[1, 1, 0], [0, 1, 0]]
+    """
+    rows, columns = score.shape
+    each, more = divmod(kept, rows) if rows else (0, 0)
+    mask = torch.zeros_like(score, dtype=torch.bool)
+    if columns and kept:
+        order = score.argsort(dim=1, descending=True, stable=True)
+        mask.scatter_(1, order[:, :each], True)
+        following = order[:, each : each + 1]
+        chosen = keep_largest({"next": score.gather(1, following)}, more)["next"]
+        mask.scatter_(1, following, chosen)
+    return mask
 
 
 def uniform_share(shape: Sequence[int]) -> float:
@@ -90,24 +174,63 @@ def layer_counts(shapes: Mapping[str, Sequence[int]], kept: int, share: Callable
     totals = np.clip(bends[:, None] * rates, 1.0, sizes).sum(axis=1)
     epsilon = np.interp(kept, totals, bends)
     ideal = np.clip(epsilon * rates, 1.0, sizes)
+    return _rounded(ideal, sizes, kept).tolist()
+
+
+def _rounded(ideal: np.ndarray, sizes: np.ndarray, kept: int) -> np.ndarray:
+    """Whole numbers of sum `kept`, by the largest remainder, none beyond its size."""
     # Solving leaves errors of the last digit, which must not move a whole number below itself.
     counts = np.floor(ideal + 1e-9)
     largest_first = np.argsort(-np.round(ideal - counts, 9), kind="stable")
     room = largest_first[counts[largest_first] < sizes[largest_first]]
     counts[room[: kept - int(counts.sum())]] += 1
-    return counts.astype(int).tolist()
+    return counts.astype(int)
 
 
-def _in_layers(share: Callable[[Sequence[int]], float]) -> Callable[[Mapping[str, Tensor], int], dict[str, Tensor]]:
+def _in_layers(share: Callable[[Sequence[int]], float]) -> Allocation:
     def allocate(scores: Mapping[str, Tensor], kept: int) -> dict[str, Tensor]:
         return keep_best(scores, layer_counts({name: score.shape for name, score in scores.items()}, kept, share))
 
     return allocate
 
 
-ALLOCATIONS: dict[str, Callable[[Mapping[str, Tensor], int], dict[str, Tensor]]] = {
+def _in_rows(scores: Mapping[str, Tensor], kept: int) -> dict[str, Tensor]:
+    counts = layer_counts({name: score.shape for name, score in scores.items()}, kept, uniform_share)
+    return {
+        name: keep_in_rows(_rows(score).flatten(1), count).view(score.shape)
+        for (name, score), count in zip(scores.items(), counts, strict=True)
+    }
+
+
+def _rows(score: Tensor) -> Tensor:
+    """The scores with outputs on the first axis and inputs on the second; a vector is one row."""
+    return score if score.ndim > 1 else score.view(1, -1)
+
+
+def _keep_of_every(scores: Mapping[str, Tensor], kept: int, n: int, m: int) -> dict[str, Tensor]:
+    parts: list[Tensor] = []
+    for score in scores.values():
+        inputs = _rows(score).movedim(1, -1)
+        whole = inputs.shape[-1] - inputs.shape[-1] % m
+        parts += [inputs[..., :whole].reshape(-1, m), inputs[..., whole:].flatten(0, -2)]
+    sizes = np.array([part.numel() for part in parts], dtype=float)
+    density = kept / sizes.sum()
+    # Before the last of several rounds more are kept than the pattern does.
+    last = kept <= sizes.sum() * n / m + 0.5 + 1e-6
+    counts = _rounded(sizes * n / m, sizes, kept) if last else np.ceil(sizes * density - 1e-9).astype(int)
+    found = [keep_in_rows(part, int(count)) for part, count in zip(parts, counts, strict=True)]
+    masks = {}
+    for (name, score), whole, rest in zip(scores.items(), found[::2], found[1::2], strict=True):
+        shape = _rows(score).movedim(1, -1).shape
+        joined = torch.cat([whole.view(rest.shape[0], -1), rest], dim=1).view(shape)
+        masks[name] = joined.movedim(-1, 1).reshape(score.shape)
+    return masks
+
+
+ALLOCATIONS: dict[str, Allocation] = {
     "global": keep_largest,
     "uniform": _in_layers(uniform_share),
     "er": _in_layers(er_share),
     "erk": _in_layers(erk_share),
+    "row": _in_rows,
 }

@@ -65,6 +65,14 @@ class Samples:
             return _take(self._pair, self._permutation(len(targets))[:size])
         return self.balanced(max(1, round(size / len(targets.unique()))))
 
+    def batches(self, size: int) -> Iterator[tuple[Inputs, Tensor]]:
+        """Batches without end, each drawn anew as by `batch`; of batches one after the other, from the first again."""
+        while True:
+            if self._batches is None:
+                yield self.batch(size)
+            else:
+                yield from self._read()
+
     def balanced(self, per_class: int) -> tuple[Inputs, Tensor]:
         """`per_class` samples of every class, in random order, or all there are of a class that has fewer.
 

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import InputError, unknown_name
-from .allocation import ALLOCATIONS
+from ..errors import InputError
+from .allocation import allocation as find_allocation
 from .base import Task
 from .samples import positive_count
 from .schedules import exponential
 
-__all__ = ["Scored", "by_score"]
+__all__ = ["Scored", "by_score", "check_scores"]
 
 
 class Scored:
@@ -24,7 +24,8 @@ class Scored:
 
     allocation
         Where the kept weights may lie: ``"global"`` ranks all weights together; ``"uniform"``, ``"er"`` and
-        ``"erk"`` fix how many each tensor keeps.
+        ``"erk"`` fix how many each tensor keeps; ``"row"`` keeps the same number of every output row, and ``"2:4"``
+        two of every four inputs, see `topo.prune.allocation`.
     rounds
         Number of rounds; after round k of n the density is density^(k/n), and what is left is scored again.
     """
@@ -42,16 +43,15 @@ class Scored:
         self, task: Task, *, allocation: str | None = None, rounds: int | None = None, **settings: Any
     ) -> dict[str, Tensor]:
         allocation = self.allocation if allocation is None else allocation
-        if allocation not in ALLOCATIONS:
-            raise unknown_name("allocation", allocation, ALLOCATIONS)
+        allocate = find_allocation(allocation, task.kept, task.total)
         rounds = self.rounds if rounds is None else positive_count("rounds", rounds)
         masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in task.weights.items()}
         for density in exponential(task.kept / task.total, rounds):
             scores = self.score(task, **settings)
-            _check(scores)
+            check_scores(scores)
             with torch.no_grad():
                 scores = {name: score.masked_fill(~masks[name], -torch.inf) for name, score in scores.items()}
-                masks = ALLOCATIONS[allocation](scores, round(density * task.total))
+                masks = allocate(scores, round(density * task.total))
                 for name, weight in task.weights.items():
                     weight.masked_fill_(~masks[name], 0.0)
         return masks
@@ -65,7 +65,8 @@ def by_score(*, allocation: str = "global", rounds: int = 1) -> Callable[[Callab
     return lambda score: Scored(score, allocation, rounds)
 
 
-def _check(scores: dict[str, Tensor]) -> None:
+def check_scores(scores: dict[str, Tensor]) -> None:
+    """Raise `InputError` for scores that are not finite, and when all are zero."""
     bad = [name for name, score in scores.items() if not score.isfinite().all()]
     if bad:
         raise InputError(
