@@ -1,0 +1,29 @@
+"""Gradual magnitude pruning (Zhu & Gupta, 2017, arXiv 1710.01878)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ...training import TrainingState
+from ..registry import PRUNERS
+from .gradual import Gradual
+
+__all__ = ["GMP"]
+
+
+@PRUNERS.register("gmp", family="trained", stage="training", paper="Zhu & Gupta 2017", needs_data=False)
+class GMP(Gradual):
+    """Absolute value of a weight, while the network is trained: s_t = s_f (1 - (1 - t/T)^3).
+
+    A weight once pruned stays so, for its value is zero from then on.
+
+    allocation, start, stop, interval
+        See `Gradual`; the paper gives every layer the same sparsity.
+    """
+
+    def scores(self, state: TrainingState) -> dict[str, Tensor]:
+        # A kept weight may be exactly zero as well, and still comes before those that are pruned.
+        return {
+            name: weight.detach().abs().masked_fill(~state.masks[name].to(weight.device), -1.0)
+            for name, weight in self.weights(state).items()
+        }

@@ -1,0 +1,146 @@
+"""SparseGPT: one-shot pruning with compensation, column by column (Frantar & Alistarh, ICML 2023, arXiv 2301.00774)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import prod
+
+import torch
+from torch import Tensor
+
+from ...errors import InputError
+from ..allocation import ALLOCATIONS, keep_largest
+from ..allocation import allocation as find_allocation
+from ..base import Task
+from ..registry import PRUNERS
+from ..samples import positive_count
+from .layerwise import cholesky, layer_budgets, prune_layers
+
+__all__ = ["in_blocks", "prune_columns", "sparsegpt"]
+
+Choice = tuple[int, Callable[[Tensor], Tensor]]
+"""Where a block of columns ends, and its mask from its scores (groups, rows, columns of the block)."""
+
+
+@PRUNERS.register("sparsegpt", family="trained", stage="trained", paper="Frantar & Alistarh 2023", needs_data=True)
+def sparsegpt(
+    task: Task,
+    *,
+    pattern: str | None = None,
+    allocation: str = "uniform",
+    block: int = 128,
+    damping: float = 0.01,
+    samples: int = 128,
+    sequential: bool = True,
+) -> dict[str, Tensor]:
+    """Error of removing a weight with those after it in its row compensating, w^2 / U_jj^2 with H^-1 = U^T U.
+
+    H = X^T X of the layer's inputs. Columns are settled from left to right: the error of pruning one is made up for
+    by the columns to its right. Of every block of columns the weights with the smallest errors go, all rows together.
+    The adjusted weights go with the masks.
+
+    pattern
+        Such as ``"2:4"``: of every 4 consecutive inputs of an output 2 are kept, of a convolution of input channels at
+        one place of the kernel. Inputs left over at the end, fewer than 4, keep their share. It takes the place of
+        `allocation`, and the sparsity must be that of the pattern.
+    allocation
+        How many weights each layer keeps: ``"uniform"``, as in the paper, ``"er"`` or ``"erk"``.
+    block
+        Columns for which the weights to remove are chosen at a time.
+    damping
+        Share of the mean of H's diagonal that is added to it.
+    samples
+        About how many samples are looked at, as many of each class; given batches, the first one is used.
+    sequential
+        The inputs of a layer are those that come out of the layers before it once they are pruned, as in the paper;
+        otherwise those of the dense network.
+    """
+    positive_count("block", block)
+    if pattern is None:
+        counts = layer_budgets(task, allocation)
+    elif pattern in ALLOCATIONS:
+        raise InputError(f'pattern must be "n:m", such as "2:4", not {pattern!r}.')
+    else:
+        found = find_allocation(pattern, task.kept, task.total)(task.weights, task.kept)
+        counts = {name: int(mask.sum()) for name, mask in found.items()}
+
+    def solve(name: str, weight: Tensor, hessian: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+        order, choices = in_blocks(weight, kept, block)
+        if pattern is not None:
+            order, choices = in_pattern(name, weight, kept, block, pattern, prod(task.weights[name].shape[2:]))
+        inverse = torch.cholesky_inverse(cholesky(name, hessian[:, order][:, :, order]))
+        mask, adjusted = prune_columns(weight[..., order], cholesky(name, inverse).mT, choices)
+        back = order.argsort()
+        return mask[..., back], adjusted[..., back]
+
+    return prune_layers(task, solve, counts, damping=damping, samples=samples, sequential=sequential)
+
+
+def prune_columns(weight: Tensor, upper: Tensor, choices: Sequence[Choice]) -> tuple[Tensor, Tensor]:
+    """Mask of the weights that stay, and all weights after compensation.
+
+    Parameters
+    ----------
+    weight
+        Shape (groups, rows, columns).
+    upper
+        The factor U of H^-1 = U^T U, shape (groups, columns, columns). Row j of it, divided by U_jj, is row j of the
+        inverse of H without the columns before j, which are settled, divided by its diagonal, which is U_jj^2.
+    choices
+        Blocks of columns from left to right: where each ends, and what finds its mask from the scores of its weights.
+    """
+    weight, mask = weight.clone(), torch.ones_like(weight, dtype=torch.bool)
+    scale = upper.diagonal(dim1=-2, dim2=-1)[:, None]
+    start = 0
+    for stop, choose in choices:
+        scores = (weight[..., start:stop] / scale[..., start:stop]).square()
+        mask[..., start:stop] = choose(scores)
+        errors = torch.zeros_like(scores)
+        for j in range(start, stop):
+            error = (weight[..., j] / scale[..., j]).masked_fill(mask[..., j], 0.0)
+            weight[..., j:stop] -= error[..., None] * upper[:, None, j, j:stop]
+            errors[..., j - start] = error
+        # All columns of the block at once in those to its right, which nothing reads before.
+        weight[..., stop:] -= errors @ upper[:, start:stop, stop:]
+        start = stop
+    return mask, weight
+
+
+def in_blocks(weight: Tensor, kept: int, block: int, first: int = 0) -> tuple[Tensor, list[Choice]]:
+    """The order of the columns, which stays, and blocks from column `first` on that keep `kept` weights in all."""
+    columns = weight.shape[-1]
+    choices, before = [], 0
+    for start in range(first, columns, block):
+        stop = min(start + block, columns)
+        after = kept * (stop - first) // (columns - first)
+        choices.append((stop, partial(_largest, count=after - before)))
+        before = after
+    return torch.arange(columns, device=weight.device), choices
+
+
+def in_pattern(
+    name: str, weight: Tensor, kept: int, block: int, pattern: str, kernel: int
+) -> tuple[Tensor, list[Choice]]:
+    """The order of the columns in which those that a pattern compares are neighbours, and the choices by pattern.
+
+    The columns that are left over come last.
+    """
+    n, m = map(int, pattern.split(":"))
+    places = torch.arange(weight.shape[-1], device=weight.device).view(-1, kernel)
+    whole = len(places) - len(places) % m
+    first = whole * kernel
+    rest = kept - weight[..., :first].numel() // m * n
+    if not 0 <= rest <= weight[..., first:].numel():
+        raise InputError(f"pattern {pattern!r} does not fit {kept} weights of {name}; exclude it.")
+    choices = [(stop, partial(_largest_of_rows, count=n)) for stop in range(m, first + 1, m)]
+    order = torch.cat([places[:whole].T.flatten(), places[whole:].flatten()])
+    return order, choices + in_blocks(weight, rest, block, first)[1]
+
+
+def _largest(scores: Tensor, count: int) -> Tensor:
+    return keep_largest({"": scores}, count)[""]
+
+
+def _largest_of_rows(scores: Tensor, count: int) -> Tensor:
+    return torch.zeros_like(scores, dtype=torch.bool).scatter_(-1, scores.topk(count).indices, True)
