@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
 
-__all__ = ["Samples"]
+if TYPE_CHECKING:
+    from .base import Task
+
+__all__ = ["Samples", "chunks", "input_shapes", "positive_count"]
 
 Inputs = Tensor | tuple[Tensor, ...]
 
@@ -116,6 +119,24 @@ class Samples:
                 break
         inputs = [torch.cat(parts) for parts in zip(*(_tensors(inputs) for inputs, _ in batches), strict=True)]
         return inputs[0] if len(inputs) == 1 else tuple(inputs), torch.cat([targets for _, targets in batches])
+
+
+def input_shapes(task: Task, input_shape: Sequence[int] | None) -> list[tuple[int, ...]]:
+    """The shapes of a model's inputs without the batch dimension, as a setting gives it or else as the data have them.
+
+    `InputError` when neither does, or the setting is no shape.
+    """
+    if input_shape is None and task.samples is None:
+        raise InputError(f"pruner {task.name!r} needs the shape of an input; give input_shape=(channels, ...) or data.")
+    if input_shape is None:
+        return task.samples.input_shapes()
+    try:
+        shape = tuple(int(size) for size in input_shape)
+    except (TypeError, ValueError):
+        shape = (0,)
+    if min(shape, default=0) < 1:
+        raise InputError(f"input_shape must be whole numbers from 1 up, not {input_shape!r}.")
+    return [shape]
 
 
 def positive_count(name: str, value: Any) -> int:

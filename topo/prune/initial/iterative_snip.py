@@ -1,4 +1,4 @@
-"""Iterative SNIP: connection sensitivity of what is left, again and again (de Jorge et al., ICLR 2021, arXiv 2006.09081)."""
+"""Iterative SNIP: connection sensitivity over rounds (de Jorge et al., ICLR 2021, arXiv 2006.09081)."""
 
 from __future__ import annotations
 

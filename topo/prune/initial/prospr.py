@@ -25,7 +25,7 @@ __all__ = ["prospr"]
 def prospr(
     task: Task, *, steps: int = 3, lr: float = 0.1, momentum: float = 0.0, batch_size: int = 128
 ) -> dict[str, Tensor]:
-    """Sensitivity of the loss after some steps of training to removing a weight at the start, |dL(theta_M)/dm| at m = 1.
+    """Sensitivity of the loss after M steps of training to removing a weight at the start, |dL(theta_M)/dm| at m = 1.
 
     The mask enters once, theta_0 = m * theta; then come M steps of SGD, v <- momentum * v + g and
     theta <- theta - lr * v, each on its own samples, and the loss is that of theta_M on samples of its own. The

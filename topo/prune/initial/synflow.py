@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import InputError
 from ..base import Task
 from ..positive import PositiveMode, make_positive
 from ..registry import PRUNERS
+from ..samples import input_shapes
 from ..scored import by_score
 
 __all__ = ["synflow"]
@@ -32,26 +32,12 @@ def synflow(task: Task, *, input_shape: Sequence[int] | None = None) -> dict[str
         Shape of one input, without the batch dimension; taken from the data where there are some.
     """
     make_positive(task.model)
-    shapes = _input_shapes(task, input_shape)
+    shapes = input_shapes(task, input_shape)
     ones = tuple(torch.ones(1, *shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
     with PositiveMode():
         flow = _total(task.forward(ones))
     gradients = task.gradients(flow)
     return {name: (weight.detach() * gradients[name]).abs() for name, weight in task.weights.items()}
-
-
-def _input_shapes(task: Task, input_shape: Sequence[int] | None) -> list[tuple[int, ...]]:
-    if input_shape is None and task.samples is None:
-        raise InputError("pruner 'synflow' needs the shape of an input; give input_shape=(channels, ...) or data.")
-    if input_shape is None:
-        return task.samples.input_shapes()
-    try:
-        shape = tuple(int(size) for size in input_shape)
-    except (TypeError, ValueError):
-        shape = (0,)
-    if min(shape, default=0) < 1:
-        raise InputError(f"input_shape must be whole numbers from 1 up, not {input_shape!r}.")
-    return [shape]
 
 
 def _total(outputs: Any) -> Tensor:
