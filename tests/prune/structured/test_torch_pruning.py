@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 import topo.prune
+from topo.torchvision_import import import_torchvision
 
+import_torchvision()  # which torch-pruning imports
 pruning = pytest.importorskip("torch_pruning")
 
 LAYERS = ["stem", "conv1", "wide", "hidden"]

@@ -32,8 +32,8 @@ def hrank(task: Task, found: Units, *, samples: int = 64, batch_size: int = 32) 
     The map of a filter is what its convolution gives behind the norm, the addition and the activation that follow
     it, as far as nothing else reads what is in between. A rank counts as a share of the full one, the map's smaller
     side: inside a layer this changes no order, and layers of other sizes compare. A unit has the mean over its maps.
-    A linear layer's map is one value for each image, whose rank tells whether the unit is active; on a sequence it
-    is one column.
+    A linear layer's map is one value for each image, or one column for a sequence, whose rank tells whether the unit
+    is active; units behind activations that are never zero all score alike.
 
     samples
         About how many images are looked at, as many of each class; given batches, the first one is used.
