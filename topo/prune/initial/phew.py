@@ -17,8 +17,8 @@ from .walks import WalkGraph
 
 __all__ = ["phew"]
 
-WALKS = 2**14
-"""Walks made at a time, half of them from the inputs."""
+WALKS = (2**8, 2**16)
+"""The fewest and the most walks made at a time, half of them from the inputs."""
 LEAST_YIELD = 0.01
 """New weights that a walk must bring on average; after that only those are missing that walks hardly ever take."""
 
@@ -48,15 +48,16 @@ def phew(task: Task, *, input_shape: Sequence[int] | None = None) -> dict[str, T
     kept = torch.zeros(task.total, dtype=torch.bool)
     left, started = task.kept, 0
     while left > 0:
-        starts = torch.arange(started, started + WALKS // 2)
-        started += WALKS // 2
+        pairs = min(max(left, WALKS[0]), WALKS[1]) // 2
+        starts = torch.arange(started, started + pairs)
+        started += pairs
         runs = [graph.walk(starts, forward, task.generator) for forward in (True, False)]
         turns = torch.cat([2 * walks + backward for backward, (walks, _) in enumerate(runs)])
         weights = torch.cat([weights for _, weights in runs])
         found = _first_seen(weights[turns.argsort(stable=True)], kept)[:left]
         kept[found] = True
         left -= len(found)
-        if len(found) < LEAST_YIELD * WALKS:
+        if len(found) < LEAST_YIELD * 2 * pairs:
             break
     if task.kept and left == task.kept:
         raise InputError("no walk leads from an input to an output of the model along weights that may be pruned.")
