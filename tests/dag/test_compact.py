@@ -142,6 +142,32 @@ def test_a_layer_pruned_empty_keeps_one_masked_unit():
     torch.testing.assert_close(smaller(x), model(x), rtol=0, atol=1e-12)
 
 
+def test_a_silenced_branch_goes_as_a_whole():
+    """Scale and shift of the last norm masked, and the weights before it: of the block only the shortcut is left."""
+    model = lively(models.build("resnet20"))
+    block = "stages.0.1"
+    names = [f"{block}.{n}" for n in ("conv1.weight", "conv2.weight", "bn2.weight", "bn2.bias")]
+    masks = {n: torch.zeros_like(p, dtype=torch.bool) for n, p in model.named_parameters() if n in names}
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    smaller = compact(model, masks, x[:1])
+    assert not any(name.startswith(block) for name, _ in smaller.named_parameters())
+    before, after = cost(model, x[:1]), cost(smaller, x[:1])
+    assert before["macs"] - after["macs"] == 2 * 16 * 16 * 9 * 32 * 32
+    assert before["parameters"] - after["parameters"] == 2 * 16 * 16 * 9 + 4 * 16
+    topo.Masks(masks).apply(model)
+    torch.testing.assert_close(smaller(x), model(x), rtol=0, atol=1e-10)
+
+
+def test_a_branch_with_a_shift_left_is_not_silent():
+    model = lively(models.build("resnet20"))
+    masks = {"stages.0.1.conv2.weight": torch.zeros(16, 16, 3, 3, dtype=torch.bool)}
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    smaller = compact(model, masks, x[:1])
+    assert smaller.get_submodule("stages.0.1.bn2").num_features == 16
+    topo.Masks(masks).apply(model)
+    torch.testing.assert_close(smaller(x), model(x), rtol=0, atol=1e-10)
+
+
 def test_masked_weights_of_units_that_stay_are_zero_in_the_smaller_module():
     model, inputs = small("gate")
     generator = torch.Generator().manual_seed(0)

@@ -28,7 +28,8 @@ def compact(
     """A smaller module without the units that are dead under masks, whose output equals the masked network's.
 
     A unit is dead when nothing that matters reads it. Whole units go: a layer loses rows and columns, norms their
-    channels, attention its heads; pruned weights of units that stay are zero. A unit that is read stays, even if
+    channels, attention its heads; pruned weights of units that stay are zero. A branch that the masks silence, the
+    scale and shift of its last norm or its last bias among them, goes as a whole. A unit that is read stays, even if
     all its own weights are pruned, for its bias or its norm may still make it a constant that matters.
 
     Parameters

@@ -22,6 +22,7 @@ from .layers import layer_of
 from .relations.relation import Weigher, map_of
 from .relations.rules.views import VIEWS
 from .remnant import Inseparable, Remnant
+from .silence import silent_arcs
 
 __all__ = ["Rebuilder"]
 
@@ -38,6 +39,7 @@ class Rebuilder:
         self.model, self.found, self.alive, self.masks = model, found, alive, masks
         self.dag = found.dag
         self.weigh = Weigher(self.dag)
+        self.silent = silent_arcs(self.dag, masks)
         self.graph = fx.Graph()
         self.root: dict[str, Any] = {}
         self.values: dict[tuple[Any, ...], fx.Node] = {}
@@ -63,6 +65,9 @@ class Rebuilder:
                 continue
             arcs = self.dag.arcs_into[index]
             part = self.parts[index]
+            if node.kind == "sum":
+                # Silent arcs add nothing, but where all are, the zeros must come from somewhere.
+                arcs = [arc for arc in arcs if arc not in self.silent] or arcs
             arrived = [
                 self._follow(made[arc.source], self.parts[arc.source], arc.steps, part if node.kind == "sum" else None)
                 for arc in arcs
@@ -91,9 +96,11 @@ class Rebuilder:
         elif len(outputs) == 1:
             outputs = outputs[0]
         self.graph.output(outputs)
-        built = fx.GraphModule(self.root, self.graph, class_name=f"Compact{type(self.model).__name__}")
-        built.graph.eliminate_dead_code()
-        built.recompile()
+        name = f"Compact{type(self.model).__name__}"
+        graph = fx.GraphModule(self.root, self.graph, class_name=name).graph
+        graph.eliminate_dead_code()
+        used = {node.target for node in graph.nodes if node.op in ("call_module", "get_attr")}
+        built = fx.GraphModule({path: self.root[path] for path in self.root if path in used}, graph, class_name=name)
         return built.train(self.model.training)
 
     def _follow(self, value: Any, source: Any, steps: Steps, target: Remnant | None) -> Any:

@@ -1,0 +1,66 @@
+"""Branches that masks have silenced: what they pass on is zero, whatever the input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sympy
+import torch
+from torch import Tensor
+
+from .dag import Arc, Dag, Step
+from .layers import layer_of
+
+__all__ = ["silent_arcs"]
+
+
+def silent_arcs(dag: Dag, masks: Mapping[str, Tensor]) -> set[Arc]:
+    """The arcs whose value is exactly zero under masks, for every input and whatever the kept weights become.
+
+    A layer is silent when all its weights are masked and it has no bias or a masked one, a norm when its scale and
+    its shift are masked; what maps zero to zero passes silence on.
+
+    Examples
+    --------
+    >>> from topo.dag import trace
+    >>> dag = trace(torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.ReLU()), torch.zeros(1, 2))
+    >>> len(silent_arcs(dag, {"0.weight": torch.zeros(2, 2, dtype=torch.bool)}))
+    2
+    """
+    gone = {name for name, mask in masks.items() if not mask.any()}
+    if not gone:
+        return set()
+    sizes = {symbol: sympy.Integer(dag.samples) for symbol, _ in dag.symbols}
+    values = dag.values()
+    silent: set[Arc] = set()
+    quiet_nodes: list[bool] = []
+    for index, node in enumerate(dag.nodes):
+        arcs = dag.arcs_into[index]
+        for arc in arcs:
+            quiet = quiet_nodes[arc.source]
+            for step in arc.steps:
+                quiet = _passes_zero(dag, step, quiet, gone, values, sizes)
+            if quiet:
+                silent.add(arc)
+        quiet_nodes.append(node.kind == "sum" and all(arc in silent for arc in arcs))
+    return silent
+
+
+def _passes_zero(dag: Dag, step: Step, quiet: bool, gone: set[str], values: Mapping[str, Tensor], sizes: Any) -> bool:
+    """Whether the result of a step is zero, where `quiet` says whether its input is."""
+    layer = layer_of(dag, step)
+    if layer is not None:
+        return (quiet or layer.weight in gone) and (layer.bias is None or layer.bias in gone)
+    affine = [name for name in step.values if isinstance(dag.state.get(name), torch.nn.Parameter)]
+    if "norm" in step.name and len(affine) == 2:
+        return set(affine) <= gone
+    if step.name == "getitem":
+        return quiet
+    if not quiet or not step.shape or len(step.source_shapes) != 1:
+        return False
+    try:
+        result = step.run((torch.zeros(step.source_shapes[0]),), values, sizes)
+    except (RuntimeError, TypeError, IndexError):
+        return False
+    return isinstance(result, Tensor) and not result.any()
