@@ -1,0 +1,119 @@
+"""Which pruner keeps most accuracy: means with intervals over seeds, ranks, and orderings put to the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ..errors import InputError
+from .tidy import tidy_results
+
+__all__ = ["check_orderings", "pruner_means", "pruner_ranking"]
+
+LEVEL = 0.95
+
+
+def pruner_means(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean accuracy of every pruner at every sparsity, with its 95% t-interval over seeds.
+
+    Networks without an accuracy (failed, diverged) are left out and counted.
+
+    Returns
+    -------
+    DataFrame
+        dataset, model, pruner, family, sparsity, n (networks), missing, mean, low, high (NaN with one seed), rank (1
+        is best; ties share the mean of their ranks).
+
+    Examples
+    --------
+    >>> from topo.stats import example_results
+    >>> pruner_means(example_results())[["pruner", "sparsity", "n"]].head(1).values.tolist()
+    [['er', 0.8, 2]]
+    """
+    table = tidy_results(table)
+    table = table[table["pruner"] != "dense"]
+    keys = ["dataset", "model", "pruner", "family", "sparsity"]
+    rows = []
+    for key, group in table.groupby(keys, sort=True):
+        found = group["accuracy"].dropna()
+        mean, low, high = _interval(found)
+        rows.append((*key, len(found), len(group) - len(found), mean, low, high))
+    means = pd.DataFrame(rows, columns=[*keys, "n", "missing", "mean", "low", "high"])
+    means["rank"] = means.groupby(["dataset", "model", "sparsity"])["mean"].rank(ascending=False)
+    return means
+
+
+def pruner_ranking(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per pruner, best first by its mean rank over datasets, models and sparsities.
+
+    Returns
+    -------
+    DataFrame
+        pruner, family, mean_rank, best_rank, worst_rank, mean_accuracy, cells (of the table's cells, those in which it
+        has an accuracy).
+    """
+    means = pruner_means(table)
+    grouped = means.groupby(["pruner", "family"])
+    found = grouped.agg(
+        mean_rank=("rank", "mean"),
+        best_rank=("rank", "min"),
+        worst_rank=("rank", "max"),
+        mean_accuracy=("mean", "mean"),
+        cells=("mean", "count"),
+    )
+    return found.reset_index().sort_values("mean_rank", ignore_index=True)
+
+
+def check_orderings(
+    table: pd.DataFrame, claims: Iterable[tuple[str, str, Sequence[float] | None, str]]
+) -> pd.DataFrame:
+    """Whether one pruner is more accurate than another, for a list of claims.
+
+    Networks of the same dataset, model, sparsity and seed are paired; the differences of a seed are averaged, and the
+    95% t-interval of their mean is over seeds, which are what was drawn at random.
+
+    Parameters
+    ----------
+    claims
+        (better, worse, sparsities or None for all, where it is claimed).
+
+    Returns
+    -------
+    DataFrame
+        better, worse, sparsities, source, seeds, difference (mean accuracy of the first less that of the second), low,
+        high, verdict: ``"confirmed"`` or ``"contradicted"`` when the interval leaves out zero, else ``"undecided"``;
+        ``"not measured"`` with fewer than two seeds that have both.
+    """
+    table = tidy_results(table)
+    table = table[table["accuracy"].notna()]
+    known = set(table["pruner"])
+    rows = []
+    for better, worse, sparsities, source in claims:
+        chosen = table if sparsities is None else table[table["sparsity"].isin(list(sparsities))]
+        keys = ["dataset", "model", "sparsity", "seed"]
+        pair = [chosen[chosen["pruner"] == name].set_index(keys)["accuracy"] for name in (better, worse)]
+        if any(series.index.has_duplicates for series in pair):
+            raise InputError(f"the table has several rows of {better!r} or {worse!r} for one network; leave one.")
+        difference = (pair[0] - pair[1]).dropna().groupby("seed").mean()
+        mean, low, high = _interval(difference)
+        if not {better, worse} <= known or len(difference) < 2:
+            verdict = "not measured"
+        else:
+            verdict = "confirmed" if low > 0 else "contradicted" if high < 0 else "undecided"
+        where = "all" if sparsities is None else ", ".join(f"{s:g}" for s in sparsities)
+        rows.append((better, worse, where, source, len(difference), mean, low, high, verdict))
+    columns = ["better", "worse", "sparsities", "source", "seeds", "difference", "low", "high", "verdict"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _interval(values: pd.Series) -> tuple[float, float, float]:
+    """Mean, and its t-interval; NaN ends with fewer than two values."""
+    n = len(values)
+    mean = float(values.mean()) if n else np.nan
+    if n < 2:
+        return mean, np.nan, np.nan
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    return mean, mean - half, mean + half
