@@ -265,7 +265,8 @@ def score(
     Returns
     -------
     dict
-        Parameter name -> tensor of the parameter's shape, on the CPU.
+        Parameter name -> tensor of the parameter's shape, on the CPU. With a structured algorithm every weight has
+        the score of the unit that it writes, infinity where it writes none that could go.
 
     Examples
     --------
