@@ -25,6 +25,11 @@ def prune_columns(weight, upper, kept, block):
     return sparsegpt.prune_columns(weight, upper, sparsegpt.in_blocks(weight, kept, block)[1])
 
 
+def test_the_factor_is_the_cholesky_factor_of_the_inverse():
+    _, hessian, upper = problem(1, 9)
+    torch.testing.assert_close(sparsegpt.inverse_factor("w", hessian[None]), upper[None])
+
+
 def by_columns(weight, hessian, kept, block, pattern=None):
     """Column by column with the explicit inverse of what is left of H."""
     weight, (rows, columns) = weight.clone(), weight.shape

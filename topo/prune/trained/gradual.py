@@ -32,8 +32,11 @@ class Gradual(Sparsifier):
         Shares of the steps of training between which the density falls. From the stop on the masks stay, and the
         count is exact.
     interval
-        Steps between updates; 100, or an epoch where that is shorter, unless given.
+        Steps between updates; `longest_interval`, or an epoch where that is shorter, unless given.
     """
+
+    longest_interval = 100
+    """The interval unless one is given, where an epoch is not shorter."""
 
     def __init__(
         self,
@@ -61,7 +64,7 @@ class Gradual(Sparsifier):
     def on_start(self, state: TrainingState) -> None:
         self.first = math.floor(self.start * state.total_steps)
         self.last = max(1, math.floor(self.stop * state.total_steps))
-        self.every = self.interval or min(100, state.steps_per_epoch)
+        self.every = self.interval or min(self.longest_interval, state.steps_per_epoch)
         self.finished = False
 
     def on_step_end(self, state: TrainingState) -> None:

@@ -24,7 +24,8 @@ def lamp(task: Task) -> dict[str, Tensor]:
 
 
 def _scores(weight: Tensor) -> Tensor:
-    ascending, order = weight.flatten().double().square().sort(stable=True)
+    magnitudes, order = weight.flatten().abs().sort(stable=True)
+    ascending = magnitudes.double().square()
     at_least = ascending.flip(0).cumsum(0).flip(0)
     ratios = torch.where(at_least > 0, ascending / at_least, 0.0)
     return torch.empty_like(ratios).scatter_(0, order, ratios).view(weight.shape)

@@ -24,8 +24,10 @@ class Movement(Gradual):
     them and is left out.
 
     allocation, start, stop, interval
-        See `Gradual`.
+        See `Gradual`; the paper finds the masks anew at every step, here it is every tenth unless an interval is given.
     """
+
+    longest_interval = 10
 
     def on_start(self, state: TrainingState) -> None:
         super().on_start(state)

@@ -17,7 +17,7 @@ from ..registry import PRUNERS
 from ..samples import positive_count
 from .layerwise import cholesky, layer_budgets, prune_layers
 
-__all__ = ["in_blocks", "prune_columns", "sparsegpt"]
+__all__ = ["in_blocks", "inverse_factor", "prune_columns", "sparsegpt"]
 
 Choice = tuple[int, Callable[[Tensor], Tensor]]
 """Where a block of columns ends, and its mask from its scores (groups, rows, columns of the block)."""
@@ -34,7 +34,7 @@ def sparsegpt(
     samples: int = 128,
     sequential: bool = True,
 ) -> dict[str, Tensor]:
-    """Error of removing a weight with those after it in its row compensating, w^2 / U_jj^2 with H^-1 = U^T U.
+    """Error of removing a weight while the columns after it compensate, w^2 / U_jj^2 with H^-1 = U^T U.
 
     H = X^T X of the layer's inputs. Columns are settled from left to right: the error of pruning one is made up for
     by the columns to its right. Of every block of columns the weights with the smallest errors go, all rows together.
@@ -69,8 +69,8 @@ def sparsegpt(
         order, choices = in_blocks(weight, kept, block)
         if pattern is not None:
             order, choices = in_pattern(name, weight, kept, block, pattern, prod(task.weights[name].shape[2:]))
-        inverse = torch.cholesky_inverse(cholesky(name, hessian[:, order][:, :, order]))
-        mask, adjusted = prune_columns(weight[..., order], cholesky(name, inverse).mT, choices)
+        upper = inverse_factor(name, hessian[:, order][:, :, order])
+        mask, adjusted = prune_columns(weight[..., order], upper, choices)
         back = order.argsort()
         return mask[..., back], adjusted[..., back]
 
@@ -96,15 +96,24 @@ def prune_columns(weight: Tensor, upper: Tensor, choices: Sequence[Choice]) -> t
     for stop, choose in choices:
         scores = (weight[..., start:stop] / scale[..., start:stop]).square()
         mask[..., start:stop] = choose(scores)
-        errors = torch.zeros_like(scores)
-        for j in range(start, stop):
-            error = (weight[..., j] / scale[..., j]).masked_fill(mask[..., j], 0.0)
-            weight[..., j:stop] -= error[..., None] * upper[:, None, j, j:stop]
-            errors[..., j - start] = error
-        # All columns of the block at once in those to its right, which nothing reads before.
-        weight[..., stop:] -= errors @ upper[:, start:stop, stop:]
+        # A column at a time is read and written, so the columns of the block are laid one after the other.
+        block, kept = weight[..., start:stop].mT.contiguous(), mask[..., start:stop].mT.contiguous()
+        errors = torch.zeros_like(block)
+        for i, j in enumerate(range(start, stop)):
+            errors[:, i] = (block[:, i] / scale[..., j]).masked_fill(kept[:, i], 0.0)
+            block[:, i:] -= upper[:, j, j:stop, None] * errors[:, None, i]
+        weight[..., start:stop] = block.mT
+        # In the columns to the right, which nothing reads before, the whole block is made up for at once.
+        weight[..., stop:] -= errors.mT @ upper[:, start:stop, stop:]
         start = stop
     return mask, weight
+
+
+def inverse_factor(name: str, hessian: Tensor) -> Tensor:
+    """The upper triangular U of H^-1 = U^T U, which is the inverse of the V of H = V V^T."""
+    factor = cholesky(name, hessian.flip(-2, -1)).flip(-2, -1)
+    unit = torch.eye(hessian.shape[-1], dtype=hessian.dtype, device=hessian.device)
+    return torch.linalg.solve_triangular(factor, unit.expand_as(hessian), upper=True)
 
 
 def in_blocks(weight: Tensor, kept: int, block: int, first: int = 0) -> tuple[Tensor, list[Choice]]:
