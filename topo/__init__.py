@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import datasets, encode, features, models, plots, prune, report, stats, study, training
     from .checkpoint import load_checkpoint, save_checkpoint
-    from .dag import Dag, compact, cost, trace
+    from .dag import Dag, compact, cost, lift, trace
     from .encode import BipartiteGraph, LayerGraphs, MultipartiteGraph
     from .errors import InputError
     from .features import Topometrics, measure, measure_layers
@@ -33,6 +33,7 @@ _HOMES = {
     "Dag": "dag",
     "compact": "dag",
     "cost": "dag",
+    "lift": "dag",
     "trace": "dag",
     "BipartiteGraph": "encode",
     "LayerGraphs": "encode",
@@ -63,6 +64,7 @@ __all__ = [
     "datasets",
     "encode",
     "features",
+    "lift",
     "load_checkpoint",
     "measure",
     "measure_layers",
