@@ -178,6 +178,10 @@ def test_inputs_that_are_always_zero(name, layer):
     some[:, 2] = 0.0
     masks = topo.prune(model, name, sparsity=0.2, data=(some, targets))
     assert not masks["weight"][:, 2].any()
+    # Two go, and the three others that nothing enters are kept as they are.
+    masks = topo.prune(model, name, sparsity=2 / 35, data=(some, targets))
+    assert int(masks["weight"][:, 2].sum()) == 3
+    torch.testing.assert_close(masks.state["weight"], model.weight.detach() * masks["weight"])
 
 
 @pytest.mark.parametrize("name", ["obs", "sparsegpt"])

@@ -8,6 +8,8 @@ from torch import nn
 
 import topo.prune
 from topo.errors import InputError
+from topo.prune import PRUNERS, Task
+from topo.prune.samples import Samples
 from topo.torchvision_import import import_torchvision
 
 
@@ -57,6 +59,16 @@ def test_layers_see_what_the_pruned_ones_before_them_let_through():
     assert torch.equal(at_once["0.weight"], first["0.weight"])
     assert not torch.equal(at_once["2.weight"], both["2.weight"])
     assert both.state is None
+
+
+def test_scoring_leaves_the_weights_as_they_were(layer):
+    model, data = layer
+    before = model.weight.detach().clone()
+    samples = Samples(data, torch.Generator())
+    task = Task(model, {"weight": model.weight}, 10, samples, torch.Generator(), torch.device("cpu"))
+    with torch.no_grad():
+        PRUNERS["wanda"].score(task, sequential=True)
+    assert torch.equal(model.weight, before)
 
 
 def test_scale_of_the_data_and_of_the_rows_does_not_matter(layer):

@@ -22,8 +22,4 @@ class GMP(Gradual):
     """
 
     def scores(self, state: TrainingState) -> dict[str, Tensor]:
-        # A kept weight may be exactly zero as well, and still comes before those that are pruned.
-        return {
-            name: weight.detach().abs().masked_fill(~state.masks[name].to(weight.device), -1.0)
-            for name, weight in self.weights(state).items()
-        }
+        return {name: weight.detach().abs() for name, weight in self.weights(state).items()}
