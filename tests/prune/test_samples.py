@@ -122,3 +122,14 @@ def test_chunks_cover_all_samples_in_order(count, size):
     parts = list(chunks((inputs, targets), size))
     assert torch.cat([part[1] for part in parts]).tolist() == targets.tolist()
     assert all(torch.equal(part[0][:, 0].long(), part[1]) and 1 <= len(part[1]) <= size for part in parts)
+
+
+def test_batches_without_end():
+    pair = (torch.arange(8.0)[:, None], torch.arange(8) % 2)
+    samples = Samples(pair, torch.Generator().manual_seed(0))
+    drawn = [inputs.flatten().sort().values.tolist() for (inputs, _), _ in zip(samples.batches(4), range(6))]
+    assert all(len(batch) == 4 for batch in drawn)
+    assert len({tuple(batch) for batch in drawn}) > 1
+    listed = [(torch.full((2, 1), float(i)), torch.tensor([0, 1])) for i in range(3)]
+    samples = Samples(listed, torch.Generator())
+    assert [float(inputs[0]) for (inputs, _), _ in zip(samples.batches(9), range(5))] == [0, 1, 2, 0, 1]

@@ -18,6 +18,7 @@ from ..errors import InputError, unknown_name
 
 __all__ = [
     "ALLOCATIONS",
+    "SHARES",
     "allocation",
     "er_share",
     "erk_share",
@@ -227,10 +228,10 @@ def _keep_of_every(scores: Mapping[str, Tensor], kept: int, n: int, m: int) -> d
     return masks
 
 
+SHARES = {"uniform": uniform_share, "er": er_share, "erk": erk_share}
+
 ALLOCATIONS: dict[str, Allocation] = {
     "global": keep_largest,
-    "uniform": _in_layers(uniform_share),
-    "er": _in_layers(er_share),
-    "erk": _in_layers(erk_share),
+    **{name: _in_layers(share) for name, share in SHARES.items()},
     "row": _in_rows,
 }

@@ -17,11 +17,6 @@ from .walks import WalkGraph
 
 __all__ = ["phew"]
 
-WALKS = (2**8, 2**16)
-"""The fewest and the most walks made at a time, half of them from the inputs."""
-LEAST_YIELD = 0.01
-"""New weights that a walk must bring on average; after that only those are missing that walks hardly ever take."""
-
 
 @PRUNERS.register("phew", family="initial", stage="initial", paper="Patil & Dovrolis 2021", needs_data=False)
 def phew(task: Task, *, input_shape: Sequence[int] | None = None) -> dict[str, Tensor]:
@@ -33,8 +28,8 @@ def phew(task: Task, *, input_shape: Sequence[int] | None = None) -> dict[str, T
     addition or a concatenation, each branch is as likely; `topo.prune.initial.walks` says the rest. The steps
     depend on the weights alone and not on what is kept already, so that walks are made many at a time.
 
-    When walks hardly find a weight that is not kept yet (fewer than one in a hundred, at low sparsities or where no
-    path leads), the largest absolute weights among the others fill the places that are left.
+    When walks hardly find a weight that is not kept yet (fewer than one walk in a hundred does: at low sparsities, or
+    where no path leads), the largest absolute weights among the others fill the places that are left.
 
     input_shape
         Shape of one input, without the batch dimension; taken from the data where there are some.
@@ -46,9 +41,11 @@ def phew(task: Task, *, input_shape: Sequence[int] | None = None) -> dict[str, T
     ends = torch.tensor([0, *sizes]).cumsum(0).tolist()
     graph = WalkGraph(trace(task.model, example), dict(zip(task.weights, ends, strict=False)))
     kept = torch.zeros(task.total, dtype=torch.bool)
+    # As many at a time whatever is to be kept, so that what is kept of less lies within what is kept of more.
+    pairs = min(max(task.total // 16, 2**11), 2**15)
+    least = min(2 * pairs // 100, task.total // 1000)
     left, started = task.kept, 0
     while left > 0:
-        pairs = min(max(left, WALKS[0]), WALKS[1]) // 2
         starts = torch.arange(started, started + pairs)
         started += pairs
         runs = [graph.walk(starts, forward, task.generator) for forward in (True, False)]
@@ -57,9 +54,9 @@ def phew(task: Task, *, input_shape: Sequence[int] | None = None) -> dict[str, T
         found = _first_seen(weights[turns.argsort(stable=True)], kept)[:left]
         kept[found] = True
         left -= len(found)
-        if len(found) < LEAST_YIELD * 2 * pairs:
+        if len(found) <= least:
             break
-    if task.kept and left == task.kept:
+    if left == task.kept:
         raise InputError("no walk leads from an input to an output of the model along weights that may be pruned.")
     masks = {
         name: part.view(weight.shape)

@@ -1,0 +1,45 @@
+"""Random Ramanujan graphs.
+
+Hoang et al., Revisiting pruning at initialization through the lens of Ramanujan graph, ICLR 2023.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..base import Task
+from ..registry import PRUNERS
+from ..samples import positive_count
+from .regular import bound_gap, draw_regular, regular_masks
+
+__all__ = ["ramanujan"]
+
+
+@PRUNERS.register("ramanujan", family="initial", stage="initial", paper="Hoang et al. 2023", needs_data=False)
+def ramanujan(task: Task, *, draws: int = 20, unit: str = "weight", allocation: str = "uniform") -> dict[str, Tensor]:
+    """Random regular bipartite graphs that meet the Ramanujan bound, s2 <= sqrt(dL - 1) + sqrt(dR - 1).
+
+    s2 is the second singular value of a layer's 0/1 matrix, dL and dR are the mean degrees of its sides: no regular
+    graph connects its nodes much better. Each layer is drawn, as an expander is, until it meets the bound. Random
+    regular graphs nearly meet it, so that few draws do. The layers that do not in all their draws, such as those
+    with one edge a node, which no draw makes connected, keep the draw that came nearest.
+
+    draws
+        The most draws of a layer.
+    unit, allocation
+        As of ``"expander"``; the paper unfolds convolutions, so that an edge is a weight.
+    """
+    positive_count("draws", draws)
+
+    def draw(outputs: int, inputs: int, edges: int) -> Tensor:
+        best, best_gap = None, float("-inf")
+        for _ in range(draws):
+            graph = draw_regular(outputs, inputs, edges, task.generator)
+            gap = bound_gap(graph)
+            if best is None or gap > best_gap:
+                best, best_gap = graph, gap
+            if gap >= 0:
+                break
+        return best
+
+    return regular_masks(task, draw, unit=unit, allocation=allocation)

@@ -1,0 +1,110 @@
+"""Random bipartite graphs in which all nodes of a side have the same degree, to within one, and their spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from ...errors import unknown_name
+from ...features.spectra import top_singular_values
+from ..allocation import SHARES, layer_counts
+from ..base import Task
+
+__all__ = ["bound_gap", "draw_regular", "regular_masks"]
+
+UNITS = ("kernel", "weight")
+
+Draw = Callable[[int, int, int], Tensor]
+
+
+def regular_masks(task: Task, draw: Draw, *, unit: str, allocation: str) -> dict[str, Tensor]:
+    """Masks whose tensors are bipartite graphs ``draw(outputs, inputs, edges)``, bool of shape (outputs, inputs).
+
+    The first axis of a weight runs over the outputs, the second over the inputs. An edge is a kernel, between
+    channels, or a single weight, the inputs then being all pairs of an input channel and a place in the kernel. What
+    is too much of a kernel for the exact count is taken from one kernel, at random places.
+    """
+    if unit not in UNITS:
+        raise unknown_name("unit", unit, UNITS)
+    if allocation not in SHARES:
+        raise unknown_name("allocation", allocation, SHARES)
+    shapes = {name: weight.shape for name, weight in task.weights.items()}
+    masks = {}
+    for (name, shape), count in zip(shapes.items(), layer_counts(shapes, task.kept, SHARES[allocation]), strict=True):
+        outputs = shape[0] if len(shape) > 1 else 1
+        size = shape[2:].numel() if unit == "kernel" else 1
+        edges = -(-count // size)
+        graph = draw(outputs, shape.numel() // outputs // size, edges)
+        mask = graph[..., None].repeat(1, 1, size)
+        if edges * size > count:
+            cut = int(graph.flatten().nonzero()[torch.randint(edges, (), generator=task.generator)])
+            places = torch.randperm(size, generator=task.generator)[: edges * size - count]
+            mask.view(-1, size)[cut, places] = False
+        masks[name] = mask.view(shape)
+    return masks
+
+
+def draw_regular(rows: int, columns: int, edges: int, generator: torch.Generator) -> Tensor:
+    """A random bipartite graph without multiple edges, bool (rows, columns), all degrees of a side within one.
+
+    Stubs are matched at random (the configuration model); an edge that is there twice swaps its end with another
+    edge where that makes two new ones, until none is. Of a graph that is more than half full, what is missing is
+    drawn.
+
+    Examples
+    --------
+    >>> graph = draw_regular(6, 9, 18, torch.Generator().manual_seed(0))
+    >>> graph.sum(0).tolist(), graph.sum(1).tolist()
+    ([2, 2, 2, 2, 2, 2, 2, 2, 2], [3, 3, 3, 3, 3, 3])
+    """
+    if 2 * edges > rows * columns:
+        return ~draw_regular(rows, columns, rows * columns - edges, generator)
+
+    def shuffled(count: int) -> Tensor:
+        return torch.randperm(count, generator=generator)
+
+    # Whoever comes first in a random order gets the one edge more that does not divide evenly.
+    ends = [shuffled(size).repeat(-(-edges // size))[:edges] for size in (rows, columns)]
+    row, column = ends[0], ends[1][shuffled(edges)]
+    while True:
+        keys = row * columns + column
+        graph = torch.zeros(rows * columns, dtype=torch.int32).index_add_(0, keys, torch.ones_like(keys).int())
+        if graph.max() < 2:
+            return graph.view(rows, columns).bool()
+        order = keys.argsort(stable=True)
+        surplus = order[1:][keys[order][1:] == keys[order][:-1]]
+        other = shuffled(edges)[: len(surplus)]
+        surplus = surplus[shuffled(len(surplus))[: len(other)]]
+        new = torch.stack([row[surplus] * columns + column[other], row[other] * columns + column[surplus]])
+        fits = (graph[new] == 0).all(0) & (new[0] != new[1])
+        surplus, other = _apart(surplus[fits], other[fits], edges)
+        column[surplus], column[other] = column[other], column[surplus]
+
+
+def _apart(first: Tensor, second: Tensor, edges: int) -> tuple[Tensor, Tensor]:
+    """The pairs of which no edge is in an earlier pair too."""
+    turn = torch.arange(len(first))
+    earliest = torch.full((edges,), len(first))
+    for end in (first, second):
+        earliest.scatter_reduce_(0, end, turn, "amin")
+    free = (earliest[first] == turn) & (earliest[second] == turn)
+    return first[free], second[free]
+
+
+def bound_gap(graph: Tensor) -> float:
+    """(bound - s2) / bound, s2 the second singular value, bound = sqrt(dL - 1) + sqrt(dR - 1).
+
+    Not negative for a Ramanujan graph. dL and dR are the mean degrees of the two sides, nodes without an edge left
+    out. Infinite where a side has fewer than two nodes, minus infinity where the bound is zero.
+    """
+    graph = graph[graph.any(1)][:, graph.any(0)]
+    if min(graph.shape) < 2:
+        return float("inf")
+    edges = int(graph.sum())
+    bound = sum((edges / size - 1) ** 0.5 for size in graph.shape)
+    if bound == 0:
+        return float("-inf")
+    return 1 - float(top_singular_values(sparse.csr_array(graph.double().numpy()), 2)[1]) / bound
