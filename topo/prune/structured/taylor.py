@@ -18,11 +18,12 @@ VARIANTS = ("gate", "filter", "weights")
 
 
 @PRUNERS.register("taylor", family="structured", stage="trained", paper="Molchanov et al. 2019", needs_data=True)
-@by_unit_score(scope="global")
+@by_unit_score(scope="global", rounds=10)
 def taylor(task: Task, found: Units, *, variant: str = "gate", samples: int = 512, batch_size: int = 64) -> Tensor:
     """Squared change of the loss, to first order, when a unit is removed, averaged over batches.
 
-    Of coupled layers one sum is taken over all of them before it is squared, for they go together.
+    Of coupled layers one sum is taken over all of them before it is squared, for they go together. The paper removes
+    a few units at a time, so there are ten rounds unless asked otherwise; between them the weights stay as they are.
 
     variant
         ``"gate"``: (dL/dz)^2 of a gate z = 1 that multiplies what a unit passes on. Since z multiplies the weights
