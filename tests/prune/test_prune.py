@@ -307,3 +307,19 @@ def test_on_a_dataset_and_a_model_of_the_package(name):
     masks = topo.prune(model, name, sparsity=0.9, data=dataset)
     assert masks.counts()["kept"].sum() == round(0.1 * masks.counts()["total"].sum())
     masks.check(model)
+
+
+@pytest.mark.parametrize("name", ["snip", "grasp", "iterative-snip", "force", "prospr", "synflow", "obd"])
+def test_weights_without_a_gradient_are_refused_by_name(name):
+    class Idle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.idle = nn.Linear(4, 3), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.used(x)
+
+    data = torch.randn(6, 4), torch.arange(6) % 3
+    with pytest.raises(InputError, match=r"idle\.weight get no gradient.*exclude"):
+        topo.prune(Idle(), name, sparsity=0.5, data=data)
+    assert list(topo.prune(Idle(), name, sparsity=0.5, data=data, exclude="idle*")) == ["used.weight"]

@@ -152,14 +152,36 @@ class Task:
             raise Diverged(f"pruner {self.name!r} trains the network, and {run.reason}")
         return run
 
-    def gradients(self, loss: Tensor, create_graph: bool = False) -> dict[str, Tensor]:
-        """Gradients of a scalar by the weights; zero where it does not depend on them."""
-        if not loss.requires_grad:
+    def gradients(
+        self, loss: Tensor, create_graph: bool = False, *, may_be_constant: bool = False
+    ) -> dict[str, Tensor]:
+        """Gradients of a scalar by the weights.
+
+        A weight that the scalar does not depend on is refused with an `InputError`, or, where it may be constant, has
+        gradient zero.
+        """
+        if may_be_constant and not loss.requires_grad:
             return {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
-        found = torch.autograd.grad(
-            loss, list(self.weights.values()), create_graph=create_graph, materialize_grads=True
+        weights = list(self.weights.values())
+        found = (
+            torch.autograd.grad(
+                loss, weights, create_graph=create_graph, allow_unused=True, materialize_grads=may_be_constant
+            )
+            if loss.requires_grad
+            else [None] * len(weights)
         )
+        self.refuse_idle(found)
         return dict(zip(self.weights, found, strict=True))
+
+    def refuse_idle(self, gradients: Sequence[Tensor | None]) -> None:
+        """Raise `InputError` when some of the weights' gradients are None: nothing computed depends on them."""
+        idle = [name for name, gradient in zip(self.weights, gradients, strict=True) if gradient is None]
+        if idle:
+            more = f" and {len(idle) - 5} more" if len(idle) > 5 else ""
+            raise InputError(
+                f"{', '.join(idle[:5])}{more} get no gradient, for the model's output does not depend on them, "
+                f"so pruner {self.name!r} cannot score them; exclude them."
+            )
 
 
 def prune(

@@ -56,6 +56,6 @@ def hessian_gradient(
     for part, share in zip(parts, shares, strict=True):
         slope = task.gradients(share * task.loss(*part, temperature), create_graph=True)
         along = sum((gradient[name] * slope[name]).sum() for name in task.weights)
-        for name, found in task.gradients(along).items():
+        for name, found in task.gradients(along, may_be_constant=True).items():
             product[name] += found
     return product

@@ -58,7 +58,8 @@ def prospr(
             velocity[name] = momentum * velocity[name] + gradient
         theta = {name: p - lr * velocity[name] for name, p in theta.items()}
     loss = _loss(task, theta, next(batches))
-    found = torch.autograd.grad(loss, list(masks.values()), materialize_grads=True)
+    found = torch.autograd.grad(loss, list(masks.values()), allow_unused=True)
+    task.refuse_idle(found)
     return {name: gradient.abs() for name, gradient in zip(masks, found, strict=True)}
 
 
