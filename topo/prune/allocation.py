@@ -78,14 +78,14 @@ def keep_largest(scores: Mapping[str, Tensor], kept: int) -> dict[str, Tensor]:
     if kept == 0:
         return {name: torch.zeros_like(score, dtype=torch.bool) for name, score in scores.items()}
     threshold = _kth_largest(scores, kept)
-    masks = {name: (score.to(threshold.dtype) > threshold).contiguous() for name, score in scores.items()}
-    left = kept - sum(int(mask.sum()) for mask in masks.values())
-    for name, score in scores.items():
-        if left == 0:
+    masks = {name: (score.to(threshold.dtype) >= threshold).contiguous() for name, score in scores.items()}
+    surplus = sum(int(mask.sum()) for mask in masks.values()) - kept
+    for name, score in reversed(list(scores.items())):
+        if surplus == 0:
             break
-        ties = (score.to(threshold.dtype) == threshold).flatten().nonzero().flatten()[:left]
-        masks[name].view(-1)[ties] = True
-        left -= len(ties)
+        ties = (score.to(threshold.dtype) == threshold).flatten().nonzero().flatten()[-surplus:]
+        masks[name].view(-1)[ties] = False
+        surplus -= len(ties)
     return masks
 
 
