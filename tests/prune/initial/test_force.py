@@ -56,9 +56,7 @@ def linear(values: list[float]) -> nn.Module:
 
 
 def test_a_removed_weight_comes_back_with_force_only():
-    # Logit differences d = w . x with x = (1, -1, 1): at first 2 - 2.2 + 0.4 = 0.2. The gradient is the same for all
-    # up to sign, so that 0.4 goes at the first round whatever it is; when others go, the order stays that of |w|.
-    # Two samples of opposite class give each weight a gradient of its own.
+    # Two samples of opposite classes, so that the gradients change order once other weights are gone.
     inputs = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]], dtype=torch.float64)
     targets = torch.tensor([0, 1])
     came_back = False
