@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
+import topo.datasets
 from topo.errors import InputError
 from topo.prune.samples import Samples, chunks
 
@@ -133,3 +134,10 @@ def test_batches_without_end():
     listed = [(torch.full((2, 1), float(i)), torch.tensor([0, 1])) for i in range(3)]
     samples = Samples(listed, torch.Generator())
     assert [float(inputs[0]) for (inputs, _), _ in zip(samples.batches(9), range(5))] == [0, 1, 2, 0, 1]
+
+
+def test_a_dataset_with_too_few_of_a_class_gives_what_its_smallest_class_has():
+    data = topo.datasets.load("digits", subset=100)
+    _, targets = Samples(data, torch.Generator()).balanced(1000)
+    counts = targets.bincount(minlength=10)
+    assert (counts == data.train.targets.bincount(minlength=10).min()).all()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..datasets import Dataset
 from ..errors import InputError
 
 if TYPE_CHECKING:
@@ -79,11 +80,16 @@ class Samples:
     def balanced(self, per_class: int) -> tuple[Inputs, Tensor]:
         """`per_class` samples of every class, in random order, or all there are of a class that has fewer.
 
-        Of batches, as many are read as it takes until each class seen has enough. Data whose targets are not
-        class labels are used whole; of batches, the first one is.
+        A dataset gives as many of every class as its smallest class has, where that is fewer. Of batches, as many are
+        read as it takes until each class seen has enough. Data whose targets are not class labels are used whole; of
+        batches, the first one is.
         """
         if self._dataset is not None:
-            pair = self._dataset.balanced_batch(per_class, self._generator)
+            train = getattr(self._dataset, "train", None)
+            smallest = (
+                per_class if train is None else int(train.targets.bincount(minlength=self._dataset.n_classes).min())
+            )
+            pair = self._dataset.balanced_batch(min(per_class, max(smallest, 1)), self._generator)
             return _take(pair, self._permutation(len(pair[1])))
         pair = self._pair or self._read_until(per_class)
         labels = pair[1].cpu()
