@@ -85,11 +85,10 @@ class Samples:
         batches, the first one is.
         """
         if self._dataset is not None:
-            train = getattr(self._dataset, "train", None)
-            smallest = (
-                per_class if train is None else int(train.targets.bincount(minlength=self._dataset.n_classes).min())
-            )
-            pair = self._dataset.balanced_batch(min(per_class, max(smallest, 1)), self._generator)
+            if isinstance(self._dataset, Dataset):
+                counts = self._dataset.train.targets.bincount(minlength=self._dataset.n_classes)
+                per_class = min(per_class, max(1, int(counts.min())))
+            pair = self._dataset.balanced_batch(per_class, self._generator)
             return _take(pair, self._permutation(len(pair[1])))
         pair = self._pair or self._read_until(per_class)
         labels = pair[1].cpu()
