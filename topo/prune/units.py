@@ -17,7 +17,7 @@ from ..errors import InputError, unknown_name
 from ..masks import Masks, prunable_parameters
 from ..training import Callback
 from .base import Task
-from .samples import positive_count
+from .samples import input_shapes, positive_count
 from .schedules import exponential
 
 __all__ = [
@@ -125,9 +125,7 @@ def by_unit_score(
 
 def find_units(task: Task, input_shape: Sequence[int] | None = None) -> Units:
     """The units of the task's model; `InputError` when it has none, or no input shape is known."""
-    if input_shape is None and task.samples is None:
-        raise InputError(f"pruner {task.name!r} needs the shape of an input; give input_shape=(channels, ...) or data.")
-    shapes = [tuple(input_shape)] if input_shape is not None else task.samples.input_shapes()
+    shapes = input_shapes(task, input_shape)
     dtype = next(iter(task.weights.values())).dtype
     example = tuple(torch.zeros(1, *shape, dtype=dtype, device=task.device) for shape in shapes)
     found = units(trace(task.model, example))

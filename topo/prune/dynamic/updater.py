@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...errors import InputError, unknown_name
 from ...training import TrainingState
-from ..allocation import er_share, erk_share, uniform_share
+from ..allocation import SHARES
 from ..base import Task
 from ..initial.random import random_masks
 from ..samples import positive_count
@@ -20,7 +20,6 @@ from ..sparsifier import Sparsifier
 
 __all__ = ["TopologyUpdater", "gradient", "largest", "share", "spread"]
 
-INITIAL = {"erk": erk_share, "er": er_share, "uniform": uniform_share}
 ANNEALING = ("cosine", "constant")
 
 
@@ -61,15 +60,15 @@ class TopologyUpdater(Sparsifier):
         stop: float = 0.75,
     ) -> None:
         super().__init__(task)
-        if initial not in INITIAL:
-            raise unknown_name("value of initial", initial, INITIAL)
+        if initial not in SHARES:
+            raise unknown_name("value of initial", initial, SHARES)
         if annealing not in ANNEALING:
             raise unknown_name("value of annealing", annealing, ANNEALING)
         self.interval = None if interval is None else positive_count("interval", interval)
         self.drop_fraction = share("drop_fraction", drop_fraction)
         self.stop = share("stop", stop)
         self.annealing = annealing
-        self.masks = random_masks(task, INITIAL[initial])
+        self.masks = random_masks(task, SHARES[initial])
 
     # ---- when
 

@@ -9,14 +9,12 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError, unknown_name
-from ..allocation import er_share, erk_share, layer_counts, uniform_share
+from ..allocation import SHARES, layer_counts
 from ..base import Task
 from ..layer_inputs import Rows, visit_layers
 from ..samples import positive_count
 
 __all__ = ["cholesky", "damped", "layer_budgets", "prune_layers"]
-
-SHARES = {"uniform": uniform_share, "er": er_share, "erk": erk_share}
 
 Solve = Callable[[str, Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
