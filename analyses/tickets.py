@@ -1,0 +1,251 @@
+"""Winning tickets of the DAG pruner: does its subnetwork train as well as the whole, from the same start?
+
+    python analyses/tickets.py [--model digits-cnn] [--dataset digits] [--data-root FOLDER] [--sparsity 0.5]
+        [--granularity mixed] [--epochs 15] [--seeds 0 1 2 3 4] [--device auto] [--results FOLDER]
+
+The protocol, for every seed: save the initial weights theta0; train the dense network for T iterations; prune it; set
+the survivors back to theta0; train for at most T iterations on the same batches in the same order. Beside it run
+
+- `fresh`: the same masks on another initialisation,
+- `random`: arcs and channels drawn at random at equal cost,
+- `l1-filter`: channels by magnitude at equal cost, set back to theta0.
+
+A network *reaches* the task when its loss on all training images, in evaluation mode, is at most a threshold: that of a
+dense pilot run with a seed of its own after two thirds of T. The pilot runs first, so the threshold is fixed before
+anything is pruned. Labels are smoothed, so that the loss does not saturate at zero. A weak win is reaching the
+threshold in no more iterations than the dense network of the same seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+from torch import nn
+
+import topo
+from topo.datasets import Dataset
+from topo.plots.style import HUES, INK, MUTED, figure, style
+from topo.training import Callback, Recipe, TrainingState, evaluate, recipe, train
+
+HERE = Path(__file__).resolve().parent
+PILOT = 1_000
+ARMS = ("dense", "ticket", "fresh", "random", "l1-filter")
+WHAT = {
+    "dense": "whole network",
+    "ticket": "DAG ticket",
+    "fresh": "its masks, fresh start",
+    "random": "random at equal cost",
+    "l1-filter": "channels by magnitude",
+}
+
+
+class LossCurve(Callback):
+    """Loss on all training images every few iterations."""
+
+    def __init__(self, every: int, smoothing: float) -> None:
+        self.every, self.smoothing = every, smoothing
+        self.steps: list[int] = []
+        self.losses: list[float] = []
+
+    def on_step_end(self, state: TrainingState) -> None:
+        if state.step % self.every:
+            return
+        state.model.eval()
+        total, count = 0.0, 0
+        with torch.no_grad():
+            for inputs, targets in state.dataset.batches("train", 512):
+                loss = nn.functional.cross_entropy(
+                    state.model(inputs), targets, reduction="sum", label_smoothing=self.smoothing
+                )
+                total, count = total + float(loss), count + len(targets)
+        state.model.train()
+        self.steps.append(state.step)
+        self.losses.append(total / count)
+
+    def reaches(self, threshold: float) -> float:
+        """The first iteration with a loss of at most `threshold`; infinite when there is none."""
+        return next((step for step, loss in zip(self.steps, self.losses) if loss <= threshold), np.inf)
+
+
+def run(
+    model: nn.Module, data: Dataset, plan: Recipe, seed: int, every: int, device: str, masks: topo.Masks | None = None
+) -> tuple[LossCurve, float]:
+    curve = LossCurve(every, plan.label_smoothing)
+    train(model, data, plan, masks=masks, seed=seed, device=device, progress=False, callbacks=[curve])
+    return curve, evaluate(model, data, device=device)["accuracy"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="digits-cnn")
+    parser.add_argument("--dataset", default="digits")
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--sparsity", type=float, default=0.5)
+    parser.add_argument("--granularity", default="mixed", choices=["arc", "node", "channel", "mixed"])
+    parser.add_argument("--recipe", default="digits")
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--every", type=int, default=3, help="iterations between two looks at the loss")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--results", type=Path, default=HERE.parent / "benchmarks" / "results")
+    a = parser.parse_args()
+    data = topo.datasets.load(a.dataset, root=a.data_root)
+    plan = recipe(a.recipe, epochs=a.epochs, label_smoothing=0.1)
+
+    def fresh(seed: int) -> nn.Module:
+        return topo.models.build(a.model, input_shape=data.input_shape, n_classes=data.n_classes, seed=seed)
+
+    pilot, _ = run(fresh(PILOT), data, plan, PILOT, a.every, a.device)
+    threshold = pilot.losses[len(pilot.losses) * 2 // 3]
+    print(f"threshold {threshold:.4f}, from the pilot; {pilot.steps[-1]} iterations in all")
+    rows, curves = [], []
+    for seed in a.seeds:
+        start = fresh(seed)
+        dense = copy.deepcopy(start)
+        results = {"dense": run(dense, data, plan, seed, a.every, a.device)}
+        common = {"sparsity": a.sparsity, "data": data, "seed": seed, "device": a.device, "budget": "weights"}
+        ours = {"granularity": a.granularity, **common}
+        found = {
+            "ticket": topo.prune(dense, "dag", **ours),
+            "random": topo.prune(dense, "dag", score="random", **ours),
+            "l1-filter": topo.prune(dense, "l1-filter", **common),
+        }
+        found["fresh"] = found["ticket"]
+        for arm in ARMS[1:]:
+            # Another start for the control, the saved one for all others.
+            network = fresh(PILOT + 1 + seed) if arm == "fresh" else copy.deepcopy(start)
+            results[arm] = run(network, data, plan, seed, a.every, a.device, masks=found[arm])
+        for arm, (curve, accuracy) in results.items():
+            left = 1.0 if arm == "dense" else found[arm].density
+            rows.append((seed, arm, left, curve.reaches(threshold), curve.losses[-1], accuracy))
+            curves += [(seed, arm, step, loss) for step, loss in zip(curve.steps, curve.losses)]
+            print(rows[-1], flush=True)
+    columns = ["seed", "arm", "density", "iterations", "final_loss", "accuracy"]
+    table = pd.DataFrame(rows, columns=columns)
+    setting = {key: str(value) if isinstance(value, Path) else value for key, value in vars(a).items()}
+    del setting["results"], setting["data_root"]
+    name = f"tickets_{a.dataset}_{a.model}_{a.granularity}"
+    write(table, pd.DataFrame(curves, columns=["seed", "arm", "step", "loss"]), threshold, setting, a.results, name)
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per arm: how often it reached the threshold, iterations and accuracy against the dense network's.
+
+    Differences are those of networks of one seed, with their 95% t-interval. Networks that never reached the threshold
+    are left out of the mean of iterations and counted.
+    """
+    dense = table[table["arm"] == "dense"].set_index("seed")
+    rows = []
+    for arm in ARMS:
+        part = table[table["arm"] == arm].set_index("seed")
+        there = part.index[np.isfinite(part["iterations"]) & np.isfinite(dense["iterations"].reindex(part.index))]
+        slower = (part["iterations"] - dense["iterations"]).loc[there]
+        worse = part["accuracy"] - dense["accuracy"]
+        wins = int((part["iterations"] <= dense["iterations"]).sum())
+        rows.append(
+            {
+                "arm": arm,
+                "density": part["density"].mean(),
+                "reached": int(np.isfinite(part["iterations"]).sum()),
+                "seeds": len(part),
+                "no_slower_than_dense": wins,
+                **_interval("iterations_more", slower),
+                "accuracy": part["accuracy"].mean(),
+                **_interval("accuracy_more", worse),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _interval(name: str, values: pd.Series) -> dict[str, float]:
+    n = len(values)
+    half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+    mean = values.mean() if n else np.nan
+    return {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}
+
+
+def write(table: pd.DataFrame, curves: pd.DataFrame, threshold: float, setting: dict, folder: Path, name: str) -> None:
+    """The record as JSON, the figure as PNG and SVG, the findings on the screen."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arms = summary(table)
+    record = {
+        "run": "python analyses/tickets.py",
+        "setting": setting,
+        "threshold": round(threshold, 6),
+        "arms": json.loads(arms.round(5).to_json(orient="records")),
+        "networks": json.loads(table.round(5).to_json(orient="records")),
+    }
+    (folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    drawn = draw(curves, threshold)
+    for kind in ("png", "svg"):
+        drawn.savefig(HERE / "results" / f"{name}.{kind}")
+    print(arms.to_string(index=False))
+    ticket, control = (arms.set_index("arm").loc[arm] for arm in ("ticket", "fresh"))
+    print(
+        f"\nThe ticket keeps {ticket['density']:.0%} of the weights and is no slower than the dense network in "
+        f"{ticket['no_slower_than_dense']} of {ticket['seeds']} seeds; it takes {ticket['iterations_more']:+.0f} "
+        f"iterations ({ticket['iterations_more_low']:+.0f} to {ticket['iterations_more_high']:+.0f}).\n"
+        f"Its accuracy differs by {ticket['accuracy_more']:+.4f} ({ticket['accuracy_more_low']:+.4f} to "
+        f"{ticket['accuracy_more_high']:+.4f}).\n"
+        f"The same masks on a fresh start take {control['iterations_more']:+.0f} iterations "
+        f"({control['iterations_more_low']:+.0f} to {control['iterations_more_high']:+.0f}) more than the dense one."
+    )
+
+
+def draw(curves: pd.DataFrame, threshold: float):
+    """Mean training loss of each arm, the range over seeds shaded, the threshold dashed."""
+    with style():
+        new = figure(6.4, 3.8)
+        ax = new.add_axes((0.1, 0.14, 0.6, 0.78))
+        ends = {}
+        for arm, color in zip(ARMS, (INK, *HUES)):
+            loss = curves[curves["arm"] == arm].groupby("step")["loss"]
+            mean = loss.mean()
+            ax.fill_between(mean.index, loss.min(), loss.max(), color=color, alpha=0.12, linewidth=0)
+            ax.plot(mean.index, mean, color=color)
+            ends[arm] = (mean.iloc[-1], color)
+        ax.axhline(threshold, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+        ax.set_yscale("log")
+        low, high = np.log10(ax.get_ylim())
+        places = np.array(sorted(np.log10(value) for value, _ in ends.values()))
+        gap = (high - low) * 0.065
+        for i in range(1, len(places)):
+            places[i] = max(places[i], places[i - 1] + gap)
+        order = sorted(ends, key=lambda arm: ends[arm][0])
+        for arm, place in zip(order, places, strict=True):
+            ax.annotate(
+                WHAT[arm],
+                (curves["step"].max(), 10**place),
+                (6, 0),
+                textcoords="offset points",
+                color=ends[arm][1],
+                va="center",
+                fontsize=8.5,
+                annotation_clip=False,
+            )
+        ax.set_xlabel("iteration")
+        ax.set_title("Loss on the training images, mean and range over seeds")
+        ax.text(
+            0.99,
+            threshold,
+            "threshold",
+            transform=ax.get_yaxis_transform(),
+            ha="right",
+            va="bottom",
+            color=MUTED,
+            fontsize=8,
+        )
+        ax.yaxis.set_minor_formatter("{x:g}")
+        ax.yaxis.set_major_formatter("{x:g}")
+    return new
+
+
+if __name__ == "__main__":
+    main()

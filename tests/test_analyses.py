@@ -1,0 +1,57 @@
+"""The analyses run from end to end on something small, and end in a figure, a table and sentences."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from topo.prune import PRUNERS
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(name: str, *arguments: str | Path) -> str:
+    done = subprocess.run(
+        [sys.executable, ROOT / "analyses" / f"{name}.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_comparison_names_every_pruner():
+    listed = yaml.safe_load((ROOT / "examples" / "pruners.yaml").read_text())["pruners"]
+    names = [entry if isinstance(entry, str) else entry["name"] for entry in listed]
+    assert sorted(names) == sorted(name for name in PRUNERS if PRUNERS.entry(name).info.get("paper") != "none")
+
+
+@pytest.mark.slow
+def test_every_pruner_runs_in_one_study(tmp_path):
+    config = yaml.safe_load((ROOT / "examples" / "pruners.yaml").read_text())
+    config |= {"sparsities": [0.8], "seeds": [0], "recipe": {"name": "digits", "epochs": 1}}
+    config["datasets"] = [{"name": "digits", "subset": 300}]
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(config))
+    text = run(
+        "pruner_comparison",
+        *("--config", tmp_path / "small.yaml", "--into", tmp_path / "study", "--results", tmp_path / "results"),
+    )
+    assert "Best by mean rank" in text
+    table = pd.read_parquet(tmp_path / "study" / "results.parquet")
+    assert set(table["status"]) <= {"finished", "collapsed"}, table.loc[table["status"] == "failed", "reason"].tolist()
+    assert set(table["pruner"]) == {"dense", *config["pruners"]}
+    structured = table[table["family"] == "structured"]
+    assert (structured["compact_parameters"] < 5122).all()
+    exact = table[~table["family"].isin(["structured", "dense"])]
+    assert (exact["kept_weights"] == round(0.2 * exact["total_weights"].iloc[0])).all()
+    for kind in ("png", "svg", "csv", "md"):
+        assert (tmp_path / "results" / f"pruner_comparison_digits_digits-cnn.{kind}").stat().st_size > 500
