@@ -258,10 +258,13 @@ def unrectified_terms(lifting: Lifting, *inputs: Any, limit: int = 20_000) -> li
             leaving[dag.arcs[arc].source].append(arc)
 
         def walk(node: int, value: Any, path: tuple[int, ...], origin: str) -> Iterator[PathTerm]:
-            if node == lifting.sink:
-                yield PathTerm(path, origin, value)
-            for arc in leaving[node]:
-                yield from walk(dag.arcs[arc].target, at.push(arc, value), (*path, arc), origin)
+            waiting = [(node, value, path)]
+            while waiting:
+                node, value, path = waiting.pop()
+                if node == lifting.sink:
+                    yield PathTerm(path, origin, value)
+                for arc in reversed(leaving[node]):
+                    waiting.append((dag.arcs[arc].target, at.push(arc, value), (*path, arc)))
 
         terms = [term for i in dag.inputs for term in walk(i, at.z.at(i), (), "input")]
         for arc, value in constants.items():
@@ -279,10 +282,7 @@ def check_piecewise_linear(lifting: Lifting) -> None:
     for arc in lifting.dag.arcs:
         fused = lifting.dag.nodes[arc.source].kind == "product"
         for step in arc.steps:
-            leaves = [
-                leaf for leaf in pytree.tree_leaves((step.args, dict(step.kwargs))) if type(leaf).__name__ == "Hole"
-            ]
-            linear = step.name in RECTIFIERS or (step.name in AFFINE and (len(leaves) == 1 or not _multiplies(step)))
+            linear = step.name in RECTIFIERS or (step.name in AFFINE and not _multiplies_by_input(step))
             if fused and step.name not in ("slice_scatter", "select_scatter", "add", "sub", "cat", "stack"):
                 linear = False
             if not linear:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .dag import Arc, Dag
+from .dag import Arc, Dag, Step
 
 __all__ = ["Batch", "State", "minus", "plus"]
 
@@ -49,7 +50,7 @@ class Batch:
         """The arc's function of the value of its source."""
         slots = value if self.dag.nodes[arc.source].kind == "product" else (value,)
         for step in arc.steps:
-            value = step.run(slots, self.values, self.sizes)
+            value = _any_layout(step).run(slots, self.values, self.sizes)
             slots = (value,)
         return value
 
@@ -104,6 +105,13 @@ class Batch:
                 if node.kind != "product":
                     shapes[index] += (_facts(z[index]),)
         return shapes
+
+
+def _any_layout(step: Step) -> Step:
+    """The step, a view of memory made a reshape: states need not lie in memory as the network lays them out."""
+    if step.operation in (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default):
+        return replace(step, operation=torch.ops.aten.reshape.default)
+    return step
 
 
 def _facts(value: Tensor) -> tuple[torch.Size, torch.dtype, torch.device]:

@@ -131,18 +131,23 @@ def subarchitectures(dag: Dag, live: Iterable[int] | None = None) -> Iterator[tu
     for arc in sorted(trim(dag, live)):
         into[dag.arcs[arc].target].append(arc)
 
-    def grow(waiting: frozenset[int], chosen: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-        if not waiting:
-            yield tuple(sorted(chosen))
-            return
+    def longer(waiting: frozenset[int], chosen: tuple[int, ...]) -> Iterator[tuple[frozenset[int], tuple[int, ...]]]:
+        """One node more: `chosen` so far, and `waiting`, the nodes that it reads and that have no arcs yet."""
         node = max(waiting)
         for subset in range(1, 1 << len(into[node])):
             arcs = tuple(arc for i, arc in enumerate(into[node]) if subset >> i & 1)
             sources = {dag.arcs[arc].source for arc in arcs}
-            yield from grow(waiting - {node} | {s for s in sources if into[s]}, chosen + arcs)
+            yield waiting - {node} | {s for s in sources if into[s]}, chosen + arcs
 
-    if into:
-        yield from grow(frozenset({_sink(dag)}), ())
+    stack = [longer(frozenset({_sink(dag)}), ())] if into else []
+    while stack:
+        found = next(stack[-1], None)
+        if found is None:
+            stack.pop()
+        elif found[0]:
+            stack.append(longer(*found))
+        else:
+            yield tuple(sorted(found[1]))
 
 
 class SubNetwork(nn.Module):
@@ -167,7 +172,7 @@ class SubNetwork(nn.Module):
     >>> every = range(len(lifting.dag.arcs))
     >>> shallow = lifting.subnetwork(set(every) - set(topo.dag.residual_blocks(lifting.dag)[0].branches))
     >>> shallow
-    SubNetwork(26 of 29 arcs, 256 paths)
+    SubNetwork(27 of 29 arcs, 256 paths)
     >>> shallow(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 10])
     """

@@ -4,6 +4,7 @@ from .accuracy import accuracy_against_sparsity, accuracy_grid
 from .graph import draw_graph
 from .heatmap import correlations_for_heatmap, spearman_heatmap
 from .layers import layer_density, layer_density_grid
+from .lifting import draw_lifting
 from .scatter import accuracy_against_metric, scatter_panels, telling_metrics
 from .style import pruner_color, style
 
@@ -13,6 +14,7 @@ __all__ = [
     "accuracy_grid",
     "correlations_for_heatmap",
     "draw_graph",
+    "draw_lifting",
     "layer_density",
     "layer_density_grid",
     "pruner_color",
