@@ -1008,9 +1008,8 @@ def ours_without(made: Update, name: str, **settings: Any) -> dict[str, Tensor]:
     ITOP,
     "weights dropped by one update",
     "resnet20, 30% of the kept weights, death=SET",
-    "Of the negative weights the reference keeps those beyond the most negative ones' threshold, which "
-    "drops nearly all of "
-    "them; its count is not kept.",
+    "Of the negative weights the reference keeps the share that it should drop (the 30% furthest from zero, where "
+    "70% should stay), so that its count falls.",
     mode="SET",
 )
 def set_drops(source: Reference, mode: str) -> Found:
