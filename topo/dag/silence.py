@@ -12,7 +12,7 @@ from torch import Tensor
 from .dag import Arc, Dag, Step
 from .layers import layer_of
 
-__all__ = ["silent_arcs"]
+__all__ = ["Silence", "silent_arcs"]
 
 
 def silent_arcs(dag: Dag, masks: Mapping[str, Tensor]) -> set[Arc]:
@@ -31,20 +31,31 @@ def silent_arcs(dag: Dag, masks: Mapping[str, Tensor]) -> set[Arc]:
     gone = {name for name, mask in masks.items() if not mask.any()}
     if not gone:
         return set()
-    sizes = {symbol: sympy.Integer(dag.samples) for symbol, _ in dag.symbols}
-    values = dag.values()
+    along = Silence(dag).along
     silent: set[Arc] = set()
     quiet_nodes: list[bool] = []
     for index, node in enumerate(dag.nodes):
         arcs = dag.arcs_into[index]
         for arc in arcs:
-            quiet = quiet_nodes[arc.source]
-            for step in arc.steps:
-                quiet = _passes_zero(dag, step, quiet, gone, values, sizes)
-            if quiet:
+            if along(arc, quiet_nodes[arc.source], gone):
                 silent.add(arc)
         quiet_nodes.append(node.kind == "sum" and all(arc in silent for arc in arcs))
     return silent
+
+
+class Silence:
+    """Says of single arcs of a `Dag` whether their value is zero."""
+
+    def __init__(self, dag: Dag) -> None:
+        self.dag = dag
+        self.sizes = {symbol: sympy.Integer(dag.samples) for symbol, _ in dag.symbols}
+        self.values = dag.values()
+
+    def along(self, arc: Arc, quiet: bool, gone: set[str]) -> bool:
+        """Whether an arc brings zero when the parameters `gone` are masked; `quiet` says whether its source is zero."""
+        for step in arc.steps:
+            quiet = _passes_zero(self.dag, step, quiet, gone, self.values, self.sizes)
+        return quiet
 
 
 def _passes_zero(dag: Dag, step: Step, quiet: bool, gone: set[str], values: Mapping[str, Tensor], sizes: Any) -> bool:

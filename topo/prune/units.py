@@ -123,13 +123,13 @@ def by_unit_score(
     return lambda score: UnitScored(score, scope, budget, rounds)
 
 
-def find_units(task: Task, input_shape: Sequence[int] | None = None) -> Units:
-    """The units of the task's model; `InputError` when it has none, or no input shape is known."""
+def find_units(task: Task, input_shape: Sequence[int] | None = None, *, may_be_none: bool = False) -> Units:
+    """The units of the task's model; `InputError` when it has none, unless it may, or no input shape is known."""
     shapes = input_shapes(task, input_shape)
     dtype = next(iter(task.weights.values())).dtype
     example = tuple(torch.zeros(1, *shape, dtype=dtype, device=task.device) for shape in shapes)
     found = units(trace(task.model, example))
-    if not found.count:
+    if not found.count and not may_be_none:
         raise InputError("the model has no unit that could be removed: all its layers write to an output.")
     return found
 
