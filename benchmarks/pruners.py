@@ -5,9 +5,10 @@
 Rows of other cells that the file already has stay. Random images of 32x32 pixels, 90% sparsity, no dataset needed.
 Every cell runs in a process of its own with all the machine's cores, so that its peak memory is its own, and is
 stopped after --limit seconds. The floor of an algorithm is one gradient of the loss on a batch, of 128 for ResNet-20
-and of 32 for ResNet-50, timed in the same process; the ratio to it is what compares across machines. Of an algorithm that works during training, the row
-says what a step costs with it, an update of the masks at every step, over a step with fixed masks. Those that train
-the network themselves (imp, slimming with a penalty, l0) cost trainings, not scores, and are left out.
+and of 32 for ResNet-50, timed in the same process; the ratio to it is what compares across machines. Of an algorithm
+that works during training, the row says what a step costs with it, an update of the masks at every step, over a step
+with fixed masks. Those that train the network themselves (imp, slimming with a penalty, l0) cost trainings, not
+scores, and are left out.
 """
 
 from __future__ import annotations
