@@ -40,10 +40,10 @@ from torch import Tensor, nn
 import topo
 from topo.masks import prunable_parameters
 from topo.prune.allocation import er_share, erk_share, layer_counts
-from topo.prune.base import Task
 from topo.prune.dynamic.bipartite import ch2_l3n, ch3_l3p, link_scores
 from topo.prune.initial.grasp import hessian_gradient
 from topo.prune.structured.l0 import chance_open, hard_concrete, mean_gate
+from topo.prune.task import Task
 from topo.torchvision_import import import_torchvision
 
 REPOSITORIES = {

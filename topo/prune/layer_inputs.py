@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..errors import InputError
-from .base import Task
 from .samples import Inputs, chunks
+from .task import Task
 
 __all__ = ["Rows", "gram", "squares", "visit_layers"]
 

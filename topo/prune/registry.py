@@ -11,7 +11,7 @@ from ..registry import Registry
 __all__ = ["PRUNERS"]
 
 PRUNERS: Registry[Callable[..., dict[str, Tensor]]] = Registry("pruner")
-"""Algorithms ``algorithm(task, *, ...settings) -> {parameter name: bool tensor}``; see `topo.prune.base.Task`.
+"""Algorithms ``algorithm(task, *, ...settings) -> {parameter name: bool tensor}``; see `topo.prune.task.Task`.
 
 Facts of an entry: ``paper``; ``needs_data``; ``stage``, ``"initial"`` for one that a study applies before training,
 ``"trained"`` for one that it applies to the trained dense network, and ``"training"`` for one that changes the masks

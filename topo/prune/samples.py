@@ -13,7 +13,7 @@ from ..datasets import Dataset
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from .base import Task
+    from .task import Task
 
 __all__ = ["Samples", "chunks", "input_shapes", "positive_count"]
 

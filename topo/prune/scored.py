@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ..errors import InputError
 from .allocation import allocation as find_allocation
-from .base import Task
 from .samples import positive_count
 from .schedules import exponential
+from .task import Task
 
 __all__ = ["Scored", "by_score", "check_scores"]
 

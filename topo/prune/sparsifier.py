@@ -11,7 +11,7 @@ from ..masks import Masks
 from ..training import Callback, TrainingState
 
 if TYPE_CHECKING:
-    from .base import Task
+    from .task import Task
 
 __all__ = ["Sparsifier"]
 

@@ -16,9 +16,9 @@ from ..dag.groups import Units, units
 from ..errors import InputError, unknown_name
 from ..masks import Masks, prunable_parameters
 from ..training import Callback
-from .base import Task
 from .samples import input_shapes, positive_count
 from .schedules import exponential
+from .task import Task
 
 __all__ = [
     "BUDGETS",

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import topo.prune
-import topo.prune.base
+import topo.prune.task
 from topo.datasets import load
 from topo.errors import InputError
 from topo.masks import Masks
@@ -88,13 +88,13 @@ def test_without_rewinding_the_ticket_has_the_initial_weights_and_the_model_is_u
 
 def test_each_round_trains_with_a_fifth_less(monkeypatch):
     held = []
-    original = topo.prune.base.train
+    original = topo.prune.task.train
 
     def recording(*args, masks=None, **options):
         held.append(sum(int(mask.sum()) for mask in masks.values()))
         return original(*args, masks=masks, **options)
 
-    monkeypatch.setattr(topo.prune.base, "train", recording)
+    monkeypatch.setattr(topo.prune.task, "train", recording)
     prune(sparsity=0.6, recipe=recipe("digits", epochs=1))
     assert held == [TOTAL, *(round(TOTAL * 0.8**k) for k in (1, 2, 3, 4))]
     held.clear()

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ...training import TrainingState
-from ..base import Task
 from ..registry import PRUNERS
+from ..task import Task
 from .bipartite import ch3_l3p, link_scores
 from .updater import TopologyUpdater, share
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from ...training import TrainingState
-from ..base import Task
 from ..registry import PRUNERS
+from ..task import Task
 from .bipartite import ch2_l3n, link_scores
 from .cht import groups_of
 from .updater import TopologyUpdater, share

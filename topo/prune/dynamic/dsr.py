@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from ...errors import InputError
-from ..base import Task
 from ..registry import PRUNERS
+from ..task import Task
 from .updater import TopologyUpdater, share
 
 __all__ = ["DSR"]

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...training import TrainingState
-from ..base import Task
 from ..registry import PRUNERS
+from ..task import Task
 from .updater import TopologyUpdater, gradient
 
 __all__ = ["MEST"]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from ..base import Task
 from ..registry import PRUNERS
+from ..task import Task
 from .updater import TopologyUpdater, largest
 
 __all__ = ["SET"]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ...training import TrainingState
-from ..base import Task
 from ..registry import PRUNERS
+from ..task import Task
 from .updater import TopologyUpdater, gradient, share
 
 __all__ = ["SNFS"]

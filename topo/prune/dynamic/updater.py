@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from ...errors import InputError, unknown_name
 from ...training import TrainingState
 from ..allocation import SHARES
-from ..base import Task
 from ..initial.random import random_masks
 from ..samples import positive_count
 from ..sparsifier import Sparsifier
+from ..task import Task
 
 __all__ = ["TopologyUpdater", "gradient", "largest", "share", "spread"]
 

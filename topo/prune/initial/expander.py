@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..base import Task
 from ..registry import PRUNERS
+from ..task import Task
 from .regular import draw_regular, regular_masks
 
 __all__ = ["expander"]

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from ..allocation import allocation as find_allocation
-from ..base import Task
 from ..registry import PRUNERS
 from ..samples import positive_count
 from ..schedules import exponential
 from ..scored import check_scores
+from ..task import Task
 
 __all__ = ["force"]
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from ..base import Task
 from ..registry import PRUNERS
 from ..samples import chunks, positive_count
 from ..scored import by_score
+from ..task import Task
 
 __all__ = ["grasp", "hessian_gradient"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..base import Task
 from ..registry import PRUNERS
 from ..scored import by_score
+from ..task import Task
 from .snip import snip
 
 __all__ = ["iterative_snip"]

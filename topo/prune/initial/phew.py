@@ -10,9 +10,9 @@ from torch import Tensor
 from ...dag import trace
 from ...errors import InputError
 from ..allocation import keep_largest
-from ..base import Task
 from ..registry import PRUNERS
 from ..samples import input_shapes
+from ..task import Task
 from .walks import WalkGraph
 
 __all__ = ["phew"]

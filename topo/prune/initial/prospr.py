@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.func import functional_call
 
 from ...errors import InputError
-from ..base import Task
 from ..registry import PRUNERS
 from ..samples import Inputs, positive_count
 from ..scored import by_score
+from ..task import Task
 
 __all__ = ["prospr"]
 

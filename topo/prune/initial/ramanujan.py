@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..base import Task
 from ..registry import PRUNERS
 from ..samples import positive_count
+from ..task import Task
 from .regular import bound_gap, draw_regular, regular_masks
 
 __all__ = ["ramanujan"]

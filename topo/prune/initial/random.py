@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..allocation import layer_counts
-from ..base import Task
+from ..task import Task
 
 __all__ = ["random_masks"]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...errors import unknown_name
 from ...features.spectra import top_singular_values
 from ..allocation import SHARES, layer_counts
-from ..base import Task
+from ..task import Task
 
 __all__ = ["bound_gap", "draw_regular", "regular_masks"]
 

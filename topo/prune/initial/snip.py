@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..base import Task
 from ..registry import PRUNERS
 from ..samples import positive_count
 from ..scored import by_score
+from ..task import Task
 
 __all__ = ["snip"]
 

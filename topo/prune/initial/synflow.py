@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..base import Task
 from ..positive import PositiveMode, make_positive
 from ..registry import PRUNERS
 from ..samples import input_shapes
 from ..scored import by_score
+from ..task import Task
 
 __all__ = ["synflow"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..allocation import uniform_share
-from ..base import Task
 from ..registry import PRUNERS
+from ..task import Task
 from .random import random_masks
 
 __all__ = ["uniform"]

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ...dag.groups import Units
-from ..base import Task
 from ..registry import PRUNERS
+from ..task import Task
 from ..units import by_unit_score
 
 __all__ = ["fpgm"]

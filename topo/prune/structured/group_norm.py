@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from ...dag.groups import Units
 from ...training import Callback, TrainingState
-from ..base import Task
 from ..registry import PRUNERS
+from ..task import Task
 from ..units import along, by_unit_score, not_negative, train_units
 
 __all__ = ["GroupPenalty", "group_norm", "shrinkage", "squared_norms"]

@@ -10,9 +10,9 @@ from torch import Tensor
 from ...dag import Dag, Output
 from ...dag.groups import Units
 from ...dag.layers import layer_of
-from ..base import Task
 from ..registry import PRUNERS
 from ..samples import chunks, positive_count
+from ..task import Task
 from ..units import by_unit_score
 
 __all__ = ["hrank"]

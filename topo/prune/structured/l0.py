@@ -13,8 +13,8 @@ from torch.func import functional_call
 from ...dag.groups import Units
 from ...errors import InputError
 from ...training import Callback, TrainingState
-from ..base import Task
 from ..registry import PRUNERS
+from ..task import Task
 from ..units import along, by_unit_score, excluded, not_negative
 
 __all__ = ["BETA", "GAMMA", "ZETA", "chance_open", "hard_concrete", "l0", "mean_gate"]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from torch import Tensor
 
 from ...dag.groups import Units
-from ..base import Task
 from ..registry import PRUNERS
+from ..task import Task
 from ..units import by_unit_score
 
 __all__ = ["l1_filter", "l2_filter"]

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from ...dag.groups import Units
 from ...errors import InputError
 from ...training import Callback, TrainingState
-from ..base import Task
 from ..registry import PRUNERS
+from ..task import Task
 from ..units import by_unit_score, not_negative, train_units
 
 __all__ = ["slimming"]

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ...dag.groups import Units
 from ...errors import unknown_name
-from ..base import Task
 from ..registry import PRUNERS
 from ..samples import chunks, positive_count
+from ..task import Task
 from ..units import by_unit_score, unit_parameters
 
 __all__ = ["VARIANTS", "taylor"]

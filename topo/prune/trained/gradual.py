@@ -11,11 +11,11 @@ from torch import Tensor
 from ...errors import InputError
 from ...training import TrainingState
 from ..allocation import allocation as find_allocation
-from ..base import Task
 from ..dynamic.updater import share
 from ..samples import positive_count
 from ..schedules import cubic
 from ..sparsifier import Sparsifier
+from ..task import Task
 
 __all__ = ["Gradual"]
 

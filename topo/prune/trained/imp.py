@@ -12,8 +12,8 @@ from ...errors import InputError
 from ...masks import Masks
 from ...training import Callback, TrainingState
 from ..allocation import allocation as find_allocation
-from ..base import Task
 from ..registry import PRUNERS
+from ..task import Task
 
 __all__ = ["imp", "round_counts"]
 

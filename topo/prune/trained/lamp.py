@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..base import Task
 from ..registry import PRUNERS
 from ..scored import by_score
+from ..task import Task
 
 __all__ = ["lamp"]
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ...errors import InputError, unknown_name
 from ..allocation import SHARES, layer_counts
-from ..base import Task
 from ..layer_inputs import Rows, visit_layers
 from ..samples import positive_count
+from ..task import Task
 
 __all__ = ["cholesky", "damped", "layer_budgets", "prune_layers"]
 

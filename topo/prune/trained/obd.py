@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..base import Task
 from ..registry import PRUNERS
 from ..samples import chunks, positive_count
 from ..scored import by_score
+from ..task import Task
 
 __all__ = ["fisher_diagonal", "obd"]
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from ..allocation import keep_largest
-from ..base import Task
 from ..registry import PRUNERS
 from ..samples import positive_count
 from ..schedules import exponential
+from ..task import Task
 from .layerwise import cholesky, layer_budgets, prune_layers
 
 __all__ = ["inverse_diagonal", "obs", "optimum", "surgeon"]

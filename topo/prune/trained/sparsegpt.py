@@ -12,9 +12,9 @@ from torch import Tensor
 from ...errors import InputError
 from ..allocation import ALLOCATIONS, keep_largest
 from ..allocation import allocation as find_allocation
-from ..base import Task
 from ..registry import PRUNERS
 from ..samples import positive_count
+from ..task import Task
 from .layerwise import cholesky, layer_budgets, prune_layers
 
 __all__ = ["in_blocks", "inverse_factor", "prune_columns", "sparsegpt"]

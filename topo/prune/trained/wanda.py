@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from ..allocation import ALLOCATIONS
-from ..base import Task
 from ..layer_inputs import Rows, squares, visit_layers
 from ..registry import PRUNERS
 from ..samples import positive_count
 from ..scored import by_score
+from ..task import Task
 
 __all__ = ["wanda"]
 

@@ -21,11 +21,9 @@ class Candidate:
 
     Attributes
     ----------
-    name
-        Of the last layer that goes, or of the unit.
-    level
-        Where it stops to contribute: of arcs the level at which the last one ends, of a unit that of the first layer
-        that writes it.
+    name, level
+        Of the last layer that goes, or of the arc where there is none; of the unit, that is of the first layer that
+        writes it.
     arcs, unit
         What goes: arcs by their places, or a unit.
     """
@@ -99,9 +97,6 @@ def _arcs(network: Network, sets: Collection[frozenset[int]]) -> list[Candidate]
         if after is None:
             continue
         dead = frozenset(state.counts.live) - frozenset(after.counts.live)
-        last = max(
-            dead, key=lambda a: (network.dag.nodes[network.dag.arcs[a].target].level, bool(network.layers[a]), a)
-        )
-        level = network.dag.nodes[network.dag.arcs[last].target].level
-        found[dead] = Candidate(network.label(last), level, tuple(sorted(dead)))
+        last = max(dead, key=lambda a: (bool(network.layers[a]), network.level(a), a))
+        found[dead] = Candidate(network.label(last), network.level(last), tuple(sorted(dead)))
     return list(found.values())

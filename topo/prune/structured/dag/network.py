@@ -240,9 +240,7 @@ class Network:
     def unit_levels(self) -> list[tuple[int, str]]:
         """For every unit the level and the name of the first layer that writes it."""
         found: list[tuple[int, str] | None] = [None] * self.found.count
-        for place in sorted(
-            range(len(self.dag.arcs)), key=lambda a: (self.dag.nodes[self.dag.arcs[a].target].level, a)
-        ):
+        for place in sorted(range(len(self.dag.arcs)), key=self.level):
             for _, layer in self.layers[place]:
                 axes = self.found.axes.get(layer.weight)
                 if axes is None:
@@ -250,9 +248,12 @@ class Network:
                 writes = 0 if layer.groups > 1 else layer.writes
                 for index, unit in enumerate(axes[writes].tolist()):
                     if unit >= 0 and found[unit] is None:
-                        level = self.dag.nodes[self.dag.arcs[place].target].level
-                        found[unit] = (level, f"{layer.weight}[{index}]")
+                        found[unit] = (self.level(place), f"{layer.weight}[{index}]")
         return [entry or (0, f"unit {unit}") for unit, entry in enumerate(found)]
+
+    def level(self, place: int) -> int:
+        """The level at which an arc ends."""
+        return self.dag.nodes[self.dag.arcs[place].target].level
 
     def label(self, place: int) -> str:
         """A name for an arc: its last layer, or the nodes it joins."""

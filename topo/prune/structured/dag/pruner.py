@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ....errors import InputError, unknown_name
 from ....masks import prunable_parameters
-from ...base import Task
 from ...registry import PRUNERS
 from ...samples import positive_count
 from ...schedules import exponential
+from ...task import Task
 from ...units import BUDGETS, excluded, find_units
 from .candidates import GRANULARITIES, Candidate, candidates, drop
 from .network import Network, State
@@ -143,7 +143,9 @@ def _round(scoring: Scoring, settings: Settings, allowed: float, whole: int) -> 
     worth = _normalised(scores, scoring.candidates) if settings.normalise == "level" else scores
     if settings.per == "cost":
         worth = worth / np.maximum(costs, 1)
-    ranking = sorted(range(len(costs)), key=lambda i: (worth[i], scoring.candidates[i].name))
+    ranking = sorted(
+        range(len(costs)), key=lambda i: (worth[i], scoring.candidates[i].level, scoring.candidates[i].name)
+    )
     ranked = [scoring.candidates[i] for i in ranking]
     walk = Walk(network, scoring.state, settings.budget, settings.min_paths, settings.floor)
     if settings.order == "global":

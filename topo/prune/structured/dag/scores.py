@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ....errors import InputError
 from ....masks import prunable_parameters
-from ...base import Task
 from ...samples import chunks
+from ...task import Task
 from .candidates import Candidate
 from .network import Network, State
 from .watch import Places, energies, path_mass, slopes

@@ -23,8 +23,8 @@ from ....dag.relations import Weigher
 from ....dag.relations.relation import map_of
 from ....dag.state import Batch
 from ....errors import InputError
-from ...base import Task
 from ...samples import Inputs
+from ...task import Task
 from .network import Network
 
 __all__ = ["Places", "energies", "path_mass", "slopes"]
@@ -143,10 +143,10 @@ def path_mass(network: Network, places: Places, masks: dict[str, Tensor]) -> np.
         arc_steps: tuple[Any, ...], shapes: tuple[Any, ...], values: tuple[Tensor, ...], arc: int | None
     ) -> Tensor:
         cuts = [step for step, _ in network.layers[arc]] if arc is not None else []
-        bounds = [0, *cuts, len(arc_steps)]
-        for start, stop in pairwise(bounds):
+        for start, stop in pairwise(sorted({0, *cuts, len(arc_steps)})):
             if start in cuts and (arc, start) in places.channels:
                 here, axis, shape = _place(network, places, arc, start)
+                values = (values[0].view_as(values[0]),)
                 seen.append((here, axis, shape, values[0]))
             steps = arc_steps[start:stop]
             if not steps:
@@ -174,7 +174,11 @@ def path_mass(network: Network, places: Places, masks: dict[str, Tensor]) -> np.
                 starts.append(torch.ones(node.shape, dtype=torch.float64, device=device, requires_grad=True))
                 z.append(starts[-1])
                 continue
-            arrived = {place: follow(dag.arcs[place].steps, dag.arcs[place].source, place) for place in into[index]}
+            # The value of a node is read in several places; a view of it has the slope of one.
+            arrived = {
+                place: (value := follow(dag.arcs[place].steps, dag.arcs[place].source, place)).view_as(value)
+                for place in into[index]
+            }
             if node.kind == "sum":
                 for place, value in arrived.items():
                     seen.append((slice(places.arcs[place], places.arcs[place] + 1), None, tuple(value.shape), value))
