@@ -3,7 +3,7 @@
     python benchmarks/pruners.py [--output FILE] [--models resnet20 resnet50] [--pruners NAME ...] [--device cuda]
 
 Rows of other cells that the file already has stay. Random images of 32x32 pixels, 90% sparsity, no dataset needed.
-Every cell runs in a process of its own with all the machine's cores, so that its peak memory is its own, and is
+Every cell runs in a process of its own on one thread, so that its peak memory is its own, and is
 stopped after --limit seconds. The floor of an algorithm is one gradient of the loss on a batch, of 128 for ResNet-20
 and of 32 for ResNet-50, timed in the same process; the ratio to it is what compares across machines. Of an algorithm
 that works during training, the row says what a step costs with it, an update of the masks at every step, over a step
@@ -156,6 +156,8 @@ def isolated(work: Callable[..., dict[str, Any]], arguments: tuple, limit: float
 
 
 def _send(sender: Any, work: Callable[..., dict[str, Any]], arguments: tuple) -> None:
+    # Threads that wait for each other on a shared machine would take most of the time.
+    torch.set_num_threads(1)
     try:
         sender.send(work(*arguments))
     except Exception as error:
