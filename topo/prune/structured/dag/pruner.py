@@ -215,6 +215,6 @@ def _nothing_to_drop(name: str, network: Network, state: State, settings: Settin
     layers = sum(bool(network.layers[arc]) for arc in state.counts.live)
     return (
         f"pruner {name!r} has nothing to drop with granularity {settings.granularity!r}: of {layers} arcs with a layer "
-        f"{bridges} are bridges, which every path takes, and no other can be silenced by masks; "
-        "choose granularity 'channel' or 'mixed'."
+        f"{bridges} are bridges, which every path takes, and masks can silence no other that may go; "
+        f"{'exclude fewer layers' if settings.granularity == 'mixed' else 'choose granularity mixed or channel'}."
     )

@@ -1,0 +1,107 @@
+"""Time the pruner `dag`: a Taylor pass over one batch, and the bookkeeping of paths.
+
+    python benchmarks/dag_pruning.py [--models resnet20 resnet56] [--threads 2] [--output FILE]
+
+A pass is all of `topo.prune(model, "dag", ...)` on one batch of 128 random images of 32x32: tracing, units,
+candidates, scores and dropping. Its floor is one forward and backward pass of the same batch, timed in the same
+process; the ratio is what compares across machines. Bookkeeping is the recount of all paths after a drop, and its
+share of one arc.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+import topo
+from topo.dag.paths import PathCounts
+from topo.prune.samples import Samples
+from topo.prune.structured.dag.candidates import candidates
+from topo.prune.structured.dag.network import Network
+from topo.prune.structured.dag.scores import Scoring, taylor
+from topo.prune.task import Task
+
+BATCH, SHAPE, CLASSES = 128, (3, 32, 32), 10
+
+
+def seconds(function: Callable[[], Any], repeats: int) -> float:
+    """Shortest time of `repeats` calls."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def row(name: str) -> dict[str, Any]:
+    torch.manual_seed(0)
+    model = topo.models.build(name, input_shape=SHAPE, n_classes=CLASSES).eval()
+    batch = torch.randn(BATCH, *SHAPE), torch.randint(0, CLASSES, (BATCH,))
+
+    def step() -> None:
+        F.cross_entropy(model(batch[0]), batch[1]).backward()
+        model.zero_grad()
+
+    floor = seconds(step, 3)
+    whole = seconds(
+        lambda: topo.prune(
+            model, "dag", sparsity=0.5, data=batch, samples=BATCH, batch_size=BATCH, budget="macs", device="cpu"
+        ),
+        2,
+    )
+    start = time.perf_counter()
+    dag = topo.trace(model, batch[0][:1])
+    traced = time.perf_counter() - start
+    found = topo.dag.units(dag)
+    network = Network(found)
+    known = candidates(network, "channel", np.zeros(found.count, dtype=bool))
+    generator = torch.Generator().manual_seed(0)
+    task = Task(model, dict(model.named_parameters()), 0, Samples(batch, generator), generator, torch.device("cpu"))
+    scoring = Scoring(task, network, network.whole(), known, BATCH, BATCH, 1, [None] * len(known))
+    scored = seconds(lambda: taylor(scoring), 2)
+    counts = PathCounts(network.dag)
+    droppable = next(a for a in counts.live if counts.through(a) < counts.total) if counts.total > 1 else None
+    recount = seconds(lambda: counts.copy().drop([] if droppable is None else [droppable]), 20)
+    arcs = len(network.dag.arcs)
+    return {
+        "model": name,
+        "arcs": arcs,
+        "units": found.count,
+        "forward_backward_s": round(floor, 3),
+        "prune_s": round(whole, 2),
+        "prune_per_forward_backward": round(whole / floor, 1),
+        "trace_s": round(traced, 2),
+        "scores_s": round(scored, 2),
+        "scores_per_forward_backward": round(scored / floor, 2),
+        "recount_ms": round(1e3 * recount, 3),
+        "recount_us_per_arc": round(1e6 * recount / arcs, 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--models", nargs="+", default=["resnet20", "resnet56", "vgg16_bn", "densenet121"])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "dag_pruning.json")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    rows = []
+    for name in arguments.models:
+        rows.append(row(name))
+        print(rows[-1], flush=True)
+        machine = {"machine": platform.machine(), "threads": arguments.threads, "torch": torch.__version__}
+        arguments.output.write_text(json.dumps({**machine, "batch": BATCH, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
