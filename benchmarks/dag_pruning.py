@@ -2,7 +2,7 @@
 
     python benchmarks/dag_pruning.py [--models resnet20 resnet56] [--threads 2] [--output FILE]
 
-A pass is all of `topo.prune(model, "dag", ...)` on one batch of 128 random images of 32x32: tracing, units,
+A pass is all of `topo.prune(model, "dag", rounds=1, ...)` on one batch of 128 random images of 32x32: tracing, units,
 candidates, scores and dropping. Its floor is one forward and backward pass of the same batch, timed in the same
 process; the ratio is what compares across machines. Bookkeeping is the recount of all paths after a drop, and its
 share of one arc.
@@ -55,7 +55,15 @@ def row(name: str) -> dict[str, Any]:
     floor = seconds(step, 3)
     whole = seconds(
         lambda: topo.prune(
-            model, "dag", sparsity=0.5, data=batch, samples=BATCH, batch_size=BATCH, budget="macs", device="cpu"
+            model,
+            "dag",
+            sparsity=0.5,
+            data=batch,
+            samples=BATCH,
+            batch_size=BATCH,
+            budget="macs",
+            rounds=1,
+            device="cpu",
         ),
         2,
     )

@@ -70,8 +70,10 @@ def _passes_zero(dag: Dag, step: Step, quiet: bool, gone: set[str], values: Mapp
         return quiet
     if not quiet or not step.shape or len(step.source_shapes) != 1:
         return False
+    zero = torch.zeros(step.source_shapes[0])
     try:
-        result = step.run((torch.zeros(step.source_shapes[0]),), values, sizes)
+        read = next((values[name] for name in step.values), zero)
+        result = step.run((zero.to(read) if read.is_floating_point() else zero,), values, sizes)
     except (RuntimeError, TypeError, IndexError):
         return False
     return isinstance(result, Tensor) and not result.any()

@@ -37,7 +37,7 @@ def dag(
     budget: str = "weights",
     per: str = "cost",
     normalise: str = "none",
-    rounds: int = 1,
+    rounds: int = 5,
     min_paths: int = 1,
     floor: int = 1,
     samples: int = 512,
@@ -133,8 +133,13 @@ class Settings:
 def _round(scoring: Scoring, settings: Settings, allowed: float, whole: int) -> State:
     """What is left after a round; `InputError` when more than `allowed` is with all gone that may go."""
     name, network = scoring.task.name, scoring.network
+    if network.cost(scoring.state, settings.budget) <= allowed:
+        return scoring.state
     scoring = _possible(scoring, settings.min_paths)
+    walk = Walk(network, scoring.state, settings.budget, settings.min_paths, settings.floor)
     if not scoring.candidates:
+        if walk.cost() < whole:
+            raise _too_far(name, walk, settings, allowed, whole)
         raise InputError(_nothing_to_drop(name, network, scoring.state, settings))
     scores = np.asarray(SCORES[settings.score](scoring), dtype=float)
     if not np.isfinite(scores).all():
@@ -147,19 +152,22 @@ def _round(scoring: Scoring, settings: Settings, allowed: float, whole: int) -> 
         range(len(costs)), key=lambda i: (worth[i], scoring.candidates[i].level, scoring.candidates[i].name)
     )
     ranked = [scoring.candidates[i] for i in ranking]
-    walk = Walk(network, scoring.state, settings.budget, settings.min_paths, settings.floor)
     if settings.order == "global":
         reached = overall(walk, ranked, allowed)
     else:
         reached = by_level(walk, ranked, costs[ranking], allowed, settings.order == "backward")
     if not reached:
-        raise InputError(
-            f"pruner {name!r} cannot go down to {allowed:.0f} {settings.budget}: with granularity "
-            f"{settings.granularity!r} the smallest connected sub-network that it finds has {walk.cost()} of {whole} "
-            f"({len(walk.dropped)} candidates gone, {walk.state.counts.total} paths left); lower the sparsity"
-            f"{'' if settings.granularity == 'mixed' else ', choose granularity mixed'} or exclude fewer layers."
-        )
+        raise _too_far(name, walk, settings, allowed, whole)
     return walk.state
+
+
+def _too_far(name: str, walk: Walk, settings: Settings, allowed: float, whole: int) -> InputError:
+    return InputError(
+        f"pruner {name!r} cannot go down to {allowed:.0f} {settings.budget}: with granularity "
+        f"{settings.granularity!r} the smallest connected sub-network that it finds has {walk.cost()} of {whole} "
+        f"(paths left: {walk.state.counts.total}); lower the sparsity"
+        f"{'' if settings.granularity == 'mixed' else ', choose granularity mixed'} or exclude fewer layers."
+    )
 
 
 def _possible(scoring: Scoring, min_paths: int) -> Scoring:
