@@ -58,7 +58,7 @@ def accuracy_against_sparsity(table: pd.DataFrame, ax: Axes | None = None, *, ti
     sparse = summary[summary["pruner"] != "dense"]
     names = pruner_order(sparse["pruner"].unique())
     with style():
-        ax, _ = own_axes(ax, 6.2, 3.9, (0.65, 1.45, 0.55, 0.4))
+        ax, _ = own_axes(ax, 6.5, 3.9, (0.65, 1.75, 0.55, 0.4))
         dpi_scale = ax.figure.dpi_scale_trans
         ends = []
         for i, name in enumerate(names):
@@ -136,7 +136,7 @@ def accuracy_grid(table: pd.DataFrame, *, columns: int | None = None) -> Figure:
     columns = columns or min(len(groups), 2)
     rows = ceil(len(groups) / columns)
     names = table["pruner"].nunique()
-    left, right, bottom, top = 0.65, 1.45, 0.55, 0.4
+    left, right, bottom, top = 0.65, 1.75, 0.55, 0.4
     wide, high = (4.6 if columns == 1 else 3.1), max(2.7, 0.17 * names)
     cell = (left + wide + right, bottom + high + top)
     with style():

@@ -149,7 +149,7 @@ def scatter_panels(
     rows = ceil(len(finite) / columns)
     pruners = pruner_order(table["pruner"].unique())
     markers = sparsity_marker(table["sparsity"].unique())
-    left, gap, bottom, top, key = 0.7, 0.6, 0.5, 0.4 + (0.25 if title else 0), 1.6
+    left, gap, bottom, top, key = 0.7, 0.6, 0.5, 0.4 + (0.25 if title else 0), 1.95
     wide, high = 2.25, 2.0
     width = left + columns * wide + (columns - 1) * gap + key
     lines = len(pruners) + len(markers) + 3
