@@ -66,7 +66,8 @@ def dag(
     normalise
         ``"level"`` divides scores by the root of the sum of their squares over the level; ``"none"`` does not.
     rounds
-        After round k of n the share left is (share)^(k/n), and what is left is scored again.
+        After round k of n the share left is (share)^(k/n), and what is left is scored again. Rounds do not
+        cure that first-order scores underrate whole branches: in ``"mixed"`` they take them early.
     min_paths
         The least number of paths from the input to the output that stay.
     floor

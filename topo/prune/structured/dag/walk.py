@@ -114,5 +114,5 @@ def by_level(walk: Walk, ranked: Sequence[Candidate], costs: Sequence[float], al
         start = len(walk.dropped)
         for place in levels[level]:
             walk.drop(ranked[place])
-        walk.undo(walk.first(least.__gt__, start) - 1)
+        walk.undo(max(start, walk.first(least.__gt__, start) - 1))
     return overall(walk, ranked, allowed)
