@@ -299,4 +299,4 @@ def test_no_shape_and_no_number():
     with torch.no_grad():
         model.stem.weight[0] = torch.nan
     with pytest.raises(InputError, match="NaN"):
-        topo.prune(model, "dag", sparsity=0.2, data=images(), device="cpu")
+        topo.prune(model, "dag", score="magnitude", sparsity=0.2, data=images(), device="cpu")

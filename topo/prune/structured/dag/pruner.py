@@ -32,7 +32,7 @@ def dag(
     task: Task,
     *,
     granularity: str = "mixed",
-    score: str = "taylor",
+    score: str = "through",
     order: str = "global",
     budget: str = "weights",
     per: str = "cost",
@@ -55,7 +55,7 @@ def dag(
         Of what stops to contribute when a candidate goes, c, at the nodes that stay: ``"taylor"``, E|<dloss/dz, c>|;
         ``"energy"``, E|c|^2 / E|z|^2; ``"ablation"``, the exact change of the loss, one evaluation a candidate;
         ``"magnitude"``, the sum of all |weights| that go; ``"through"``, the mass of the paths through it, a path of
-        single elements weighing the product of its |weights|. The last two need no data.
+        single elements weighing the product of its |weights|; ``"random"``, a control. The last three need no data.
     order
         ``"global"`` takes all candidates together; ``"forward"`` and ``"backward"`` go level by level, each level
         with a quota in proportion to what its candidates cost and what the levels before left of theirs.

@@ -183,11 +183,17 @@ def through(scoring: Scoring) -> np.ndarray:
     return (scoring.stops @ mass.T)[:, 0]
 
 
+def random(scoring: Scoring) -> np.ndarray:
+    """A number in [0, 1) for each candidate: a control."""
+    return torch.rand(len(scoring.candidates), generator=scoring.task.generator, dtype=torch.float64).numpy()
+
+
 SCORES: dict[str, Callable[[Scoring], np.ndarray]] = {
     "taylor": taylor,
     "energy": energy,
     "magnitude": magnitude,
     "ablation": ablation,
     "through": through,
+    "random": random,
 }
 NEED_DATA = ("taylor", "energy", "ablation")
