@@ -194,7 +194,8 @@ def write(table: pd.DataFrame, curves: pd.DataFrame, threshold: float, setting: 
     print(
         f"\nThe ticket keeps {ticket['density']:.0%} of the weights and is no slower than the dense network in "
         f"{ticket['no_slower_than_dense']:.0f} of {ticket['seeds']:.0f} seeds; it takes "
-        f"{ticket['iterations_more']:+.0f} iterations ({ticket['iterations_more_low']:+.0f} to {ticket['iterations_more_high']:+.0f}).\n"
+        f"{ticket['iterations_more']:+.0f} iterations "
+        f"({ticket['iterations_more_low']:+.0f} to {ticket['iterations_more_high']:+.0f}).\n"
         f"Its accuracy differs by {ticket['accuracy_more']:+.4f} ({ticket['accuracy_more_low']:+.4f} to "
         f"{ticket['accuracy_more_high']:+.4f}).\n"
         f"The same masks on a fresh start take {control['iterations_more']:+.0f} iterations "
