@@ -236,16 +236,8 @@ def draw(curves: pd.DataFrame, threshold: float):
             )
         ax.set_xlabel("iteration")
         ax.set_title("Loss on the training images, mean and range over seeds")
-        ax.text(
-            0.99,
-            threshold,
-            "threshold",
-            transform=ax.get_yaxis_transform(),
-            ha="right",
-            va="bottom",
-            color=MUTED,
-            fontsize=8,
-        )
+        place = ax.get_yaxis_transform()
+        ax.text(0.01, threshold, "threshold", transform=place, va="bottom", color=MUTED, fontsize=8)
         ax.yaxis.set_minor_formatter("{x:g}")
         ax.yaxis.set_major_formatter("{x:g}")
     return new
