@@ -70,6 +70,9 @@ def test_after_a_kill_the_next_run_does_only_what_is_left(study_file: Path, tmp_
 @pytest.mark.slow
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(study_file: Path, tmp_path: Path):
     folder = tmp_path / "stopped"
+    # So many cells that a busy machine cannot finish them before it is told to stop.
+    config = yaml.safe_load(study_file.read_text())
+    study_file.write_text(yaml.safe_dump(config | {"seeds": list(range(60))}))
     process = start(study_file, folder, workers=2)
     wait_until(lambda: len(finished(folder)) >= 2 or process.poll() is not None)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to parent and workers alike
@@ -80,7 +83,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(study_file: Path, tmp_path: 
     assert "Traceback" not in err and out == ""
     wait_until(lambda: group_is_gone(process.pid), 30)
     study = Study.load(folder)
-    assert 2 <= len(study.results()) < 20
+    assert 2 <= len(study.results()) < 600
     assert (study.results()["status"] == "finished").all()
 
 

@@ -65,13 +65,17 @@ def export(model: nn.Module, inputs: tuple[Any, ...]) -> torch.export.ExportedPr
 @contextmanager
 def _quiet_export() -> Iterator[None]:
     """Keep export from printing its view of a failure: the error raised says it in one sentence."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
+    # Only the loggers of torch: another thread may have something to say meanwhile.
+    known = logging.root.manager.loggerDict.items()
+    loud = [log for name, log in known if name.split(".")[0] == "torch" and not getattr(log, "disabled", True)]
+    for log in loud:
+        log.disabled = True
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             yield
     finally:
-        logging.disable(disabled)
+        for log in loud:
+            log.disabled = False
 
 
 def _record_entries(model: nn.Module, entered: list[str]) -> list[Any]:
