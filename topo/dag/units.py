@@ -56,7 +56,7 @@ class Units:
 
     def alive(self, name: str, alive: Tensor) -> tuple[Tensor, ...]:
         """For each axis of a parameter, which of its indices stay when the units `alive` (bool (count,)) do."""
-        return tuple(_lookup(alive, axis, True) for axis in self.axes[name])
+        return tuple(_lookup(alive, axis) for axis in self.axes[name])
 
     def masks(self, alive: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
         """Masks of the named parameters that keep what touches no dead unit."""
@@ -138,7 +138,7 @@ class Units:
             kept = 1
             axes = self.axes.get(name)
             for axis, length in enumerate(shape):
-                kept *= int(_lookup(alive, axes[axis], True).sum()) if axes else length
+                kept *= int(_lookup(alive, axes[axis]).sum()) if axes else length
             left["parameters"] += kept
             if positions:
                 left["weights"] += kept
@@ -155,6 +155,6 @@ class Units:
         }
 
 
-def _lookup(alive: Tensor, index: Tensor, fixed: bool) -> Tensor:
-    """`alive` by unit, `fixed` for what belongs to none."""
-    return torch.cat([alive.cpu(), torch.tensor([fixed])])[index]
+def _lookup(alive: Tensor, index: Tensor) -> Tensor:
+    """`alive` by unit; what belongs to none stays."""
+    return torch.cat([alive.cpu(), torch.tensor([True])])[index]

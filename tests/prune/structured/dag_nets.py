@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import topo
+from tests.dag.nets import normal
 from topo.dag.groups import units
 from topo.prune.samples import Samples
 from topo.prune.structured.dag.candidates import candidates, drop
@@ -91,24 +92,6 @@ class Gated(nn.Module):
         x = x + torch.relu(self.left(x)) * torch.relu(self.right(x))
         x = x + torch.tanh(self.quiet(x))
         return self.head(x)
-
-
-def lively(model: nn.Module, seed: int = 0) -> nn.Module:
-    """The model in double precision and evaluation mode, with seeded weights and batch statistics of no symmetry."""
-    generator = torch.Generator().manual_seed(seed)
-    model.double().eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.5)
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.copy_(torch.randn(module.num_features, generator=generator, dtype=torch.float64))
-                module.running_var.copy_(torch.rand(module.num_features, generator=generator) + 0.5)
-    return model
-
-
-def normal(*shape: int, seed: int = 1) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def images(samples: int = 6, seed: int = 1) -> tuple[Tensor, Tensor]:

@@ -11,13 +11,14 @@ import torch
 from torch import nn
 
 import topo
+from tests.dag.nets import lively
 from tests.zoo import small
 from topo.dag.compact import compact
 from topo.dag.cost import cost
 from topo.errors import InputError
 from topo.masks import prunable_parameters
 
-from .dag_nets import Blocks, Dense, images, lively, network_of, vectors
+from .dag_nets import Blocks, Dense, images, network_of, vectors
 
 
 @cache

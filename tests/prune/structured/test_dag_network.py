@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import topo
+from tests.dag.nets import lively, normal
 from topo.dag.compact import compact
 from topo.dag.cost import cost
 from topo.dag.groups import units
@@ -20,7 +21,7 @@ from topo.prune.structured.dag.candidates import candidates, drop
 from topo.prune.structured.dag.network import Network
 from topo.prune.structured.dag.walk import Walk
 
-from .dag_nets import Blocks, Dense, Gated, Repeated, Worked, images, lively, network_of, normal, vectors
+from .dag_nets import Blocks, Dense, Gated, Repeated, Worked, images, network_of, vectors
 
 
 def names(network, granularity):

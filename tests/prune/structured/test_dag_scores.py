@@ -10,12 +10,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tests.dag.nets import lively, normal
 from topo.errors import InputError
 from topo.masks import prunable_parameters
 from topo.prune.structured.dag.scores import SCORES
 from topo.prune.structured.dag.watch import Places, path_mass
 
-from .dag_nets import Blocks, Dense, Worked, images, lively, normal, scoring_of, vectors
+from .dag_nets import Blocks, Dense, Worked, images, scoring_of, vectors
 
 
 def scores(kind, model, data, granularity="mixed", **limits):
