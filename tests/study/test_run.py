@@ -149,10 +149,18 @@ def test_a_diverged_network_keeps_its_row(tiny, here):
 
 def test_a_collapsed_network_is_trained_and_measured(tiny, here):
     pruner = {"name": "magnitude", "stage": "initial"}
-    study = tiny(pruners=[pruner], sparsities=[0.99], models=["digits-cnn"], encodings=["multipartite"])
+    study = tiny(pruners=[pruner], sparsities=[0.9998], models=["digits-mlp"], encodings=["multipartite"])
     row = study.run(executor=here, progress=False).set_index("pruner").loc["magnitude"]
     assert row["status"] == "collapsed" and row["reason"].startswith("no weight is left in ")
     assert row["layer_density_min"] == 0 and 0 <= row["accuracy"] <= 1 and row["disconnected_nodes"] > 0
+
+
+def test_a_network_that_bypasses_an_empty_layer_is_no_collapse(tiny, here):
+    pruner = {"name": "dag", "granularity": "arc"}
+    study = tiny(pruners=[pruner], sparsities=[0.2], models=["digits-cnn"])
+    row = study.run(executor=here, progress=False).set_index("pruner").loc["dag"]
+    assert row["status"] == "finished" and row["layer_density_min"] == 0
+    assert row["reason"].startswith("no weight is left in ") and row["reason"].endswith("which other branches bypass")
 
 
 def test_dense_networks_are_measured_on_request(tiny, here):

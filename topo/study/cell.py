@@ -15,6 +15,7 @@ from torch import nn
 
 from ..checkpoint import load_checkpoint
 from ..dag import Dag, compact, cost, trace, units
+from ..dag.structure import weight_counts
 from ..datasets import Dataset
 from ..datasets import load as load_dataset
 from ..device import resolve_device
@@ -96,7 +97,7 @@ def compute(cell: Cell, device: str = "auto", dense_weights: Path | None = None)
             callbacks=[*callbacks, *watching],
         )
     masks = training.masks
-    row |= _columns(cell, model, masks)
+    row |= _columns(cell, model, dataset, masks)
     metrics: dict[str, Any] = {}
     if training.status == "diverged":
         row |= {"status": "diverged", "reason": training.reason}
@@ -121,7 +122,7 @@ def _pruned(cell: Cell, model: nn.Module, dataset: Dataset, device: torch.device
     return masks, []
 
 
-def _columns(cell: Cell, model: nn.Module, masks: Masks | None) -> dict[str, Any]:
+def _columns(cell: Cell, model: nn.Module, dataset: Dataset, masks: Masks | None) -> dict[str, Any]:
     """What the results say of the sparse network itself, measurements aside: its size, and whether it collapsed."""
     columns = _mask_columns(masks or Masks.dense(model))
     empty = [] if masks is None else masks.empty_layers()
@@ -131,8 +132,21 @@ def _columns(cell: Cell, model: nn.Module, masks: Masks | None) -> dict[str, Any
             "of training; lower the sparsity, exclude these layers or allow empty layers."
         )
     if empty:
-        columns |= {"status": "collapsed", "reason": f"no weight is left in {', '.join(empty)}"}
+        columns["reason"] = f"no weight is left in {', '.join(empty)}"
+    if masks is not None and _is_cut(cell, model, dataset, masks, unknown=bool(empty)):
+        columns["status"] = "collapsed"
+        columns.setdefault("reason", "no kept weight connects the input to the output")
+    elif empty:
+        columns["reason"] += ", which other branches bypass"
     return columns
+
+
+def _is_cut(cell: Cell, model: nn.Module, dataset: Dataset, masks: Masks, unknown: bool) -> bool:
+    """Whether no kept weight is on a path from the input to the output; `unknown` where paths cannot be followed."""
+    try:
+        return weight_counts(_dag(cell, model, dataset), masks).effective == 0
+    except InputError:
+        return unknown
 
 
 def _measured(

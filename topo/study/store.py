@@ -39,8 +39,9 @@ class StudyError(InputError):
 class CellResult:
     """What became of a cell: its row and what is kept beside it.
 
-    `row` holds ``status`` (``"finished"``, ``"collapsed"``: a layer is empty, ``"diverged"`` or ``"failed"``), the
-    ``reason`` of any but the first, and whatever was measured.
+    `row` holds ``status`` (``"finished"``, ``"collapsed"``: no kept weight connects the input to the output,
+    ``"diverged"`` or ``"failed"``), the ``reason``, which also names empty layers that others bypass, and whatever was
+    measured.
     """
 
     row: dict[str, Any]
