@@ -1,0 +1,68 @@
+"""Columns of the layer-wise published tables: our names for them, and those that mean nothing."""
+
+__all__ = ["AS_THEY_ARE", "LEFT_OUT", "NAMES", "RAMANUJAN", "RAMANUJAN_AS_THEY_ARE"]
+
+NAMES = {
+    "pruning_algorithm": "pruner",
+    "layer_id": "layer",
+    "layer_sparsity": "layer_density",
+    "density_directed": "density",
+    "avg_degree_all": "mean_degree",
+    "bridges": "cut_edges",
+    "a_point": "cut_nodes",
+    "motifs_count": "motifs_of_three",
+    "nei_one_hop": "one_hop",
+    "strenght_all": "strength",
+    "coreness_all": "k_core",
+    "weak_clusters": "connected_components",
+    "max_weak": "largest_component",
+    "min_weak": "smallest_component",
+    "mean_weak": "mean_component_size",
+    "delta_r_undirected": "delta_r_mean_degree",
+    "delta_s_undirected": "delta_s_relative",
+    "spectral_gap_unweighted_undirected": "spectral_gap_unweighted",
+    "spectral_radius_laplacian_unweighted_undirected": "spectral_radius_unweighted",
+    "spectral_gap_weighted_undirected": "spectral_gap",
+    "spectral_radius_laplacian_weighted_undirected": "spectral_radius",
+}
+AS_THEY_ARE = (
+    *("accuracy", "sparsity", "model", "dataset", "seed", "layer_name", "nodes", "edges", "max_degree", "min_degree"),
+    *("assortativity", "disconnected_nodes"),
+)
+# Column: why it is left out.
+LEFT_OUT = {
+    "motifs": "the column is empty",
+    "coreness_out": "the column is empty",
+    "transitivity": "the column is empty",
+    "sink_nodes": "counts have whole layers subtracted and are negative in part",
+    "source_nodes": "counts have whole layers subtracted (3468 padded inputs) and are negative in most rows",
+    "lost_out_edges": "edges are those of the miscounted sink nodes",
+    "lost_in_edges": "edges are those of the miscounted source nodes",
+    "unique_edges": "counts distinct half-precision weights, which is no property of the graph",
+    "weights_edges_ratio": "is unique_edges/edges",
+    "density_undirected": "is twice density_directed",
+    "avg_degree_in": "is half of avg_degree_all",
+    "avg_degree_out": "is half of avg_degree_all",
+    "nei_two_hop": "repeats nei_one_hop: no path of two arcs in a layer",
+    "strenght_out": "is half of strenght_all",
+    "strong_clusters": "repeats weak_clusters",
+    "max_strong": "repeats max_weak",
+    "min_strong": "repeats min_weak",
+    "mean_strong": "repeats mean_weak",
+    "delta_r_directed": "comes from a directed layer's adjacency, whose eigenvalues are all 0",
+    "delta_s_directed": "comes from a directed layer's adjacency, whose eigenvalues are all 0",
+    "spectral_gap_unweighted_directed": "comes from a directed layer's adjacency, whose eigenvalues are all 0",
+    "spectral_gap_weighted_directed": "comes from a directed layer's adjacency, whose eigenvalues are all 0",
+    "spectral_radius_laplacian_unweighted_directed": "the Laplacian of a directed layer is triangular",
+    "spectral_radius_laplacian_weighted_directed": "the Laplacian of a directed layer is triangular",
+}
+RAMANUJAN = {
+    "layer_id": "layer",
+    "layer_sparsity": "layer_density",
+    "no_weights": "kept_weights",
+    "no_params": "total_weights",
+    "iterative_spectral_gap": "iwsg",
+    "iterative_degree_bound": "imdb",
+    "degree_bound": "delta_r",
+}
+RAMANUJAN_AS_THEY_ARE = ("accuracy", "sparsity", "seed", "model", "dataset", "layer_name")
