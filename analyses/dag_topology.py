@@ -98,8 +98,8 @@ def sentences(table: pd.DataFrame) -> str:
     middle = sorted(table["sparsity"].unique())[table["sparsity"].nunique() // 2]
     arcs, channels, norm = (mean.loc[(method, middle)] for method in METHODS)
     return (
-        f"With {arcs['reached']:.0%} of the weights gone, {2 ** arcs['log2_paths']:.0f} paths are left when arcs go and "
-        f"{2 ** channels['log2_paths']:.0f} when channels go.\n"
+        f"With {arcs['reached']:.0%} of the weights gone, {2 ** arcs['log2_paths']:.0f} paths are left when arcs go "
+        f"and {2 ** channels['log2_paths']:.0f} when channels go.\n"
         f"The effective sparsity is {arcs['effective_sparsity']:.3f}, {channels['effective_sparsity']:.3f} and "
         f"{norm['effective_sparsity']:.3f} for arcs, channels and filters by norm; the mean coreness "
         f"{arcs['k_core']:.1f}, {channels['k_core']:.1f} and {norm['k_core']:.1f}.\n"

@@ -7,7 +7,8 @@ The protocol, for every seed: save the initial weights theta0; train the dense n
 the survivors back to theta0; train for at most T iterations on the same batches in the same order. Beside it run
 
 - `fresh`: the same masks on another initialisation,
-- `random`: arcs and channels drawn at random, every level at the same rate, at equal cost in all,
+- `random`: in every set of coupled channels as many as the ticket has, drawn at random, so that every level costs what
+  the ticket's does; branches that the ticket lost whole are gone here too, for no other of their level costs the same,
 - `l1-filter`: channels by magnitude at equal cost, set back to theta0.
 
 A network *reaches* the task when its loss on all training images, in evaluation mode, is at most a threshold: that of a
@@ -30,6 +31,7 @@ from scipy import stats
 from torch import nn
 
 import topo
+from topo.dag import trace, units
 from topo.datasets import Dataset
 from topo.plots.style import HUES, INK, MUTED, figure, style
 from topo.training import Callback, Recipe, TrainingState, evaluate, recipe, train
@@ -41,7 +43,7 @@ WHAT = {
     "dense": "whole network",
     "ticket": "DAG ticket",
     "fresh": "its masks, fresh start",
-    "random": "random at equal cost",
+    "random": "random, level by level",
     "l1-filter": "channels by magnitude",
 }
 
@@ -111,13 +113,12 @@ def main() -> None:
         dense = copy.deepcopy(start)
         results = {"dense": run(dense, data, plan, seed, a.every, a.device)}
         common = {"sparsity": a.sparsity, "data": data, "seed": seed, "device": a.device, "budget": "weights"}
-        ours = {"granularity": a.granularity, **common}
-        ticket = topo.prune(dense, "dag", **ours)
+        ticket = topo.prune(dense, "dag", granularity=a.granularity, **common)
         # A branch that goes as a whole may remove more than was asked; the controls are given what the ticket has.
-        ours["sparsity"] = common["sparsity"] = 1 - ticket.density
+        common["sparsity"] = 1 - ticket.density
         found = {
             "ticket": ticket,
-            "random": topo.prune(dense, "dag", score="random", per="score", order="forward", **ours),
+            "random": shuffled(dense, ticket, torch.zeros(1, *data.input_shape), seed),
             "l1-filter": topo.prune(dense, "l1-filter", **common),
         }
         found["fresh"] = found["ticket"]
@@ -136,6 +137,22 @@ def main() -> None:
     del setting["results"], setting["data_root"]
     name = f"tickets_{a.dataset}_{a.model}_{a.granularity}"
     write(table, pd.DataFrame(curves, columns=["seed", "arm", "step", "loss"]), threshold, setting, a.results, name)
+
+
+def shuffled(model: nn.Module, ticket: topo.Masks, example: torch.Tensor, seed: int) -> topo.Masks:
+    """Masks that keep as many units of every group as the ticket, drawn at random, and lose what it lost whole."""
+    found = units(trace(copy.deepcopy(model).cpu(), example))
+    alive = found.sums({name: mask.double() for name, mask in ticket.items()}) > 0
+    groups = found.groups()
+    noise = torch.rand(found.count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    drawn = torch.empty_like(alive)
+    # Sorted by group both ways: once as they are, once in random order within each group.
+    drawn[torch.from_numpy(np.lexsort((noise, groups)))] = alive[groups.argsort(stable=True)]
+    before, after = found.masks(alive, ticket), found.masks(drawn, ticket)
+    masks = topo.Masks({name: after[name] & (mask | ~before[name]) for name, mask in ticket.items()})
+    kept, wanted = (m.counts().set_index("name")["kept"] for m in (masks, ticket))
+    assert kept.equals(wanted), "every layer must keep as many weights as in the ticket"
+    return masks
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

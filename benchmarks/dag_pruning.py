@@ -1,11 +1,11 @@
-"""Time the pruner `dag`: a Taylor pass over one batch, and the bookkeeping of paths.
+"""Time the pruner `dag`: a Taylor pass over one batch, the bookkeeping of paths; and the lifting of ResNet-50.
 
     python benchmarks/dag_pruning.py [--models resnet20 resnet56] [--threads 2] [--output FILE]
 
 A pass is all of `topo.prune(model, "dag", rounds=1, ...)` on one batch of 128 random images of 32x32: tracing, units,
 candidates, scores and dropping. Its floor is one forward and backward pass of the same batch, timed in the same
 process; the ratio is what compares across machines. Bookkeeping is the recount of all paths after a drop, and its
-share of one arc.
+share of one arc. Lifting is all of `topo.lift` at 224x224, over the tracing that it begins with.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def row(name: str) -> dict[str, Any]:
             samples=BATCH,
             batch_size=BATCH,
             budget="macs",
+            score="taylor",
             rounds=1,
             device="cpu",
         ),
@@ -96,6 +97,21 @@ def row(name: str) -> dict[str, Any]:
     }
 
 
+def lifting(name: str) -> dict[str, Any]:
+    example = torch.zeros(1, 3, 224, 224)
+    model = topo.models.build(name, input_shape=example.shape[1:], n_classes=1000).eval()
+    traced = seconds(lambda: topo.trace(model, example), 2)
+    lifted = seconds(lambda: topo.lift(model, example), 2)
+    levels = topo.lift(model, example).levels
+    return {
+        "model": name,
+        "levels": levels,
+        "trace_s": round(traced, 2),
+        "lift_s": round(lifted, 2),
+        "lift_per_trace": round(lifted / traced, 2),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", nargs="+", default=["resnet20", "resnet56", "vgg16_bn", "densenet121"])
@@ -103,12 +119,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "dag_pruning.json")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    rows = []
+    machine = {"machine": platform.machine(), "threads": arguments.threads, "torch": torch.__version__}
+    rows, lifted = [], lifting("resnet50")
+    print(lifted, flush=True)
     for name in arguments.models:
         rows.append(row(name))
         print(rows[-1], flush=True)
-        machine = {"machine": platform.machine(), "threads": arguments.threads, "torch": torch.__version__}
-        arguments.output.write_text(json.dumps({**machine, "batch": BATCH, "rows": rows}, indent=1) + "\n")
+        found = {**machine, "batch": BATCH, "lifting": lifted, "rows": rows}
+        arguments.output.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
