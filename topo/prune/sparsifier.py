@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from ..errors import InputError
 from ..masks import Masks
 from ..training import Callback, TrainingState
 
@@ -51,4 +52,10 @@ class Sparsifier(Callback):
             Masks(masks, algorithm=held.algorithm, settings=held.settings, seed=held.seed, sparsity=held.asked_sparsity)
             if isinstance(held, Masks)
             else Masks(masks)
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Refused: what an algorithm remembers from step to step is its own."""
+        raise InputError(
+            f"pruner {type(self).__name__} does not save what it remembers between steps; train without a checkpoint."
         )

@@ -4,7 +4,7 @@ from .callback import Callback, TrainingState
 from .evaluate import evaluate
 from .recipe import OPTIMIZERS, RECIPES, SCHEDULES, Recipe, recipe
 from .schedule import learning_rate
-from .train import Diverged, Training, train
+from .train import Diverged, Training, batch_loss, train
 
 __all__ = [
     "OPTIMIZERS",
@@ -15,6 +15,7 @@ __all__ = [
     "Recipe",
     "Training",
     "TrainingState",
+    "batch_loss",
     "evaluate",
     "learning_rate",
     "recipe",

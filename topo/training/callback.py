@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..datasets import Dataset
+from ..errors import InputError
 from .recipe import Recipe
 
 __all__ = ["Callback", "MasksLike", "TrainingState"]
@@ -28,7 +29,8 @@ class MasksLike(Protocol):
 class TrainingState:
     """A training run in progress, as callbacks see it.
 
-    `step` and `epoch` count finished ones. `generator` is the run's own source of chance.
+    `step` and `epoch` count finished ones. `generator` is the run's own source of chance; `batch` holds the inputs and
+    the targets of the step at hand.
     """
 
     model: nn.Module
@@ -37,7 +39,9 @@ class TrainingState:
     recipe: Recipe
     generator: torch.Generator
     steps_per_epoch: int
+    seed: int = 0
     masks: MasksLike | None = None
+    batch: tuple[torch.Tensor, torch.Tensor] | None = None
     step: int = 0
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -58,6 +62,14 @@ class TrainingState:
         if self.recipe.gradient_clip is not None:
             # registered after the masks, so that gradients of pruned weights do not count in the norm
             self._handles.append(self.optimizer.register_step_pre_hook(self._clip))
+
+    def replace(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Train another network from the next epoch on; a run that holds masks refuses it."""
+        if self.masks is not None:
+            raise InputError("masks are held on the network in training, so that another cannot take its place.")
+        self.release()
+        self.model, self.optimizer = model, optimizer
+        self.hold(None)
 
     def release(self) -> None:
         """Stop holding masks; the pruned weights stay as they are."""
@@ -88,3 +100,10 @@ class Callback:
 
     def on_end(self, state: TrainingState) -> None:
         """Called once, after the last epoch of a run that did not diverge."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold of it: tensors, numbers, strings, and lists and dicts of them."""
+        return {}
+
+    def load_state_dict(self, state: TrainingState, held: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave, after `on_start`; the model and the optimizer are loaded afterwards."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -23,9 +24,10 @@ from .callback import Callback, MasksLike, TrainingState
 from .evaluate import check_fit, measure_split
 from .recipe import Recipe
 from .recipe import recipe as find_recipe
+from .resume import resume, save
 from .schedule import learning_rate
 
-__all__ = ["Diverged", "Training", "train"]
+__all__ = ["Diverged", "Training", "batch_loss", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ def train(
     device: str | torch.device = "auto",
     progress: bool | None = None,
     callbacks: Sequence[Callback] = (),
+    checkpoint: str | Path | None = None,
 ) -> Training:
     """Train a network in place; it stays on the device, in the mode it was in.
 
@@ -90,11 +93,14 @@ def train(
         Show a progress bar; by default on a terminal. Elsewhere one line is logged at the end.
     callbacks
         Called after every step and epoch, in order.
+    checkpoint
+        A file, written after every epoch. Where it is there, the run goes on from it, and ends as it would have
+        without the interruption.
 
     Raises
     ------
     InputError
-        When the model does not fit the dataset or the masks the model.
+        When the model does not fit the dataset or the masks the model, or the checkpoint is of another run.
 
     Examples
     --------
@@ -129,6 +135,7 @@ def train(
             recipe=recipe,
             generator=torch.Generator().manual_seed(seed),
             steps_per_epoch=dataset.n_batches("train", recipe.batch_size),
+            seed=seed,
         )
         stack.callback(state.release)
         state.hold(masks)
@@ -136,8 +143,13 @@ def train(
         try:
             for callback in callbacks:
                 callback.on_start(state)
-            for _ in range(recipe.epochs):
+            if checkpoint is not None and resume(state, callbacks, checkpoint):
+                for row in state.history:
+                    advance(row)
+            while state.epoch < recipe.epochs:
                 _epoch(state, callbacks)
+                if checkpoint is not None:
+                    save(state, callbacks, checkpoint)
                 advance(state.history[-1])
             for callback in callbacks:
                 callback.on_end(state)
@@ -160,7 +172,8 @@ def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
         rate = learning_rate(recipe, state.step, state.steps_per_epoch)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        loss, right = _losses(model, inputs, targets, recipe)
+        state.batch = inputs, targets
+        loss, right = batch_loss(model, inputs, targets, recipe)
         sums += torch.stack([loss.detach().double() * len(targets), right.double()])
         if state.step % check_every == 0:
             _require_finite(sums[0], f"the training loss became {{}} at step {state.step + 1}", state)
@@ -184,7 +197,7 @@ def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
         callback.on_epoch_end(state)
 
 
-def _losses(
+def batch_loss(
     model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, recipe: Recipe
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean loss of a batch and the number of right answers."""
