@@ -35,7 +35,7 @@ class Counting(Callback):
 
 @pytest.fixture
 def digits():
-    return load("digits", subset=200)
+    return load("digits", subset=25)
 
 
 def net(seed: int = 0):
