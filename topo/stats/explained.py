@@ -1,0 +1,149 @@
+"""How much of the accuracy drop least squares explains inside the sample: adjusted R2, with a bootstrap interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import nan
+
+import numpy as np
+import pandas as pd
+
+from ..errors import InputError
+from .regression import centred, same_rows
+
+__all__ = ["adjusted_r2", "explained_table"]
+
+CELL = ("dataset", "model", "sparsity")
+
+
+def adjusted_r2(
+    table: pd.DataFrame,
+    features: Sequence[str],
+    *,
+    target: str = "drop",
+    within: Sequence[str] = (),
+    clusters: Sequence[str] = CELL,
+    n_boot: int = 400,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, float | str]:
+    """R2 of ordinary least squares, corrected for the number of columns, with an interval over resampled clusters.
+
+    Adjusted R2 = 1 - (SSE / (n - g - p)) / (SST / (n - g)), p the rank of the columns and g the number of group means
+    taken out first (1, the overall mean, without `within`). Gaps are filled with the column's median.
+
+    Parameters
+    ----------
+    within
+        Columns of groups whose means are taken out of features and target.
+    clusters
+        Columns; rows that agree in all of them are resampled together, since they are not independent.
+
+    Returns
+    -------
+    dict
+        n, rank, r2, adjusted_r2, low, high (percentiles of the resamples' adjusted R2; NaN with fewer than five
+        clusters), clusters, reason (why there is no number).
+
+    Notes
+    -----
+    A resample is a vector of weights of clusters, so the sums of squares and products of each cluster are all it needs.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"x": [1.0, 2, 3, 4, 5, 6], "drop": [2.0, 4, 6, 8, 10, 13], "sparsity": 0.9})
+    >>> found = adjusted_r2(table, ["x"], clusters=["sparsity"])
+    >>> round(found["adjusted_r2"], 3), found["rank"]
+    (0.993, 1)
+    """
+    missing = [c for c in [*features, target, *within, *clusters] if c not in table.columns]
+    if missing:
+        raise InputError(f"the table has no column {', '.join(map(repr, missing))}.")
+    table = table[np.isfinite(table[target].to_numpy(float))]
+    empty = {"n": len(table), "rank": nan, "r2": nan, "adjusted_r2": nan, "low": nan, "high": nan, "clusters": nan}
+    if len(table) < 3:
+        return {**empty, "reason": "fewer than three networks"}
+    x, y = centred(table, features, target, within, np.arange(len(table)))
+    x = x.astype(float).replace([np.inf, -np.inf], np.nan)
+    x = x.fillna(x.median()).fillna(0.0).to_numpy()
+    groups = table.groupby(list(within), dropna=False).ngroups if within else 1
+    x, y = x - x.mean(0), y - y.mean()
+    spread = x.std(0)
+    x = x[:, spread > 1e-12 * np.maximum(np.abs(x).max(0, initial=0), 1e-300)]
+    if (y**2).sum() <= 1e-24 * len(y):
+        return {**empty, "reason": f"{target} is constant"}
+    if not x.shape[1]:
+        return {**empty, "reason": "every column is constant"}
+    x = x / x.std(0)
+    code = table.groupby(list(clusters), dropna=False).ngroup().to_numpy()
+    moments = _moments(x, y, code)
+    rank = int(np.linalg.matrix_rank(moments.sum(0)[1:-1, 1:-1], hermitian=True, rtol=1e-10))
+    if len(y) - groups - rank < 1:
+        return {**empty, "rank": rank, "reason": f"{len(y)} networks are too few for {rank} columns"}
+    r2 = float(_r2(moments.sum(0)[None])[0])
+    low = high = nan
+    if n_boot and len(moments) >= 5:
+        draws = np.random.default_rng(seed).multinomial(len(moments), np.full(len(moments), 1 / len(moments)), n_boot)
+        resampled = (draws.astype(float) @ moments.reshape(len(moments), -1)).reshape(n_boot, *moments.shape[1:])
+        values = _adjusted(_r2(resampled), resampled[:, 0, 0], groups, rank)
+        low, high = np.quantile(values[np.isfinite(values)], [(1 - level) / 2, (1 + level) / 2])
+    value = float(_adjusted(r2, len(y), groups, rank))
+    found = {"n": len(y), "rank": rank, "r2": r2, "adjusted_r2": value, "low": float(low), "high": float(high)}
+    return {**found, "clusters": len(moments), "reason": ""}
+
+
+def _moments(x: np.ndarray, y: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """Sums of products of (1, x, y) in every cluster, shape (clusters, p + 2, p + 2)."""
+    rows = np.column_stack([np.ones(len(y)), x, y])
+    order = np.argsort(code, kind="stable")
+    pieces = np.split(rows[order], np.flatnonzero(np.diff(code[order])) + 1)
+    return np.stack([piece.T @ piece for piece in pieces])
+
+
+def _r2(moments: np.ndarray) -> np.ndarray:
+    """R2 of y on (1, x) from sums of products, one value per matrix."""
+    n = moments[:, :1, :1]
+    centre = moments[:, 1:, 1:] - moments[:, 1:, :1] * moments[:, :1, 1:] / n
+    xx, xy, yy = centre[:, :-1, :-1], centre[:, :-1, -1:], centre[:, -1, -1]
+    explained = (np.swapaxes(xy, 1, 2) @ np.linalg.pinv(xx, rtol=1e-10, hermitian=True) @ xy)[:, 0, 0]
+    return np.divide(explained, yy, out=np.full(len(yy), np.nan), where=yy > 0)
+
+
+def _adjusted(r2, n, groups: int, rank: int):
+    return 1 - (1 - r2) * (n - groups) / (n - groups - rank)
+
+
+def explained_table(
+    table: pd.DataFrame,
+    sets: Mapping[str, Sequence[str]],
+    *,
+    within: Sequence[str] = CELL,
+    targets: Sequence[str] = ("drop", "accuracy"),
+    n_boot: int = 400,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """`adjusted_r2` of every set on the same rows: pooled, and within groups.
+
+    Returns
+    -------
+    DataFrame
+        target, scope (``"pooled"`` or ``"within groups"``), features, columns, and what `adjusted_r2` gives.
+
+    Examples
+    --------
+    >>> from topo.stats import example_results
+    >>> from topo.stats.target import with_drop
+    >>> table = with_drop(example_results())[0]
+    >>> found = explained_table(table, {"core": ["k_core_norm"]}, targets=["drop"], n_boot=0)
+    >>> found[["scope", "features", "n"]].values.tolist()
+    [['pooled', 'core', 48], ['within groups', 'core', 48]]
+    """
+    rows = []
+    for target in targets:
+        shared = same_rows(table, sets, target)
+        for scope, groups in (("pooled", ()), ("within groups", tuple(within))):
+            for name, columns in sets.items():
+                if columns:
+                    found = adjusted_r2(shared, columns, target=target, within=groups, n_boot=n_boot, seed=seed)
+                    rows.append({"target": target, "scope": scope, "features": name, "columns": len(columns), **found})
+    return pd.DataFrame(rows)

@@ -1,0 +1,144 @@
+"""Which metrics a regression leans on: permutation, alone or with collinear kin, and coefficients, over folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from .regression import MAX_FOLDS, folds, with_target
+
+__all__ = ["fold_agreement", "permutation_importance", "standardised_coefficients"]
+
+
+def permutation_importance(
+    table: pd.DataFrame,
+    features: Sequence[str],
+    *,
+    by: str,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    model: str = "ridge",
+    target: str = "drop",
+    within: Sequence[str] = (),
+    repeats: int = 5,
+    max_folds: int = MAX_FOLDS,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """How much held-out R2 is lost when values change places among the held-out rows of a fold.
+
+    Parameters
+    ----------
+    groups
+        Name -> columns whose values change places together, which leaves the relations among them as they are. A
+        metric that others repeat is worth little alone and much with its group. Every column alone when left out.
+    repeats
+        Permutations of each fold.
+
+    Returns
+    -------
+    summary : DataFrame
+        One row a group, largest first: name, columns, importance (mean over folds of the loss in squared error divided
+        by the variance of the target), sd (over folds), positive (share of folds in which it is above zero), rank
+        (mean over folds, 1 is most important).
+    per_fold : DataFrame
+        Importance, one row a fold, one column a group.
+
+    Examples
+    --------
+    >>> from topo.stats import example_results
+    >>> from topo.stats.target import with_drop
+    >>> table = with_drop(example_results(seeds=4))[0]
+    >>> found, _ = permutation_importance(table, ["sink_nodes_norm", "spectral_radius"], by="seed")
+    >>> found["name"].tolist()
+    ['sink_nodes_norm', 'spectral_radius']
+    """
+    table = with_target(table, target, [*features, by, *within])
+    groups = {c: [c] for c in features} if groups is None else {n: list(c) for n, c in groups.items()}
+    generator = np.random.default_rng(seed)
+    lost = []
+    for fold in folds(
+        table, features, by=by, model=model, target=target, within=within, max_folds=max_folds, seed=seed
+    ):
+        x, actual = fold.x.iloc[fold.test], fold.y[fold.test]
+        whole = ((fold.predict(x) - actual) ** 2).mean()
+        orders = [generator.permutation(len(x)) for _ in range(repeats)]
+        losses = {}
+        for name, columns in groups.items():
+            # All repeats at once: one call of a forest costs more than its rows.
+            moved = pd.concat([x.assign(**{c: x[c].to_numpy()[order] for c in columns}) for order in orders])
+            errors = (fold.predict(moved) - np.tile(actual, repeats)) ** 2
+            losses[name] = (errors.mean() - whole) / np.var(fold.y)
+        lost.append(losses)
+    per_fold = pd.DataFrame(lost)
+    summary = pd.DataFrame(
+        {
+            "name": per_fold.columns,
+            "columns": [", ".join(groups[n]) for n in per_fold.columns],
+            "importance": per_fold.mean().to_numpy(),
+            "sd": per_fold.std(ddof=1).to_numpy(),
+            "positive": (per_fold > 0).mean().to_numpy(),
+            "rank": per_fold.rank(axis=1, ascending=False).mean().to_numpy(),
+        }
+    )
+    return summary.sort_values("importance", ascending=False, ignore_index=True), per_fold
+
+
+def fold_agreement(per_fold: pd.DataFrame) -> float:
+    """Kendall's coefficient of concordance W of the folds' rankings, from 0 (none) to 1 (the same in every fold).
+
+    Examples
+    --------
+    >>> fold_agreement(pd.DataFrame({"a": [3.0, 5.0], "b": [2.0, 1.0], "c": [1.0, 0.5]}))
+    1.0
+    """
+    folds_, items = per_fold.shape
+    if folds_ < 2 or items < 2:
+        return float("nan")
+    ranks = per_fold.rank(axis=1)
+    sums = ranks.sum()
+    ties = sum(((c**3 - c).sum()) for c in (np.unique(row, return_counts=True)[1] for row in ranks.to_numpy()))
+    scale = folds_**2 * (items**3 - items) - folds_ * ties
+    return float(12 * ((sums - sums.mean()) ** 2).sum() / scale) if scale else float("nan")
+
+
+def standardised_coefficients(
+    table: pd.DataFrame,
+    features: Sequence[str],
+    *,
+    by: str,
+    target: str = "drop",
+    within: Sequence[str] = (),
+    max_folds: int = MAX_FOLDS,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Coefficients of the ridge regression, in target's standard deviations a standard deviation of the metric.
+
+    Returns
+    -------
+    DataFrame
+        metric, coefficient (mean over folds), low, high (smallest and largest fold), same_sign (whether all folds
+        agree), largest first by magnitude.
+
+    Notes
+    -----
+    The metric is on the ridge regression's scale, a signed logarithm. Among collinear metrics the penalty shares an
+    effect out, so read the coefficients of a group together.
+    """
+    table = with_target(table, target, [*features, by, *within])
+    rows = []
+    options = {"by": by, "model": "ridge", "target": target, "within": within, "max_folds": max_folds, "seed": seed}
+    for fold in folds(table, features, **options):
+        rows.append(fold.fitted[-1].coef_ / fold.y[fold.train].std())
+    found = pd.DataFrame(rows, columns=list(features))
+    summary = pd.DataFrame(
+        {
+            "metric": list(features),
+            "coefficient": found.mean().to_numpy(),
+            "low": found.min().to_numpy(),
+            "high": found.max().to_numpy(),
+            "same_sign": (np.sign(found).abs().sum() == np.sign(found).sum().abs()).to_numpy(),
+        }
+    )
+    order = summary["coefficient"].abs().sort_values(ascending=False, kind="stable").index
+    return summary.loc[order].reset_index(drop=True)

@@ -1,0 +1,227 @@
+"""Whether a score learned elsewhere puts pruning algorithms in the order of their accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import nan
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ..errors import InputError
+from .regression import held_out, refuse_missing
+
+__all__ = ["another_seed", "kendall", "past", "random_order", "rank_agreement", "rank_biased_overlap", "ranking_table"]
+
+CELL = ("dataset", "model", "sparsity")
+
+
+def kendall(first: Sequence[float], second: Sequence[float]) -> float:
+    """Kendall's tau-b of two lists of scores; 0 where one of them says nothing (all equal).
+
+    Examples
+    --------
+    >>> kendall([1, 2, 3], [3, 2, 1]), kendall([1, 2, 3], [5, 5, 5])
+    (-1.0, 0.0)
+    """
+    first, second = np.asarray(first, float), np.asarray(second, float)
+    if len(first) < 2:
+        return nan
+    if not np.ptp(first) or not np.ptp(second):
+        return 0.0
+    return float(stats.kendalltau(first, second).statistic)
+
+
+def rank_biased_overlap(first: Sequence, second: Sequence, p: float = 0.8) -> float:
+    """Extrapolated rank-biased overlap of two rankings of the same items, best first.
+
+    With A(d) the share of items that the first d of both have in common and k the length,
+
+        RBO = A(k) p^k + (1 - p) / p * sum_{d=1..k} A(d) p^d,
+
+    which is 1 for equal rankings and weighs the top most: depth d is looked at with probability p^(d-1).
+
+    Source: Webber, Moffat & Zobel, *A similarity measure for indefinite rankings*, ACM TOIS 28, 2010 (the extrapolated
+    form for rankings of one length).
+
+    Raises
+    ------
+    InputError
+        The rankings repeat an item or do not hold the same items, or p is not between 0 and 1.
+
+    Examples
+    --------
+    >>> rank_biased_overlap("abc", "abc"), round(rank_biased_overlap("abc", "acb", p=0.5), 3)
+    (1.0, 0.875)
+    """
+    first, second = list(first), list(second)
+    if not 0 < p < 1:
+        raise InputError(f"p must lie between 0 and 1; got {p}.")
+    if len(set(first)) < len(first) or set(first) != set(second) or len(first) != len(second) or not first:
+        raise InputError("rank-biased overlap needs two rankings of the same items, each named once.")
+    k = len(first)
+    place = {item: d for d, item in enumerate(second)}
+    # An item is common to both prefixes from the later of its two places on.
+    since = np.maximum(np.arange(k), [place[item] for item in first])
+    depth = np.arange(1, k + 1)
+    agreement = np.cumsum(np.bincount(since, minlength=k)) / depth
+    return float(agreement[-1] * p**k + (1 - p) / p * (agreement * p**depth).sum())
+
+
+def rank_agreement(
+    table: pd.DataFrame, score: str, *, truth: str = "drop", cell: Sequence[str] = CELL, p: float = 0.8
+) -> pd.DataFrame:
+    """How well a score orders the pruners of every cell; scores and truth are means over seeds, small is good.
+
+    Cells with fewer than three pruners that have both are left out.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `cell`, pruners (how many), tau (Kendall's tau-b), rbo, best (1 where the pruner put first is the
+        best one), regret (true value of the pruner put first less that of the best); a score that is the same for
+        all has tau 0 and none of the others.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"dataset": "d", "model": "m", "sparsity": 0.9, "pruner": list("abc")})
+    >>> rank_agreement(table.assign(drop=[0.1, 0.2, 0.3], s=[3, 2, 1]), "s")[["tau", "best"]].values.tolist()
+    [[-1.0, 0.0]]
+    """
+    keys = list(cell)
+    refuse_missing(table, [*keys, "pruner", score, truth])
+    means = table.groupby([*keys, "pruner"], observed=True)[[score, truth]].mean().dropna().reset_index()
+    rows = []
+    for key, group in means.groupby(keys, sort=True, observed=True):
+        if len(group) < 3:
+            continue
+        group = group.sort_values("pruner")  # ties go by name, whatever the rows' order
+        guess, right = (group.sort_values(c, kind="stable")["pruner"].tolist() for c in (score, truth))
+        true = group.set_index("pruner")[truth]
+        regret = true[guess[0]] - true.min()
+        tau, rbo = kendall(group[score], group[truth]), rank_biased_overlap(guess, right, p)
+        found = (rbo, float(guess[0] == right[0]), regret) if np.ptp(group[score]) else (nan, nan, nan)
+        rows.append((*key, len(group), tau, *found))
+    return pd.DataFrame(rows, columns=[*keys, "pruners", "tau", "rbo", "best", "regret"])
+
+
+def past(table: pd.DataFrame, by: str, *, target: str = "drop") -> pd.Series:
+    """The score that needs no topology: a pruner's mean drop, less its cells' means, in the groups not held out."""
+    relative = table[target] - table.groupby(list(CELL))[target].transform("mean")
+    total = relative.groupby(table["pruner"]).agg(["sum", "count"]).loc[table["pruner"]].to_numpy()
+    own = relative.groupby([table["pruner"], table[by]]).agg(["sum", "count"])
+    own = own.loc[pd.MultiIndex.from_arrays([table["pruner"], table[by]])].to_numpy()
+    left = total - own
+    return pd.Series(np.divide(left[:, 0], left[:, 1], out=np.full(len(left), nan), where=left[:, 1] > 0), table.index)
+
+
+def another_seed(table: pd.DataFrame, *, truth: str = "drop", seed: int = 0) -> pd.DataFrame:
+    """Agreement of one seed's order with that of the others: what a score could reach at best; empty with one seed."""
+    seeds = sorted(table["seed"].unique())
+    pieces = []
+    for one in seeds if len(seeds) > 1 else []:
+        alone = table[table["seed"] == one].set_index([*CELL, "pruner"])[truth].rename("one").reset_index()
+        rest = table[table["seed"] != one].merge(alone, on=[*CELL, "pruner"], how="inner")
+        pieces.append(rank_agreement(rest, "one", truth=truth))
+    return pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame()
+
+
+def random_order(table: pd.DataFrame, *, truth: str = "drop", repeats: int = 20, seed: int = 0) -> pd.DataFrame:
+    """Agreement of orders drawn at random: tau is 0 on average, the overlap is not."""
+    generator = np.random.default_rng(seed)
+    means = table.groupby([*CELL, "pruner"], observed=True)[truth].mean().reset_index()
+    draws = [rank_agreement(means.assign(s=generator.random(len(means))), "s", truth=truth) for _ in range(repeats)]
+    return pd.concat(draws, ignore_index=True)
+
+
+def unseen_pruners(
+    table: pd.DataFrame, columns: Sequence[str], *, model: str, target: str = "drop", repeats: int = 6, seed: int = 0
+) -> pd.DataFrame:
+    """Agreement among pruners that the model never saw: half of them are left out together, several times.
+
+    Leaving out one at a time would compare predictions of different models, and even the training mean would then
+    rank: it is low exactly where the pruner left out is bad.
+    """
+    names = np.sort(table["pruner"].unique())
+    if len(names) < 6:
+        raise InputError(f"ranking unseen pruners needs at least six of them; the table has {len(names)}.")
+    generator = np.random.default_rng(seed)
+    pieces = []
+    for _ in range(repeats):
+        half = dict(zip(generator.permutation(names), np.arange(len(names)) % 2, strict=True))
+        split = table.assign(half=table["pruner"].map(half))
+        predicted = held_out(split, columns, by="half", model=model, target=target, seed=seed)["predicted"]
+        agreement = rank_agreement(split.assign(score=predicted), "score", truth=target, cell=[*CELL, "half"])
+        pieces.append(agreement.drop(columns="half"))
+    return pd.concat(pieces, ignore_index=True)
+
+
+def ranking_table(
+    table: pd.DataFrame,
+    sets: Mapping[str, Sequence[str]],
+    *,
+    by: Sequence[str] = ("dataset", "model", "pruner"),
+    model: str = "forest",
+    target: str = "drop",
+    n_boot: int = 500,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """How well every feature set's learned score orders the pruners of groups that it has not seen.
+
+    Returns
+    -------
+    summary : DataFrame
+        held_out, features, cells, tau, tau_low, tau_high, rbo, best (share of cells in which the best pruner is put
+        first), regret, reason. Beside the sets there are ``random``, ``past`` (the pruners' mean drop in the groups
+        seen; not for unseen pruners) and ``another seed`` (the most that can be expected). Intervals resample the
+        pairs of dataset and model, of which there must be three.
+    cells : DataFrame
+        What `rank_agreement` gives, with held_out and features.
+    """
+    rows, cells = [], []
+    for hold in by:
+        scores = {"random": lambda: random_order(table, truth=target, seed=seed)}
+        if hold != "pruner":
+            scores["past"] = lambda h=hold: _past(table, h, target)
+        for name, columns in sets.items():
+            scores[name] = lambda h=hold, c=columns: _learned(table, c, h, model, target, seed)
+        scores["another seed"] = lambda: another_seed(table, truth=target)
+        for name, agreement in scores.items():
+            head = {"held_out": hold, "features": name}
+            try:
+                found = agreement()
+                if found.empty:
+                    raise InputError("no cell has three pruners with a score and an accuracy")
+                rows.append({**head, **_mean_of_cells(found, n_boot, seed), "reason": ""})
+                cells.append(found.assign(**head))
+            except InputError as error:
+                rows.append({**head, "cells": 0, "reason": str(error)})
+    order = ["held_out", "features", "cells", "tau", "tau_low", "tau_high", "rbo", "best", "regret", "reason"]
+    return pd.DataFrame(rows).reindex(columns=order), pd.concat(cells) if cells else pd.DataFrame()
+
+
+def _past(table: pd.DataFrame, hold: str, target: str) -> pd.DataFrame:
+    if table[hold].nunique() < 2:
+        raise InputError(f"the table holds one value of {hold!r}, so there are no other groups to learn from.")
+    return rank_agreement(table.assign(score=past(table, hold, target=target)), "score", truth=target)
+
+
+def _learned(table: pd.DataFrame, columns: Sequence[str], hold: str, model: str, target: str, seed: int):
+    if hold == "pruner":
+        return unseen_pruners(table, columns, model=model, target=target, seed=seed)
+    predicted = held_out(table, columns, by=hold, model=model, target=target, seed=seed)["predicted"]
+    return rank_agreement(table.assign(score=predicted), "score", truth=target)
+
+
+def _mean_of_cells(cells: pd.DataFrame, n_boot: int, seed: int) -> dict[str, float]:
+    """Means over cells, and the interval of tau over resampled pairs of dataset and model."""
+    sums = cells.groupby(["dataset", "model"])["tau"].agg(["sum", "count"]).to_numpy()
+    low = high = nan
+    if len(sums) >= 3 and n_boot:
+        draws = np.random.default_rng(seed).integers(len(sums), size=(n_boot, len(sums)))
+        drawn = sums[draws].sum(1)
+        low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
+    distinct = len(cells[list(CELL)].drop_duplicates())
+    means = cells[["tau", "rbo", "best", "regret"]].astype(float).mean()
+    return {"cells": distinct, **means, "tau_low": low, "tau_high": high}

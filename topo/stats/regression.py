@@ -1,0 +1,253 @@
+"""Regression on metrics with whole groups held out: predictions, their scores, and a row for every way tried."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import Pipeline
+
+from ..errors import InputError
+from .predictors import PREDICTORS, predictor
+
+__all__ = ["centred", "held_out", "regression_table", "same_rows", "score"]
+
+# Folds are single groups up to this many groups; more of them share folds.
+MAX_FOLDS = 12
+# A relative error of a drop near zero means nothing: MAPE is over drops of at least this (one point of accuracy).
+SMALLEST_DROP = 0.01
+
+
+def held_out(
+    table: pd.DataFrame,
+    features: Sequence[str],
+    *,
+    by: str,
+    model: str = "ridge",
+    target: str = "drop",
+    within: Sequence[str] = (),
+    max_folds: int = MAX_FOLDS,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Predict every row from a model that saw no row of its group.
+
+    Everything fitted (medians that fill gaps, scales, codes of text columns, penalties, group means) is fitted on the
+    training rows of the fold. Predictions are cut to the range of the training targets.
+
+    Parameters
+    ----------
+    features
+        Columns; numeric ones may have gaps, text ones are coded one-hot. None: the mean of the training rows.
+    by
+        Column whose values are left out whole, one after the other (in `max_folds` sets of values when there are more).
+    model
+        A name of `PREDICTORS`.
+    within
+        Columns of groups: features and target are taken as differences from their group's mean (`centred`).
+
+    Returns
+    -------
+    DataFrame
+        On the index of the table's rows that have a target: fold, group (the value of `by`), actual, predicted,
+        trained_on (rows of training).
+
+    Raises
+    ------
+    InputError
+        A column is missing, the target has no value, is constant or not finite, or `by` has fewer than two values.
+
+    Examples
+    --------
+    >>> from topo.stats import example_results
+    >>> from topo.stats.target import with_drop
+    >>> table = with_drop(example_results(seeds=3))[0]
+    >>> found = held_out(table, ["sink_nodes_norm"], by="seed", model="ols")
+    >>> bool(score(found)["r2"] > 0.9)
+    True
+    """
+    table = with_target(table, target, [*features, by, *within])
+    pieces = []
+    for fold in folds(
+        table, features, by=by, model=model, target=target, within=within, max_folds=max_folds, seed=seed
+    ):
+        found = {
+            "fold": fold.number,
+            "group": table[by].astype(str).to_numpy()[fold.test],
+            "actual": fold.y[fold.test],
+            "predicted": fold.predict(fold.x.iloc[fold.test]),
+            "trained_on": len(fold.train),
+        }
+        pieces.append(pd.DataFrame(found, index=table.index[fold.test]))
+    return pd.concat(pieces).loc[table.index]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold: positions of its rows, features and target (centred on this fold's training rows), the fitted model."""
+
+    number: int
+    train: np.ndarray
+    test: np.ndarray
+    x: pd.DataFrame
+    y: np.ndarray
+    fitted: Pipeline
+
+    def predict(self, x: pd.DataFrame) -> np.ndarray:
+        """Predictions, cut to the range of the training targets."""
+        seen = self.y[self.train]
+        return np.clip(self.fitted.predict(x), seen.min(), seen.max())
+
+
+def folds(
+    table: pd.DataFrame,
+    features: Sequence[str],
+    *,
+    by: str,
+    model: str,
+    target: str,
+    within: Sequence[str] = (),
+    max_folds: int = MAX_FOLDS,
+    seed: int = 0,
+) -> Iterator[Fold]:
+    """The folds of `held_out`, fitted one after the other; every row of the table must have a target."""
+    groups = table[by].astype(str).to_numpy()
+    names = np.unique(groups)
+    if len(names) < 2:
+        raise InputError(f"the table holds {len(names)} value of {by!r}; leaving one out needs at least two.")
+    splits = GroupKFold(min(len(names), max(2, max_folds))).split(table, groups=groups)
+    for number, (train, test) in enumerate(splits):
+        x, y = centred(table, features, target, within, train)
+        chosen = predictor(model if len(features) else "mean", x.iloc[train], seed=seed)
+        with warnings.catch_warnings():
+            # A penalty path stopped a little early predicts as well, and held-out errors show it if not.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            chosen.fit(x.iloc[train], y[train])
+        yield Fold(number, train, test, x, y, chosen)
+
+
+def with_target(table: pd.DataFrame, target: str, columns: Sequence[str]) -> pd.DataFrame:
+    """The rows that have a target; refuses a table without one of the columns, and a target that says nothing."""
+    refuse_missing(table, [target, *columns])
+    table = table[np.isfinite(table[target].to_numpy(float))]
+    if not len(table):
+        raise InputError(f"no row of the table has a value of {target!r}.")
+    if not np.ptp(table[target].to_numpy(float)):
+        raise InputError(f"{target!r} is constant, so there is nothing to explain.")
+    return table
+
+
+def refuse_missing(table: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raise `InputError` for an empty table, a column that is not there, or one that is there twice."""
+    missing = [c for c in dict.fromkeys(columns) if c not in table.columns]
+    if missing:
+        raise InputError(f"the table has no column {', '.join(map(repr, missing))}.")
+    twice = sorted({str(c) for c in columns if list(table.columns).count(c) > 1})
+    if twice:
+        raise InputError(f"the table has several columns named {', '.join(map(repr, twice))}.")
+    if not len(table):
+        raise InputError("the table has no rows.")
+
+
+def centred(
+    table: pd.DataFrame, features: Sequence[str], target: str, within: Sequence[str], train: np.ndarray
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Features and target less the means of their groups; unchanged without groups.
+
+    The mean of a group is that of its training rows, so no held-out target enters it. A group of which all rows are
+    held out is centred on its own rows: then only differences inside it are predicted, and scored.
+    """
+    x, y = table[list(features)], table[target].to_numpy(float)
+    if not within:
+        return x, y
+    text = [c for c in features if not pd.api.types.is_numeric_dtype(table[c])]
+    if text:
+        raise InputError(f"text columns ({', '.join(text)}) have no difference from a group's mean; leave them out.")
+    code = table.groupby(list(within), dropna=False).ngroup().to_numpy()
+    values = x.astype(float).replace([np.inf, -np.inf], np.nan).assign(__target__=y)
+    seen = np.zeros(len(table), dtype=bool)
+    seen[train] = True
+    source = seen | ~np.isin(code, code[seen])
+    values = values - values[source].groupby(code[source]).mean().loc[code].to_numpy()
+    return values[list(features)], values["__target__"].to_numpy()
+
+
+def score(predictions: pd.DataFrame) -> dict[str, float]:
+    """What the predictions of `held_out` are worth, all rows together.
+
+    Returns
+    -------
+    dict
+        n, folds; r2 (1 less the squared error over that of the mean of all rows); mae (unit of the target); mape
+        (mean of \\|error\\| / target over targets of at least 0.01; NaN where there is none); tau (Kendall's tau-b).
+    """
+    actual, predicted = predictions["actual"].to_numpy(float), predictions["predicted"].to_numpy(float)
+    error = np.abs(actual - predicted)
+    spread = ((actual - actual.mean()) ** 2).sum()
+    large = actual >= SMALLEST_DROP
+    ordered = np.ptp(predicted) > 0 and np.ptp(actual) > 0
+    return {
+        "n": len(actual),
+        "folds": predictions["fold"].nunique(),
+        "r2": 1 - (error**2).sum() / spread if spread else nan,
+        "mae": error.mean(),
+        "mape": (error[large] / actual[large]).mean() if large.any() else nan,
+        "tau": float(stats.kendalltau(actual, predicted).statistic) if ordered else nan,
+    }
+
+
+def same_rows(table: pd.DataFrame, sets: Mapping[str, Sequence[str]], target: str = "drop") -> pd.DataFrame:
+    """The rows on which every set can be compared: the target is there, and at least one column of each set."""
+    usable = np.isfinite(table[target].to_numpy(float))
+    for columns in sets.values():
+        if len(columns):
+            usable &= table[list(columns)].notna().any(axis=1).to_numpy()
+    return table[usable]
+
+
+def regression_table(
+    table: pd.DataFrame,
+    sets: Mapping[str, Sequence[str]],
+    *,
+    by: Sequence[str] = ("dataset", "model", "pruner", "seed"),
+    models: Sequence[str] = ("ols", "ridge", "lasso", "forest", "boosting"),
+    target: str = "drop",
+    within: Sequence[str] = (),
+    seed: int = 0,
+) -> tuple[pd.DataFrame, dict[tuple[str, str, str], pd.DataFrame]]:
+    """Scores of every feature set, model and way of holding out, on the same rows.
+
+    Returns
+    -------
+    scores : DataFrame
+        One row each: held_out, features, columns (their number), model, what `score` gives, reason (why it is empty).
+    predictions : dict
+        (held_out, features, model) -> what `held_out` returned.
+    """
+    refuse_missing(table, [c for columns in sets.values() for c in columns])
+    for model in models:
+        PREDICTORS.entry(model)
+    table = same_rows(table, sets, target)
+    rows, predictions = [], {}
+    for hold in by:
+        for name, columns in sets.items():
+            for model in models if len(columns) else ("mean",):
+                head = {"held_out": hold, "features": name, "columns": len(columns), "model": model}
+                try:
+                    if model == "ols" and len(columns) > 1 and len(table) <= 2 * len(columns):
+                        raise InputError(f"{len(table)} rows are too few for least squares on {len(columns)} columns.")
+                    found = held_out(
+                        table, columns, by=hold, model=model, target=target, within=within, seed=seed
+                    )  # fmt: skip
+                    predictions[hold, name, model] = found
+                    rows.append({**head, **score(found), "reason": ""})
+                except InputError as error:
+                    rows.append({**head, "n": len(table), "reason": str(error)})
+    order = ["held_out", "features", "columns", "model", "n", "folds", "r2", "mae", "mape", "tau", "reason"]
+    return pd.DataFrame(rows).reindex(columns=order), predictions
