@@ -73,3 +73,20 @@ class Blocks:
         with torch.enable_grad():
             theta = theta.detach().clone().requires_grad_()
             return torch.autograd.grad(self.relative(theta, alpha), theta)[0]
+
+
+def bent(count: int, seed: int) -> Callable[[Tensor], Tensor]:
+    """A loss that is convex in each gate with rising curvature: log-sum-exp and an exponential of random mixtures."""
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(3, count, generator=generator, dtype=torch.float64)
+
+    def loss(xi: Tensor) -> Tensor:
+        return (mixing @ xi).logsumexp(0) + (mixing[0].abs() @ xi / count).exp()
+
+    return loss
+
+
+def slope(loss: Callable[[Tensor], Tensor], xi: Tensor) -> Tensor:
+    """dloss/dxi at the gates xi."""
+    xi = xi.detach().clone().requires_grad_()
+    return torch.autograd.grad(loss(xi), xi)[0]
