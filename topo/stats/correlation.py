@@ -1,4 +1,4 @@
-"""Spearman correlation of metrics with accuracy, group by group, with bootstrap intervals."""
+"""Correlation of metrics with accuracy (Spearman, Pearson, Kendall), group by group, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..errors import InputError
+from ..errors import InputError, unknown_name
+from .resampling import KINDS, correlations, draw_counts
 
-__all__ = ["Correlation", "grouped_spearman", "spearman"]
+__all__ = ["Correlation", "grouped_correlation", "grouped_spearman", "p_value", "spearman"]
 
 
 @dataclass(frozen=True)
@@ -73,34 +74,79 @@ def spearman(
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if x.shape != y.shape or x.ndim != 1:
         raise InputError(f"the two columns must have one axis and one length; got shapes {x.shape} and {y.shape}.")
-    if not 0 < level < 1 or min_rows < 3:
-        raise InputError(f"level must lie in (0, 1) and min_rows be at least 3; got {level} and {min_rows}.")
-    whole = np.isfinite(x) & np.isfinite(y)
-    x, y = x[whole], y[whole]
-    n = len(x)
-    if n < min_rows:
-        return Correlation(nan, nan, nan, n, f"fewer than {min_rows} networks have both values")
-    for column, name in ((x, "the metric"), (y, "the accuracy")):
-        if np.ptp(column) == 0:
-            return Correlation(nan, nan, nan, n, f"{name} is constant")
-    rho = float(_rank_correlation(x[None], y[None])[0])
-    low = high = nan
-    if n_boot:
-        generator = generator or np.random.default_rng(0)
-        rows = generator.integers(n, size=(n_boot, n))
-        draws = _rank_correlation(x[rows], y[rows])
-        draws = draws[np.isfinite(draws)]
-        if len(draws) >= n_boot / 2:
-            low, high = (float(q) for q in np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]))
-    return Correlation(rho, low, high, n)
+    _check("spearman", level, min_rows)
+    generator = generator or np.random.default_rng(0)
+    found = _block("spearman", x[:, None], y, None, n_boot, level, min_rows, generator)
+    n, rho, low, high, reason = (column[0] for column in found)
+    return Correlation(float(rho), float(low), float(high), int(n), str(reason))
 
 
-def _rank_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Spearman's rho of every row of x with the same row of y, shape (resamples, n); NaN where one is constant."""
-    ranks = [stats.rankdata(a, axis=1) - (a.shape[1] + 1) / 2 for a in (x, y)]
-    square = (ranks[0] ** 2).sum(1) * (ranks[1] ** 2).sum(1)
-    cross = (ranks[0] * ranks[1]).sum(1)
-    return np.divide(cross, np.sqrt(square), out=np.full(len(cross), nan), where=square > 0)
+def grouped_correlation(
+    table: pd.DataFrame,
+    metrics: Sequence[str],
+    *,
+    kind: str = "spearman",
+    target: str = "accuracy",
+    by: Sequence[str] = ("dataset", "model", "sparsity"),
+    cluster: str | None = None,
+    n_boot: int = 1000,
+    level: float = 0.95,
+    min_rows: int = 5,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Correlation of every metric with `target` inside every group of rows.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    metrics
+        Numeric columns.
+    kind
+        ``"spearman"``, ``"pearson"`` or ``"kendall"`` (tau-b).
+    by
+        Columns that form the groups; none means all rows together.
+    cluster
+        Column whose values are resampled with all their rows, such as ``"pruner"`` where the seeds of one algorithm
+        are no independent evidence; left out, rows are resampled.
+    n_boot, level, min_rows
+        As in `spearman`. Kendall's tau of more than 2,000 rows has no interval.
+    seed
+        Seeds the resamples.
+
+    Returns
+    -------
+    DataFrame
+        One row per group and metric: the columns of `by`, metric, n (rows), clusters (distinct values of `cluster`;
+        without it rows), r, low, high, p (two-sided, of no correlation, taking the clusters as the sample), reason.
+
+    Examples
+    --------
+    >>> from topo.stats import example_results
+    >>> table = example_results().query("pruner != 'dense'")
+    >>> grouped_correlation(table, ["edges"], by=["family"], n_boot=0)[["family", "n"]].values.tolist()
+    [['initial', 36], ['trained', 12]]
+    """
+    by, metrics = list(by), list(metrics)
+    missing = [c for c in [target, *by, *metrics, *([cluster] if cluster else [])] if c not in table.columns]
+    if missing:
+        raise InputError(f"the table has no column {', '.join(map(repr, missing))}.")
+    _check(kind, level, min_rows)
+    generator = np.random.default_rng(seed)
+    groups = table.groupby(by, sort=True, observed=True) if by else [((), table)]
+    pieces = []
+    for key, group in groups:
+        codes = None if cluster is None else pd.factorize(group[cluster])[0]
+        x, y = group[metrics].to_numpy(float), group[target].to_numpy(float)
+        n, r, low, high, reason = _block(kind, x, y, codes, n_boot, level, min_rows, generator)
+        whole = np.isfinite(y)[:, None] & np.isfinite(x)
+        clusters = n if codes is None else [len(np.unique(codes[w])) for w in whole.T]
+        piece = {**dict(zip(by, key, strict=True)), "metric": metrics, "n": n, "clusters": clusters}
+        pieces.append(pd.DataFrame({**piece, "r": r, "low": low, "high": high, "reason": reason}))
+    columns = [*by, "metric", "n", "clusters", "r", "low", "high", "reason"]
+    found = pd.concat(pieces, ignore_index=True)[columns] if pieces else pd.DataFrame(columns=columns)
+    found.insert(found.columns.get_loc("reason"), "p", p_value(kind, found["r"], found["clusters"]))
+    return found
 
 
 def grouped_spearman(
@@ -114,20 +160,7 @@ def grouped_spearman(
     min_rows: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Spearman's correlation of every metric with `target` inside every group of rows.
-
-    Parameters
-    ----------
-    table
-        One row per network.
-    metrics
-        Numeric columns.
-    by
-        Columns that form the groups; none means all rows together.
-    n_boot, level, min_rows
-        As in `spearman`.
-    seed
-        Seeds the resamples.
+    """Spearman's correlation of every metric with `target` inside every group: `grouped_correlation` in short.
 
     Returns
     -------
@@ -141,18 +174,84 @@ def grouped_spearman(
     >>> grouped_spearman(table, ["edges"], by=["family"], n_boot=0)[["family", "n"]].values.tolist()
     [['initial', 36], ['trained', 12]]
     """
-    missing = [c for c in [target, *by, *metrics] if c not in table.columns]
-    if missing:
-        raise InputError(f"the table has no column {', '.join(map(repr, missing))}.")
-    generator = np.random.default_rng(seed)
-    by = list(by)
-    groups = table.groupby(by, sort=True, observed=True) if by else [((), table)]
-    rows = []
-    for key, group in groups:
-        y = group[target].to_numpy(float)
-        for metric in metrics:
-            found = spearman(
-                group[metric].to_numpy(float), y, n_boot=n_boot, level=level, min_rows=min_rows, generator=generator
-            )
-            rows.append([*key, metric, found.n, found.rho, found.low, found.high, found.reason])
-    return pd.DataFrame(rows, columns=[*by, "metric", "n", "rho", "low", "high", "reason"])
+    options = {"n_boot": n_boot, "level": level, "min_rows": min_rows, "seed": seed}
+    found = grouped_correlation(table, metrics, target=target, by=by, **options)
+    return found.rename(columns={"r": "rho"}).drop(columns=["clusters", "p"])
+
+
+def p_value(kind: str, r: np.ndarray, n: np.ndarray, *, covariates: int = 0) -> np.ndarray:
+    """Two-sided p-value of no correlation.
+
+    Pearson's and Spearman's by Student's t with n - 2 - covariates degrees of freedom, Kendall's by the normal with
+    variance 2 (2n + 5) / (9 n (n - 1)); n less the covariates there too. NaN with fewer than four rows.
+
+    Examples
+    --------
+    >>> p_value("pearson", np.array([0.5]), np.array([20])).round(4).tolist()
+    [0.0248]
+    """
+    r, n = np.asarray(r, dtype=float), np.asarray(n, dtype=float) - covariates
+    enough = n >= 4
+    n = np.where(enough, n, np.nan)
+    if kind == "kendall":
+        p = 2 * stats.norm.sf(np.abs(r) / np.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1))))
+    else:
+        with np.errstate(divide="ignore"):
+            p = 2 * stats.t.sf(np.abs(r) * np.sqrt((n - 2) / np.maximum(1 - r**2, 0)), n - 2)
+    return np.where(enough, p, np.nan)
+
+
+def _check(kind: str, level: float, min_rows: int) -> None:
+    if kind not in KINDS:
+        raise unknown_name("correlation", kind, KINDS)
+    if not 0 < level < 1 or min_rows < 3:
+        raise InputError(f"level must lie in (0, 1) and min_rows be at least 3; got {level} and {min_rows}.")
+
+
+def _block(
+    kind: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    clusters: np.ndarray | None,
+    n_boot: int,
+    level: float,
+    min_rows: int,
+    generator: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """n, r, low, high and reason of every column of x, shape (rows, columns), with y."""
+    columns = x.shape[1]
+    n, reason = np.zeros(columns, dtype=int), np.full(columns, "", dtype=object)
+    r, low, high = np.full((3, columns), nan)
+    whole = np.isfinite(x) & np.isfinite(y)[:, None]
+    # Columns that lack the same rows share their resamples.
+    patterns, which = np.unique(whole, axis=1, return_inverse=True)
+    for i, rows in enumerate(patterns.T):
+        mine = np.flatnonzero(which.ravel() == i)
+        n[mine] = rows.sum()
+        if rows.sum() < min_rows:
+            reason[mine] = f"fewer than {min_rows} networks have both values"
+            continue
+        a, b = x[np.ix_(rows, mine)], y[rows]
+        constant = np.ptp(a, axis=0) == 0
+        reason[mine[constant]] = "the metric is constant"
+        if np.ptp(b) == 0:
+            reason[mine[~constant]] = "the accuracy is constant"
+            continue
+        mine, a = mine[~constant], a[:, ~constant]
+        if not len(mine):
+            continue
+        r[mine] = correlations(kind, a, b, np.ones((1, len(b))))[0]
+        if n_boot:
+            codes = None if clusters is None else np.unique(clusters[rows], return_inverse=True)[1]
+            draws = [correlations(kind, a, b, c) for c in draw_counts(n_boot, len(b), generator, clusters=codes)]
+            low[mine], high[mine] = _interval(np.concatenate(draws), level)
+    return n, r, low, high, reason
+
+
+def _interval(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Percentiles of every column of draws; NaN where more than half of them are undefined."""
+    enough = np.isfinite(draws).sum(0) >= len(draws) / 2
+    ends = np.full((2, draws.shape[1]), nan)
+    if enough.any():
+        ends[:, enough] = np.nanquantile(draws[:, enough], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return ends[0], ends[1]

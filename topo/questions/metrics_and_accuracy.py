@@ -1,0 +1,189 @@
+"""Question 1: which metrics move with accuracy, by family, sparsity and architecture?"""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ..plots.forest import forest
+from ..plots.labels import percent
+from ..plots.strata import strata_heatmap
+from ..stats.across_groups import mean_over_groups
+from ..stats.correlation import grouped_correlation
+from ..stats.discovery import q_values
+from ..stats.pooling import pool_correlations
+from ..stats.tidy import metric_label
+from .answer import Answer
+from .evidence import Evidence
+from .registry import QUESTIONS
+from .strata import EVERY, GROUPS, cluster_of, resamples, scopes, varying
+
+__all__ = ["metrics_and_accuracy"]
+
+TITLE = "Metrics and accuracy"
+QUESTION = "Which metrics of a sparse network's graph move with its accuracy, by family, sparsity and architecture?"
+STRATA = {"architecture": "model", "sparsity": "sparsity", "dataset": "dataset"}
+
+
+@QUESTIONS.register("metrics_and_accuracy", number=1)
+def metrics_and_accuracy(evidence: Evidence, *, seed: int = 0, n_boot: int = 1000, min_rows: int = 5) -> Answer:
+    """Which metrics move with accuracy, by family, sparsity and architecture?
+
+    Parameters
+    ----------
+    n_boot
+        Most bootstrap resamples of each interval; long tables take fewer.
+    min_rows
+        Fewest networks of a group (one dataset, architecture and sparsity) for a correlation.
+    """
+    table = evidence.sparse
+    if table.empty:
+        return Answer.without(TITLE, QUESTION, "no sparse network has an accuracy.")
+    metrics = varying(table, evidence.whole_network_metrics)
+    if not metrics:
+        return Answer.without(TITLE, QUESTION, "no metric of the whole network varies at any one sparsity.")
+    each = _correlations(table, metrics, min_rows, resamples(table, n_boot), seed)
+    if each["r"].notna().sum() == 0:
+        reason = f"no dataset, architecture and sparsity has {min_rows} networks whose accuracy and metrics differ."
+        return Answer.without(TITLE, QUESTION, reason, tables={"correlations": each})
+    pooled = _pooled(table, each, metrics, min_rows, resamples(table, min(n_boot, 400)), seed)
+    strata = pd.concat([_levels(each, name, column) for name, column in STRATA.items()], ignore_index=True)
+    flips = _flips(strata)
+    shown = [s for s in scopes(table) if pooled.loc[pooled["scope"] == s, "r"].notna().any()]
+    if not shown:
+        reason = "no group has enough algorithms (or networks of one) for a pooled correlation."
+        return Answer.without(TITLE, QUESTION, reason, tables={"correlations": each})
+    main = shown[0]
+    count = resamples(table, n_boot)
+    return Answer(
+        TITLE,
+        QUESTION,
+        _sentences(each, pooled, flips, main, shown),
+        {
+            "metrics_and_accuracy": forest(pooled[pooled["scope"].isin(shown)], shown),
+            "metrics_by_stratum": _heatmap(strata, main, metrics),
+        },
+        {"pooled": pooled, "by_stratum": strata, "sign_flips": flips, "correlations": each},
+        caption=(
+            "Each dot is Spearman's rank correlation inside groups (one dataset, architecture and sparsity) of "
+            "a metric with test accuracy, pooled by a random-effects meta-analysis; the line is its 95% interval. Dots "
+            "right of 0: more of it goes with more accuracy. In the second figure the same numbers stand "
+            f"for every architecture, sparsity and dataset, of {main} pruners."
+        ),
+        method=(
+            "Spearman, Pearson and Kendall correlations inside every dataset, architecture and sparsity; percentile "
+            f"intervals from {count} bootstrap resamples "
+            + ("of algorithms with all their seeds" if cluster_of(table) else "of networks")
+            + "; Fisher's z pooled with Paule-Mandel's variance between groups and Hartung-Knapp's interval, sizes are "
+            + ("the number of algorithms" if cluster_of(table) else "the number of networks")
+            + "; Benjamini-Hochberg over all tests of the table. The columns mean, algorithms_low and algorithms_high "
+            "resample the algorithms once for all groups, since these are the same everywhere."
+        ),
+        caveats=(
+            "Correlations within a group say nothing of what happens when sparsity, architecture or dataset change.",
+            "A metric that moves with accuracy need not cause it: see the next question for size, density and weights.",
+            "Over all families the recipes of training differ along with the topology.",
+        ),
+    )
+
+
+def _correlations(table: pd.DataFrame, metrics: list[str], min_rows: int, n_boot: int, seed: int) -> pd.DataFrame:
+    """Every scope, group and metric: Spearman with interval, p and q; Pearson and Kendall beside it."""
+    cluster = cluster_of(table)
+    pieces = []
+    for scope, part in scopes(table).items():
+        options = {"by": GROUPS, "cluster": cluster, "min_rows": min_rows, "seed": seed}
+        found = grouped_correlation(part, metrics, n_boot=n_boot, **options)
+        for kind in ("pearson", "kendall"):
+            found[kind] = grouped_correlation(part, metrics, kind=kind, n_boot=0, **options)["r"]
+        pieces.append(found.assign(scope=scope))
+    each = pd.concat(pieces, ignore_index=True)
+    each["q"] = q_values(each["p"].to_numpy(float))
+    first = ["scope", *GROUPS, "metric", "n", "clusters", "r", "low", "high", "p", "q", "pearson", "kendall", "reason"]
+    return each[first]
+
+
+def _pooled(
+    table: pd.DataFrame, each: pd.DataFrame, metrics: list[str], min_rows: int, n_boot: int, seed: int
+) -> pd.DataFrame:
+    """Every scope and metric over all groups: the meta-analysis, and the mean with algorithms resampled."""
+    pooled = pool_correlations(each, by=["scope"])
+    pooled["q"] = q_values(pooled["p"].to_numpy(float))
+    found = each.assign(found=each["q"] < 0.05).groupby(["scope", "metric"], sort=False)["found"].sum()
+    pooled["groups_found"] = found.reindex(pd.MultiIndex.from_frame(pooled[["scope", "metric"]])).to_numpy()
+    pieces = []
+    for scope, part in scopes(table).items():
+        over = mean_over_groups(part, metrics, by=GROUPS, n_boot=n_boot, min_rows=min_rows, seed=seed)
+        pieces.append(over.assign(scope=scope)[["scope", "metric", "clusters", "low", "high"]])
+    names = {"clusters": "algorithms", "low": "algorithms_low", "high": "algorithms_high"}
+    return pooled.merge(pd.concat(pieces).rename(columns=names), on=["scope", "metric"])
+
+
+def _levels(each: pd.DataFrame, stratum: str, column: str) -> pd.DataFrame:
+    """Pooled inside every level of one column."""
+    pooled = pool_correlations(each, by=["scope", column]).rename(columns={column: "level"})
+    pooled["level"] = [percent(v) if column == "sparsity" else str(v) for v in pooled["level"]]
+    return pooled.assign(stratum=stratum)[["scope", "stratum", "level", "metric", "k", "r", "low", "high", "p", "i2"]]
+
+
+def _flips(strata: pd.DataFrame) -> pd.DataFrame:
+    """Metrics whose pooled correlation is clearly positive at one level and clearly negative at another."""
+    rows = []
+    for (scope, stratum, metric), part in strata.groupby(["scope", "stratum", "metric"], sort=False):
+        up, down = part[part["low"] > 0], part[part["high"] < 0]
+        if len(up) and len(down):
+            most, least = up.loc[up["r"].idxmax()], down.loc[down["r"].idxmin()]
+            rows.append([scope, stratum, metric, most["level"], most["r"], least["level"], least["r"]])
+    return pd.DataFrame(rows, columns=["scope", "stratum", "metric", "positive_in", "r_there", "negative_in", "r_here"])
+
+
+def _heatmap(strata: pd.DataFrame, scope: str, metrics: list[str]) -> Figure:
+    mine = strata[strata["scope"] == scope]
+    blocks = {name: part for name, part in mine.groupby("stratum", sort=False) if part["level"].nunique() > 0}
+    title = f"ρ with accuracy, {scope} pruners" if scope != EVERY else "ρ with accuracy, all families"
+    return strata_heatmap(blocks, metrics, title=title)
+
+
+def _sentences(
+    each: pd.DataFrame, pooled: pd.DataFrame, flips: pd.DataFrame, main: str, shown: list[str]
+) -> tuple[str, str, str]:
+    mine = pooled[(pooled["scope"] == main) & pooled["r"].notna()]
+    best = mine.reindex(mine["r"].abs().sort_values(ascending=False).index).iloc[0]
+    sure = int((mine["q"] < 0.05).sum())
+    groups = int(best["k"])
+    first = (
+        f"Among {main} pruners {metric_label(best['metric'])} moves most with accuracy (pooled ρ {best['r']:+.2f}, 95% "
+        f"interval {best['low']:+.2f} to {best['high']:+.2f}, {groups} group{'s' * (groups != 1)}); {sure} of "
+        f"{len(mine)} metrics have a pooled correlation at a false-discovery rate of 5%."
+    )
+    if len(shown) > 1:
+        other = pooled[(pooled["scope"] == shown[-1])].set_index("metric")["r"]
+        both = mine.set_index("metric")["r"].to_frame("one").join(other.rename("other")).dropna()
+        gap = (both["one"] - both["other"]).abs().idxmax() if len(both) else best["metric"]
+        row = both.loc[gap]
+        second = (
+            f"Families disagree: {metric_label(gap)} has ρ {row['one']:+.2f} within {main} pruners but "
+            f"{row['other']:+.2f} over {shown[-1]}; of {len(both)} metrics {int((both['one'] * both['other'] < 0).sum())} change sign."
+        )
+    else:
+        known = each[each["r"].notna()]
+        second = (
+            f"Only {main} pruners can be compared here; single groups clear the 5% false-discovery rate in "
+            f"{int((known['q'] < 0.05).sum())} of {len(known)} tests."
+        )
+    here = flips[flips["scope"] == main]
+    parts = []
+    for stratum in ("architecture", "sparsity"):
+        found = here[here["stratum"] == stratum]
+        if len(found):
+            row = found.iloc[(found["r_there"] - found["r_here"]).to_numpy().argmax()]
+            parts.append(
+                f"with {stratum} for {len(found)} metric{'s' * (len(found) != 1)} (most for "
+                f"{metric_label(row['metric'])}: {row['r_there']:+.2f} at {row['positive_in']}, {row['r_here']:+.2f} at {row['negative_in']})"
+            )
+    third = (
+        f"Within {main} pruners the sign flips {' and '.join(parts)}, both intervals leaving out 0."
+        if parts
+        else f"Within {main} pruners no metric has clearly opposite signs in two architectures or at two sparsities."
+    )
+    return tuple(text.replace("+-", "-").replace("-0.00", "0.00") for text in (first, second, third))

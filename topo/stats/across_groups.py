@@ -1,0 +1,83 @@
+"""The mean correlation over groups, and how much of it hangs on which algorithms happened to be compared."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..errors import InputError
+from .resampling import correlations
+
+__all__ = ["mean_over_groups"]
+
+
+def mean_over_groups(
+    table: pd.DataFrame,
+    metrics: Sequence[str],
+    *,
+    cluster: str = "pruner",
+    kind: str = "spearman",
+    target: str = "accuracy",
+    by: Sequence[str] = ("dataset", "model", "sparsity"),
+    n_boot: int = 400,
+    level: float = 0.95,
+    min_rows: int = 5,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Mean over groups of the correlation with `target`, with an interval over resampled clusters.
+
+    The same clusters are in every group (the same algorithms at every sparsity, say), so groups are no independent
+    evidence. Here each resample draws clusters once, and every group takes those drawn.
+
+    Returns
+    -------
+    DataFrame
+        metric, k (groups with a correlation), clusters, mean, low, high.
+
+    Examples
+    --------
+    >>> from topo.stats import example_results
+    >>> table = example_results().query("pruner != 'dense'")
+    >>> mean_over_groups(table, ["edges"], by=["sparsity"])[["k", "clusters"]].values.tolist()
+    [[3, 8]]
+    """
+    by, metrics = list(by), list(metrics)
+    missing = [c for c in [target, cluster, *by, *metrics] if c not in table.columns]
+    if missing:
+        raise InputError(f"the table has no column {', '.join(map(repr, missing))}.")
+    names = np.unique(table[cluster].to_numpy())
+    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_boot)
+    counts = np.vstack([np.ones((1, len(names))), drawn])
+    total = np.zeros((n_boot + 1, len(metrics)))
+    defined = np.zeros((n_boot + 1, len(metrics)))
+    for _, group in table.groupby(by, observed=True) if by else [((), table)]:
+        codes = np.searchsorted(names, group[cluster].to_numpy())
+        x, y = group[metrics].to_numpy(float), group[target].to_numpy(float)
+        whole = np.isfinite(x) & np.isfinite(y)[:, None]
+        patterns, which = np.unique(whole, axis=1, return_inverse=True)
+        for i, rows in enumerate(patterns.T):
+            if rows.sum() < min_rows:
+                continue
+            mine = np.flatnonzero(which.ravel() == i)
+            r = correlations(kind, x[np.ix_(rows, mine)], y[rows], counts[:, codes[rows]])
+            # A group that is undefined as it stands is none; a resample may leave it out.
+            known = np.isfinite(r) & np.isfinite(r[:1])
+            total[:, mine] += np.where(known, r, 0)
+            defined[:, mine] += known
+    means = np.divide(total, defined, out=np.full(total.shape, np.nan), where=defined > 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of metrics without any correlation
+        low, high = np.nanquantile(means[1:], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return pd.DataFrame(
+        {
+            "metric": metrics,
+            "k": defined[0].astype(int),
+            "clusters": len(names),
+            "mean": means[0],
+            "low": low,
+            "high": high,
+        }
+    )

@@ -1,0 +1,120 @@
+"""Partial correlation: what is left of a correlation once covariates are held still."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ..errors import InputError, unknown_name
+from .correlation import p_value
+
+__all__ = ["partial_correlation"]
+
+
+def partial_correlation(
+    table: pd.DataFrame,
+    metrics: Sequence[str],
+    given: Sequence[str],
+    *,
+    kind: str = "spearman",
+    target: str = "accuracy",
+    by: Sequence[str] = ("dataset", "model", "sparsity"),
+    cluster: str | None = None,
+    min_rows: int = 5,
+) -> pd.DataFrame:
+    """Correlation of every metric with `target` given covariates, inside every group of rows.
+
+    Metric and target are each regressed on the covariates (on ranks for ``"spearman"``); the result is the
+    correlation of the residuals.
+
+    Parameters
+    ----------
+    given
+        Covariates; one that is constant in a group changes nothing there. None gives plain correlations.
+    kind
+        ``"spearman"`` or ``"pearson"``.
+    cluster
+        Column whose distinct values are the sample that p-values take; rows when left out.
+
+    Returns
+    -------
+    DataFrame
+        As `grouped_correlation` without intervals: `by`, metric, n, clusters, r, p, reason. A metric that the
+        covariates determine in a group has no partial correlation there, and the reason says so.
+
+    Examples
+    --------
+    >>> generator = np.random.default_rng(0)
+    >>> size = generator.normal(size=200)
+    >>> table = pd.DataFrame({"metric": size + generator.normal(size=200), "size": size})
+    >>> table["accuracy"] = size + generator.normal(size=200)  # the metric itself does nothing
+    >>> plain = partial_correlation(table, ["metric"], [], by=[])["r"][0]
+    >>> partial_correlation(table, ["metric"], ["size"], by=[])["r"][0].round(2) < 0.1 < 0.4 < plain
+    True
+    """
+    by, metrics, given = list(by), list(metrics), list(given)
+    missing = [c for c in [target, *by, *metrics, *given, *([cluster] if cluster else [])] if c not in table.columns]
+    if missing:
+        raise InputError(f"the table has no column {', '.join(map(repr, missing))}.")
+    if kind not in ("spearman", "pearson"):
+        raise unknown_name("partial correlation", kind, ("spearman", "pearson"))
+    rows = []
+    for key, group in table.groupby(by, sort=True, observed=True) if by else [((), table)]:
+        values = {c: group[c].to_numpy(float) for c in {target, *metrics, *given}}
+        rest = np.isfinite(values[target])
+        for c in given:
+            rest &= np.isfinite(values[c])
+        codes = None if cluster is None else pd.factorize(group[cluster])[0]
+        cache: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+        for metric in metrics:
+            use = rest & np.isfinite(values[metric])
+            n = int(use.sum())
+            clusters = n if codes is None else len(np.unique(codes[use]))
+            r, reason = np.nan, ""
+            if n < max(min_rows, len(given) + 3):
+                reason = f"fewer than {max(min_rows, len(given) + 3)} networks have all values"
+            else:
+                if use.tobytes() not in cache:
+                    basis = _basis([_scores(values[c][use], kind) for c in given], n)
+                    cache[use.tobytes()] = basis, _residuals(_scores(values[target][use], kind), basis)
+                basis, y = cache[use.tobytes()]
+                x = _residuals(_scores(values[metric][use], kind), basis)
+                r, reason = _correlate(x, y, metric in given)
+            rows.append([*key, metric, n, clusters, r, reason])
+    found = pd.DataFrame(rows, columns=[*by, "metric", "n", "clusters", "r", "reason"])
+    found.insert(
+        found.columns.get_loc("reason"), "p", p_value(kind, found["r"], found["clusters"], covariates=len(given))
+    )
+    return found
+
+
+def _scores(x: np.ndarray, kind: str) -> np.ndarray:
+    """Ranks or values, centred, with spread 1 (0 where constant)."""
+    x = stats.rankdata(x) if kind == "spearman" else x
+    spread = x.std()
+    return (x - x.mean()) / spread if spread > 1e-12 * max(1.0, np.abs(x).max()) else np.zeros(len(x))
+
+
+def _basis(columns: list[np.ndarray], n: int) -> np.ndarray:
+    """Orthonormal basis of the covariates, shape (rows, rank)."""
+    if not columns:
+        return np.zeros((n, 0))
+    left, sizes, _ = np.linalg.svd(np.column_stack(columns), full_matrices=False)
+    return left[:, sizes > 1e-9 * np.sqrt(n)]
+
+
+def _residuals(x: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    return x - basis @ (basis.T @ x)
+
+
+def _correlate(x: np.ndarray, y: np.ndarray, is_given: bool) -> tuple[float, str]:
+    """Correlation of residuals of unit-spread scores, or why there is none."""
+    n = len(x)
+    if x @ x < 1e-9 * n:
+        return np.nan, "the covariates determine the metric" if is_given or np.any(x) else "the metric is constant"
+    if y @ y < 1e-9 * n:
+        return np.nan, "the covariates determine the accuracy" if np.any(y) else "the accuracy is constant"
+    return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1)), ""
