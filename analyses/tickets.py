@@ -148,8 +148,7 @@ def shuffled(model: nn.Module, ticket: topo.Masks, example: torch.Tensor, seed: 
     drawn = torch.empty_like(alive)
     # Sorted by group both ways: once as they are, once in random order within each group.
     drawn[torch.from_numpy(np.lexsort((noise, groups)))] = alive[groups.argsort(stable=True)]
-    before, after = found.masks(alive, ticket), found.masks(drawn, ticket)
-    masks = topo.Masks({name: after[name] & (mask | ~before[name]) for name, mask in ticket.items()})
+    masks = topo.Masks({name: mask & ticket[name].any() for name, mask in found.masks(drawn, ticket).items()})
     kept, wanted = (m.counts().set_index("name")["kept"] for m in (masks, ticket))
     assert kept.equals(wanted), "every layer must keep as many weights as in the ticket"
     return masks
@@ -210,14 +209,21 @@ def write(table: pd.DataFrame, curves: pd.DataFrame, threshold: float, setting: 
     ticket, control = (arms.set_index("arm").loc[arm] for arm in ("ticket", "fresh"))
     print(
         f"\nThe ticket keeps {ticket['density']:.0%} of the weights and is no slower than the dense network in "
-        f"{ticket['no_slower_than_dense']:.0f} of {ticket['seeds']:.0f} seeds; it takes "
-        f"{ticket['iterations_more']:+.0f} iterations "
-        f"({ticket['iterations_more_low']:+.0f} to {ticket['iterations_more_high']:+.0f}).\n"
+        f"{ticket['no_slower_than_dense']:.0f} of {ticket['seeds']:.0f} seeds; {_slower(ticket)}.\n"
         f"Its accuracy differs by {ticket['accuracy_more']:+.4f} ({ticket['accuracy_more_low']:+.4f} to "
         f"{ticket['accuracy_more_high']:+.4f}).\n"
-        f"The same masks on a fresh start take {control['iterations_more']:+.0f} iterations "
-        f"({control['iterations_more_low']:+.0f} to {control['iterations_more_high']:+.0f}) more than the dense one."
+        f"The same masks on a fresh start: {_slower(control)}."
     )
+
+
+def _slower(arm: pd.Series) -> str:
+    """How many iterations more than the dense network it takes where both reach the threshold."""
+    text = f"it reaches the threshold in {arm['reached']:.0f}"
+    if arm["reached"]:
+        text += f", after {arm['iterations_more']:+.0f} iterations"
+    if np.isfinite(arm["iterations_more_low"]):
+        text += f" ({arm['iterations_more_low']:+.0f} to {arm['iterations_more_high']:+.0f})"
+    return text
 
 
 def draw(curves: pd.DataFrame, threshold: float):

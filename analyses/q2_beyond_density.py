@@ -1,0 +1,11 @@
+"""Is it topology, or just density, edges and trained weights?
+
+    python analyses/q2_beyond_density.py --study DIR | --published DIR [--out DIR] [--seed N]
+
+Prints three sentences and says where its figures (PNG, SVG, PDF) and tables (CSV) are.
+"""
+
+from topo.questions import main
+
+if __name__ == "__main__":
+    raise SystemExit(main("beyond_density"))
