@@ -121,7 +121,7 @@ def relative_to_cell(table: pd.DataFrame, features: Sequence[str], cell: Sequenc
     [-1.0, 1.0, -1.0, 1.0]
     """
     refuse_missing(table, [*features, *cell])
-    features = [c for c in features if c not in cell]
+    features = [c for c in dict.fromkeys(features) if c not in cell]
     values = table[features].astype(float).replace([np.inf, -np.inf], np.nan)
     grouped = values.groupby([table[c] for c in cell], dropna=False)
     spread = grouped.transform("std", ddof=0)
@@ -144,8 +144,8 @@ def category_table(
     Returns
     -------
     scores : DataFrame
-        label, kinds, chance (1 / kinds), held_out, features, columns, model, n, balanced_accuracy, low, high (percentiles
-        over resampled cells of dataset, model and sparsity), reason.
+        label, kinds, chance (1 / kinds), held_out, features, columns, model, n, balanced_accuracy, low, high
+        (percentiles over resampled cells of dataset, model and sparsity), reason.
     guesses : dict
         (label, held_out, features, model) -> what `guess_category` returned.
     """

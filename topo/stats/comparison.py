@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from ..errors import InputError
+from .discovery import q_values
 
 __all__ = ["comparison_table", "paired_difference"]
 
@@ -98,7 +99,5 @@ def comparison_table(
             rows.append({**head, **paired_difference(*both)})
     columns = ["held_out", "model", "first", "second", "difference", "low", "high", "p", "q", "folds", "reason"]
     found = pd.DataFrame(rows).reindex(columns=columns)
-    tested = found["p"].notna().to_numpy()
-    if tested.any():
-        found.loc[tested, "q"] = stats.false_discovery_control(found.loc[tested, "p"].to_numpy(float))
+    found["q"] = q_values(found["p"].to_numpy(float))
     return found

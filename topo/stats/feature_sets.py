@@ -12,7 +12,7 @@ from ..features import METRICS
 from .target import NETWORK
 from .tidy import category_of, metric_columns, ordered_metrics
 
-__all__ = ["BASELINES", "ENCODINGS", "feature_sets", "uses_trained_weights", "with_norms"]
+__all__ = ["BASELINES", "ENCODINGS", "feature_sets", "set_label", "uses_trained_weights", "with_norms"]
 
 ENCODINGS = ("rolled", "rolled_channel", "unrolled")
 
@@ -29,6 +29,23 @@ AGGREGATE = re.compile(r"_(mean|min|max|weighted)$")
 FROM_WEIGHTS = re.compile(
     r"^(strength|strenght|spectral_gap$|spectral_radius$|iwsg|iterative_spectral_gap)|(?<!un)weighted"
 )
+
+
+LABELS = {"edges_density": "edges + density", "density": "layer density", "mean": "mean of training rows"}
+
+
+def set_label(name: str) -> str:
+    """A feature set's name as a figure writes it.
+
+    Examples
+    --------
+    >>> set_label("rolled_channel_norm_untrained"), set_label("density")
+    ('rolled-channel / size, mask only', 'layer density')
+    """
+    if name in LABELS:
+        return LABELS[name]
+    text = name.replace("rolled_channel", "rolled-channel").replace("_untrained", ", mask only")
+    return text.replace("_norm", " / size").replace("_", " ")
 
 
 def uses_trained_weights(column: str) -> bool:

@@ -48,9 +48,9 @@ def lasso(n: int, seed: int) -> list:
 
 @PREDICTORS.register("forest")
 def forest(n: int, seed: int) -> list:
-    """Random forest of 40 trees."""
+    """Random forest of 30 trees."""
     share = None if n <= ROWS_A_TREE else ROWS_A_TREE
-    return [RandomForestRegressor(40, min_samples_leaf=3, max_features=0.4, max_samples=share, random_state=seed)]
+    return [RandomForestRegressor(30, min_samples_leaf=3, max_features=0.4, max_samples=share, random_state=seed)]
 
 
 @PREDICTORS.register("boosting")
