@@ -66,10 +66,12 @@ def forest(
         at += 0.45 if last not in (None, category) else 0
         places[metric], last, at = at, category, at + 1
     labels = [metric_label(m) for m in metrics]
-    left = 0.25 + 0.068 * max(map(len, labels)) + 0.9
-    bottom, top = 0.5, 0.32 + (0.28 if title else 0)
-    high_in = ROW * at + bottom + top
+    left = 0.25 + 0.068 * max(map(len, labels), default=0) + 0.9
     width = left + 4.2 + 0.25
+    entries = [(names or {}).get(name, name) for name in groups]
+    across = max(1, min(len(groups), int((width - 0.3) / (0.42 + 0.068 * max(map(len, entries))))))
+    bottom, top = 0.5, 0.18 + 0.19 * -(-len(groups) // across) + (0.28 if title else 0)
+    high_in = ROW * at + bottom + top
     with style():
         drawn = figure(width, high_in)
         ax = drawn.add_axes((left / width, bottom / high_in, 4.2 / width, (high_in - bottom - top) / high_in))
@@ -92,9 +94,9 @@ def forest(
         reach = min(1.0, np.nanmax(np.abs(ends)) * 1.08) if len(ends) else 1.0
         ax.set_xlim(-reach, reach)
         ax.set_xlabel(axis)
-        ax.legend(
-            loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(groups), handletextpad=0.3, columnspacing=1.2,
-            borderaxespad=0.2,
+        drawn.legend(
+            *ax.get_legend_handles_labels(), loc="lower left", ncols=across, handletextpad=0.3, columnspacing=1.2,
+            bbox_to_anchor=(0.1 / width, 1 - (top - 0.02) / high_in), borderaxespad=0,
         )  # fmt: skip
         if title:
             drawn.text(0.15 / width, 1 - 0.24 / high_in, title, fontsize=9.5, fontweight="bold", va="center")

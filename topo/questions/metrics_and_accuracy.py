@@ -74,10 +74,11 @@ def metrics_and_accuracy(evidence: Evidence, *, seed: int = 0, n_boot: int = 100
             "Spearman, Pearson and Kendall correlations inside every dataset, architecture and sparsity; percentile "
             f"intervals from {count} bootstrap resamples "
             + ("of algorithms with all their seeds" if cluster_of(table) else "of networks")
-            + "; Fisher's z pooled with Paule-Mandel's variance between groups and Hartung-Knapp's interval, sizes are "
-            + ("the number of algorithms" if cluster_of(table) else "the number of networks")
-            + "; Benjamini-Hochberg over all tests of the table. The columns mean, algorithms_low and algorithms_high "
-            "resample the algorithms once for all groups, since these are the same everywhere."
+            + "; p-values take algorithms, not seeds, for the sample where there are several. Fisher's z pooled with "
+            "Paule-Mandel's variance between groups and Hartung-Knapp's interval, as wide as groups differ; "
+            "Benjamini-Hochberg over all tests of a table. The columns algorithms_low and algorithms_high "
+            "are of the mean over groups with the algorithms resampled once for all groups, since these are the same "
+            "everywhere."
         ),
         caveats=(
             "Correlations within a group say nothing of what happens when sparsity, architecture or dataset change.",
@@ -139,7 +140,9 @@ def _flips(strata: pd.DataFrame) -> pd.DataFrame:
 
 def _heatmap(strata: pd.DataFrame, scope: str, metrics: list[str]) -> Figure:
     mine = strata[strata["scope"] == scope]
-    blocks = {name: part for name, part in mine.groupby("stratum", sort=False) if part["level"].nunique() > 0}
+    blocks = dict(list(mine.groupby("stratum", sort=False)))
+    # A single level repeats what the others pool.
+    blocks = {name: part for name, part in blocks.items() if len(part["level"].unique()) > 1} or blocks
     title = f"ρ with accuracy, {scope} pruners" if scope != EVERY else "ρ with accuracy, all families"
     return strata_heatmap(blocks, metrics, title=title)
 
@@ -161,9 +164,10 @@ def _sentences(
         both = mine.set_index("metric")["r"].to_frame("one").join(other.rename("other")).dropna()
         gap = (both["one"] - both["other"]).abs().idxmax() if len(both) else best["metric"]
         row = both.loc[gap]
+        turned = int((both["one"] * both["other"] < 0).sum())
         second = (
             f"Families disagree: {metric_label(gap)} has ρ {row['one']:+.2f} within {main} pruners but "
-            f"{row['other']:+.2f} over {shown[-1]}; of {len(both)} metrics {int((both['one'] * both['other'] < 0).sum())} change sign."
+            f"{row['other']:+.2f} over {shown[-1]}; of {len(both)} metrics {turned} change sign."
         )
     else:
         known = each[each["r"].notna()]
@@ -177,10 +181,9 @@ def _sentences(
         found = here[here["stratum"] == stratum]
         if len(found):
             row = found.iloc[(found["r_there"] - found["r_here"]).to_numpy().argmax()]
-            parts.append(
-                f"with {stratum} for {len(found)} metric{'s' * (len(found) != 1)} (most for "
-                f"{metric_label(row['metric'])}: {row['r_there']:+.2f} at {row['positive_in']}, {row['r_here']:+.2f} at {row['negative_in']})"
-            )
+            most = f"{metric_label(row['metric'])}: {row['r_there']:+.2f} at {row['positive_in']}"
+            most += f", {row['r_here']:+.2f} at {row['negative_in']}"
+            parts.append(f"with {stratum} for {len(found)} metric{'s' * (len(found) != 1)} (most for {most})")
     third = (
         f"Within {main} pruners the sign flips {' and '.join(parts)}, both intervals leaving out 0."
         if parts

@@ -132,7 +132,7 @@ def pool_correlations(
     *,
     by: Sequence[str] = (),
     kind: str = "spearman",
-    size: str = "clusters",
+    size: str = "n",
     covariates: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
@@ -145,7 +145,9 @@ def pool_correlations(
     by
         Columns that stay apart, such as ``("model",)``; every other grouping is pooled over.
     size
-        Column with the sizes that correlations rest on.
+        Column with the sizes that correlations rest on. With ``"n"`` the rows of a group count one by one, though seeds
+        of one algorithm are alike; the interval takes its width from how groups differ and so allows for that.
+        ``"clusters"`` is stricter.
     covariates
         Number of covariates that were partialled out, by which sizes are reduced.
 

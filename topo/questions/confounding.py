@@ -1,0 +1,128 @@
+"""Tables of question 2: what else differs between algorithms, and what is left of a metric once that is held still."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ..stats.collinearity import collinear_groups, determined_columns
+from ..stats.correlation import grouped_correlation
+from ..stats.discovery import q_values
+from ..stats.partial import partial_correlation
+from ..stats.pooling import pool_correlations
+from .evidence import Evidence
+from .strata import GROUPS, cluster_of, scopes
+
+__all__ = [
+    "RAMANUJAN",
+    "WEIGHT",
+    "controlled_correlations",
+    "density_column",
+    "family_medians",
+    "ramanujan_and_accuracy",
+    "ramanujan_and_density",
+    "redundant_metrics",
+    "weights",
+]
+
+WEIGHT = "mean_abs_weight"
+# How many of the weights a network keeps in each layer, on average; the first that is there.
+DENSITIES = (
+    *("layer_density_mean", "rolled__direct_sparsity_mean", "unrolled__direct_sparsity_mean", "reached_sparsity"),
+)
+RAMANUJAN = {"delta_r": "bound (delta r)", "imdb": "iterative bound", "iwsg": "iterative gap"}
+
+
+def density_column(table: pd.DataFrame) -> str | None:
+    known = [c for c in DENSITIES if c in table.columns and table[c].notna().any()]
+    return known[0] if known else None
+
+
+def controlled_correlations(table: pd.DataFrame, metrics: list[str], min_rows: int) -> pd.DataFrame:
+    """Every scope, control and metric: the pooled (partial) correlation."""
+    density = density_column(table)
+    controls: dict[str, list[str]] = {"alone": [], "given edges": ["edges"]}
+    if density:
+        controls["given edges, density"] = ["edges", density]
+    if WEIGHT in table.columns:
+        controls["given edges, density, |w|"] = [*(["edges", density] if density else ["edges"]), WEIGHT]
+    pieces = []
+    for scope, part in scopes(table).items():
+        # Every step on the same networks, so that the steps differ by their covariates only.
+        whole = part.dropna(subset=controls[list(controls)[-1]])
+        for control, given in controls.items():
+            options = {"by": GROUPS, "cluster": cluster_of(table), "min_rows": min_rows}
+            found = partial_correlation(whole, metrics, given, **options)
+            pooled = pool_correlations(found, covariates=len(given))
+            why = found.groupby("metric", sort=False)["reason"].agg(lambda r: r.mode().iloc[0])
+            pooled["reason"] = pooled["reason"].where(
+                pooled["r"].notna() | (pooled["metric"].map(why) == ""), pooled["metric"].map(why)
+            )
+            pieces.append(pooled.assign(scope=scope, control=control))
+    controlled = pd.concat(pieces, ignore_index=True)
+    controlled["q"] = q_values(controlled["p"].to_numpy(float))
+    first = ["scope", "control", "metric", "k", "r", "low", "high", "p", "q"]
+    return controlled[[*first, *[c for c in controlled.columns if c not in first]]]
+
+
+def family_medians(table: pd.DataFrame, metrics: list[str], min_rows: int) -> pd.DataFrame:
+    """Median and mean over groups of Spearman's correlation, within families and over all, and mean by dataset."""
+    columns = {}
+    for scope, part in scopes(table).items():
+        found = grouped_correlation(part, metrics, by=GROUPS, n_boot=0, min_rows=min_rows)
+        by_metric = found.groupby("metric", sort=False)["r"]
+        columns[f"median {scope}"], columns[f"mean {scope}"] = by_metric.median(), by_metric.mean()
+        if len(table["dataset"].unique()) > 1:
+            for dataset, rows in found.groupby("dataset", sort=False):
+                columns[f"mean {scope}, {dataset}"] = rows.groupby("metric", sort=False)["r"].mean()
+    return pd.DataFrame(columns).rename_axis("metric").reset_index()
+
+
+def weights(table: pd.DataFrame) -> pd.DataFrame | None:
+    """Mean absolute weight by architecture and family, and relative to the initial (or first) family's."""
+    if WEIGHT not in table.columns or table["family"].nunique() < 2:
+        return None
+    middle = table.pivot_table(WEIGHT, [*GROUPS], "family", "median", observed=True)
+    base = "initial" if "initial" in middle else middle.columns[0]
+    rows = []
+    for model, part in [*middle.groupby("model"), ("all", middle)]:
+        for family in part.columns:
+            ratio = (part[family] / part[base]).dropna()
+            typical = table.loc[(table["family"] == family) & ((table["model"] == model) | (model == "all")), WEIGHT]
+            rows.append([model, family, typical.median(), base, ratio.median(), ratio.min(), ratio.max(), len(ratio)])
+    columns = ["model", "family", "median_weight", "compared_with", "ratio", "ratio_low", "ratio_high", "groups"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def redundant_metrics(table: pd.DataFrame, metrics: list[str], threshold: float) -> pd.DataFrame:
+    """Groups of metrics that say the same, with the exact formulas among them."""
+    groups = collinear_groups(table, metrics, threshold=threshold, by=GROUPS)
+    exact = determined_columns(table).drop_duplicates("metric").set_index("metric")["formula"]
+    return groups.assign(formula=groups["metric"].map(exact).fillna(""))
+
+
+def ramanujan_and_density(evidence: Evidence) -> pd.DataFrame | None:
+    """Rank correlation of layer-wise Ramanujan metrics with the layer's density, pooled and by dataset and model."""
+    layers = evidence.layers
+    if layers is None or "encoding" not in layers.columns or "layer_density" not in layers.columns:
+        return None
+    layers = layers[layers["encoding"] == "ramanujan"]
+    metrics = [m for m in RAMANUJAN if m in layers.columns and layers[m].notna().any()]
+    if not metrics:
+        return None
+    options = {"target": "layer_density", "n_boot": 0}
+    every = grouped_correlation(layers, metrics, by=[], **options).assign(dataset="all", model="all")
+    each = grouped_correlation(layers, metrics, by=["dataset", "model"], **options)
+    return pd.concat([every, each], ignore_index=True)[["dataset", "model", "metric", "n", "r", "reason"]]
+
+
+def ramanujan_and_accuracy(table: pd.DataFrame, ramanujan: list[str], min_rows: int) -> pd.DataFrame | None:
+    """Correlation with accuracy of Ramanujan metrics and of layer density, median over groups."""
+    density = density_column(table)
+    if density is None or not ramanujan:
+        return None
+    rows = []
+    for scope, part in scopes(table).items():
+        found = grouped_correlation(part, [density, *ramanujan], by=GROUPS, n_boot=0, min_rows=min_rows)
+        for metric, r in found.groupby("metric", sort=False)["r"]:
+            rows.append([scope, metric, int(r.notna().sum()), r.median(), r.abs().median()])
+    return pd.DataFrame(rows, columns=["scope", "metric", "groups", "median", "median_size"])

@@ -1,0 +1,86 @@
+"""What differs between algorithms besides topology: the size of the graph, its weights, the sparsity reached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..errors import InputError
+
+__all__ = ["edge_spread", "mean_absolute_weight", "reached_gap", "relative_to_group"]
+
+GROUPS = ("dataset", "model", "sparsity")
+
+
+def mean_absolute_weight(table: pd.DataFrame) -> pd.Series | None:
+    """Mean absolute weight over the edges of every network, or None where strength or size is not known.
+
+    Strength is the mean over N nodes of the summed absolute weight on either side, so divided by the edges, as
+    ``strength_norm`` and the published ``strength`` are, it is 2 mean|w| / N.
+
+    Examples
+    --------
+    >>> mean_absolute_weight(pd.DataFrame({"nodes": [4.0], "strength_norm": [0.25]})).tolist()
+    [0.5]
+    """
+    name = "strength_norm" if "strength_norm" in table.columns else "strength"
+    if name not in table.columns or "nodes" not in table.columns:
+        return None
+    return table[name].astype(float) * table["nodes"].astype(float) / 2
+
+
+def edge_spread(table: pd.DataFrame, *, by: Sequence[str] = GROUPS) -> pd.DataFrame:
+    """By how much the number of edges differs between networks of one group.
+
+    Returns
+    -------
+    DataFrame
+        `by`, networks, algorithms, fewest, fewest_pruner, most, most_pruner, ratio; groups of one algorithm left out.
+
+    Raises
+    ------
+    InputError
+        The table has no column edges.
+    """
+    by = list(by)
+    if "edges" not in table.columns:
+        raise InputError("the table has no column 'edges'.")
+    rows = []
+    known = table[table["edges"] > 0]
+    for key, group in known.groupby(by, observed=True):
+        if group["pruner"].nunique() < 2:
+            continue
+        least, most = group.loc[group["edges"].idxmin()], group.loc[group["edges"].idxmax()]
+        ends = [least["edges"], least["pruner"], most["edges"], most["pruner"], most["edges"] / least["edges"]]
+        rows.append([*key, len(group), group["pruner"].nunique(), *ends])
+    ends = ["fewest", "fewest_pruner", "most", "most_pruner", "ratio"]
+    return pd.DataFrame(rows, columns=[*by, "networks", "algorithms", *ends])
+
+
+def relative_to_group(table: pd.DataFrame, values: pd.Series, *, by: Sequence[str] = GROUPS) -> pd.Series:
+    """Values divided by the median over the algorithms of their group (each algorithm's median counts once)."""
+    frame = table[[*by, "pruner"]].assign(value=values.astype(float))
+    each = frame.groupby([*by, "pruner"], observed=True)["value"].median()
+    middle = each.groupby(list(by), observed=True).median().rename("middle")
+    return frame["value"] / frame.join(middle, on=list(by))["middle"].replace(0, np.nan)
+
+
+def reached_gap(table: pd.DataFrame, *, tolerance: float = 0.01) -> pd.DataFrame | None:
+    """How far the sparsity that networks reached is from the one asked for, pruner by pruner; None where not known.
+
+    Returns
+    -------
+    DataFrame
+        pruner, family, networks, off (how many by more than `tolerance`), median, lowest, highest (reached less asked).
+    """
+    if "reached_sparsity" not in table.columns or table["reached_sparsity"].isna().all():
+        return None
+    gap = table["reached_sparsity"].astype(float) - table["sparsity"]
+    known = table[["pruner", "family"]].assign(gap=gap)[gap.notna()]
+    grouped = known.groupby(["pruner", "family"])["gap"]
+    found = grouped.agg(networks="size", median="median", lowest="min", highest="max").reset_index()
+    off = known["gap"].abs().gt(tolerance).groupby(known["pruner"]).sum()
+    found.insert(3, "off", found["pruner"].map(off))
+    return found.sort_values("off", ascending=False, kind="stable", ignore_index=True)
