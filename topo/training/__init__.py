@@ -1,5 +1,6 @@
 """Training by recipe: deterministic by seed, masks held, divergence recorded."""
 
+from .batch_norm import recalibrate
 from .callback import Callback, TrainingState
 from .evaluate import evaluate
 from .recipe import OPTIMIZERS, RECIPES, SCHEDULES, Recipe, recipe
@@ -18,6 +19,7 @@ __all__ = [
     "batch_loss",
     "evaluate",
     "learning_rate",
+    "recalibrate",
     "recipe",
     "train",
 ]

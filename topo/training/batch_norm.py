@@ -1,0 +1,57 @@
+"""Statistics of batch norms, measured anew."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..datasets import Dataset
+
+__all__ = ["recalibrate"]
+
+
+def recalibrate(model: nn.Module, dataset: Dataset, batch_size: int = 128, batches: int = 100) -> nn.Module:
+    """Set the running statistics of batch norms to averages over training images, as when the network changed.
+
+    Parameters
+    ----------
+    model
+        Stays in its mode; nothing but the running statistics of its batch norms changes.
+    dataset
+        Of which at most `batches` batches of training images, in their order and not augmented, are passed through.
+
+    Returns
+    -------
+    nn.Module
+        The model.
+
+    Examples
+    --------
+    >>> from topo.datasets import load
+    >>> from topo.models import build
+    >>> data = load("digits", subset=20)
+    >>> net = recalibrate(build("digits-cnn", input_shape=(1, 8, 8)), data)
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    if not norms:
+        return model
+    modes = {module: module.training for module in model.modules()}
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        # None averages over all batches alike.
+        norm.momentum = None
+        norm.train()
+    try:
+        with torch.no_grad():
+            for seen, (inputs, _) in enumerate(dataset.batches("train", batch_size)):
+                if seen == batches:
+                    break
+                model(inputs)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        for module, mode in modes.items():
+            module.training = mode
+    return model
