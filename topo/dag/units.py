@@ -99,12 +99,13 @@ class Units:
     def groups(self) -> Tensor:
         """For every unit the number of its group, int64 (count,): units with members along the same axes of the same
         parameters are of one group, as the channels of a residual stream."""
-        signature = np.zeros(self.count, dtype=np.int64)
-        for axes in self.axes.values():
-            for index in axes:
-                touched = np.zeros(self.count, dtype=np.int64)
-                touched[index[index >= 0].numpy()] = 1
-                _, signature = np.unique(signature * 2 + touched, return_inverse=True)
+        touched = np.zeros((sum(map(len, self.axes.values())), self.count), dtype=bool)
+        for row, index in zip(touched, (index for axes in self.axes.values() for index in axes), strict=True):
+            row[index[index >= 0].numpy()] = True
+        # Eight rows a byte, and the bytes of a unit as one key: sorted at once.
+        keys = np.ascontiguousarray(np.packbits(touched, axis=0).T)
+        keys = keys.view(f"V{keys.shape[1]}").reshape(-1) if keys.size else np.zeros(self.count)
+        _, signature = np.unique(keys, return_inverse=True)
         first = pd.unique(signature)
         order = np.empty(len(first), dtype=np.int64)
         order[first] = np.arange(len(first))

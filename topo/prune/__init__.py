@@ -8,6 +8,7 @@ from .base import Task, prune, score, sparsifier
 from .registry import PRUNERS
 from .scored import by_score
 from .sparsifier import Sparsifier
+from .structured import variational
 
 __all__ = [
     "PRUNERS",
@@ -21,6 +22,7 @@ __all__ = [
     "sparsifier",
     "structured",
     "trained",
+    "variational",
 ]
 
 make_callable(__name__, "prune")

@@ -1,1 +1,16 @@
-"""Variational pruning of units and layers during training, aware of what they cost."""
+"""Variational pruning of units and layers during training, aware of what they cost.
+
+A reimplementation after V. F. I. Guenter and A. Sideris, *Complexity-Aware Training of Deep Neural Networks for
+Optimal Structure Discovery*, arXiv 2411.09127 (2024) and arXiv 2406.04549. **Of these papers only the abstracts were
+available here.** The formulas are derived and tested here, and no number of the papers is claimed.
+
+Random gates scale units and whole branches; their chances to be open are trained with the weights, and what a closed
+gate stands for is removed for good while training goes on.
+"""
+
+from __future__ import annotations
+
+from .complexity import Complexity
+from .gates import Gates, gates
+
+__all__ = ["Complexity", "Gates", "gates"]

@@ -1,0 +1,340 @@
+"""Where the gates of a network are, and what they multiply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from ....dag import trace
+from ....dag.groups import Units
+from ....dag.groups import units as find_units
+from ....errors import InputError
+from ....masks import prunable_parameters
+from ..dag.network import Network, State
+from .branches import LayerGate, branches
+from .complexity import BUDGETS, Complexity
+from .survival import ALWAYS, Survival
+
+__all__ = ["Gates", "check_plain", "gates", "place"]
+
+
+@dataclass(frozen=True, eq=False)
+class Gates:
+    """The gates of a network: factors on its parameters that close units and whole branches.
+
+    Unit gates come first, in the order of `units`, then layer gates, in the order of `layers`.
+
+    Attributes
+    ----------
+    network
+        The Dag with its units.
+    units
+        The gated units, int64 (n,), ascending. A gate multiplies the weights that read its unit: there it stands
+        behind batch norm and activation, and a closed unit leaves no shift behind.
+    layers
+        The gated branches. A gate multiplies the last scale and shift, or weight and bias, of its branch, which then
+        brings the gate times what it computes.
+    prunable
+        Names of the weights that `masks` covers.
+    unread
+        How many parameters the model has that no operation reads.
+    """
+
+    network: Network
+    units: Tensor
+    layers: tuple[LayerGate, ...]
+    prunable: tuple[str, ...]
+    unread: int = 0
+    _on_device: dict[torch.device, list[Tensor]] = field(default_factory=dict, repr=False)
+
+    @property
+    def found(self) -> Units:
+        """All units of the network, on the fine Dag."""
+        return self.network.found
+
+    @property
+    def count(self) -> int:
+        """The number of gates."""
+        return len(self.units) + len(self.layers)
+
+    @cached_property
+    def is_layer(self) -> Tensor:
+        """Which gates are layer gates, bool (count,)."""
+        return torch.arange(self.count) >= len(self.units)
+
+    @cached_property
+    def of_unit(self) -> Tensor:
+        """Unit -> its gate, int64 (units + 1,); `count` for units without one, and as the last entry for unit -1."""
+        gate = torch.full((self.found.count + 1,), self.count)
+        gate[self.units] = torch.arange(len(self.units))
+        return gate
+
+    @cached_property
+    def survival(self) -> Survival:
+        """Which layer gates everything depends on."""
+        return Survival(self.network, self.layers)
+
+    def multipliers(self, xi: Tensor) -> dict[str, Tensor]:
+        """For every parameter that gates multiply, by what, to be broadcast against it.
+
+        Parameters
+        ----------
+        xi
+            The gates, (count,), on any device; gradients pass.
+        """
+        factors, lengths, places = self._layout
+        if not places:
+            return {}
+        if xi.device not in self._on_device:
+            self._on_device[xi.device] = [gate.to(xi.device) for gate in factors]
+        padded = torch.cat([xi, xi.new_ones(1)])
+        first, *others = (padded[gate] for gate in self._on_device[xi.device])
+        for other in others:
+            first = first * other
+        pieces = first.split(lengths)
+        return {name: pieces[number].view(shape) for name, (number, shape) in places.items()}
+
+    @cached_property
+    def _layout(self) -> tuple[list[Tensor], list[int], dict[str, tuple[int, list[int]]]]:
+        """Multipliers as products of gates: of each factor the gate of every entry, all multipliers end to end; the
+        lengths of the multipliers; and for every parameter which one is its own, and in what shape."""
+        rows: dict[str, list[np.ndarray]] = {}
+        found = self.found
+        for name, layers in found.layers.items():
+            if name in found.axes and layers[0].groups == 1:
+                gate = self.of_unit[found.axes[name][layers[0].reads]].numpy()
+                if (gate < self.count).any():
+                    rows[name] = [gate]
+        for number, layer in enumerate(self.layers, start=len(self.units)):
+            for name in layer.scaled:
+                rows.setdefault(name, []).append(np.array([number]))
+            for name, columns in layer.columns.items():
+                mine = np.where(columns, number, self.count)
+                parts = rows.setdefault(name, [])
+                room = (
+                    i for i, part in enumerate(parts) if len(part) == len(mine) and (part[columns] == self.count).all()
+                )
+                place = next(room, None)
+                if place is None:
+                    parts.append(mine)
+                else:
+                    parts[place] = np.minimum(parts[place], mine)
+        deepest = max(map(len, rows.values()), default=1)
+        known: dict[bytes, int] = {}
+        pieces: list[np.ndarray] = [np.empty((deepest, 0), dtype=np.int64)]
+        places = {}
+        for name, parts in rows.items():
+            parts += [np.array([self.count])] * (deepest - len(parts))
+            piece = np.stack(np.broadcast_arrays(*parts))
+            number = known.setdefault(piece.tobytes(), len(pieces))
+            if number == len(pieces):
+                pieces.append(piece)
+            shape = [1] * found.dag.state[name].ndim
+            if piece.shape[1] > 1:
+                shape[found.layers[name][0].reads] = -1
+            places[name] = (number, shape)
+        factors = torch.from_numpy(np.concatenate(pieces, axis=1))
+        return list(factors), [piece.shape[1] for piece in pieces], places
+
+    def closure(self, alive: Tensor) -> Tensor:
+        """What stays of the gates `alive`, bool (count,), when all that has lost its use goes too.
+
+        A layer without a unit left passes on a constant, and a branch that leads through such layers only goes; a
+        branch that goes takes the units with it that nothing else writes or nothing else reads.
+
+        Raises
+        ------
+        InputError
+            When no path from the inputs to the outputs is left.
+        """
+        alive = alive.detach().cpu().bool().clone()
+        is_layer, units = self.is_layer, len(self.units)
+        while True:
+            before = alive.clone()
+            left = self._left(alive)
+            empty = {arc for arc, written in self._writers.items() if not left[written].any()}
+            live = set(self._state(alive, empty).counts.live)
+            alive[is_layer] &= torch.tensor(
+                [not live.isdisjoint(layer.arcs) for layer in self.layers], dtype=torch.bool
+            )
+            alive[:units] = self._left(alive)[self.units]
+            if torch.equal(alive, before):
+                return alive
+
+    def masks(self, alive: Tensor) -> dict[str, Tensor]:
+        """Masks for `topo.compact`, of every prunable weight and every parameter of a branch that is closed.
+
+        Parameters
+        ----------
+        alive
+            The gates that are open, bool (count,); `closure` first closes what is of no use without the others.
+        """
+        alive = alive.detach().cpu().bool()
+        dead = (~self._left(alive)).nonzero().flatten().tolist()
+        return self.network.masks(self._state(alive, ()).without(units=dead), self.prunable)
+
+    def _left(self, alive: Tensor) -> Tensor:
+        """The units that are left, gated or not, bool (units,)."""
+        is_open = alive[self.is_layer].tolist()
+        number, conditions = self.survival.units
+        holds = torch.tensor([any(all(is_open[g] for g in gates) for gates in c) for c in conditions], dtype=torch.bool)
+        left = holds[torch.from_numpy(number)]
+        left[self.units] &= alive[: len(self.units)]
+        return left
+
+    def _state(self, alive: Tensor, arcs: Any) -> State:
+        """What is left of the network's arcs without closed branches and these arcs."""
+        closed = {a for layer, on in zip(self.layers, alive[self.is_layer].tolist()) if not on for a in layer.arcs}
+        whole = self.network.whole()
+        try:
+            return whole.without(arcs=closed.union(arcs).intersection(whole.counts.live))
+        except InputError:
+            raise InputError(
+                "everything would be pruned: with these gates closed no path leads from an input to an output. "
+                "Let accuracy weigh more against pruning."
+            ) from None
+
+    @cached_property
+    def _writers(self) -> dict[int, Tensor]:
+        """Arcs that write units only -> these units."""
+        found: dict[int, Tensor] = {}
+        for arc, applied in enumerate(self.network.layers):
+            for _, layer in applied:
+                if layer.weight in self.found.axes:
+                    written = self.found.axes[layer.weight][0 if layer.groups > 1 else layer.writes]
+                    if (written >= 0).all():
+                        found[arc] = written
+        return found
+
+    def table(self) -> pd.DataFrame:
+        """One row for every group of gated units and every layer gate.
+
+        Returns
+        -------
+        DataFrame
+            kind (``"unit"`` or ``"layer"``), name (of the layer that writes the units; of the branch), gates, within
+            (the layer gates without which the units are gone), and how many parameters and macs go with them all.
+        """
+        complexity = Complexity(self)
+        groups = self.found.groups()[self.units]
+        number, conditions = self.survival.units
+        ones = torch.ones(self.count, dtype=torch.float64)
+        rows = []
+        for group in groups.unique().tolist():
+            mine = (groups == group).nonzero().flatten()
+            unit = int(self.units[mine[0]])
+            within = [self.layers[g].name for g in sorted(frozenset.intersection(*conditions[number[unit]]))]
+            name = self.network.unit_levels[unit][1].partition("[")[0].removesuffix(".weight")
+            rows.append(("unit", name, mine, ", ".join(within)))
+        for gate, layer in enumerate(self.layers):
+            without = [other.name for other in self.layers if other is not layer and set(layer.arcs) < set(other.arcs)]
+            rows.append(("layer", layer.name, torch.tensor([len(self.units) + gate]), ", ".join(without)))
+        costs = [
+            [round(complexity.whole[b] - float(complexity.expected(ones.index_fill(0, mine, 0.0), b))) for b in BUDGETS]
+            for _, _, mine, _ in rows
+        ]
+        return pd.DataFrame(
+            [(kind, name, len(mine), within, *cost) for (kind, name, mine, within), cost in zip(rows, costs)],
+            columns=["kind", "name", "gates", "within", *BUDGETS],
+        )
+
+
+def gates(model: nn.Module, example: Any) -> Gates:
+    """Find the gates of a model.
+
+    Every unit has a gate (a channel, a feature, a head of attention) but those of a residual stream, where values are
+    added, those that no layer reads, and one that is alone in its layer and needed by every path. Every branch has one
+    that other paths go round.
+
+    Parameters
+    ----------
+    model
+        Any module that `topo.trace` can follow; it is not changed.
+    example
+        The tensor that the model takes, or a tuple of its arguments.
+
+    Raises
+    ------
+    InputError
+        When there is nothing to gate, the model cannot be traced, or it is compiled or wrapped for several devices.
+
+    Examples
+    --------
+    >>> import topo
+    >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> topo.prune.variational.gates(net, torch.zeros(1, 4)).table()
+       kind name  gates within  parameters  macs
+    0  unit    0      3                 21    18
+    """
+    check_plain(model)
+    found = place(model, find_units(trace(model, example)))
+    if not found.count:
+        raise InputError(
+            "there is nothing to gate: every layer of the model writes to an output or to a sum, and no branch has "
+            "another path beside it."
+        )
+    return found
+
+
+def place(
+    model: nn.Module,
+    found: Units,
+    allowed: Tensor | None = None,
+    accept: Callable[[frozenset[str]], bool] = lambda parameters: True,
+) -> Gates:
+    """Put gates on the units `allowed`, bool (units,), and on the branches whose parameters `accept` takes."""
+    network = Network(found)
+    layers = tuple(branches(network, accept))
+    number, conditions = Survival(network, layers).units
+    always = torch.tensor([condition == ALWAYS for condition in conditions], dtype=torch.bool)
+    alone = (found.groups().bincount() == 1) & always
+    free = _read_units(found) & ~_summed_units(found) & ~alone[torch.from_numpy(number)]
+    if allowed is not None:
+        free &= allowed
+    weights = [name for name in found.layers if isinstance(found.dag.state[name], nn.Parameter)]
+    known = {id(value) for value in found.dag.state.values()}
+    return Gates(
+        network=network,
+        units=free.nonzero().flatten(),
+        layers=layers,
+        prunable=tuple(dict.fromkeys([*prunable_parameters(model), *weights])),
+        unread=sum(p.numel() for p in model.parameters() if id(p) not in known),
+    )
+
+
+def _read_units(found: Units) -> Tensor:
+    """The units that some layer reads which is not grouped, bool (units,)."""
+    read = torch.zeros(found.count + 1, dtype=torch.bool)
+    for name, layers in found.layers.items():
+        if name in found.axes and layers[0].groups == 1:
+            read[found.axes[name][layers[0].reads]] = True
+    return read[:-1]
+
+
+def _summed_units(found: Units) -> Tensor:
+    """The units with elements that are sums of several arcs, bool (units,)."""
+    summed = torch.zeros(found.count + 1, dtype=torch.bool)
+    for node, arcs, labels in zip(found.dag.nodes, found.dag.arcs_into, found.nodes, strict=True):
+        if node.kind == "sum" and len(arcs) > 1:
+            # Along an axis of stride 0 all is the same.
+            summed[labels[tuple(slice(1) if stride == 0 else slice(None) for stride in labels.stride())]] = True
+    return summed[:-1]
+
+
+def check_plain(model: nn.Module) -> None:
+    """`InputError` for a model that is compiled or wrapped to run on several devices."""
+    for module in model.modules():
+        kind = type(module).__name__
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            raise InputError(f"the model is wrapped in {kind}; give the plain model, its attribute 'module'.")
+        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
+            raise InputError(
+                "the model is compiled by torch.compile; give the plain model, for its shapes change when units go."
+            )
