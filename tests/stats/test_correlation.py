@@ -9,6 +9,7 @@ from scipy import stats
 
 from topo.errors import InputError
 from topo.stats import example_results, grouped_spearman, spearman
+from topo.stats.correlation import grouped_correlation, p_value
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -103,3 +104,61 @@ def test_no_groups_means_all_rows():
 def test_bad_input(call, words):
     with pytest.raises(InputError, match=words):
         call()
+
+
+@pytest.mark.parametrize("kind, function", [("pearson", stats.pearsonr), ("kendall", stats.kendalltau)])
+def test_other_correlations_equal_scipy_on_each_group(kind, function):
+    table = example_results().query("pruner != 'dense'")
+    found = grouped_correlation(table, ["edges", "spectral_gap"], kind=kind, by=["family", "sparsity"], n_boot=20)
+    for row in found[found["n"] >= 5].itertuples():
+        group = table[(table["family"] == row.family) & (table["sparsity"] == row.sparsity)]
+        assert row.r == pytest.approx(function(group[row.metric], group["accuracy"]).statistic)
+        assert row.low <= row.r + 1e-9 and row.r - 1e-9 <= row.high
+
+
+@pytest.mark.parametrize("kind, function", [("pearson", stats.pearsonr), ("spearman", stats.spearmanr)])
+def test_p_values_are_those_of_scipy(kind, function):
+    generator = np.random.default_rng(2)
+    x, y = generator.normal(size=(2, 25))
+    expected = function(x, y)
+    assert p_value(kind, np.array([expected.statistic]), np.array([25]))[0] == pytest.approx(expected.pvalue)
+
+
+def test_p_value_of_kendall_is_the_asymptotic_one():
+    generator = np.random.default_rng(2)
+    x, y = generator.normal(size=(2, 40))
+    expected = stats.kendalltau(x, y, method="asymptotic")
+    assert p_value("kendall", np.array([expected.statistic]), np.array([40]))[0] == pytest.approx(expected.pvalue)
+
+
+def test_p_values_of_perfect_and_tiny_samples():
+    found = p_value("spearman", np.array([1.0, 1.0]), np.array([10, 3]))
+    assert found[0] == 0 and np.isnan(found[1])
+
+
+def test_seeds_of_one_algorithm_are_not_independent():
+    # Eight algorithms, ten seeds each: metric and accuracy belong to the algorithm alone.
+    generator = np.random.default_rng(4)
+    hits = {None: 0, "pruner": 0}
+    for _ in range(60):
+        x, y = generator.normal(size=(2, 8))
+        table = pd.DataFrame({"pruner": np.repeat(np.arange(8), 10), "metric": np.repeat(x, 10)})
+        table["accuracy"] = np.repeat(y, 10) + generator.normal(0, 1e-3, 80)
+        for cluster in hits:
+            found = grouped_correlation(table, ["metric"], by=[], cluster=cluster, n_boot=150)
+            hits[cluster] += bool(found["low"][0] <= 0 <= found["high"][0])
+        assert found["clusters"][0] == 8 and found["n"][0] == 80
+    # True correlation 0: rows as the sample miss it mostly, algorithms as the sample hold it.
+    assert hits[None] < 30 < 48 <= hits["pruner"]
+
+
+def test_missing_values_are_left_out_metric_by_metric():
+    table = pd.DataFrame({"a": [1.0, 2, 3, 4, 5, 6], "b": [1.0, np.nan, 3, 2, np.inf, 7], "accuracy": range(6)})
+    found = grouped_correlation(table, ["a", "b"], by=[], min_rows=4, n_boot=10).set_index("metric")
+    assert found["n"].to_dict() == {"a": 6, "b": 4}
+    assert found.loc["b", "r"] == pytest.approx(stats.spearmanr([1, 3, 2, 7], [0, 2, 3, 5]).statistic)
+
+
+def test_unknown_kind_names_the_right_ones():
+    with pytest.raises(InputError, match="did you mean 'spearman'"):
+        grouped_correlation(example_results(), ["edges"], kind="spearmann")

@@ -101,8 +101,10 @@ def _strips(ax: Axes, table: pd.DataFrame, column: str, rows: dict[str, float]) 
 
 def _ticks(low: float, high: float) -> Sequence[float]:
     """Powers of two where they are few, with halves between them where very few, else powers of ten."""
-    if high / low < 4:
-        return [0.25, 0.35, 0.5, 0.7, 0.85, 1, 1.2, 1.4, 2, 2.8, 4]
+    if high / low < 2:
+        return [0.5, 0.6, 0.7, 0.85, 1, 1.2, 1.4, 1.7, 2]
+    if high / low < 6:
+        return [0.18, 0.25, 0.35, 0.5, 0.7, 1, 1.4, 2, 2.8, 4, 5.6]
     if high / low < 100:
         return [2.0**p for p in range(-7, 8)]
     return [10.0**p for p in range(-9, 10, 1 if high / low < 1e6 else 2)]

@@ -69,7 +69,8 @@ def forest(
     left = 0.25 + 0.068 * max(map(len, labels), default=0) + 0.9
     width = left + 4.2 + 0.25
     entries = [(names or {}).get(name, name) for name in groups]
-    across = max(1, min(len(groups), int((width - 0.3) / (0.42 + 0.068 * max(map(len, entries))))))
+    lengths = [0.42 + 0.068 * len(entry) for entry in entries]
+    across = len(groups) if sum(lengths) <= width - 0.2 else max(1, int((width - 0.2) / max(lengths)))
     bottom, top = 0.5, 0.18 + 0.19 * -(-len(groups) // across) + (0.28 if title else 0)
     high_in = ROW * at + bottom + top
     with style():

@@ -75,7 +75,8 @@ def _deviations(x: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Values less their weighted mean, in units of the column's spread; shape (resamples, rows)."""
     spread = x.std()
     scaled = (x - x.mean()) / spread if spread > 0 else np.zeros_like(x)
-    return scaled - (counts @ scaled / counts.sum(1))[:, None]
+    # A resample of clusters may draw nothing of a group.
+    return scaled - (counts @ scaled / np.maximum(counts.sum(1), 1))[:, None]
 
 
 def _sorted_codes(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

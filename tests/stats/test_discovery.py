@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from topo.errors import InputError
+from topo.stats.discovery import q_values
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_is_benjamini_and_hochbergs_definition(p):
+    p = np.array(p)
+    m, ordered = len(p), np.sort(p)
+    expected = [min(min(1, ordered[j] * m / (j + 1)) for j in range(m) if ordered[j] >= one) for one in p]
+    assert q_values(p) == pytest.approx(expected)
+
+
+def test_missing_values_do_not_count():
+    found = q_values(np.array([[0.01, np.nan], [0.04, 0.03]]))
+    assert found.shape == (2, 2) and np.isnan(found[0, 1])
+    assert found[0, 0] == pytest.approx(0.03)
+    assert np.isnan(q_values(np.array([np.nan]))).all()
+
+
+def test_noise_gives_false_discoveries_at_the_stated_rate():
+    generator = np.random.default_rng(0)
+    any_found = np.mean([(q_values(generator.uniform(size=60)) < 0.05).any() for _ in range(600)])
+    assert 0.03 <= any_found <= 0.07
+
+
+def test_the_share_of_false_ones_is_held_where_effects_are_real():
+    generator = np.random.default_rng(1)
+    shares, power = [], []
+    for _ in range(200):
+        z = np.concatenate([generator.normal(0, 1, 80), generator.normal(4, 1, 20)])
+        found = q_values(2 * stats.norm.sf(np.abs(z))) < 0.1
+        shares.append(found[:80].sum() / max(found.sum(), 1))
+        power.append(found[80:].mean())
+    assert 0.06 <= np.mean(shares) <= 0.1  # 0.1 times the share of true nulls
+    assert np.mean(power) > 0.8
+
+
+def test_under_dependence_values_are_larger():
+    p = np.linspace(0.001, 0.5, 20)
+    assert (q_values(p, dependent=True) >= q_values(p)).all()
+
+
+def test_bad_input():
+    with pytest.raises(InputError, match="between 0 and 1"):
+        q_values(np.array([1.5]))
