@@ -27,6 +27,7 @@ TITLE = "Multipartite or bipartite"
 QUESTION = "Do multipartite encodings predict the accuracy drop better than bipartite and Ramanujan ones?"
 HELD_OUT = {"dataset": "unseen dataset", "model": "unseen model", "pruner": "unseen algorithm", "seed": "unseen seed"}
 WITHIN = CELL
+FOLDS = 6
 # What is predicted with groups held out: the baselines, and each encoding normalised where it can be.
 PREDICTED = (*BASELINES, "multipartite", "multipartite_untrained")
 ENCODED = ("rolled", "rolled_channel", "unrolled")
@@ -89,7 +90,7 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
         method=(
             f"Target: {meaning}. All sets on the same {len(table)} networks. Least squares with 95% jackknife "
             "intervals over cells (pooled) or algorithms (within groups). Ridge regression and a random forest "
-            "with whole groups left out (more than 12 groups share folds), preprocessing fitted inside the folds; for "
+            f"with whole groups left out (in at most {FOLDS} folds), preprocessing fitted inside the folds; for "
             "unseen models, pooled, also least squares, lasso and gradient boosting. Differences: Nadeau and Bengio's "
             "corrected t-interval over held-out groups, Benjamini-Hochberg over the table. '/ size': each layer's "
             "metrics divided by its nodes or edges before the mean over layers, as the multipartite ones are by the "
@@ -118,7 +119,7 @@ def _held_out(table: pd.DataFrame, sets: dict, seed: int) -> tuple[pd.DataFrame,
     scores, differences = [], []
     for scope, within in (("pooled", ()), ("within groups", WITHIN)):
         found, predictions = regression_table(
-            table, sets, by=holds, models=("ridge", "forest"), within=within, seed=seed
+            table, sets, by=holds, models=("ridge", "forest"), within=within, max_folds=FOLDS, seed=seed
         )  # fmt: skip
         if "model" in holds and not within:
             further = ("ols", "lasso", "boosting")

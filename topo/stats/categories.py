@@ -88,7 +88,7 @@ def _classifier(model: str, x: pd.DataFrame, seed: int):
         share = None if len(x) <= ROWS_A_TREE else ROWS_A_TREE
         steps = [
             RandomForestClassifier(
-                40, min_samples_leaf=2, class_weight="balanced", max_samples=share, random_state=seed
+                30, min_samples_leaf=2, class_weight="balanced", max_samples=share, random_state=seed
             )
         ]  # fmt: skip
     else:

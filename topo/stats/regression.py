@@ -203,11 +203,11 @@ def score(predictions: pd.DataFrame) -> dict[str, float]:
 
 
 def same_rows(table: pd.DataFrame, sets: Mapping[str, Sequence[str]], target: str = "drop") -> pd.DataFrame:
-    """The rows on which every set can be compared: the target is there, and at least one column of each set."""
+    """The rows on which every set can be compared: those with the target and at least half of each set's columns."""
     usable = np.isfinite(table[target].to_numpy(float))
     for columns in sets.values():
         if len(columns):
-            usable &= table[list(columns)].notna().any(axis=1).to_numpy()
+            usable &= (table[list(columns)].notna().mean(axis=1) >= 0.5).to_numpy()
     return table[usable]
 
 
@@ -219,6 +219,7 @@ def regression_table(
     models: Sequence[str] = ("ols", "ridge", "lasso", "forest", "boosting"),
     target: str = "drop",
     within: Sequence[str] = (),
+    max_folds: int = MAX_FOLDS,
     seed: int = 0,
 ) -> tuple[pd.DataFrame, dict[tuple[str, str, str], pd.DataFrame]]:
     """Scores of every feature set, model and way of holding out, on the same rows.
@@ -242,9 +243,8 @@ def regression_table(
                 try:
                     if model == "ols" and len(columns) > 1 and len(table) <= 2 * len(columns):
                         raise InputError(f"{len(table)} rows are too few for least squares on {len(columns)} columns.")
-                    found = held_out(
-                        table, columns, by=hold, model=model, target=target, within=within, seed=seed
-                    )  # fmt: skip
+                    options = {"by": hold, "model": model, "target": target, "within": within}
+                    found = held_out(table, columns, **options, max_folds=max_folds, seed=seed)
                     predictions[hold, name, model] = found
                     rows.append({**head, **score(found), "reason": ""})
                 except InputError as error:

@@ -1,0 +1,47 @@
+"""Which kind is taken for which."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from .style import INK, SEQUENTIAL, own_axes, style
+
+__all__ = ["confusion_matrix"]
+
+
+def confusion_matrix(shares: pd.DataFrame, ax: Axes | None = None, *, title: str = "") -> Axes:
+    """Shares of each kind (row) guessed as each kind (column), as numbers on a scale of colour; below .005 left blank.
+
+    Examples
+    --------
+    >>> shares = pd.DataFrame([[0.9, 0.1], [0.2, 0.8]], index=["snip", "er"], columns=["snip", "er"])
+    >>> len(confusion_matrix(shares).texts)
+    4
+    """
+    values = shares.to_numpy(float)
+    rows, columns = values.shape
+    left = 0.5 + 0.075 * max(len(str(n)) for n in shares.index)
+    top = 0.5 + 0.06 * max(len(str(n)) for n in shares.columns) + (0.3 if title else 0)
+    with style():
+        width, height = max(left + 0.42 * columns + 0.2, 3.0), 0.3 * rows + top + 0.15
+        ax, own = own_axes(ax, width, height, (left, width - left - 0.42 * columns, 0.15, top))
+        ax.pcolormesh(np.ma.masked_invalid(values), cmap=SEQUENTIAL, vmin=0, vmax=1, edgecolors="face", linewidth=0)
+        for i, j in zip(*np.nonzero(np.nan_to_num(values) >= 0.005), strict=True):
+            # Fixed inks on fixed cell colours: they must not follow the report's scheme.
+            color = "#ffffff" if values[i, j] > 0.45 else "#1a1d21"
+            text = f"{values[i, j]:.2f}".removeprefix("0")
+            ax.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=7.2, color=color)
+        ax.set_ylim(rows, 0)
+        ax.set_xticks(np.arange(columns) + 0.5, shares.columns, rotation=45, ha="left", rotation_mode="anchor")
+        ax.set_yticks(np.arange(rows) + 0.5, shares.index)
+        ax.xaxis.tick_top()
+        ax.tick_params(length=0, pad=3)
+        ax.spines[:].set_visible(False)
+        if own:
+            high, wide = ax.figure.get_figheight(), ax.figure.get_figwidth()
+            ax.figure.text(0.12 / wide, 1 - 0.18 / high, title, fontsize=9.5, fontweight="bold", va="center")
+            ax.set_ylabel("made by", color=INK)
+            ax.figure.text(left / wide, 1 - (0.18 + 0.26 * bool(title)) / high, "taken for", fontsize=9, va="center")
+    return ax

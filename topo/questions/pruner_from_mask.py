@@ -1,0 +1,143 @@
+"""Question 5: can one tell the pruning algorithm from the mask?"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ..errors import InputError
+from ..plots.confusion import confusion_matrix
+from ..plots.dots import dots
+from ..stats.categories import category_table, confusion, relative_to_cell
+from ..stats.feature_sets import feature_sets, set_label, with_norms
+from ..stats.regression import same_rows
+from ..stats.target import with_drop
+from .answer import Answer
+from .evidence import Evidence
+from .registry import QUESTIONS
+
+__all__ = ["pruner_from_mask"]
+
+TITLE = "The algorithm behind a mask"
+QUESTION = "Which family or algorithm made a mask: can its topology alone tell?"
+HELD_OUT = {"dataset": "unseen dataset", "model": "unseen model", "seed": "unseen seed"}
+NAMES = {"family": "family", "pruner": "algorithm"}
+POOLED, RELATIVE = "as measured", "relative to its cell"
+
+
+@QUESTIONS.register("pruner_from_mask", number=5)
+def pruner_from_mask(evidence: Evidence, *, seed: int = 0) -> Answer:
+    """Can one tell the pruning algorithm, or its family, from the mask?"""
+    try:
+        table = with_drop(with_norms(evidence.networks, evidence.layers))[0]
+    except InputError as error:
+        return Answer.without(TITLE, QUESTION, str(error))
+    sets = feature_sets(table)
+    wanted = ["mean", "sparsity", "density", "edges_density", "multipartite", "multipartite_untrained"]
+    wanted += _mask_only(sets, "rolled")
+    sets = {n: sets[n] for n in wanted if n in sets}
+    if not {n for n in sets if n not in ("mean", "sparsity")}:
+        return Answer.without(TITLE, QUESTION, "the table has no metric that varies.")
+    table = same_rows(table, sets)
+    holds = [h for h in ("dataset", "model") if len(table[h].unique()) > 1] or ["seed"]
+    columns = [c for s in sets.values() for c in s]
+    scores, guesses = [], {}
+    for view, data in ((POOLED, table), (RELATIVE, relative_to_cell(table, columns))):
+        models = ("logistic", "forest") if view == POOLED else ("forest",)
+        found, guessed = category_table(data, sets, by=holds, models=models, seed=seed)
+        scores.append(found.assign(view=view))
+        guesses |= {(view, *key): value for key, value in guessed.items()}
+    scores = pd.concat(scores, ignore_index=True)
+    if scores["balanced_accuracy"].notna().sum() == 0:
+        reason = scores["reason"].iloc[0].rstrip(".")
+        return Answer.without(TITLE, QUESTION, f"nothing can be told apart: {reason}.", tables={"scores": scores})
+    best = _best(scores)
+    figures, tables = {"telling": _draw(scores, holds)}, {"scores": scores}
+    for label, row in best.items():
+        shares = confusion(guesses[row["view"], label, row["held_out"], row["features"], row["model"]])
+        name = f"confusion_of_{label}"
+        tables[name] = shares.rename_axis("made by").reset_index()
+        figures[name] = confusion_matrix(
+            shares, title=f"{set_label(row['features'])}, {HELD_OUT[row['held_out']]}"
+        ).figure
+    return Answer(
+        TITLE,
+        QUESTION,
+        _sentences(scores, best, tables),
+        figures,
+        tables,
+        caption=(
+            "Balanced accuracy: the mean over kinds of the share told rightly, so that guessing scores one over the "
+            "number of kinds. 'Relative to its cell' measures each metric against the other networks of the same "
+            "dataset, model and sparsity. Confusion matrices: rows add up to 1."
+        ),
+        method=(
+            "Random forest, and logistic regression on the metrics as measured, classes weighted equally; whole "
+            f"{' or '.join(holds)}s left out; percentile intervals over resampled cells. 'Mask only' sets hold no "
+            "metric of trained weights; the others see the training recipe too. Baselines: the most frequent kind, "
+            "sparsity, layer density, edges and density."
+        ),
+        caveats=(
+            "The same algorithms are in every fold: this recognises known ones, not new ones.",
+            "Metrics of trained weights tell recipes apart; read the mask-only rows for topology.",
+            "Measuring a network against its cell takes the other networks of the cell, though not their labels.",
+        ),
+    )
+
+
+def _mask_only(sets: dict, encoding: str) -> list[str]:
+    names = (f"{encoding}_norm_untrained", f"{encoding}_untrained", f"{encoding}_norm", encoding)
+    return [n for n in names if n in sets][:1]
+
+
+def _best(scores: pd.DataFrame) -> dict[str, pd.Series]:
+    """For each label the mask-only set that tells it best."""
+    found = {}
+    for label, part in scores.groupby("label", sort=False):
+        part = part[part["balanced_accuracy"].notna() & (part["columns"] > 0)]
+        mask = part[part["features"].str.contains("untrained")]
+        part = mask if len(mask) else part
+        if len(part):
+            found[label] = part.loc[part["balanced_accuracy"].idxmax()]
+    return found
+
+
+def _draw(scores: pd.DataFrame, holds: list[str]):
+    shown = scores[scores["model"].isin(["forest", "most frequent"])].copy()
+    shown["panel"] = shown["label"] + ", " + shown["held_out"].map(HELD_OUT)
+    heads = {f"{k}, {HELD_OUT[h]}": f"{k}, {HELD_OUT[h]}" for k in ("family", "pruner") for h in holds}
+    return dots(
+        shown, row="features", value="balanced_accuracy", low="low", high="high", panel="panel", variant="view",
+        heads=heads, label=lambda n: "most frequent kind" if n == "mean" else set_label(n), axis="balanced accuracy",
+        limits=(0, 1.02),
+    )  # fmt: skip
+
+
+def _sentences(scores: pd.DataFrame, best: dict, tables: dict) -> tuple[str, str, str]:
+    parts = []
+    for label, row in best.items():
+        where = f"{set_label(row['features'])}, {HELD_OUT[row['held_out']]}, {row['view']}"
+        parts.append(
+            f"the {NAMES[label]} ({int(row['kinds'])} kinds, chance {row['chance']:.2f}) with a balanced accuracy of "
+            f"{row['balanced_accuracy']:.2f} ({where})"
+        )
+    first = f"Metrics of the mask tell {' and '.join(parts)}."
+    others = []
+    for label, row in best.items():
+        same = scores[
+            (scores["label"] == label) & (scores["held_out"] == row["held_out"]) & (scores["view"] == row["view"])
+        ]
+        same = same[same["model"].isin([row["model"], "most frequent"])].set_index("features")["balanced_accuracy"]
+        shown = [n for n in ("density", "edges_density", "multipartite") if n in same.index]
+        others.append(f"{NAMES[label]}: " + ", ".join(f"{set_label(n)} {same[n]:.2f}" for n in shown))
+    second = f"On the same split the others reach: {'; '.join(others)} (the last with trained weights)."
+    label = "pruner" if "pruner" in best else next(iter(best))
+    shares = tables[f"confusion_of_{label}"].set_index("made by")
+    own = pd.Series({n: shares.loc[n, n] for n in shares.index}).dropna()
+    away = shares.rename_axis(columns="taken for").reset_index().melt("made by", value_name="share").dropna()
+    away = away[away["made by"] != away["taken for"]]
+    most = away.loc[away["share"].idxmax()]
+    third = (
+        f"Best recognised is {own.idxmax()} ({own.max():.0%}), worst {own.idxmin()} ({own.min():.0%}); most often "
+        f"{most['made by']} is taken for {most['taken for']} ({most['share']:.0%})."
+    )
+    return first, second, third

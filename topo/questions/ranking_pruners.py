@@ -1,0 +1,141 @@
+"""Question 4: can topology rank pruning algorithms where it was not learned?"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ..errors import InputError
+from ..plots.dots import dots
+from ..stats.feature_sets import feature_sets, set_label, with_norms
+from ..stats.ranking import ranking_table
+from ..stats.regression import same_rows
+from ..stats.target import TO_BEST, with_drop
+from .answer import Answer
+from .evidence import Evidence
+from .registry import QUESTIONS
+
+__all__ = ["ranking_pruners"]
+
+TITLE = "Ranking of pruning algorithms"
+QUESTION = "Can topology rank pruning algorithms on a dataset, architecture or algorithm that it was not learned on?"
+HELD_OUT = {"dataset": "unseen dataset", "model": "unseen model", "pruner": "unseen algorithms"}
+BASELINES = ("random", "past", "density", "edges_density", "another seed")
+LABELS = {"past": "past results, no topology", "another seed": "another seed (ceiling)", "random": "random order"}
+MOST_NETWORKS = 20_000
+
+
+@QUESTIONS.register("ranking_pruners", number=4)
+def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
+    """Can topology rank pruning algorithms on an unseen dataset, architecture or algorithm?"""
+    try:
+        table, meaning = with_drop(with_norms(evidence.networks, evidence.layers))
+    except InputError as error:
+        return Answer.without(TITLE, QUESTION, str(error))
+    sets = feature_sets(table)
+    wanted = ["density", "edges_density", "ramanujan", "multipartite", "multipartite_untrained"]
+    wanted += [f"{e}_norm" if f"{e}_norm" in sets else e for e in ("rolled", "rolled_channel", "unrolled")]
+    sets = {n: sets[n] for n in wanted if n in sets}
+    topology = [n for n in sets if n not in BASELINES]
+    if not topology:
+        return Answer.without(TITLE, QUESTION, "the table has no metric that varies.")
+    table = same_rows(table, sets)
+    table, left_out = _whole_cells(table, seed)
+    scopes = {"all families": table}
+    initial = table[table["family"] == "initial"]
+    if 3 <= initial["pruner"].nunique() < table["pruner"].nunique():
+        scopes["at initialisation"] = initial
+    summaries, cells = [], []
+    for scope, part in scopes.items():
+        summary, each = ranking_table(part, sets, seed=seed)
+        summaries.append(summary.assign(scope=scope))
+        cells.append(each.assign(scope=scope))
+    summary = pd.concat(summaries, ignore_index=True)
+    learned = summary[summary["features"].isin(topology) & summary["tau"].notna()]
+    if learned.empty:
+        reason = summary.loc[summary["reason"].fillna("") != "", "reason"].iloc[0].rstrip(".")
+        return Answer.without(TITLE, QUESTION, f"no group can be ranked: {reason}.", tables={"ranking": summary})
+    return Answer(
+        TITLE,
+        QUESTION,
+        _sentences(summary, learned),
+        {
+            "ranking": dots(
+                summary,
+                row="features",
+                value="tau",
+                low="tau_low",
+                high="tau_high",
+                panel="held_out",
+                variant="scope",
+                heads=HELD_OUT,
+                label=_label,
+                axis="Kendall's τ-b with the true order",
+            )
+        },
+        {"ranking": summary, "cells": pd.concat(cells, ignore_index=True)},
+        caption=(
+            "Dots: mean over cells (one dataset, model and sparsity) of Kendall's τ-b between the order of algorithms "
+            "by predicted drop and by true drop; 1 is the true order, 0 none of it. Lines: 95% intervals over pairs of "
+            "dataset and model, where there are three. 'Another seed' is how well one seed orders the others."
+        ),
+        method=(
+            f"Target: {meaning}. A random forest learns the drop from each set of metrics without the group left out; "
+            "drops are averaged over seeds and ranked inside each cell. For unseen algorithms half of them are left "
+            "out together, six times, and ranked among themselves. 'Past results' ranks by the algorithms' mean drop "
+            f"in the groups seen. Rank-biased overlap is extrapolated, p = .8.{left_out}"
+        ),
+        caveats=(
+            *(("The dense accuracy is not known; inside a cell that changes no order.",) * (meaning == TO_BEST)),
+            "Overlaps for unseen algorithms are of shorter lists, so larger: compare them with each other only.",
+            "The best of several sets is chosen on the cells that score it, so the best numbers are a little high.",
+            "Over all families the training recipes differ, which metrics of trained weights can see.",
+        ),
+    )
+
+
+def _whole_cells(table: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, str]:
+    """At most about 20,000 networks, in whole cells, so that the orders stay complete."""
+    if len(table) <= MOST_NETWORKS:
+        return table, ""
+    code = table.groupby(["dataset", "model", "sparsity"], dropna=False).ngroup()
+    order = pd.Series(code.unique()).sample(frac=1, random_state=seed)
+    sizes = code.value_counts().loc[order].cumsum()
+    kept = sizes.index[: max(1, int((sizes <= MOST_NETWORKS).sum()))]
+    part = table[code.isin(kept)].reset_index(drop=True)
+    return part, f" Of {len(table)} networks {len(part)}, in whole cells drawn at random, were used."
+
+
+def _label(name: str) -> str:
+    return LABELS.get(name) or set_label(name)
+
+
+def _sentences(summary: pd.DataFrame, learned: pd.DataFrame) -> tuple[str, str, str]:
+    def listed(scope: str) -> str:
+        parts = []
+        for hold, text in HELD_OUT.items():
+            of = learned[(learned["scope"] == scope) & (learned["held_out"] == hold)]
+            if len(of):
+                best = of.loc[of["tau"].idxmax()]
+                parts.append(f"{text} {best['tau']:.2f} ({_label(best['features'])}, overlap {best['rbo']:.2f})")
+        return ", ".join(parts)
+
+    scopes = list(dict.fromkeys(summary["scope"]))
+    first = f"The best τ of a score learned from topology is, over all families: {listed(scopes[0])}"
+    first += f"; among algorithms that prune at initialisation: {listed(scopes[1])}." if len(scopes) > 1 else "."
+    base = summary[(summary["scope"] == scopes[0]) & summary["features"].isin(BASELINES) & summary["tau"].notna()]
+    parts = []
+    for name, part in base.groupby("features", sort=False):
+        if name in ("random", "another seed"):  # the same whatever is left out
+            parts.append(f"{_label(name)} {part['tau'].iloc[0]:.2f}")
+        else:
+            each = (f"{r.tau:.2f} ({HELD_OUT[r.held_out]})" for r in part.itertuples())
+            parts.append(f"{_label(name)} {', '.join(each)}")
+    second = f"For comparison, over all families: {'; '.join(parts)}."
+    best = learned.loc[learned["tau"].idxmax()]
+    guess = f"{best['best']:.0%}" if pd.notna(best["best"]) else "no"
+    third = (
+        f"Where ranking works best ({_label(best['features'])}, {HELD_OUT[best['held_out']]}, {best['scope']}), the "
+        f"algorithm put first is the best one in {guess} of {int(best['cells'])} cells and costs "
+        f"{100 * best['regret']:.1f} points of accuracy on average."
+    )
+    return first, second, third
