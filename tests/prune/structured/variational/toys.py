@@ -90,3 +90,62 @@ def slope(loss: Callable[[Tensor], Tensor], xi: Tensor) -> Tensor:
     """dloss/dxi at the gates xi."""
     xi = xi.detach().clone().requires_grad_()
     return torch.autograd.grad(loss(xi), xi)[0]
+
+
+class Residual(torch.nn.Module):
+    """z <- relu(z + xi_l W2 (xi_u * relu(W1 z + b1))) per block, in between linear layers: gates as in the networks.
+
+    Gates of units come first, block by block, then one for each block; `loss` takes gates of shape (count,) or
+    (rows, count) and returns the cross-entropy on the data that it holds, per row.
+    """
+
+    def __init__(self, blocks: int = 3, units: int = 3, width: int = 6, classes: int = 4, seed: int = 0) -> None:
+        super().__init__()
+        self.blocks, self.units = blocks, units
+        self.count = blocks * (units + 1)
+        self.is_layer = torch.arange(self.count) >= blocks * units
+        generator = torch.Generator().manual_seed(seed)
+
+        def normal(*shape: int, fan: int) -> torch.nn.Parameter:
+            values = torch.randn(*shape, generator=generator, dtype=torch.float64)
+            return torch.nn.Parameter(values * (2 / fan) ** 0.5)
+
+        self.stem = normal(width, width, fan=width)
+        self.inner = normal(blocks, width, units, fan=width)
+        self.shift = normal(blocks, units, fan=200)
+        self.outer = normal(blocks, units, width, fan=2 * units)
+        self.head = normal(width, classes, fan=width)
+        teacher = normal(width, 12, fan=1), normal(12, classes, fan=1)
+        self.x = torch.randn(256, width, generator=generator, dtype=torch.float64)
+        self.y = ((self.x @ teacher[0]).tanh() @ teacher[1]).argmax(1).detach()
+
+    def loss(self, xi: Tensor, samples: Tensor | slice = slice(None)) -> Tensor:
+        whole = xi.view(-1, self.count)
+        units = whole[:, : self.blocks * self.units].view(-1, 1, self.blocks, self.units)
+        layers = whole[:, None, self.blocks * self.units :]
+        z = (self.x[samples] @ self.stem).relu().expand(len(whole), -1, -1)
+        for block in range(self.blocks):
+            hidden = (z @ self.inner[block] + self.shift[block]).relu() * units[:, :, block]
+            z = (z + layers[:, :, block, None] * (hidden @ self.outer[block])).relu()
+        logits = (z @ self.head).log_softmax(2)
+        picked = logits.gather(2, self.y[samples].expand(len(whole), -1)[..., None])
+        return -picked.mean((1, 2)).view(xi.shape[:-1])
+
+    def train_weights(
+        self, steps: int, theta: float = 0.9, seed: int = 0, decay: float = 5e-4, rate: float = 0.1
+    ) -> None:
+        """Momentum SGD on random batches of 64 under gates that are open with chance theta."""
+        generator = torch.Generator().manual_seed(seed)
+        optimizer = torch.optim.SGD(self.parameters(), lr=rate, momentum=0.9, weight_decay=decay)
+        for _ in range(steps):
+            xi = (torch.rand(self.count, generator=generator, dtype=torch.float64) < theta).double()
+            samples = torch.randint(len(self.y), (64,), generator=generator)
+            optimizer.zero_grad()
+            self.loss(xi, samples).backward()
+            optimizer.step()
+
+    def everywhere(self) -> tuple[Tensor, Tensor, Tensor]:
+        """All gates that can be drawn, with the loss and its slope there: (rows, count), (rows,), (rows, count)."""
+        xi = vertices(self.count).requires_grad_()
+        loss = self.loss(xi)
+        return xi.detach(), loss.detach(), torch.autograd.grad(loss.sum(), xi)[0]
