@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 from ..errors import InputError
 from .groups import Units, units
+from .idle import idle_nodes
 from .rebuild import Rebuilder
 from .remnant import Inseparable
 from .structure import checked_masks
@@ -77,11 +78,12 @@ def compact(
             revived[stuck.units] = True
             if not (revived & ~alive).any():
                 raise InputError(f"cannot compact {stuck.where}; leave its units alive.") from None
-            alive = alive | revived
+            alive = _with_survivors(found, alive | revived)
 
 
 def live_units(found: Units, masks: Mapping[str, Tensor]) -> Tensor:
-    """Which units something reads that itself matters under masks, bool (count,); one of each layer always stays."""
+    """Which units something reads that itself matters under masks, bool (count,); one of each layer stays, unless all
+    that the layer writes fills slots of concatenations that others fill too."""
     alive = torch.ones(found.count, dtype=torch.bool)
     while True:
         read = torch.zeros(found.count, dtype=torch.bool)
@@ -102,8 +104,10 @@ def live_units(found: Units, masks: Mapping[str, Tensor]) -> Tensor:
 def _with_survivors(found: Units, alive: Tensor) -> Tensor:
     """One unit more wherever a layer would have none left: its weights are masked, so nothing changes but the shape."""
     alive = alive.clone()
+    idle = idle_nodes(found, alive)
+    needed = {name for arc in found.dag.arcs if arc.target not in idle for name in found.dag.parameters(arc)}
     for name, axes in found.axes.items():
         for index, kept in zip(axes, found.alive(name, alive), strict=True):
-            if not kept.any():
+            if not kept.any() and name in needed:
                 alive[index[0]] = True
     return alive

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import operator
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -16,8 +17,9 @@ from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError
-from .dag import Hole, Size, Step, Value
+from .dag import Arc, Hole, Size, Step, Value
 from .groups import Units
+from .idle import idle_nodes
 from .layers import layer_of
 from .relations.relation import Weigher, map_of
 from .relations.rules.views import VIEWS
@@ -40,6 +42,7 @@ class Rebuilder:
         self.dag = found.dag
         self.weigh = Weigher(self.dag)
         self.silent = silent_arcs(self.dag, masks)
+        self.idle = idle_nodes(found, alive)
         self.graph = fx.Graph()
         self.root: dict[str, Any] = {}
         self.values: dict[tuple[Any, ...], fx.Node] = {}
@@ -63,7 +66,10 @@ class Rebuilder:
                             torch.ops.aten.sym_size.int, (inputs[position], 0)
                         )
                 continue
-            arcs = self.dag.arcs_into[index]
+            if index in self.idle:
+                made.append(None)
+                continue
+            arcs = [arc for arc in self.dag.arcs_into[index] if arc.source not in self.idle]
             part = self.parts[index]
             if node.kind == "sum":
                 # Silent arcs add nothing, but where all are, the zeros must come from somewhere.
@@ -85,7 +91,7 @@ class Rebuilder:
             sources = [self.parts[a.source] for a in sorted(arcs, key=lambda a: a.slot)]
             if any(p.box is None for p in (*sources, part)):
                 raise _inseparable(f"operation {node.name!r}", *sources, part)
-            made.append(self._plain((node.combine,), tuple(entries), part))
+            made.append(self._plain((self._combined(node.combine, arcs),), tuple(entries), part))
         outputs = [
             o.constant if o.node is None else self._follow(made[o.node], self.parts[o.node], o.steps, None)
             for o in self.dag.outputs
@@ -98,10 +104,19 @@ class Rebuilder:
         self.graph.output(outputs)
         name = f"Compact{type(self.model).__name__}"
         graph = fx.GraphModule(self.root, self.graph, class_name=name).graph
-        graph.eliminate_dead_code()
+        # Random operations too, unlike the default: what is dead need draw nothing.
+        graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
         used = {node.target for node in graph.nodes if node.op in ("call_module", "get_attr")}
         built = fx.GraphModule({path: self.root[path] for path in self.root if path in used}, graph, class_name=name)
         return built.train(self.model.training)
+
+    @staticmethod
+    def _combined(combine: Step, arcs: list[Arc]) -> Step:
+        """A concatenation of the slots that are left."""
+        if len(arcs) == len(combine.source_shapes):
+            return combine
+        holes = [Hole(slot) for slot in range(len(arcs))]
+        return replace(combine, args=(holes, *combine.args[1:]))
 
     def _follow(self, value: Any, source: Any, steps: Steps, target: Remnant | None) -> Any:
         parts = source if isinstance(source, tuple) else (source,)
@@ -324,6 +339,8 @@ class Rebuilder:
     ) -> fx.Node | None:
         if step.values or len(source.box) != len(target.box):
             return None
+        if source.box == target.box and torch.equal(wanted, torch.arange(source.count)):
+            return value
         differing = [axis for axis in range(len(source.box)) if source.box[axis] != target.box[axis]]
         for axis in differing[:1] or range(len(source.box)):
             padded = list(source.box)
