@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -17,9 +16,11 @@ from ....dag.groups import Units
 from ....dag.groups import units as find_units
 from ....errors import InputError
 from ....masks import prunable_parameters
+from ..dag.candidates import Candidate, drop
 from ..dag.network import Network, State
 from .branches import LayerGate, branches
 from .complexity import BUDGETS, Complexity
+from .factors import Factors
 from .survival import ALWAYS, Survival
 
 __all__ = ["Gates", "check_plain", "gates", "place"]
@@ -52,7 +53,6 @@ class Gates:
     layers: tuple[LayerGate, ...]
     prunable: tuple[str, ...]
     unread: int = 0
-    _on_device: dict[torch.device, list[Tensor]] = field(default_factory=dict, repr=False)
 
     @property
     def found(self) -> Units:
@@ -89,59 +89,21 @@ class Gates:
         xi
             The gates, (count,), on any device; gradients pass.
         """
-        factors, lengths, places = self._layout
-        if not places:
-            return {}
-        if xi.device not in self._on_device:
-            self._on_device[xi.device] = [gate.to(xi.device) for gate in factors]
-        padded = torch.cat([xi, xi.new_ones(1)])
-        first, *others = (padded[gate] for gate in self._on_device[xi.device])
-        for other in others:
-            first = first * other
-        pieces = first.split(lengths)
-        return {name: pieces[number].view(shape) for name, (number, shape) in places.items()}
+        return self._factors.multipliers(xi)
+
+    def norms(self, values: Mapping[str, Tensor]) -> Tensor:
+        """For every gate the Euclidean norm of the elements that it multiplies, (count,).
+
+        Parameters
+        ----------
+        values
+            Parameter name -> tensor of its shape, all on one device.
+        """
+        return self._factors.norms(values)
 
     @cached_property
-    def _layout(self) -> tuple[list[Tensor], list[int], dict[str, tuple[int, list[int]]]]:
-        """Multipliers as products of gates: of each factor the gate of every entry, all multipliers end to end; the
-        lengths of the multipliers; and for every parameter which one is its own, and in what shape."""
-        rows: dict[str, list[np.ndarray]] = {}
-        found = self.found
-        for name, layers in found.layers.items():
-            if name in found.axes and layers[0].groups == 1:
-                gate = self.of_unit[found.axes[name][layers[0].reads]].numpy()
-                if (gate < self.count).any():
-                    rows[name] = [gate]
-        for number, layer in enumerate(self.layers, start=len(self.units)):
-            for name in layer.scaled:
-                rows.setdefault(name, []).append(np.array([number]))
-            for name, columns in layer.columns.items():
-                mine = np.where(columns, number, self.count)
-                parts = rows.setdefault(name, [])
-                room = (
-                    i for i, part in enumerate(parts) if len(part) == len(mine) and (part[columns] == self.count).all()
-                )
-                place = next(room, None)
-                if place is None:
-                    parts.append(mine)
-                else:
-                    parts[place] = np.minimum(parts[place], mine)
-        deepest = max(map(len, rows.values()), default=1)
-        known: dict[bytes, int] = {}
-        pieces: list[np.ndarray] = [np.empty((deepest, 0), dtype=np.int64)]
-        places = {}
-        for name, parts in rows.items():
-            parts += [np.array([self.count])] * (deepest - len(parts))
-            piece = np.stack(np.broadcast_arrays(*parts))
-            number = known.setdefault(piece.tobytes(), len(pieces))
-            if number == len(pieces):
-                pieces.append(piece)
-            shape = [1] * found.dag.state[name].ndim
-            if piece.shape[1] > 1:
-                shape[found.layers[name][0].reads] = -1
-            places[name] = (number, shape)
-        factors = torch.from_numpy(np.concatenate(pieces, axis=1))
-        return list(factors), [piece.shape[1] for piece in pieces], places
+    def _factors(self) -> Factors:
+        return Factors(self.found, self.of_unit, self.layers, len(self.units), self.count)
 
     def closure(self, alive: Tensor) -> Tensor:
         """What stays of the gates `alive`, bool (count,), when all that has lost its use goes too.
@@ -158,9 +120,7 @@ class Gates:
         is_layer, units = self.is_layer, len(self.units)
         while True:
             before = alive.clone()
-            left = self._left(alive)
-            empty = {arc for arc, written in self._writers.items() if not left[written].any()}
-            live = set(self._state(alive, empty).counts.live)
+            live = set(self._state(alive, self._without_units(self._left(alive))).counts.live)
             alive[is_layer] &= torch.tensor(
                 [not live.isdisjoint(layer.arcs) for layer in self.layers], dtype=torch.bool
             )
@@ -171,14 +131,24 @@ class Gates:
     def masks(self, alive: Tensor) -> dict[str, Tensor]:
         """Masks for `topo.compact`, of every prunable weight and every parameter of a branch that is closed.
 
+        Layers without a unit left, that no gate closes, go with what depends on them, where masks can express it.
+
         Parameters
         ----------
         alive
             The gates that are open, bool (count,); `closure` first closes what is of no use without the others.
         """
         alive = alive.detach().cpu().bool()
-        dead = (~self._left(alive)).nonzero().flatten().tolist()
-        return self.network.masks(self._state(alive, ()).without(units=dead), self.prunable)
+        left = self._left(alive)
+        state = self._state(alive, ())
+        for arc in self._without_units(left):
+            without = drop(self.network, state, Candidate("", 0, (arc,))) if arc in state.counts.live else None
+            state = without or state
+        return self.network.masks(state.without(units=(~left).nonzero().flatten().tolist()), self.prunable)
+
+    def _without_units(self, left: Tensor) -> list[int]:
+        """The arcs that write units only, and none of those left."""
+        return [arc for arc, written in self._writers.items() if not left[written].any()]
 
     def _left(self, alive: Tensor) -> Tensor:
         """The units that are left, gated or not, bool (units,)."""
