@@ -10,7 +10,9 @@ gate stands for is removed for good while training goes on.
 
 from __future__ import annotations
 
+from .carry import shrink
 from .complexity import Complexity
+from .gated import Gated
 from .gates import Gates, gates
 
-__all__ = ["Complexity", "Gates", "gates"]
+__all__ = ["Complexity", "Gated", "Gates", "gates", "shrink"]

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from ....dag import trace
 from ....dag.groups import Units
@@ -44,6 +45,8 @@ class Gates:
         brings the gate times what it computes.
     prunable
         Names of the weights that `masks` covers.
+    example
+        Inputs of one sample.
     unread
         How many parameters the model has that no operation reads.
     """
@@ -52,6 +55,7 @@ class Gates:
     units: Tensor
     layers: tuple[LayerGate, ...]
     prunable: tuple[str, ...]
+    example: Any
     unread: int = 0
 
     @property
@@ -244,7 +248,7 @@ def gates(model: nn.Module, example: Any) -> Gates:
     0  unit    0      3                 21    18
     """
     check_plain(model)
-    found = place(model, find_units(trace(model, example)))
+    found = place(model, find_units(trace(model, example)), example)
     if not found.count:
         raise InputError(
             "there is nothing to gate: every layer of the model writes to an output or to a sum, and no branch has "
@@ -256,6 +260,7 @@ def gates(model: nn.Module, example: Any) -> Gates:
 def place(
     model: nn.Module,
     found: Units,
+    example: Any,
     allowed: Tensor | None = None,
     accept: Callable[[frozenset[str]], bool] = lambda parameters: True,
 ) -> Gates:
@@ -275,6 +280,7 @@ def place(
         units=free.nonzero().flatten(),
         layers=layers,
         prunable=tuple(dict.fromkeys([*prunable_parameters(model), *weights])),
+        example=pytree.tree_map_only(Tensor, lambda value: torch.zeros_like(value[:1], device="cpu"), example),
         unread=sum(p.numel() for p in model.parameters() if id(p) not in known),
     )
 
