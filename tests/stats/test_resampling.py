@@ -58,6 +58,7 @@ def test_clusters_come_with_all_their_rows():
 
 def test_kendall_of_many_rows_has_a_number_and_no_resamples(monkeypatch):
     monkeypatch.setattr("topo.stats.resampling.MOST_PAIRED_ROWS", 10)
+    monkeypatch.setattr("topo.stats.resampling.FEW_ROWS", 10)
     x, y = np.arange(20.0)[:, None], np.arange(20.0) % 7
     assert correlations("kendall", x, y, np.ones((1, 20)))[0, 0] == pytest.approx(
         stats.kendalltau(x[:, 0], y).statistic

@@ -16,6 +16,8 @@ from .style import HUES, INK, MUTED, figure, pruner_color, pruner_order, style
 __all__ = ["relative_strips"]
 
 ROW = 0.24
+# Of longer strips this many dots are drawn, evenly through the sorted values, both ends among them.
+MOST_DOTS = 400
 
 
 def relative_strips(table: pd.DataFrame, columns: dict[str, str], *, density: pd.DataFrame | None = None) -> Figure:
@@ -81,10 +83,13 @@ def _strips(ax: Axes, table: pd.DataFrame, column: str, rows: dict[str, float]) 
         mine = values[known & (table["pruner"] == pruner).to_numpy()]
         if not len(mine):
             continue
+        middle = np.median(mine)
+        if len(mine) > MOST_DOTS:
+            mine = np.sort(mine)[np.linspace(0, len(mine) - 1, MOST_DOTS).astype(int)]
         # A low-discrepancy pattern spreads the dots evenly without chance.
         shift = (np.arange(len(mine)) * 0.618034 % 1 - 0.5) * 0.6
         ax.plot(mine, y + shift, "o", color=pruner_color(pruner), markersize=2.6, alpha=0.55, markeredgewidth=0)
-        ax.vlines(np.median(mine), y - 0.42, y + 0.42, color=INK, linewidth=1.4, zorder=4)
+        ax.vlines(middle, y - 0.42, y + 0.42, color=INK, linewidth=1.4, zorder=4)
     ax.set_xscale("log")
     low, high = (values[known].min(), values[known].max()) if known.any() else (0.5, 2.0)
     ticks = [t for t in _ticks(low, high) if low / 1.2 <= t <= high * 1.2]

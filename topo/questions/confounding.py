@@ -97,7 +97,7 @@ def redundant_metrics(table: pd.DataFrame, metrics: list[str], threshold: float)
     """Groups of metrics that say the same, with the exact formulas among them."""
     groups = collinear_groups(table, metrics, threshold=threshold, by=GROUPS)
     exact = determined_columns(table).drop_duplicates("metric").set_index("metric")["formula"]
-    return groups.assign(formula=groups["metric"].map(exact).fillna(""))
+    return groups.assign(formula=groups["metric"].map(exact).astype(object).fillna(""))
 
 
 def ramanujan_and_density(evidence: Evidence) -> pd.DataFrame | None:

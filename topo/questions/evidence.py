@@ -44,7 +44,7 @@ class Evidence:
     >>> from topo.stats import example_results
     >>> evidence = Evidence.of(example_results())
     >>> len(evidence.networks), len(evidence.sparse), evidence.whole_network_metrics[:2]
-    (52, 48, ['nodes', 'edges'])
+    (50, 48, ['nodes', 'edges'])
     """
 
     name: str

@@ -10,7 +10,7 @@ __all__ = ["EVERY", "GROUPS", "cluster_of", "resamples", "scopes", "varying"]
 
 GROUPS = ("dataset", "model", "sparsity")
 FEWEST_ALGORITHMS = 4
-DRAWS = 20_000_000
+DRAWS = 10_000_000
 
 
 def scopes(table: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -68,9 +68,11 @@ def mean_over_groups(
             total[:, mine] += np.where(known, r, 0)
             defined[:, mine] += known
     means = np.divide(total, defined, out=np.full(total.shape, np.nan), where=defined > 0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of metrics without any correlation
-        low, high = np.nanquantile(means[1:], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    low = high = np.full(len(metrics), np.nan)
+    if n_boot:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of metrics without any correlation
+            low, high = np.nanquantile(means[1:], [(1 - level) / 2, (1 + level) / 2], axis=0)
     return pd.DataFrame(
         {
             "metric": metrics,

@@ -18,6 +18,7 @@ KINDS = ("pearson", "spearman", "kendall")
 MOST = 4_000_000
 # Kendall's tau of resamples takes a matrix of pairs of rows.
 MOST_PAIRED_ROWS = 2_000
+FEW_ROWS = 200
 
 
 def correlations(kind: str, columns: np.ndarray, target: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -99,10 +100,11 @@ def _midranks(codes: tuple[np.ndarray, np.ndarray, np.ndarray], counts: np.ndarr
 
 def _kendall(columns: np.ndarray, target: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """tau-b: concordant less discordant pairs over the root of the untied pairs of either side."""
-    if len(target) > MOST_PAIRED_ROWS:
-        if len(counts) > 1 or (counts != 1).any():
-            return np.full((len(counts), columns.shape[1]), np.nan)
+    as_it_is = len(counts) == 1 and (counts == 1).all()
+    if as_it_is and len(target) > FEW_ROWS:  # sorting beats all pairs
         return np.array([[stats.kendalltau(c, target).statistic for c in columns.T]])
+    if len(target) > MOST_PAIRED_ROWS:
+        return np.full((len(counts), columns.shape[1]), np.nan)
     # Signs of whole-number ranks: differences of values may underflow.
     y = np.sign(np.subtract.outer(*[stats.rankdata(target)] * 2))
     y_untied = _pairs(np.abs(y), counts)

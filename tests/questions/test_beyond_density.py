@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.published_tables import write
+from tests.questions.networks import INITIAL, planted
+from topo.questions import QUESTIONS, Evidence
+from topo.questions.confounding import controlled_correlations
+
+ask = QUESTIONS["beyond_density"]
+
+
+def controlled(table: pd.DataFrame) -> pd.DataFrame:
+    found = ask(Evidence.of(table)).tables["controlled"]
+    return found[found["scope"] == "initial"].set_index(["control", "metric"])
+
+
+def test_a_planted_confounder_is_exposed():
+    found = controlled(planted(size=1.5, families=(INITIAL,)))
+    assert found.loc[("alone", "motifs_norm"), "low"] > 0.4
+    given = found.loc[("given edges", "motifs_norm")]
+    assert abs(given["r"]) < 0.15 and given["low"] < 0 < given["high"]
+    assert found.loc[("given edges", "edges"), "reason"] == "the covariates determine the metric"
+
+
+def test_a_planted_effect_stays():
+    answer = ask(Evidence.of(planted(effect=-1.0, size=1.0, families=(INITIAL,))))
+    found = answer.tables["controlled"].set_index(["control", "metric"])
+    assert found.loc[("given edges", "sink_nodes_norm"), "high"] < -0.4
+    assert "(most sink nodes (norm.): ρ" in answer.sentences[1]
+
+
+def test_confounding_is_exposed_at_the_stated_rate():
+    hits = []
+    for seed in range(40):
+        networks = Evidence.of(planted(seed, size=1.5, families=(INITIAL,))).sparse
+        found = controlled_correlations(networks, ["motifs_norm"], 5).set_index("control")
+        hits.append([found.loc[control, "p"] < 0.05 for control in ("alone", "given edges")])
+    assert np.mean(hits, axis=0)[0] == 1 and np.mean(hits, axis=0)[1] <= 0.15
+
+
+def test_the_recipe_of_a_family_shows_in_its_weights():
+    answer = ask(Evidence.of(planted(recipe=3.0)))
+    weights = answer.tables["weights"].set_index(["model", "family"])
+    assert weights.loc[("all", "dynamic"), "ratio"] == pytest.approx(np.exp(-1.5), rel=0.15)
+    assert weights.loc[("all", "initial"), "ratio"] == 1
+    assert "dynamic networks have 0." in answer.sentences[0] and "strength" in answer.sentences[0]
+
+
+def test_redundant_columns_are_grouped_with_their_formula():
+    table = planted().assign(one_hop_norm=lambda t: (1 + t["edges"] / t["nodes"]) / t["edges"])
+    redundant = ask(Evidence.of(table)).tables["redundant"].set_index("metric")
+    assert redundant.loc["one_hop_norm", "formula"] == "(1 + E/N)/E"
+    assert redundant.loc["one_hop_norm", "group"] == redundant.loc["edges", "group"] == 1
+    assert redundant.loc["k_core_norm", "size"] == 1
+
+
+def test_edges_of_algorithms_that_differ_by_a_known_factor():
+    table = planted(families=(INITIAL,))
+    table["edges"] = 1000.0 * (1 + 2 * (table["pruner"] == "snip")) + table["seed"]
+    answer = ask(Evidence.of(table))
+    assert answer.tables["edge_spread"]["ratio"].round(2).unique().tolist() == [3.0]
+    assert (answer.tables["edge_spread"]["most_pruner"] == "snip").all()
+    assert "differs by a median 3.0 times between algorithms (at most 3.0)" in answer.sentences[1]
+
+
+def test_layers_show_what_ramanujan_metrics_follow(tmp_path):
+    evidence = Evidence.open(published=write(tmp_path / "t"))
+    layers = evidence.layers.assign(delta_r=lambda t: t["layer_density"] ** 2)
+    answer = ask(Evidence(evidence.name, evidence.networks, layers), min_rows=4)
+    found = answer.tables["ramanujan_and_density"].set_index(["dataset", "model", "metric"])["r"]
+    assert found["all", "all", "delta_r"] == pytest.approx(1)
+    assert "follows layer density with ρ 1.00 over layers" in answer.sentences[2]
+    assert "ramanujan_and_accuracy" in answer.tables
+    assert len(answer.figures["confounders"].axes) == 3
+
+
+@pytest.mark.parametrize(
+    "table, words",
+    [
+        (planted().drop(columns="edges"), "column 'edges'"),
+        (planted().assign(edges=np.nan), "column 'edges'"),
+        (planted().assign(accuracy=np.nan), "no sparse network"),
+        (planted().groupby(["model", "sparsity"]).head(3), "no group has enough"),
+        (planted().assign(edges=5, sink_nodes_norm=0, motifs_norm=1, strength_norm=2, k_core_norm=3), "no metric"),
+    ],
+)
+def test_evidence_that_cannot_answer_gives_a_reason(table, words):
+    answer = ask(Evidence.of(table))
+    assert words in answer.reason and not answer.sentences
+
+
+def test_without_strength_or_density_there_are_fewer_controls():
+    answer = ask(Evidence.of(planted(families=(INITIAL,)).drop(columns="strength_norm")))
+    assert answer.tables["controlled"]["control"].unique().tolist() == ["alone", "given edges"]
+    assert "weights" not in answer.tables and len(answer.figures["confounders"].axes) == 1
+    assert "There is one family" in answer.sentences[0]

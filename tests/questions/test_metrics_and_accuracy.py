@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.questions.networks import DYNAMIC, INITIAL, planted
+from topo.questions import QUESTIONS, Evidence
+from topo.stats import example_results
+
+ask = QUESTIONS["metrics_and_accuracy"]
+
+
+def test_a_planted_effect_is_found_and_named():
+    answer = ask(Evidence.of(planted(effect=-1.0)), n_boot=100)
+    assert answer.sentences[0].startswith(
+        "Among initial pruners sink nodes (norm.) moves most with accuracy (pooled ρ -0."
+    )
+    found = answer.tables["pooled"].set_index(["scope", "metric"])
+    assert found.loc[("initial", "sink_nodes_norm"), "high"] < -0.4
+    assert found.loc[("initial", "sink_nodes_norm"), "algorithms_high"] < 0
+    assert (found["q"] < 0.05).groupby("metric").sum().to_dict() == {
+        "edges": 0, "k_core_norm": 0, "motifs_norm": 0, "sink_nodes_norm": 3, "strength_norm": 0
+    }  # fmt: skip
+
+
+def test_noise_gives_nothing_at_the_stated_rate(monkeypatch):
+    for drawing in ("forest", "strata_heatmap"):
+        monkeypatch.setattr(f"topo.questions.metrics_and_accuracy.{drawing}", lambda *_, **__: None)
+    # Twenty tables without any effect: the share in which anything at all is found is near 5%.
+    pooled, single = [], []
+    for seed in range(20):
+        tables = ask(Evidence.of(planted(seed, families=(INITIAL,))), n_boot=0).tables
+        pooled.append(tables["pooled"]["q"].min() < 0.05)
+        single.append(tables["correlations"]["q"].min() < 0.05)
+    assert np.mean(pooled) <= 0.2 and np.mean(single) <= 0.2
+
+
+def test_families_that_differ_by_recipe_are_told_apart_from_a_metric():
+    table = ask(Evidence.of(planted(recipe=3.0)), n_boot=0).tables["pooled"]
+    found = table.set_index(["scope", "metric"])
+    assert found.loc[("all families", "strength_norm"), "high"] < -0.3
+    for family in ("initial", "dynamic"):
+        assert found.loc[(family, "strength_norm"), "low"] < 0 < found.loc[(family, "strength_norm"), "high"]
+
+
+def test_signs_that_flip_with_the_architecture():
+    answer = ask(Evidence.of(planted(effect=1.5, flip=True)), n_boot=0)
+    flips = answer.tables["sign_flips"].query("scope == 'initial' and stratum == 'architecture'")
+    assert flips[["metric", "positive_in", "negative_in"]].values.tolist() == [["sink_nodes_norm", "conv6", "resnet20"]]
+    assert "the sign flips with architecture for 1 metric (most for sink nodes (norm.)" in answer.sentences[2]
+    straight = ask(Evidence.of(planted(effect=1.5)), n_boot=0)
+    assert straight.tables["sign_flips"].empty and "no metric has clearly opposite signs" in straight.sentences[2]
+
+
+def test_numbers_in_sentences_are_those_of_the_tables():
+    answer = ask(Evidence.of(planted(effect=-1.0, size=0.5)), n_boot=0)
+    best = answer.tables["pooled"].query("scope == 'initial'").set_index("metric")["r"]
+    assert f"{best[best.abs().idxmax()]:+.2f}" in answer.sentences[0]
+    assert len(answer.sentences) == 3 and not any("nan" in s for s in answer.sentences)
+
+
+def test_kinds_of_correlation_stand_side_by_side():
+    each = ask(Evidence.of(planted(effect=-1.0)), n_boot=50).tables["correlations"]
+    assert (each[["r", "pearson", "kendall"]].corr().to_numpy() > 0.9).all()
+    assert (each["low"] <= each["r"]).all() and (each["r"] <= each["high"]).all()
+
+
+@pytest.mark.parametrize(
+    "table, words",
+    [
+        (planted()[["dataset", "model", "pruner", "sparsity", "seed", "accuracy"]], "no metric of the whole network"),
+        (planted().assign(edges=5, sink_nodes_norm=0, motifs_norm=1, strength_norm=2, k_core_norm=3), "no metric"),
+        (planted().assign(accuracy=np.nan), "no sparse network has an accuracy"),
+        (planted().assign(accuracy=0.5), "differ"),
+        (planted().groupby(["model", "sparsity"]).head(3), "has 5 networks"),
+        (planted().assign(pruner="dense"), "no sparse network"),
+    ],
+)
+def test_evidence_that_cannot_answer_gives_a_reason(table, words):
+    answer = ask(Evidence.of(table), n_boot=0)
+    assert words in answer.reason and not answer.sentences and not answer.figures
+
+
+def test_one_group_one_family_and_one_algorithm():
+    one = planted(effect=2.0, families=(INITIAL,), models=("conv6",)).query("sparsity == 0.9")
+    answer = ask(Evidence.of(one), n_boot=50)
+    assert not answer.reason and "Only initial pruners" in answer.sentences[1]
+    # One algorithm with many seeds: rows are the sample.
+    alone = pd.concat([planted(s, effect=2.0, families=(DYNAMIC[:1],)).assign(seed=s) for s in range(12)])
+    found = ask(Evidence.of(alone), n_boot=50)
+    assert (found.tables["correlations"]["clusters"] == found.tables["correlations"]["n"]).all()
+
+
+def test_figures_have_no_overlapping_text(tmp_path):
+    for table in (planted(effect=1.0), example_results()):
+        for drawn in ask(Evidence.of(table), n_boot=20).figures.values():
+            drawn.draw_without_rendering()
+            for ax in drawn.axes:
+                labels = [t for t in ax.get_yticklabels() if t.get_text()]
+                boxes = [t.get_window_extent() for t in labels]
+                assert all(not a.overlaps(b) for a, b in pairwise(boxes))
+                assert all(b.x0 >= 0 for b in boxes)
