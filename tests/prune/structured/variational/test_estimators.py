@@ -70,7 +70,7 @@ def two_uniform(loss, theta: Tensor) -> Tensor:
         for a, share_a in zip((NODES + 1) / 2, WEIGHTS / 2):
             for b, share_b in zip((NODES + 1) / 2, WEIGHTS / 2):
                 whole = torch.cat([a[None], b[None], row])
-                found, _ = Uniform(2).delta(theta, whole, slope(loss, whole), chosen)
+                found, _ = Uniform(0.4).delta(theta, whole, slope(loss, whole), chosen)
                 mean = mean + chance * share_a * share_b * found[0]
     return mean - differences(loss, theta)[0]
 
@@ -183,6 +183,14 @@ def test_how_many_gates_are_chosen(gates, least, most):
     assert float((chosen.double().mean(0) / counts.mean() * 7 - 1).abs().max()) < 0.35
 
 
+@pytest.mark.parametrize(("share", "mean"), [(0.0, 1), (0.01, 1), (0.05, 2), (0.0625, 2.5), (1.0, 40)])
+def test_how_many_gates_are_uniform(share, mean):
+    theta, generator = torch.full((40,), 0.9), torch.Generator().manual_seed(0)
+    counts = torch.stack([Uniform(share).draw(theta, generator)[1].sum() for _ in range(500)]).double()
+    assert float(counts.mean()) == pytest.approx(mean, abs=0.1)
+    assert int(counts.max() - counts.min()) == (mean % 1 > 0)
+
+
 def test_layers_and_units_have_their_own_estimators():
     is_layer = torch.tensor([False, True, False, False, True])
     loss = LOSSES["bent"]
@@ -206,7 +214,7 @@ def test_layers_and_units_have_their_own_estimators():
 
 
 def test_a_kind_of_gates_may_be_missing_and_estimators_may_be_given():
-    method = estimator({"layers": "exact", "units": Uniform(2)}, torch.zeros(COUNT, dtype=torch.bool))
+    method = estimator({"layers": "exact", "units": Uniform(0.4)}, torch.zeros(COUNT, dtype=torch.bool))
     assert isinstance(method, ForEach)
     xi, chosen = method.draw(THETA, torch.Generator().manual_seed(1))
     found, known = method.delta(THETA, xi, slope(LOSSES["bent"], xi), chosen, LOSSES["bent"])
@@ -266,10 +274,11 @@ def test_bad_names_and_settings():
     for wrong in (0, -1, True, "two", float("nan"), float("inf")):
         with pytest.raises(InputError, match="number of gates above 0"):
             Exact(wrong)
-        with pytest.raises(InputError, match="number of gates above 0"):
-            Uniform(wrong)
     for wrong in (0, 0.6, True, None):
         with pytest.raises(InputError, match="floor above 0"):
             Trapezoid(wrong)
+    for wrong in (-0.1, 1.1, True, None, float("nan")):
+        with pytest.raises(InputError, match="share of gates from 0 to 1"):
+            Uniform(wrong)
     with pytest.raises(InputError, match="function of the gates"):
         Exact().delta(torch.rand(2), torch.ones(2), None, layers)

@@ -73,11 +73,6 @@ def _choose(expected: float, theta: Tensor, generator: torch.Generator | None) -
     return chosen
 
 
-def _check_gates(name: str, gates: float) -> None:
-    if isinstance(gates, bool) or not isinstance(gates, Real) or not 0 < gates < math.inf:
-        raise InputError(f"the estimator {name!r} takes a number of gates above 0, not {gates!r}.")
-
-
 @ESTIMATORS.register("straight-through")
 class StraightThrough:
     """f' at the gate that was drawn: free, but biased unless the loss is linear in the gate.
@@ -133,19 +128,20 @@ class Uniform:
     """A few gates are drawn from U(0, 1) instead, and their f' is what is known: free.
 
     Unbiased for any smooth loss if one gate at a time is so drawn; with more, each sees the others half open, which is
-    a bias unless the loss is multilinear and their theta is 1/2.
+    a bias unless the loss is multilinear and their theta is 1/2. Far less noisy than the trapezoid, where it is known.
 
-    gates
-        How many, on average, at random among all: 1 is exact, more is faster.
+    share
+        Of the gates, on average and at random, in [0, 1]; at least one gate. 0 is exact, more is faster.
     """
 
-    gates: float = 1
+    share: float = 0.05
 
     def __post_init__(self) -> None:
-        _check_gates("uniform", self.gates)
+        if isinstance(self.share, bool) or not isinstance(self.share, Real) or not 0 <= self.share <= 1:
+            raise InputError(f"the estimator 'uniform' takes a share of gates from 0 to 1, not {self.share!r}.")
 
     def draw(self, theta: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        chosen = _choose(self.gates, theta, generator)
+        chosen = _choose(max(1.0, self.share * len(theta)), theta, generator)
         noise = _random(len(theta), theta, generator)
         return torch.where(chosen, noise.to(theta), (noise < theta).to(theta)), chosen
 
@@ -169,7 +165,8 @@ class Exact:
     gates: float = 1
 
     def __post_init__(self) -> None:
-        _check_gates("exact", self.gates)
+        if isinstance(self.gates, bool) or not isinstance(self.gates, Real) or not 0 < self.gates < math.inf:
+            raise InputError(f"the estimator 'exact' takes a number of gates above 0, not {self.gates!r}.")
 
     def draw(self, theta: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         return _bernoulli(theta, generator), _choose(self.gates, theta, generator)
