@@ -23,9 +23,9 @@ def confusion_matrix(shares: pd.DataFrame, ax: Axes | None = None, *, title: str
     values = shares.to_numpy(float)
     rows, columns = values.shape
     left = 0.5 + 0.075 * max(len(str(n)) for n in shares.index)
-    top = 0.5 + 0.06 * max(len(str(n)) for n in shares.columns) + (0.3 if title else 0)
+    top = 0.45 + 0.075 * max(len(str(n)) for n in shares.columns) + (0.3 if title else 0)
     with style():
-        width, height = max(left + 0.42 * columns + 0.2, 3.0), 0.3 * rows + top + 0.15
+        width, height = max(left + 0.42 * columns + 0.2, 0.3 + 0.09 * len(title), 1.8), 0.3 * rows + top + 0.15
         ax, own = own_axes(ax, width, height, (left, width - left - 0.42 * columns, 0.15, top))
         ax.pcolormesh(np.ma.masked_invalid(values), cmap=SEQUENTIAL, vmin=0, vmax=1, edgecolors="face", linewidth=0)
         for i, j in zip(*np.nonzero(np.nan_to_num(values) >= 0.005), strict=True):
@@ -34,7 +34,7 @@ def confusion_matrix(shares: pd.DataFrame, ax: Axes | None = None, *, title: str
             text = f"{values[i, j]:.2f}".removeprefix("0")
             ax.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=7.2, color=color)
         ax.set_ylim(rows, 0)
-        ax.set_xticks(np.arange(columns) + 0.5, shares.columns, rotation=45, ha="left", rotation_mode="anchor")
+        ax.set_xticks(np.arange(columns) + 0.5, shares.columns, rotation=90)
         ax.set_yticks(np.arange(rows) + 0.5, shares.index)
         ax.xaxis.tick_top()
         ax.tick_params(length=0, pad=3)

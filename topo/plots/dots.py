@@ -16,6 +16,7 @@ from .style import GRID, HUES, INK, MUTED, figure, style
 __all__ = ["dots"]
 
 ROW, PANEL, GAP = 0.235, 2.0, 0.26
+ROW_OF_VARIANTS = 0.3
 COLORS = (HUES[0], HUES[3], HUES[2], HUES[6])
 MARKERS = "oDs^"
 
@@ -72,21 +73,23 @@ def dots(
     heads = {p: text for p, text in heads.items() if (known[panel] == p).any()}
     variants = list(dict.fromkeys(known[variant])) if variant else [None]
     texts = [label(n) for n in names]
+    step = ROW if len(variants) == 1 else ROW_OF_VARIANTS
     left, bottom, top = 0.2 + 0.073 * max(map(len, texts)), 0.5, 0.38 + (0.25 if variant else 0)
-    width, height = max(left + len(heads) * (PANEL + GAP) + 0.1, 4.2), bottom + ROW * len(names) + top
+    key = sum(_wide(v) for v in variants) if variant else 0
+    width, height = max(left + max(len(heads) * (PANEL + GAP), key) + 0.1, 4.2), bottom + step * len(names) + top
     ends = known[[c for c in (value, low, high) if c]].to_numpy(float)
     limits = limits or _around(ends, line)
     with style():
         drawn = figure(width, height)
         for i, (name, text) in enumerate(heads.items()):
-            box = ((left + i * (PANEL + GAP)) / width, bottom / height, PANEL / width, ROW * len(names) / height)
+            box = ((left + i * (PANEL + GAP)) / width, bottom / height, PANEL / width, step * len(names) / height)
             ax = drawn.add_axes(box)
             _frame(ax, texts if i == 0 else [""] * len(names), limits, line)
             ax.set_title(text, pad=6)
             for v, shown in enumerate(variants):
                 part = known[known[panel] == name]
                 part = part if shown is None else part[part[variant] == shown]
-                shift = 0 if len(variants) == 1 else np.linspace(-0.2, 0.2, len(variants))[v]
+                shift = 0 if len(variants) == 1 else np.linspace(-0.22, 0.22, len(variants))[v]
                 for one in part.to_dict("records"):
                     color = MUTED if one[row] in muted and len(variants) == 1 else COLORS[v % len(COLORS)]
                     span = (one[low], one[high]) if low and high else (np.nan, np.nan)
@@ -137,4 +140,9 @@ def _key(drawn: Figure, variants: list, x: float, y: float) -> None:
         sign = {"o": "●", "D": "◆", "s": "■", "^": "▲"}[MARKERS[v % len(MARKERS)]]
         color = COLORS[v % len(COLORS)]
         drawn.text(x, y, f"{sign} {name}", color=color, fontsize=8.5, fontweight="bold", va="center")
-        x += (0.38 + 0.083 * len(str(name))) / drawn.get_figwidth()
+        x += _wide(name) / drawn.get_figwidth()
+
+
+def _wide(name: str) -> float:
+    """Inches of a variant in the key."""
+    return 0.38 + 0.083 * len(str(name))

@@ -82,10 +82,10 @@ def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
         ),
         method=(
             f"Target: {meaning}; the error of the predicted accuracy is that of the drop. Only networks whose mask was "
-            f"fixed before training and whose layers are known ({len(table)}). Mask metrics: those of the whole network "
-            "and of single layers without any that contain trained weights. Random forest and ridge regression, whole "
-            f"groups left out in at most {FOLDS} folds; model, dataset and algorithm coded one-hot, so they say nothing "
-            "of unseen ones. Differences: Nadeau and Bengio's corrected t-interval."
+            f"fixed before training and whose layers are known ({len(table)}). Mask metrics: those of the whole "
+            "network and of single layers without any that contain trained weights. Random forest and ridge "
+            f"regression, whole groups left out in at most {FOLDS} folds; model, dataset and algorithm coded one-hot, "
+            "so they say nothing of unseen ones. Differences: Nadeau and Bengio's corrected t-interval."
         ),
         caveats=(
             *(("The reference is the best sparse network of the dataset, model and seed, which one must know too.",)
@@ -165,13 +165,14 @@ def _sentences(scores: pd.DataFrame, differences: pd.DataFrame, failures: pd.Dat
     first = (
         f"From mask metrics and sparsity a forest predicts the accuracy drop with a mean error of {', '.join(parts)}."
     )
-    second = f"Sparsity and the model's name alone reach {', '.join(baselines)}; {_verdict(differences, BASE)}"
-    if ("pruner", SETTING) in of.index:
-        with_mask, without = (of.loc[("pruner", n), "r2"] for n in ("mask_setting", SETTING))
-        second += (
-            "; with model and dataset known, the mask takes R² for an unseen algorithm "
-            f"from {without:.2f} to {with_mask:.2f}"
-        )
+    known = []
+    for hold in dict.fromkeys(scores["held_out"]):
+        without, with_mask = (100 * of.loc[(hold, n), "mae"] for n in (SETTING, "mask_setting"))
+        known.append(f"{HELD_OUT[hold]} {without:.1f} to {with_mask:.1f}")
+    second = (
+        f"Sparsity and the model's name alone reach {', '.join(baselines)}; with model and dataset known, the mask "
+        f"takes the error from {', '.join(known)} points; {_verdict(differences)}"
+    )
     worst = failures.loc[failures["mae"].idxmax()]
     third = (
         f"It fails most for {worst['group']} left out ({HELD_OUT[worst['held_out']]}: mean error "
@@ -181,10 +182,11 @@ def _sentences(scores: pd.DataFrame, differences: pd.DataFrame, failures: pd.Dat
     return first, second + ".", third
 
 
-def _verdict(differences: pd.DataFrame, base: str) -> str:
-    of = differences[(differences["second"] == base) & (differences["model"] == "forest")]
+def _verdict(differences: pd.DataFrame) -> str:
+    """Which of the mask's gains over what needs no topology have an interval clear of zero."""
+    of = differences[differences["second"].isin([BASE, SETTING]) & (differences["model"] == "forest")]
     clear = of[(of["low"] > 0) | (of["high"] < 0)]
     if clear.empty:
-        return "no difference between the two has an interval clear of 0"
-    each = (f"{HELD_OUT[r.held_out]} ({r.difference:+.2f} of R²)" for r in clear.itertuples())
-    return f"the mask's gain has an interval clear of 0 for {', '.join(each)}"
+        return "no difference has an interval clear of 0"
+    each = (f"{HELD_OUT[r.held_out]} against {r.second} ({r.difference:+.2f} of R²)" for r in clear.itertuples())
+    return f"differences with an interval clear of 0: {', '.join(each)}"

@@ -75,12 +75,11 @@ def prepared(x: pd.DataFrame, numeric_steps: list):
     numeric = [c for c in x.columns if c not in text]
     if not len(x.columns):
         return FunctionTransformer(_nothing)
-    parts = []
-    if numeric:
-        parts.append((make_pipeline(Fill(), *numeric_steps), numeric))
-    if text:
-        parts.append((OneHotEncoder(handle_unknown="ignore", sparse_output=False), text))
-    return make_column_transformer(*parts, sparse_threshold=0)
+    fill = make_pipeline(Fill(), *numeric_steps)
+    if not text:
+        return fill  # without the transformer of columns, which takes longer than a small fit
+    codes = (OneHotEncoder(handle_unknown="ignore", sparse_output=False), text)
+    return make_column_transformer(*([(fill, numeric)] if numeric else []), codes, sparse_threshold=0)
 
 
 def _nothing(x: pd.DataFrame) -> np.ndarray:

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import mean_absolute_error, r2_score
+
+from tests.stats.grids import grid
+from topo.errors import InputError
+from topo.stats.predictors import PREDICTORS, Fill, SignedLog
+from topo.stats.regression import centred, folds, held_out, regression_table, same_rows, score
+
+CELL = ("dataset", "model", "sparsity")
+
+
+@pytest.mark.parametrize("by", ["dataset", "model", "pruner", "seed"])
+def test_no_group_is_on_both_sides_and_every_row_is_predicted_once(by):
+    table = grid(effect=1)
+    for fold in folds(table, ["signal"], by=by, model="ols", target="drop"):
+        assert not set(table[by].iloc[fold.train]) & set(table[by].iloc[fold.test])
+    found = held_out(table, ["signal"], by=by, model="ols")
+    assert found.index.equals(table.index) and found["predicted"].notna().all()
+    assert found["fold"].nunique() == table[by].nunique()
+    np.testing.assert_array_equal(found["actual"], table["drop"])
+
+
+def test_many_groups_share_folds_whole():
+    table = grid(seeds=30, models=2)
+    found = held_out(table, ["signal"], by="seed", model="ols", max_folds=5)
+    assert found["fold"].nunique() == 5 and len(found.drop_duplicates(["group", "fold"])) == 30
+
+
+@pytest.mark.parametrize("model", ["ols", "ridge", "lasso", "forest", "boosting"])
+def test_a_planted_effect_is_found_and_pure_noise_explains_nothing(model):
+    table = grid(1, effect=2.0, noise=0.5)
+    assert score(held_out(table, ["signal", "blank"], by="model", model=model))["r2"] > 0.75
+    assert score(held_out(table, ["blank"], by="model", model=model))["r2"] < 0.05
+
+
+def test_a_planted_confounder_is_exposed_by_leaving_models_out():
+    """A column that only says which model it is predicts other seeds, no other model, and nothing within cells."""
+    table = grid(0, level=4.0, noise=0.3)
+    assert score(held_out(table, ["named"], by="seed", model="forest"))["r2"] > 0.8
+    twisted = table.assign(named=table["named"] * np.where(table["model"].isin(["m0", "m1"]), 1, -1))
+    assert score(held_out(twisted, ["named"], by="model", model="ols"))["r2"] < 0.2
+    assert score(held_out(table, ["named"], by="seed", model="ols", within=CELL))["r2"] < 0.1
+
+
+def test_least_squares_equals_the_closed_form():
+    table = grid(3, effect=1)
+    found = held_out(table, ["signal", "blank"], by="dataset", model="ols")
+    for name in ("d0", "d1"):
+        train, test = table[table["dataset"] != name], table[table["dataset"] == name]
+        x = np.column_stack([np.ones(len(train)), train[["signal", "blank"]]])
+        beta = np.linalg.lstsq(x, train["drop"].to_numpy(), rcond=None)[0]
+        expected = np.column_stack([np.ones(len(test)), test[["signal", "blank"]]]) @ beta
+        expected = np.clip(expected, train["drop"].min(), train["drop"].max())
+        np.testing.assert_allclose(found.loc[test.index, "predicted"], expected, atol=1e-10)
+
+
+def test_no_held_out_value_enters_a_fit():
+    """Changing the rows of one group changes no prediction of that group's own targets, whatever they were."""
+    table = grid(2, effect=1)
+    other = table.copy()
+    mine = table["pruner"] == "er"
+    other.loc[mine, "drop"] = 50 + np.arange(mine.sum())
+    for within in ((), CELL):
+        for model in ("ridge", "forest"):
+            options = {"by": "pruner", "model": model, "within": within}
+            before, after = (held_out(t, ["signal", "blank"], **options) for t in (table, other))
+            np.testing.assert_allclose(before.loc[mine, "predicted"], after.loc[mine, "predicted"])
+
+
+def test_centring_takes_out_the_means_of_training_rows():
+    table = grid(4, level=3)
+    everything = np.arange(len(table))
+    x, y = centred(table, ["signal"], "drop", CELL, everything)
+    keys = [table[c] for c in CELL]
+    np.testing.assert_allclose(x["signal"].groupby(keys).mean(), 0, atol=1e-12)
+    np.testing.assert_allclose(y, table["drop"] - table.groupby(list(CELL))["drop"].transform("mean"))
+    train = np.flatnonzero(table["pruner"] != "er")
+    _, y = centred(table, ["signal"], "drop", CELL, train)
+    means = table.iloc[train].groupby(list(CELL))["drop"].mean()
+    expected = table["drop"] - means.loc[pd.MultiIndex.from_frame(table[list(CELL)])].to_numpy()
+    np.testing.assert_allclose(y, expected)
+    with pytest.raises(InputError, match="text columns"):
+        centred(table, ["model"], "drop", CELL, everything)
+
+
+def test_scores_equal_scikit_learn():
+    table = grid(5, effect=1)
+    found = held_out(table, ["signal"], by="seed", model="ols")
+    scores = score(found)
+    assert scores["r2"] == pytest.approx(r2_score(found["actual"], found["predicted"]))
+    assert scores["mae"] == pytest.approx(mean_absolute_error(found["actual"], found["predicted"]))
+    large = found[found["actual"] >= 0.01]
+    assert scores["mape"] == pytest.approx((abs(large["actual"] - large["predicted"]) / large["actual"]).mean())
+
+
+def test_gaps_infinities_and_text():
+    table = grid(6, effect=2, noise=0.2)
+    table.loc[::7, "signal"] = np.nan
+    table.loc[3::11, "signal"] = np.inf
+    table["none"] = np.nan
+    for model in PREDICTORS:
+        assert np.isfinite(held_out(table, ["signal", "none", "model"], by="seed", model=model)["predicted"]).all()
+    assert Fill().fit([[np.nan], [np.nan]]).transform([[np.nan]]).tolist() == [[0.0]]
+    assert SignedLog().fit([[0.0], [0.0]]).transform([[0.0]]).tolist() == [[0.0]]
+
+
+def test_more_columns_than_rows_still_give_a_ridge_and_a_reason_for_least_squares():
+    table = grid(7, models=2, datasets=1, seeds=1)
+    wide = [f"x{i}" for i in range(40)]
+    table[wide] = np.random.default_rng(0).normal(size=(len(table), 40))
+    found, _ = regression_table(table, {"mean": [], "wide": wide}, by=["model"], models=["ols", "ridge"])
+    rows = found.set_index(["features", "model"])
+    assert np.isnan(rows.loc[("wide", "ols"), "r2"]) and "too few" in rows.loc[("wide", "ols"), "reason"]
+    assert np.isfinite(rows.loc[("wide", "ridge"), "r2"])
+
+
+def test_the_table_has_every_way_on_the_same_rows_and_says_why_a_row_is_empty():
+    table = grid(8, datasets=1)
+    table.loc[:9, "signal"] = np.nan
+    found, predictions = regression_table(
+        table, {"mean": [], "signal": ["signal"]}, by=["dataset", "model"], models=["ols", "forest"]
+    )
+    assert len(found) == 2 * (1 + 2)
+    assert set(found["n"]) == {len(table) - 10}
+    empty = found[found["held_out"] == "dataset"]
+    assert empty["r2"].isna().all() and empty["reason"].str.contains("1 value of 'dataset'").all()
+    assert set(predictions) == {("model", "mean", "mean"), ("model", "signal", "ols"), ("model", "signal", "forest")}
+
+
+def test_half_of_the_columns_of_every_set_must_be_there():
+    table = grid(9).iloc[:4].assign(a=[1, np.nan, np.nan, 1], b=[1, 1, np.nan, 1], drop=[1, 2, 3, np.nan])
+    assert same_rows(table, {"ab": ["a", "b"], "mean": []}).index.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda t: t.drop(columns="signal"), "no column 'signal'"),
+        (lambda t: t.assign(drop=np.nan), "no row of the table has a value of 'drop'"),
+        (lambda t: t.assign(drop=1.0), "'drop' is constant"),
+        (lambda t: t.assign(model="one"), "1 value of 'model'"),
+        (lambda t: t.iloc[:0], "no rows"),
+        (lambda t: pd.concat([t, t[["signal"]]], axis=1), "several columns named 'signal'"),
+    ],
+)
+def test_refusals(change, words):
+    with pytest.raises(InputError, match=words):
+        held_out(change(grid()), ["signal"], by="model")
+
+
+def test_unknown_model():
+    with pytest.raises(InputError, match="did you mean 'ridge'"):
+        regression_table(grid(), {"s": ["signal"]}, models=["rigde"])
+
+
+def test_a_hundred_thousand_rows():
+    generator = np.random.default_rng(0)
+    n = 100_000
+    table = pd.DataFrame({"x": generator.normal(size=n), "z": generator.normal(size=n), "model": np.arange(n) % 3})
+    table["drop"] = table["x"] + 0.1 * generator.normal(size=n)
+    for model in ("ridge", "forest"):
+        assert score(held_out(table, ["x", "z"], by="model", model=model, max_folds=2))["r2"] > 0.8
