@@ -30,7 +30,7 @@ class TrainingState:
     """A training run in progress, as callbacks see it.
 
     `step` and `epoch` count finished ones. `generator` is the run's own source of chance; `batch` holds the inputs and
-    the targets of the step at hand.
+    the targets of the step at hand, `loss` their mean loss, without penalties.
     """
 
     model: nn.Module
@@ -42,6 +42,7 @@ class TrainingState:
     seed: int = 0
     masks: MasksLike | None = None
     batch: tuple[torch.Tensor, torch.Tensor] | None = None
+    loss: torch.Tensor | None = None
     step: int = 0
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)

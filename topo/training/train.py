@@ -174,7 +174,8 @@ def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
             group["lr"] = rate
         state.batch = inputs, targets
         loss, right = batch_loss(model, inputs, targets, recipe)
-        sums += torch.stack([loss.detach().double() * len(targets), right.double()])
+        state.loss = loss.detach()
+        sums += torch.stack([state.loss.double() * len(targets), right.double()])
         if state.step % check_every == 0:
             _require_finite(sums[0], f"the training loss became {{}} at step {state.step + 1}", state)
         penalties = [penalty for callback in callbacks if (penalty := callback.penalty(state)) is not None]

@@ -14,5 +14,7 @@ from .carry import shrink
 from .complexity import Complexity
 from .gated import Gated
 from .gates import Gates, gates
+from .optimiser import Choices, Target, Variational
+from .run import Pruned, train
 
-__all__ = ["Complexity", "Gated", "Gates", "gates", "shrink"]
+__all__ = ["Choices", "Complexity", "Gated", "Gates", "Pruned", "Target", "Variational", "gates", "shrink", "train"]

@@ -1,0 +1,393 @@
+"""The optimiser: weights and the chances of gates are trained together, and the network shrinks meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ....errors import InputError
+from ....training import Callback, TrainingState, batch_loss, recalibrate
+from .attraction import Attraction
+from .carry import shrink
+from .complexity import BUDGETS, Complexity
+from .estimators import estimator, remembering
+from .gated import Gated
+from .gates import Gates
+from .objective import check_knobs, coefficients
+from .record import Record
+from .steps import Steps
+
+__all__ = ["Choices", "Target", "Variational"]
+
+logger = logging.getLogger(__name__)
+
+REFRESH = 10  # steps between two looks at the complexity and the norms of what gates multiply
+STEERING = 50.0  # how strongly nu follows a target: e-folds over a whole run, per share that the network is too large
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """All coefficients but the three knobs; by default those that measurements on digits favoured.
+
+    Attributes
+    ----------
+    estimator
+        Of what gates are worth, see `estimators.estimator`.
+    matching
+        Of the regulariser with the complexity, ``"gradient"`` or ``"value"``.
+    start
+        The chance of every gate to be open in the beginning.
+    wait
+        The share of all steps in which weights are trained with random gates, before chances begin to move.
+    settle
+        The share of all steps after which the gates still there are decided, open where their chance is above 1/2;
+        what is left is trained as a plain network.
+    horizon
+        The share of all steps in which complexity alone would take a chance from 1 to 0.
+    memory
+        What is left of the running mean of Delta after an estimate.
+    margin
+        The share of its coefficient with which a gate must be attracted to zero to be closed for good.
+    saving
+        The share of the network's complexity that closed gates must add up to before it is rebuilt without them.
+    """
+
+    estimator: str = "layers:exact,units:trapezoid"
+    matching: str = "gradient"
+    start: float = 0.9
+    wait: float = 0.05
+    settle: float = 0.7
+    horizon: float = 0.1
+    memory: float = 0.9
+    margin: float = 0.5
+    saving: float = 0.05
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if option.type == "float" and not (isinstance(value, int | float) and 0 <= value <= 1):
+                raise InputError(f"{option.name} must be a share from 0 to 1, not {value!r}.")
+        if not self.wait < self.settle:
+            raise InputError(f"settle must be above wait, not {self.settle} and {self.wait}.")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be left of the network at the end, in place of a fixed nu: at most `share` of its `budget`."""
+
+    share: float
+    budget: str = "macs"
+
+
+class Variational(Callback):
+    """Puts gates into the network in training, trains their chances, and takes out what they close.
+
+    Parameters
+    ----------
+    find
+        Finds the gates of the network in training, which is on its device by then.
+    nu, kappa, alpha
+        The knobs, see `objective.check_knobs`.
+    choices
+        All other coefficients.
+    target
+        Where it is given, nu only starts at its value, and is steered to leave that much.
+
+    Attributes
+    ----------
+    model
+        The plain network as it stands, without what has gone.
+    whole
+        The gates of the whole network, by whose numbers `origin` names those that are still there.
+    record
+        The course of the run, one entry before the first and after every epoch.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[nn.Module], Gates],
+        nu: float = 1.0,
+        kappa: float = 0.5,
+        alpha: float = 0.5,
+        *,
+        choices: Choices | None = None,
+        target: Target | None = None,
+    ) -> None:
+        check_knobs(nu, kappa, alpha)
+        self.find, self.nu, self.kappa, self.alpha = find, float(nu), float(kappa), float(alpha)
+        self.choices, self.target = choices or Choices(), target
+        self.record = Record()
+        self.gated: Gated | None = None
+
+    @property
+    def open(self) -> Tensor:
+        """Which gates of the whole network are still there, bool (gates,)."""
+        return self._among_all(self.origin)
+
+    def settings(self) -> dict[str, Any]:
+        """The knobs and all other coefficients."""
+        knobs = {"nu": self.nu, "kappa": self.kappa, "alpha": self.alpha}
+        return knobs | asdict(self.choices) | ({} if self.target is None else {"target": asdict(self.target)})
+
+    def on_start(self, state: TrainingState) -> None:
+        if state.masks is not None:
+            raise InputError("variational pruning trains a whole network; give it no masks.")
+        self.whole = _asked(self.find(state.model), self.kappa)
+        self.full = Complexity(self.whole).whole
+        count = self.whole.count
+        self.origin = torch.arange(count)
+        self.theta = torch.full((count,), float(self.choices.start), dtype=torch.float64)
+        self.closed = torch.zeros(count, dtype=torch.bool)
+        self.generator = torch.Generator().manual_seed(state.seed)
+        self._put(state, Gated(state.model, self.whole), state.optimizer)
+        self.unit_scale = self._coefficients(torch.ones(count, dtype=torch.float64), 1.0)
+        self.steps = Steps(
+            self.nu * self.unit_scale, max(1.0, self.choices.horizon * state.total_steps), memory=self.choices.memory
+        )
+        self.attraction = Attraction(count, margin=self.choices.margin, trust=REFRESH, patience=3 * REFRESH)
+        logger.info("variational pruning: %s", ", ".join(f"{name}={value}" for name, value in self.settings().items()))
+        self._note(0, 0.0, 0.0)
+
+    def on_gradients(self, state: TrainingState) -> None:
+        if self.gated is None or self.gated.xi.grad is None or self._progress(state) < 0:
+            return
+        look = state.step % REFRESH == 0
+        if look or self._eta is None:
+            self._look(state)
+        xi, g = self.gated.xi.detach().cpu(), self.gated.xi.grad.cpu()
+        loss = remembering(self._loss(state), xi, float(state.loss))
+        delta, known = self.estimator.delta(self.theta, xi.double(), g.double(), self._chosen, loss)
+        self._move(self.steps(self.theta, delta, known, self._eta))
+        if look:
+            self.attraction.update(self.theta, self.steps.mean, self.steps.seen > 0, self._norms)
+
+    def on_epoch_end(self, state: TrainingState) -> None:
+        spent = self._cost["macs"] * len(state.dataset.train)
+        if self.gated is not None:
+            if self._progress(state) >= 1:
+                self._settle(state)
+            elif self._eta is not None:
+                self._close(state)
+        self._note(state.epoch, state.history[-1]["seconds"], spent)
+
+    def on_end(self, state: TrainingState) -> None:
+        if self.gated is not None:
+            self._settle(state)
+        recalibrate(self.model, state.dataset, state.recipe.batch_size)
+
+    def _progress(self, state: TrainingState) -> float:
+        """How far the chances of gates are: below 0 before they move, from 1 on they are to be decided."""
+        wait, settle = (share * state.total_steps for share in (self.choices.wait, self.choices.settle))
+        return (state.step - wait) / max(settle - wait, 1.0)
+
+    def _put(self, state: TrainingState, gated: Gated, optimizer: torch.optim.Optimizer) -> None:
+        """Go on with this network."""
+        self.gated, self.model = gated, gated.model
+        self.complexity = Complexity(gated.gates)
+        self.estimator = estimator(self.choices.estimator, gated.gates.is_layer)
+        self._cost, self._eta, self._device = self.complexity.whole, None, state.dataset.device
+        gated.draw = self._draw
+        self._move(self.theta)
+        state.replace(gated, optimizer)
+
+    def _move(self, theta: Tensor) -> None:
+        self.theta = torch.where(self.closed, 0.0, theta)
+        self.gated.fixed = (self.theta > 0.5).float().to(self._device)
+
+    def _draw(self) -> Tensor:
+        xi, self._chosen = self.estimator.draw(self.theta, self.generator)
+        return torch.where(self.closed, 0.0, xi).float().to(self._device)
+
+    def _loss(self, state: TrainingState) -> Callable[[Tensor], float]:
+        """The loss of the batch at hand as a function of the gates; nothing of the network changes."""
+
+        def loss(xi: Tensor) -> float:
+            xi = xi.float().to(self._device)
+            with torch.no_grad():
+                return float(batch_loss(partial(self.gated.at, xi), *state.batch, state.recipe)[0])
+
+        return loss
+
+    def _coefficients(self, theta: Tensor, nu: float) -> Tensor:
+        view = _Relative(self.complexity, self.full)
+        return coefficients(view, theta, nu, self.kappa, self.alpha, self.choices.matching)
+
+    def _look(self, state: TrainingState) -> None:
+        """Take the complexity, and the norms of what gates multiply, as they are now; steer nu where it is."""
+        if self.target is not None:
+            self._steer(state)
+        self._eta = self._coefficients(self.theta, self.nu)
+        self.steps.scale = self.nu * self.unit_scale
+        self._norms = self.gated.norms().cpu()
+
+    def _steer(self, state: TrainingState) -> None:
+        """Raise nu where the network is expected to be larger than it should be by now, lower it otherwise."""
+        budget = "macs" if self.target.budget == "macs" else "parameters"
+        left = float(self.complexity.expected(self.theta, budget)) / self.full[budget]
+        first = self.choices.start
+        wanted = first + (min(self.target.share, first) - first) * min(1.0, self._progress(state) / 0.9)
+        self.nu *= math.exp(STEERING * REFRESH / state.total_steps * (left - wanted))
+
+    def _close(self, state: TrainingState) -> None:
+        """Close what is on its way to zero, and rebuild the network when that saves enough."""
+        rate = self.steps.rates * (1 - state.recipe.momentum) / max(state.history[-1]["learning_rate"], 1e-12)
+        self.closed |= self.attraction.closing(self.theta, self._norms, self._eta, state.recipe.weight_decay, rate)
+        self._move(self.theta)
+        alive = self._closure(~self.closed)
+        view = _Relative(self.complexity, self.full)
+        left, now = (float(view.relative(a.double(), self.alpha)) for a in (alive, torch.ones_like(alive)))
+        if left <= (1 - self.choices.saving) * now:
+            self._shrink(state, alive)
+
+    def _shrink(self, state: TrainingState, alive: Tensor) -> None:
+        gated, kept, optimizer = shrink(self.gated, alive, state.optimizer)
+        for name in ("origin", "theta", "closed", "unit_scale"):
+            setattr(self, name, getattr(self, name)[kept])
+        self.steps.keep(kept)
+        self.attraction.keep(kept)
+        self._put(state, gated, optimizer)
+
+    def _settle(self, state: TrainingState) -> None:
+        """Decide all gates, and go on without them."""
+        alive = self._closure(self.theta > 0.5) if self.target is None else self._within(self.target)
+        self._shrink(state, alive)
+        self.theta.fill_(1.0)
+        self.gated = None
+        state.replace(self.model, state.optimizer)
+
+    def _closure(self, alive: Tensor) -> Tensor:
+        try:
+            return self.gated.gates.closure(alive)
+        except InputError:
+            raise InputError(
+                f"everything would be pruned: no path leads from the input to the output any more. Lower nu (now "
+                f"{self.nu:.3g}){'' if self.kappa in (0, 1) else ' or kappa'}."
+            ) from None
+
+    def _within(self, target: Target) -> Tensor:
+        """The gates that stay open when as few as possible close, the least likely first, to keep to a budget."""
+        order = self.theta.argsort(stable=True)
+
+        def left(removed: int) -> tuple[Tensor, float]:
+            alive = ~self.closed
+            alive[order[:removed]] = False
+            try:
+                alive = self.gated.gates.closure(alive)
+            except InputError:
+                return alive, -1.0
+            if target.budget != "weights":
+                return alive, float(self.complexity.expected(alive.double(), target.budget)) / self.full[target.budget]
+            masks = self.whole.masks(self._among_all(self.origin[alive]))
+            kept = sum(int(masks[name].sum()) for name in self.whole.prunable)
+            return alive, kept / sum(masks[name].numel() for name in self.whole.prunable)
+
+        low, high = 0, len(order)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if left(middle)[1] <= target.share else (middle + 1, high)
+        alive, share = left(low)
+        if not 0 <= share <= target.share:
+            raise InputError(
+                f"pruner 'variational' finds no connected network with at most {target.share:.3g} of the "
+                f"{target.budget}; lower the sparsity."
+            )
+        return alive
+
+    def _among_all(self, origin: Tensor) -> Tensor:
+        """Which gates of the whole network these are, bool (gates,)."""
+        return torch.zeros(self.whole.count, dtype=torch.bool).index_fill(0, origin, True)
+
+    def _note(self, epoch: int, seconds: float, spent: float) -> None:
+        theta = torch.zeros(self.whole.count).index_copy(0, self.origin, self.theta.float())
+        expected = {
+            f"expected_{budget}": self._cost[budget]
+            if self.gated is None
+            else float(self.complexity.expected(self.theta, budget))
+            for budget in BUDGETS
+        }
+        layers = int(self.whole.is_layer[self.origin].sum())
+        units = len(self.origin) - layers
+        self.record.add(
+            theta,
+            epoch=epoch,
+            seconds=seconds,
+            training_macs=spent,
+            units=units,
+            layers=layers,
+            nu=self.nu,
+            **expected,
+            **self._cost,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        held = {
+            "origin": self.origin,
+            "theta": self.theta,
+            "closed": self.closed,
+            "nu": self.nu,
+            "settled": self.gated is None,
+            "generator": self.generator.get_state(),
+            "steps": self.steps.state_dict(),
+            "attraction": self.attraction.state_dict(),
+            "record": self.record.state_dict(),
+        }
+        return held
+
+    def load_state_dict(self, state: TrainingState, held: dict[str, Any]) -> None:
+        origin = held["origin"].cpu()
+        if len(origin) < self.whole.count:
+            self._shrink(state, self._among_all(origin))
+        if not torch.equal(self.origin.sort().values, origin.sort().values):
+            raise InputError("the checkpoint is of a network with other gates.")
+        # Gates may come in another order when all that is closed goes at once.
+        order = origin.argsort()[self.origin.argsort().argsort()]
+        self.theta, self.closed = held["theta"].cpu()[order], held["closed"].cpu()[order]
+        self.steps.load_state_dict({name: value.cpu() for name, value in held["steps"].items()})
+        self.attraction.load_state_dict({name: value.cpu() for name, value in held["attraction"].items()})
+        self.steps.keep(order)
+        self.attraction.keep(order)
+        self.nu = held["nu"]
+        self.generator.set_state(held["generator"].cpu())
+        self.record.load_state_dict(held["record"])
+        self._move(self.theta)
+        if held["settled"]:
+            self.gated = None
+            state.replace(self.model, state.optimizer)
+
+
+@dataclass(frozen=True)
+class _Relative:
+    """The complexity of a network that has shrunk, as a share of what the whole one costs."""
+
+    complexity: Complexity
+    full: Mapping[str, float]
+
+    @property
+    def gates(self) -> Gates:
+        return self.complexity.gates
+
+    def relative(self, theta: Tensor, alpha: float) -> Tensor:
+        macs, parameters = (
+            self.complexity.expected(theta, budget) / self.full[budget] for budget in ("macs", "parameters")
+        )
+        return alpha * macs + (1 - alpha) * parameters
+
+    def gradient(self, theta: Tensor, alpha: float) -> Tensor:
+        theta = theta.detach().double().cpu().requires_grad_()
+        with torch.enable_grad():
+            return torch.autograd.grad(self.relative(theta, alpha), theta)[0]
+
+
+def _asked(found: Gates, kappa: float) -> Gates:
+    """Without the gates of layers, or of units, where the balance leaves them out."""
+    check_knobs(0.0, kappa, 0.0, found.is_layer)
+    if kappa == 0:
+        return replace(found, layers=())
+    return replace(found, units=found.units[:0]) if kappa == 1 else found

@@ -1,0 +1,64 @@
+"""What a variational run remembers: the chance of every gate, expected and actual complexity, and time, by epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+__all__ = ["Record"]
+
+COLUMNS = [
+    "epoch",
+    "seconds",
+    "training_macs",
+    "expected_parameters",
+    "expected_macs",
+    "parameters",
+    "macs",
+    "units",
+    "layers",
+    "nu",
+]
+
+
+class Record:
+    """The course of a run, one entry before the first epoch and one after every epoch.
+
+    Gates are numbered as in the whole network throughout; removed ones have a theta of 0.
+
+    Attributes
+    ----------
+    rows
+        One dict an entry: epoch; seconds of it; training_macs, the multiply-accumulates of its forward passes on the
+        training images; expected_parameters and expected_macs under the gates; parameters and macs of the network as
+        it stands; units and layers whose gates are still there; nu.
+    thetas
+        One tensor an entry, float32 (gates of the whole network,).
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+        self.thetas: list[Tensor] = []
+
+    def add(self, theta: Tensor, **values: float) -> None:
+        """Append an entry."""
+        self.rows.append({name: float(values[name]) for name in COLUMNS})
+        self.thetas.append(theta.detach().float().cpu().clone())
+
+    def table(self) -> pd.DataFrame:
+        """One row an entry, columns as in `rows`."""
+        table = pd.DataFrame(self.rows, columns=COLUMNS)
+        return table.astype({"epoch": int, "units": int, "layers": int})
+
+    def chances(self) -> Tensor:
+        """The thetas of all entries, float32 (entries, gates)."""
+        return torch.stack(self.thetas)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": [dict(row) for row in self.rows], "thetas": list(self.thetas)}
+
+    def load_state_dict(self, held: dict[str, Any]) -> None:
+        self.rows, self.thetas = [dict(row) for row in held["rows"]], [theta.cpu() for theta in held["thetas"]]
