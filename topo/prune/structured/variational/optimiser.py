@@ -67,7 +67,7 @@ class Choices:
     horizon: float = 0.1
     memory: float = 0.9
     margin: float = 0.5
-    saving: float = 0.05
+    saving: float = 0.15
 
     def __post_init__(self) -> None:
         for option in fields(self):
@@ -148,10 +148,13 @@ class Variational(Callback):
         self.generator = torch.Generator().manual_seed(state.seed)
         self._put(state, Gated(state.model, self.whole), state.optimizer)
         self.unit_scale = self._coefficients(torch.ones(count, dtype=torch.float64), 1.0)
-        self.steps = Steps(
-            self.nu * self.unit_scale, max(1.0, self.choices.horizon * state.total_steps), memory=self.choices.memory
+        horizon = max(1.0, self.choices.horizon * state.total_steps)
+        self.steps = Steps(self.nu * self.unit_scale, horizon, memory=self.choices.memory)
+        # Its updates come every few steps; what it remembers of K, and how long it waits, go with the horizon.
+        looks = max(2, math.ceil(horizon / REFRESH))
+        self.attraction = Attraction(
+            count, memory=1 - 1 / (2 * looks), margin=self.choices.margin, trust=looks, patience=math.ceil(looks / 2)
         )
-        self.attraction = Attraction(count, margin=self.choices.margin, trust=REFRESH, patience=3 * REFRESH)
         logger.info("variational pruning: %s", ", ".join(f"{name}={value}" for name, value in self.settings().items()))
         self._note(0, 0.0, 0.0)
 
