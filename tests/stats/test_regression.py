@@ -144,6 +144,7 @@ def test_half_of_the_columns_of_every_set_must_be_there():
         (lambda t: t.assign(drop=1.0), "'drop' is constant"),
         (lambda t: t.assign(model="one"), "1 value of 'model'"),
         (lambda t: t.iloc[:0], "no rows"),
+        (lambda t: t.groupby("model").head(1), "leaves 3 rows to learn from"),
         (lambda t: pd.concat([t, t[["signal"]]], axis=1), "several columns named 'signal'"),
     ],
 )

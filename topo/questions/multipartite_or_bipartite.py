@@ -132,8 +132,12 @@ def _held_out(table: pd.DataFrame, sets: dict, seed: int) -> tuple[pd.DataFrame,
 
 
 def _importance(table: pd.DataFrame, features: list[str], scores: pd.DataFrame, seed: int):
-    """Within groups, on the hold-out with most groups: groups of collinear metrics, single metrics, coefficients."""
-    by = max(scores["held_out"].unique(), key=lambda h: table[h].nunique())
+    """Groups of collinear metrics, single metrics, coefficients; all algorithms are in every fold where that can be.
+
+    Values change places inside a fold, so a fold of one algorithm would hide what differs between algorithms.
+    """
+    tried = set(scores.loc[scores["r2"].notna(), "held_out"])
+    by = next(h for h in ("model", "dataset", "seed", "pruner") if h in tried)
     kin = collinear_groups(table, features, threshold=0.9, by=list(WITHIN))
     groups = {_name(kept, len(part)): part["metric"].tolist() for kept, part in kin.groupby("kept", sort=False)}
     weights = [c for c in features if uses_trained_weights(c)]

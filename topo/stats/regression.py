@@ -21,6 +21,7 @@ __all__ = ["centred", "held_out", "regression_table", "same_rows", "score"]
 
 # Folds are single groups up to this many groups; more of them share folds.
 MAX_FOLDS = 12
+FEWEST_ROWS = 5
 # A relative error of a drop near zero means nothing: MAPE is over drops of at least this (one point of accuracy).
 SMALLEST_DROP = 0.01
 
@@ -123,6 +124,9 @@ def folds(
         raise InputError(f"the table holds {len(names)} value of {by!r}; leaving one out needs at least two.")
     splits = GroupKFold(min(len(names), max(2, max_folds))).split(table, groups=groups)
     for number, (train, test) in enumerate(splits):
+        if len(train) < FEWEST_ROWS:
+            left = f"leaving {by} {groups[test][0]!r} out leaves {len(train)} rows to learn from"
+            raise InputError(f"{left}; at least {FEWEST_ROWS} are needed.")
         x, y = centred(table, features, target, within, train)
         chosen = predictor(model if len(features) else "mean", x.iloc[train], seed=seed)
         with warnings.catch_warnings():
