@@ -1,6 +1,7 @@
 """Choose the coefficients of variational pruning: the objective that each of them reaches, on held-out images.
 
-    python benchmarks/variational_choices.py [--model resnet20] [--epochs 12] [--seeds 0 1 2] [--nu 0.1 0.5] [--output FILE]
+    python benchmarks/variational_choices.py [--model resnet20] [--epochs 12] [--seeds 0 1 2] [--nu 0.1 0.5]
+        [--output FILE]
 
 Every coefficient of `topo.prune.variational.Choices` is varied alone around the defaults. A network is trained on four
 fifths of the training images of digits and judged on the last fifth; test images are not looked at. The measure is the

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from ..callable_module import make_callable
-from . import dynamic, initial, structured, trained
+from . import dynamic, initial, structured, trained, variational
 from .base import Task, prune, score, sparsifier
 from .registry import PRUNERS
 from .scored import by_score
 from .sparsifier import Sparsifier
-from .structured import variational
 
 __all__ = [
     "PRUNERS",
