@@ -244,3 +244,67 @@ def test_bad_input():
         compact(model, {"weight": torch.ones(3, 3, dtype=torch.bool)}, torch.zeros(1, 2))
     with pytest.raises(InputError, match="parameter in masks"):
         compact(model, {"wight": torch.ones(2, 2, dtype=torch.bool)}, torch.zeros(1, 2))
+
+
+class Joined(nn.Module):
+    """Two convolutions side by side, a norm behind the second, and a layer that reads both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right, self.norm = nn.Conv2d(2, 3, 1), nn.Conv2d(2, 4, 1), nn.BatchNorm2d(4)
+        self.after, self.head = nn.BatchNorm2d(7), nn.Linear(7, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat([self.left(x), torch.relu(self.norm(self.right(x)))], dim=1)
+        return self.head(torch.relu(self.after(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("slot", ["left", "right"])
+def test_a_slot_of_a_concatenation_that_nothing_reads_goes_with_all_that_fills_it(slot):
+    model, x = lively(Joined()), torch.randn(3, 2, 4, 4, dtype=torch.float64)
+    mask = torch.ones(2, 7, dtype=torch.bool)
+    mask[:, :3] = slot != "left"
+    mask[:, 3:] = slot != "right"
+    smaller = compact(model, {"head.weight": mask}, x[:1])
+    assert not any(name.startswith(slot) for name, _ in smaller.named_parameters())
+    assert smaller.after.num_features == int(mask[0].sum())
+    torch.testing.assert_close(smaller(x), topo.Masks({"head.weight": mask}).apply(model)(x), rtol=1e-12, atol=1e-12)
+
+
+def test_padding_of_channels_that_are_gone_pads_nothing():
+    """New channels that only pruned layers fill, of all samples."""
+
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(2, 3, 1), nn.Linear(5, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = nn.functional.pad(torch.relu(self.conv(x)), (0, 0, 0, 0, 0, 2))
+            return self.head(torch.relu(x).mean((2, 3)))
+
+    model, x = lively(Padded()), torch.randn(3, 2, 4, 4, dtype=torch.float64)
+    mask = torch.ones(2, 5, dtype=torch.bool)
+    mask[:, 3:] = False
+    smaller = compact(model, {"head.weight": mask}, x[:1])
+    assert smaller.head.in_features == 3
+    torch.testing.assert_close(smaller(x), model(x), rtol=1e-12, atol=1e-12)
+
+
+def test_attention_that_is_gone_leaves_no_projection():
+    class Attending(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enter, self.head = nn.Linear(3, 4), nn.Linear(4, 2)
+            self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.enter(x)
+            return self.head(x + self.attention(x, x, x, need_weights=False)[0])
+
+    model, x = lively(Attending()), torch.randn(2, 3, 3, dtype=torch.float64)
+    names = ["attention.out_proj.weight", "attention.out_proj.bias"]
+    masks = {name: torch.zeros(model.get_parameter(name).shape, dtype=torch.bool) for name in names}
+    smaller = compact(model, masks, x[:1])
+    assert {name.partition(".")[0] for name, _ in smaller.named_parameters()} == {"enter", "head"}
+    torch.testing.assert_close(smaller(x), model.head(model.enter(x)), rtol=1e-12, atol=1e-12)

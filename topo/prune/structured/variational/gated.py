@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from .gates import Gates, check_plain
+from .gates import Gates
+from .plain import check_plain
 
 __all__ = ["Gated"]
 

@@ -22,9 +22,11 @@ from ..dag.network import Network, State
 from .branches import LayerGate, branches
 from .complexity import BUDGETS, Complexity
 from .factors import Factors
-from .survival import ALWAYS, Survival
+from .free_units import free_units
+from .plain import check_plain
+from .survival import Survival
 
-__all__ = ["Gates", "check_plain", "gates", "place"]
+__all__ = ["Gates", "gates", "place"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,10 +269,7 @@ def place(
     """Put gates on the units `allowed`, bool (units,), and on the branches whose parameters `accept` takes."""
     network = Network(found)
     layers = tuple(branches(network, accept))
-    number, conditions = Survival(network, layers).units
-    always = torch.tensor([condition == ALWAYS for condition in conditions], dtype=torch.bool)
-    alone = (found.groups().bincount() == 1) & always
-    free = _read_units(found) & ~_summed_units(found) & ~alone[torch.from_numpy(number)]
+    free = free_units(network, layers)
     if allowed is not None:
         free &= allowed
     weights = [name for name in found.layers if isinstance(found.dag.state[name], nn.Parameter)]
@@ -283,34 +282,3 @@ def place(
         example=pytree.tree_map_only(Tensor, lambda value: torch.zeros_like(value[:1], device="cpu"), example),
         unread=sum(p.numel() for p in model.parameters() if id(p) not in known),
     )
-
-
-def _read_units(found: Units) -> Tensor:
-    """The units that some layer reads which is not grouped, bool (units,)."""
-    read = torch.zeros(found.count + 1, dtype=torch.bool)
-    for name, layers in found.layers.items():
-        if name in found.axes and layers[0].groups == 1:
-            read[found.axes[name][layers[0].reads]] = True
-    return read[:-1]
-
-
-def _summed_units(found: Units) -> Tensor:
-    """The units with elements that are sums of several arcs, bool (units,)."""
-    summed = torch.zeros(found.count + 1, dtype=torch.bool)
-    for node, arcs, labels in zip(found.dag.nodes, found.dag.arcs_into, found.nodes, strict=True):
-        if node.kind == "sum" and len(arcs) > 1:
-            # Along an axis of stride 0 all is the same.
-            summed[labels[tuple(slice(1) if stride == 0 else slice(None) for stride in labels.stride())]] = True
-    return summed[:-1]
-
-
-def check_plain(model: nn.Module) -> None:
-    """`InputError` for a model that is compiled or wrapped to run on several devices."""
-    for module in model.modules():
-        kind = type(module).__name__
-        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            raise InputError(f"the model is wrapped in {kind}; give the plain model, its attribute 'module'.")
-        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
-            raise InputError(
-                "the model is compiled by torch.compile; give the plain model, for its shapes change when units go."
-            )

@@ -53,10 +53,11 @@ def polynomial(condition: Condition) -> dict[frozenset[int | Condition], int]:
 
     Examples
     --------
-    >>> a, b, c = (frozenset([gate]) for gate in "abc")
-    >>> polynomial(frozenset([a | b | c])) == {a | b | c: 1}
+    >>> all_three = frozenset([0, 1, 2])
+    >>> polynomial(frozenset([all_three])) == {all_three: 1}
     True
-    >>> polynomial(frozenset([a | c, b | c])) == {frozenset(["c", frozenset([a, b])]): 1}
+    >>> one_and_either = frozenset([frozenset([0, 2]), frozenset([1, 2])])
+    >>> polynomial(one_and_either) == {frozenset([2, frozenset([frozenset([0]), frozenset([1])])]): 1}
     True
     """
     common = frozenset.intersection(*condition)
