@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from numbers import Real
 from typing import Any
 
@@ -170,7 +170,9 @@ def select_units(
     sizes = groups.bincount()
     rank = torch.empty(found.count, dtype=torch.int64)
     rank[by_group] = torch.arange(found.count) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
-    protected = (sizes[groups] - rank <= positive_count("floor", floor)) | (scores == torch.inf) | excluded(task, found)
+    protected = (
+        (sizes[groups] - rank <= positive_count("floor", floor)) | (scores == torch.inf) | excluded(task.weights, found)
+    )
     if scope == "group":
         ascending = ((rank + 1) / sizes[groups]).argsort(stable=True)
     order = torch.cat([ascending[~alive[ascending]], ascending[alive[ascending] & ~protected[ascending]]])
@@ -194,11 +196,11 @@ def select_units(
     return left(low)
 
 
-def excluded(task: Task, found: Units) -> Tensor:
-    """Units written by layers whose weights the patterns leave out, bool (count,)."""
+def excluded(weights: Collection[str], found: Units) -> Tensor:
+    """Units written by layers whose weights are not among those to be pruned, bool (count,)."""
     out = torch.zeros(found.count, dtype=torch.bool)
     for name, layers in found.layers.items():
-        if name in found.axes and name not in task.weights:
+        if name in found.axes and name not in weights:
             index = found.axes[name][layers[0].writes]
             out[index[index >= 0]] = True
     return out

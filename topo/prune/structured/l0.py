@@ -77,7 +77,7 @@ def l0(
     start = math.log((1 - drop_rate) / drop_rate)
     noise = torch.randn(found.count, generator=task.generator)
     log_alpha = (start + 0.01 * noise).to(task.device).requires_grad_()
-    gated = ~excluded(task, found)
+    gated = ~excluded(task.weights, found)
     model = task.model
     task.model = Gated(model, found, log_alpha, gated.to(task.device))
     try:

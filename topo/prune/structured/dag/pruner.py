@@ -89,7 +89,7 @@ def dag(
     state = network.whole()
     if state.counts.total < min_paths:
         raise InputError(f"the network has {state.counts.total} paths to begin with; min_paths is {min_paths}.")
-    known = candidates(network, granularity, excluded(task, found).numpy())
+    known = candidates(network, granularity, excluded(task.weights, found).numpy())
     whole = network.cost(state, budget)
     for share in exponential(1 - task.sparsity, rounds):
         if share < 1:

@@ -15,6 +15,19 @@ from .complexity import Complexity
 from .gated import Gated
 from .gates import Gates, gates
 from .optimiser import Choices, Target, Variational
+from .pruner import VariationalPruner
 from .run import Pruned, train
 
-__all__ = ["Choices", "Complexity", "Gated", "Gates", "Pruned", "Target", "Variational", "gates", "shrink", "train"]
+__all__ = [
+    "Choices",
+    "Complexity",
+    "Gated",
+    "Gates",
+    "Pruned",
+    "Target",
+    "Variational",
+    "VariationalPruner",
+    "gates",
+    "shrink",
+    "train",
+]

@@ -131,6 +131,13 @@ class Variational(Callback):
         """Which gates of the whole network are still there, bool (gates,)."""
         return self._among_all(self.origin)
 
+    def asked(self, found: Gates) -> Gates:
+        """Without the gates of layers, or of units, where the balance leaves them out; `InputError` without any."""
+        check_knobs(self.nu, self.kappa, self.alpha, found.is_layer)
+        if self.kappa == 0:
+            return replace(found, layers=())
+        return replace(found, units=found.units[:0]) if self.kappa == 1 else found
+
     def settings(self) -> dict[str, Any]:
         """The knobs and all other coefficients."""
         knobs = {"nu": self.nu, "kappa": self.kappa, "alpha": self.alpha}
@@ -139,7 +146,7 @@ class Variational(Callback):
     def on_start(self, state: TrainingState) -> None:
         if state.masks is not None:
             raise InputError("variational pruning trains a whole network; give it no masks.")
-        self.whole = _asked(self.find(state.model), self.kappa)
+        self.whole = self.asked(self.find(state.model))
         self.full = Complexity(self.whole).whole
         count = self.whole.count
         self.origin = torch.arange(count)
@@ -386,11 +393,3 @@ class _Relative:
         theta = theta.detach().double().cpu().requires_grad_()
         with torch.enable_grad():
             return torch.autograd.grad(self.relative(theta, alpha), theta)[0]
-
-
-def _asked(found: Gates, kappa: float) -> Gates:
-    """Without the gates of layers, or of units, where the balance leaves them out."""
-    check_knobs(0.0, kappa, 0.0, found.is_layer)
-    if kappa == 0:
-        return replace(found, layers=())
-    return replace(found, units=found.units[:0]) if kappa == 1 else found
