@@ -14,6 +14,7 @@ from ..stats.target import TO_BEST, with_drop
 from .answer import Answer
 from .evidence import Evidence
 from .registry import QUESTIONS
+from .sample import at_most
 
 __all__ = ["before_training"]
 
@@ -47,7 +48,8 @@ def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
     sets = _sets(table)
     if "mask" not in sets:
         return Answer.without(TITLE, QUESTION, "the table has no metric of the mask that varies.")
-    table = same_rows(table, sets)
+    table, left_out = at_most(same_rows(table, sets), seed=seed)
+    table = table.reset_index(drop=True)
     holds = [h for h in HELD_OUT if len(table[h].unique()) > 1]
     if not holds:
         return Answer.without(TITLE, QUESTION, "one dataset, model, algorithm and seed: nothing can be left out.")
@@ -85,7 +87,7 @@ def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
             f"fixed before training and whose layers are known ({len(table)}). Mask metrics: those of the whole "
             "network and of single layers without any that contain trained weights. Random forest and ridge "
             f"regression, whole groups left out in at most {FOLDS} folds; model, dataset and algorithm coded one-hot, "
-            "so they say nothing of unseen ones. Differences: Nadeau and Bengio's corrected t-interval."
+            f"so they say nothing of unseen ones. Differences: Nadeau and Bengio's corrected t-interval.{left_out}"
         ),
         caveats=(
             *(("The reference is the best sparse network of the dataset, model and seed, which one must know too.",)

@@ -20,6 +20,7 @@ from ..stats.tidy import metric_label
 from .answer import Answer
 from .evidence import Evidence
 from .registry import QUESTIONS
+from .sample import at_most
 
 __all__ = ["multipartite_or_bipartite"]
 
@@ -50,6 +51,9 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
     if explained["adjusted_r2"].isna().all():
         return Answer.without(TITLE, QUESTION, f"no set of metrics can be fitted: {explained['reason'].iloc[0]}.")
     chosen = {n: sets[n] for n in (*PREDICTED, *_as_normalised(sets)) if n in sets}
+    whole = table
+    table, left_out = at_most(whole, seed=seed)
+    note = left_out and f" Predictions and importance:{left_out}"
     scores, differences = _held_out(table, chosen, seed)
     if scores["r2"].notna().sum() == 0:
         tables = {"explained": explained, "held_out": scores}
@@ -88,14 +92,15 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
             "Grey or upper rows are baselines without topology."
         ),
         method=(
-            f"Target: {meaning}. All sets on the same {len(table)} networks. Least squares with 95% jackknife "
+            f"Target: {meaning}. All sets on the same {len(whole)} networks. Least squares with 95% jackknife "
             "intervals over cells (pooled) or algorithms (within groups). Ridge regression and a random forest "
             f"with whole groups left out (in at most {FOLDS} folds), preprocessing fitted inside the folds; for "
             "unseen models, pooled, also least squares, lasso and gradient boosting. Differences: Nadeau and Bengio's "
             "corrected t-interval over held-out groups, Benjamini-Hochberg over the table. '/ size': each layer's "
             "metrics divided by its nodes or edges before the mean over layers, as the multipartite ones are by the "
             "network's. 'Mask only': without the metrics that contain weights after training. Importance: ridge "
-            f"regression, metrics that correlate over .9 permuted together; Kendall's W of the folds {agreement:.2f}."
+            f"regression, metrics that correlate over .9 permuted together; "
+            f"Kendall's W of the folds {agreement:.2f}.{note}"
         ),
         caveats=(
             *(

@@ -14,6 +14,7 @@ from ..stats.target import with_drop
 from .answer import Answer
 from .evidence import Evidence
 from .registry import QUESTIONS
+from .sample import at_most
 
 __all__ = ["pruner_from_mask"]
 
@@ -37,7 +38,7 @@ def pruner_from_mask(evidence: Evidence, *, seed: int = 0) -> Answer:
     sets = {n: sets[n] for n in wanted if n in sets}
     if not {n for n in sets if n not in ("mean", "sparsity")}:
         return Answer.without(TITLE, QUESTION, "the table has no metric that varies.")
-    table = same_rows(table, sets)
+    table, left_out = at_most(same_rows(table, sets), seed=seed)
     holds = [h for h in ("dataset", "model") if len(table[h].unique()) > 1] or ["seed"]
     columns = [c for s in sets.values() for c in s]
     scores, guesses = [], {}
@@ -74,7 +75,7 @@ def pruner_from_mask(evidence: Evidence, *, seed: int = 0) -> Answer:
             "Random forest, and logistic regression on the metrics as measured, classes weighted equally; whole "
             f"{' or '.join(holds)}s left out; percentile intervals over resampled cells. 'Mask only' sets hold no "
             "metric of trained weights; the others see the training recipe too. Baselines: the most frequent kind, "
-            "sparsity, layer density, edges and density."
+            f"sparsity, layer density, edges and density.{left_out}"
         ),
         caveats=(
             "The same algorithms are in every fold: this recognises known ones, not new ones.",

@@ -13,6 +13,7 @@ from ..stats.target import TO_BEST, with_drop
 from .answer import Answer
 from .evidence import Evidence
 from .registry import QUESTIONS
+from .sample import at_most
 
 __all__ = ["ranking_pruners"]
 
@@ -21,7 +22,6 @@ QUESTION = "Can topology rank pruning algorithms on a dataset, architecture or a
 HELD_OUT = {"dataset": "unseen dataset", "model": "unseen model", "pruner": "unseen algorithms"}
 BASELINES = ("random", "past", "density", "edges_density", "another seed")
 LABELS = {"past": "past results, no topology", "another seed": "another seed (ceiling)", "random": "random order"}
-MOST_NETWORKS = 20_000
 
 
 @QUESTIONS.register("ranking_pruners", number=4)
@@ -39,7 +39,7 @@ def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
     if not topology:
         return Answer.without(TITLE, QUESTION, "the table has no metric that varies.")
     table = same_rows(table, sets)
-    table, left_out = _whole_cells(table, seed)
+    table, left_out = at_most(table, seed=seed)
     scopes = {"all families": table}
     initial = table[table["family"] == "initial"]
     if 3 <= initial["pruner"].nunique() < table["pruner"].nunique():
@@ -91,18 +91,6 @@ def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
             "Over all families the training recipes differ, which metrics of trained weights can see.",
         ),
     )
-
-
-def _whole_cells(table: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, str]:
-    """At most about 20,000 networks, in whole cells, so that the orders stay complete."""
-    if len(table) <= MOST_NETWORKS:
-        return table, ""
-    code = table.groupby(["dataset", "model", "sparsity"], dropna=False).ngroup()
-    order = pd.Series(code.unique()).sample(frac=1, random_state=seed)
-    sizes = code.value_counts().loc[order].cumsum()
-    kept = sizes.index[: max(1, int((sizes <= MOST_NETWORKS).sum()))]
-    part = table[code.isin(kept)].reset_index(drop=True)
-    return part, f" Of {len(table)} networks {len(part)}, in whole cells drawn at random, were used."
 
 
 def _label(name: str) -> str:

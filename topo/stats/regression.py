@@ -207,11 +207,11 @@ def score(predictions: pd.DataFrame) -> dict[str, float]:
 
 
 def same_rows(table: pd.DataFrame, sets: Mapping[str, Sequence[str]], target: str = "drop") -> pd.DataFrame:
-    """The rows on which every set can be compared: those with the target and at least half of each set's columns."""
+    """The rows on which every set can be compared: those with the target and a third of each set's columns."""
     usable = np.isfinite(table[target].to_numpy(float))
     for columns in sets.values():
         if len(columns):
-            usable &= (table[list(columns)].notna().mean(axis=1) >= 0.5).to_numpy()
+            usable &= (table[list(columns)].notna().mean(axis=1) >= 1 / 3).to_numpy()
     return table[usable]
 
 
