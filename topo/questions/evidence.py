@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from ..stats.anomalies import Anomalies
 from ..stats.published import load_published
 from ..stats.tidy import metric_columns, ordered_metrics, tidy_results
 
-__all__ = ["ENCODINGS", "Evidence"]
+__all__ = ["ENCODINGS", "Evidence", "together"]
 
 ENCODINGS = ("rolled", "rolled_channel", "unrolled", "ramanujan")
 IDENTITY = ("dataset", "model", "pruner", "sparsity", "seed")
@@ -38,6 +39,8 @@ class Evidence:
         What was odd in the files: file, column, rows, what, done.
     folder
         Where the tables lie, if in a folder.
+    studies
+        Folder of every study that the column `study` of `networks` names: there are the masks.
 
     Examples
     --------
@@ -52,6 +55,7 @@ class Evidence:
     layers: pd.DataFrame | None = None
     anomalies: pd.DataFrame = field(default_factory=lambda: Anomalies().table())
     folder: Path | None = None
+    studies: Mapping[str, Path] = field(default_factory=dict)
 
     @classmethod
     def of(cls, table: pd.DataFrame, *, name: str = "results table", layers: pd.DataFrame | None = None) -> Evidence:
@@ -81,8 +85,11 @@ class Evidence:
         return cls(name, networks[~again].reset_index(drop=True), layers, found.table())
 
     @classmethod
-    def open(cls, *, study: str | Path | None = None, published: str | Path | None = None) -> Evidence:
-        """Evidence from a study's folder (or a results table, .parquet or .csv), or from the published tables' folder.
+    def open(
+        cls, *, study: str | Path | Sequence[str | Path] | None = None, published: str | Path | None = None
+    ) -> Evidence:
+        """Evidence from a study's folder (or a results table, .parquet or .csv), from several of them, or from the
+        published tables' folder.
 
         Raises
         ------
@@ -94,9 +101,15 @@ class Evidence:
         if published is not None:
             tables = load_published(published)
             return cls("published tables", tables.networks, tables.layers, tables.anomalies, Path(published))
-        path = Path(study)
-        evidence = cls.of(_results(path), name=path.resolve().stem)
-        return cls(evidence.name, evidence.networks, None, evidence.anomalies, path if path.is_dir() else path.parent)
+        paths = [Path(study)] if isinstance(study, str | Path) else [Path(s) for s in study]
+        return together([cls._of_path(path) for path in paths])
+
+    @classmethod
+    def _of_path(cls, path: Path) -> Evidence:
+        found = cls.of(_results(path), name=path.resolve().stem)
+        studies = {found.name: path} if (path / "study.yaml").exists() else {}
+        networks = found.networks.assign(study=found.name) if studies else found.networks
+        return cls(found.name, networks, None, found.anomalies, path if path.is_dir() else path.parent, studies)
 
     @cached_property
     def sparse(self) -> pd.DataFrame:
@@ -115,6 +128,44 @@ class Evidence:
         return ordered_metrics(
             c for c in metric_columns(self.networks) if c.startswith(head) and c.endswith("_mean")
         )  # fmt: skip
+
+
+def together(pieces: Sequence[Evidence]) -> Evidence:
+    """One evidence of several; where two hold networks of the same dataset and model, the model takes on the name of
+    its study, so that what was trained by different recipes stays in different groups.
+
+    Raises
+    ------
+    InputError
+        There is none, or two have the same name.
+    """
+    if not pieces:
+        raise InputError("no study is given; give the folder of one, or several.")
+    if len(pieces) == 1:
+        return pieces[0]
+    names = [piece.name for piece in pieces]
+    if len(set(names)) < len(names):
+        raise InputError(f"two studies are called {max(names, key=names.count)!r}; rename the folder of one.")
+    pairs = [set(piece.networks[["dataset", "model"]].itertuples(index=False, name=None)) for piece in pieces]
+    found, tables = Anomalies(), []
+    for i, piece in enumerate(pieces):
+        shared = pairs[i] & set().union(*pairs[:i], *pairs[i + 1 :])
+        table = piece.networks
+        here = pd.Series(list(zip(table["dataset"], table["model"], strict=True))).isin(shared).to_numpy(bool)
+        found.add(
+            piece.name, "model", int(here.sum()), "networks of a dataset and model that another study has too",
+            "the study's name added to the model's: no group holds both, but neither model is unseen to the other",
+        )  # fmt: skip
+        tables.append(table.assign(model=table["model"].where(~here, table["model"] + f" ({piece.name})")))
+    anomalies = [piece.anomalies for piece in pieces] + [found.table()]
+    layers = [piece.layers for piece in pieces if piece.layers is not None]
+    return Evidence(
+        ", ".join(names),
+        pd.concat(tables, ignore_index=True),
+        pd.concat(layers, ignore_index=True) if len(layers) == len(pieces) else None,
+        pd.concat(anomalies, ignore_index=True),
+        studies={name: path for piece in pieces for name, path in piece.studies.items()},
+    )
 
 
 def _results(path: Path) -> pd.DataFrame:
