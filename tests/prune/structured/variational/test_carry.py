@@ -10,14 +10,12 @@ import torch
 from torch import nn
 
 import topo
-from tests.dag.nets import lively, normal
 from topo.models import build
-from topo.prune.structured.variational.carry import shrink
 from topo.prune.structured.variational.complexity import Complexity
-from topo.prune.structured.variational.gated import Gated
+from topo.prune.structured.variational.gated import Gated, shrink
 from topo.prune.structured.variational.gates import gates
 
-from .nets import NETS, Basic, draw, prepared
+from .nets import NETS, draw, prepared
 
 # A large eps, for Adam makes steps of the rounding of gradients that are zero.
 OPTIMIZERS = {
@@ -62,20 +60,21 @@ def test_the_output_is_exact_and_every_gate_finds_its_place(name, seed):
     alive = choose(name, seed)
     gated, x = gated_of(name, alive)
     before = copy.deepcopy(gated.state_dict())
-    small, kept, _ = shrink(gated, alive, plain_sgd(gated))
-    old, new = gated.gates, small.gates
-    # Nothing closed is among them, everything open is, and each once.
-    assert torch.equal(kept.sort().values, alive.nonzero().flatten())
-    assert torch.equal(old.is_layer[kept], new.is_layer)
+    small, _ = shrink(gated, alive, plain_sgd(gated))
+    found = gated.gates
+    assert small.gates is found
     with torch.no_grad():
         torch.testing.assert_close(small(x), gated(x), rtol=1e-10, atol=1e-10)
         # Gates stand where they stood: that shows at any values of them.
         for again in range(3):
-            xi = torch.rand(old.count, generator=torch.Generator().manual_seed(again), dtype=torch.float64) * alive
-            torch.testing.assert_close(small.at(xi[kept], x), gated.at(xi, x), rtol=1e-10, atol=1e-10)
-    left = Complexity(old).expected(alive.double()), Complexity(old).expected(alive.double(), "macs")
-    assert list(Complexity(new).whole.values()) == [float(v) for v in left]
+            xi = torch.rand(found.count, generator=torch.Generator().manual_seed(again), dtype=torch.float64) * alive
+            torch.testing.assert_close(small.at(xi, x), gated.at(xi, x), rtol=1e-10, atol=1e-10)
+    left = [float(Complexity(found).expected(alive.double(), budget)) for budget in ("parameters", "macs")]
+    assert list(topo.cost(small.model, x[:1]).values()) == left
     assert all(torch.equal(value, before[key]) for key, value in gated.state_dict().items())
+    # Closed gates have nothing left to multiply; those that stay multiply what they did, but for what has gone.
+    norms = small.norms()
+    assert not norms[~alive].any() and (norms[alive] <= gated.norms()[alive] * (1 + 1e-12)).all()
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -90,11 +89,11 @@ def test_training_on_is_training_the_masked_network(name, optimizer):
     gated.train()
     memory = OPTIMIZERS[optimizer](gated.parameters())
     train_step(gated, x, memory)
-    small, _, carried = shrink(gated, alive, memory)
+    small, carried = shrink(gated, alive, memory)
     for _ in range(2):
         train_step(small, x, carried)
         train_step(gated, x, memory)
-    late, _, late_memory = shrink(gated, alive, memory)
+    late, late_memory = shrink(gated, alive, memory)
     same_state(small, late)
     assert type(carried) is type(memory)
     held, late_held = carried.state_dict()["state"], late_memory.state_dict()["state"]
@@ -124,10 +123,10 @@ def test_memory_goes_with_its_element():
             "exp_avg": 2 * parameter.detach(),
             "exp_avg_sq": parameter.detach().square(),
         }
-    small, _, new_sgd = shrink(gated, alive, sgd)
+    small, new_sgd = shrink(gated, alive, sgd)
     for parameter in small.parameters():
         assert torch.equal(new_sgd.state[parameter]["momentum_buffer"], 3 * parameter)
-    small, _, new_adam = shrink(gated, alive, adam)
+    small, new_adam = shrink(gated, alive, adam)
     for parameter in small.parameters():
         state = new_adam.state[parameter]
         assert torch.equal(state["exp_avg"], 2 * parameter)
@@ -152,7 +151,7 @@ def test_groups_and_their_settings_stay():
     ]
     optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.5)
     optimizer.state[own]["momentum_buffer"] = torch.full((2,), 2.0)
-    small, _, new = shrink(gated, alive, optimizer)
+    small, new = shrink(gated, alive, optimizer)
     # The branch of the first group is closed.
     assert [len(group["params"]) for group in new.param_groups] == [0, 8, 1]
     assert [group["lr"] for group in new.param_groups] == [0.5, 0.1, 0.1]
@@ -173,7 +172,7 @@ def test_frozen_parameters_stay_frozen_and_buffers_keep_their_type():
     gated.model.stem.weight.requires_grad_(False)
     gated = gated.float().train()
     gated(x.float())
-    small, _, _ = shrink(gated, alive, plain_sgd(gated))
+    small, _ = shrink(gated, alive, plain_sgd(gated))
     assert small.training and not small.model.stem.weight.requires_grad
     assert {p.dtype for p in small.parameters()} == {torch.float32}
     assert small.model.norm.running_mean.dtype == torch.float32
@@ -190,13 +189,13 @@ def test_shrinking_again_is_shrinking_at_once(name):
     except topo.InputError:
         pytest.skip("no path is left")
     gated, x = gated_of(name, both)
-    step, kept, optimizer = shrink(gated, first, plain_sgd(gated))
-    again, kept_again, _ = shrink(step, step.gates.closure(both[kept]), optimizer)
-    at_once, kept_at_once, _ = shrink(gated, both, plain_sgd(gated))
-    assert set(kept[kept_again].tolist()) == set(kept_at_once.tolist())
+    step, optimizer = shrink(gated, first, plain_sgd(gated))
+    again, _ = shrink(step, both, optimizer)
+    other, _ = gated_of(name, both)
+    at_once, _ = shrink(other, both, plain_sgd(other))
     with torch.no_grad():
         torch.testing.assert_close(again(x), gated(x), rtol=1e-10, atol=1e-10)
-    assert sorted(p.shape for p in again.parameters()) == sorted(p.shape for p in at_once.parameters())
+    same_state(again, at_once)
 
 
 def test_a_whole_branch_leaves_nothing_behind():
@@ -212,7 +211,7 @@ def test_a_whole_branch_leaves_nothing_behind():
         alive[len(found.units) + number] = False
         alive = found.closure(alive)
         gated, _ = gated_of(name, alive)
-        small, _, _ = shrink(gated, alive, plain_sgd(gated))
+        small, _ = shrink(gated, alive, plain_sgd(gated))
         assert any(n.startswith(gone) for n, _ in gated.model.named_parameters())
         assert not any(n.startswith(gone) for n, _ in small.model.named_parameters())
 
@@ -221,40 +220,29 @@ def test_all_gates_of_branches_closed_leaves_a_network_without_gates():
     found = prepared("skips")[2]
     alive = torch.zeros(found.count, dtype=torch.bool)
     gated, x = gated_of("skips", alive)
-    small, kept, optimizer = shrink(gated, alive, plain_sgd(gated))
-    assert small.gates.count == len(kept) == len(small.gates.table()) == 0
+    small, optimizer = shrink(gated, alive, plain_sgd(gated))
     model = gated.model
     with torch.no_grad():
         torch.testing.assert_close(small(x), model.head(torch.relu(model.enter(x))))
-    assert small.norms().shape == (0,)
-    assert Complexity(small.gates).gradient(torch.ones(0), 0.5).shape == (0,)
+    assert not small.norms().any()
     train_step(small.train(), x, optimizer)
 
 
-def test_the_last_unit_of_a_layer_that_every_path_needs_loses_its_gate():
-    alive = torch.ones(9, dtype=torch.bool)
-    alive[:3] = False
-    gated, x = gated_of("mlp", alive)
-    small, kept, _ = shrink(gated, alive, plain_sgd(gated))
-    assert kept.tolist() == [4, 5, 6, 7, 8]
+def test_what_has_been_trained_goes_back_to_its_place():
+    alive = choose("bottleneck", 0)
+    gated, x = gated_of("bottleneck", alive)
+    small, optimizer = shrink(gated.train(), alive, plain_sgd(gated))
+    train_step(small, x, optimizer)
+    before = copy.deepcopy(gated.whole.state_dict())
+    whole = small.put_back()
+    assert whole is gated.whole is small.whole
+    assert any(not torch.equal(value, before[key]) for key, value in whole.state_dict().items())
+    masks = gated.gates.masks(alive)
     with torch.no_grad():
-        torch.testing.assert_close(small(x), gated(x))
-
-
-def test_the_gates_that_a_branch_had_are_its_gates_when_its_skip_is_the_larger_way():
-    """A projection is smaller than the block that it goes round, until that has shrunk: the block keeps the gate."""
-    model, x = lively(Basic((20, 24), 1, "project")), normal(2, 2, 4, 4)
-    found = gates(model, x[:1])
-    assert [layer.name for layer in found.layers] == ["blocks.0.conv2", "blocks.1.conv2"]
-    alive = torch.ones(found.count, dtype=torch.bool)
-    # One unit is left in the block with the projection: 446 parameters, against 528.
-    alive[21 : len(found.units)] = False
-    gated = Gated(model, found)
-    small, kept, optimizer = shrink(gated, alive, plain_sgd(gated))
-    assert [layer.name for layer in gates(small.model, x[:1]).layers] == ["blocks.0.conv2", "blocks.1.projection.0"]
-    assert [layer.name for layer in small.gates.layers] == ["blocks.0.conv2", "blocks.1.conv2"]
-    again, kept_again, _ = shrink(small, torch.ones(len(kept), dtype=torch.bool), optimizer)
-    assert torch.equal(kept_again, torch.arange(len(kept))) and again.gates.layers[1].name == "blocks.1.conv2"
+        for name, parameter in whole.named_parameters():
+            if name in masks:
+                parameter.mul_(masks[name])
+        torch.testing.assert_close(whole.eval()(x), small.eval()(x), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.slow
@@ -271,10 +259,10 @@ def test_published_networks(name):
     alive = found.closure(draw(found, 0, 0.7).bool())
     gated = Gated(model, found)
     gated.fixed = alive.double()
-    small, kept, _ = shrink(gated.eval(), alive, plain_sgd(gated))
+    small, _ = shrink(gated.eval(), alive, plain_sgd(gated))
     with torch.no_grad():
         torch.testing.assert_close(small(x), gated(x), rtol=1e-10, atol=1e-10)
         xi = torch.rand(found.count, generator=torch.Generator().manual_seed(3), dtype=torch.float64) * alive
-        torch.testing.assert_close(small.at(xi[kept], x), gated.at(xi, x), rtol=1e-10, atol=1e-10)
-    assert torch.equal(kept.sort().values, alive.nonzero().flatten())
-    assert Complexity(small.gates).whole == topo.cost(small.model, x[:1])
+        torch.testing.assert_close(small.at(xi, x), gated.at(xi, x), rtol=1e-10, atol=1e-10)
+    left = [float(Complexity(found).expected(alive.double(), budget)) for budget in ("parameters", "macs")]
+    assert list(topo.cost(small.model, x[:1]).values()) == left

@@ -10,9 +10,8 @@ gate stands for is removed for good while training goes on.
 
 from __future__ import annotations
 
-from .carry import shrink
 from .complexity import Complexity
-from .gated import Gated
+from .gated import Gated, shrink
 from .gates import Gates, gates
 from .optimiser import Choices, Target, Variational
 from .pruner import VariationalPruner

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from ....dag import trace
 from ....dag.groups import Units
@@ -24,7 +23,7 @@ from .complexity import BUDGETS, Complexity
 from .factors import Factors
 from .free_units import free_units
 from .plain import check_plain
-from .survival import Survival
+from .survival import ALWAYS, Survival
 
 __all__ = ["Gates", "gates", "place"]
 
@@ -47,8 +46,6 @@ class Gates:
         brings the gate times what it computes.
     prunable
         Names of the weights that `masks` covers.
-    example
-        Inputs of one sample.
     unread
         How many parameters the model has that no operation reads.
     """
@@ -57,7 +54,6 @@ class Gates:
     units: Tensor
     layers: tuple[LayerGate, ...]
     prunable: tuple[str, ...]
-    example: Any
     unread: int = 0
 
     @property
@@ -81,6 +77,14 @@ class Gates:
         gate = torch.full((self.found.count + 1,), self.count)
         gate[self.units] = torch.arange(len(self.units))
         return gate
+
+    @cached_property
+    def needed(self) -> tuple[Tensor, ...]:
+        """The gates of each group of units of which every path needs one, int64."""
+        group = self.found.groups()[self.units]
+        number, conditions = self.survival.units
+        always = torch.tensor([condition == ALWAYS for condition in conditions], dtype=torch.bool)[number[self.units]]
+        return tuple((group == g).nonzero().flatten() for g in group[always].unique())
 
     @cached_property
     def survival(self) -> Survival:
@@ -250,7 +254,7 @@ def gates(model: nn.Module, example: Any) -> Gates:
     0  unit    0      3                 21    18
     """
     check_plain(model)
-    found = place(model, find_units(trace(model, example)), example)
+    found = place(model, find_units(trace(model, example)))
     if not found.count:
         raise InputError(
             "there is nothing to gate: every layer of the model writes to an output or to a sum, and no branch has "
@@ -262,7 +266,6 @@ def gates(model: nn.Module, example: Any) -> Gates:
 def place(
     model: nn.Module,
     found: Units,
-    example: Any,
     allowed: Tensor | None = None,
     accept: Callable[[frozenset[str]], bool] = lambda parameters: True,
 ) -> Gates:
@@ -279,6 +282,5 @@ def place(
         units=free.nonzero().flatten(),
         layers=layers,
         prunable=tuple(dict.fromkeys([*prunable_parameters(model), *weights])),
-        example=pytree.tree_map_only(Tensor, lambda value: torch.zeros_like(value[:1], device="cpu"), example),
         unread=sum(p.numel() for p in model.parameters() if id(p) not in known),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Any
@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from ....errors import InputError
 from ....training import Callback, TrainingState, batch_loss, recalibrate
 from .attraction import Attraction
-from .carry import shrink
 from .complexity import BUDGETS, Complexity
 from .estimators import estimator, remembering
-from .gated import Gated
+from .gated import Gated, shrink
 from .gates import Gates
 from .objective import check_knobs, coefficients
 from .record import Record
@@ -105,7 +104,11 @@ class Variational(Callback):
     model
         The plain network as it stands, without what has gone.
     whole
-        The gates of the whole network, by whose numbers `origin` names those that are still there.
+        The gates of the network, whose numbers stay when some are gone.
+    open
+        Which of them are still there, bool (gates,).
+    theta
+        Their chances to be open, float64 (gates,).
     record
         The course of the run, one entry before the first and after every epoch.
     """
@@ -126,11 +129,6 @@ class Variational(Callback):
         self.record = Record()
         self.gated: Gated | None = None
 
-    @property
-    def open(self) -> Tensor:
-        """Which gates of the whole network are still there, bool (gates,)."""
-        return self._among_all(self.origin)
-
     def asked(self, found: Gates) -> Gates:
         """Without the gates of layers, or of units, where the balance leaves them out; `InputError` without any."""
         check_knobs(self.nu, self.kappa, self.alpha, found.is_layer)
@@ -147,21 +145,26 @@ class Variational(Callback):
         if state.masks is not None:
             raise InputError("variational pruning trains a whole network; give it no masks.")
         self.whole = self.asked(self.find(state.model))
-        self.full = Complexity(self.whole).whole
-        count = self.whole.count
-        self.origin = torch.arange(count)
-        self.theta = torch.full((count,), float(self.choices.start), dtype=torch.float64)
-        self.closed = torch.zeros(count, dtype=torch.bool)
+        self.complexity = Complexity(self.whole)
+        self.open = torch.ones(self.whole.count, dtype=torch.bool)
+        # Closed gates are there until the network is rebuilt without them.
+        self.closed = ~self.open
+        self.theta = torch.where(self.open, float(self.choices.start), 0.0).double()
         self.generator = torch.Generator().manual_seed(state.seed)
-        self._put(state, Gated(state.model, self.whole), state.optimizer)
-        self.unit_scale = self._coefficients(torch.ones(count, dtype=torch.float64), 1.0)
+        self.unit_scale = self._coefficients(self.open.double(), 1.0)
         horizon = max(1.0, self.choices.horizon * state.total_steps)
         self.steps = Steps(self.nu * self.unit_scale, horizon, memory=self.choices.memory)
         # Its updates come every few steps; what it remembers of K, and how long it waits, go with the horizon.
         looks = max(2, math.ceil(horizon / REFRESH))
         self.attraction = Attraction(
-            count, memory=1 - 1 / (2 * looks), margin=self.choices.margin, trust=looks, patience=math.ceil(looks / 2)
+            self.whole.count,
+            memory=1 - 1 / (2 * looks),
+            margin=self.choices.margin,
+            trust=looks,
+            patience=math.ceil(looks / 2),
         )
+        self._device = state.dataset.device
+        self._put(state, Gated(state.model, self.whole), state.optimizer)
         logger.info("variational pruning: %s", ", ".join(f"{name}={value}" for name, value in self.settings().items()))
         self._note(0, 0.0, 0.0)
 
@@ -171,15 +174,17 @@ class Variational(Callback):
         look = state.step % REFRESH == 0
         if look or self._eta is None:
             self._look(state)
-        xi, g = self.gated.xi.detach().cpu(), self.gated.xi.grad.cpu()
-        loss = remembering(self._loss(state), xi, float(state.loss))
-        delta, known = self.estimator.delta(self.theta, xi.double(), g.double(), self._chosen, loss)
+        there = self._there
+        xi, g = self.gated.xi.detach().cpu().double(), self.gated.xi.grad.cpu().double()
+        loss = remembering(self._loss(state), xi[there], float(state.loss))
+        delta, known = torch.zeros_like(xi), torch.zeros_like(self.open)
+        delta[there], known[there] = self.estimator.delta(self.theta[there], xi[there], g[there], self._chosen, loss)
         self._move(self.steps(self.theta, delta, known, self._eta))
         if look:
             self.attraction.update(self.theta, self.steps.mean, self.steps.seen > 0, self._norms)
 
     def on_epoch_end(self, state: TrainingState) -> None:
-        spent = self._cost["macs"] * len(state.dataset.train)
+        spent = self._macs * len(state.dataset.train)
         if self.gated is not None:
             if self._progress(state) >= 1:
                 self._settle(state)
@@ -192,6 +197,10 @@ class Variational(Callback):
             self._settle(state)
         recalibrate(self.model, state.dataset, state.recipe.batch_size)
 
+    def put_back(self) -> nn.Module:
+        """The whole network, with what has been trained in its place."""
+        return self._last.put_back()
+
     def _progress(self, state: TrainingState) -> float:
         """How far the chances of gates are: below 0 before they move, from 1 on they are to be decided."""
         wait, settle = (share * state.total_steps for share in (self.choices.wait, self.choices.settle))
@@ -199,35 +208,42 @@ class Variational(Callback):
 
     def _put(self, state: TrainingState, gated: Gated, optimizer: torch.optim.Optimizer) -> None:
         """Go on with this network."""
-        self.gated, self.model = gated, gated.model
-        self.complexity = Complexity(gated.gates)
-        self.estimator = estimator(self.choices.estimator, gated.gates.is_layer)
-        self._cost, self._eta, self._device = self.complexity.whole, None, state.dataset.device
+        self.gated, self._last, self.model, self._eta = gated, gated, gated.model, None
+        self._macs = float(self.complexity.expected(self.open.double(), "macs"))
         gated.draw = self._draw
+        self._see()
         self._move(self.theta)
         state.replace(gated, optimizer)
 
+    def _see(self) -> None:
+        """The gates that are there and not closed, which alone are drawn."""
+        self._there = (self.open & ~self.closed).nonzero().flatten()
+        self.estimator = estimator(self.choices.estimator, self.whole.is_layer[self._there])
+
     def _move(self, theta: Tensor) -> None:
-        self.theta = torch.where(self.closed, 0.0, theta)
+        self.theta = torch.where(self.open & ~self.closed, theta, 0.0)
         self.gated.fixed = (self.theta > 0.5).float().to(self._device)
 
     def _draw(self) -> Tensor:
-        xi, self._chosen = self.estimator.draw(self.theta, self.generator)
-        return torch.where(self.closed, 0.0, xi).float().to(self._device)
+        xi, self._chosen = self.estimator.draw(self.theta[self._there], self.generator)
+        return torch.zeros_like(self.theta).index_copy(0, self._there, xi).float().to(self._device)
 
     def _loss(self, state: TrainingState) -> Callable[[Tensor], float]:
-        """The loss of the batch at hand as a function of the gates; nothing of the network changes."""
+        """The loss of the batch at hand as a function of the gates that are drawn; nothing of the network changes."""
 
-        def loss(xi: Tensor) -> float:
-            xi = xi.float().to(self._device)
+        def loss(drawn: Tensor) -> float:
+            xi = torch.zeros_like(self.theta).index_copy(0, self._there, drawn.double()).float().to(self._device)
+            statistics = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
             with torch.no_grad():
-                return float(batch_loss(partial(self.gated.at, xi), *state.batch, state.recipe)[0])
+                found = float(batch_loss(partial(self.gated.at, xi), *state.batch, state.recipe)[0])
+                for buffer, before in statistics:
+                    buffer.copy_(before)
+            return found
 
         return loss
 
     def _coefficients(self, theta: Tensor, nu: float) -> Tensor:
-        view = _Relative(self.complexity, self.full)
-        return coefficients(view, theta, nu, self.kappa, self.alpha, self.choices.matching)
+        return coefficients(self.complexity, theta, nu, self.kappa, self.alpha, self.choices.matching)
 
     def _look(self, state: TrainingState) -> None:
         """Take the complexity, and the norms of what gates multiply, as they are now; steer nu where it is."""
@@ -240,7 +256,7 @@ class Variational(Callback):
     def _steer(self, state: TrainingState) -> None:
         """Raise nu where the network is expected to be larger than it should be by now, lower it otherwise."""
         budget = "macs" if self.target.budget == "macs" else "parameters"
-        left = float(self.complexity.expected(self.theta, budget)) / self.full[budget]
+        left = float(self.complexity.expected(self.theta, budget)) / self.complexity.whole[budget]
         first = self.choices.start
         wanted = first + (min(self.target.share, first) - first) * min(1.0, self._progress(state) / 0.9)
         self.nu *= math.exp(STEERING * REFRESH / state.total_steps * (left - wanted))
@@ -248,84 +264,93 @@ class Variational(Callback):
     def _close(self, state: TrainingState) -> None:
         """Close what is on its way to zero, and rebuild the network when that saves enough."""
         rate = self.steps.rates * (1 - state.recipe.momentum) / max(state.history[-1]["learning_rate"], 1e-12)
-        self.closed |= self.attraction.closing(self.theta, self._norms, self._eta, state.recipe.weight_decay, rate)
+        going = self.attraction.closing(self.theta, self._norms, self._eta, state.recipe.weight_decay, rate)
+        if self.target is not None:
+            going &= ~self._spared()
+        self.closed |= going & self.open
         self._move(self.theta)
-        alive = self._closure(~self.closed)
-        view = _Relative(self.complexity, self.full)
-        left, now = (float(view.relative(a.double(), self.alpha)) for a in (alive, torch.ones_like(alive)))
+        alive = self._closure(self.open & ~self.closed)
+        left, now = (float(self.complexity.relative(gates.double(), self.alpha)) for gates in (alive, self.open))
         if left <= (1 - self.choices.saving) * now:
             self._shrink(state, alive)
+        else:
+            self._see()
 
     def _shrink(self, state: TrainingState, alive: Tensor) -> None:
-        gated, kept, optimizer = shrink(self.gated, alive, state.optimizer)
-        for name in ("origin", "theta", "closed", "unit_scale"):
-            setattr(self, name, getattr(self, name)[kept])
-        self.steps.keep(kept)
-        self.attraction.keep(kept)
+        gated, optimizer = shrink(self.gated, alive, state.optimizer)
+        self.open = alive
         self._put(state, gated, optimizer)
 
     def _settle(self, state: TrainingState) -> None:
         """Decide all gates, and go on without them."""
-        alive = self._closure(self.theta > 0.5) if self.target is None else self._within(self.target)
+        open_gates = self.open & ~self.closed
+        alive = self._closure(open_gates & (self.theta > 0.5)) if self.target is None else self._within(open_gates)
         self._shrink(state, alive)
-        self.theta.fill_(1.0)
+        self._unfold(state)
+
+    def _unfold(self, state: TrainingState) -> None:
+        """Take the gates off: they are decided."""
+        self.theta = self.open.double()
         self.gated = None
         state.replace(self.model, state.optimizer)
 
     def _closure(self, alive: Tensor) -> Tensor:
         try:
-            return self.gated.gates.closure(alive)
+            return self.whole.closure(alive)
         except InputError:
             raise InputError(
                 f"everything would be pruned: no path leads from the input to the output any more. Lower nu (now "
                 f"{self.nu:.3g}){'' if self.kappa in (0, 1) else ' or kappa'}."
             ) from None
 
-    def _within(self, target: Target) -> Tensor:
-        """The gates that stay open when as few as possible close, the least likely first, to keep to a budget."""
-        order = self.theta.argsort(stable=True)
+    def _spared(self) -> Tensor:
+        """The likeliest unit of every group that each path needs one of, bool (gates,)."""
+        found = torch.zeros_like(self.open)
+        for group in self.whole.needed:
+            found[group[self.theta[group].argmax()]] = True
+        return found
+
+    def _within(self, alive: Tensor) -> Tensor:
+        """The gates that stay open when as few as possible close, the least likely first, to keep to the budget."""
+        order = torch.where(self._spared(), torch.inf, self.theta).argsort(stable=True)
 
         def left(removed: int) -> tuple[Tensor, float]:
-            alive = ~self.closed
-            alive[order[:removed]] = False
+            gates = alive.clone()
+            gates[order[:removed]] = False
             try:
-                alive = self.gated.gates.closure(alive)
+                gates = self.whole.closure(gates)
             except InputError:
-                return alive, -1.0
-            if target.budget != "weights":
-                return alive, float(self.complexity.expected(alive.double(), target.budget)) / self.full[target.budget]
-            masks = self.whole.masks(self._among_all(self.origin[alive]))
-            kept = sum(int(masks[name].sum()) for name in self.whole.prunable)
-            return alive, kept / sum(masks[name].numel() for name in self.whole.prunable)
+                return gates, -1.0
+            return gates, self._share(gates)
 
         low, high = 0, len(order)
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if left(middle)[1] <= target.share else (middle + 1, high)
-        alive, share = left(low)
-        if not 0 <= share <= target.share:
+            low, high = (low, middle) if left(middle)[1] <= self.target.share else (middle + 1, high)
+        gates, share = left(low)
+        if not 0 <= share <= self.target.share:
             raise InputError(
-                f"pruner 'variational' finds no connected network with at most {target.share:.3g} of the "
-                f"{target.budget}; lower the sparsity."
+                f"pruner 'variational' finds no connected network with at most {self.target.share:.3g} of the "
+                f"{self.target.budget}; lower the sparsity."
             )
-        return alive
+        return gates
 
-    def _among_all(self, origin: Tensor) -> Tensor:
-        """Which gates of the whole network these are, bool (gates,)."""
-        return torch.zeros(self.whole.count, dtype=torch.bool).index_fill(0, origin, True)
+    def _share(self, gates: Tensor) -> float:
+        """What is left of the target's budget with these gates."""
+        budget = self.target.budget
+        if budget != "weights":
+            return float(self.complexity.expected(gates.double(), budget)) / self.complexity.whole[budget]
+        masks = self.whole.masks(gates)
+        weights = [masks[name] for name in self.whole.prunable]
+        return sum(int(mask.sum()) for mask in weights) / sum(mask.numel() for mask in weights)
 
     def _note(self, epoch: int, seconds: float, spent: float) -> None:
-        theta = torch.zeros(self.whole.count).index_copy(0, self.origin, self.theta.float())
-        expected = {
-            f"expected_{budget}": self._cost[budget]
-            if self.gated is None
-            else float(self.complexity.expected(self.theta, budget))
-            for budget in BUDGETS
-        }
-        layers = int(self.whole.is_layer[self.origin].sum())
-        units = len(self.origin) - layers
+        count = {budget: float(self.complexity.expected(self.open.double(), budget)) for budget in BUDGETS}
+        expected = {f"expected_{budget}": float(self.complexity.expected(self.theta, budget)) for budget in BUDGETS}
+        layers = int((self.open & self.whole.is_layer).sum())
+        units = int(self.open.sum()) - layers
         self.record.add(
-            theta,
+            self.theta,
             epoch=epoch,
             seconds=seconds,
             training_macs=spent,
@@ -333,12 +358,12 @@ class Variational(Callback):
             layers=layers,
             nu=self.nu,
             **expected,
-            **self._cost,
+            **count,
         )
 
     def state_dict(self) -> dict[str, Any]:
-        held = {
-            "origin": self.origin,
+        return {
+            "open": self.open,
             "theta": self.theta,
             "closed": self.closed,
             "nu": self.nu,
@@ -348,48 +373,19 @@ class Variational(Callback):
             "attraction": self.attraction.state_dict(),
             "record": self.record.state_dict(),
         }
-        return held
 
     def load_state_dict(self, state: TrainingState, held: dict[str, Any]) -> None:
-        origin = held["origin"].cpu()
-        if len(origin) < self.whole.count:
-            self._shrink(state, self._among_all(origin))
-        if not torch.equal(self.origin.sort().values, origin.sort().values):
+        held = {name: value.cpu() if isinstance(value, Tensor) else value for name, value in held.items()}
+        if len(held["open"]) != self.whole.count:
             raise InputError("the checkpoint is of a network with other gates.")
-        # Gates may come in another order when all that is closed goes at once.
-        order = origin.argsort()[self.origin.argsort().argsort()]
-        self.theta, self.closed = held["theta"].cpu()[order], held["closed"].cpu()[order]
-        self.steps.load_state_dict({name: value.cpu() for name, value in held["steps"].items()})
-        self.attraction.load_state_dict({name: value.cpu() for name, value in held["attraction"].items()})
-        self.steps.keep(order)
-        self.attraction.keep(order)
-        self.nu = held["nu"]
-        self.generator.set_state(held["generator"].cpu())
-        self.record.load_state_dict(held["record"])
+        self.theta, self.closed, self.nu = held["theta"], held["closed"], held["nu"]
+        if not held["open"].all():
+            self._shrink(state, held["open"])
+        self._see()
         self._move(self.theta)
+        for part, name in ((self.steps, "steps"), (self.attraction, "attraction")):
+            part.load_state_dict({key: value.cpu() for key, value in held[name].items()})
+        self.generator.set_state(held["generator"])
+        self.record.load_state_dict(held["record"])
         if held["settled"]:
-            self.gated = None
-            state.replace(self.model, state.optimizer)
-
-
-@dataclass(frozen=True)
-class _Relative:
-    """The complexity of a network that has shrunk, as a share of what the whole one costs."""
-
-    complexity: Complexity
-    full: Mapping[str, float]
-
-    @property
-    def gates(self) -> Gates:
-        return self.complexity.gates
-
-    def relative(self, theta: Tensor, alpha: float) -> Tensor:
-        macs, parameters = (
-            self.complexity.expected(theta, budget) / self.full[budget] for budget in ("macs", "parameters")
-        )
-        return alpha * macs + (1 - alpha) * parameters
-
-    def gradient(self, theta: Tensor, alpha: float) -> Tensor:
-        theta = theta.detach().double().cpu().requires_grad_()
-        with torch.enable_grad():
-            return torch.autograd.grad(self.relative(theta, alpha), theta)[0]
+            self._unfold(state)

@@ -11,13 +11,12 @@ from ....dag import trace
 from ....dag.groups import units as find_units
 from ....errors import unknown_name
 from ....masks import Masks, prunable_parameters
-from ....training import TrainingState, recalibrate
+from ....training import TrainingState
 from ...registry import PRUNERS
 from ...samples import input_shapes
 from ...sparsifier import Sparsifier
 from ...task import Task
 from ...units import BUDGETS, excluded
-from .carry import Origins
 from .gates import Gates, place
 from .optimiser import Choices, Target, Variational
 
@@ -80,10 +79,10 @@ class VariationalPruner(Sparsifier):
         parameter = next(model.parameters())
         example = tuple(value.to(parameter.device, parameter.dtype) for value in self._example)
         found = find_units(trace(model, example))
-        return place(model, found, example, ~excluded(self.names, found), self._excluded.isdisjoint)
+        return place(model, found, ~excluded(self.names, found), self._excluded.isdisjoint)
 
     def on_start(self, state: TrainingState) -> None:
-        self._whole, self._optimizer, held = state.model, state.optimizer, state.masks
+        self._optimizer, held = state.optimizer, state.masks
         state.hold(None)
         self.inner.on_start(state)
         state.masks = held
@@ -102,22 +101,9 @@ class VariationalPruner(Sparsifier):
         held = state.masks
         state.masks = None
         self.inner.on_end(state)
-        self._put_back()
-        state.replace(self._whole, self._optimizer)
+        state.replace(self.inner.put_back(), self._optimizer)
         state.masks = held
         self.change(state, self.inner.whole.masks(self.inner.open))
-        recalibrate(self._whole, state.dataset, state.recipe.batch_size)
 
     def _masks(self, held: Masks) -> Masks:
         return Masks(self.inner.whole.masks(self.inner.open), algorithm=held.algorithm, settings=held.settings)
-
-    def _put_back(self) -> None:
-        """Write the weights of the small network to their places in the whole one, zeros elsewhere in its layers."""
-        origins = Origins(self._whole)
-        origins.compact(self.inner.whole, self.inner.open)
-        small, whole = dict(self.inner.model.named_parameters()), dict(self._whole.named_parameters())
-        with torch.no_grad():
-            for name, places in origins.places.items():
-                kept = places.to(small[name].device) >= 0
-                target = whole[origins.names[name]]
-                target.view(-1)[places.to(target.device)[kept]] = small[name][kept]
