@@ -1,6 +1,6 @@
 """Which way to a small network keeps most accuracy at equal cost: pruning while training, after it, or not at all?
 
-    python analyses/structured_comparison.py [--dataset digits] [--model digits-cnn] [--epochs 30] [--seeds 0 1 2 3 4]
+    python analyses/structured_comparison.py [--dataset digits] [--model digits-cnn] [--epochs 20] [--seeds 0 1 2 3 4]
 
 All networks see the same number of epochs in total. Variational pruning takes one training, for every nu, with units
 and layers, with units only and with layers only. Filter norms, Taylor, group norms and the DAG pruner are given a
@@ -30,7 +30,7 @@ from topo.device import resolve_device
 from topo.errors import InputError
 from topo.plots.labels import percent
 from topo.plots.style import HUES, INK, MUTED, figure, style
-from topo.prune.structured.variational import train as train_pruning
+from topo.prune.variational import train as train_pruning
 from topo.training import Recipe, evaluate, recipe, train
 
 HERE = Path(__file__).resolve().parent
@@ -164,21 +164,38 @@ def draw(table: pd.DataFrame) -> Figure:
     return new
 
 
-def sentences(table: pd.DataFrame) -> str:
-    """Three sentences, computed: where about half of the computation is left."""
-    found = means(table)
-    dense = found[found["method"] == "dense"].iloc[0]
-    pruned = found[(found["method"] != "dense") & found["macs_left"].between(0.35, 0.65)]
-    best = pruned.sort_values("accuracy").groupby("method").tail(1).set_index("method")
-    listed = ", ".join(f"{m} {row['accuracy']:.4f} ({row['macs_left']:.0%})" for m, row in best[::-1].iterrows())
-    seeds = table["seed"].nunique()
+def at_share(table: pd.DataFrame, share: float) -> pd.DataFrame:
+    """Accuracy of every method where `share` of the computation is left, one row a seed and one column a method.
+
+    Between the two settings of a method around it, linear in the logarithm of the computation; missing where all its
+    networks are larger or all are smaller.
+    """
+    dense = table[table["method"] == "dense"].set_index("seed")["macs"]
+    table = table.assign(left=np.log(table["macs"] / table["seed"].map(dense)))
+    found: dict[str, dict[int, float]] = {}
+    for (method, seed), part in table[table["method"] != "dense"].groupby(["method", "seed"], sort=False):
+        part = part.sort_values("left")
+        value = np.interp(np.log(share), part["left"], part["accuracy"], left=np.nan, right=np.nan)
+        found.setdefault(method, {})[seed] = float(value)
+    return pd.DataFrame(found)
+
+
+def sentences(table: pd.DataFrame, share: float = 0.5) -> str:
+    """Three sentences, computed, about half of the computation."""
+    dense, there = table[table["method"] == "dense"]["accuracy"].mean(), at_share(table, share)
+    complete = there.dropna(axis=1).mean().sort_values(ascending=False)
+    listed = ", ".join(f"{method} {value:.4f}" for method, value in complete.items()) or "none"
     lines = [
-        f"The dense network reaches {dense['accuracy']:.4f} (mean of {seeds} seeds).",
-        f"With 35 to 65% of the computation left, the best of each method: {listed or 'none'}.",
+        f"The dense network reaches {dense:.4f} (mean of {table['seed'].nunique()} seeds).",
+        f"With {share:.0%} of the computation left: {listed}.",
     ]
-    if {"variational", "small dense"} <= set(best.index):
-        gap = best.loc["variational", "accuracy"] - best.loc["small dense", "accuracy"]
-        lines.append(f"Variational pruning is {gap:+.4f} beside a small dense network trained from scratch there.")
+    if {"variational", "small dense"} <= set(complete.index) and len(there) > 1:
+        gap = there["variational"] - there["small dense"]
+        half = stats.t.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / np.sqrt(len(gap))
+        lines.append(
+            f"There variational pruning is {gap.mean():+.4f} ({gap.mean() - half:+.4f} to {gap.mean() + half:+.4f}) "
+            "beside small dense networks trained from scratch, paired by seed."
+        )
     return "\n".join(lines)
 
 
@@ -188,7 +205,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, help="folder of the dataset's files, where it needs one")
     parser.add_argument("--model", default="digits-cnn")
     parser.add_argument("--recipe", default="digits")
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--nu", type=float, nargs="+", default=[0.3, 1.0, 2.0, 4.0])
     parser.add_argument("--alpha", type=float, default=1.0)
     parser.add_argument("--sparsities", type=float, nargs="+", default=[0.3, 0.5, 0.7, 0.85], help="of computation")

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 import topo
 from topo.device import resolve_device
-from topo.prune.structured.variational import train as train_pruning
+from topo.prune.variational import train as train_pruning
 from topo.training import evaluate, recipe, train
 
 
@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("--model", default="resnet20")
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--data-root", type=Path, help="folder of the dataset's files, where it needs one")
+    parser.add_argument("--subset", type=int, help="images of each class to train on; all by default")
     parser.add_argument("--recipe", default="digits")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--nu", type=float, nargs="+", default=[0.3, 1.0, 3.0])
@@ -112,12 +113,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
-    root = {} if a.data_root is None else {"root": a.data_root}
-    data = topo.datasets.load(a.dataset, **root)
+    data = topo.datasets.load(a.dataset, root=a.data_root, subset=a.subset)
     output = a.output or Path(__file__).parent / "results" / f"variational_{a.dataset}_{a.model}.json"
     device = resolve_device(a.device)
     machine = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()}, {a.threads} threads"
-    settings = {name: getattr(a, name) for name in ("model", "dataset", "recipe", "epochs", "kappa", "alpha", "batch")}
+    settings = {
+        name: getattr(a, name) for name in ("model", "dataset", "subset", "recipe", "epochs", "kappa", "alpha", "batch")
+    }
     rows: list[dict[str, Any]] = []
     for seed in a.seeds:
         rows += compared(a, data, seed)
