@@ -7,6 +7,7 @@ from .layers import layer_density, layer_density_grid
 from .lifting import draw_lifting
 from .scatter import accuracy_against_metric, scatter_panels, telling_metrics
 from .style import pruner_color, style
+from .variational import pruning_course
 
 __all__ = [
     "accuracy_against_metric",
@@ -18,6 +19,7 @@ __all__ = [
     "layer_density",
     "layer_density_grid",
     "pruner_color",
+    "pruning_course",
     "scatter_panels",
     "spearman_heatmap",
     "style",

@@ -60,7 +60,7 @@ def pruning_course(record: pd.DataFrame, thetas: np.ndarray, is_layer: np.ndarra
         time.set_title("Seconds of an epoch")
         for ax in panels:
             ax.set_xlim(epochs[0], max(epochs[-1], epochs[0] + 1))
-            ax.set_xlabel("epoch")
+            ax.set_xlabel(ax.get_xlabel() or "epoch")
     return new
 
 
@@ -88,7 +88,7 @@ def _layers(ax: Axes, epochs: np.ndarray, thetas: np.ndarray) -> None:
         return
     for i, path in enumerate(thetas.T):
         ax.plot(epochs, path, color=ORANGE, alpha=0.35 + 0.65 * i / max(1, thetas.shape[1] - 1), linewidth=1.1)
-    ax.text(1.02, 0.5, "from early (light)\nto late (dark)", transform=ax.transAxes, color=ORANGE, fontsize=8)
+    ax.set_xlabel("epoch   (early layers light, late ones dark)")
 
 
 def _cost(ax: Axes, record: pd.DataFrame) -> None:
