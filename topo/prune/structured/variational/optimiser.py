@@ -61,9 +61,9 @@ class Choices:
     estimator: str = "layers:exact,units:trapezoid"
     matching: str = "gradient"
     start: float = 0.9
-    wait: float = 0.05
-    settle: float = 0.7
-    horizon: float = 0.1
+    wait: float = 0.0
+    settle: float = 0.8
+    horizon: float = 0.05
     memory: float = 0.9
     margin: float = 0.5
     saving: float = 0.15
