@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -13,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ....errors import InputError
-from ....training import Callback, TrainingState, batch_loss, recalibrate
+from ....training import Callback, Diverged, TrainingState, batch_loss, recalibrate
 from .attraction import Attraction
+from .carry import Origins
 from .complexity import BUDGETS, Complexity
 from .estimators import estimator, remembering
 from .gated import Gated, shrink
@@ -179,6 +181,11 @@ class Variational(Callback):
         loss = remembering(self._loss(state), xi[there], float(state.loss))
         delta, known = torch.zeros_like(xi), torch.zeros_like(self.open)
         delta[there], known[there] = self.estimator.delta(self.theta[there], xi[there], g[there], self._chosen, loss)
+        if not bool(delta[known].isfinite().all()):
+            raise Diverged(
+                f"the slope of the loss in the gates is no longer finite at step {state.step + 1} in epoch "
+                f"{state.epoch + 1}; try a lower learning rate."
+            )
         self._move(self.steps(self.theta, delta, known, self._eta))
         if look:
             self.attraction.update(self.theta, self.steps.mean, self.steps.seen > 0, self._norms)
@@ -186,29 +193,33 @@ class Variational(Callback):
     def on_epoch_end(self, state: TrainingState) -> None:
         spent = self._macs * len(state.dataset.train)
         if self.gated is not None:
-            if self._progress(state) >= 1:
+            if state.step >= self.choices.settle * state.total_steps:
                 self._settle(state)
             elif self._eta is not None:
                 self._close(state)
         self._note(state.epoch, state.history[-1]["seconds"], spent)
 
     def on_end(self, state: TrainingState) -> None:
-        if self.gated is not None:
-            self._settle(state)
         recalibrate(self.model, state.dataset, state.recipe.batch_size)
+
+    @property
+    def origins(self) -> Origins | None:
+        """Where the elements of `model` belong in the whole network; None as long as it is that network."""
+        return self._last.origins
 
     def put_back(self) -> nn.Module:
         """The whole network, with what has been trained in its place."""
         return self._last.put_back()
 
     def _progress(self, state: TrainingState) -> float:
-        """How far the chances of gates are: below 0 before they move, from 1 on they are to be decided."""
+        """How far the chances of gates are: below 0 before they move, about 1 when they are decided."""
         wait, settle = (share * state.total_steps for share in (self.choices.wait, self.choices.settle))
         return (state.step - wait) / max(settle - wait, 1.0)
 
     def _put(self, state: TrainingState, gated: Gated, optimizer: torch.optim.Optimizer) -> None:
         """Go on with this network."""
-        self.gated, self._last, self.model, self._eta = gated, gated, gated.model, None
+        self.gated, self._last, self.model = gated, gated, gated.model
+        self._eta = self._norms = None
         self._macs = float(self.complexity.expected(self.open.double(), "macs"))
         gated.draw = self._draw
         self._see()
@@ -266,12 +277,12 @@ class Variational(Callback):
         rate = self.steps.rates * (1 - state.recipe.momentum) / max(state.history[-1]["learning_rate"], 1e-12)
         going = self.attraction.closing(self.theta, self._norms, self._eta, state.recipe.weight_decay, rate)
         if self.target is not None:
-            going &= ~self._spared()
+            going = self._affordable(going & ~self._spared())
         self.closed |= going & self.open
         self._move(self.theta)
         alive = self._closure(self.open & ~self.closed)
         left, now = (float(self.complexity.relative(gates.double(), self.alpha)) for gates in (alive, self.open))
-        if left <= (1 - self.choices.saving) * now:
+        if left < now and left <= (1 - self.choices.saving) * now:
             self._shrink(state, alive)
         else:
             self._see()
@@ -298,9 +309,10 @@ class Variational(Callback):
         try:
             return self.whole.closure(alive)
         except InputError:
+            other = " or raise kappa, so that layers go rather than units" if self.whole.layers else ""
             raise InputError(
-                f"everything would be pruned: no path leads from the input to the output any more. Lower nu (now "
-                f"{self.nu:.3g}){'' if self.kappa in (0, 1) else ' or kappa'}."
+                "everything would be pruned: no path leads from the input to the output any more. Lower nu (now "
+                f"{self.nu:.3g}){other}."
             ) from None
 
     def _spared(self) -> Tensor:
@@ -310,30 +322,38 @@ class Variational(Callback):
             found[group[self.theta[group].argmax()]] = True
         return found
 
+    def _affordable(self, going: Tensor) -> Tensor:
+        """Those that may close, the least likely first, without leaving less than the target's share."""
+        there, share = self.open & ~self.closed, self.target.share
+        order = going.nonzero().flatten()
+        order = order[self.theta[order].argsort(stable=True)]
+        enough = bisect_left(range(1, len(order) + 1), True, key=lambda n: self._left(there, order[:n]) < share)
+        return torch.zeros_like(going).index_fill(0, order[:enough], True)
+
     def _within(self, alive: Tensor) -> Tensor:
         """The gates that stay open when as few as possible close, the least likely first, to keep to the budget."""
-        order = torch.where(self._spared(), torch.inf, self.theta).argsort(stable=True)
-
-        def left(removed: int) -> tuple[Tensor, float]:
-            gates = alive.clone()
-            gates[order[:removed]] = False
-            try:
-                gates = self.whole.closure(gates)
-            except InputError:
-                return gates, -1.0
-            return gates, self._share(gates)
-
-        low, high = 0, len(order)
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if left(middle)[1] <= self.target.share else (middle + 1, high)
-        gates, share = left(low)
-        if not 0 <= share <= self.target.share:
+        order = self._fewest(alive, torch.where(self._spared(), torch.inf, self.theta).argsort(stable=True))
+        # The last one may be a layer that saves more than was left to save: then the likeliest units stay.
+        is_layer = self.whole.is_layer[order]
+        order = self._fewest(alive, torch.cat([order[is_layer], order[~is_layer]]))
+        if not 0 <= self._left(alive, order) <= self.target.share:
             raise InputError(
                 f"pruner 'variational' finds no connected network with at most {self.target.share:.3g} of the "
                 f"{self.target.budget}; lower the sparsity."
             )
-        return gates
+        return self.whole.closure(alive.index_fill(0, order, False))
+
+    def _fewest(self, alive: Tensor, order: Tensor) -> Tensor:
+        """As many of these gates, in their order, as must close to keep to the budget."""
+        share = self.target.share
+        return order[: bisect_left(range(len(order)), True, key=lambda n: self._left(alive, order[:n]) <= share)]
+
+    def _left(self, alive: Tensor, closing: Tensor) -> float:
+        """What is left of the target's budget when these gates close; -1 where no path is."""
+        try:
+            return self._share(self.whole.closure(alive.index_fill(0, closing, False)))
+        except InputError:
+            return -1.0
 
     def _share(self, gates: Tensor) -> float:
         """What is left of the target's budget with these gates."""
@@ -367,6 +387,8 @@ class Variational(Callback):
             "theta": self.theta,
             "closed": self.closed,
             "nu": self.nu,
+            "eta": self._eta,
+            "norms": self._norms,
             "settled": self.gated is None,
             "generator": self.generator.get_state(),
             "steps": self.steps.state_dict(),
@@ -379,10 +401,11 @@ class Variational(Callback):
         if len(held["open"]) != self.whole.count:
             raise InputError("the checkpoint is of a network with other gates.")
         self.theta, self.closed, self.nu = held["theta"], held["closed"], held["nu"]
-        if not held["open"].all():
+        if held["settled"] or not held["open"].all():
             self._shrink(state, held["open"])
         self._see()
         self._move(self.theta)
+        self._eta, self._norms = held["eta"], held["norms"]
         for part, name in ((self.steps, "steps"), (self.attraction, "attraction")):
             part.load_state_dict({key: value.cpu() for key, value in held[name].items()})
         self.generator.set_state(held["generator"])

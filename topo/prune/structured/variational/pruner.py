@@ -9,7 +9,7 @@ from torch import nn
 
 from ....dag import trace
 from ....dag.groups import units as find_units
-from ....errors import unknown_name
+from ....errors import InputError, unknown_name
 from ....masks import Masks, prunable_parameters
 from ....training import TrainingState
 from ...registry import PRUNERS
@@ -73,7 +73,13 @@ class VariationalPruner(Sparsifier):
             target=Target(1 - task.sparsity, budget),
         )
         # What is wrong with the network or the knobs is said before anything is trained.
-        self.inner.asked(self._find(task.model))
+        found = self._find(task.model)
+        if not found.count:
+            raise InputError(
+                "pruner 'variational' finds nothing to gate: every layer not excluded writes to an output or to a "
+                "sum, and no branch has another path beside it."
+            )
+        self.inner.asked(found)
 
     def _find(self, model: nn.Module) -> Gates:
         parameter = next(model.parameters())

@@ -19,6 +19,7 @@ from ....training import Callback, Diverged, Recipe, Training
 from ....training import train as train_network
 from .gates import Gates, gates
 from .optimiser import Choices, Variational
+from .plain import check_plain
 
 __all__ = ["Pruned", "train"]
 
@@ -107,6 +108,7 @@ def train(
     >>> small.record["epoch"].tolist()
     [0, 1, 2]
     """
+    check_plain(model)
     example = torch.zeros(1, *dataset.input_shape, device=resolve_device(device))
     callback = Variational(partial(gates, example=example), nu, kappa, alpha, choices=choices)
     mode = model.training
@@ -122,6 +124,9 @@ def train(
     )
     if run.status != "finished":
         raise Diverged(f"{run.reason[0].upper()}{run.reason[1:]}")
+    # A recipe may have frozen some parameters while it lasted; by now those of the whole network are as they were.
+    for name, parameter in callback.model.named_parameters():
+        parameter.requires_grad_(model.get_parameter(callback.origins.names[name]).requires_grad)
     return Pruned(
         model=callback.model.train(mode),
         record=callback.record.table(),
