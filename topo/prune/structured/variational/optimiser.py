@@ -65,7 +65,7 @@ class Choices:
     start: float = 0.9
     wait: float = 0.0
     settle: float = 0.8
-    horizon: float = 0.05
+    horizon: float = 0.1
     memory: float = 0.9
     margin: float = 0.5
     saving: float = 0.15
