@@ -119,3 +119,11 @@ def test_the_command_says_when_there_is_no_answer(tmp_path, capsys):
     pd.DataFrame({"accuracy": [0.5], "pruner": ["snip"], "sparsity": [0.9], "edges": [3]}).to_csv(tmp_path / "t.csv")
     assert main("metrics_and_accuracy", ["--study", str(tmp_path / "t.csv"), "--out", str(tmp_path / "o")]) == 0
     assert "No answer:" in capsys.readouterr().out
+
+
+def test_infinite_values_are_missing_and_listed():
+    table = example_results().assign(spectral_gap=lambda t: t["spectral_gap"].where(t.index != 4, float("inf")))
+    evidence = Evidence.of(table)
+    assert evidence.networks["spectral_gap"].isna().sum() == 1
+    row = evidence.anomalies.set_index("column").loc["spectral_gap"]
+    assert row["rows"] == 1 and row["what"] == "values are infinite"

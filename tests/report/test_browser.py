@@ -27,7 +27,8 @@ def browse(folder, page, *options) -> str:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    return write_report(example_results(), tmp_path_factory.mktemp("browser") / "report.html")
+    questions = ["metrics_and_accuracy", "beyond_density", "alike", "before_training"]
+    return write_report(example_results(), tmp_path_factory.mktemp("browser") / "report.html", questions=questions)
 
 
 def with_script(page, script):
@@ -58,14 +59,65 @@ def test_sort_filter_and_download(page, tmp_path):
       const after = getComputedStyle(document.querySelector('#results .g2')).display;
       document.getElementById('theme').click();
       const wide = document.documentElement.scrollWidth <= innerWidth;
-      document.title = JSON.stringify({up, down, left, before, after, wide,
-        theme: document.documentElement.dataset.theme, csv: document.getElementById('csv').href.slice(0, 5)});
+      const link = document.getElementById('csv');
+      const told = {up, down, left, before, after, wide, theme: document.documentElement.dataset.theme};
+      const blob = () => fetch(link.href).then((r) => r.text()).then((csv) => {
+        document.title = JSON.stringify({...told, lines: csv.trim().split('\\n').length});
+      });
+      link.addEventListener('click', (e) => { if (link.href.startsWith('blob:')) { e.preventDefault(); blob(); } });
+      link.click();
     """
     dom = browse(tmp_path, with_script(page, script), "--dump-dom", "--window-size=1200,900")
     found = re.search(r"<title>(.*?)</title>", dom).group(1)
     assert found == (
-        '{"up":true,"down":true,"left":2,"before":"none","after":"table-cell","wide":true,"theme":"dark","csv":"blob:"}'
+        '{"up":true,"down":true,"left":2,"before":"none","after":"table-cell","wide":true,"theme":"dark","lines":51}'
     )
+
+
+@pytest.mark.slow
+def test_all_pictures_are_there_anchors_lead_somewhere_and_every_table_sorts(page, tmp_path):
+    script = """
+      const seen = (e) => { const b = e.getBoundingClientRect(); return b.width > 50 && b.height > 50; };
+      const figures = [...document.querySelectorAll('figure')];
+      const drawn = figures.every((f) => {
+        const picture = f.querySelector('.canvas > img');
+        return picture ? picture.complete && picture.naturalWidth > 100 : seen(f.querySelector('.canvas > svg'));
+      });
+      const links = [...document.querySelectorAll('a[href^="#"]')].map((a) => a.getAttribute('href').slice(1));
+      const anchors = links.length > 10 && links.every((id) => document.getElementById(id));
+      document.querySelectorAll('details').forEach((d) => { d.open = true; });
+      let sorted = 0, wrong = 0;
+      document.querySelectorAll('table.sortable').forEach((table) => {
+        [...table.tHead.rows[0].cells].forEach((head, i) => {
+          head.firstElementChild.click();
+          const texts = [...table.tBodies[0].rows].map((r) => r.cells[i].textContent).filter((t) => t !== '');
+          const numbers = texts.map(Number);
+          const keys = head.classList.contains('n') ? numbers : texts;
+          const up = keys.every((k, j) => j === 0 || (typeof k === 'number' ? keys[j - 1] <= k :
+            keys[j - 1].localeCompare(k) <= 0));
+          sorted += 1; wrong += !up || head.ariaSort !== 'ascending';
+        });
+      });
+      document.title = JSON.stringify({figures: figures.length, drawn, anchors, many: sorted > 60, wrong});
+    """
+    dom = browse(tmp_path, with_script(page, script), "--dump-dom", "--window-size=1300,900")
+    found = re.search(r"<title>(.*?)</title>", dom).group(1)
+    count = page.read_text().count("<figure ")
+    assert count > 10 and found == f'{{"figures":{count},"drawn":true,"anchors":true,"many":true,"wrong":0}}'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_console_stays_silent(page, tmp_path, theme):
+    catch = """<script>window.said = [];
+      for (const kind of ['error', 'warn']) console[kind] = (...a) => said.push(a.join(' '));
+      addEventListener('error', (e) => said.push(e.message || 'a resource did not load'), true);
+      addEventListener('unhandledrejection', (e) => said.push(String(e.reason)));</script>"""
+    copy = with_script(page, "setTimeout(() => { document.title = 'said: ' + said.join('; '); }, 500);")
+    text = copy.read_text().replace("<head>", f"<head>{catch}", 1)
+    copy.write_text(text.replace('<html lang="en">', f'<html lang="en" data-theme="{theme}">'))
+    dom = browse(tmp_path, copy, "--dump-dom", "--enable-logging=stderr")
+    assert re.search(r"<title>(.*?)</title>", dom).group(1).strip() == "said:"
 
 
 @pytest.mark.slow
@@ -80,4 +132,4 @@ def test_it_prints(page, tmp_path):
     printed = tmp_path / "report.pdf"
     browse(tmp_path, page, f"--print-to-pdf={printed}", "--no-pdf-header-footer")
     data = printed.read_bytes()
-    assert data.startswith(b"%PDF") and 3 < len(re.findall(rb"/Type\s*/Page\b", data)) < 20
+    assert data.startswith(b"%PDF") and 3 < len(re.findall(rb"/Type\s*/Page\b", data)) < 40

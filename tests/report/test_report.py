@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import os
 import re
@@ -64,10 +65,11 @@ class Page(HTMLParser):
     @property
     def csv(self) -> pd.DataFrame:
         data = re.search(r'id="csv-data">([^<]*)<', self.text).group(1)
-        return pd.read_csv(io.BytesIO(base64.b64decode(data)))
+        return pd.read_csv(io.BytesIO(gzip.decompress(base64.b64decode(data))))
 
 
 def report(folder, table, **options) -> Page:
+    options = {"questions": [], "files": False} | options
     return Page(write_report(table, folder / "report.html", **options).read_text(encoding="utf-8"))
 
 
@@ -116,7 +118,7 @@ def test_every_figure_is_there(tmp_path, graph, layers):
 def test_the_contents_lead_to_sections_in_order(tmp_path):
     page = report(tmp_path, example_results())
     nav = re.findall(r'<li><a href="#(\w+)">', page.text)
-    assert nav == re.findall(r'<section id="(\w+)">', page.text)
+    assert nav == re.findall(r'<section id="(\w+)"', page.text)
 
 
 def test_the_table_is_whole(tmp_path):
@@ -224,14 +226,14 @@ def test_no_graph_and_no_masks_are_said(tmp_path):
 def test_table_files(kind, tmp_path):
     file = tmp_path / f"mine.{kind}"
     getattr(example_results(), f"to_{kind}")(file, index=False)
-    written = write_report(file)
+    written = write_report(file, questions=[], files=False)
     assert written == tmp_path / "mine-report.html"
     assert "50 rows" in Page(written.read_text()).prose
 
 
 def test_folder_with_results_alone(tmp_path):
     example_results().to_parquet(tmp_path / "results.parquet")
-    assert write_report(tmp_path) == tmp_path / "report.html"
+    assert write_report(tmp_path, questions=[], files=False) == tmp_path / "report.html"
 
 
 def test_published_table(tmp_path, shared_data):
@@ -264,7 +266,7 @@ def study(tmp_path_factory):
 
 @pytest.mark.parametrize("as_folder", [True, False])
 def test_study(study, as_folder):
-    written = write_report(study.folder if as_folder else study)
+    written = write_report(study.folder if as_folder else study, questions=[], files=False)
     assert written == study.folder / "report.html"
     page = Page(written.read_text())
     assert {"figure-accuracy", "figure-layers0", "figure-graph"} <= set(page.ids)
@@ -277,7 +279,7 @@ def test_unfinished_study(study, tmp_path):
     config = StudyConfig.parse({**study.config.model_dump(mode="json", exclude_defaults=True), "seeds": [0, 1]})
     study.store.prepare(config.to_yaml())
     try:
-        prose = Page(write_report(study.folder, tmp_path / "r.html").read_text()).prose
+        prose = Page(write_report(study.folder, tmp_path / "r.html", questions=[], files=False).read_text()).prose
     finally:
         study.store.prepare(study.config.to_yaml())
     assert "not complete: 7 of 14 networks have not run yet" in prose
@@ -326,10 +328,10 @@ def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(InputError, match="No space left"):
-        write_report(example_results(sparsities=(0.9,)), path)
+        write_report(example_results(sparsities=(0.9,)), path, questions=[])
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["report.html"]
 
 
 def test_folder_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="cannot write"):
-        write_report(example_results(sparsities=(0.9,)), tmp_path / "no" / "r.html")
+        write_report(example_results(sparsities=(0.9,)), tmp_path / "no" / "r.html", questions=[])

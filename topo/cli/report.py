@@ -11,19 +11,29 @@ __all__ = ["report"]
 
 
 def report(
-    source: Annotated[
-        Path, typer.Argument(metavar="STUDY", help="A study's folder, or a results table (.parquet, .csv).")
-    ],
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[STUDY]...", help="Folders of studies, or results tables (.parquet, .csv)."),
+    ] = None,
+    published: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder of the published tables, in place of studies.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file to write; STUDY/report.html unless given.")
     ] = None,
+    questions: Annotated[
+        bool, typer.Option(help="Ask the seven research questions; without them it takes seconds.")
+    ] = True,
 ) -> None:
-    """Write one self-contained HTML file of what a study found.
+    """Write one self-contained HTML file of what studies found, and a folder of its figures and tables beside it.
 
     \b
       topo report studies/digits
-      topo report published.csv -o published.html
+      topo report studies/digits studies/more -o both.html
+      topo report results.csv -o results.html
+      topo report --published tables -o published.html
     """
     from ..report import write_report
 
-    typer.echo(f"The report is in {write_report(source, output)}.")
+    written = write_report(sources or None, output, published=published, questions=None if questions else [])
+    typer.echo(f"The report is in {written}.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..errors import InputError
@@ -70,6 +71,11 @@ class Evidence:
         if networks.empty:
             raise InputError(f"the {name} has no rows, so there is nothing to ask.")
         found = Anomalies()
+        measured = networks[metric_columns(networks)].select_dtypes("float")
+        for column in measured.columns[np.isinf(measured).any()]:
+            rows = int(np.isinf(measured[column]).sum())
+            found.add(name, column, rows, "values are infinite", "taken as missing")
+            networks[column] = networks[column].replace([np.inf, -np.inf], np.nan)
         keys = [c for c in (*IDENTITY, *ALSO_IDENTITY) if c in networks.columns]
         keys += [c for c in networks.columns if c.startswith(("setting_", "settings_"))]
         again = networks.duplicated(keys)

@@ -1,4 +1,4 @@
-"""One self-contained HTML file from a study or a results table."""
+"""One self-contained HTML file from studies, a results table or the published tables."""
 
 from .page import write_report
 

@@ -9,17 +9,19 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from PIL import Image
 
 from ..errors import InputError
 from ..plots.style import GRID, INK, MUTED, PAPER, palette, style
 
 __all__ = ["FigureHtml", "dark_colors", "figure_html", "try_figure"]
 
-LARGEST_SVG = 600_000
+LARGEST_SVG = 250_000
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", PAPER: "var(--figure)"}
 
 
@@ -58,19 +60,31 @@ class FigureHtml:
     missing: str = ""
 
 
-def try_figure(name: str, draw: Callable[[], Axes | Figure], caption: str = "", describe: str = "") -> FigureHtml:
-    """Draw and embed a figure; an `InputError` becomes the sentence that stands in its place."""
+def try_figure(
+    name: str,
+    draw: Callable[[], Axes | Figure],
+    caption: str = "",
+    describe: str = "",
+    folder: Path | None = None,
+    largest: int = LARGEST_SVG,
+) -> FigureHtml:
+    """Draw and embed a figure; an `InputError` becomes the sentence that stands in its place.
+
+    With a folder the figure is also written there, as SVG and PDF.
+    """
     try:
         drawn = draw()
     except InputError as error:
         return FigureHtml(name, missing=str(error))
     whole = drawn if isinstance(drawn, Figure) else drawn.figure
-    body, width = figure_html(whole, name, describe or caption)
+    body, width = figure_html(whole, name, describe or caption, folder, largest)
     return FigureHtml(name, body, width, caption)
 
 
-def figure_html(whole: Figure, name: str, describe: str) -> tuple[str, int]:
-    """A figure as markup, and its natural width in CSS pixels.
+def figure_html(
+    whole: Figure, name: str, describe: str, folder: Path | None = None, largest: int = LARGEST_SVG
+) -> tuple[str, int]:
+    """A figure as markup, and its natural width in CSS pixels; with a folder also written there as SVG and PDF.
 
     Parameters
     ----------
@@ -78,19 +92,25 @@ def figure_html(whole: Figure, name: str, describe: str) -> tuple[str, int]:
         Unique on the page: every id inside the SVG is prefixed with it.
     describe
         What the figure shows, for those who do not see it.
+    largest
+        Characters of SVG from which an embedded PNG is tried, and taken where it is smaller.
     """
     text = io.StringIO()
     with style():
         whole.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+        with style():
+            whole.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
     width = round(whole.get_size_inches()[0] * 96)
     label = html.escape(describe, quote=True)
-    if len(svg) > LARGEST_SVG:
-        picture = io.BytesIO()
-        with style():
-            whole.savefig(picture, format="png", dpi=170)
-        if len(picture.getvalue()) * 4 / 3 < len(svg):
-            data = base64.b64encode(picture.getvalue()).decode()
+    # A hundredth of a point is finer than any screen; smaller numbers are scales and stay.
+    svg = re.sub(r"(\d\d\.\d\d)\d+", r"\1", svg)
+    if len(svg) > largest:
+        data = base64.b64encode(_png(whole)).decode()
+        if len(data) < len(svg):
             return f'<img class="picture" alt="{label}" width="{width}" src="data:image/png;base64,{data}">', width
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -104,3 +124,13 @@ def figure_html(whole: Figure, name: str, describe: str) -> tuple[str, int]:
         svg = svg.replace(color, f"var(--c{color[1:]}, {color})")
     svg = re.sub(r'^<svg [^>]*?viewBox="([^"]+)"[^>]*>', rf'<svg viewBox="\1" width="{width}" role="img">', svg)
     return svg.replace('role="img">', f'role="img" aria-label="{label}">', 1), width
+
+
+def _png(whole: Figure) -> bytes:
+    """A figure as a PNG of at most 256 colours, a third of the size."""
+    picture = io.BytesIO()
+    with style():
+        whole.savefig(picture, format="png", dpi=170)
+    small = io.BytesIO()
+    Image.open(picture).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    return min(picture.getvalue(), small.getvalue(), key=len)

@@ -8,13 +8,21 @@
     root.dataset.theme = dark ? "light" : "dark";
   });
 
-  const bytes = Uint8Array.from(atob(document.getElementById("csv-data").textContent), (c) => c.charCodeAt(0));
-  document.getElementById("csv").href = URL.createObjectURL(new Blob([bytes], { type: "text/csv" }));
+  // The table as it was read, in base64 and gzip; unpacked when it is asked for.
+  const link = document.getElementById("csv");
+  link.addEventListener("click", async (event) => {
+    if (link.href.startsWith("blob:")) return;
+    event.preventDefault();
+    const bytes = Uint8Array.from(atob(document.getElementById("csv-data").textContent), (c) => c.charCodeAt(0));
+    const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    link.href = URL.createObjectURL(new Blob([await new Response(unpacked).blob()], { type: "text/csv" }));
+    link.click();
+  });
 
-  const table = document.getElementById("results");
-  const body = table.tBodies[0];
-  const heads = [...table.tHead.rows[0].cells];
-  heads.forEach((head, column) => head.firstElementChild.addEventListener("click", () => {
+  function sort(table, column) {
+    const heads = [...table.tHead.rows[0].cells];
+    const head = heads[column];
+    const body = table.tBodies[0];
     const down = head.getAttribute("aria-sort") === "ascending";
     const number = head.classList.contains("n");
     const keyed = [...body.rows].map((row) => {
@@ -30,8 +38,14 @@
     heads.forEach((other) => other.setAttribute("aria-sort", "none"));
     head.setAttribute("aria-sort", down ? "descending" : "ascending");
     body.append(...keyed.map(([row]) => row));
+  }
+  document.querySelectorAll("table.sortable thead").forEach((head) => head.addEventListener("click", (event) => {
+    const cell = event.target.closest("th");
+    if (cell) sort(cell.closest("table"), cell.cellIndex);
   }));
 
+  const table = document.getElementById("results");
+  const body = table.tBodies[0];
   const filter = document.getElementById("filter");
   const count = document.getElementById("count");
   filter.addEventListener("input", () => {

@@ -1,9 +1,11 @@
-"""What a report is written from: a study folder, a study, or a results table."""
+"""What a report is written from: studies, a results table, or the published tables."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ from ..encode.graph import MultipartiteGraph
 from ..errors import InputError
 from ..masks import Masks
 from ..plots.labels import percent
+from ..questions.evidence import Evidence, together
 from ..stats.tidy import tidy_results
 from ..study import Study
 
-__all__ = ["Source", "load_source"]
+__all__ = ["Source", "load_published_source", "load_source", "load_sources"]
 
 MOST_EDGES = 20_000_000
 
@@ -36,6 +39,15 @@ class Source:
     graph_title: str = ""
     no_graph: str = "the source holds no graph to draw; pass one: write_report(..., graph=topo.encode(...))."
     notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What questions are asked of."""
+        found = Evidence.of(self.table, name=self.name)
+        if self.folder is None or not (self.folder / "study.yaml").exists():
+            return found
+        networks = found.networks.assign(study=self.name)
+        return replace(found, networks=networks, folder=self.folder, studies={self.name: self.folder})
 
 
 def load_source(source: Any) -> Source:
@@ -59,6 +71,47 @@ def load_source(source: Any) -> Source:
     if not path.exists():
         raise InputError(f"{path} does not exist; give a study folder, or a results table as .parquet or .csv.")
     return _from_folder(path) if path.is_dir() else _from_table(_read(path), path.stem)
+
+
+def load_sources(sources: Sequence[Any]) -> Source:
+    """Several sources as one; a dataset and model that two of them hold becomes two models.
+
+    Raises
+    ------
+    InputError
+        As `load_source`; also when there is none, or two have the same name.
+    """
+    pieces = [load_source(source) for source in sources]
+    evidence = together([piece.evidence for piece in pieces])
+    table = evidence.networks.drop(columns="study", errors="ignore")
+    joined = Source(evidence.name, table, undefined={k: v for p in pieces for k, v in p.undefined.items()})
+    joined.evidence = evidence
+    joined.settings = "\n".join(f"# {p.name}\n{p.settings}" for p in pieces if p.settings)
+    joined.notes = [f"{p.name}: {note}" for p in pieces for note in p.notes]
+    shared = {model for model in table["model"] if any(model.endswith(f" ({p.name})") for p in pieces)}
+    layers = []
+    for piece in pieces:
+        if piece.layers is not None and "model" in piece.layers.columns:
+            named = piece.layers["model"] + f" ({piece.name})"
+            layers.append(piece.layers.assign(model=piece.layers["model"].where(~named.isin(shared), named)))
+    joined.layers = pd.concat(layers, ignore_index=True) if layers else None
+    for piece in pieces:
+        if piece.graph is not None and joined.graph is None:
+            joined.graph, joined.graph_title = piece.graph, f"{piece.name}: {piece.graph_title}"
+    return joined
+
+
+def load_published_source(folder: str | Path) -> Source:
+    """The published tables (`topo.stats.load_published`)."""
+    evidence = Evidence.open(published=folder)
+    source = Source("Published tables", evidence.networks)
+    source.evidence = evidence
+    source.no_graph = "The published tables hold no masks, so there is no graph to draw."
+    layers = evidence.layers
+    if layers is not None:
+        first = layers[layers["encoding"] == "rolled"].sort_values("layer")
+        source.layers = first.assign(layer=first["layer_name"], density=first["layer_density"])
+    return source
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -1,0 +1,176 @@
+"""The report's questions: sentences, figures, tables, files, reasons, and sources of several kinds."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tests.published_tables import write
+from topo.cli import app
+from topo.errors import InputError
+from topo.questions import QUESTIONS, Evidence
+from topo.report import write_report
+from topo.report.cells import cell, sortable
+from topo.report.figures import figure_html
+from topo.report.source import load_sources
+from topo.stats import example_results
+
+QUICK = ["metrics_and_accuracy", "beyond_density", "alike"]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return write_report(
+        example_results(seeds=3), tmp_path_factory.mktemp("report") / "mine.html", questions=QUICK, workers=1
+    )
+
+
+@pytest.fixture(scope="module")
+def text(written):
+    return written.read_text(encoding="utf-8")
+
+
+def prose(text):
+    return " ".join(re.sub(r"<[^>]+>", " ", text.replace("&#39;", "'").replace("&gt;", ">")).split())
+
+
+def test_every_sentence_of_every_answer_is_there(text):
+    evidence = Evidence.of(example_results(seeds=3))
+    for number, name in enumerate(QUICK, 1):
+        answer = QUESTIONS[name](evidence)
+        assert f'<section id="{name}"' in text
+        for sentence in (*answer.sentences, answer.caption, answer.method, *answer.caveats):
+            assert " ".join(sentence.split()) in prose(text), (number, sentence)
+        # The first one is in the summary as well.
+        assert prose(text).count(answer.sentences[0]) == 2
+        for figure in answer.figures:
+            assert f'id="figure-{name}-{figure}"'.replace("_", "-") in text.replace("_", "-")
+
+
+def test_the_summary_comes_first_then_questions_then_what_was_measured(text):
+    sections = re.findall(r'<section id="(\w+)"', text)
+    assert sections[:4] == ["summary", *QUICK] and sections[4] == "accuracy"
+    assert re.findall(r'<li><a href="#(\w+)">', text) == sections
+
+
+def test_figures_and_tables_are_files_too(written):
+    folder = written.with_name("mine-files")
+    for name in QUICK:
+        kinds = {f.suffix for f in (folder / name).iterdir()}
+        assert kinds == {".svg", ".pdf", ".csv"}
+    assert (folder / "alike" / "alike-alike-map.svg").read_text().startswith("<?xml")
+    assert (folder / "measured" / "accuracy.pdf").read_bytes().startswith(b"%PDF")
+    pooled = pd.read_csv(folder / "metrics_and_accuracy" / "pooled.csv")
+    assert {"metric", "r", "low", "high"} <= set(pooled.columns)
+    assert len(pd.read_csv(folder / "results.csv")) == 75
+
+
+def test_no_files_where_none_are_wanted(tmp_path):
+    write_report(example_results(), tmp_path / "a.html", questions=[], files=False)
+    assert [f.name for f in tmp_path.iterdir()] == ["a.html"]
+
+
+def test_questions_that_cannot_be_answered_are_a_line_each(tmp_path):
+    table = example_results(pruners=("snip",), sparsities=(0.9,), seeds=2)
+    text = write_report(table, tmp_path / "a.html", questions=QUICK, files=False, workers=1).read_text()
+    section = re.search(r'<section id="unanswered">(.*?)</section>', text, re.DOTALL).group(1)
+    for name in QUICK:
+        reason = QUESTIONS[name](Evidence.of(table)).reason
+        assert reason and reason in prose(section)
+        assert f'<section id="{name}"' not in text
+    assert "<figure" not in section
+
+
+@pytest.mark.slow
+def test_processes_write_the_same_report(tmp_path):
+    options = {"path": tmp_path / "a.html", "questions": ["beyond_density"], "files": False}
+    one, two = (write_report(example_results(), workers=n, **options).read_text() for n in (1, 2))
+    assert one == two
+
+
+@pytest.mark.slow
+def test_odd_tables_end_in_a_report_and_never_in_an_error(tmp_path):
+    table = example_results(sparsities=(0.9,))
+    odd = {
+        "one network": table.iloc[[2]],
+        "no metrics": table[["accuracy", "pruner", "sparsity", "seed"]],
+        "constant accuracy": table.assign(accuracy=0.5),
+    }
+    for name, one in odd.items():
+        text = write_report(one, tmp_path / "a.html", files=False, workers=1).read_text()
+        asked = re.findall(r'<li id="(\w+)">', text) + re.findall(r'<section id="(\w+)" class="question"', text)
+        assert len(asked) == 7, name
+
+
+def test_several_sources_are_one_report(tmp_path):
+    first, second = example_results(), example_results(models=("small-cnn", "other"))
+    first.to_parquet(tmp_path / "first.parquet")
+    second.to_csv(tmp_path / "second.csv", index=False)
+    sources = [tmp_path / "first.parquet", tmp_path / "second.csv"]
+    joined = load_sources(sources)
+    assert set(joined.table["model"]) == {"small-cnn (first)", "small-cnn (second)", "other"}
+    text = write_report(sources, tmp_path / "both.html", questions=["alike"], files=False).read_text()
+    assert "3 models" in text and "<h1>first, second</h1>" in text
+    assert "networks of a dataset and model that another study has too" in text
+    with pytest.raises(InputError, match="two studies are called 'first'"):
+        load_sources([sources[0], sources[0]])
+
+
+def test_published_tables(tmp_path):
+    folder = write(tmp_path / "tables")
+    text = write_report(
+        published=folder, path=tmp_path / "p.html", questions=["alike", "metrics_and_accuracy"], workers=1
+    ).read_text()
+    assert "<h1>Published tables</h1>" in text and "no masks" in text
+    assert 'id="figure-layers0"' in text
+    section = re.search(r'<section id="anomalies">(.*?)</section>', text, re.DOTALL).group(1)
+    assert "columns have names other than ours" in section
+
+
+def test_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    example_results().to_parquet("mine.parquet")
+    folder = write(tmp_path / "tables")
+    run = CliRunner().invoke
+    assert run(app, ["report", "mine.parquet", "--no-questions"]).stdout.endswith("mine-report.html.\n")
+    result = run(app, ["report", "--published", str(folder), "--no-questions"])
+    assert result.exit_code == 0 and (tmp_path / "topology-report.html").exists()
+    for arguments in (["report"], ["report", "mine.parquet", "--published", str(folder)]):
+        refused = run(app, arguments)
+        assert refused.exit_code == 2 and "give either" in refused.stderr
+    assert "unknown question" in str(_refusal(example_results(), tmp_path / "a.html"))
+
+
+def _refusal(table, path):
+    with pytest.raises(InputError) as error:
+        write_report(table, path, questions=["what"])
+    return error.value
+
+
+def test_cells():
+    assert [cell(v) for v in (np.int64(3), 1e-7, float("nan"), pd.NA, np.True_, "a", 123456.0)] == [
+        "3", "1e-07", "", "", "yes", "a", "123456"]  # fmt: skip
+    table = pd.DataFrame({"features": ["rolled_norm"], "reason": [""], "p": [0.000123456], "tau_low": [np.nan]})
+    found = sortable("scores", pd.concat([table] * 200))
+    assert found.columns == [("features", False), ("p", True)]
+    assert found.rows[0] == ("rolled / size", "0.000123") and len(found.rows) == 150 and found.total == 200
+
+
+def test_large_figures_become_pictures():
+    from matplotlib.figure import Figure
+
+    drawn = Figure((4, 3))
+    points = np.random.default_rng(0).normal(size=(6000, 2))
+    drawn.add_subplot().scatter(*points.T, c=points[:, 0], s=3)
+    body, width = figure_html(drawn, "cloud", "a cloud")
+    assert body.startswith("<img") and width == 384 and len(body) < 250_000
+    import base64
+    import io
+
+    data = base64.b64decode(re.search(r"base64,([^\"]+)", body).group(1))
+    assert Image.open(io.BytesIO(data)).size == (680, 510)
