@@ -95,15 +95,18 @@ def _cost(ax: Axes, record: pd.DataFrame) -> None:
     """Expected (dashed) and actual (solid) cost, as shares of what the whole network costs."""
     ax.set_title("Cost, share of the whole network")
     ends = []
-    for column, label, color in (("macs", "multiply-acc.", BLUE), ("parameters", "parameters", ORANGE)):
+    for column, label, color in (("macs", "MACs", BLUE), ("parameters", "parameters", ORANGE)):
         whole = record[column].iloc[0]
         ax.plot(record["epoch"], record[f"expected_{column}"] / whole, color=color, linestyle=(0, (4, 2)), linewidth=1)
         ax.step(record["epoch"], record[column] / whole, where="post", color=color)
         ends.append((float(record[column].iloc[-1] / whole), label, color))
     ends.sort()
-    gap = max(0.0, 0.1 - (ends[1][0] - ends[0][0])) / 2
-    for (value, label, color), shift in zip(ends, (-gap, gap)):
-        ax.text(1.02, value + shift, label, transform=ax.get_yaxis_transform(), color=color, fontsize=8, va="center")
+    # Apart from each other, and from the numbers below.
+    middle = (ends[0][0] + ends[1][0]) / 2
+    half = max(0.1, ends[1][0] - ends[0][0]) / 2
+    lowest = max(middle - half, 0.04)
+    for (_, label, color), height in zip(ends, (lowest, max(middle + half, lowest + 0.1))):
+        ax.text(1.02, height, label, transform=ax.get_yaxis_transform(), color=color, fontsize=8, va="center")
     ax.text(0.02, 0.04, "solid: as it is; dashed: expected", transform=ax.transAxes, color=MUTED, fontsize=8)
     ax.set_ylim(0, 1.02)
     ax.yaxis.set_major_formatter(lambda y, _: f"{y:.0%}")

@@ -18,7 +18,8 @@ def traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def find_trace(model: nn.Module, example: Any) -> topo.Dag:
         shapes = tuple((name, p.shape, p.dtype) for name, p in model.named_parameters())
-        key = type(model), repr(model), shapes
+        inputs = example if isinstance(example, tuple) else (example,)
+        key = type(model), repr(model), shapes, tuple(value.shape for value in inputs)
         if key not in TRACED:
             TRACED[key] = topo.trace(copy.deepcopy(model), example)
         return TRACED[key].bind(model)

@@ -23,8 +23,7 @@ LATE = {"wait": 0.3}
 NETS = {"cnn": (cnn, 1.0), "chain": (lambda: chain(0.2), 0.1)}
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(("name", "training"), [("cnn", True), ("chain", False)])
 def test_what_comes_out_is_a_plain_network(name, training, tmp_path):
     make, nu = NETS[name]
     found = prune(make().train(training), nu=nu, choices=LATE)
@@ -48,8 +47,7 @@ def test_what_comes_out_is_a_plain_network(name, training, tmp_path):
     assert after["loss"] < before["loss"]
 
 
-@pytest.mark.parametrize("name", NETS)
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(("name", "optimizer"), [("cnn", "sgd"), ("chain", "adamw")])
 def test_masks_of_the_whole_network_leave_the_small_one(name, optimizer):
     make, nu = NETS[name]
     whole, pruned = make(), callback(nu, choices=LATE)

@@ -112,4 +112,10 @@ class VariationalPruner(Sparsifier):
         self.change(state, self.inner.whole.masks(self.inner.open))
 
     def _masks(self, held: Masks) -> Masks:
-        return Masks(self.inner.whole.masks(self.inner.open), algorithm=held.algorithm, settings=held.settings)
+        return Masks(
+            self.inner.whole.masks(self.inner.open),
+            algorithm=held.algorithm,
+            settings=held.settings,
+            seed=held.seed,
+            sparsity=held.asked_sparsity,
+        )
