@@ -135,6 +135,21 @@ def test_a_target_of_all_keeps_all():
     assert target.open.all()
 
 
+def test_a_target_is_approached_step_by_step():
+    """Where every gate does harm they all close at once, unless a target is to be met in the end only."""
+    harmful = {"estimator": Worth(-5.0), "horizon": 0.1}
+    free, steered = callback(0.5, choices=harmful), callback(0.5, choices=harmful, target=Target(0.5, "macs"))
+    for one in (free, steered):
+        run(cnn(), one)
+    whole = free.complexity.whole["macs"]
+    courses = [one.record.table()["expected_macs"] / whole for one in (free, steered)]
+    assert courses[0].iloc[2] < 0.2
+    # Of 48 steps the chances move in those from 5 to 34, and are at the target after nine tenths of them.
+    line = [0.9 - 0.4 * min(1, max(0, step - 4.8) / 28.8 / 0.9) for step in (8, 16)]
+    assert (courses[1].iloc[1:3] > [0.85 * wanted for wanted in line]).all()
+    assert 0.5 - 4608 / whole < courses[1].iloc[-1] <= 0.5 or steered.open[~steered.whole.is_layer].all()
+
+
 def test_a_layer_that_saves_too_much_brings_units_back():
     """A layer of a third of the weights is the least likely of all but two units: with it these need not go."""
     target = callback(0.5, target=Target(0.85, "parameters"))

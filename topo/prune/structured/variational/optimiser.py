@@ -81,7 +81,10 @@ class Choices:
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be left of the network at the end, in place of a fixed nu: at most `share` of its `budget`."""
+    """What is to be left of the network at the end, in place of a fixed nu: at most `share` of its `budget`.
+
+    On the way there chances fall, and gates close, no faster than by a straight line from the beginning to that share.
+    """
 
     share: float
     budget: str = "macs"
@@ -186,7 +189,11 @@ class Variational(Callback):
                 f"the slope of the loss in the gates is no longer finite at step {state.step + 1} in epoch "
                 f"{state.epoch + 1}; try a lower learning rate."
             )
-        self._move(self.steps(self.theta, delta, known, self._eta))
+        theta = self.steps(self.theta, delta, known, self._eta)
+        if self.target is not None and self._expected(theta) < self._wanted(state):
+            # What has closed learns no more, and could be needed to leave as much as is wanted.
+            theta = torch.maximum(theta, self.theta)
+        self._move(theta)
         if look:
             self.attraction.update(self.theta, self.steps.mean, self.steps.seen > 0, self._norms)
 
@@ -266,18 +273,25 @@ class Variational(Callback):
 
     def _steer(self, state: TrainingState) -> None:
         """Raise nu where the network is expected to be larger than it should be by now, lower it otherwise."""
+        excess = self._expected(self.theta) - self._wanted(state)
+        self.nu *= math.exp(STEERING * REFRESH / state.total_steps * excess)
+
+    def _expected(self, theta: Tensor) -> float:
+        """The share of the target's budget that these chances leave on average."""
         budget = "macs" if self.target.budget == "macs" else "parameters"
-        left = float(self.complexity.expected(self.theta, budget)) / self.complexity.whole[budget]
+        return float(self.complexity.expected(theta, budget)) / self.complexity.whole[budget]
+
+    def _wanted(self, state: TrainingState) -> float:
+        """The share of the budget that should be left by now."""
         first = self.choices.start
-        wanted = first + (min(self.target.share, first) - first) * min(1.0, self._progress(state) / 0.9)
-        self.nu *= math.exp(STEERING * REFRESH / state.total_steps * (left - wanted))
+        return first + (min(self.target.share, first) - first) * min(1.0, self._progress(state) / 0.9)
 
     def _close(self, state: TrainingState) -> None:
         """Close what is on its way to zero, and rebuild the network when that saves enough."""
         rate = self.steps.rates * (1 - state.recipe.momentum) / max(state.history[-1]["learning_rate"], 1e-12)
         going = self.attraction.closing(self.theta, self._norms, self._eta, state.recipe.weight_decay, rate)
         if self.target is not None:
-            going = self._affordable(going & ~self._spared())
+            going = self._affordable(going & ~self._spared(), max(self.target.share, self._wanted(state)))
         self.closed |= going & self.open
         self._move(self.theta)
         alive = self._closure(self.open & ~self.closed)
@@ -322,9 +336,9 @@ class Variational(Callback):
             found[group[self.theta[group].argmax()]] = True
         return found
 
-    def _affordable(self, going: Tensor) -> Tensor:
-        """Those that may close, the least likely first, without leaving less than the target's share."""
-        there, share = self.open & ~self.closed, self.target.share
+    def _affordable(self, going: Tensor, share: float) -> Tensor:
+        """Those that may close, the least likely first, without leaving less than a share of the target's budget."""
+        there = self.open & ~self.closed
         order = going.nonzero().flatten()
         order = order[self.theta[order].argsort(stable=True)]
         enough = bisect_left(range(1, len(order) + 1), True, key=lambda n: self._left(there, order[:n]) < share)
