@@ -55,7 +55,7 @@ def uninterrupted(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("epoch", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("epoch", [2, 4, 5])
 def test_the_same_weights_chances_and_record(case, epoch, tmp_path):
     make, options, expected = uninterrupted(case)
     file = tmp_path / "run.pt"

@@ -75,7 +75,7 @@ def test_masks_say_where_they_come_from(tmp_path):
     assert set(topo.masks.prunable_parameters(cnn())) <= set(masks)
     fresh = cnn()
     small = topo.compact(masks.apply(fresh), masks, EXAMPLE)
-    assert topo.cost(small, EXAMPLE) == topo.cost(found.model, EXAMPLE)
+    assert [p.shape for p in small.parameters()] == [p.shape for p in found.model.parameters()]
 
 
 def test_batch_norms_are_measured_in_the_end():
