@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import topo
+from topo.prune.structured.variational.choices import Choices
 from topo.prune.structured.variational.gates import gates
-from topo.prune.structured.variational.optimiser import Choices, Variational
+from topo.prune.structured.variational.optimiser import Variational
 from topo.prune.structured.variational.run import Pruned
 from topo.prune.structured.variational.run import train as train_pruning
 from topo.training import Recipe, recipe, train

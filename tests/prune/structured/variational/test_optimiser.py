@@ -12,10 +12,11 @@ from torch import nn
 import topo
 from topo.datasets.dataset import Split, make_dataset
 from topo.errors import InputError
+from topo.prune.structured.variational.choices import Choices
 from topo.prune.structured.variational.complexity import Complexity
 from topo.prune.structured.variational.estimators import StraightThrough
 from topo.prune.structured.variational.gates import gates
-from topo.prune.structured.variational.optimiser import Choices, Target
+from topo.prune.structured.variational.target import Target
 from topo.training import Callback, batch_loss
 
 from .runs import EXAMPLE, Mixed, callback, chain, cnn, digits, plan, prune, run, same
@@ -155,10 +156,10 @@ def test_a_layer_that_saves_too_much_brings_units_back():
     target = callback(0.5, target=Target(0.85, "parameters"))
     run(cnn(), target, epochs=1)
     open_gates = torch.ones(target.whole.count, dtype=torch.bool)
-    target.theta = torch.full((target.whole.count,), 0.9, dtype=torch.float64)
+    theta = torch.full((target.whole.count,), 0.9, dtype=torch.float64)
     layer = int(target.whole.is_layer.nonzero()[-1])
-    target.theta[:2], target.theta[layer] = 0.1, 0.2
-    found = target._within(open_gates)
+    theta[:2], theta[layer] = 0.1, 0.2
+    found = target.budget.within(theta, open_gates)
     assert not found[layer] and found[:2].all()
 
 

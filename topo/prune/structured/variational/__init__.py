@@ -10,12 +10,14 @@ gate stands for is removed for good while training goes on.
 
 from __future__ import annotations
 
+from .choices import Choices
 from .complexity import Complexity
 from .gated import Gated, shrink
 from .gates import Gates, gates
-from .optimiser import Choices, Target, Variational
+from .optimiser import Variational
 from .pruner import VariationalPruner
 from .run import Pruned, train
+from .target import Target
 
 __all__ = [
     "Choices",

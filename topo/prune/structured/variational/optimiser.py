@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from ....errors import InputError
 from ....training import Callback, Diverged, TrainingState, batch_loss, recalibrate
 from .attraction import Attraction
 from .carry import Origins
+from .choices import Choices
 from .complexity import BUDGETS, Complexity
 from .estimators import estimator, remembering
 from .gated import Gated, shrink
@@ -24,70 +24,14 @@ from .gates import Gates
 from .objective import check_knobs, coefficients
 from .record import Record
 from .steps import Steps
+from .target import Budget, Target
 
-__all__ = ["Choices", "Target", "Variational"]
+__all__ = ["Variational"]
 
 logger = logging.getLogger(__name__)
 
 REFRESH = 10  # steps between two looks at the complexity and the norms of what gates multiply
 STEERING = 50.0  # how strongly nu follows a target: e-folds over a whole run, per share that the network is too large
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choices:
-    """All coefficients but the three knobs; by default those that measurements on digits favoured.
-
-    Attributes
-    ----------
-    estimator
-        Of what gates are worth, see `estimators.estimator`.
-    matching
-        Of the regulariser with the complexity, ``"gradient"`` or ``"value"``.
-    start
-        The chance of every gate to be open in the beginning.
-    wait
-        The share of all steps in which weights are trained with random gates, before chances begin to move.
-    settle
-        The share of all steps after which the gates still there are decided, open where their chance is above 1/2;
-        what is left is trained as a plain network.
-    horizon
-        The share of all steps in which complexity alone would take a chance from 1 to 0.
-    memory
-        What is left of the running mean of Delta after an estimate.
-    margin
-        The share of its coefficient with which a gate must be attracted to zero to be closed for good.
-    saving
-        The share of the network's complexity that closed gates must add up to before it is rebuilt without them.
-    """
-
-    estimator: str = "layers:exact,units:trapezoid"
-    matching: str = "gradient"
-    start: float = 0.9
-    wait: float = 0.0
-    settle: float = 0.8
-    horizon: float = 0.1
-    memory: float = 0.9
-    margin: float = 0.5
-    saving: float = 0.15
-
-    def __post_init__(self) -> None:
-        for option in fields(self):
-            value = getattr(self, option.name)
-            if option.type == "float" and not (isinstance(value, int | float) and 0 <= value <= 1):
-                raise InputError(f"{option.name} must be a share from 0 to 1, not {value!r}.")
-        if not self.wait < self.settle:
-            raise InputError(f"settle must be above wait, not {self.settle} and {self.wait}.")
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is to be left of the network at the end, in place of a fixed nu: at most `share` of its `budget`.
-
-    On the way there chances fall, and gates close, no faster than by a straight line from the beginning to that share.
-    """
-
-    share: float
-    budget: str = "macs"
 
 
 class Variational(Callback):
@@ -151,6 +95,7 @@ class Variational(Callback):
             raise InputError("variational pruning trains a whole network; give it no masks.")
         self.whole = self.asked(self.find(state.model))
         self.complexity = Complexity(self.whole)
+        self.budget = None if self.target is None else Budget(self.target, self.whole, self.complexity)
         self.open = torch.ones(self.whole.count, dtype=torch.bool)
         # Closed gates are there until the network is rebuilt without them.
         self.closed = ~self.open
@@ -190,7 +135,7 @@ class Variational(Callback):
                 f"{state.epoch + 1}; try a lower learning rate."
             )
         theta = self.steps(self.theta, delta, known, self._eta)
-        if self.target is not None and self._expected(theta) < self._wanted(state):
+        if self.target is not None and self.budget.expected(theta) < self._wanted(state):
             # What has closed learns no more, and could be needed to leave as much as is wanted.
             theta = torch.maximum(theta, self.theta)
         self._move(theta)
@@ -273,13 +218,8 @@ class Variational(Callback):
 
     def _steer(self, state: TrainingState) -> None:
         """Raise nu where the network is expected to be larger than it should be by now, lower it otherwise."""
-        excess = self._expected(self.theta) - self._wanted(state)
+        excess = self.budget.expected(self.theta) - self._wanted(state)
         self.nu *= math.exp(STEERING * REFRESH / state.total_steps * excess)
-
-    def _expected(self, theta: Tensor) -> float:
-        """The share of the target's budget that these chances leave on average."""
-        budget = "macs" if self.target.budget == "macs" else "parameters"
-        return float(self.complexity.expected(theta, budget)) / self.complexity.whole[budget]
 
     def _wanted(self, state: TrainingState) -> float:
         """The share of the budget that should be left by now."""
@@ -291,7 +231,8 @@ class Variational(Callback):
         rate = self.steps.rates * (1 - state.recipe.momentum) / max(state.history[-1]["learning_rate"], 1e-12)
         going = self.attraction.closing(self.theta, self._norms, self._eta, state.recipe.weight_decay, rate)
         if self.target is not None:
-            going = self._affordable(going & ~self._spared(), max(self.target.share, self._wanted(state)))
+            share = max(self.target.share, self._wanted(state))
+            going = self.budget.affordable(self.theta, self.open & ~self.closed, going, share)
         self.closed |= going & self.open
         self._move(self.theta)
         alive = self._closure(self.open & ~self.closed)
@@ -309,7 +250,10 @@ class Variational(Callback):
     def _settle(self, state: TrainingState) -> None:
         """Decide all gates, and go on without them."""
         open_gates = self.open & ~self.closed
-        alive = self._closure(open_gates & (self.theta > 0.5)) if self.target is None else self._within(open_gates)
+        if self.target is None:
+            alive = self._closure(open_gates & (self.theta > 0.5))
+        else:
+            alive = self.budget.within(self.theta, open_gates)
         self._shrink(state, alive)
         self._unfold(state)
 
@@ -328,55 +272,6 @@ class Variational(Callback):
                 "everything would be pruned: no path leads from the input to the output any more. Lower nu (now "
                 f"{self.nu:.3g}){other}."
             ) from None
-
-    def _spared(self) -> Tensor:
-        """The likeliest unit of every group that each path needs one of, bool (gates,)."""
-        found = torch.zeros_like(self.open)
-        for group in self.whole.needed:
-            found[group[self.theta[group].argmax()]] = True
-        return found
-
-    def _affordable(self, going: Tensor, share: float) -> Tensor:
-        """Those that may close, the least likely first, without leaving less than a share of the target's budget."""
-        there = self.open & ~self.closed
-        order = going.nonzero().flatten()
-        order = order[self.theta[order].argsort(stable=True)]
-        enough = bisect_left(range(1, len(order) + 1), True, key=lambda n: self._left(there, order[:n]) < share)
-        return torch.zeros_like(going).index_fill(0, order[:enough], True)
-
-    def _within(self, alive: Tensor) -> Tensor:
-        """The gates that stay open when as few as possible close, the least likely first, to keep to the budget."""
-        order = self._fewest(alive, torch.where(self._spared(), torch.inf, self.theta).argsort(stable=True))
-        # The last one may be a layer that saves more than was left to save: then the likeliest units stay.
-        is_layer = self.whole.is_layer[order]
-        order = self._fewest(alive, torch.cat([order[is_layer], order[~is_layer]]))
-        if not 0 <= self._left(alive, order) <= self.target.share:
-            raise InputError(
-                f"pruner 'variational' finds no connected network with at most {self.target.share:.3g} of the "
-                f"{self.target.budget}; lower the sparsity."
-            )
-        return self.whole.closure(alive.index_fill(0, order, False))
-
-    def _fewest(self, alive: Tensor, order: Tensor) -> Tensor:
-        """As many of these gates, in their order, as must close to keep to the budget."""
-        share = self.target.share
-        return order[: bisect_left(range(len(order)), True, key=lambda n: self._left(alive, order[:n]) <= share)]
-
-    def _left(self, alive: Tensor, closing: Tensor) -> float:
-        """What is left of the target's budget when these gates close; -1 where no path is."""
-        try:
-            return self._share(self.whole.closure(alive.index_fill(0, closing, False)))
-        except InputError:
-            return -1.0
-
-    def _share(self, gates: Tensor) -> float:
-        """What is left of the target's budget with these gates."""
-        budget = self.target.budget
-        if budget != "weights":
-            return float(self.complexity.expected(gates.double(), budget)) / self.complexity.whole[budget]
-        masks = self.whole.masks(gates)
-        weights = [masks[name] for name in self.whole.prunable]
-        return sum(int(mask.sum()) for mask in weights) / sum(mask.numel() for mask in weights)
 
     def _note(self, epoch: int, seconds: float, spent: float) -> None:
         count = {budget: float(self.complexity.expected(self.open.double(), budget)) for budget in BUDGETS}

@@ -17,8 +17,10 @@ from ...samples import input_shapes
 from ...sparsifier import Sparsifier
 from ...task import Task
 from ...units import BUDGETS, excluded
+from .choices import Choices
 from .gates import Gates, place
-from .optimiser import Choices, Target, Variational
+from .optimiser import Variational
+from .target import Target
 
 __all__ = ["VariationalPruner"]
 

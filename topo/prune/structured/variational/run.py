@@ -17,8 +17,9 @@ from ....device import resolve_device
 from ....masks import Masks
 from ....training import Callback, Diverged, Recipe, Training
 from ....training import train as train_network
+from .choices import Choices
 from .gates import Gates, gates
-from .optimiser import Choices, Variational
+from .optimiser import Variational
 from .plain import check_plain
 
 __all__ = ["Pruned", "train"]
