@@ -3,10 +3,11 @@
     python benchmarks/variational_choices.py [--dataset digits] [--data-root FOLDER] [--subset N] [--model resnet20]
         [--epochs 12] [--seeds 0 1 2] [--nu 0.1 0.5] [--vary estimator horizon ...] [--around wait=0] [--output FILE]
 
-Every coefficient of `topo.prune.variational.Choices` is varied alone around the defaults, or around what is said. A network is trained on four
-fifths of the training images and judged on the last fifth; test images are not looked at. The measure is the
-objective itself, cross-entropy + nu * C with C the relative complexity of the network that is left, averaged over seeds
-and values of nu; smaller is better. Differences from the defaults are paired by seed and nu, with 95% t-intervals.
+Every coefficient of `topo.prune.variational.Choices` is varied alone around the defaults, or around what is said. A
+network is trained on four fifths of the training images and judged on the last fifth; test images are not looked at.
+The measure is the objective itself, cross-entropy + nu * C with C the relative complexity of the network that is left,
+averaged over seeds and values of nu; smaller is better. Differences from the defaults are paired by seed and nu, with
+95% t-intervals.
 """
 
 from __future__ import annotations
