@@ -55,3 +55,15 @@ def test_every_pruner_runs_in_one_study(tmp_path):
     assert (exact["kept_weights"] == round(0.2 * exact["total_weights"].iloc[0])).all()
     for kind in ("png", "svg", "csv", "md"):
         assert (tmp_path / "results" / f"pruner_comparison_digits_digits-cnn.{kind}").stat().st_size > 500
+
+
+@pytest.mark.slow
+def test_structured_pruning_is_compared_at_equal_epochs(tmp_path):
+    options = ("--epochs", 2, "--nu", 1, "--sparsities", 0.5, "--seeds", 0, "--results", tmp_path)
+    text = run("structured_comparison", *options)
+    assert "The dense network reaches" in text
+    table = pd.read_csv(tmp_path / "structured_comparison_digits_digits-cnn.csv")
+    assert table.groupby("seed")["method"].nunique().tolist() == [10]
+    assert (table.loc[table["method"] != "dense", "macs"] <= 135840).all()
+    for kind in ("png", "svg"):
+        assert (tmp_path / f"structured_comparison_digits_digits-cnn.{kind}").stat().st_size > 500
