@@ -38,7 +38,7 @@ def ordered_distances(distances: pd.DataFrame, families: Mapping[str, str] | Non
     --------
     >>> table = pd.DataFrame([[0.1, 0.4, 0.9], [0.4, 0.1, 0.8], [0.9, 0.8, 0.2]], list("abc"), list("abc"))
     >>> [tick.get_text() for tick in ordered_distances(table).axes[0].get_yticklabels()]
-    ['c', 'a', 'b']
+    ['c', 'b', 'a']
     """
     names = list(distances.index)
     if len(names) < 2:
