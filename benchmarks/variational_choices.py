@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,7 @@ def main() -> None:
     table = pd.DataFrame(rows)
     found = summary(table, usual)
     record = {
-        "run": "python benchmarks/variational_choices.py",
+        "run": " ".join(["python benchmarks/variational_choices.py", *sys.argv[1:]]),
         "machine": platform.machine(),
         "torch": torch.__version__,
         "around": asdict(usual),

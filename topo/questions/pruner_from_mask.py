@@ -58,7 +58,7 @@ def pruner_from_mask(evidence: Evidence, *, seed: int = 0) -> Answer:
         name = f"confusion_of_{label}"
         tables[name] = shares.rename_axis("made by").reset_index()
         figures[name] = confusion_matrix(
-            shares, title=f"{set_label(row['features'])}, {HELD_OUT[row['held_out']]}"
+            shares, title=f"{label.capitalize()}: {set_label(row['features'])}, {HELD_OUT[row['held_out']]}"
         ).figure
     return Answer(
         TITLE,

@@ -11,7 +11,7 @@ __all__ = ["Choices"]
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """All coefficients but the three knobs; by default those that measurements on digits favoured.
+    """All coefficients but the three knobs; what their defaults rest on is in docs/variational.md.
 
     Attributes
     ----------
