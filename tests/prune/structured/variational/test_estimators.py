@@ -183,6 +183,15 @@ def test_how_many_gates_are_chosen(gates, least, most):
     assert float((chosen.double().mean(0) / counts.mean() * 7 - 1).abs().max()) < 0.35
 
 
+@pytest.mark.parametrize(("rate", "mean"), [(0.5, 1), (0.1, 0.7), (0.02, 0.14)])
+def test_no_more_exact_differences_than_are_needed(rate, mean):
+    method, generator = estimator("exact", torch.ones(7, dtype=torch.bool), rate), torch.Generator().manual_seed(0)
+    counts = torch.stack([method.draw(torch.full((7,), 0.9), generator)[1].sum() for _ in range(2000)]).double()
+    assert float(counts.mean()) == pytest.approx(mean, abs=0.05) and int(counts.max()) == 1
+    both = estimator("layers:exact,units:exact", torch.tensor([True, False]), rate)
+    assert both.layers == both.units == method == Exact(rate=rate)
+
+
 @pytest.mark.parametrize(("share", "mean"), [(0.0, 1), (0.01, 1), (0.05, 2), (0.0625, 2.5), (1.0, 40)])
 def test_how_many_gates_are_uniform(share, mean):
     theta, generator = torch.full((40,), 0.9), torch.Generator().manual_seed(0)
@@ -274,6 +283,9 @@ def test_bad_names_and_settings():
     for wrong in (0, -1, True, "two", float("nan"), float("inf")):
         with pytest.raises(InputError, match="number of gates above 0"):
             Exact(wrong)
+    for wrong in (0, -1, True, "two", float("nan")):
+        with pytest.raises(InputError, match="rate above 0"):
+            Exact(rate=wrong)
     for wrong in (0, 0.6, True, None):
         with pytest.raises(InputError, match="floor above 0"):
             Trapezoid(wrong)

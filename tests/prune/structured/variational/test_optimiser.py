@@ -16,7 +16,7 @@ from topo.prune.structured.variational.choices import Choices
 from topo.prune.structured.variational.complexity import Complexity
 from topo.prune.structured.variational.estimators import StraightThrough
 from topo.prune.structured.variational.gates import gates
-from topo.prune.structured.variational.target import Target
+from topo.prune.structured.variational.target import Budget, Target
 from topo.training import Callback, batch_loss
 
 from .runs import EXAMPLE, Mixed, callback, chain, cnn, digits, plan, prune, run, same
@@ -127,7 +127,7 @@ def test_a_target_is_met_by_at_most_one_unit_too_many(budget, share):
     units = ~target.whole.is_layer
     costs = target.complexity.gradient(torch.ones(target.whole.count), float(budget == "macs"))[units]
     one = float(costs.max()) * target.complexity.whole["macs" if budget == "macs" else "parameters"]
-    assert left > share * whole - one or target.open[units].all()
+    assert left > share * whole - one
 
 
 def test_a_target_of_all_keeps_all():
@@ -152,15 +152,34 @@ def test_a_target_is_approached_step_by_step():
 
 
 def test_a_layer_that_saves_too_much_brings_units_back():
-    """A layer of a third of the weights is the least likely of all but two units: with it these need not go."""
-    target = callback(0.5, target=Target(0.85, "parameters"))
+    """The least likely are four units and then a layer; with the layer gone, one of the units is enough."""
+    target = callback(0.5, target=Target(0.5, "parameters"))
     run(cnn(), target, epochs=1)
-    open_gates = torch.ones(target.whole.count, dtype=torch.bool)
+    is_layer = target.whole.is_layer
+    without = torch.ones(target.whole.count, dtype=torch.bool)
+    layer = int(is_layer.nonzero()[-1])
+    without[layer] = False
+    without = target.whole.closure(without)
+    units = (without & ~is_layer).nonzero().flatten()[:4]
     theta = torch.full((target.whole.count,), 0.9, dtype=torch.float64)
-    layer = int(target.whole.is_layer.nonzero()[-1])
-    theta[:2], theta[layer] = 0.1, 0.2
-    found = target.budget.within(theta, open_gates)
-    assert not found[layer] and found[:2].all()
+    theta[units], theta[layer] = torch.tensor([0.1, 0.11, 0.12, 0.13], dtype=torch.float64), 0.2
+    share = (target.complexity.expected(without.double(), "parameters") - 1) / target.complexity.whole["parameters"]
+    budget = Budget(Target(float(share), "parameters"), target.whole, target.complexity)
+    found = budget.within(theta, torch.ones_like(is_layer))
+    assert not found[layer] and found[units].tolist() == [False, True, True, True]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.45, 0.6, 0.75, 0.9])
+def test_a_layer_stays_where_less_than_it_was_to_be_saved(share):
+    """Layers are the least likely of all, and either is worth more than what is to be saved beyond the other."""
+    target = callback(0.5, target=Target(share, "macs"))
+    run(cnn(), target, epochs=1)
+    whole, complexity = target.whole, target.complexity
+    theta = torch.where(whole.is_layer, 0.1, 0.9).double()
+    found = target.budget.within(theta, torch.ones_like(whole.is_layer))
+    left = complexity.expected(found.double(), "macs") / complexity.whole["macs"]
+    unit = complexity.gradient(torch.ones(whole.count), 1.0)[~whole.is_layer].max()
+    assert share - unit < left <= share
 
 
 class Watch(Callback):

@@ -42,7 +42,7 @@ def residual() -> torch.nn.Module:
 ADAMW = {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.01, "gradient_clip": 1.0}
 CASES = {
     "cnn": (cnn, {}, {"nu": 1.0}),
-    "residual": (residual, ADAMW, {"nu": 1.0}),
+    "residual": (residual, ADAMW, {"nu": 0.2}),
     "chain": (lambda: chain(0.3), {"freeze_biases": True}, {"nu": 1.0, "choices": {"estimator": "uniform"}}),
 }
 

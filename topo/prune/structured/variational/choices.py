@@ -44,7 +44,7 @@ class Choices:
     horizon: float = 0.1
     memory: float = 0.9
     margin: float = 0.5
-    saving: float = 0.15
+    saving: float = 0.05
 
     def __post_init__(self) -> None:
         for option in fields(self):

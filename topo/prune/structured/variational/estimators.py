@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Protocol
 
@@ -159,17 +159,23 @@ class Exact:
     Costs two forward passes a gate, of which one is the step's own: see `remembering`.
 
     gates
-        How many a step, on average, at random among all; below 1 in this share of steps only.
+        How many a step at most, on average, at random among all; below 1 in this share of steps only.
+    rate
+        Estimates that a gate needs in a step, on average; where all gates need fewer than `gates`, no more are made.
     """
 
     gates: float = 1
+    rate: float = math.inf
 
     def __post_init__(self) -> None:
         if isinstance(self.gates, bool) or not isinstance(self.gates, Real) or not 0 < self.gates < math.inf:
             raise InputError(f"the estimator 'exact' takes a number of gates above 0, not {self.gates!r}.")
+        if isinstance(self.rate, bool) or not isinstance(self.rate, Real) or not self.rate > 0:
+            raise InputError(f"the estimator 'exact' takes a rate above 0, not {self.rate!r}.")
 
     def draw(self, theta: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        return _bernoulli(theta, generator), _choose(self.gates, theta, generator)
+        expected = min(self.gates, self.rate * max(len(theta), 1))
+        return _bernoulli(theta, generator), _choose(expected, theta, generator)
 
     def delta(
         self, theta: Tensor, xi: Tensor, g: Tensor, chosen: Tensor, loss: Loss | None = None
@@ -228,7 +234,9 @@ def remembering(loss: Loss, xi: Tensor, value: float) -> Loss:
     return lambda other: value if torch.equal(other, xi) else loss(other)
 
 
-def estimator(which: str | Mapping[str, str | Estimator] | Estimator, is_layer: Tensor) -> Estimator:
+def estimator(
+    which: str | Mapping[str, str | Estimator] | Estimator, is_layer: Tensor, rate: float = math.inf
+) -> Estimator:
     """An estimator by name, or one for layers and another for units.
 
     Parameters
@@ -238,6 +246,8 @@ def estimator(which: str | Mapping[str, str | Estimator] | Estimator, is_layer: 
         whose values are names or estimators; or an estimator.
     is_layer
         Which gates close layers, shape (count,).
+    rate
+        Of the estimator by the name "exact".
 
     Raises
     ------
@@ -248,7 +258,7 @@ def estimator(which: str | Mapping[str, str | Estimator] | Estimator, is_layer: 
     --------
     >>> found = estimator("layers:exact,units:trapezoid", torch.tensor([False, False, True]))
     >>> found.layers, found.units
-    (Exact(gates=1), Trapezoid(floor=0.05))
+    (Exact(gates=1, rate=inf), Trapezoid(floor=0.05))
     >>> xi, chosen = found.draw(torch.tensor([0.9, 0.9, 0.9]), torch.Generator().manual_seed(0))
     >>> chosen
     tensor([True, True, True])
@@ -257,7 +267,8 @@ def estimator(which: str | Mapping[str, str | Estimator] | Estimator, is_layer: 
         parts = [part.partition(":") for part in which.split(",")]
         which = {kind.strip(): name.strip() for kind, _, name in parts}
     if isinstance(which, str):
-        return ESTIMATORS[which]()
+        found = ESTIMATORS[which]()
+        return replace(found, rate=rate) if isinstance(found, Exact) else found
     if not isinstance(which, Mapping):
         return which
     kinds = ("layers", "units")
@@ -267,5 +278,6 @@ def estimator(which: str | Mapping[str, str | Estimator] | Estimator, is_layer: 
     for kind in kinds:
         if kind not in which:
             raise InputError(f"the gates of {kind} have no estimator; write one, as in 'layers:exact,units:trapezoid'.")
-    chosen = [ESTIMATORS[part]() if isinstance(part, str) else part for part in (which[kind] for kind in kinds)]
-    return ForEach(is_layer, *chosen)
+    return ForEach(
+        is_layer, *(estimator(which[kind], is_layer[is_layer == (kind == "layers")], rate) for kind in kinds)
+    )

@@ -31,6 +31,7 @@ __all__ = ["Variational"]
 logger = logging.getLogger(__name__)
 
 REFRESH = 10  # steps between two looks at the complexity and the norms of what gates multiply
+ESTIMATES = 5.0  # of what a gate is worth, in the time that closing it takes, where every one costs a forward pass
 STEERING = 50.0  # how strongly nu follows a target: e-folds over a whole run, per share that the network is too large
 
 
@@ -119,28 +120,13 @@ class Variational(Callback):
         self._note(0, 0.0, 0.0)
 
     def on_gradients(self, state: TrainingState) -> None:
-        if self.gated is None or self.gated.xi.grad is None or self._progress(state) < 0:
+        # What gates are worth is known before the first chance moves: what moves first makes the rest look cheaper.
+        first = self.choices.wait * state.total_steps - self.steps.horizon
+        if self.gated is None or self.gated.xi.grad is None or state.step < first:
             return
-        look = state.step % REFRESH == 0
-        if look or self._eta is None:
-            self._look(state)
-        there = self._there
-        xi, g = self.gated.xi.detach().cpu().double(), self.gated.xi.grad.cpu().double()
-        loss = remembering(self._loss(state), xi[there], float(state.loss))
-        delta, known = torch.zeros_like(xi), torch.zeros_like(self.open)
-        delta[there], known[there] = self.estimator.delta(self.theta[there], xi[there], g[there], self._chosen, loss)
-        if not bool(delta[known].isfinite().all()):
-            raise Diverged(
-                f"the slope of the loss in the gates is no longer finite at step {state.step + 1} in epoch "
-                f"{state.epoch + 1}; try a lower learning rate."
-            )
-        theta = self.steps(self.theta, delta, known, self._eta)
-        if self.target is not None and self.budget.expected(theta) < self._wanted(state):
-            # What has closed learns no more, and could be needed to leave as much as is wanted.
-            theta = torch.maximum(theta, self.theta)
-        self._move(theta)
-        if look:
-            self.attraction.update(self.theta, self.steps.mean, self.steps.seen > 0, self._norms)
+        self._learn(state)
+        if self._progress(state) >= 0:
+            self._step(state)
 
     def on_epoch_end(self, state: TrainingState) -> None:
         spent = self._macs * len(state.dataset.train)
@@ -181,7 +167,8 @@ class Variational(Callback):
     def _see(self) -> None:
         """The gates that are there and not closed, which alone are drawn."""
         self._there = (self.open & ~self.closed).nonzero().flatten()
-        self.estimator = estimator(self.choices.estimator, self.whole.is_layer[self._there])
+        rate = ESTIMATES / self.steps.horizon
+        self.estimator = estimator(self.choices.estimator, self.whole.is_layer[self._there], rate)
 
     def _move(self, theta: Tensor) -> None:
         self.theta = torch.where(self.open & ~self.closed, theta, 0.0)
@@ -204,6 +191,33 @@ class Variational(Callback):
             return found
 
         return loss
+
+    def _learn(self, state: TrainingState) -> None:
+        """Estimate what gates are worth from the batch at hand."""
+        there = self._there
+        xi, g = self.gated.xi.detach().cpu().double(), self.gated.xi.grad.cpu().double()
+        loss = remembering(self._loss(state), xi[there], float(state.loss))
+        delta, known = torch.zeros_like(xi), torch.zeros_like(self.open)
+        delta[there], known[there] = self.estimator.delta(self.theta[there], xi[there], g[there], self._chosen, loss)
+        if not bool(delta[known].isfinite().all()):
+            raise Diverged(
+                f"the slope of the loss in the gates is no longer finite at step {state.step + 1} in epoch "
+                f"{state.epoch + 1}; try a lower learning rate."
+            )
+        self.steps.learn(delta, known)
+
+    def _step(self, state: TrainingState) -> None:
+        """Move the chances of gates by what is known."""
+        look = state.step % REFRESH == 0
+        if look or self._eta is None:
+            self._look(state)
+        theta = self.steps.step(self.theta, self._eta)
+        if self.target is not None and self.budget.expected(theta) < self._wanted(state):
+            # What has closed learns no more, and could be needed to leave as much as is wanted.
+            theta = torch.maximum(theta, self.theta)
+        self._move(theta)
+        if look:
+            self.attraction.update(self.theta, self.steps.mean, self.steps.seen > 0, self._norms)
 
     def _coefficients(self, theta: Tensor, nu: float) -> Tensor:
         return coefficients(self.complexity, theta, nu, self.kappa, self.alpha, self.choices.matching)

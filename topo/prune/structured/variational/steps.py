@@ -72,7 +72,12 @@ class Steps:
         return torch.where(span > 0, 1 / (self.horizon * span), 0.0)
 
     def __call__(self, theta: Tensor, delta: Tensor, known: Tensor, coefficient: Tensor) -> Tensor:
-        """The next theta; all of shape (count,). `known` marks the gates that `delta` is an estimate for.
+        """The next theta, after one look at Delta; see `learn` and `step`."""
+        self.learn(delta, known)
+        return self.step(theta, coefficient)
+
+    def learn(self, delta: Tensor, known: Tensor) -> None:
+        """Take up what `delta` says of the gates that are `known`; both of shape (count,).
 
         Raises
         ------
@@ -80,7 +85,7 @@ class Steps:
             An estimate is not finite.
         """
         here = self.mean
-        known, found, eta = known.to(here.device), delta.detach().to(here), coefficient.detach().to(here)
+        known, found = known.to(here.device), delta.detach().to(here)
         if not bool(found[known].isfinite().all()):
             raise InputError("the loss or its slope in the gates is not finite; lower the learning rate of the recipe.")
         found = torch.where(known, found, 0.0)
@@ -88,8 +93,11 @@ class Steps:
         for name, value, memory in (("mean", found, self.memory), ("square", found**2, self.noise_memory)):
             weight = torch.where(known, (1 / self.seen.clamp_min(1)).clamp_min(1 - memory).to(here), 0.0)
             setattr(self, name, torch.lerp(getattr(self, name), value, weight))
-        step = torch.where(self.seen > 0, self.rates * (self.mean + eta), 0.0)
-        return (theta.detach().to(here) - step).clamp(0, 1).to(theta)
+
+    def step(self, theta: Tensor, coefficient: Tensor) -> Tensor:
+        """The next theta, by what is known; all of shape (count,)."""
+        drift = self.rates * (self.mean + coefficient.detach().to(self.mean))
+        return (theta.detach().to(self.mean) - torch.where(self.seen > 0, drift, 0.0)).clamp(0, 1).to(theta)
 
     def keep(self, gates: Tensor) -> None:
         """Go on with these gates only, in this order; indices of shape (kept,)."""

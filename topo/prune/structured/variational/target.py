@@ -58,21 +58,32 @@ class Budget:
     def within(self, theta: Tensor, there: Tensor) -> Tensor:
         """The gates that stay open when as few as possible close, the least likely first, to keep to the budget.
 
+        Where the last one is a layer that saves more than was left to save, the likeliest units stay instead. Where it
+        saves more with all of them, it stays, and units go.
+
         Raises
         ------
         InputError
             No connected network is that small.
         """
-        order = self._fewest(there, torch.where(self.spared(theta), torch.inf, theta).argsort(stable=True))
-        # The last one may be a layer that saves more than was left to save: then the likeliest units stay.
-        is_layer = self.gates.is_layer[order]
-        order = self._fewest(there, torch.cat([order[is_layer], order[~is_layer]]))
-        if not 0 <= self._left(there, order) <= self.target.share:
+        order = torch.where(self.spared(theta), torch.inf, theta).argsort(stable=True)
+        best, most = order, -1.0
+        while True:
+            closing = self._fewest(there, order)
+            is_layer = self.gates.is_layer[closing]
+            closing = self._fewest(there, torch.cat([closing[is_layer], closing[~is_layer]]))
+            left = self._left(there, closing)
+            if most < left <= self.target.share:
+                best, most = closing, left
+            if not len(closing) or not self.gates.is_layer[closing[-1]]:
+                break
+            order = order[order != closing[-1]]
+        if most < 0:
             raise InputError(
                 f"pruner 'variational' finds no connected network with at most {self.target.share:.3g} of the "
                 f"{self.target.budget}; lower the sparsity."
             )
-        return self.gates.closure(there.index_fill(0, order, False))
+        return self.gates.closure(there.index_fill(0, best, False))
 
     def _fewest(self, there: Tensor, order: Tensor) -> Tensor:
         """As many of these gates, in their order, as must close to keep to the budget."""
