@@ -59,6 +59,11 @@ def held_out(whole: Dataset) -> Dataset:
     return make_dataset(f"{whole.name}, held out", *parts, whole.n_classes, whole.augmentation)
 
 
+def without_folder(words: list[str]) -> list[str]:
+    """The command line for readers, whose files lie elsewhere."""
+    return ["FOLDER" if before == "--data-root" else word for before, word in zip(["", *words], words, strict=False)]
+
+
 def row(data: Dataset, model: str, epochs: int, nu: float, seed: int, choices: Choices) -> dict[str, Any]:
     network = topo.models.build(model, input_shape=data.input_shape, n_classes=data.n_classes, seed=seed)
     try:
@@ -110,7 +115,7 @@ def main() -> None:
     table = pd.DataFrame(rows)
     found = summary(table, usual)
     record = {
-        "run": " ".join(["python benchmarks/variational_choices.py", *sys.argv[1:]]),
+        "run": " ".join(["python benchmarks/variational_choices.py", *without_folder(sys.argv[1:])]),
         "machine": platform.machine(),
         "torch": torch.__version__,
         "around": asdict(usual),
