@@ -39,6 +39,7 @@ ALTERNATIVES: dict[str, list[Any]] = {
         "layers:exact,units:trapezoid",
         "layers:exact,units:uniform",
         "layers:uniform,units:trapezoid",
+        "layers:uniform,units:uniform",
     ],
     "matching": ["gradient", "value"],
     "start": [0.9, 0.7],

@@ -182,6 +182,17 @@ def test_a_layer_stays_where_less_than_it_was_to_be_saved(share):
     assert share - unit < left <= share
 
 
+def test_a_unit_that_is_still_there_is_spared_not_one_that_has_gone():
+    """All chances are zero, and of each group that every path needs only the last unit is left."""
+    found = gates(chain(), EXAMPLE)
+    budget = Budget(Target(0.01, "weights"), found, Complexity(found))
+    there = torch.zeros(found.count, dtype=torch.bool)
+    there[[int(group[-1]) for group in found.needed]] = True
+    theta = torch.zeros(found.count, dtype=torch.float64)
+    assert torch.equal(budget.spared(theta, there), there)
+    assert not budget.affordable(theta, there, there, 0.0).any()
+
+
 class Watch(Callback):
     """Compares the network before and after the optimiser of gates looked at it."""
 

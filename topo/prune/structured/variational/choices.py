@@ -36,7 +36,7 @@ class Choices:
         The share of the network's complexity that closed gates must add up to before it is rebuilt without them.
     """
 
-    estimator: str = "layers:exact,units:trapezoid"
+    estimator: str = "uniform"
     matching: str = "gradient"
     start: float = 0.9
     wait: float = 0.15

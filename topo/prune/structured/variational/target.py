@@ -40,17 +40,18 @@ class Budget:
         budget = "macs" if self.target.budget == "macs" else "parameters"
         return float(self.complexity.expected(theta, budget)) / self.complexity.whole[budget]
 
-    def spared(self, theta: Tensor) -> Tensor:
-        """The likeliest unit of every group that each path needs one of, bool (gates,)."""
-        found = torch.zeros_like(theta, dtype=torch.bool)
+    def spared(self, theta: Tensor, there: Tensor) -> Tensor:
+        """Of the gates `there`, the likeliest unit of every group that each path needs one of, bool (gates,)."""
+        found = torch.zeros_like(there)
+        chances = torch.where(there, theta, -1.0)
         for group in self.gates.needed:
-            found[group[theta[group].argmax()]] = True
+            found[group[chances[group].argmax()]] = True
         return found
 
     def affordable(self, theta: Tensor, there: Tensor, going: Tensor, share: float) -> Tensor:
         """Of the gates `there`, those `going` that may close, the least likely first, without leaving less than a share
         of the budget."""
-        order = (going & ~self.spared(theta)).nonzero().flatten()
+        order = (going & ~self.spared(theta, there)).nonzero().flatten()
         order = order[theta[order].argsort(stable=True)]
         enough = bisect_left(range(1, len(order) + 1), True, key=lambda n: self._left(there, order[:n]) < share)
         return torch.zeros_like(going).index_fill(0, order[:enough], True)
@@ -66,7 +67,7 @@ class Budget:
         InputError
             No connected network is that small.
         """
-        order = torch.where(self.spared(theta), torch.inf, theta).argsort(stable=True)
+        order = torch.where(self.spared(theta, there), torch.inf, theta).argsort(stable=True)
         best, most = order, -1.0
         while True:
             closing = self._fewest(there, order)
