@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--model", default="digits-cnn")
     parser.add_argument("--recipe", default="digits")
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--nu", type=float, nargs="+", default=[0.3, 1.0, 2.0, 4.0])
+    parser.add_argument("--nu", type=float, nargs="+", default=[0.1, 0.3, 1.0, 2.0])
     parser.add_argument("--alpha", type=float, default=1.0)
     parser.add_argument("--sparsities", type=float, nargs="+", default=[0.3, 0.5, 0.7, 0.85], help="of computation")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
