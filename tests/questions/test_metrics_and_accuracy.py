@@ -38,6 +38,12 @@ def test_noise_gives_nothing_at_the_stated_rate(monkeypatch):
     assert np.mean(pooled) <= 0.2 and np.mean(single) <= 0.2
 
 
+def test_no_metric_is_named_as_moving_with_accuracy_where_none_clearly_does():
+    answer = ask(Evidence.of(planted(1, families=(INITIAL,))), n_boot=0)
+    assert (answer.tables["pooled"]["q"] >= 0.05).all()
+    assert answer.sentences[0].startswith("Among initial pruners no metric of 5 clearly moves with accuracy")
+
+
 def test_families_that_differ_by_recipe_are_told_apart_from_a_metric():
     table = ask(Evidence.of(planted(recipe=3.0)), n_boot=0).tables["pooled"]
     found = table.set_index(["scope", "metric"])

@@ -151,14 +151,22 @@ def _sentences(
     each: pd.DataFrame, pooled: pd.DataFrame, flips: pd.DataFrame, main: str, shown: list[str]
 ) -> tuple[str, str, str]:
     mine = pooled[(pooled["scope"] == main) & pooled["r"].notna()]
-    best = mine.reindex(mine["r"].abs().sort_values(ascending=False).index).iloc[0]
-    sure = int((mine["q"] < 0.05).sum())
+    clear = mine[mine["q"] < 0.05]
+    among = clear if len(clear) else mine
+    best = among.loc[among["r"].abs().idxmax()]
     groups = int(best["k"])
-    first = (
-        f"Among {main} pruners {metric_label(best['metric'])} moves most with accuracy (pooled ρ {best['r']:+.2f}, 95% "
-        f"interval {best['low']:+.2f} to {best['high']:+.2f}, {groups} group{'s' * (groups != 1)}); {sure} of "
-        f"{len(mine)} metrics have a pooled correlation at a false-discovery rate of 5%."
-    )
+    what = f"pooled ρ {best['r']:+.2f}, 95% interval {best['low']:+.2f} to {best['high']:+.2f}, "
+    what += f"{groups} group{'s' * (groups != 1)}"
+    if len(clear):
+        first = (
+            f"Among {main} pruners {metric_label(best['metric'])} moves most with accuracy ({what}); {len(clear)} of "
+            f"{len(mine)} metrics have a pooled correlation at a false-discovery rate of 5%."
+        )
+    else:
+        first = (
+            f"Among {main} pruners no metric of {len(mine)} clearly moves with accuracy at a false-discovery rate of "
+            f"5%; the largest pooled correlation is that of {metric_label(best['metric'])} ({what})."
+        )
     if len(shown) > 1:
         other = pooled[(pooled["scope"] == shown[-1])].set_index("metric")["r"]
         both = mine.set_index("metric")["r"].to_frame("one").join(other.rename("other")).dropna()
