@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 
 REFRESH = 10  # steps between two looks at the complexity and the norms of what gates multiply
 ESTIMATES = 5.0  # of what a gate is worth, in the time that closing it takes, where every one costs a forward pass
-STEERING = 50.0  # how strongly nu follows a target: e-folds over a whole run, per share that the network is too large
+RAMP = 0.8  # the share of the way to the decision on which a target is approached; on the rest it is held
+STEERING = 200.0  # how strongly nu follows a target: e-folds over a whole run, per share that the network is too large
 
 
 class Variational(Callback):
@@ -238,7 +239,7 @@ class Variational(Callback):
     def _wanted(self, state: TrainingState) -> float:
         """The share of the budget that should be left by now."""
         first = self.choices.start
-        return first + (min(self.target.share, first) - first) * min(1.0, self._progress(state) / 0.9)
+        return first + (min(self.target.share, first) - first) * min(1.0, self._progress(state) / RAMP)
 
     def _close(self, state: TrainingState) -> None:
         """Close what is on its way to zero, and rebuild the network when that saves enough."""

@@ -42,8 +42,9 @@ class VariationalPruner(Sparsifier):
         Layers against units, from 0 (units only) to 1 (layers only).
     alpha
         Computation against parameters, from 0 (parameters only) to 1 (multiply-accumulates only).
-    estimator, matching
-        See `topo.prune.variational.Choices`.
+    estimator, matching, settle
+        See `topo.prune.variational.Choices`. What is left is decided earlier than with a fixed nu, which closes most
+        gates in the beginning: on the way to a target they close steadily, and the network needs time afterwards.
     input_shape
         Shape of one input, without the batch dimension; taken from the data where there are some.
     """
@@ -58,6 +59,7 @@ class VariationalPruner(Sparsifier):
         alpha: float = 0.5,
         estimator: str = Choices.estimator,
         matching: str = Choices.matching,
+        settle: float = 0.5,
         input_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__(task)
@@ -71,7 +73,7 @@ class VariationalPruner(Sparsifier):
             nu,
             kappa,
             alpha,
-            choices=Choices(estimator=estimator, matching=matching),
+            choices=Choices(estimator=estimator, matching=matching, settle=settle),
             target=Target(1 - task.sparsity, budget),
         )
         # What is wrong with the network or the knobs is said before anything is trained.
