@@ -15,7 +15,9 @@ import yaml
 
 from topo.study import Study
 
-TOPO = [sys.executable, "-c", "from topo.cli import main; main()"]
+# A job in the background, as CI may be, is started with Ctrl-C ignored, and hands that on.
+HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+TOPO = [sys.executable, "-c", f"{HEED}; from topo.cli import main; main()"]
 
 
 @pytest.fixture
