@@ -114,7 +114,7 @@ def test_everything_pruned_names_the_knob():
 
 
 @pytest.mark.parametrize("budget", ["weights", "parameters", "macs"])
-@pytest.mark.parametrize("share", [0.3, 0.6])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.6, 0.8])
 def test_a_target_is_met_by_at_most_one_unit_too_many(budget, share):
     target = callback(0.5, target=Target(share, budget))
     run(cnn(), target)

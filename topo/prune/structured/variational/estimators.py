@@ -247,7 +247,7 @@ def estimator(
     is_layer
         Which gates close layers, shape (count,).
     rate
-        Of the estimator by the name "exact".
+        Estimates that a gate needs in a step, on average; heeded by the estimator by the name "exact".
 
     Raises
     ------
