@@ -19,9 +19,9 @@ import torch
 
 import topo
 from topo.dag import trace
-from topo.dag.paths import PathCounts
-from topo.dag.silence import silent_arcs
-from topo.plots.style import HUES, figure, style
+from topo.dag.compaction.zero_branches import silent_arcs
+from topo.dag.path_counts import PathCounts
+from topo.plots.theme import HUES, figure, style
 from topo.training import evaluate, recipe, train
 
 HERE = Path(__file__).resolve().parent

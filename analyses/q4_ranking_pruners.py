@@ -5,7 +5,7 @@
 Prints three sentences and says where its figures (PNG, SVG, PDF) and tables (CSV) are.
 """
 
-from topo.questions import main
+from topo.cli.questions import main
 
 if __name__ == "__main__":
     raise SystemExit(main("ranking_pruners"))

@@ -29,8 +29,8 @@ import topo
 from topo.device import resolve_device
 from topo.errors import InputError
 from topo.plots.labels import percent
-from topo.plots.style import HUES, INK, MUTED, figure, style
-from topo.prune.variational import train as train_pruning
+from topo.plots.theme import HUES, INK, MUTED, figure, style
+from topo.pruning.variational import train as train_pruning
 from topo.training import Recipe, evaluate, recipe, train
 
 HERE = Path(__file__).resolve().parent

@@ -33,7 +33,7 @@ from torch import nn
 import topo
 from topo.dag import trace, units
 from topo.datasets import Dataset
-from topo.plots.style import HUES, INK, MUTED, figure, style
+from topo.plots.theme import HUES, INK, MUTED, figure, style
 from topo.training import Callback, Recipe, TrainingState, evaluate, recipe, train
 
 HERE = Path(__file__).resolve().parent

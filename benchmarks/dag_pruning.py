@@ -23,12 +23,12 @@ import torch
 from torch.nn import functional as F
 
 import topo
-from topo.dag.paths import PathCounts
-from topo.prune.samples import Samples
-from topo.prune.structured.dag.candidates import candidates
-from topo.prune.structured.dag.network import Network
-from topo.prune.structured.dag.scores import Scoring, taylor
-from topo.prune.task import Task
+from topo.dag.path_counts import PathCounts
+from topo.pruning.dag_pruning.candidates import candidates
+from topo.pruning.dag_pruning.prunable_network import Network
+from topo.pruning.dag_pruning.scores import Scoring, taylor
+from topo.pruning.samples import Samples
+from topo.pruning.task import Task
 
 BATCH, SHAPE, CLASSES = 128, (3, 32, 32), 10
 

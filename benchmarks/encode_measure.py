@@ -90,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data-root", required=True, help="folder of CIFAR-10")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "encode_measure.json")
-    parser.add_argument("--pruners", nargs="*", default=list(topo.prune.PRUNERS))
+    parser.add_argument("--pruners", nargs="*", default=list(topo.pruning.PRUNERS))
     parser.add_argument("--sparsities", nargs="*", type=float, default=SPARSITIES)
     options = parser.parse_args()
     rows = json.loads(options.output.read_text())["rows"] if options.output.exists() else []

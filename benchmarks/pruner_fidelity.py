@@ -39,11 +39,11 @@ from torch import Tensor, nn
 
 import topo
 from topo.masks import prunable_parameters
-from topo.prune.allocation import er_share, erk_share, layer_counts
-from topo.prune.dynamic.bipartite import ch2_l3n, ch3_l3p, link_scores
-from topo.prune.initial.grasp import hessian_gradient
-from topo.prune.structured.l0 import chance_open, hard_concrete, mean_gate
-from topo.prune.task import Task
+from topo.pruning.allocation import er_share, erk_share, layer_counts
+from topo.pruning.dynamic.bipartite import ch2_l3n, ch3_l3p, link_scores
+from topo.pruning.initial.grasp import hessian_gradient
+from topo.pruning.structured.l0 import chance_open, hard_concrete, mean_gate
+from topo.pruning.task import Task
 from topo.torchvision_import import import_torchvision
 
 REPOSITORIES = {
@@ -271,7 +271,7 @@ def images(count: int, shape: Sequence[int] = (3, 32, 32), seed: int = 1) -> tup
 
 
 def score(model: nn.Module, name: str, **settings: Any) -> dict[str, Tensor]:
-    return topo.prune.score(model, name, device="cpu", **settings)
+    return topo.pruning.score(model, name, device="cpu", **settings)
 
 
 def prune(model: nn.Module, name: str, sparsity: float = SPARSITY, **settings: Any) -> dict[str, Tensor]:
@@ -402,8 +402,8 @@ def synflow_scores(source: Reference, trained: bool = False, equal: bool = True)
         return [(len(first) - int(share * len(first))) / len(first) for share in shares]
 
     shape = {"input_shape": (3, 32, 32)}
-    usual = topo.prune.scored.exponential
-    with mock.patch.object(topo.prune.scored, "exponential", rounded_up if equal else usual):
+    usual = topo.pruning.weight_scoring.exponential
+    with mock.patch.object(topo.pruning.weight_scoring, "exponential", rounded_up if equal else usual):
         masks = flat(prune(model, "synflow", **shape)), flat([mask for mask, _ in masked])
     return Found((flat(score(model, "synflow", **shape)), first), masks)
 
@@ -932,7 +932,7 @@ def update(initial: str = "erk", power: float = 0.0) -> Update:
 
 
 def sparsifier(made: Update, name: str, **settings: Any) -> Any:
-    return topo.prune.sparsifier(made.model, name, sparsity=0.8, device="cpu", **settings)
+    return topo.pruning.sparsifier(made.model, name, sparsity=0.8, device="cpu", **settings)
 
 
 def changes(before: Mapping[str, Tensor], ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Found:
@@ -1173,7 +1173,7 @@ def main() -> None:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "not_compared": sorted(set(topo.prune.PRUNERS) - {row["algorithm"] for row in rows}),
+        "not_compared": sorted(set(topo.pruning.PRUNERS) - {row["algorithm"] for row in rows}),
         "rows": rows,
     }
     options.output.write_text(json.dumps(result, indent=1) + "\n")

@@ -31,8 +31,8 @@ import torch
 
 import topo
 from topo.datasets import Split, make_dataset
-from topo.prune import PRUNERS
-from topo.prune.allocation import keep_largest
+from topo.pruning import PRUNERS
+from topo.pruning.allocation import keep_largest
 from topo.training import Recipe, train
 
 SPARSITY = 0.9
@@ -104,7 +104,7 @@ def training_cell(model_name: str, pruner: str, device: str) -> dict[str, Any]:
     settings = {key: value for key, value in (("interval", 1), ("stop", 1.0)) if key in known}
 
     def run(sparse: bool) -> None:
-        found = topo.prune.sparsifier(network(model_name), pruner, sparsity=SPARSITY, device=device, **settings)
+        found = topo.pruning.sparsifier(network(model_name), pruner, sparsity=SPARSITY, device=device, **settings)
         callbacks = [found] if sparse else []
         train(network(model_name), data, recipe, masks=found.masks, callbacks=callbacks, device=device, progress=False)
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 import topo
 from topo.device import resolve_device
-from topo.prune.variational import train as train_pruning
+from topo.pruning.variational import train as train_pruning
 from topo.training import evaluate, recipe, train
 
 

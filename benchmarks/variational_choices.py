@@ -3,7 +3,7 @@
     python benchmarks/variational_choices.py [--dataset digits] [--data-root FOLDER] [--subset N] [--model resnet20]
         [--epochs 12] [--seeds 0 1 2] [--nu 0.1 0.5] [--vary estimator horizon ...] [--around wait=0] [--output FILE]
 
-Every coefficient of `topo.prune.variational.Choices` is varied alone around the defaults, or around what is said. A
+Every coefficient of `topo.pruning.variational.Choices` is varied alone around the defaults, or around what is said. A
 network is trained on four fifths of the training images and judged on the last fifth; test images are not looked at.
 The measure is the objective itself, cross-entropy + nu * C with C the relative complexity of the network that is left,
 averaged over seeds and values of nu; smaller is better. Differences from the defaults are paired by seed and nu, with
@@ -28,7 +28,7 @@ from scipy import stats
 import topo
 from topo.datasets import Dataset, Split, make_dataset
 from topo.errors import InputError
-from topo.prune.variational import Choices, train
+from topo.pruning.variational import Choices, train
 from topo.training import evaluate, recipe
 
 ALTERNATIVES: dict[str, list[Any]] = {

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from topo.dag import Dag, Step
 from topo.dag.relations.rules import POINTWISE
-from topo.encode import MultipartiteGraph
+from topo.encoding import MultipartiteGraph
 
 AVERAGE = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 

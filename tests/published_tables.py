@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from topo.stats.published import COLUMNS
-from topo.stats.published_columns import AS_THEY_ARE, LEFT_OUT, NAMES, RAMANUJAN, RAMANUJAN_AS_THEY_ARE
+from topo.results.published import COLUMNS
+from topo.results.published_columns import AS_THEY_ARE, LEFT_OUT, NAMES, RAMANUJAN, RAMANUJAN_AS_THEY_ARE
 
 MODELS = ("CONV-6", "Resnet-20")
 PRUNERS = ("snip", "er", "rigl")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from topo.prune import PRUNERS
+from topo.pruning import PRUNERS
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from topo.prune import PRUNERS
+from topo.pruning import PRUNERS
 
 RECORD = Path(__file__).parents[1] / "benchmarks" / "results" / "pruner_fidelity.json"
 

@@ -16,13 +16,31 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import datasets, encode, features, models, plots, prune, report, stats, study, training
+    from . import (
+        dag,
+        datasets,
+        decomposition,
+        encoding,
+        features,
+        masks,
+        models,
+        plots,
+        pruning,
+        report,
+        results,
+        similarity,
+        stats,
+        study,
+        training,
+    )
     from .checkpoint import load_checkpoint, save_checkpoint
-    from .dag import Dag, compact, cost, lift, trace
-    from .encode import BipartiteGraph, LayerGraphs, MultipartiteGraph
+    from .dag import Dag, compact, cost, trace
+    from .decomposition import lift
+    from .encoding import BipartiteGraph, LayerGraphs, MultipartiteGraph, encode
     from .errors import InputError
     from .features import Topometrics, measure, measure_layers
     from .masks import Masks
+    from .pruning import prune
     from .report import write_report
     from .study import Study
 
@@ -33,11 +51,12 @@ _HOMES = {
     "Dag": "dag",
     "compact": "dag",
     "cost": "dag",
-    "lift": "dag",
     "trace": "dag",
-    "BipartiteGraph": "encode",
-    "LayerGraphs": "encode",
-    "MultipartiteGraph": "encode",
+    "lift": "decomposition",
+    "BipartiteGraph": "encoding",
+    "LayerGraphs": "encoding",
+    "MultipartiteGraph": "encoding",
+    "encode": "encoding",
     "InputError": "errors",
     "Topometrics": "features",
     "measure": "features",
@@ -45,10 +64,27 @@ _HOMES = {
     "Masks": "masks",
     "load_checkpoint": "checkpoint",
     "save_checkpoint": "checkpoint",
+    "prune": "pruning",
     "write_report": "report",
     "Study": "study",
 }
-_ROOMS = ("datasets", "encode", "features", "models", "plots", "prune", "report", "stats", "study", "training")
+_MODULES = (
+    "dag",
+    "datasets",
+    "decomposition",
+    "encoding",
+    "features",
+    "masks",
+    "models",
+    "plots",
+    "pruning",
+    "report",
+    "results",
+    "similarity",
+    "stats",
+    "study",
+    "training",
+)
 
 __all__ = [
     "BipartiteGraph",
@@ -61,18 +97,25 @@ __all__ = [
     "Topometrics",
     "compact",
     "cost",
+    "dag",
     "datasets",
+    "decomposition",
     "encode",
+    "encoding",
     "features",
     "lift",
     "load_checkpoint",
+    "masks",
     "measure",
     "measure_layers",
     "models",
     "plots",
     "prune",
+    "pruning",
     "report",
+    "results",
     "save_checkpoint",
+    "similarity",
     "stats",
     "study",
     "trace",
@@ -82,7 +125,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
+    if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
     if name in _HOMES:
         return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

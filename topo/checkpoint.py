@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from .arrays import replacing
 from .errors import InputError
+from .safe_files import replacing
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import UninitializedParameter
 
-from .arrays import read_arrays, write_arrays
 from .errors import InputError, nearest
+from .safe_files import read_arrays, write_arrays
 
 __all__ = ["HeldMasks", "Masks", "prunable_parameters"]
 

@@ -10,11 +10,10 @@ from scipy import sparse
 from torch import Tensor, nn
 
 import topo
+from tests.zoo import NAMED, SMALL, small
 from topo.dag import relation
 from topo.dag.structure import structure
 from topo.errors import InputError
-
-from ..zoo import NAMED, SMALL, small
 
 
 def assert_one_map(found: object) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from scipy import sparse
 
-from topo.encode.graph import BipartiteGraph, Block, MultipartiteGraph, Part
+from topo.encoding.graph import BipartiteGraph, Block, MultipartiteGraph, Part
 
 
 def random_block(shape: tuple[int, int], density: float, rng: np.random.Generator) -> sparse.csr_array:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from topo.encode.graph import BipartiteGraph
+from topo.encoding.graph import BipartiteGraph
 from topo.features import measure
 
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from topo.encode.graph import BipartiteGraph
+from tests.features.graphs import random_graph
+from topo.encoding.graph import BipartiteGraph
 from topo.features import measure
-
-from .graphs import random_graph
 
 
 def layer(matrix: np.ndarray) -> BipartiteGraph:

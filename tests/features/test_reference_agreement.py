@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from topo.encode.graph import BipartiteGraph, MultipartiteGraph
+from tests.features.graphs import graphs, layers, random_graph, random_layer
+from topo.encoding.graph import BipartiteGraph, MultipartiteGraph
 from topo.features import METRICS, measure
 from topo.features.reference import measure_plainly
-
-from .graphs import graphs, layers, random_graph, random_layer
 
 SPECTRAL = {"spectral_gap", "spectral_radius", "delta_r", "delta_s", "delta_s_relative", "imdb", "iwsg"}
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 from scipy.linalg import block_diag, circulant
 
-from topo.encode.graph import BipartiteGraph, Block, MultipartiteGraph, Part
+from topo.encoding.graph import BipartiteGraph, Block, MultipartiteGraph, Part
 from topo.features import GraphView, Undefined, measure, spectra
 from topo.features.expansion import top_magnitudes
 from topo.features.spectra import largest_eigenvalues, top_singular_values

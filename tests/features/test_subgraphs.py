@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from scipy import sparse
 
-from topo.encode.graph import BipartiteGraph, Block, MultipartiteGraph, Part
+from tests.features.graphs import graphs, random_graph, random_layer
+from topo.encoding.graph import BipartiteGraph, Block, MultipartiteGraph, Part
 from topo.features import GraphView, measure, subgraphs
-
-from .graphs import graphs, random_graph, random_layer
 
 
 def simple(graph: MultipartiteGraph) -> nx.Graph:

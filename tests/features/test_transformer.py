@@ -11,11 +11,10 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
 import topo
-from topo.encode.graph import LayerGraphs, MultipartiteGraph
+from tests.features.graphs import random_graph, random_layer
+from topo.encoding.graph import LayerGraphs, MultipartiteGraph
 from topo.errors import InputError
 from topo.features import Topometrics, column_names, measure
-
-from .graphs import random_graph, random_layer
 
 
 @pytest.fixture

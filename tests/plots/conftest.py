@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy import sparse
 
-from topo.encode.graph import Block, MultipartiteGraph, Part
+from topo.encoding.graph import Block, MultipartiteGraph, Part
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import pytest
 
 from topo.errors import InputError
 from topo.plots import accuracy_against_sparsity, accuracy_grid
-from topo.stats import example_results
+from topo.results import example_results
 
 
 def lines(ax):

@@ -6,9 +6,9 @@ import pytest
 from matplotlib.colors import to_hex
 
 from topo.errors import InputError
-from topo.plots.network_map import network_map
-from topo.plots.ordered_distances import ordered_distances
-from topo.plots.style import PRUNERS, pruner_color, style
+from topo.plots.clustered_distances import ordered_distances
+from topo.plots.mds_map import network_map
+from topo.plots.theme import PRUNERS, pruner_color, style
 
 
 def boxes(drawn, ax):

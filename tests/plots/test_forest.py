@@ -9,7 +9,7 @@ from matplotlib.text import Text
 
 from topo.plots.confounders import MOST_DOTS, relative_strips
 from topo.plots.forest import forest
-from topo.plots.strata import strata_heatmap
+from topo.plots.pooled_heatmap import strata_heatmap
 
 METRICS = ["edges", "sink_nodes_norm", "removable_in_norm", "mean_component_size_norm", "spectral_gap"]
 

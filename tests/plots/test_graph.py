@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from matplotlib.collections import LineCollection
 from scipy import sparse
 
-from topo.encode.graph import BipartiteGraph, Block, LayerGraphs, MultipartiteGraph, Part
+from topo.encoding.graph import BipartiteGraph, Block, LayerGraphs, MultipartiteGraph, Part
 from topo.errors import InputError
 from topo.plots import draw_graph
 from topo.plots import graph_layout as layout

@@ -8,7 +8,7 @@ from topo.errors import InputError
 from topo.features import column_names
 from topo.plots import correlations_for_heatmap, spearman_heatmap
 from topo.plots.heatmap import EVERY
-from topo.stats import example_results
+from topo.results import example_results
 
 
 @pytest.fixture

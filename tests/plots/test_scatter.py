@@ -6,7 +6,7 @@ from matplotlib.colors import to_rgb
 
 from topo.errors import InputError
 from topo.plots import accuracy_against_metric, pruner_color, scatter_panels, telling_metrics
-from topo.stats import category_of, example_results
+from topo.results import category_of, example_results
 
 
 def test_points_are_the_networks():

@@ -8,7 +8,7 @@ import pytest
 
 from tests.questions.networks import DYNAMIC, INITIAL, planted
 from topo.questions import QUESTIONS, Evidence
-from topo.stats import example_results
+from topo.results import example_results
 
 ask = QUESTIONS["metrics_and_accuracy"]
 

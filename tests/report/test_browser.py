@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from topo.report import write_report
-from topo.stats import example_results
+from topo.results import example_results
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which is not installed")

@@ -17,8 +17,8 @@ from topo.questions import QUESTIONS, Evidence
 from topo.report import write_report
 from topo.report.cells import cell, sortable
 from topo.report.figures import figure_html
-from topo.report.source import load_sources
-from topo.stats import example_results
+from topo.results import example_results
+from topo.results.source import load_sources
 
 QUICK = ["metrics_and_accuracy", "beyond_density", "alike"]
 

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from topo.encode.graph import BipartiteGraph
+from topo.encoding.graph import BipartiteGraph
 from topo.errors import InputError
 from topo.report import write_report
-from topo.stats import example_results
+from topo.results import example_results
 from topo.study import Study, StudyConfig
 
 

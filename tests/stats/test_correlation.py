@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from topo.errors import InputError
-from topo.stats import example_results, grouped_spearman, spearman
+from topo.results import example_results
+from topo.stats import grouped_spearman, spearman
 from topo.stats.correlation import grouped_correlation, p_value
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False)

@@ -5,7 +5,7 @@ import pytest
 
 from topo.errors import InputError
 from topo.plots.pruners import ranked_pruners
-from topo.stats import example_results
+from topo.results import example_results
 from topo.stats.pruners import check_orderings, pruner_means, pruner_ranking
 
 

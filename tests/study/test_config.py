@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from topo.errors import InputError
 from topo.study import StudyConfig
-from topo.study.choices import EncodingChoice
+from topo.study.entries import EncodingChoice
 
 SMALLEST = "models: [digits-cnn]\npruners: [snip]\nsparsities: [0.9]\n"
 

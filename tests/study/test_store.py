@@ -94,7 +94,8 @@ def test_a_full_disk_or_read_only_folder_is_one_sentence(study: Study, monkeypat
 def test_a_full_disk_while_masks_are_written(study: Study, monkeypatch: pytest.MonkeyPatch):
     import torch
 
-    from topo import Masks, arrays
+    from topo import Masks
+    from topo import safe_files as arrays
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

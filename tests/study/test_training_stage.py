@@ -9,9 +9,9 @@ import torch
 
 import topo
 from topo.errors import InputError
-from topo.prune import PRUNERS, Sparsifier, Task
+from topo.pruning import PRUNERS, Sparsifier, Task
 from topo.study import StudyConfig
-from topo.study.choices import PrunerChoice
+from topo.study.entries import PrunerChoice
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_pruner_of_stage_training_ends_with_the_masks_of_its_training(tiny, he
     assert masks.algorithm == "rigl" and masks.settings["interval"] == 1 and masks.asked_sparsity == 0.8
     assert all(bool((state[name][~mask] == 0).all()) for name, mask in masks.items())
     fresh = topo.models.build("digits-mlp", input_shape=(1, 8, 8), widths=[8], seed=0)
-    assert topo.prune.sparsifier(fresh, "rigl", sparsity=0.8, device="cpu").masks != masks
+    assert topo.pruning.sparsifier(fresh, "rigl", sparsity=0.8, device="cpu").masks != masks
     density = masks.counts()["density"]
     assert (row["layer_density_min"], row["layer_density_max"]) == (density.min(), density.max())
     assert "rolled__sink_nodes_mean" in row and len(study.history(row["cell"])) == 4
@@ -51,7 +51,7 @@ def test_weights_that_a_pruner_adjusted_are_where_training_starts(tiny, here, re
         task.keep_state = True
         for weight in task.weights.values():
             weight.data.fill_(7.0)
-        return topo.prune.initial.uniform.uniform(task)
+        return topo.pruning.initial.uniform.uniform(task)
 
     seen = []
     train = topo.study.cell.train
@@ -74,7 +74,7 @@ def test_a_pruner_that_trains_has_the_recipe_of_the_cell(tiny, here, register):
         """Trains first."""
         recipes.append(task.recipe)
         task.train()
-        return topo.prune.initial.uniform.uniform(task)
+        return topo.pruning.initial.uniform.uniform(task)
 
     study = tiny(pruners=["trainer"], sparsities=[0.5], recipe={"name": "digits", "epochs": 2})
     assert row_of(study, here, "trainer")["status"] == "finished"
@@ -86,7 +86,7 @@ def test_a_pruner_whose_training_diverges_is_a_status_and_the_others_go_on(tiny,
     def exploding(task: Task) -> dict[str, torch.Tensor]:
         """Trains with an impossible rate."""
         task.train(recipe=topo.training.recipe(task.recipe, learning_rate=1e30, epochs=2))
-        return topo.prune.initial.uniform.uniform(task)
+        return topo.pruning.initial.uniform.uniform(task)
 
     @register("inflating", family="dynamic", stage="training", needs_data=False)
     class Inflating(Sparsifier):
@@ -94,7 +94,7 @@ def test_a_pruner_whose_training_diverges_is_a_status_and_the_others_go_on(tiny,
 
         def __init__(self, task: Task) -> None:
             super().__init__(task)
-            self.masks = topo.prune.initial.uniform.uniform(task)
+            self.masks = topo.pruning.initial.uniform.uniform(task)
 
         def on_step_end(self, state) -> None:
             for weight in self.weights(state).values():
@@ -118,7 +118,7 @@ def test_a_layer_emptied_during_training_is_a_collapse_or_refused(tiny, here, re
 
         def __init__(self, task: Task) -> None:
             super().__init__(task)
-            self.masks = topo.prune.initial.uniform.uniform(task)
+            self.masks = topo.pruning.initial.uniform.uniform(task)
 
         def on_epoch_end(self, state) -> None:
             *_, last = self.names

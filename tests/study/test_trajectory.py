@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import topo
-from topo.arrays import write_arrays
 from topo.errors import InputError
 from topo.masks import Masks
+from topo.safe_files import write_arrays
 from topo.study import MaskTrajectory, measure_trajectory
 from topo.training import Callback, recipe, train
 
@@ -25,7 +25,7 @@ def few():
 def recorded(few, name: str = "itop", callbacks=(), **options):
     """Two steps an epoch, eight in all; updates after the second, fourth and sixth."""
     net = topo.models.build("digits-mlp", input_shape=(1, 8, 8), widths=[8])
-    found = topo.prune.sparsifier(net, name, sparsity=0.8, device="cpu")
+    found = topo.pruning.sparsifier(net, name, sparsity=0.8, device="cpu")
     trajectory = MaskTrajectory(**options)
     callbacks = [*callbacks, found, trajectory]
     run = train(net, few, PLAN, masks=found.masks, callbacks=callbacks, device="cpu", progress=False)

@@ -7,7 +7,7 @@ from topo.datasets import load
 from topo.errors import InputError
 from topo.masks import Masks
 from topo.models import build
-from topo.prune import sparsifier
+from topo.pruning import sparsifier
 from topo.training import Callback, batch_loss, recipe, train
 
 PLAN = recipe("digits", epochs=4, optimizer="adamw", augment=True)

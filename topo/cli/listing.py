@@ -77,11 +77,11 @@ def _registry(kind: Kind) -> Registry:
         case Kind.datasets:
             from ..datasets import DATASETS as registry
         case Kind.pruners:
-            from ..prune import PRUNERS as registry
+            from ..pruning import PRUNERS as registry
         case Kind.metrics:
             from ..features import METRICS as registry
         case Kind.encodings:
-            from ..encode import ENCODINGS as registry
+            from ..encoding import ENCODINGS as registry
         case Kind.recipes:
             from ..training import RECIPES as registry
     return registry

@@ -68,8 +68,8 @@ def prune(
       topo prune conv6 -p synflow -s 0.98 --set rounds=20
       topo prune digits-cnn -p rigl -s 0.9 --dataset digits --recipe digits
     """
-    from .. import prune as package
-    from ..prune import PRUNERS
+    from .. import pruning as package
+    from ..pruning import PRUNERS
 
     if PRUNERS.entry(pruner).info.get("needs_data") and dataset is None:
         raise InputError(f"pruner {pruner!r} needs data; give --dataset, such as --dataset digits.")
@@ -172,13 +172,13 @@ def measure(
 
 
 def _load_graph(path: Path) -> Any:
-    from ..encode import LayerGraphs, MultipartiteGraph
+    from ..encoding import LayerGraphs, MultipartiteGraph
 
     return LayerGraphs.load(path) if path.is_dir() else MultipartiteGraph.load(path)
 
 
 def _write_row(row: pd.Series, path: Path) -> None:
-    from ..arrays import replacing
+    from ..safe_files import replacing
 
     table = row.to_frame().T
     with replacing(path) as name:

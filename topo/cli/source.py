@@ -64,7 +64,7 @@ class Network:
 
     def graph(self, masks: Path | None, encoding: str, options: list[str] | None) -> Any:
         """The network encoded."""
-        from ..encode import encode
+        from ..encoding import encode
         from ..masks import Masks
 
         loaded = None if masks is None else Masks.load(masks)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from .compact import compact
-from .cost import cost, cost_table
+from .compaction.compactor import compact
+from .costs import cost, cost_table
+from .coupled_channels import Units, units
 from .dag import Arc, Dag, Node, Output, Step
-from .groups import Units, units
-from .lifting import Lifting, lift
-from .paths import PathCounts, heaviest_paths, paths, residual_blocks, trim
+from .path_counts import PathCounts, heaviest_paths, paths, residual_blocks, trim
 from .relations import Relation, relation
-from .trace import trace
+from .tracing import trace
 
 __all__ = [
     "Arc",
     "Dag",
-    "Lifting",
     "Node",
     "Output",
     "PathCounts",
@@ -25,7 +23,6 @@ __all__ = [
     "cost",
     "cost_table",
     "heaviest_paths",
-    "lift",
     "paths",
     "relation",
     "residual_blocks",

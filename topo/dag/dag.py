@@ -324,12 +324,12 @@ class Dag:
         return sum(backward[i] for i in self.inputs)
 
     def coarse(self) -> Dag:
-        """The Dag with a node only where it matters: see `topo.dag.coarse.coarsen`."""
+        """The Dag with a node only where it matters: see `topo.dag.coarsening.coarsen`."""
         return self._coarse
 
     @cached_property
     def _coarse(self) -> Dag:
-        from .coarse import coarsen
+        from .coarsening import coarsen
 
         return coarsen(self)
 

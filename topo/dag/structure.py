@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, unknown_name
-from .coarse import coarsen
+from .coarsening import coarsen
 from .dag import Dag, Step, Value
 from .relations import Chain, Relation, Weigher, Weight, is_parametric
-from .relations.relation import arc_map, map_of
+from .relations.arc_relation import arc_map, map_of
 
 __all__ = ["StructuralArc", "StructuralNode", "Structure", "WeightCounts", "structure", "weight_counts"]
 

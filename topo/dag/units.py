@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .dag import Dag
-from .layers import Layer
+from .weighted_layers import Layer
 
 __all__ = ["Units"]
 
@@ -41,7 +41,7 @@ class Units:
     Examples
     --------
     >>> import torch, topo
-    >>> from topo.dag.groups import units
+    >>> from topo.dag.coupled_channels import units
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
     >>> found = units(topo.trace(net, torch.zeros(1, 4)))
     >>> found.count, [axis.tolist() for axis in found.axes["0.weight"]]

@@ -3,7 +3,7 @@
 from ..registry import import_submodules
 from .augment import Augmentation
 from .dataset import Dataset, Split, make_dataset
-from .load import load
+from .loader import load
 from .registry import DATASETS
 
 __all__ = ["DATASETS", "Augmentation", "Dataset", "Split", "load", "make_dataset"]

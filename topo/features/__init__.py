@@ -1,14 +1,14 @@
 """Topometrics: numbers that describe a graph, by category; `measure` returns one tidy row.
 
-A metric is one function of a `GraphView`, declared with `topo.features.metric.metric` in the file of its
-category; see `topo.features.metric.METRICS` for all of them.
+A metric is one function of a `GraphView`, declared with `topo.features.registry.metric` in the file of its
+category; see `topo.features.registry.METRICS` for all of them.
 """
 
-from .measure import column_names, measure, measure_layers
-from .metric import CATEGORIES, METRICS, Undefined, metric
-from .paths import count_paths
+from .graph_view import GraphView
+from .measurement import column_names, measure, measure_layers
+from .path_metrics import count_paths
+from .registry import CATEGORIES, METRICS, Undefined, metric
 from .transformer import Topometrics
-from .view import GraphView
 
 __all__ = [
     "CATEGORIES",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .metric import metric
-from .view import GraphView
+from .graph_view import GraphView
+from .registry import metric
 
 
 @metric("cut_edges", category="global", per="edges")

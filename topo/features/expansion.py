@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .metric import Undefined, metric
+from .graph_view import GraphView
+from .registry import Undefined, metric
 from .spectra import largest_eigenvalues, top_singular_values
-from .view import GraphView
 
 
 @metric("spectral_gap", category="expansion")

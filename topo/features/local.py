@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .metric import Undefined, metric
-from .view import GraphView
+from .graph_view import GraphView
+from .registry import Undefined, metric
 
 
 def _sinks(view: GraphView) -> np.ndarray:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from .metric import metric
+from .graph_view import GraphView, chunks
+from .registry import metric
 from .subgraphs import four_cycles, triangle_family
-from .view import GraphView, chunks
 
 WEDGES_AT_ONCE = 1 << 24
 

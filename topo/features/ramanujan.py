@@ -16,9 +16,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from .metric import Undefined, metric
+from .graph_view import GraphView
+from .registry import Undefined, metric
 from .spectra import top_singular_values
-from .view import GraphView
 
 __all__ = ["IMDB_RULES"]
 

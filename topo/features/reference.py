@@ -10,7 +10,7 @@ from math import nan, sqrt
 import igraph
 import numpy as np
 
-from ..encode.graph import BipartiteGraph, MultipartiteGraph
+from ..encoding.graph import BipartiteGraph, MultipartiteGraph
 
 __all__ = ["measure_plainly"]
 

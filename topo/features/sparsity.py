@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .metric import Undefined, metric
-from .view import GraphView
+from .graph_view import GraphView
+from .registry import Undefined, metric
 
 
 @metric("direct_sparsity", category="sparsity")

@@ -10,7 +10,7 @@ from scipy import sparse
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from threadpoolctl import ThreadpoolController
 
-from .metric import Undefined
+from .registry import Undefined
 
 __all__ = ["largest_eigenvalues", "top_singular_values"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .metric import metric
-from .view import GraphView
+from .graph_view import GraphView
+from .registry import metric
 
 
 @metric("strength", category="strength", per="edges")

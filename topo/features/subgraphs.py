@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import sparse
 
-from .view import GraphView, chunks
+from .graph_view import GraphView, chunks
 
 __all__ = ["four_cycles", "triangle_family"]
 

@@ -10,10 +10,10 @@ import pandas as pd
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from .. import encode as encoder
-from ..encode.graph import LayerGraphs, MultipartiteGraph
+from .. import encoding as encoder
+from ..encoding.graph import LayerGraphs, MultipartiteGraph
 from ..errors import InputError, unknown_name
-from .measure import column_names, measure
+from .measurement import column_names, measure
 
 __all__ = ["Topometrics"]
 
@@ -49,7 +49,7 @@ class Topometrics(TransformerMixin, BaseEstimator):
     --------
     >>> import numpy as np
     >>> from scipy import sparse
-    >>> from topo.encode.graph import BipartiteGraph
+    >>> from topo.encoding.graph import BipartiteGraph
     >>> graphs = [BipartiteGraph(sparse.csr_array(np.eye(n, dtype=np.float32))) for n in (2, 3)]
     >>> Topometrics(metrics=["nodes", "cut_edges"]).fit_transform(graphs)
        nodes  cut_edges  cut_edges_norm

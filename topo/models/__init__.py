@@ -1,7 +1,7 @@
 """Networks by name: small-image networks of the sparsity literature and all of torchvision's."""
 
 from ..registry import import_submodules
-from .build import build
+from .builder import build
 from .registry import MODELS
 from .torchvision_models import torchvision_names
 

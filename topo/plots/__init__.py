@@ -4,10 +4,10 @@ from .accuracy import accuracy_against_sparsity, accuracy_grid
 from .graph import draw_graph
 from .heatmap import correlations_for_heatmap, spearman_heatmap
 from .layers import layer_density, layer_density_grid
-from .lifting import draw_lifting
+from .level_factors import draw_lifting
 from .scatter import accuracy_against_metric, scatter_panels, telling_metrics
-from .style import pruner_color, style
-from .variational import pruning_course
+from .theme import pruner_color, style
+from .variational_run import pruning_course
 
 __all__ = [
     "accuracy_against_metric",

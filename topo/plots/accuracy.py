@@ -12,9 +12,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from ..errors import InputError
-from ..stats.tidy import accuracy_summary, tidy_results
+from ..results.schema import accuracy_summary, tidy_results
 from .labels import label_line_ends, percent
-from .style import INK, MUTED, figure, own_axes, pruner_color, pruner_dashes, pruner_marker, pruner_order, style
+from .theme import INK, MUTED, figure, own_axes, pruner_color, pruner_dashes, pruner_marker, pruner_order, style
 
 __all__ = ["accuracy_against_sparsity", "accuracy_grid"]
 
@@ -29,7 +29,7 @@ def accuracy_against_sparsity(table: pd.DataFrame, ax: Axes | None = None, *, ti
     Parameters
     ----------
     table
-        Results table; see `topo.stats.tidy_results`.
+        Results table; see `topo.results.tidy_results`.
     ax
         Axes to draw on; new ones when left out.
     title
@@ -42,7 +42,7 @@ def accuracy_against_sparsity(table: pd.DataFrame, ax: Axes | None = None, *, ti
 
     Examples
     --------
-    >>> from topo.stats import example_results
+    >>> from topo.results import example_results
     >>> ax = accuracy_against_sparsity(example_results())
     >>> ax.get_xlabel()
     'sparsity'
@@ -124,7 +124,7 @@ def accuracy_grid(table: pd.DataFrame, *, columns: int | None = None) -> Figure:
 
     Examples
     --------
-    >>> from topo.stats import example_results
+    >>> from topo.results import example_results
     >>> len(accuracy_grid(example_results(models=("a", "b"))).axes)
     2
     """

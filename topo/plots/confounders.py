@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from .heatmap import ordered_families
-from .style import HUES, INK, MUTED, figure, pruner_color, pruner_order, style
+from .theme import HUES, INK, MUTED, figure, pruner_color, pruner_order, style
 
 __all__ = ["relative_strips"]
 

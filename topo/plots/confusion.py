@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from .style import INK, SEQUENTIAL, own_axes, style
+from .theme import INK, SEQUENTIAL, own_axes, style
 
 __all__ = ["confusion_matrix"]
 

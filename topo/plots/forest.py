@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..stats.tidy import category_of, metric_label
-from .style import GRID, HUES, INK, MUTED, figure, style
+from ..results.schema import category_of, metric_label
+from .theme import GRID, HUES, INK, MUTED, figure, style
 
 __all__ = ["FAMILY_COLORS", "forest"]
 

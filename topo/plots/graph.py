@@ -12,11 +12,11 @@ from matplotlib.collections import EllipseCollection, LineCollection, PatchColle
 from matplotlib.colors import LogNorm, to_rgba
 from matplotlib.patches import Rectangle
 
-from ..encode.graph import MultipartiteGraph
+from ..encoding.graph import MultipartiteGraph
 from ..errors import InputError
 from .graph_layout import PartLayout, degrees, edges_between_groups, lay_out_part
 from .labels import short
-from .style import INK, MUTED, PAPER, SEQUENTIAL, figure, style
+from .theme import INK, MUTED, PAPER, SEQUENTIAL, figure, style
 
 __all__ = ["draw_graph"]
 
@@ -71,7 +71,7 @@ def draw_graph(
     Examples
     --------
     >>> from scipy import sparse
-    >>> from topo.encode.graph import BipartiteGraph
+    >>> from topo.encoding.graph import BipartiteGraph
     >>> graph = BipartiteGraph(sparse.csr_array(np.eye(4, 3, dtype=np.float32)), "fc")
     >>> len(draw_graph(graph).collections) > 0
     True

@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from ..encode.graph import Block, MultipartiteGraph, Part
+from ..encoding.graph import Block, MultipartiteGraph, Part
 
 __all__ = ["PartLayout", "degrees", "edges_between_groups", "lay_out_part"]
 
@@ -48,7 +48,7 @@ def degrees(graph: MultipartiteGraph) -> np.ndarray:
     Examples
     --------
     >>> from scipy import sparse
-    >>> from topo.encode.graph import BipartiteGraph
+    >>> from topo.encoding.graph import BipartiteGraph
     >>> degrees(BipartiteGraph(sparse.csr_array(np.eye(2, 3, dtype=np.float32)))).tolist()
     [1, 1, 1, 1, 0]
     """

@@ -13,10 +13,10 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
 from ..errors import InputError
+from ..results.schema import category_of, metric_columns, metric_label, ordered_metrics, tidy_results
 from ..stats.correlation import grouped_spearman
-from ..stats.tidy import category_of, metric_columns, metric_label, ordered_metrics, tidy_results
 from .labels import percent
-from .style import DIVERGING, GRID, INK, MUTED, own_axes, style
+from .theme import DIVERGING, GRID, INK, MUTED, own_axes, style
 
 __all__ = ["correlations_for_heatmap", "spearman_heatmap"]
 
@@ -74,7 +74,7 @@ def spearman_heatmap(
 
     Examples
     --------
-    >>> from topo.stats import example_results
+    >>> from topo.results import example_results
     >>> ax = spearman_heatmap(example_results(), n_boot=0)
     >>> len(ax.get_yticklabels())
     12

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from ..errors import InputError
 from .labels import label_line_ends, percent
-from .style import GRID, figure, own_axes, pruner_color, pruner_order, style
+from .theme import GRID, figure, own_axes, pruner_color, pruner_order, style
 
 __all__ = ["layer_density", "layer_density_grid"]
 

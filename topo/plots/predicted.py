@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..errors import InputError
-from .style import GRID, HUES, MUTED, figure, style
+from .theme import GRID, HUES, MUTED, figure, style
 
 __all__ = ["predicted_against_true"]
 

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..errors import InputError
+from ..results.schema import tidy_results
 from ..stats.pruners import pruner_means, pruner_ranking
-from ..stats.tidy import tidy_results
 from .labels import percent
-from .style import GRID, INK, MUTED, figure, style
+from .theme import GRID, INK, MUTED, figure, style
 
 __all__ = ["FAMILY_COLORS", "ranked_pruners"]
 
@@ -38,7 +38,7 @@ def ranked_pruners(table: pd.DataFrame) -> Figure:
 
     Examples
     --------
-    >>> from topo.stats import example_results
+    >>> from topo.results import example_results
     >>> len(ranked_pruners(example_results()).axes)
     3
     """

@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ..errors import InputError
+from ..results.schema import category_of, metric_columns, metric_label, ordered_metrics, tidy_results
 from ..stats.correlation import grouped_spearman
-from ..stats.tidy import category_of, metric_columns, metric_label, ordered_metrics, tidy_results
 from .labels import percent
-from .style import INK, MUTED, figure, own_axes, pruner_color, pruner_order, sparsity_marker, style
+from .theme import INK, MUTED, figure, own_axes, pruner_color, pruner_order, sparsity_marker, style
 
 __all__ = ["accuracy_against_metric", "scatter_panels", "telling_metrics"]
 
@@ -35,7 +35,7 @@ def accuracy_against_metric(
 
     Examples
     --------
-    >>> from topo.stats import example_results
+    >>> from topo.results import example_results
     >>> accuracy_against_metric(example_results(), "edges").get_title(loc="left")
     'edges'
     """
@@ -134,7 +134,7 @@ def scatter_panels(
 
     Examples
     --------
-    >>> from topo.stats import example_results
+    >>> from topo.results import example_results
     >>> len(scatter_panels(example_results(), ["edges", "spectral_gap"]).axes)
     2
     """

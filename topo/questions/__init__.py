@@ -4,11 +4,10 @@ A question is one file that registers itself in `QUESTIONS`; ``analyses/q*.py`` 
 """
 
 from ..registry import import_submodules
+from ..results.evidence import Evidence
 from .answer import Answer
-from .command import main
-from .evidence import Evidence
 from .registry import QUESTIONS, ordered_questions
 
-__all__ = ["QUESTIONS", "Answer", "Evidence", "main", "ordered_questions"]
+__all__ = ["QUESTIONS", "Answer", "Evidence", "ordered_questions"]
 
 import_submodules(__name__, __path__)

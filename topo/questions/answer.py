@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..plots.style import style
+from ..plots.theme import style
 
 __all__ = ["Answer"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pandas as pd
 
 from ..errors import InputError
-from ..plots.dots import dots
+from ..plots.interval_dots import dots
 from ..plots.predicted import predicted_against_true
+from ..results.accuracy_drop import TO_BEST, with_drop
+from ..results.evidence import Evidence
+from ..results.feature_sets import feature_sets, with_norms
 from ..stats.comparison import comparison_table
-from ..stats.feature_sets import feature_sets, with_norms
 from ..stats.regression import regression_table, same_rows, score
-from ..stats.target import TO_BEST, with_drop
 from .answer import Answer
-from .evidence import Evidence
 from .registry import QUESTIONS
 from .sample import at_most
 

@@ -7,9 +7,10 @@ from matplotlib.figure import Figure
 
 from ..plots.confounders import relative_strips
 from ..plots.forest import forest
-from ..plots.style import HUES, INK
+from ..plots.theme import HUES, INK
+from ..results.evidence import Evidence
+from ..results.schema import metric_label
 from ..stats.confounders import edge_spread, mean_absolute_weight, reached_gap, relative_to_group
-from ..stats.tidy import metric_label
 from .answer import Answer
 from .confounding import (
     RAMANUJAN,
@@ -22,9 +23,8 @@ from .confounding import (
     redundant_metrics,
     weights,
 )
-from .evidence import Evidence
+from .grouping import EVERY, varying
 from .registry import QUESTIONS
-from .strata import EVERY, varying
 
 __all__ = ["beyond_density"]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..results.evidence import Evidence
 from ..stats.collinearity import collinear_groups, determined_columns
 from ..stats.correlation import grouped_correlation
 from ..stats.discovery import q_values
 from ..stats.partial import partial_correlation
 from ..stats.pooling import pool_correlations
-from .evidence import Evidence
-from .strata import GROUPS, cluster_of, scopes
+from .grouping import GROUPS, cluster_of, scopes
 
 __all__ = [
     "RAMANUJAN",

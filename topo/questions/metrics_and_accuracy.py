@@ -7,16 +7,16 @@ from matplotlib.figure import Figure
 
 from ..plots.forest import forest
 from ..plots.labels import percent
-from ..plots.strata import strata_heatmap
+from ..plots.pooled_heatmap import strata_heatmap
+from ..results.evidence import Evidence
+from ..results.schema import metric_label
 from ..stats.across_groups import mean_over_groups
 from ..stats.correlation import grouped_correlation
 from ..stats.discovery import q_values
 from ..stats.pooling import pool_correlations
-from ..stats.tidy import metric_label
 from .answer import Answer
-from .evidence import Evidence
+from .grouping import EVERY, GROUPS, cluster_of, resamples, scopes, varying
 from .registry import QUESTIONS
-from .strata import EVERY, GROUPS, cluster_of, resamples, scopes, varying
 
 __all__ = ["metrics_and_accuracy"]
 

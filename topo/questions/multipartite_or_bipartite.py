@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from ..plots.dots import dots
+from ..plots.interval_dots import dots
+from ..results.accuracy_drop import TO_BEST, with_drop
+from ..results.evidence import Evidence
+from ..results.feature_sets import BASELINES, feature_sets, set_label, uses_trained_weights, with_norms
+from ..results.schema import metric_label
 from ..stats.collinearity import collinear_groups
 from ..stats.comparison import comparison_table
 from ..stats.explained import CELL, explained_table
-from ..stats.feature_sets import BASELINES, feature_sets, set_label, uses_trained_weights, with_norms
 from ..stats.importance import fold_agreement, permutation_importance, standardised_coefficients
 from ..stats.regression import regression_table, same_rows
-from ..stats.target import TO_BEST, with_drop
-from ..stats.tidy import metric_label
 from .answer import Answer
-from .evidence import Evidence
 from .registry import QUESTIONS
 from .sample import at_most
 

@@ -6,13 +6,13 @@ import pandas as pd
 
 from ..errors import InputError
 from ..plots.confusion import confusion_matrix
-from ..plots.dots import dots
+from ..plots.interval_dots import dots
+from ..results.accuracy_drop import with_drop
+from ..results.evidence import Evidence
+from ..results.feature_sets import feature_sets, set_label, with_norms
 from ..stats.categories import category_table, confusion, relative_to_cell
-from ..stats.feature_sets import feature_sets, set_label, with_norms
 from ..stats.regression import same_rows
-from ..stats.target import with_drop
 from .answer import Answer
-from .evidence import Evidence
 from .registry import QUESTIONS
 from .sample import at_most
 

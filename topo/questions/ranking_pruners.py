@@ -5,13 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from ..errors import InputError
-from ..plots.dots import dots
-from ..stats.feature_sets import feature_sets, set_label, with_norms
+from ..plots.interval_dots import dots
+from ..results.accuracy_drop import TO_BEST, with_drop
+from ..results.evidence import Evidence
+from ..results.feature_sets import feature_sets, set_label, with_norms
 from ..stats.ranking import ranking_table
 from ..stats.regression import same_rows
-from ..stats.target import TO_BEST, with_drop
 from .answer import Answer
-from .evidence import Evidence
 from .registry import QUESTIONS
 from .sample import at_most
 

@@ -15,7 +15,7 @@ def at_most(table: pd.DataFrame, *, most: int = MOST, seed: int = 0) -> tuple[pd
 
     Examples
     --------
-    >>> from topo.stats import example_results
+    >>> from topo.results import example_results
     >>> kept, note = at_most(example_results(), most=20)
     >>> len(kept), note
     (16, ' Of 50 networks 16 were used, drawn at random with all algorithms of a cell and seed.')

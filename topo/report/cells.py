@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..stats.feature_sets import set_label
-from ..stats.tidy import metric_label
+from ..results.feature_sets import set_label
+from ..results.schema import metric_label
 
 __all__ = ["SortableTable", "cell", "sortable"]
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ..errors import InputError
-from ..plots.style import GRID, INK, MUTED, PAPER, palette, style
+from ..plots.theme import GRID, INK, MUTED, PAPER, palette, style
 
 __all__ = ["FigureHtml", "dark_colors", "figure_html", "try_figure"]
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..plots.heatmap import EVERY
 from ..plots.labels import percent
-from ..stats.tidy import metric_label
+from ..results.schema import metric_label
 
 __all__ = [
     "accuracy_findings",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..stats.tidy import ordered_metrics
+from ..results.schema import ordered_metrics
 from .cells import cell
 
 __all__ = ["ENCODINGS", "full_table"]

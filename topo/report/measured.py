@@ -19,11 +19,11 @@ from ..plots import (
     spearman_heatmap,
     telling_metrics,
 )
-from ..stats.tidy import accuracy_summary, metric_columns, metric_label, ordered_metrics
+from ..results.schema import accuracy_summary, metric_columns, metric_label, ordered_metrics
+from ..results.source import Source
 from . import findings
 from .figures import LARGEST_SVG, FigureHtml, try_figure
 from .full_table import ENCODINGS
-from .source import Source
 
 __all__ = ["measured"]
 

@@ -14,17 +14,17 @@ import jinja2
 import pandas as pd
 from joblib import Parallel, delayed
 
-from ..arrays import replacing, writing
-from ..encode.graph import MultipartiteGraph
+from ..encoding.graph import MultipartiteGraph
 from ..errors import InputError
 from ..questions import QUESTIONS, ordered_questions
-from ..stats.tidy import metric_columns
+from ..results.schema import metric_columns
+from ..results.source import Source, load_published_source, load_source, load_sources
+from ..safe_files import replacing, writing
 from .answers import answered, slow_first
 from .cells import sortable
 from .figures import dark_colors
 from .full_table import full_table
 from .measured import measured
-from .source import Source, load_published_source, load_source, load_sources
 
 __all__ = ["write_report"]
 
@@ -82,7 +82,7 @@ def write_report(
     Examples
     --------
     >>> import tempfile
-    >>> from topo.stats import example_results
+    >>> from topo.results import example_results
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_report(example_results(sparsities=(0.9,)), f"{folder}/report.html", questions=[]).name
     'report.html'

@@ -39,7 +39,7 @@ def mean_over_groups(
 
     Examples
     --------
-    >>> from topo.stats import example_results
+    >>> from topo.results import example_results
     >>> table = example_results().query("pruner != 'dense'")
     >>> mean_over_groups(table, ["edges"], by=["sparsity"])[["k", "clusters"]].values.tolist()
     [[3, 8]]

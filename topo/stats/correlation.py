@@ -122,7 +122,7 @@ def grouped_correlation(
 
     Examples
     --------
-    >>> from topo.stats import example_results
+    >>> from topo.results import example_results
     >>> table = example_results().query("pruner != 'dense'")
     >>> grouped_correlation(table, ["edges"], by=["family"], n_boot=0)[["family", "n"]].values.tolist()
     [['initial', 36], ['trained', 12]]
@@ -169,7 +169,7 @@ def grouped_spearman(
 
     Examples
     --------
-    >>> from topo.stats import example_results
+    >>> from topo.results import example_results
     >>> table = example_results().query("pruner != 'dense'")
     >>> grouped_spearman(table, ["edges"], by=["family"], n_boot=0)[["family", "n"]].values.tolist()
     [['initial', 36], ['trained', 12]]

@@ -143,8 +143,8 @@ def explained_table(
 
     Examples
     --------
-    >>> from topo.stats import example_results
-    >>> from topo.stats.target import with_drop
+    >>> from topo.results import example_results
+    >>> from topo.results.accuracy_drop import with_drop
     >>> table = with_drop(example_results())[0]
     >>> found = explained_table(table, {"core": ["k_core_norm"]}, targets=["drop"])
     >>> found[["scope", "features", "n"]].values.tolist()

@@ -46,8 +46,8 @@ def permutation_importance(
 
     Examples
     --------
-    >>> from topo.stats import example_results
-    >>> from topo.stats.target import with_drop
+    >>> from topo.results import example_results
+    >>> from topo.results.accuracy_drop import with_drop
     >>> table = with_drop(example_results(seeds=4))[0]
     >>> found, _ = permutation_importance(table, ["sink_nodes_norm", "spectral_radius"], by="seed")
     >>> found["name"].tolist()

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from ..errors import InputError
-from .tidy import tidy_results
+from ..results.schema import tidy_results
 
 __all__ = ["check_orderings", "pruner_means", "pruner_ranking"]
 
@@ -29,7 +29,7 @@ def pruner_means(table: pd.DataFrame) -> pd.DataFrame:
 
     Examples
     --------
-    >>> from topo.stats import example_results
+    >>> from topo.results import example_results
     >>> pruner_means(example_results())[["pruner", "sparsity", "n"]].head(1).values.tolist()
     [['er', 0.8, 2]]
     """

@@ -66,8 +66,8 @@ def held_out(
 
     Examples
     --------
-    >>> from topo.stats import example_results
-    >>> from topo.stats.target import with_drop
+    >>> from topo.results import example_results
+    >>> from topo.results.accuracy_drop import with_drop
     >>> table = with_drop(example_results(seeds=3))[0]
     >>> found = held_out(table, ["sink_nodes_norm"], by="seed", model="ols")
     >>> bool(score(found)["r2"] > 0.9)

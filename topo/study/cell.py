@@ -19,12 +19,12 @@ from ..dag.structure import weight_counts
 from ..datasets import Dataset
 from ..datasets import load as load_dataset
 from ..device import resolve_device
-from ..encode import encode
+from ..encoding import encode
 from ..errors import InputError
 from ..features import measure
 from ..masks import Masks
 from ..models import build
-from ..prune import PRUNERS, prune, sparsifier
+from ..pruning import PRUNERS, prune, sparsifier
 from ..training import Callback, Diverged, evaluate, train
 from .grid import Cell
 from .store import FAILED, CellResult, Store

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails
 
 from ..errors import InputError, unknown_name
-from .choices import Choice, DatasetChoice, EncodingChoice, ModelChoice, PrunerChoice, RecipeChoice
+from .entries import Choice, DatasetChoice, EncodingChoice, ModelChoice, PrunerChoice, RecipeChoice
 from .yaml_file import KeyPath, read_yaml, written_path
 
 __all__ = ["StudyConfig"]
@@ -27,7 +27,7 @@ class StudyConfig(BaseModel):
     name
         The study's name; that of its file unless given.
     datasets, models, pruners, encodings
-        Registered names, or mappings with ``name`` and settings (see `topo.study.choices`).
+        Registered names, or mappings with ``name`` and settings (see `topo.study.entries`).
     sparsities
         Shares of the prunable weights to remove, each in [0, 1).
     seeds

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..training import Recipe
-from .choices import DatasetChoice, EncodingChoice, ModelChoice, PrunerChoice
 from .config import StudyConfig
+from .entries import DatasetChoice, EncodingChoice, ModelChoice, PrunerChoice
 
 __all__ = ["FORMAT", "Cell", "cells_of"]
 

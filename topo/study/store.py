@@ -17,10 +17,10 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from ..arrays import replacing
 from ..checkpoint import save_checkpoint
 from ..errors import InputError
 from ..masks import Masks
+from ..safe_files import replacing
 from .grid import Cell
 from .trajectory import MaskTrajectory
 

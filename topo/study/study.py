@@ -12,7 +12,7 @@ import pandas as pd
 from torch import nn
 
 from ..checkpoint import load_checkpoint
-from ..encode import LayerGraphs, MultipartiteGraph, encode
+from ..encoding import LayerGraphs, MultipartiteGraph, encode
 from ..errors import InputError, unknown_name
 from ..masks import Masks
 from .cell import build_model, load_data

@@ -13,12 +13,12 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ..arrays import read_arrays, write_arrays
 from ..dag import Dag, trace
-from ..encode import encode
+from ..encoding import encode
 from ..errors import InputError, unknown_name
 from ..features import measure
 from ..masks import Masks
+from ..safe_files import read_arrays, write_arrays
 from ..training import Callback, TrainingState
 
 __all__ = ["MaskTrajectory", "measure_trajectory"]
@@ -48,7 +48,7 @@ class MaskTrajectory(Callback, Sequence[Masks]):
     >>> from topo.training import recipe, train
     >>> data = topo.datasets.load("digits", subset=20)
     >>> net = topo.models.build("digits-mlp", input_shape=(1, 8, 8))
-    >>> found, trajectory = topo.prune.sparsifier(net, "set", sparsity=0.9), MaskTrajectory()
+    >>> found, trajectory = topo.pruning.sparsifier(net, "set", sparsity=0.9), MaskTrajectory()
     >>> run = train(net, data, recipe("digits", epochs=3), masks=found.masks, callbacks=[found, trajectory])
     >>> trajectory.steps, trajectory[-1] == run.masks
     ([0, 5, 9], True)

@@ -2,10 +2,10 @@
 
 from .batch_norm import recalibrate
 from .callback import Callback, TrainingState
-from .evaluate import evaluate
-from .recipe import OPTIMIZERS, RECIPES, SCHEDULES, Recipe, recipe
+from .evaluation import evaluate
+from .loop import Diverged, Training, batch_loss, train
+from .recipes import OPTIMIZERS, RECIPES, SCHEDULES, Recipe, recipe
 from .schedule import learning_rate
-from .train import Diverged, Training, batch_loss, train
 
 __all__ = [
     "OPTIMIZERS",

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..datasets import Dataset
 from ..errors import InputError
-from .recipe import Recipe
+from .recipes import Recipe
 
 __all__ = ["Callback", "MasksLike", "TrainingState"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from ..arrays import replacing
 from ..errors import InputError
+from ..safe_files import replacing
 from .callback import Callback, TrainingState
 
 __all__ = ["resume", "save"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .recipe import Recipe
+from .recipes import Recipe
 
 __all__ = ["learning_rate"]
 
@@ -18,7 +18,7 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
 
     Examples
     --------
-    >>> from topo.training.recipe import Recipe
+    >>> from topo.training.recipes import Recipe
     >>> [round(learning_rate(Recipe(epochs=4, learning_rate=1.0), step, 1), 6) for step in range(4)]
     [1.0, 1.0, 0.1, 0.01]
     """

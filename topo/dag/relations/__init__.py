@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from .arc_relation import Relation, Weigher, relation
 from .maps import AxisMaps, Chain, Convolution, Gather, LinearMap, Union, Weight
 from .matrices import compose, merge
-from .relation import Relation, Weigher, relation
 from .rules import is_parametric, is_pooling
 
 __all__ = [

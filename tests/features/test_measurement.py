@@ -1,0 +1,239 @@
+"""`measure`: a hand-worked example, its columns, its reasons and its refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from scipy import sparse
+
+from tests.features.graphs import graphs, layers, random_block, random_graph, random_layer
+from topo.encoding.graph import BipartiteGraph, Block, LayerGraphs, MultipartiteGraph, Part
+from topo.errors import InputError
+from topo.features import CATEGORIES, METRICS, GraphView, column_names, measure, measure_layers
+from topo.features.registry import metric
+
+
+@pytest.fixture
+def worked() -> MultipartiteGraph:
+    """Inputs 0 1 2 (2 isolated), hidden 3 4 5 (4 a sink, 5 a source), output 6."""
+    parts = [
+        Part("input", (3,), 0, 0, "input"),
+        Part("hidden", (3,), 1, 3),
+        Part("output", (1,), 2, 6, "output"),
+    ]
+    first = sparse.csr_array(np.float32([[1, 0, 0], [2, 0.5, 0], [0, 0, 0]]))
+    second = sparse.csr_array(np.float32([[3], [0], [1]]))
+    facts = {"weights_total": 12, "weights_kept": 5, "weights_effective": 3}
+    return MultipartiteGraph(parts, [Block(0, 1, first), Block(1, 2, second)], facts)
+
+
+def test_worked_by_hand(worked: MultipartiteGraph) -> None:
+    row = measure(worked)
+    expected = {
+        "nodes": 7,
+        "edges": 5,
+        "density": 5 / 42,
+        "mean_degree": 10 / 7,
+        "max_degree": 3,
+        "max_in_degree": 2,
+        "sink_nodes": 1,
+        "sink_nodes_norm": 1 / 7,
+        "source_nodes": 1,
+        "disconnected_nodes": 1,
+        "removable_out": 1,
+        "removable_out_norm": 1 / 5,
+        "removable_in": 1,
+        "one_hop": 12 / 7,
+        "one_hop_norm": 12 / 35,
+        "two_hop": 2,
+        "motifs": 5,
+        "strength": 15 / 7,
+        "k_core": 6 / 7,
+        "k_core_norm": 6 / 35,
+        "cut_edges": 5,
+        "cut_nodes": 3,
+        "cut_nodes_norm": 3 / 7,
+        "connected_components": 2,
+        "mean_component_size": 3.5,
+        "mean_component_size_norm": 0.5,
+        "n_paths": 2,
+        "log10_paths": np.log10(2),
+        "effective_edges": 3,
+        "effective_edges_norm": 3 / 5,
+        "direct_sparsity": 7 / 12,
+        "effective_sparsity": 9 / 12,
+    }
+    assert row[list(expected)].to_dict() == pytest.approx(expected)
+    assert row.attrs["undefined"] == {}
+
+
+def test_row_is_tidy_and_in_the_order_of_categories(worked: MultipartiteGraph) -> None:
+    row = measure(worked)
+    assert list(row.index) == column_names()
+    assert row.index.is_unique and row.dtype == np.float64
+    families = [METRICS.entry(name).family for name in METRICS if METRICS.entry(name).info["of"] != "layer"]
+    assert set(families) == set(CATEGORIES) - {"ramanujan"}
+    assert not any(column.startswith("imdb") for column in row.index)
+    assert list(measure(random_layer(5, 5, 0.5, 0)).index)[-5:] == [
+        "delta_r",
+        "delta_s",
+        "delta_s_relative",
+        "imdb",
+        "iwsg",
+    ]
+
+
+def test_chosen_metrics_columns_and_categories(worked: MultipartiteGraph) -> None:
+    assert list(measure(worked, metrics=["cut_edges", "nodes"]).index) == ["nodes", "cut_edges", "cut_edges_norm"]
+    assert list(measure(worked, metrics="sparsity").index) == ["direct_sparsity", "effective_sparsity"]
+    assert "max_degree" in measure(worked, metrics=["max_degree"]).index
+    assert list(measure(worked, metrics=["n_paths"]).index) == ["n_paths", "log10_paths"]
+    whole = measure(worked)
+    for category in CATEGORIES[:-1]:
+        part = measure(worked, metrics=category)
+        pd.testing.assert_series_equal(part, whole[part.index])
+
+
+def test_measuring_twice_is_the_same_and_changes_nothing() -> None:
+    graph = random_graph([300, 500, 400], 0.02, 0)
+    before = [(b.matrix.indptr.copy(), b.matrix.indices.copy(), b.matrix.data.copy()) for b in graph.blocks]
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    assert measure(graph).equals(measure(graph))
+    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    for block, arrays in zip(graph.blocks, before, strict=True):
+        for now, then in zip((block.matrix.indptr, block.matrix.indices, block.matrix.data), arrays, strict=True):
+            assert np.array_equal(now, then)
+
+
+@given(graphs)
+def test_bounds_that_hold_for_every_graph(graph: MultipartiteGraph) -> None:
+    row = measure(graph)
+    assert 0 <= row["effective_edges"] <= row["edges"]
+    assert row["edges"] - row["effective_edges"] >= max(row["removable_out"], row["removable_in"])
+    assert row["one_hop"] <= row["two_hop"] <= row["nodes"]
+    assert row["cut_edges"] <= row["nodes"] - row["connected_components"]
+    assert row["connected_components"] >= max(1, row["disconnected_nodes"])
+    assert not row["spectral_gap"] < -1e-9 and not row["spectral_radius"] < -1e-9
+
+
+def test_no_edge_is_a_row_with_reasons() -> None:
+    parts = [Part("a", (3,), 0, 0, "input"), Part("b", (2,), 1, 3, "output")]
+    empty = sparse.csr_array((3, 2), dtype=np.float32)
+    for blocks in ([], [Block(0, 1, empty)]):
+        row = measure(MultipartiteGraph(parts, blocks))
+        assert row[["nodes", "edges", "disconnected_nodes", "connected_components", "n_paths"]].tolist() == [
+            5,
+            0,
+            5,
+            5,
+            0,
+        ]
+        assert row.attrs["undefined"]["motifs_norm"] == "the graph has no edge to divide by"
+        assert row.attrs["undefined"]["spectral_gap"] == "the graph has no edge"
+        assert set(row.attrs["undefined"]) == set(row.index[row.isna()])
+    row = measure(BipartiteGraph(empty))
+    assert row.attrs["undefined"]["delta_r"] == row.attrs["undefined"]["imdb"] == "the layer has no edge"
+
+
+def test_no_input_or_output_part_is_a_reason() -> None:
+    parts = [Part("a", (2,), 0, 0), Part("b", (2,), 1, 2)]
+    graph = MultipartiteGraph(parts, [Block(0, 1, sparse.csr_array(np.ones((2, 2), np.float32)))])
+    reasons = measure(graph).attrs["undefined"]
+    for column in ("sink_nodes", "removable_out", "source_nodes", "removable_in", "n_paths", "effective_edges_norm"):
+        assert "role" in reasons[column]
+
+
+def test_weights_that_are_not_finite_are_a_reason() -> None:
+    for size in (4, 500):
+        weights = np.ones((size, size), np.float32)
+        expected = measure(
+            BipartiteGraph(sparse.csr_array(weights)), metrics=["k_core", "motifs", "cut_nodes", "delta_r"]
+        )
+        for wrong in (np.nan, np.inf):
+            weights[0, 1] = wrong
+            row = measure(BipartiteGraph(sparse.csr_array(weights)))
+            assert row[expected.index].to_numpy() == pytest.approx(expected.to_numpy())
+            for column in ("strength", "spectral_gap", "spectral_radius", "iwsg"):
+                assert np.isnan(row[column]) and "finite" in row.attrs["undefined"][column]
+
+
+def test_one_node() -> None:
+    row = measure(MultipartiteGraph([Part("a", (1,), 0, 0, "input")], []))
+    assert row["nodes"] == 1 and "pairs" in row.attrs["undefined"]["density"]
+
+
+def test_refusals(worked: MultipartiteGraph) -> None:
+    with pytest.raises(InputError, match=r"ndarray is not a graph; pass what topo\.encode"):
+        measure(np.eye(3))
+    with pytest.raises(InputError, match="did you mean 'motifs'"):
+        measure(worked, metrics=["motif"])
+    with pytest.raises(InputError, match="did you mean 'neighbourhood'"):
+        measure(worked, metrics="neighborhood")
+    with pytest.raises(InputError, match="metrics is empty"):
+        measure(worked, metrics=[])
+    with pytest.raises(InputError, match="did you mean 'min_nodes'"):
+        measure(worked, imdb_rule="min_node")
+    with pytest.raises(InputError, match="no node"):
+        measure(MultipartiteGraph([], []))
+    with pytest.raises(InputError, match="no layer"):
+        measure(LayerGraphs({}))
+    with pytest.raises(InputError, match="not a collection of layer graphs"):
+        measure_layers(worked)
+    with pytest.raises(InputError, match="unknown category 'globl'; did you mean 'global'"):
+        metric("x", category="globl")
+
+
+def test_layers_are_aggregated() -> None:
+    rng = np.random.default_rng(0)
+    matrices = [random_block(shape, 0.4, rng) for shape in ((8, 6), (6, 9), (9, 3))]
+    facts = [{"weights_total": 48}, {"weights_total": 54}, {"weights_total": 27}]
+    layers = [BipartiteGraph(matrix, attributes=fact) for matrix, fact in zip(matrices, facts, strict=True)]
+    graphs = LayerGraphs({f"layer{i}": layer for i, layer in enumerate(layers)})
+    table, row = measure_layers(graphs), measure(graphs)
+    assert list(table.index) == ["layer0", "layer1", "layer2"]
+    for name, graph in graphs.items():
+        pd.testing.assert_series_equal(table.loc[name], measure(graph), check_names=False)
+    assert list(row.index) == column_names(layers=True)
+    weights = np.array([48, 54, 27])
+    for column in ("motifs", "cut_edges_norm", "spectral_gap"):
+        values = table[column].to_numpy()
+        expected = [values.mean(), values.min(), values.max(), (values * weights).sum() / weights.sum()]
+        found = [row[f"{column}_{name}"] for name in ("mean", "min", "max", "weighted")]
+        assert found == pytest.approx(expected)
+
+
+def test_layers_without_a_value_are_left_out_by_name() -> None:
+    empty = BipartiteGraph(sparse.csr_array((4, 4), dtype=np.float32))
+    full = BipartiteGraph(sparse.csr_array(np.ones((4, 5), np.float32)))
+    row = measure(LayerGraphs({"full": full, "empty": empty}))
+    alone = measure(full)
+    assert row["delta_r_mean"] == row["delta_r_weighted"] == alone["delta_r"]
+    assert row["disconnected_nodes_mean"] == 4 and row["disconnected_nodes_weighted"] == 0
+    assert row.attrs["left_out"]["delta_r"] == ["empty"] and "nodes" not in row.attrs["left_out"]
+    assert "does not know" in row.attrs["undefined"]["direct_sparsity_mean"]
+    assert set(row.attrs["undefined"]) == set(row.index[row.isna()])
+    collapsed = measure(LayerGraphs({"one": empty}))
+    assert collapsed.attrs["undefined"]["imdb_mean"] == "in no layer; in 'one': the layer has no edge"
+    assert collapsed.attrs["undefined"]["nodes_weighted"] == "the layers have no weight"
+
+
+@given(layers)
+def test_undefined_columns_always_have_a_reason(graph: BipartiteGraph) -> None:
+    for item in (graph, LayerGraphs({"a": graph, "b": graph})):
+        row = measure(item)
+        assert set(row.attrs["undefined"]) == set(row.index[row.isna()])
+        assert all(row.attrs["undefined"].values())
+
+
+def test_a_new_metric_is_one_function(worked: MultipartiteGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
+
+    @metric("hubs", category="general", per="nodes")
+    def hubs(view: GraphView) -> float:
+        """Nodes with at least three edges."""
+        return int((view.degree >= 3).sum())
+
+    row = measure(worked, metrics="hubs")
+    assert row.to_dict() == {"hubs": 1.0, "hubs_norm": 1 / 7}

@@ -1,0 +1,171 @@
+"""What may go: silence, ties, slots, operands, and paths, which never reach zero."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import topo
+from tests.dag.nets import lively, normal
+from tests.pruning.dag_pruning.dag_nets import Blocks, Dense, Gated, Repeated, Worked, images, network_of, vectors
+from topo.dag.compaction.compactor import compact
+from topo.dag.costs import cost
+from topo.dag.coupled_channels import units
+from topo.masks import prunable_parameters
+from topo.pruning.dag_pruning.candidates import candidates, drop
+from topo.pruning.dag_pruning.prunable_network import Network
+from topo.pruning.dag_pruning.removal import Walk
+
+
+def names(network, granularity):
+    free = np.zeros(network.found.count, dtype=bool)
+    return {c.name: c for c in candidates(network, granularity, free)}
+
+
+def test_the_worked_example():
+    """Of y = rho(x + f2(f1(x))) the branch goes as a whole, f1 with f2; the skip cannot go."""
+    network = network_of(lively(Worked()), vectors(width=3)[0])
+    found = names(network, "arc")
+    assert list(found) == ["f2"]
+    whole = network.whole()
+    assert whole.counts.total == 2
+    after = drop(network, whole, found["f2"])
+    assert after.counts.total == 1
+    assert network.dead_parameters(after.counts.live) == {"f1.weight", "f1.bias", "f2.weight", "f2.bias"}
+    assert network.cost(whole, "parameters") == 24
+    assert network.cost(after, "parameters") == 0
+    assert set(names(network, "node")) == {"f2"}
+    assert set(names(network, "channel")) == {f"f1.weight[{i}]" for i in range(3)}
+    assert len(names(network, "mixed")) == 4
+
+
+def test_a_branch_that_cannot_be_silenced_and_a_single_operand_stay():
+    """Sigmoid of zero is a half; a product needs both of its operands, but may go with them."""
+    network = network_of(lively(Gated()), vectors()[0])
+    assert set(names(network, "arc")) == {"quiet"}
+
+
+def test_shared_modules_go_together():
+    network = network_of(lively(Repeated()), vectors()[0])
+    found = names(network, "arc")
+    assert set(found) == {"once", "twice"}
+    assert len(found["twice"].arcs) == 2
+    after = drop(network, network.whole(), found["twice"])
+    assert network.cost(network.whole(), "macs") - network.cost(after, "macs") == 2 * 16
+    assert network.cost(network.whole(), "weights") - network.cost(after, "weights") == 16
+
+
+def test_slots_are_the_columns_that_read_them():
+    network = network_of(lively(Dense()), images()[0])
+    found = names(network, "arc")
+    after = drop(network, network.whole(), found["convs.0 -> cat#3"])
+    assert {name: np.flatnonzero(cut).tolist() for name, cut in network.cut_columns(after).items()} == {
+        "convs.2.weight": [3, 4]
+    }
+    # All that a layer wrote goes: the layer, and its columns in every reader.
+    after = drop(network, network.whole(), found["convs.1"])
+    assert {"convs.1.weight", "convs.1.bias", "norms.1.weight", "norms.1.bias"} == network.dead_parameters(
+        after.counts.live
+    )
+    cut = {name: np.flatnonzero(c).tolist() for name, c in network.cut_columns(after).items()}
+    assert cut == {"convs.2.weight": [5, 6], "head.weight": [5, 6]}
+
+
+def test_slots_that_are_mixed_before_they_are_read_stay():
+    class Mixed(Dense):
+        def forward(self, x):
+            found = torch.cat([self.stem(x), self.convs[0](torch.relu(self.norms[0](self.stem(x))))], dim=1)
+            return self.head(torch.cat([found + found.flip(1), x], dim=1).mean(dim=(2, 3)))
+
+    model = Mixed()
+    model.head = torch.nn.Linear(7, 5)
+    network = network_of(lively(model), images()[0])
+    assert not any(name.endswith("cat") for name in names(network, "arc"))
+
+
+@pytest.mark.parametrize("make", [Blocks, Dense, Worked, Repeated])
+def test_paths_of_one_level_add_up(make):
+    data = images() if make in (Blocks, Dense) else vectors(width=3 if make is Worked else 4)
+    network = network_of(lively(make()), data[0])
+    counts = network.whole().counts
+    compared = 0
+    for level in range(1, network.dag.depth + 1):
+        here = [a for a in counts.live if network.level(a) == level]
+        for size in range(1, len(here)):
+            some = here[:size]
+            lost = sum(counts.through(a) for a in some)
+            if lost < counts.total:
+                smaller = counts.copy()
+                smaller.drop(some)
+                assert smaller.total == counts.total - lost == counts.after(some)
+                compared += 1
+    assert compared
+
+
+@cache
+def prepared(make):
+    data = images() if make in (Blocks, Dense) else vectors()
+    model = lively(make())
+    return model, data[0], Network(units(topo.trace(model, data[0][:1])))
+
+
+@settings(max_examples=15, deadline=None)
+@given(make=st.sampled_from([Blocks, Dense, Repeated, Gated]), least=st.integers(1, 3), data=st.data())
+def test_any_walk_keeps_a_path_a_unit_of_each_group_and_equals_its_compaction(make, least, data):
+    model, x, network = prepared(make)
+    known = list(names(network, data.draw(st.sampled_from(["arc", "node", "mixed"]))).values())
+    walk = Walk(network, network.whole(), "macs", least, 1)
+    costs = [walk.cost()]
+    for candidate in data.draw(st.permutations(known)):
+        walk.drop(candidate)
+        assert walk.state.counts.total >= least
+        costs.append(walk.cost())
+    assert costs == sorted(costs, reverse=True)
+    assert network.is_sound(walk.state)
+    groups = network.found.groups().numpy()
+    assert set(groups[walk.state.alive]) == set(groups)
+    # Trimming again finds nothing.
+    assert topo.dag.trim(network.dag, walk.state.counts.live) == frozenset(walk.state.counts.live)
+    drops = data.draw(st.integers(0, len(walk.dropped)))
+    expected = walk.at(drops)
+    walk.undo(drops)
+    assert walk.state.counts.live == expected.counts.live
+    assert (walk.state.alive == expected.alive).all()
+    masks = network.masks(walk.state, prunable_parameters(model))
+    masked = topo.Masks(masks).apply(copy.deepcopy(model))
+    smaller = compact(model, masks, found=network.found)
+    with torch.no_grad():
+        torch.testing.assert_close(smaller(x), masked(x), rtol=1e-10, atol=1e-10)
+    if make is Blocks:
+        assert cost(smaller, x[:1])["macs"] <= network.cost(walk.state, "macs")
+
+
+def test_what_is_left_is_what_the_smaller_module_costs():
+    model = lively(topo.models.build("digits-cnn", input_shape=(1, 8, 8)))
+    x = normal(3, 1, 8, 8)
+    network = network_of(model, x)
+    branch = next(c for c in names(network, "arc").values() if "conv2" in c.name)
+    walk = Walk(network, network.whole(), "macs", 1, 1)
+    for candidate in [branch, *list(names(network, "channel").values())[:6]]:
+        walk.drop(candidate)
+    masks = network.masks(walk.state, prunable_parameters(model))
+    smaller = cost(compact(model, masks, found=network.found), x[:1])
+    assert smaller == {budget: network.cost(walk.state, budget) for budget in ("parameters", "macs")}
+    assert network.cost(walk.state, "weights") == sum(
+        int(mask.sum()) for name, mask in masks.items() if name in network.found.layers
+    )
+
+
+def test_protected_layers_keep_their_branches():
+    model = lively(Blocks())
+    found = units(topo.trace(model, images()[0][:1]))
+    free = np.zeros(found.count, dtype=bool)
+    assert {c.name for c in candidates(Network(found), "arc", free)} == {"aside", "up.0", "up.1", "up.2"}
+    kept = Network(found, ["down.1.weight"])
+    assert {c.name for c in candidates(kept, "arc", free)} == {"aside", "up.0", "up.2"}

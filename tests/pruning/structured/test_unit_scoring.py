@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+import topo
+from topo.dag.coupled_channels import units
+from topo.errors import InputError
+from topo.masks import prunable_parameters
+from topo.pruning.structured.unit_scoring import BUDGETS, SCOPES, along, by_unit_score, find_units, select_units
+from topo.registry import Registry
+
+
+@pytest.fixture(scope="module")
+def net():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(1, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 4, 3), nn.ReLU(), nn.Flatten(),
+            nn.Linear(16, 6), nn.ReLU(), nn.Linear(6, 3),
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found(net):
+    return units(topo.trace(net, torch.zeros(1, 1, 6, 6)))
+
+
+def task(net, found, **patterns):
+    return SimpleNamespace(name="a score", weights=prunable_parameters(net, **patterns), model=net)
+
+
+def everything(found):
+    return torch.ones(found.count, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("share", [0.97, 0.6, 0.25])
+def test_the_fewest_of_the_worst_units_go(net, found, scope, budget, share):
+    groups = found.groups()
+    for seed in range(10):
+        scores = torch.randn(found.count, generator=torch.Generator().manual_seed(seed))
+        alive = select_units(task(net, found), found, scores, share, everything(found), scope, budget)
+        allowed = share * found.costs(everything(found))[budget]
+        assert found.costs(alive)[budget] <= allowed
+        # By hand: in the order of scores, or of the share of its group that scores no more, but never a group's best.
+        same = groups[:, None] == groups
+        below = (same & (scores <= scores[:, None])).sum(1) / same.sum(1)
+        key = (scores if scope == "global" else below).tolist()
+        best = (~same | (scores <= scores[:, None])).all(1)
+        order = sorted((~best).nonzero().flatten().tolist(), key=key.__getitem__)
+        gone = (~alive).nonzero().flatten().tolist()
+        assert sorted(gone) == sorted(order[: len(gone)])
+        last = order[len(gone) - 1] if gone else None
+        if last is not None:
+            alive[last] = True
+            assert found.costs(alive)[budget] > allowed
+
+
+def test_the_floor_of_every_group_stays(net, found):
+    scores = torch.arange(found.count, dtype=torch.float64)
+    alive = select_units(task(net, found), found, scores, 0.35, everything(found), floor=2)
+    groups = found.groups()
+    left = [alive[groups == g].sum() for g in groups.unique()]
+    assert min(left) == 2
+    for g in groups.unique():
+        here = alive[groups == g]
+        assert here[-2:].all()
+
+
+@pytest.mark.parametrize("floor", [0, 1.5, True])
+def test_a_floor_that_is_no_count_is_refused(net, found, floor):
+    with pytest.raises(InputError, match="floor"):
+        select_units(task(net, found), found, torch.ones(found.count), 0.5, everything(found), floor=floor)
+
+
+def test_a_budget_that_cannot_be_met_is_refused_with_what_could_be(net, found):
+    smallest = found.costs(torch.isin(torch.arange(found.count), torch.tensor([0, 5, 9])))["weights"]
+    full = found.costs(everything(found))["weights"]
+    scores = -torch.arange(1.0, found.count + 1)
+    exact = select_units(task(net, found), found, scores, smallest / full, everything(found))
+    assert exact.nonzero().flatten().tolist() == [0, 5, 9]
+    with pytest.raises(InputError, match=f"{smallest} are left; lower the sparsity"):
+        select_units(task(net, found), found, scores, (smallest - 1) / full, everything(found))
+    with pytest.raises(InputError, match="or the floor"):
+        select_units(task(net, found), found, scores, 0.3, everything(found), floor=4)
+
+
+def test_units_that_excluded_layers_write_stay(net, found):
+    scores = torch.arange(1.0, found.count + 1)
+    alive = select_units(task(net, found, exclude="0.weight"), found, scores, 0.5, everything(found))
+    assert alive[:5].all()
+    assert not alive[5:].all()
+    with pytest.raises(InputError, match="exclude"):
+        select_units(task(net, found, include="8.weight"), found, scores, 0.5, everything(found))
+
+
+def test_an_infinite_score_keeps_a_unit_and_what_is_not_a_number_is_refused(net, found):
+    scores = torch.arange(1.0, found.count + 1)
+    scores[0] = torch.inf
+    assert select_units(task(net, found), found, scores, 0.3, everything(found))[0]
+    for bad in (torch.nan, -torch.inf):
+        scores[0] = bad
+        with pytest.raises(InputError, match="not all numbers"):
+            select_units(task(net, found), found, scores, 0.3, everything(found))
+    with pytest.raises(InputError, match="zero"):
+        select_units(task(net, found), found, torch.zeros(found.count), 0.3, everything(found))
+
+
+@pytest.mark.parametrize("setting", ["scope", "budget"])
+def test_unknown_settings_are_refused(net, found, setting):
+    with pytest.raises(InputError, match=setting):
+        select_units(task(net, found), found, torch.ones(found.count), 0.3, everything(found), **{setting: "flops"})
+
+
+def test_units_that_went_before_do_not_come_back(net, found):
+    alive = everything(found)
+    alive[3] = False
+    scores = torch.arange(found.count, 0, -1.0)
+    scores[3] = 100.0
+    left = select_units(task(net, found), found, scores, 0.7, alive)
+    assert not left[3]
+    assert left.sum() < found.count - 1
+
+
+def test_rounds_score_what_is_left(net, monkeypatch):
+    seen = []
+
+    @by_unit_score(scope="global")
+    def last(task, found, alive, *, offset: int = 1):
+        """Keeps the last units."""
+        seen.append((alive.clone(), copy.deepcopy(task.model[3].weight.detach())))
+        return torch.arange(found.count) + offset
+
+    registry = Registry("pruner")
+    registry.register("last", family="structured", stage="trained", needs_data=False)(last)
+    for module in ("base", "task"):
+        monkeypatch.setattr(f"topo.prune.{module}.PRUNERS", registry)
+    masks = topo.prune(net, "last", sparsity=0.75, rounds=2, input_shape=(1, 6, 6), offset=2)
+    assert len(seen) == 2
+    assert seen[0][0].all()
+    gone = (~seen[1][0]).nonzero().flatten()
+    assert (gone == torch.arange(len(gone))).all()
+    assert 0 < len(gone) < int((~masks["0.weight"].flatten(1).any(1)).sum()) + 9
+    assert (seen[1][1][:, gone[gone < 5]] == 0).all()
+    assert masks.settings["rounds"] == 2
+    assert masks.sparsity >= 0.75
+
+
+def test_without_an_input_shape_there_are_no_units(net):
+    with pytest.raises(InputError, match="input_shape"):
+        topo.prune(net, "l1-filter", sparsity=0.5)
+    with pytest.raises(InputError, match="no unit"):
+        topo.prune(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), "l1-filter", sparsity=0.5, input_shape=(1, 2, 2))
+
+
+def test_a_score_can_be_looked_at_weight_by_weight(net):
+    scores = topo.pruning.score(net, "l1-filter", input_shape=(1, 6, 6))
+    assert {name: score.shape for name, score in scores.items()} == {
+        name: p.shape for name, p in prunable_parameters(net).items()
+    }
+    torch.testing.assert_close(scores["3.weight"][:, 1, 2, 0], net[3].weight.detach().double().abs().sum((1, 2, 3)))
+    assert scores["8.weight"].isinf().all()
+    with pytest.raises(InputError, match="scope"):
+        topo.pruning.score(net, "l1-filter", input_shape=(1, 6, 6), scope="global")
+
+
+def test_values_of_units_lie_along_the_axes_of_their_parameters(net, found):
+    values = torch.arange(1.0, found.count + 1, requires_grad=True)
+    assert along(found, "3.weight", values, "out").flatten().tolist() == [6, 7, 8, 9]
+    assert along(found, "3.weight", values, "in").shape == (1, 5, 1, 1)
+    both = along(found, "3.weight", values)
+    assert both.shape == (4, 5, 1, 1)
+    assert both[2, 3].item() == 8 + 4
+    assert along(found, "8.weight", values, "out", 7.0).item() == 7.0
+    both.sum().backward()
+    assert values.grad.tolist() == [4.0] * 5 + [5.0] * 4 + [0.0] * 6
+
+
+def test_masks_take_a_unit_from_all_that_reads_it(net):
+    masks = topo.prune(net, "l1-filter", sparsity=0.4, input_shape=(1, 6, 6))
+    written = masks["3.weight"].flatten(1).any(dim=1)
+    read = masks["6.weight"].any(dim=0).view(4, 4).all(dim=1)
+    assert torch.equal(written, read)
+    assert not written.all()
+
+
+def test_units_need_a_network_that_can_be_traced():
+    class Untraceable(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(2, 2), nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.b(self.a(x)) if float(x.sum()) > 0 else self.a(x)
+
+    with pytest.raises(InputError):
+        topo.prune(Untraceable(), "l1-filter", sparsity=0.5, input_shape=(2,))
+
+
+def test_multiple_inputs_come_from_the_data():
+    from tests.zoo import small
+
+    net, inputs = small("two-in-two-out")
+    samples = SimpleNamespace(input_shapes=lambda: [tuple(t.shape[1:]) for t in inputs])
+    made = SimpleNamespace(
+        name="x", samples=samples, weights=prunable_parameters(net), device=torch.device("cpu"), model=net
+    )
+    assert find_units(made).count > 0

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader, TensorDataset
+
+import topo.datasets
+from topo.errors import InputError
+from topo.pruning.samples import Samples, chunks
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def labelled(labels: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs whose first number is their position, so that a sample can be recognised."""
+    return torch.arange(len(labels)).float()[:, None].repeat(1, 3), torch.tensor(labels)
+
+
+class Dataset:
+    n_classes, input_shape = 4, (3,)
+
+    def balanced_batch(self, per_class, generator):
+        assert isinstance(generator, torch.Generator)
+        return labelled([label for label in range(self.n_classes) for _ in range(per_class)])
+
+
+@given(labels=st.lists(st.integers(0, 4), min_size=1, max_size=60), per_class=st.integers(1, 9))
+def test_balanced_takes_as_many_of_each_class_as_there_are(labels, per_class):
+    inputs, targets = Samples(labelled(labels), generator()).balanced(per_class)
+    positions = inputs[:, 0].long().tolist()
+    assert len(set(positions)) == len(positions)
+    assert [labels[p] for p in positions] == targets.tolist()
+    for label in range(5):
+        assert targets.tolist().count(label) == min(per_class, labels.count(label))
+
+
+def test_balanced_is_random_by_seed_and_not_ordered_by_class():
+    pair = labelled([0] * 50 + [1] * 50)
+    first, second = (Samples(pair, generator(1)).balanced(10)[0] for _ in range(2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, Samples(pair, generator(2)).balanced(10)[0])
+    assert Samples(pair, generator()).balanced(10)[1].sort().values.tolist() == [0] * 10 + [1] * 10
+    assert (Samples(pair, generator()).balanced(10)[1].diff() != 0).sum() > 1
+
+
+def test_a_dataset_is_asked_for_its_balanced_batch():
+    samples = Samples(Dataset(), generator())
+    assert samples.input_shapes() == [(3,)]
+    assert samples.balanced(5)[1].bincount().tolist() == [5] * 4
+    assert samples.batch(8)[1].bincount().tolist() == [2] * 4
+    assert samples.batch(1)[1].bincount().tolist() == [1] * 4
+
+
+def test_batch_of_tensors():
+    inputs, targets = labelled([0, 1, 2] * 4)
+    samples = Samples((inputs, targets), generator())
+    assert samples.batch(12)[0] is inputs
+    assert samples.batch(6)[1].bincount().tolist() == [2, 2, 2]
+    real = Samples((inputs, torch.rand(12)), generator())
+    assert len(real.batch(5)[1]) == 5
+    assert len(real.balanced(2)[1]) == 12
+    assert samples.input_shapes() == [(3,)]
+
+
+def test_batches_are_read_until_every_class_has_enough():
+    inputs, targets = labelled([0, 1] * 50)
+    read = []
+
+    def batches():
+        for i in range(0, 100, 10):
+            read.append(i)
+            yield inputs[i : i + 10], targets[i : i + 10]
+
+    _, chosen = Samples(batches(), generator()).balanced(12)
+    assert chosen.bincount().tolist() == [12, 12]
+    assert read == [0, 10, 20]
+    assert Samples(batches(), generator()).batch(3)[1].tolist() == targets[:10].tolist()
+
+
+def test_a_loader_and_a_list_of_batches():
+    inputs, targets = labelled([0, 1, 2] * 10)
+    loader = DataLoader(TensorDataset(inputs, targets), batch_size=9)
+    assert Samples(loader, generator()).balanced(4)[1].bincount().tolist() == [4, 4, 4]
+    pairs = [(inputs[:9], targets[:9]), (inputs[9:18], targets[9:18])]
+    assert Samples(pairs, generator()).balanced(4)[1].bincount().tolist() == [4, 4, 4]
+    assert Samples(pairs, generator()).input_shapes() == [(3,)]
+
+
+def test_several_inputs():
+    inputs, targets = labelled([0, 1] * 6)
+    samples = Samples(((inputs, inputs * 2), targets), generator())
+    (a, b), labels = samples.balanced(2)
+    assert torch.equal(b, a * 2)
+    assert len(labels) == 4
+    assert samples.input_shapes() == [(3,), (3,)]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (3, "data is a int; give"),
+        ("folder", "data is a str"),
+        (torch.zeros(3), "data is a Tensor"),
+        ((torch.zeros(0, 2), torch.zeros(0)), "no samples"),
+        ((torch.zeros(3, 2), torch.zeros(4)), "differ in length"),
+        (([], torch.zeros(4)), "pair"),
+        ([torch.zeros(3, 2)], "must be a pair"),
+        ([], "no batches"),
+    ],
+)
+def test_unfit_data(data, message):
+    with pytest.raises(InputError, match=message):
+        Samples(data, generator()).batch(10)
+
+
+@given(count=st.integers(1, 50), size=st.integers(1, 20))
+def test_chunks_cover_all_samples_in_order(count, size):
+    inputs, targets = labelled(list(range(count)))
+    parts = list(chunks((inputs, targets), size))
+    assert torch.cat([part[1] for part in parts]).tolist() == targets.tolist()
+    assert all(torch.equal(part[0][:, 0].long(), part[1]) and 1 <= len(part[1]) <= size for part in parts)
+
+
+def test_batches_without_end():
+    pair = (torch.arange(8.0)[:, None], torch.arange(8) % 2)
+    samples = Samples(pair, torch.Generator().manual_seed(0))
+    drawn = [inputs.flatten().sort().values.tolist() for (inputs, _), _ in zip(samples.batches(4), range(6))]
+    assert all(len(batch) == 4 for batch in drawn)
+    assert len({tuple(batch) for batch in drawn}) > 1
+    listed = [(torch.full((2, 1), float(i)), torch.tensor([0, 1])) for i in range(3)]
+    samples = Samples(listed, torch.Generator())
+    assert [float(inputs[0]) for (inputs, _), _ in zip(samples.batches(9), range(5))] == [0, 1, 2, 0, 1]
+
+
+def test_a_dataset_with_too_few_of_a_class_gives_what_its_smallest_class_has():
+    data = topo.datasets.load("digits", subset=100)
+    _, targets = Samples(data, torch.Generator()).balanced(1000)
+    counts = targets.bincount(minlength=10)
+    assert (counts == data.train.targets.bincount(minlength=10).min()).all()

@@ -1,0 +1,317 @@
+"""Weights and gates trained together: what goes, what stays, and what the run says of itself."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+
+import topo
+from tests.pruning.variational.runs import EXAMPLE, Mixed, callback, chain, cnn, digits, plan, prune, run, same
+from topo.datasets.dataset import Split, make_dataset
+from topo.errors import InputError
+from topo.pruning.variational.budget_target import Budget, Target
+from topo.pruning.variational.complexity import Complexity
+from topo.pruning.variational.config import Choices
+from topo.pruning.variational.estimators import StraightThrough
+from topo.pruning.variational.gates import gates
+from topo.training import Callback, batch_loss
+
+pytestmark = pytest.mark.usefixtures("traced_once")
+
+
+@dataclass(frozen=True)
+class Worth(StraightThrough):
+    """Every gate lowers the loss by as much, whatever the network does."""
+
+    nats: float
+
+    def delta(self, theta, xi, g, chosen, loss=None):
+        return torch.full_like(theta, -self.nats), chosen
+
+
+class Skip(nn.Module):
+    """Linear but for one residual block."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.enter, self.head = nn.Linear(features, 8), nn.Linear(8, 2)
+            self.up, self.down = nn.Linear(8, 12), nn.Linear(12, 8)
+
+    def forward(self, x):
+        x = self.enter(x.flatten(1))
+        return self.head(x + self.down(torch.relu(self.up(x))))
+
+
+def two_classes(rule):
+    """Points of the plane by a rule on their coordinates."""
+    points = torch.randn(800, 1, 1, 2, generator=torch.Generator().manual_seed(0))
+    halves = [Split(half, rule(*half.flatten(1).T).long()) for half in points.split(400)]
+    return make_dataset("points", *halves, 2)
+
+
+RULES = {"needless": lambda x, y: x + y > 0, "needed": lambda x, y: x * y > 0}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_block_goes_where_it_is_useless_and_stays_where_it_is_needed(rule):
+    """A line parts the classes of one task, which takes no block; opposite quadrants are no linear task."""
+    options = {"nu": 0.15, "choices": {"wait": 0.3, "horizon": 0.2}, "dataset": two_classes(RULES[rule])}
+    found = prune(Skip(2), recipe=plan(epochs=15, batch_size=20, learning_rate=0.05), **options)
+    assert bool(found.open[found.gates.is_layer].item()) == (rule == "needed")
+    assert found.training.history["test_accuracy"].iloc[-1] > 0.9
+    assert any("up" in name for name, _ in found.model.named_modules()) == (rule == "needed")
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_computation_takes_early_filters_and_parameters_take_late_ones(alpha):
+    """All filters are worth the same; an early one multiplies more often, and a late one has more parameters."""
+    net = cnn()
+    complexity = Complexity(gates(net, EXAMPLE))
+    units = ~complexity.gates.is_layer
+    early = (
+        complexity.gates.found.groups()[complexity.gates.units]
+        == complexity.gates.found.groups()[complexity.gates.units[0]]
+    )
+    cost = complexity.gradient(torch.ones(complexity.gates.count), alpha)[units]
+    dear, cheap = (early, ~early) if alpha else (~early, early)
+    assert cost[dear].min() > cost[cheap].max()
+    # Its coefficient, with units only and nu = 1, is twice what a unit costs.
+    worth = float(cost[dear].min() + cost[cheap].max())
+    found = prune(net, nu=1.0, kappa=0.0, alpha=alpha, choices={"estimator": Worth(worth), "horizon": 0.1})
+    assert torch.equal(found.open, cheap)
+    assert (found.thetas[2][dear] < 0.9).all() and (found.thetas[2][cheap] > 0.9).all()
+
+
+def test_the_ends_of_the_balance_leave_units_or_layers_alone():
+    units, layers = (prune(cnn(), nu=1.0, kappa=kappa, seed=1) for kappa in (0.0, 1.0))
+    assert not units.gates.layers and not units.open.all() and (units.record["layers"] == 0).all()
+    assert not len(layers.gates.units) and not layers.open.all() and (layers.record["units"] == 0).all()
+    for name, mask in layers.masks().items():
+        assert mask.all() or not mask.any() or name.startswith("stem"), name
+
+
+def test_no_weight_on_complexity_prunes_nothing():
+    net = cnn()
+    whole = topo.cost(net, EXAMPLE)
+    found = prune(net, nu=0.0)
+    assert found.open.all() and topo.cost(found.model, EXAMPLE) == whole
+    assert (found.record[["parameters", "macs"]] == list(whole.values())).all().all()
+
+
+def test_everything_pruned_names_the_knob():
+    with pytest.raises(InputError, match=r"everything would be pruned.* Lower nu \(now 300\)\.$"):
+        prune(chain(), nu=300.0)
+    with pytest.raises(InputError, match=r"Lower nu \(now 300\) or raise kappa, so that layers go"):
+        prune(Mixed(), nu=300.0)
+    assert len(prune(Mixed(), nu=300.0, kappa=1.0).open) == 1
+
+
+@pytest.mark.parametrize("budget", ["weights", "parameters", "macs"])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.6, 0.8])
+def test_a_target_is_met_by_at_most_one_unit_too_many(budget, share):
+    target = callback(0.5, target=Target(share, budget))
+    run(cnn(), target)
+    if budget == "weights":
+        masks = target.whole.masks(target.open)
+        left, whole = (sum(int(of(masks[name])) for name in target.whole.prunable) for of in (torch.sum, torch.numel))
+    else:
+        left, whole = topo.cost(target.model, EXAMPLE)[budget], target.complexity.whole[budget]
+    assert left <= share * whole
+    units = ~target.whole.is_layer
+    costs = target.complexity.gradient(torch.ones(target.whole.count), float(budget == "macs"))[units]
+    one = float(costs.max()) * target.complexity.whole["macs" if budget == "macs" else "parameters"]
+    assert left > share * whole - one
+
+
+def test_a_target_of_all_keeps_all():
+    target = callback(5.0, target=Target(1.0, "weights"))
+    run(cnn(), target)
+    assert target.open.all()
+
+
+def test_a_target_is_approached_step_by_step():
+    """Where every gate does harm they all close at once, unless a target is to be met in the end only."""
+    harmful = {"estimator": Worth(-5.0), "horizon": 0.1}
+    free, steered = callback(0.5, choices=harmful), callback(0.5, choices=harmful, target=Target(0.5, "macs"))
+    for one in (free, steered):
+        run(cnn(), one)
+    whole = free.complexity.whole["macs"]
+    courses = [one.record.table()["expected_macs"] / whole for one in (free, steered)]
+    assert courses[0].iloc[2] < 0.2
+    # Of 48 steps the chances move in those from 5 to 34, and are at the target after four fifths of them.
+    line = [0.9 - 0.4 * min(1, max(0, step - 4.8) / 28.8 / 0.8) for step in (8, 16)]
+    assert (courses[1].iloc[1:3] > [0.85 * wanted for wanted in line]).all()
+    assert 0.5 - 4608 / whole < courses[1].iloc[-1] <= 0.5 or steered.open[~steered.whole.is_layer].all()
+
+
+def test_a_layer_that_saves_too_much_brings_units_back():
+    """The least likely are four units and then a layer; with the layer gone, one of the units is enough."""
+    target = callback(0.5, target=Target(0.5, "parameters"))
+    run(cnn(), target, epochs=1)
+    is_layer = target.whole.is_layer
+    without = torch.ones(target.whole.count, dtype=torch.bool)
+    layer = int(is_layer.nonzero()[-1])
+    without[layer] = False
+    without = target.whole.closure(without)
+    units = (without & ~is_layer).nonzero().flatten()[:4]
+    theta = torch.full((target.whole.count,), 0.9, dtype=torch.float64)
+    theta[units], theta[layer] = torch.tensor([0.1, 0.11, 0.12, 0.13], dtype=torch.float64), 0.2
+    share = (target.complexity.expected(without.double(), "parameters") - 1) / target.complexity.whole["parameters"]
+    budget = Budget(Target(float(share), "parameters"), target.whole, target.complexity)
+    found = budget.within(theta, torch.ones_like(is_layer))
+    assert not found[layer] and found[units].tolist() == [False, True, True, True]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.45, 0.6, 0.75, 0.9])
+def test_a_layer_stays_where_less_than_it_was_to_be_saved(share):
+    """Layers are the least likely of all, and either is worth more than what is to be saved beyond the other."""
+    target = callback(0.5, target=Target(share, "macs"))
+    run(cnn(), target, epochs=1)
+    whole, complexity = target.whole, target.complexity
+    theta = torch.where(whole.is_layer, 0.1, 0.9).double()
+    found = target.budget.within(theta, torch.ones_like(whole.is_layer))
+    left = complexity.expected(found.double(), "macs") / complexity.whole["macs"]
+    unit = complexity.gradient(torch.ones(whole.count), 1.0)[~whole.is_layer].max()
+    assert share - unit < left <= share
+
+
+def test_a_unit_that_is_still_there_is_spared_not_one_that_has_gone():
+    """All chances are zero, and of each group that every path needs only the last unit is left."""
+    found = gates(chain(), EXAMPLE)
+    budget = Budget(Target(0.01, "weights"), found, Complexity(found))
+    there = torch.zeros(found.count, dtype=torch.bool)
+    there[[int(group[-1]) for group in found.needed]] = True
+    theta = torch.zeros(found.count, dtype=torch.float64)
+    assert torch.equal(budget.spared(theta, there), there)
+    assert not budget.affordable(theta, there, there, 0.0).any()
+
+
+class Watch(Callback):
+    """Compares the network before and after the optimiser of gates looked at it."""
+
+    def __init__(self, inner) -> None:
+        self.inner, self.steps = inner, 0
+
+    def on_start(self, state) -> None:
+        self.inner.on_start(state)
+
+    def on_gradients(self, state) -> None:
+        before = copy.deepcopy(state.model.state_dict())
+        self.inner.on_gradients(state)
+        assert all(torch.equal(value, before[name]) for name, value in state.model.state_dict().items())
+        self.steps += 1
+        if self.steps == 1:
+            self.by_hand(state)
+
+    def by_hand(self, state) -> None:
+        """The first estimate is the difference of two losses of a copy with the gate open and closed."""
+        (gate,) = self.inner.steps.seen.nonzero()[0].tolist()
+        losses = []
+        for value in (1.0, 0.0):
+            twin = copy.deepcopy(state.model)
+            xi = twin.xi.detach().index_fill(0, torch.tensor([gate]), value)
+            losses.append(
+                float(batch_loss(lambda x, twin=twin, xi=xi: twin.at(xi, x), *state.batch, state.recipe)[0].detach())
+            )
+        assert float(self.inner.steps.mean[gate]) == pytest.approx(losses[0] - losses[1], abs=1e-6)
+        assert losses[0] != losses[1]
+
+
+def test_the_exact_estimator_leaves_weights_and_statistics_alone():
+    watch = Watch(callback(1.0, choices={"estimator": "exact", "wait": 0.0}))
+    run(cnn(), watch, epochs=1)
+    assert watch.steps == 8 and watch.inner.steps.seen.sum() == 8
+
+
+def test_the_record_says_what_the_network_costs():
+    class Measured(Callback):
+        costs, known = [topo.cost(cnn(), EXAMPLE)], {}
+
+        def on_epoch_end(self, state) -> None:
+            if pruned.model not in self.known:
+                self.known[pruned.model] = topo.cost(pruned.model, EXAMPLE)
+            self.costs.append(self.known[pruned.model])
+            assert state.model is (pruned.model if pruned.gated is None else pruned.gated)
+
+    pruned = callback(1.0)
+    net, seen = cnn(), Measured()
+    history = run(net, pruned, seen).history
+    record = pruned.record.table()
+    assert record["epoch"].tolist() == list(range(7))
+    assert record["seconds"].tolist() == [0.0, *history["seconds"]]
+    assert [dict(row) for _, row in record[["parameters", "macs"]].iterrows()] == seen.costs
+    spent = [0.0, *(150 * cost["macs"] for cost in seen.costs[:-1])]
+    assert record["training_macs"].tolist() == spent
+    for budget in ("parameters", "macs"):
+        expected = record[f"expected_{budget}"]
+        assert (expected >= 0).all() and (expected <= record[budget] + 1e-6).all()
+        assert expected.iloc[0] < record[budget].iloc[0] and (expected == record[budget]).iloc[-2:].all()
+    thetas = pruned.record.chances()
+    assert thetas.shape == (7, pruned.whole.count) and thetas.dtype == torch.float32
+    assert (thetas[0] == pytest.approx(0.9)) and torch.equal(thetas[-1].bool(), pruned.open)
+    # What is once gone stays gone.
+    assert ((thetas[1:] > 0) <= (thetas[:-1] > 0))[record["macs"].diff().to_numpy()[1:] < 0].all()
+    units = pruned.open & ~pruned.whole.is_layer
+    assert record["units"].iloc[-1] == units.sum() and record["layers"].iloc[-1] == pruned.open.sum() - units.sum()
+    assert record["macs"].iloc[-1] < record["macs"].iloc[0]
+
+
+def test_a_seed_decides_everything():
+    first, again, other = (prune(cnn(), seed=seed) for seed in (3, 3, 4))
+    assert same(first.model, again.model) and torch.equal(first.thetas, again.thetas)
+    assert not torch.equal(first.thetas, other.thetas)
+
+
+def test_it_ends_settled_even_after_a_single_step():
+    found = prune(cnn(), recipe=plan(epochs=1, batch_size=150), choices={"wait": 0.0, "settle": 1.0})
+    assert (found.record["expected_macs"] == found.record["macs"]).iloc[-1]
+    assert torch.equal(found.thetas[-1].bool(), found.open)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"start": 1.5}, "start must be a share from 0 to 1, not 1.5"),
+        ({"horizon": "long"}, "horizon must be a share from 0 to 1, not 'long'"),
+        ({"wait": 0.7, "settle": 0.5}, "settle must be above wait, not 0.5 and 0.7"),
+    ],
+)
+def test_impossible_choices(changes, reason):
+    with pytest.raises(InputError, match=reason):
+        Choices(**changes)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"nu": -1.0}, "nu .* at least 0, not -1.0"),
+        ({"kappa": 1.1}, "kappa .* from 0 to 1, not 1.1"),
+        ({"alpha": None}, "alpha .* from 0 to 1, not None"),
+        ({"choices": {"estimator": "exakt"}}, "exakt"),
+        ({"choices": {"matching": "slope"}}, "slope"),
+    ],
+)
+def test_impossible_knobs(options, reason):
+    with pytest.raises(InputError, match=reason):
+        prune(cnn(), **options)
+
+
+def test_layers_only_where_there_is_no_layer_to_close():
+    with pytest.raises(InputError, match="kappa = 1 prunes layers only, but this network has no gates of layers"):
+        prune(chain(), kappa=1.0)
+
+
+def test_masks_have_no_place_in_it():
+    net = cnn()
+    with pytest.raises(InputError, match="trains a whole network; give it no masks"):
+        run(net, callback(1.0), masks=topo.Masks.dense(net))
+
+
+def test_data_of_the_tests():
+    assert digits().n_batches("train", plan().batch_size) == 8 and len(digits().train) == 150

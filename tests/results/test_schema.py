@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from topo.errors import InputError
+from topo.features import CATEGORIES, METRICS, column_names
+from topo.pruning import PRUNERS
+from topo.results import (
+    accuracy_summary,
+    category_of,
+    example_results,
+    metric_columns,
+    metric_label,
+    ordered_metrics,
+    tidy_results,
+)
+
+RAW = {"accuracy": [0.9, 0.8], "pruner": ["SNIP", "rigl"], "sparsity": [0.6, 0.6]}
+
+
+def test_fills_in_what_is_missing_and_leaves_the_input_alone():
+    raw = pd.DataFrame(RAW)
+    before = raw.copy()
+    table = tidy_results(raw)
+    assert table["family"].tolist() == ["initial", "dynamic"]
+    assert table["pruner"].tolist() == ["snip", "rigl"]
+    assert set(table["status"]) == {"finished"}
+    pd.testing.assert_frame_equal(raw, before)
+
+
+def test_every_registered_pruner_has_its_family():
+    names = list(PRUNERS)
+    table = tidy_results(pd.DataFrame({"accuracy": 0.5, "pruner": names, "sparsity": 0.5}))
+    assert table["family"].tolist() == [PRUNERS.entry(n).family for n in names]
+
+
+def test_a_family_that_is_given_stays():
+    assert tidy_results(pd.DataFrame(RAW | {"family": ["x", None]}))["family"].tolist() == ["x", "dynamic"]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "pruner", "sparsity"])
+def test_needed_columns(name):
+    with pytest.raises(InputError, match=f"no column '{name}'"):
+        tidy_results(pd.DataFrame(RAW).drop(columns=name))
+
+
+def test_misspelt_column_gets_the_nearest_name():
+    with pytest.raises(InputError, match="nearest: acuracy"):
+        tidy_results(pd.DataFrame(RAW).rename(columns={"accuracy": "acuracy"}))
+
+
+def test_accuracy_that_is_no_number():
+    with pytest.raises(InputError, match="not numbers"):
+        tidy_results(pd.DataFrame(RAW | {"accuracy": ["high", "0.8"]}))
+
+
+def test_no_table():
+    with pytest.raises(InputError, match="DataFrame"):
+        tidy_results([1, 2])
+
+
+def test_every_measured_column_is_a_metric_with_its_category():
+    columns = [*column_names(), *(f"rolled__{c}" for c in column_names(layers=True))]
+    table = pd.DataFrame(np.ones((1, len(columns))), columns=columns)
+    assert metric_columns(table) == columns
+    assert "other" not in {category_of(c) for c in columns}
+
+
+def test_order_follows_categories_and_normalised_replaces_raw():
+    ordered = ordered_metrics(reversed(column_names()))
+    places = [CATEGORIES.index(category_of(c)) for c in ordered]
+    assert places == sorted(places)
+    per = [e.name for e in METRICS.entries() if e.info["per"] and e.info["of"] != "layer"]
+    assert all(f"{name}_norm" in ordered and name not in ordered for name in per)
+    assert sorted(ordered_metrics(column_names(), published=False)) == sorted(column_names())
+
+
+def test_raw_aggregates_give_way_to_normalised_ones():
+    assert ordered_metrics(["rolled__motifs_mean", "rolled__motifs_norm_mean", "rolled__edges_mean"]) == [
+        "rolled__edges_mean",
+        "rolled__motifs_norm_mean",
+    ]
+
+
+def test_labels():
+    assert metric_label("rolled__sink_nodes_norm_mean") == "sink nodes (norm., mean)"
+    assert metric_label("mean_component_size_norm") == "mean component size (norm.)"
+
+
+def test_summary_equals_groupby():
+    table = example_results()
+    table.loc[3, "accuracy"] = np.nan
+    summary = accuracy_summary(tidy_results(table)).set_index(["pruner", "sparsity"])
+    for (pruner, sparsity), group in table.groupby(["pruner", "sparsity"])["accuracy"]:
+        row = summary.loc[(pruner, sparsity)]
+        assert row["mean"] == pytest.approx(group.mean())
+        assert (row["low"], row["high"], row["n"]) == (group.min(), group.max(), group.count())

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from topo.similarity.distance_tests import (
+    Cell,
+    between_algorithms,
+    embedded,
+    nearest_share,
+    seed_effect,
+    within_algorithms,
+)
+
+NAMES = ("er", "erk", "snip", "grasp")
+
+
+def cell(generator, *, effect=0.0, seed_shift=0.0, seeds=3, names=NAMES):
+    """Points of which the algorithm moves the middle by `effect` and the seed by `seed_shift`."""
+    networks = pd.DataFrame([(n, s) for n in names for s in range(seeds)], columns=["pruner", "seed"])
+    middles = {k: generator.normal(size=5) for k in (*names, *range(seeds))}
+    points = generator.normal(size=(len(networks), 5))
+    points += [effect * middles[r.pruner] + seed_shift * middles[r.seed] for r in networks.itertuples()]
+    return Cell("d", "m", 0.9, networks, np.linalg.norm(points[:, None] - points, axis=2))
+
+
+def test_means_against_a_loop():
+    found = cell(np.random.default_rng(0), effect=1)
+    table = between_algorithms([found]).set_index(["pruner", "other"])
+    d, networks = found.distances, found.networks
+    for (one, other), row in table.iterrows():
+        pairs = [
+            d[i, j]
+            for i, a in networks.iterrows()
+            for j, b in networks.iterrows()
+            if a["pruner"] == one and b["pruner"] == other and a["seed"] != b["seed"] and (one != other or i < j)
+        ]
+        assert row["pairs"] == len(pairs)
+        assert row["distance"] == pytest.approx(np.mean(pairs))
+    tested = within_algorithms([found], permutations=0).set_index("pruner")
+    assert tested.loc["er", "within"] == pytest.approx(table.loc[("er", "er"), "distance"])
+    others = np.mean([table.loc[("er", o), "distance"] for o in NAMES[1:]])
+    assert tested.loc["er", "between"] == pytest.approx(others)
+
+
+def test_a_planted_likeness_is_found_and_noise_is_not():
+    generator = np.random.default_rng(0)
+    planted = within_algorithms([cell(generator, effect=2) for _ in range(3)], permutations=199)
+    assert (planted["p"] <= 0.05).all() and (planted["ratio"] < 0.8).all()
+    share, chance = nearest_share([cell(generator, effect=8)])
+    assert share > 0.9 and chance == pytest.approx(2 / 8)
+
+
+def test_noise_gives_nothing_at_the_stated_rate():
+    generator = np.random.default_rng(1)
+    p = [within_algorithms([cell(generator)], permutations=99, seed=i)["p"].iloc[0] for i in range(300)]
+    assert abs(np.mean(np.array(p) <= 0.05) - 0.05) < 0.035
+    assert abs(np.mean(p) - 0.5) < 0.06
+
+
+def test_what_the_seed_shares_is_no_likeness_of_algorithms():
+    generator = np.random.default_rng(2)
+    cells = [cell(generator, seed_shift=5) for _ in range(4)]
+    found = within_algorithms(cells, permutations=99).iloc[0]
+    assert found["ratio"] == pytest.approx(1, abs=0.1) and found["p"] > 0.05
+    equal, unequal = seed_effect(cells)
+    assert equal < 0.6 * unequal
+
+
+def test_p_is_that_of_all_permutations():
+    found = cell(np.random.default_rng(3), effect=1, seeds=2, names=("er", "snip", "grasp"))
+    order = np.arange(6).reshape(3, 2)
+    gaps = []
+    for p in permutations(range(3)):
+        for q in permutations(range(3)):
+            at = np.empty(6, dtype=int)
+            at[order[:, 0]], at[order[:, 1]] = order[list(p), 0], order[list(q), 1]
+            dealt = Cell("d", "m", 0.9, found.networks.iloc[at].reset_index(drop=True), found.distances)
+            one = within_algorithms([dealt], permutations=0).iloc[0]
+            gaps.append(one["between"] - one["within"])
+    exact = np.mean(np.array(gaps) >= gaps[0] - 1e-12)
+    assert within_algorithms([found], permutations=4000).iloc[0]["p"] == pytest.approx(exact, abs=0.03)
+
+
+def test_one_seed_has_no_likeness_within():
+    found = cell(np.random.default_rng(0), seeds=1)
+    tested = within_algorithms([found], permutations=9)
+    assert tested[["within", "ratio", "p"]].isna().all(axis=None)
+    assert between_algorithms([found])["pairs"].eq(1).all()
+    assert np.isnan(nearest_share([found])).all() and np.isnan(seed_effect([found])).all()
+
+
+def test_cells_of_other_algorithms_are_left_out_of_a_mean():
+    generator = np.random.default_rng(0)
+    first, second = cell(generator, names=("er", "erk")), cell(generator, names=("er", "snip"))
+    tested = within_algorithms([first, second], permutations=9).set_index("pruner")
+    assert tested["cells"].to_dict() == {"all": 2, "er": 2, "erk": 1, "snip": 1}
+
+
+def test_the_map_keeps_what_lies_in_a_plane():
+    points = np.random.default_rng(0).normal(size=(15, 2))
+    distances = np.linalg.norm(points[:, None] - points, axis=2)
+    places, stress = embedded(distances)
+    np.testing.assert_allclose(np.linalg.norm(places[:, None] - places, axis=2), distances, atol=1e-3)
+    assert stress < 1e-4
+
+
+def test_the_stress_is_kruskals_and_equal_distances_do_not_fit():
+    distances = 1.0 - np.eye(12)
+    places, stress = embedded(distances)
+    shown = np.linalg.norm(places[:, None] - places, axis=2)
+    assert stress == pytest.approx(np.sqrt(((shown - distances) ** 2).sum() / (distances**2).sum()))
+    assert stress > 0.2
+    assert embedded(np.zeros((3, 3)))[1] == 0
+    assert embedded(np.array([[0.0, 1], [1, 0]]))[1] < 1e-6

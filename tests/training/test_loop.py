@@ -1,0 +1,360 @@
+from __future__ import annotations
+
+import copy
+import logging
+import math
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from topo.datasets import Augmentation, Split, load, make_dataset
+from topo.errors import InputError
+from topo.masks import Masks
+from topo.models import build
+from topo.training import Callback, Recipe, evaluate, recipe, train
+from topo.training.loop import COLUMNS
+
+SHORT = recipe("digits", epochs=2)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits")
+
+
+@pytest.fixture(scope="module")
+def few():
+    return load("digits", subset=20)
+
+
+def small_net(seed=0, name="digits-cnn"):
+    return build(name, input_shape=(1, 8, 8), seed=seed)
+
+
+def run(model, data, recipe=SHORT, **options):
+    return train(model, data, recipe, device="cpu", progress=False, **options)
+
+
+def weights(model) -> torch.Tensor:
+    return torch.cat([tensor.flatten().double() for tensor in model.state_dict().values()])
+
+
+def test_digits_are_learnt(digits):
+    model = small_net()
+    result = run(model, digits, "digits")
+    assert result.status == "finished" and result.reason == ""
+    assert list(result.history.columns) == COLUMNS
+    assert result.history["epoch"].tolist() == list(range(1, 16))
+    last = result.history.iloc[-1]
+    assert last["test_accuracy"] >= 0.97
+    assert last["train_loss"] < result.history["train_loss"].iloc[0]
+    assert result.history.notna().all(axis=None)
+    measured = evaluate(model, digits, device="cpu")
+    assert measured["accuracy"] == pytest.approx(last["test_accuracy"])
+    assert measured["loss"] == pytest.approx(last["test_loss"])
+
+
+def test_same_seed_same_weights(few):
+    augmented = recipe(SHORT, augment=True)
+    nets = [small_net() for _ in range(3)]
+    histories = [run(net, few, augmented, seed=seed).history for net, seed in zip(nets, (1, 1, 2))]
+    assert torch.equal(weights(nets[0]), weights(nets[1]))
+    assert not torch.equal(weights(nets[0]), weights(nets[2]))
+    pd.testing.assert_frame_equal(histories[0].drop(columns="seconds"), histories[1].drop(columns="seconds"))
+
+
+class WithDropout(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10))
+        nn.init.constant_(self[2].weight, 0.01)
+        nn.init.zeros_(self[2].bias)
+
+
+def test_dropout_follows_the_seed_and_global_random_state_is_left_alone(few):
+    before = torch.random.get_rng_state()
+    nets = [WithDropout() for _ in range(3)]
+    torch.random.set_rng_state(before)
+    for net, seed in zip(nets, (1, 1, 2)):
+        run(net, few, seed=seed)
+        assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(weights(nets[0]), weights(nets[1]))
+    assert not torch.equal(weights(nets[0]), weights(nets[2]))
+
+
+def test_one_epoch_equals_a_plain_loop(few):
+    """Against torch's own SGD, cross-entropy and schedule, written out."""
+    plan = Recipe(epochs=2, batch_size=64, learning_rate=0.05, nesterov=True, weight_decay=1e-3, milestones=(0.5,),
+                  label_smoothing=0.1, augment=False)  # fmt: skip
+    ours, plain = small_net(), small_net()
+    result = run(ours, few, plan, seed=3)
+    optimizer = torch.optim.SGD(plain.parameters(), 0.05, momentum=0.9, weight_decay=1e-3, nesterov=True)
+    generator = torch.Generator().manual_seed(3)
+    for epoch in range(2):
+        optimizer.param_groups[0]["lr"] = (0.05, 0.005)[epoch]
+        losses, right = 0.0, 0
+        plain.train()
+        for inputs, targets in few.batches("train", 64, generator=generator):
+            logits = plain(inputs)
+            smooth = 0.9 * functional.one_hot(targets, 10) + 0.1 / 10
+            loss = -(smooth * logits.log_softmax(1)).sum(1).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses += loss.item() * len(targets)
+            right += (logits.argmax(1) == targets).sum().item()
+        row = result.history.iloc[epoch]
+        assert row["learning_rate"] == pytest.approx((0.05, 0.005)[epoch])
+        assert row["train_loss"] == pytest.approx(losses / 200, rel=1e-4)
+        assert row["train_accuracy"] == pytest.approx(right / 200, abs=0.011)
+    assert torch.allclose(weights(ours), weights(plain), atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"optimizer": "adamw", "learning_rate": 1e-2, "gradient_clip": 0.5}])
+def test_pruned_weights_stay_exactly_zero(few, options):
+    model = small_net()
+    generator = torch.Generator().manual_seed(0)
+    masks = Masks(
+        {
+            name: torch.rand(parameter.shape, generator=generator) < 0.3
+            for name, parameter in model.named_parameters()
+            if parameter.ndim > 1
+        }
+    )
+
+    class Watch(Callback):
+        steps = 0
+
+        def on_step_end(self, state):
+            parameters = dict(state.model.named_parameters())
+            assert all(not torch.any(parameters[name][~mask]) for name, mask in masks.items())
+            self.steps += 1
+
+    watch = Watch()
+    before = weights(model).clone()
+    assert run(model, few, recipe(SHORT, **options), masks=masks, callbacks=[watch]).status == "finished"
+    assert watch.steps == 2 * math.ceil(200 / 64)
+    assert not torch.equal(before, weights(model))
+
+
+def test_masks_are_released_at_the_end(few):
+    class Recording:
+        events: list[str] = []
+
+        def apply(self, model):
+            self.events.append("apply")
+            return model
+
+        def hold(self, model, optimizer):
+            self.events.append("hold")
+            return self
+
+        def remove(self):
+            self.events.append("remove")
+
+    masks = Recording()
+    run(small_net(), few, recipe(SHORT, epochs=1), masks=masks)
+    assert masks.events == ["apply", "hold", "remove"]
+
+
+def test_callbacks_see_dense_gradients_and_can_replace_the_masks(few):
+    model = small_net(name="digits-mlp")
+    name = "1.weight"
+    half = torch.zeros(64, 64, dtype=torch.bool)
+    half[:, :32] = True
+
+    class Swap(Callback):
+        norms: list[float] = []
+
+        def on_gradients(self, state):
+            grad = dict(state.model.named_parameters())[name].grad
+            self.norms.append(float(grad[~dict(state.masks)[name]].norm()))
+
+        def on_epoch_end(self, state):
+            assert state.history[-1]["epoch"] == state.epoch
+            assert state.step == state.epoch * state.steps_per_epoch
+            assert state.total_steps == 2 * state.steps_per_epoch
+            if state.epoch == 1:
+                state.hold(Masks({name: ~half}))
+
+    swap = Swap()
+    run(model, few, masks=Masks({name: half}), callbacks=[swap])
+    assert max(swap.norms) > 0
+    assert not torch.any(model[1].weight[:, :32])
+    assert torch.any(model[1].weight[:, 32:])
+
+
+def test_gradient_clip_bounds_the_norm_of_what_is_kept(few):
+    model = small_net(name="digits-mlp")
+    plan = Recipe(epochs=1, batch_size=200, learning_rate=1.0, momentum=0, weight_decay=0, gradient_clip=0.01)
+    mask = torch.zeros(64, 64, dtype=torch.bool)
+    mask[0] = True
+    masks = Masks({"1.weight": mask})
+    masks.apply(model)
+    start = weights(model).clone()
+    run(model, few, plan, masks=masks)
+    assert (weights(model) - start).norm() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_frozen_biases_do_not_move_and_thaw_afterwards(few):
+    model = small_net(name="digits-mlp")
+    run(model, few, recipe(SHORT, freeze_biases=True))
+    biases = [parameter for name, parameter in model.named_parameters() if name.endswith("bias")]
+    assert biases and not any(torch.any(bias) for bias in biases)
+    assert all(bias.requires_grad for bias in biases)
+    run(model, few)
+    assert all(torch.any(bias) for bias in biases)
+
+
+def test_divergence_ends_the_run_with_its_reason(few):
+    model = small_net(name="digits-mlp")
+    result = run(model, few, recipe(SHORT, learning_rate=1e30))
+    assert result.status == "diverged"
+    assert "training loss became" in result.reason and "epoch 1" in result.reason
+    assert list(result.history.columns) == COLUMNS and len(result.history) == 0
+
+
+def test_divergence_seen_only_in_the_evaluation(few):
+    class Break(Callback):
+        def on_step_end(self, state):
+            if state.step == 2 * state.steps_per_epoch:
+                next(state.model.parameters()).data.fill_(math.nan)
+
+    result = run(small_net(), few, recipe(SHORT, epochs=3), callbacks=[Break()])
+    assert (result.status, len(result.history)) == ("diverged", 1)
+    assert "test loss became nan in epoch 2" in result.reason
+
+
+def test_last_batch_of_one_sample(few):
+    split = Split(few.train.images[:65], few.train.targets[:65])
+    data = make_dataset("odd", split, few.test, 10, Augmentation(1, False))
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 10))
+    assert run(net, data, recipe(SHORT, batch_size=32)).status == "finished"
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_mode_of_the_model_is_kept(few, training):
+    model = small_net().train(training)
+    run(model, few, recipe(SHORT, epochs=1))
+    evaluate(model, few, device="cpu")
+    assert model.training is training
+
+
+def test_evaluate_is_exact_and_changes_nothing(few):
+    model = small_net()
+    before = copy.deepcopy(model.state_dict())
+    for split in ("train", "test"):
+        measured = evaluate(model, few, split, device="cpu", batch_size=7)
+        inputs, targets = getattr(few, f"{split}_inputs"), getattr(few, f"{split}_targets")
+        with torch.no_grad():
+            logits = model.eval()(inputs)
+        assert measured["accuracy"] == pytest.approx((logits.argmax(1) == targets).double().mean().item())
+        assert measured["loss"] == pytest.approx(functional.cross_entropy(logits, targets).item(), rel=1e-5)
+        model.train()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_one_line_is_logged_where_there_is_no_terminal(few, caplog):
+    with caplog.at_level(logging.INFO, logger="topo.training"):
+        train(small_net(), few, recipe(SHORT, epochs=1), device="cpu")
+    assert len(caplog.records) == 1
+    assert "trained 1 epochs" in caplog.text
+
+
+def test_progress_bar(few, capsys):
+    train(small_net(), few, recipe(SHORT, epochs=1), device="cpu", progress=True)
+    assert "epoch 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (build("resnet20"), r"does not take images of shape \(1, 8, 8\)"),
+        (build("digits-mlp", input_shape=(1, 8, 8), n_classes=9), "must return 10 logits an image"),
+        (nn.Conv2d(1, 10, 3), "returned a tensor of shape"),
+        (nn.LSTM(8, 10), "does not take images"),
+    ],
+)
+def test_models_that_do_not_fit_the_data(few, model, message):
+    with pytest.raises(InputError, match=message):
+        run(model, few)
+    with pytest.raises(InputError, match=message):
+        evaluate(model, few, device="cpu")
+
+
+def test_masks_that_do_not_fit_the_model(few):
+    with pytest.raises(InputError, match="nowhere"):
+        run(small_net(), few, masks=Masks({"nowhere.weight": torch.ones(2, 2, dtype=torch.bool)}))
+
+
+class Recorded(Callback):
+    """Writes down what is called, and when."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int]] = []
+
+    def on_start(self, state):
+        self.calls.append(("start", state.step))
+        assert state.masks is not None and not torch.any(state.model[1].weight[~state.masks["1.weight"]])
+
+    def penalty(self, state):
+        self.calls.append(("penalty", state.step))
+
+    def on_epoch_end(self, state):
+        self.calls.append(("epoch", state.step))
+
+    def on_end(self, state):
+        self.calls.append(("end", state.step))
+
+
+def half_of(model) -> Masks:
+    generator = torch.Generator().manual_seed(0)
+    return Masks({"1.weight": torch.rand(model[1].weight.shape, generator=generator) < 0.5})
+
+
+def test_callbacks_are_called_at_the_start_and_at_the_end(few):
+    model, recorded = small_net(name="digits-mlp"), Recorded()
+    run(model, few, masks=half_of(model), callbacks=[recorded])
+    steps = [("penalty", step) for step in range(8)]
+    assert recorded.calls == [("start", 0), *steps[:4], ("epoch", 4), *steps[4:], ("epoch", 8), ("end", 8)]
+
+
+def test_a_run_that_diverges_has_no_end(few):
+    model, recorded = small_net(name="digits-mlp"), Recorded()
+    result = run(model, few, recipe(SHORT, learning_rate=1e30), masks=half_of(model), callbacks=[recorded])
+    assert result.status == "diverged" and recorded.calls[0] == ("start", 0)
+    assert "end" not in dict(recorded.calls)
+
+
+def test_a_penalty_is_added_to_the_loss_and_not_to_the_history(few):
+    """Minus a weight times its sum: its gradient by one weight is constant, so one plain step moves it by as much."""
+
+    class Pull(Callback):
+        def penalty(self, state):
+            return -3.0 * state.model[1].weight.sum()
+
+    plan = Recipe(epochs=1, batch_size=200, learning_rate=0.01, momentum=0, weight_decay=0, augment=False)
+    plain, pulled, twice = (small_net(name="digits-mlp") for _ in range(3))
+    histories = [
+        run(net, few, plan, callbacks=[Pull()] * count).history for net, count in ((plain, 0), (pulled, 1), (twice, 2))
+    ]
+    torch.testing.assert_close(pulled[1].weight, plain[1].weight + 0.03, rtol=0, atol=1e-6)
+    torch.testing.assert_close(twice[1].weight, plain[1].weight + 0.06, rtol=0, atol=1e-6)
+    torch.testing.assert_close(pulled[3].weight, plain[3].weight, rtol=0, atol=0)
+    assert len({float(history["train_loss"].iloc[0]) for history in histories}) == 1
+
+
+def test_the_result_holds_the_masks_of_the_end(few):
+    model = small_net(name="digits-mlp")
+    start, end = half_of(model), Masks({"1.weight": torch.eye(64, dtype=torch.bool)})
+
+    class Swap(Callback):
+        def on_end(self, state):
+            state.hold(end)
+
+    assert run(model, few, masks=start).masks is start
+    assert run(model, few, masks=start, callbacks=[Swap()]).masks is end
+    assert not torch.any(model[1].weight[~end["1.weight"]])
+    assert run(model, few).masks is None

@@ -1,0 +1,157 @@
+"""Coarsening: a node only for inputs, results of parametric operations, and points where values meet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..errors import InputError
+from .dag import Arc, Dag, Node, Output, Step
+from .relations import Weigher, is_parametric, is_pooling
+from .relations.arc_relation import map_of
+from .relations.maps import Gather
+
+__all__ = ["coarsen"]
+
+
+def coarsen(dag: Dag, *, keep_pooling: bool = False) -> Dag:
+    """The same network with fewer nodes.
+
+    1. A node with one arc into it, made of non-parametric operations on a single input, is contracted: its
+       operations go to the front of every arc that leaves it.
+    2. An addition is merged with a parametric result, or another addition, that only it reads, when the
+       operations between renumber elements at most (activation, batch norm, reshaping).
+    3. Operations after the last node that renumber elements at most belong to the output, not to a node, unless
+       that last node is an input.
+
+    Evaluation stays equal to the model's bit for bit: the order of additions is kept, up to commuting two.
+    Nodes keep the name of their parametric operation; levels are those of the coarse Dag. With `keep_pooling`,
+    results of pooling stay nodes.
+    """
+    return _Coarsening(dag, keep_pooling).run()
+
+
+class _Coarsening:
+    def __init__(self, dag: Dag, keep_pooling: bool) -> None:
+        self.dag = dag
+        self.keep_pooling = keep_pooling
+        self.makes_node = (lambda s: is_parametric(s) or is_pooling(s)) if keep_pooling else is_parametric
+        self.into: list[list[Arc]] = [list(arcs) for arcs in dag.arcs_into]
+        self.outputs = list(dag.outputs)
+        self.alive = [True] * len(dag.nodes)
+        self.names = [node.name for node in dag.nodes]
+        self.weigh = Weigher(dag)
+
+    def run(self) -> Dag:
+        self._contract_chains()
+        self._merge_into_sums()
+        return self._rebuilt()
+
+    def _contract_chains(self) -> None:
+        """Rules 1 and 3, front to back, so that a chain is gone before its end is looked at."""
+        needed = {o.node for o in self.outputs}
+        for index, node in enumerate(self.dag.nodes):
+            self.into[index] = [self._through(arc) for arc in self.into[index]]
+            if not self._is_chain_end(index, node):
+                continue
+            (arc,) = self.into[index]
+            at_input = self.dag.nodes[arc.source].kind == "input"
+            if index in needed and (at_input or not self._renumbers(arc.steps, arc.source)):
+                continue
+            self.alive[index] = False
+            self.outputs = [Output(arc.source, arc.steps + o.steps) if o.node == index else o for o in self.outputs]
+
+    def _is_chain_end(self, index: int, node: Node) -> bool:
+        arcs = self.into[index]
+        if node.kind != "sum" or len(arcs) != 1 or self.dag.nodes[arcs[0].source].kind == "product":
+            return False
+        return not any(self.makes_node(step) for step in arcs[0].steps)
+
+    def _through(self, arc: Arc) -> Arc:
+        """The arc with the contracted node it starts at, if it does, replaced by that node's own source."""
+        if self.alive[arc.source]:
+            return arc
+        (before,) = self.into[arc.source]
+        return replace(arc, source=before.source, steps=before.steps + arc.steps)
+
+    def _merge_into_sums(self) -> None:
+        """Rule 2, front to back; an addition read by another is merged once its own operands are."""
+        readers = [0] * len(self.alive)
+        for index, arcs in enumerate(self.into):
+            if self.alive[index]:
+                for arc in arcs:
+                    readers[arc.source] += 1
+        for output in self.outputs:
+            if output.node is not None:
+                readers[output.node] += 1
+        for index, node in enumerate(self.dag.nodes):
+            if not self.alive[index] or node.kind != "sum" or len(self.into[index]) < 2:
+                continue
+            merged: list[Arc] = []
+            arcs = self.into[index]
+            # Two operands commute exactly, so the one that is itself a sum goes first.
+            if len(arcs) == 2 and self._is_open_sum(arcs[1], readers) and not self._is_open_sum(arcs[0], readers):
+                arcs = arcs[::-1]
+            for position, arc in enumerate(arcs):
+                source = arc.source
+                if readers[source] != 1 or not self._is_result(source):
+                    merged.append(arc)
+                elif len(self.into[source]) == 1 and self._renumbers(arc.steps, source):
+                    (before,) = self.into[source]
+                    merged.append(replace(arc, source=before.source, steps=before.steps + arc.steps))
+                    self.alive[source] = False
+                    self._inherit_name(index, source)
+                elif position == 0 and self._is_open_sum(arc, readers):
+                    merged.extend(replace(before, target=index) for before in self.into[source])
+                    self.alive[source] = False
+                    self._inherit_name(index, source)
+                else:
+                    merged.append(arc)
+            self.into[index] = merged
+
+    def _is_result(self, index: int) -> bool:
+        return self.dag.nodes[index].kind == "sum" and bool(self.into[index])
+
+    def _is_open_sum(self, arc: Arc, readers: list[int]) -> bool:
+        return (
+            not arc.steps
+            and readers[arc.source] == 1
+            and len(self.into[arc.source]) > 1
+            and self._is_result(arc.source)
+        )
+
+    def _inherit_name(self, index: int, source: int) -> None:
+        """The first parametric operation merged says best what the node is."""
+        if self.names[index] == self.dag.nodes[index].name:
+            self.names[index] = self.names[source]
+
+    def _renumbers(self, steps: tuple[Step, ...], source: int) -> bool:
+        if self.dag.nodes[source].kind == "product":
+            return False
+        try:
+            found = map_of(self.dag, steps, self.dag.nodes[source].shape, 0, self.weigh, {})
+        except InputError:
+            return False  # Such an arc is refused where it is encoded; evaluating the Dag needs no meaning.
+        maps = getattr(found, "maps", (found,))
+        return all(isinstance(m, Gather) and m.is_bijective for m in maps)
+
+    def _rebuilt(self) -> Dag:
+        kept = [i for i, alive in enumerate(self.alive) if alive]
+        new = {old: i for i, old in enumerate(kept)}
+        levels: dict[int, int] = {}
+        nodes, arcs = [], []
+        for old in kept:
+            node = self.dag.nodes[old]
+            levels[old] = 1 + max((levels[arc.source] for arc in self.into[old]), default=-1)
+            nodes.append(replace(node, name=self.names[old], level=levels[old]))
+            arcs.extend(replace(a, source=new[a.source], target=new[old]) for a in self.into[old])
+        outputs = [o if o.node is None else replace(o, node=new[o.node]) for o in self.outputs]
+        retrace = self.dag.retrace
+        return replace(
+            self.dag,
+            nodes=tuple(nodes),
+            arcs=tuple(arcs),
+            outputs=tuple(outputs),
+            retrace=None
+            if retrace is None
+            else lambda *inputs: coarsen(retrace(*inputs), keep_pooling=self.keep_pooling),
+        )

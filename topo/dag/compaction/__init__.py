@@ -1,0 +1,1 @@
+"""The smaller network without what masks removed."""

@@ -1,0 +1,113 @@
+"""The smaller network without its dead units: a plain module that computes what the masked network computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from ...errors import InputError
+from ..coupled_channels import Units, units
+from ..structure import checked_masks
+from ..tracing import trace
+from .empty_nodes import idle_nodes
+from .rebuilder import Rebuilder
+from .remaining import Inseparable
+
+__all__ = ["compact", "live_units"]
+
+
+def compact(
+    model: nn.Module,
+    masks: Mapping[str, Any] | None = None,
+    example: Any = None,
+    *,
+    found: Units | None = None,
+) -> fx.GraphModule:
+    """A smaller module without the units that are dead under masks, whose output equals the masked network's.
+
+    A unit is dead when nothing that matters reads it. Whole units go: a layer loses rows and columns, norms their
+    channels, attention its heads; pruned weights of units that stay are zero. A branch that the masks silence, the
+    scale and shift of its last norm or its last bias among them, goes as a whole. A unit that is read stays, even if
+    all its own weights are pruned, for its bias or its norm may still make it a constant that matters.
+
+    Parameters
+    ----------
+    model
+        The network; it is not changed.
+    masks
+        Parameter name -> bool tensor, True where a weight is kept; by default nothing is masked.
+    example
+        Inputs to trace the model with: a tensor or a tuple of its arguments.
+    found
+        The units of the model, where they are known; in place of `example`.
+
+    Returns
+    -------
+    torch.fx.GraphModule
+        Its layers, norms and dropouts are modules of the model's own classes under the model's own names, in the
+        model's mode, so that it can be trained on, saved, traced and compacted again.
+
+    Raises
+    ------
+    InputError
+        When the model cannot be traced or the masks do not fit.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> masks = {"2.weight": torch.tensor([[True, False, True], [True, False, False]])}
+    >>> small = compact(net, masks, torch.zeros(1, 4))
+    >>> small.get_submodule("0")
+    Linear(in_features=4, out_features=2, bias=True)
+    """
+    if found is None:
+        if example is None:
+            raise InputError("compaction needs the inputs to trace the model with; give example=a tensor.")
+        found = units(trace(model, example))
+    masks = checked_masks(found.dag, masks)
+    alive = live_units(found, masks)
+    while True:
+        try:
+            return Rebuilder(model, found, alive, masks).build()
+        except Inseparable as stuck:
+            # What is left of a tensor is no box that the next operation could take; exactness comes first.
+            revived = torch.zeros_like(alive)
+            revived[stuck.units] = True
+            if not (revived & ~alive).any():
+                raise InputError(f"cannot compact {stuck.where}; leave its units alive.") from None
+            alive = _with_survivors(found, alive | revived)
+
+
+def live_units(found: Units, masks: Mapping[str, Tensor]) -> Tensor:
+    """Which units something reads that itself matters under masks, bool (count,); one of each layer stays, unless all
+    that the layer writes fills slots of concatenations that others fill too."""
+    alive = torch.ones(found.count, dtype=torch.bool)
+    while True:
+        read = torch.zeros(found.count, dtype=torch.bool)
+        for name, axes in found.axes.items():
+            # What a grouped convolution reads and writes is one unit, and its own weights do not save it.
+            if name not in found.layers or found.layers[name][0].groups > 1:
+                continue
+            reads, writes = found.layers[name][0].reads, found.layers[name][0].writes
+            written = found.alive(name, alive)[writes]
+            mask = masks[name].cpu() if name in masks else torch.ones(found.dag.state[name].shape, dtype=torch.bool)
+            kept = mask.movedim((reads, writes), (0, 1))[:, written].flatten(1).any(dim=1)
+            read[axes[reads][kept & (axes[reads] >= 0)]] = True
+        if torch.equal(read & alive, alive):
+            return _with_survivors(found, alive)
+        alive = alive & read
+
+
+def _with_survivors(found: Units, alive: Tensor) -> Tensor:
+    """One unit more wherever a layer would have none left: its weights are masked, so nothing changes but the shape."""
+    alive = alive.clone()
+    idle = idle_nodes(found, alive)
+    needed = {name for arc in found.dag.arcs if arc.target not in idle for name in found.dag.parameters(arc)}
+    for name, axes in found.axes.items():
+        for index, kept in zip(axes, found.alive(name, alive), strict=True):
+            if not kept.any() and name in needed:
+                alive[index[0]] = True
+    return alive

@@ -1,0 +1,437 @@
+"""Writing the graph of a smaller network, node by node of the Dag."""
+
+from __future__ import annotations
+
+import copy
+import operator
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import sympy
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+from torch.utils import _pytree as pytree
+
+from ...errors import InputError
+from ..coupled_channels import Units
+from ..dag import Arc, Hole, Size, Step, Value
+from ..relations.arc_relation import Weigher, map_of
+from ..relations.rules.views import VIEWS
+from ..weighted_layers import layer_of
+from .empty_nodes import idle_nodes
+from .remaining import Inseparable, Remnant
+from .zero_branches import silent_arcs
+
+__all__ = ["Rebuilder"]
+
+Steps = tuple[Step, ...]
+
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
+
+
+class Rebuilder:
+    """Writes the graph of the smaller module, node by node of the Dag."""
+
+    def __init__(self, model: nn.Module, found: Units, alive: Tensor, masks: Mapping[str, Tensor]) -> None:
+        self.model, self.found, self.alive, self.masks = model, found, alive, masks
+        self.dag = found.dag
+        self.weigh = Weigher(self.dag)
+        self.silent = silent_arcs(self.dag, masks)
+        self.idle = idle_nodes(found, alive)
+        self.graph = fx.Graph()
+        self.root: dict[str, Any] = {}
+        self.values: dict[tuple[Any, ...], fx.Node] = {}
+        self.sizes: dict[Any, fx.Node] = {}
+        self.modules = dict(model.named_modules())
+        self.parts = [
+            tuple(Remnant(entry, alive) for entry in labels) if isinstance(labels, tuple) else Remnant(labels, alive)
+            for labels in found.nodes
+        ]
+
+    def build(self) -> fx.GraphModule:
+        made: list[Any] = []
+        inputs = []
+        for index, node in enumerate(self.dag.nodes):
+            if node.kind == "input":
+                made.append(self.graph.placeholder(_identifier(node.name)))
+                inputs.append(made[-1])
+                if len(inputs) == len(self.dag.inputs):
+                    for symbol, position in self.dag.symbols:
+                        self.sizes[symbol] = self.graph.call_function(
+                            torch.ops.aten.sym_size.int, (inputs[position], 0)
+                        )
+                continue
+            if index in self.idle:
+                made.append(None)
+                continue
+            arcs = [arc for arc in self.dag.arcs_into[index] if arc.source not in self.idle]
+            part = self.parts[index]
+            if node.kind == "sum":
+                # Silent arcs add nothing, but where all are, the zeros must come from somewhere.
+                arcs = [arc for arc in arcs if arc not in self.silent] or arcs
+            arrived = [
+                self._follow(made[arc.source], self.parts[arc.source], arc.steps, part if node.kind == "sum" else None)
+                for arc in arcs
+            ]
+            if node.kind == "sum":
+                total = arrived[0]
+                for value in arrived[1:]:
+                    total = self.graph.call_function(operator.add, (total, value))
+                made.append(total)
+                continue
+            entries = [v for _, v in sorted(zip((a.slot for a in arcs), arrived, strict=True), key=lambda p: p[0])]
+            if node.combine is None:
+                made.append(tuple(entries))
+                continue
+            sources = [self.parts[a.source] for a in sorted(arcs, key=lambda a: a.slot)]
+            if any(p.box is None for p in (*sources, part)):
+                raise _inseparable(f"operation {node.name!r}", *sources, part)
+            made.append(self._plain((self._combined(node.combine, arcs),), tuple(entries), part))
+        outputs = [
+            o.constant if o.node is None else self._follow(made[o.node], self.parts[o.node], o.steps, None)
+            for o in self.dag.outputs
+        ]
+        spec = self.dag.output_spec
+        if spec is not None:
+            outputs = pytree.tree_unflatten(outputs, spec)
+        elif len(outputs) == 1:
+            outputs = outputs[0]
+        self.graph.output(outputs)
+        name = f"Compact{type(self.model).__name__}"
+        graph = fx.GraphModule(self.root, self.graph, class_name=name).graph
+        # Random operations too, unlike the default: what is dead need draw nothing.
+        graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
+        used = {node.target for node in graph.nodes if node.op in ("call_module", "get_attr")}
+        built = fx.GraphModule({path: self.root[path] for path in self.root if path in used}, graph, class_name=name)
+        return built.train(self.model.training)
+
+    @staticmethod
+    def _combined(combine: Step, arcs: list[Arc]) -> Step:
+        """A concatenation of the slots that are left."""
+        if len(arcs) == len(combine.source_shapes):
+            return combine
+        holes = [Hole(slot) for slot in range(len(arcs))]
+        return replace(combine, args=(holes, *combine.args[1:]))
+
+    def _follow(self, value: Any, source: Any, steps: Steps, target: Remnant | None) -> Any:
+        parts = source if isinstance(source, tuple) else (source,)
+        slots = value if isinstance(value, tuple) else (value,)
+        position = 0
+        while position < len(steps):
+            step = steps[position]
+            taken = 2 if not step.shape and position + 1 < len(steps) else 1
+            run = steps[position : position + taken]
+            # Between the steps of one arc only signs and broadcasts happen; the outputs are whole.
+            after = target if target is not None else Remnant(torch.full((), -1).expand(run[-1].shape), self.alive)
+            slots, parts = (self._emit(run, slots, parts, after),), (after,)
+            position += taken
+        return slots[0] if len(slots) == 1 else slots
+
+    def _emit(self, run: Steps, slots: tuple[Any, ...], parts: tuple[Remnant, ...], target: Remnant) -> fx.Node:
+        step = run[0]
+        owner = self.modules.get(step.module)
+        if step.name == "clone" and isinstance(owner, nn.modules.dropout._DropoutNd):
+            return self._call_module(step.module, owner, slots)
+        if step.name in VIEWS and len(slots) == 1 and not (target.whole and parts[0].whole):
+            return self._view(run, slots[0], parts[0], target)
+        if any(part.box is None for part in (*parts, target)):
+            flat = all(torch.equal(part.kept, target.kept) for part in parts if part.shape == target.shape)
+            if step.values or not flat or any(part.shape != target.shape for part in parts):
+                raise _inseparable(_place(step), *parts, target)
+            return self._plain(run, slots, target)
+        layer = layer_of(self.dag, step) if len(slots) == 1 else None
+        if layer is not None and layer.weight in self.dag.state:
+            if isinstance(owner, _LAYERS) and layer.weight == f"{step.module}.weight":
+                return self._call_module(step.module, owner, slots)
+            if layer.groups > 1 and not (target.whole and parts[0].whole):
+                raise _inseparable(_place(step), *parts, target)
+        elif isinstance(owner, _NORMS) and ("norm" in step.name) and len(slots) == 1:
+            return self._call_module(step.module, owner, slots)
+        return self._plain(run, slots, target)
+
+    def _plain(self, run: Steps, slots: tuple[Any, ...], target: Remnant) -> fx.Node:
+        """The operation as it is, its constants cut to what is left."""
+        step = run[0]
+
+        def fill(leaf: Any) -> Any:
+            if isinstance(leaf, Hole):
+                return slots[leaf.slot]
+            if isinstance(leaf, Value):
+                return self._value(leaf.name, self._kept_of(step, leaf.name, target))
+            return self._size(leaf.expression) if isinstance(leaf, Size) else leaf
+
+        args, kwargs = pytree.tree_map(fill, (step.args, dict(step.kwargs)))
+        made = self.graph.call_function(_stable(step.operation), tuple(args), dict(kwargs))
+        for later in run[1:]:
+            made = self.graph.call_function(operator.getitem, (made, later.args[1]))
+        return made
+
+    def _kept_of(self, step: Step, name: str, target: Remnant) -> tuple[Tensor, ...]:
+        """Which indices of each axis of a constant stay."""
+        if name in self.found.axes:
+            return self.found.alive(name, self.alive)
+        shape = tuple(self.dag.state[name].shape) if name in self.dag.state else self.dag.constants[name].shape
+        whole = tuple(torch.ones(length, dtype=torch.bool) for length in shape)
+        if target.whole or target.box is None or layer_of(self.dag, step) is not None:
+            return whole
+        if len(shape) == 1 and "norm" in step.name and len(target.shape) > 1 and shape[0] == target.shape[1]:
+            return (target.along[1],)
+        offset = len(target.shape) - len(shape)
+        if offset < 0:
+            return whole
+        return tuple(
+            target.along[offset + axis] if shape[axis] == target.shape[offset + axis] > 1 else kept
+            for axis, kept in enumerate(whole)
+        )
+
+    def _value(self, name: str, kept: tuple[Tensor, ...]) -> fx.Node:
+        """A parameter, buffer or constant, cut."""
+        key = (name, *(tuple(k.tolist()) if not k.all() else None for k in kept))
+        if key in self.values:
+            return self.values[key]
+        if name in self.dag.state:
+            path = name
+            while path in self.root:
+                path += "_"
+            self.root[path] = self._cut(name, kept)
+            made = self.graph.get_attr(path)
+        else:
+            step = self.dag.constants[name]
+            whole = (name, *(None for _ in kept))
+            if whole not in self.values:
+
+                def fill(leaf: Any) -> Any:
+                    if isinstance(leaf, Value):
+                        known = self.dag.state.get(leaf.name)
+                        shape = self.dag.constants[leaf.name].shape if known is None else known.shape
+                        return self._value(leaf.name, tuple(torch.ones(n, dtype=torch.bool) for n in shape))
+                    return self._size(leaf.expression) if isinstance(leaf, Size) else leaf
+
+                args, kwargs = pytree.tree_map(fill, (step.args, dict(step.kwargs)))
+                self.values[whole] = self.graph.call_function(step.operation, tuple(args), dict(kwargs))
+            made = self.values[whole]
+            for axis, indices in enumerate(kept):
+                if not indices.all():
+                    made = self._select(made, axis, indices.nonzero().flatten())
+        self.values[key] = made
+        return made
+
+    def _cut(self, name: str, kept: tuple[Tensor, ...]) -> Tensor:
+        """A parameter or buffer of the model under its mask, without the indices that go."""
+        old = self.dag.state[name]
+        new = old.detach()
+        if name in self.masks:
+            new = new * self.masks[name].to(new.device)
+        for axis, indices in enumerate(kept):
+            if not indices.all():
+                new = new.index_select(axis, indices.nonzero().flatten().to(new.device))
+        new = new.clone()
+        return nn.Parameter(new, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else new
+
+    def _call_module(self, path: str, owner: nn.Module, slots: tuple[Any, ...]) -> fx.Node:
+        if path not in self.root:
+            # Names of state are first names of shared parameters; the module's own tensors find them.
+            first = {id(value): name for name, value in self.dag.state.items()}
+            own = {**dict(owner.named_parameters(recurse=False)), **dict(owner.named_buffers(recurse=False))}
+            memo: dict[int, Any] = {}
+            for value in own.values():
+                name = first.get(id(value))
+                if name is None or (name not in self.found.axes and name not in self.masks):
+                    continue
+                axes = self.found.axes.get(name)
+                kept = self.found.alive(name, self.alive) if axes else tuple(torch.ones(n) > 0 for n in value.shape)
+                memo[id(value)] = self._cut(name, kept)
+            module = copy.deepcopy(owner, memo)
+            for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
+                hooks.clear()
+            _resize(module, owner)
+            self.root[path] = module
+        return self.graph.call_module(path, slots)
+
+    def _view(self, run: Steps, value: fx.Node, source: Remnant, target: Remnant) -> fx.Node:
+        """An operation that only moves elements: itself with new sizes where that gives the right ones, else a choice
+        along one axis, else of single elements."""
+        step = run[0]
+        found = map_of(self.dag, run, source.shape, 0, self.weigh, {})
+        index = torch.arange(source.kept.numel()) if found.index is None else torch.from_numpy(found.index).reshape(-1)
+        index = index[target.kept.reshape(-1)]
+        wanted = torch.where(index >= 0, source.numbers[index.clamp(min=0)], -1)
+        if source.box is not None and target.box is not None:
+            for resized in (False, True):
+                made = self._natively(run, value, source, target, wanted, resized)
+                if made is not None:
+                    return made
+            made = self._along_one_axis(step, value, source, target, wanted)
+            if made is not None:
+                return made
+        if source.shape[0] != 1 or target.shape[0] != 1 or step.values:
+            raise _inseparable(_place(step), source, target)
+        flat = self.graph.call_function(torch.ops.aten.flatten.using_ints, (value, 1)) if source.box else value
+        if (wanted < 0).any():
+            flat = self._with_constant(step, flat, 1, 2, source)
+            wanted = torch.where(wanted < 0, source.count, wanted)
+        if not torch.equal(wanted, torch.arange(source.count)):
+            flat = self._select(flat, 1, wanted)
+        if target.box is None:
+            return flat
+        return self.graph.call_function(torch.ops.aten.reshape.default, (flat, [-1, *target.box[1:]]))
+
+    def _natively(
+        self, run: Steps, value: fx.Node, source: Remnant, target: Remnant, wanted: Tensor, resized: bool
+    ) -> fx.Node | None:
+        step = run[0]
+
+        def scaled(sizes: Any) -> Any:
+            """A list of sizes of the result, each in proportion to what is left of that axis."""
+            if not isinstance(sizes, list | tuple) or len(sizes) != len(step.shape):
+                return sizes
+            return [
+                size
+                if full == left or size == -1
+                else Size(size.expression * sympy.Rational(left, full))
+                if isinstance(size, Size)
+                else left
+                for size, full, left in zip(sizes, target.shape, target.box, strict=True)
+            ]
+
+        if resized and (not step.shape or step.name not in _SIZED):
+            return None
+        arguments = [scaled(a) for a in step.args] if resized else list(step.args)
+        operation = torch.ops.aten.reshape.default if step.name in ("view", "_unsafe_view") else step.operation
+
+        def fill(make: Any, hole: Any, leaf: Any) -> Any:
+            if isinstance(leaf, Hole):
+                return hole
+            if isinstance(leaf, Value):
+                return self._value(leaf.name, self._kept_of(step, leaf.name, target)) if make else None
+            if isinstance(leaf, Size):
+                return self._size(leaf.expression) if make else int(leaf.expression.xreplace(self._one))
+            return leaf
+
+        if not step.values:
+            numbers = torch.arange(source.count).reshape(source.box)
+            args, kwargs = pytree.tree_map(lambda leaf: fill(False, numbers, leaf), (arguments, dict(step.kwargs)))
+            try:
+                tried = operation(*args, **kwargs)
+                for later in run[1:]:
+                    tried = tried[later.args[1]]
+            except (RuntimeError, IndexError, ValueError):
+                return None
+            if tried.shape != target.box or not torch.equal(tried.reshape(-1), wanted) or (wanted < 0).any():
+                return None
+        args, kwargs = pytree.tree_map(lambda leaf: fill(True, value, leaf), (arguments, dict(step.kwargs)))
+        made = self.graph.call_function(operation, tuple(args), dict(kwargs))
+        for later in run[1:]:
+            made = self.graph.call_function(operator.getitem, (made, later.args[1]))
+        return made
+
+    @cached_property
+    def _one(self) -> dict[Any, sympy.Expr]:
+        return {symbol: sympy.Integer(1) for symbol, _ in self.dag.symbols}
+
+    def _along_one_axis(
+        self, step: Step, value: fx.Node, source: Remnant, target: Remnant, wanted: Tensor
+    ) -> fx.Node | None:
+        if step.values or len(source.box) != len(target.box):
+            return None
+        if source.box == target.box and torch.equal(wanted, torch.arange(source.count)):
+            return value
+        differing = [axis for axis in range(len(source.box)) if source.box[axis] != target.box[axis]]
+        for axis in differing[:1] or range(len(source.box)):
+            padded = list(source.box)
+            padded[axis] += 1
+            numbers = torch.full(padded, -1)
+            numbers.narrow(axis, 0, source.box[axis]).copy_(torch.arange(source.count).reshape(source.box))
+            # The first element of each slice of the result tells which slice of the source it is.
+            firsts = wanted.reshape(target.box).movedim(axis, 0).flatten(1)[:, 0]
+            stride = prod(source.box[axis + 1 :])
+            places = torch.where(firsts < 0, source.box[axis], firsts // stride % source.box[axis])
+            chosen = numbers.index_select(axis, places)
+            if chosen.shape == target.box and torch.equal(chosen.reshape(-1), wanted):
+                if (wanted < 0).any():
+                    value = self._with_constant(step, value, axis, len(source.box), source)
+                return self._select(value, axis, places)
+        return None
+
+    def _with_constant(self, step: Step, value: fx.Node, axis: int, ndim: int, source: Remnant) -> fx.Node:
+        """The tensor with one slice more that holds what the operation fills in."""
+        args, kwargs = pytree.tree_map(
+            lambda leaf: (
+                torch.zeros(source.shape, dtype=torch.float64)
+                if isinstance(leaf, Hole)
+                else int(leaf.expression.xreplace(self._one))
+                if isinstance(leaf, Size)
+                else leaf
+            ),
+            (step.args, dict(step.kwargs)),
+        )
+        filled = step.operation(*args, **kwargs).unique()
+        filled = filled[filled != 0] if filled.numel() > 1 else filled
+        if filled.numel() != 1:
+            raise _inseparable(_place(step), source)
+        around = [0, 0] * (ndim - 1 - axis) + [0, 1]
+        return self.graph.call_function(F.pad, (value, around, "constant", float(filled)))
+
+    def _select(self, value: fx.Node, axis: int, index: Tensor) -> fx.Node:
+        name = f"kept_{sum(1 for path in self.root if path.startswith('kept_'))}"
+        self.root[name] = index.to(next(iter(self.dag.state.values())).device)
+        return self.graph.call_function(torch.ops.aten.index_select.default, (value, axis, self.graph.get_attr(name)))
+
+    def _size(self, expression: sympy.Expr) -> Any:
+        """An integer that depends on the number of samples, computed in the graph."""
+        if expression.is_Integer:
+            return int(expression)
+        if expression in self.sizes:
+            return self.sizes[expression]
+        combine = operator.mul if expression.is_Mul else operator.add if expression.is_Add else None
+        if combine is None:
+            raise InputError(f"cannot compact the model: a size of it is {expression} of the number of samples.")
+        total, *rest = (self._size(part) for part in expression.args)
+        for part in rest:
+            total = self.graph.call_function(combine, (total, part))
+        self.sizes[expression] = total
+        return total
+
+
+# Operations whose list of sizes is that of their result.
+_SIZED = {"view", "_unsafe_view", "reshape", "expand", "_reshape_alias", "broadcast_to"}
+
+
+def _inseparable(where: str, *parts: Remnant) -> Inseparable:
+    return Inseparable(where, torch.cat([part.dead for part in parts]).unique())
+
+
+def _place(step: Step) -> str:
+    return f"operation {step.name!r} of {f'module {step.module!r}' if step.module else 'the model'}"
+
+
+def _stable(operation: Any) -> Any:
+    """A view of a tensor that may no longer lie in memory as it did is a reshape."""
+    named = getattr(operation, "overloadpacket", None)
+    return torch.ops.aten.reshape.default if named is torch.ops.aten.view else operation
+
+
+def _identifier(name: str) -> str:
+    return "".join(c if c.isalnum() or c == "_" else "_" for c in name)
+
+
+def _resize(module: nn.Module, owner: nn.Module) -> None:
+    """Set the sizes that a module states to those of its tensors."""
+    weight = getattr(module, "weight", None)
+    if isinstance(module, nn.Linear):
+        module.out_features, module.in_features = weight.shape
+    elif isinstance(module, nn.modules.conv._ConvNd):
+        leading, inner = weight.shape[:2]
+        if module.groups > 1:
+            module.groups = leading * owner.groups // owner.weight.shape[0]
+        ends = (leading, inner * module.groups)
+        module.in_channels, module.out_channels = ends if module.transposed else ends[::-1]
+    elif isinstance(module, nn.modules.batchnorm._NormBase):
+        tensors = [t for t in (weight, module.running_mean) if t is not None]
+        if tensors:
+            module.num_features = tensors[0].numel()

@@ -1,0 +1,323 @@
+"""Coupled channels: which channels, heads and features of a network must live or die together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from ..errors import InputError
+from .dag import Arc, Dag, Step
+from .relations import AxisMaps, Chain, Gather, LinearMap, Union, Weigher
+from .relations.arc_relation import map_of
+from .units import Units
+from .weighted_layers import Layer, layer_of
+
+__all__ = ["Units", "units"]
+
+FIXED = 0
+"""Label of elements that cannot be removed: those of inputs, outputs and what no rule explains."""
+CONSTANT = -1
+"""Label of elements that do not depend on the input, such as padding."""
+
+# Their statistics are over several elements, so these elements stay or go as one.
+_NORMS = {
+    **dict.fromkeys(("layer_norm", "native_layer_norm", "rms_norm", "_fused_rms_norm"), "last"),
+    **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax", "normalize"), "dim"),
+    **dict.fromkeys(("group_norm", "native_group_norm", "local_response_norm"), "channels"),
+}
+_COMPARISONS = {"gt", "ge", "lt", "le", "eq", "ne", "logical_and", "logical_or", "logical_not"}
+
+
+def units(dag: Dag) -> Units:
+    """Find the units of a traced network.
+
+    Every element of every tensor gets a label. A layer gives its output channels new ones; everything else passes
+    labels on as it passes elements on (`topo.dag.relations`), and where two meet, in a sum, in a product of
+    activations, in a statistic, they become one. What meets an input or an output of the network cannot be removed.
+    Groups of a grouped convolution stay or go as a whole.
+
+    Parameters
+    ----------
+    dag
+        Traced by `topo.trace`, not coarsened.
+    """
+    return Labeller(dag.single()).run()
+
+
+class Labeller:
+    def __init__(self, dag: Dag) -> None:
+        self.dag = dag
+        self.weigh = Weigher(dag)
+        self.next = 1
+        self.pairs: list[Tensor] = []
+        self.axes: dict[str, list[Tensor | None]] = {}
+        self.layers: dict[str, list[Layer]] = {}
+        self.labels: list[Tensor | tuple[Tensor, ...]] = []
+
+    def run(self) -> Units:
+        for index, node in enumerate(self.dag.nodes):
+            arcs = self.dag.arcs_into[index]
+            arrived = [self._follow(self.labels[arc.source], arc) for arc in arcs]
+            if node.kind == "input":
+                self.labels.append(torch.full((), FIXED).expand(node.shape))
+            elif node.kind == "product":
+                ordered = sorted(zip((arc.slot for arc in arcs), arrived, strict=True), key=lambda pair: pair[0])
+                self.labels.append(tuple(labels for _, labels in ordered))
+            elif node.kind == "concat":
+                self.labels.append(self._concat(node.combine, arcs, arrived))
+            else:
+                self.labels.append(self._merged(arrived))
+        for output in self.dag.outputs:
+            if output.node is not None:
+                end = self._follow(self.labels[output.node], Arc(output.node, output.node, output.steps))
+                self._join(end, torch.full((), FIXED))
+        return self._numbered()
+
+    def _follow(self, labels: Tensor | tuple[Tensor, ...], arc: Arc) -> Tensor:
+        slots = labels if isinstance(labels, tuple) else (labels,)
+        position = 0
+        while position < len(arc.steps):
+            step = arc.steps[position]
+            taken = 2 if not step.shape and position + 1 < len(arc.steps) else 1
+            slots = (self._step(arc.steps[position : position + taken], slots),)
+            position += taken
+        return slots[0]
+
+    def _step(self, steps: tuple[Step, ...], slots: tuple[Tensor, ...]) -> Tensor:
+        step = steps[0]
+        layer = layer_of(self.dag, step) if len(slots) == 1 else None
+        if layer is not None:
+            return self._layer(step, layer, slots[0])
+        found = []
+        for slot, labels in enumerate(slots):
+            try:
+                found.append(self._through(step, map_of(self.dag, steps, labels.shape, slot, self.weigh, {}), labels))
+            except InputError:
+                # No rule says what moves where, so nothing that meets here may go.
+                self._join(labels, torch.full((), FIXED))
+                found.append(torch.full((), FIXED).expand(steps[-1].shape))
+        merged = self._merged(found)
+        self._record_values(step, merged)
+        return merged
+
+    def _through(self, step: Step, found: LinearMap, labels: Tensor) -> Tensor:
+        if step.name in _COMPARISONS:
+            return torch.broadcast_to(labels, step.shape)
+        if step.name in _NORMS:
+            return self._norm(step, labels)
+        return self._moved(found, labels)
+
+    def _moved(self, found: LinearMap, labels: Tensor) -> Tensor:
+        if isinstance(found, Gather):
+            if found.index is None:
+                same = labels.shape == torch.Size(found.target_shape)
+                return labels if same else _compressed(labels.reshape(found.target_shape))
+            index = torch.from_numpy(np.ascontiguousarray(found.index))
+            moved = torch.where(index >= 0, labels.reshape(-1)[index.clamp(min=0)], CONSTANT)
+            moved = moved.reshape(found.target_shape)
+            return _compressed(self._filled(moved) if (index < 0).any() else moved)
+        if isinstance(found, Chain):
+            for part in found.maps:
+                labels = self._moved(part, labels.reshape(part.source_shape))
+            return labels
+        if isinstance(found, Union):
+            return self._merged([self._moved(part, labels).reshape(found.target_shape) for part in found.maps])
+        if isinstance(found, AxisMaps):
+            labels = labels.reshape(found.source_shape)
+            for axis, weight in found.maps:
+                labels = self._gathered_along(labels, axis, weight.kept)
+            return labels.reshape(found.target_shape)
+        raise InputError("a layer whose weight is not a parameter")
+
+    def _filled(self, labels: Tensor) -> Tensor:
+        """Labels for the constants that an operation fills in: those of new channels get new ones, those around or
+        between the elements of a channel belong to it."""
+        for axis in range(labels.ndim):
+            along = labels.movedim(axis, 0).flatten(1)
+            new = (along == CONSTANT).all(dim=1)
+            shape = [-1 if d == axis else 1 for d in range(labels.ndim)]
+            if new.any() and not new.all():
+                own = torch.zeros(len(new), dtype=torch.int64)
+                own[new] = self._new(int(new.sum()))
+                labels = torch.where(new.view(shape), own.view(shape), labels)
+                along = labels.movedim(axis, 0).flatten(1)
+            largest = along.amax(dim=1)
+            smallest = torch.where(along == CONSTANT, largest[:, None], along).amin(dim=1)
+            if axis and torch.equal(smallest, largest) and largest.unique().numel() > 1:
+                labels = torch.where(labels == CONSTANT, largest.view(shape), labels)
+        return labels
+
+    def _gathered_along(self, labels: Tensor, axis: int, reads: Tensor) -> Tensor:
+        """Labels of results that each read several elements along an axis: these become one."""
+        if labels.shape[axis] == 1 or labels.stride(axis) == 0:
+            return _constant_along(labels, axis, reads.shape[0])
+        first = reads.int().argmax(dim=1)
+        # Rows that read the same are one.
+        target, source = (reads[:1] if reads.all() else reads).nonzero(as_tuple=True)
+        self._join(labels.index_select(axis, first[target]), labels.index_select(axis, source))
+        return _compressed(labels.index_select(axis, first))
+
+    def _norm(self, step: Step, labels: Tensor) -> Tensor:
+        kind, args = _NORMS[step.name], step.args
+        if kind == "last":
+            axes = range(labels.ndim - len(args[1]), labels.ndim)
+        elif kind == "dim":
+            dims = args[1] if len(args) > 1 else step.kwargs.get("dim", -1)
+            axes = [d % labels.ndim for d in ([dims] if isinstance(dims, int) else dims)]
+        else:
+            axes = [1]
+        for axis in axes:
+            length = labels.shape[axis]
+            labels = self._gathered_along(labels, axis, torch.ones(length, length, dtype=torch.bool))
+        return labels
+
+    def _layer(self, step: Step, layer: Layer, labels: Tensor) -> Tensor:
+        read = self._along(labels, layer.source_axis)
+        if layer.weight not in self.dag.state:
+            # The weight is computed from parameters, and what is removed of it has no place there.
+            self._join(read, torch.full((), FIXED))
+            return torch.full((), FIXED).expand(step.shape)
+        shape = self.dag.state[layer.weight].shape
+        self.layers.setdefault(layer.weight, []).append(layer)
+        length = step.shape[layer.target_axis]
+        if layer.groups == 1:
+            self._record(layer.weight, layer.reads, read)
+            written = self._known_or_new(layer.weight, layer.writes, length)
+        else:
+            # The leading axis of the weight runs over all channels of its side, the other over those of one group.
+            leading_is_written = layer.writes == 0
+            written = self._known_or_new(layer.weight, 0, shape[0]) if leading_is_written else self._new(length)
+            if not leading_is_written:
+                self._record(layer.weight, 0, read)
+            self._record(layer.weight, 1, torch.full((shape[1],), FIXED))
+            for ends in (read, written):
+                blocks = ends.reshape(layer.groups, -1)
+                self._join(blocks, blocks[:, :1].expand_as(blocks))
+            self._join(read.reshape(layer.groups, -1)[:, 0], written.reshape(layer.groups, -1)[:, 0])
+        if layer.bias in self.dag.state:
+            self._record(layer.bias, 0, written)
+        places = [1] * len(step.shape)
+        places[layer.target_axis] = length
+        return written.reshape(places).expand(step.shape)
+
+    def _known_or_new(self, name: str, axis: int, length: int) -> Tensor:
+        known = self.axes.get(name)
+        if known is None or known[axis] is None:
+            self._record(name, axis, self._new(length))
+        return self.axes[name][axis]
+
+    def _new(self, length: int) -> Tensor:
+        labels = torch.arange(self.next, self.next + length)
+        self.next += length
+        return labels
+
+    def _record(self, name: str, axis: int, labels: Tensor) -> None:
+        """Note the labels along an axis of a parameter; those of another use become one with them."""
+        axes = self.axes.setdefault(name, [None] * self.dag.state[name].ndim)
+        if axes[axis] is None:
+            axes[axis] = labels.clone()
+        else:
+            self._join(axes[axis], labels)
+
+    def _record_values(self, step: Step, labels: Tensor) -> None:
+        """Vectors of parameters and buffers that a step applies along one axis of its result."""
+        per_channel = step.name in ("batch_norm", "_native_batch_norm_legit_no_training", "prelu", "instance_norm")
+        axis = 1 if per_channel and labels.ndim > 1 else labels.ndim - 1
+        for name in step.values:
+            value = self.dag.state.get(name)
+            if value is not None and value.ndim == 1 and value.numel() == labels.shape[axis] > 1:
+                self._record(name, 0, self._along(labels, axis))
+
+    def _along(self, labels: Tensor, axis: int) -> Tensor:
+        """Labels along one axis; those that differ along the others become one."""
+        for other in range(labels.ndim):
+            if other != axis:
+                labels = self._gathered_along(labels, other, torch.ones(1, labels.shape[other], dtype=torch.bool))
+        return labels.reshape(-1)
+
+    def _concat(self, combine: Step, arcs: tuple[Arc, ...], arrived: list[Tensor]) -> Tensor:
+        found = None
+        for arc, labels in zip(arcs, arrived, strict=True):
+            shape = combine.source_shapes[arc.slot]
+            index = map_of(self.dag, (combine,), shape, arc.slot, self.weigh, {}).index
+            index = torch.arange(labels.numel()).reshape(combine.shape) if index is None else torch.from_numpy(index)
+            moved = labels.reshape(-1)[index.clamp(min=0)]
+            found = moved if found is None else torch.where(index >= 0, moved, found)
+            if arc is arcs[0]:
+                found = torch.where(index >= 0, found, CONSTANT)
+        return _compressed(found.reshape(combine.shape))
+
+    def _merged(self, found: list[Tensor]) -> Tensor:
+        merged = found[0]
+        for labels in found[1:]:
+            merged = self._join(merged, labels)
+        return merged
+
+    def _join(self, left: Tensor, right: Tensor) -> Tensor:
+        """Make labels that meet one, and return those of the meeting place; constants take on the other's."""
+        left, right = torch.broadcast_tensors(left, right)
+        shape = left.shape
+        for axis in range(len(shape)):
+            if shape[axis] > 1 and left.stride(axis) == right.stride(axis) == 0:
+                left, right = left.narrow(axis, 0, 1), right.narrow(axis, 0, 1)
+        differ = (left != right) & (left != CONSTANT) & (right != CONSTANT)
+        if differ.any():
+            keys = (left[differ] * self.next + right[differ]).unique()
+            self.pairs.append(torch.stack([keys // self.next, keys % self.next]))
+        return torch.where(left == CONSTANT, right, left).expand(shape)
+
+    def _numbered(self) -> Units:
+        """Labels that were joined become one number, in order of their first layer; -1 for what is fixed."""
+        pairs = torch.cat(self.pairs, dim=1).numpy() if self.pairs else np.zeros((2, 0), dtype=np.int64)
+        joined = sparse.coo_array((np.ones(pairs.shape[1]), pairs), shape=(self.next, self.next))
+        _, component = sparse.csgraph.connected_components(joined, directed=False)
+        removable = np.flatnonzero(component != component[FIXED])
+        first = pd.unique(component[removable])
+        number = np.full(component.max() + 1, -1)
+        number[first] = np.arange(len(first))
+        # The last entry serves constants, whose label is -1.
+        final = torch.from_numpy(np.append(number[component], -1))
+        axes = {
+            name: tuple(
+                torch.full((length,), -1) if labels is None else final[labels]
+                for labels, length in zip(found, self.dag.state[name].shape, strict=True)
+            )
+            for name, found in self.axes.items()
+        }
+        return Units(
+            dag=self.dag,
+            count=len(first),
+            axes={name: found for name, found in axes.items() if any((axis >= 0).any() for axis in found)},
+            layers={name: tuple(found) for name, found in self.layers.items()},
+            nodes=tuple(
+                tuple(final[part] for part in labels) if isinstance(labels, tuple) else _looked_up(final, labels)
+                for labels in self.labels
+            ),
+        )
+
+
+def _looked_up(final: Tensor, labels: Tensor) -> Tensor:
+    """``final[labels]`` that keeps axes along which all is the same unexpanded."""
+    shape = labels.shape
+    for axis in range(labels.ndim):
+        if labels.stride(axis) == 0:
+            labels = labels.narrow(axis, 0, 1)
+    return final[labels].expand(shape)
+
+
+def _compressed(labels: Tensor) -> Tensor:
+    """The same labels with stride 0 along every axis along which they do not change, so that later steps are quick."""
+    shape = labels.shape
+    for axis in range(labels.ndim):
+        if labels.shape[axis] > 1 and torch.equal(labels, labels.narrow(axis, 0, 1).expand_as(labels)):
+            labels = labels.narrow(axis, 0, 1)
+    return labels.expand(shape)
+
+
+def _constant_along(labels: Tensor, axis: int, length: int) -> Tensor:
+    shape = list(labels.shape)
+    shape[axis] = length
+    return labels.narrow(axis, 0, 1).expand(shape)

@@ -1,0 +1,72 @@
+"""Short names for the functions on arcs, and a table of what every node is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..dag.dag import Dag, Step
+from ..dag.relations import is_parametric
+from ..dag.structure import layer_name
+
+if TYPE_CHECKING:
+    from .lifting import Lifting
+
+__all__ = ["arc_labels", "description"]
+
+# Operations that only lay out or pick what others computed.
+SILENT = {
+    *("getitem", "clone", "contiguous", "alias", "detach", "view", "_unsafe_view", "reshape", "transpose", "permute"),
+    *("expand", "unsqueeze", "squeeze", "flatten", "t", "slice", "select", "split", "chunk", "split_with_sizes"),
+    *("dropout", "to", "_to_copy", "lift_fresh_copy"),
+}
+SHORT = {
+    "_native_batch_norm_legit_no_training": "bn",
+    "native_layer_norm": "layer_norm",
+    "scaled_dot_product_attention": "attention",
+    "adaptive_avg_pool2d": "avg_pool",
+    "_adaptive_avg_pool2d": "avg_pool",
+    "avg_pool2d": "avg_pool",
+    "max_pool2d": "max_pool",
+    "max_pool2d_with_indices": "max_pool",
+    "upsample_bilinear2d": "upsample",
+    "upsample_nearest2d": "upsample",
+}
+WIDTH = 96
+
+
+def step_label(dag: Dag, step: Step) -> str:
+    """The layer of a parametric step, else the operation."""
+    if is_parametric(step):
+        return layer_name(dag, step) or SHORT.get(step.name, step.name)
+    return SHORT.get(step.name, step.name.strip("_"))
+
+
+def arc_labels(dag: Dag) -> tuple[str, ...]:
+    """A label for each arc: its steps from the last to the first, as functions are written.
+
+    Without steps it is ``I``, or ``slot k`` into a fusion node.
+    """
+    labels = []
+    for arc in dag.arcs:
+        loud = [step for step in arc.steps if step.name not in SILENT]
+        names = [step_label(dag, step) for step in reversed(loud or arc.steps[-1:])]
+        labels.append("∘".join(names) or ("I" if arc.slot is None else f"slot {arc.slot}"))
+    return tuple(labels)
+
+
+def description(lifting: Lifting) -> str:
+    """A table: level, node, what the node is."""
+    dag = lifting.dag
+    place = {id(arc): i for i, arc in enumerate(dag.arcs)}
+    rows = [("level", "node", "is")]
+    for index in lifting.order:
+        node, arcs = dag.nodes[index], dag.arcs_into[index]
+        terms = []
+        for arc in sorted(arcs, key=lambda a: a.slot or 0) if node.kind != "sum" else arcs:
+            label, source = lifting.labels[place[id(arc)]], dag.nodes[arc.source].name
+            terms.append(f"{label}({source})" if arc.steps else source)
+        text = {"sum": " + ".join(terms), "concat": f"cat({', '.join(terms)})", "input": "the input"}
+        rows.append((str(node.level), node.name, text.get(node.kind, f"({', '.join(terms)})")))
+    wide = max(len(name) for _, name, _ in rows)
+    lines = [f"{level:>5}  {name:<{wide}}  {what}".rstrip() for level, name, what in rows]
+    return "\n".join(line if len(line) <= WIDTH + wide else line[: WIDTH + wide - 1] + "…" for line in lines)

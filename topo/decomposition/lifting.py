@@ -1,0 +1,369 @@
+"""A network as the product of unit lower-triangular level factors: the DAG-DNN representation by lifting steps.
+
+The idea is W.-L. Hwang's, *Representation and decomposition of functions in DAG-DNNs and structural network pruning*,
+arXiv 2306.09707 (2023). **Of that paper only the abstract was available here.** From the abstract come: a network is a
+directed acyclic graph with functions on its arcs; the level of a node is the largest number of hops from the input;
+the functions of all sub-architectures derive from the network by a sequence of lower-triangular matrices, one a level,
+each the transition of functions on sub-graphs up to the nodes of that level; the lifting structure of these matrices
+makes structural pruning systematic for any architecture.
+
+Everything else is an independent formulation that satisfies those sentences and is ours: the additive normal form
+``z_v = sum of f_e(z_u)`` with fusion nodes, lazy factors ``L_k = I + N_k`` on the product of all node spaces, their
+inverses as lifting steps, one shear an arc, the conventions for dead nodes, and the decompositions in
+`topo.decomposition`. No criterion and no number of the paper is claimed anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from ..dag.dag import Arc, Dag, Node, Output
+from ..dag.path_counts import PathCounts, checked_arcs
+from ..dag.tracing import trace
+from ..errors import InputError, unknown_name
+from .state import Batch, State, minus, plus
+
+__all__ = ["Factor", "Lifting", "lift", "normal_form"]
+
+
+def lift(model: nn.Module | Dag, example_inputs: Any = None, *, coarse: bool = True) -> Lifting:
+    """Represent a network as the product of its level factors, T = L_L ... L_1.
+
+    Parameters
+    ----------
+    model
+        A module that `topo.trace` can follow, or a `Dag`.
+    example_inputs
+        As for `topo.trace`; not needed with a `Dag`.
+    coarse
+        Whether chains of non-parametric operations are one arc (see `Dag.coarse`), or every operation is its own.
+
+    Returns
+    -------
+    Lifting
+        With ``torch.equal(T(x), model(x))`` for the model in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        When the model cannot be traced: its graph is cyclic or depends on values.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> class Block(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.f1, self.f2 = nn.Linear(2, 3), nn.Linear(3, 2)
+    ...     def forward(self, x):
+    ...         return torch.tanh(x + self.f2(self.f1(x)))
+    >>> block = Block()
+    >>> T = lift(block, torch.zeros(1, 2))
+    >>> T
+    Lifting(4 nodes, 4 arcs, 3 levels, 2 paths)
+    >>> print(T.describe())
+    level  node    is
+        0  input   the input
+        1  f1      f1(input)
+        2  f2      input + f2(f1)
+        3  output  tanh(f2)
+    >>> T.factor(1).rows(), T.factor(2).rows()
+    ({'f1': ['f1', 'I', '0', '0']}, {'f2': ['I', 'f2', 'I', '0']})
+    >>> x = torch.randn(5, 2)
+    >>> torch.equal(T(x), block(x))
+    True
+    """
+    if isinstance(model, Dag):
+        dag = model
+    else:
+        if example_inputs is None:
+            raise InputError("topo.lift needs an example input to trace the model with.")
+        dag = trace(model, example_inputs)
+    return Lifting(dag.coarse() if coarse else dag)
+
+
+def normal_form(dag: Dag) -> Dag:
+    """The Dag with one sink t: the nodes and arcs it has, and after them what leads to the outputs.
+
+    An output that is not simply a node gets an arc to a node ``output``; several outputs are the slots of one product
+    node ``output``, an arc each. The arcs keep their places in ``dag.arcs``, so those of `dag` and of its normal form
+    are the same. Evaluating it gives the sink: a tensor, or the tuple of all output tensors.
+    """
+    outputs = [o for o in dag.outputs if o.node is not None]
+    (first, *others) = outputs
+    if not others and not first.steps and dag.nodes[first.node].kind != "input":
+        return replace(dag, outputs=(Output(first.node),), output_spec=None, retrace=None)
+    sink = len(dag.nodes)
+    shapes = tuple(o.steps[-1].shape if o.steps else dag.nodes[o.node].shape for o in outputs)
+    level = 1 + max(dag.nodes[o.node].level for o in outputs)
+    known = {node.name for node in dag.nodes}
+    name = next(n for n in ("output", *(f"output#{i}" for i in range(2, len(known) + 3))) if n not in known)
+    node = Node(name, "product", level, shapes) if others else Node(name, "sum", level, shapes[0])
+    arcs = tuple(Arc(o.node, sink, o.steps, slot if others else None) for slot, o in enumerate(outputs))
+    return replace(
+        dag,
+        nodes=(*dag.nodes, node),
+        arcs=(*dag.arcs, *arcs),
+        outputs=(Output(sink),),
+        output_spec=None,
+        retrace=None,
+    )
+
+
+class Lifting:
+    """The network as a map T of the product of all its node spaces: unit lower-triangular in the order of levels.
+
+    With ``N_k(z)_v`` the sum of ``f_e(z_u)`` over the arcs e = (u -> v) if v is at level k, else 0:
+    ``L_k = I + N_k``, ``T = L_L ... L_1``, and the network is ``y = pick_t T(embed_s x)``. The source s is the
+    product of the inputs, the nodes of level 0; the sink t is the last node. Reading below level k and writing level
+    k only, every L_k is inverted by ``I - N_k``, whatever its functions are.
+
+    Entries are functions and stay so: ``f(a + b)`` is not ``f(a) + f(b)``, so the product is never multiplied out,
+    except where that is exact (see `topo.decomposition`).
+
+    Attributes
+    ----------
+    dag
+        The network in additive normal form with one sink (see `normal_form`); arcs are named by their place in
+        ``dag.arcs``.
+    levels
+        L, the number of factors.
+    """
+
+    def __init__(self, dag: Dag) -> None:
+        self.original = dag
+        self.dag = normal_form(dag)
+        self.levels = self.dag.depth
+        nodes = self.dag.nodes
+        self.order = tuple(sorted(range(len(nodes)), key=lambda i: (nodes[i].level, i)))
+        self._factors = tuple(Factor(self, k) for k in range(1, self.levels + 1))
+
+    def __repr__(self) -> str:
+        paths = self.dag.path_count()
+        count = f"{paths:,}" if paths < 10**12 else f"{paths:.2e}"
+        return f"Lifting({len(self.dag.nodes)} nodes, {len(self.dag.arcs)} arcs, {self.levels} levels, {count} paths)"
+
+    @property
+    def sink(self) -> int:
+        """The index of t, the node that the network returns."""
+        return self.dag.outputs[0].node
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """What each arc is called: its steps from the last to the first, ``I`` for an identity."""
+        from .arc_labels import arc_labels
+
+        return arc_labels(self.dag)
+
+    def describe(self) -> str:
+        """A table of all nodes: level, name, and the sum of functions that it is."""
+        from .arc_labels import description
+
+        return description(self)
+
+    # Evaluation
+
+    def __call__(self, *inputs: Any) -> Any:
+        """The network's output, equal to the model's own in evaluation mode."""
+        return self.pick(self.apply(self.embed(*inputs)))
+
+    def embed(self, *inputs: Any) -> State:
+        """The state with the inputs at level 0 and zero above."""
+        leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
+        batch = Batch(self.dag, leaves)
+        return State(batch, self.order, dict(zip(self.dag.inputs, leaves, strict=True)))
+
+    def pick(self, z: State) -> Any:
+        """The network's output in the state `z`, put together as the model returns it."""
+        found = z.at(self.sink)
+        leaves = iter(found if self.dag.nodes[self.sink].kind == "product" else (found,))
+        flat = [o.constant if o.node is None else next(leaves) for o in self.original.outputs]
+        if self.original.output_spec is None:
+            return flat[0] if len(flat) == 1 else tuple(flat)
+        return pytree.tree_unflatten(flat, self.original.output_spec)
+
+    def state(self, *inputs: Any, level: int | None = None) -> State:
+        """The state after factors 1 to `level` (all by default): final up to that level, zero above."""
+        level = self.levels if level is None else level
+        if not isinstance(level, int) or not 0 <= level <= self.levels:
+            raise InputError(f"level is {level!r}; this network has levels 0 to {self.levels}.")
+        z = self.embed(*inputs)
+        for factor in self._factors[:level]:
+            z = factor(z)
+        return z
+
+    def apply(self, z: State) -> State:
+        """T(z), for any state."""
+        for factor in self._factors:
+            z = factor(z)
+        return z
+
+    def inverse(self, z: State) -> State:
+        """The state that T takes to `z`: ``z - sum of N_k(z)``, every factor read at `z` itself."""
+        changes: dict[int, Any] = {}
+        for factor in self._factors:
+            changes |= {node: minus(z.at(node), value) for node, value in factor.added(z).items()}
+        return z.written(changes)
+
+    def state_of(self, values: Mapping[str, Any]) -> State:
+        """A state from values by node name; the inputs must be among them, other nodes left out are zero."""
+        index = {node.name: i for i, node in enumerate(self.dag.nodes)}
+        for name in values:
+            if name not in index:
+                raise unknown_name("node", name, index)
+        missing = [self.dag.nodes[i].name for i in self.dag.inputs if self.dag.nodes[i].name not in values]
+        if missing:
+            raise InputError(f"the state has no value for input {missing[0]!r}, so its number of samples is unknown.")
+        batch = Batch(self.dag, [values[self.dag.nodes[i].name] for i in self.dag.inputs])
+        return State(batch, self.order, {index[name]: value for name, value in values.items()})
+
+    # Factors
+
+    def factor(self, level: int, arcs: Iterable[int] | None = None) -> Factor:
+        """L_k; with `arcs`, only those of its shears (pruning an arc replaces its shear by the identity)."""
+        if not isinstance(level, int) or not 1 <= level <= self.levels:
+            raise InputError(f"there is no factor {level!r}; this network has factors 1 to {self.levels}.")
+        return self._factors[level - 1] if arcs is None else Factor(self, level, arcs)
+
+    def shear(self, arc: int) -> Factor:
+        """``I + N_e`` for one arc e, by its place in ``dag.arcs``; those of one level commute."""
+        (arc,) = checked_arcs(self.dag, (arc,))
+        return Factor(self, self.dag.nodes[self.dag.arcs[arc].target].level, (arc,))
+
+    def subnetwork(self, arcs: Iterable[int]) -> nn.Module:
+        """The function of a sub-architecture: see `topo.decomposition.subarchitectures.SubNetwork`."""
+        from .subarchitectures import SubNetwork
+
+        return SubNetwork(self, arcs)
+
+    def path_counts(self, live: Iterable[int] | None = None) -> PathCounts:
+        """Exact path counts with these arcs live, all by default."""
+        return PathCounts(self.dag, live)
+
+    # Derivatives, for networks small enough to write them down
+
+    def arc_jacobian(self, *inputs: Any, limit: int = 4096) -> Tensor:
+        """J_N at T(embed x): the derivative of every node by the nodes it reads, strictly lower-triangular.
+
+        Rows and columns are the entries of ``T.state(x).flatten()``; `limit` is the most of them.
+        """
+        z = self.state(*inputs)
+        where = z.slices()
+        size = sum(s.stop - s.start for s in where.values())
+        if size > limit:
+            raise InputError(
+                f"the state has {size:,} entries, so its derivative would have {size:,} x {size:,}; for networks as "
+                f"large use topo.decomposition, or raise limit (now {limit:,})."
+            )
+        z = State(z.batch, z.order, {i: pytree.tree_map(Tensor.detach, z.at(i)) for i in z.order})
+        entries = [entry for i in z.order for entry in (z.at(i) if isinstance(z.at(i), tuple) else (z.at(i),))]
+        if not all(entry.is_floating_point() for entry in entries):
+            raise InputError("the network has nodes of whole numbers, which have no derivative.")
+        found = torch.zeros(size, size, dtype=entries[-1].dtype, device=entries[-1].device)
+        for index in z.order:
+            arcs = self.dag.arcs_into[index]
+            if not arcs:
+                continue
+            sources = list(dict.fromkeys(arc.source for arc in arcs))
+            leaves = [pytree.tree_map(lambda t: t.clone().requires_grad_(), z.at(u)) for u in sources]
+            read = dict(zip(sources, leaves, strict=True))
+            value = z.batch.join(index, [(arc, z.batch.along(arc, read[arc.source])) for arc in arcs])
+            flat = torch.cat([t.reshape(-1) for t in (value if isinstance(value, tuple) else (value,))])
+            variables = pytree.tree_leaves(leaves)
+            row = where[self.dag.nodes[index].name]
+            columns = [torch.arange(size, device=flat.device)[where[self.dag.nodes[u].name]] for u in sources]
+            for offset in range(flat.numel()):
+                if flat[offset].requires_grad:
+                    pulled = torch.autograd.grad(flat[offset], variables, retain_graph=True, materialize_grads=True)
+                    found[row.start + offset, torch.cat(columns)] = torch.cat([g.reshape(-1) for g in pulled])
+        return found
+
+    def jacobian(self, *inputs: Any, limit: int = 4096) -> Tensor:
+        """The derivative of T at ``embed(x)``: ``(I - J_N)^-1``, unit lower-triangular, so its determinant is 1.
+
+        Examples
+        --------
+        >>> import torch
+        >>> T = lift(torch.nn.Linear(2, 1, bias=False), torch.zeros(1, 2))
+        >>> _ = torch.nn.init.constant_(T.dag.state["weight"], 0.5)
+        >>> T.jacobian(torch.zeros(1, 2)).tolist()
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, 1.0]]
+        """
+        arcs = self.arc_jacobian(*inputs, limit=limit)
+        unit = torch.eye(len(arcs), dtype=arcs.dtype, device=arcs.device)
+        return torch.linalg.solve_triangular(unit - arcs, unit, upper=False, unitriangular=True)
+
+
+class Factor:
+    """``I + N``, where N is the sum of the functions of some arcs that all end at one level.
+
+    Attributes
+    ----------
+    level
+        The level it writes; it reads only levels below.
+    arcs
+        The arcs it applies, by their places in ``dag.arcs``, ascending.
+    """
+
+    def __init__(self, lifting: Lifting, level: int, arcs: Iterable[int] | None = None) -> None:
+        self.lifting, self.level = lifting, level
+        dag = lifting.dag
+        here = [i for i, arc in enumerate(dag.arcs) if dag.nodes[arc.target].level == level]
+        chosen = set(here) if arcs is None else checked_arcs(dag, arcs)
+        if not chosen <= set(here):
+            raise InputError(f"arc {min(chosen - set(here))} does not end at level {level}.")
+        self.arcs = tuple(i for i in here if i in chosen)
+
+    def __repr__(self) -> str:
+        return f"Factor(level {self.level}, {len(self.arcs)} arcs)"
+
+    @cached_property
+    def _rows(self) -> dict[int, list[Arc]]:
+        rows: dict[int, list[Arc]] = {}
+        for i in self.arcs:
+            arc = self.lifting.dag.arcs[i]
+            rows.setdefault(arc.target, []).append(arc)
+        return rows
+
+    def added(self, z: State) -> dict[int, Any]:
+        """N(z): what is added, by node."""
+        return {
+            node: z.batch.join(node, [(arc, z.batch.along(arc, z.at(arc.source))) for arc in arcs])
+            for node, arcs in self._rows.items()
+        }
+
+    def __call__(self, z: State) -> State:
+        """``z + N(z)``."""
+        there = z.values_by_node
+        return z.written({v: plus(there[v], n) if v in there else n for v, n in self.added(z).items()})
+
+    def inverse(self, z: State) -> State:
+        """``z - N(z)``, which undoes the factor: it reads below its level only, and there nothing has changed."""
+        return z.written({v: minus(z.at(v), n) for v, n in self.added(z).items()})
+
+    def rows(self) -> dict[str, list[str]]:
+        """The rows of the matrix that are not those of the identity, by node: a label for every column.
+
+        Columns are the nodes in order of level. ``0`` stands for nothing, ``I`` for the identity, ``slot 1`` for the
+        identity into entry 1 of a concatenation or product.
+        """
+        place = {node: column for column, node in enumerate(self.lifting.order)}
+        found = {}
+        for node, arcs in self._rows.items():
+            cells: list[list[str]] = [[] for _ in place]
+            cells[place[node]].append("I")
+            for i in self.arcs:
+                arc = self.lifting.dag.arcs[i]
+                if arc.target == node:
+                    cells[place[arc.source]].append(self.lifting.labels[i])
+            assert sum(map(len, cells)) == 1 + len(arcs)
+            found[self.lifting.dag.nodes[node].name] = [" + ".join(cell) or "0" for cell in cells]
+        return found

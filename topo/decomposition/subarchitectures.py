@@ -1,0 +1,234 @@
+"""Sub-architectures of a network: how many there are, which, and what each of them computes.
+
+A sub-architecture is a set of arcs each of which lies on a path of its own arcs from the input to the output. In
+series, counts multiply, c1 c2; in parallel, (c1 + 1)(c2 + 1) - 1. B residual blocks have 3^B sub-architectures.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from ..dag.dag import Dag
+from ..dag.path_counts import checked_arcs, trim
+from ..errors import InputError
+from .lifting import Lifting
+from .state import Batch, State
+
+__all__ = ["SubNetwork", "count_subarchitectures", "subarchitectures"]
+
+SOURCE = -1
+
+
+def count_subarchitectures(dag: Dag, live: Iterable[int] | None = None, *, limit: int = 100_000) -> int:
+    """The number of sub-architectures that are not empty, exact.
+
+    Series and parallel reductions first. What they leave, where they do not apply, is counted node after node: how
+    many ways there are for each state of the nodes that later ones still read (dead, alive, alive and read).
+
+    Parameters
+    ----------
+    dag
+        With one sink, such as ``lifting.dag``.
+    live
+        Arcs to choose from; all by default.
+    limit
+        The most such states at once; the count is refused beyond.
+
+    Examples
+    --------
+    >>> import torch, topo
+    >>> lifting = topo.lift(topo.models.build("resnet56"), torch.zeros(1, 3, 32, 32))
+    >>> count_subarchitectures(lifting.dag) == 3**27
+    True
+    """
+    sink = _sink(dag)
+    into = _reduced(dag, trim(dag, live), sink)
+    if set(into) <= {sink}:
+        return into[sink].get(SOURCE, 0) if into else 0
+    last_reader = {source: target for target in sorted(into) for source in into[target]}
+    # A state is the set of alive nodes with readers to come, and those of them that some node reads already.
+    states: dict[tuple[int, int], int] = {(1, 1): 1}
+    place = {SOURCE: 0} | {node: i + 1 for i, node in enumerate(sorted(into))}
+    for node in sorted(into):
+        mine = 1 << place[node]
+        for source, ways in into[node].items():
+            bit = 1 << place[source]
+            found: dict[tuple[int, int], int] = defaultdict(int, states)
+            for (alive, served), number in states.items():
+                if alive & bit:
+                    found[alive | mine, served | bit] += number * ways
+            states = found
+            if len(states) > limit:
+                raise InputError(
+                    f"counting the sub-architectures needs more than {limit:,} states at node "
+                    f"{dag.nodes[node].name!r}: too many nodes are read across it. Count those of a part of the "
+                    "network (live=), or raise the limit."
+                )
+        gone = [s for s in into[node] if last_reader[s] == node]
+        for source in gone:
+            bit = 1 << place[source]
+            kept: dict[tuple[int, int], int] = defaultdict(int)
+            for (alive, served), number in states.items():
+                if not alive & bit or served & bit:
+                    kept[alive & ~bit, served & ~bit] += number
+            states = kept
+    mine = 1 << place[sink]
+    return sum(number for (alive, _), number in states.items() if alive & mine)
+
+
+def _sink(dag: Dag) -> int:
+    ends = {o.node for o in dag.outputs}
+    if len(ends) != 1:
+        raise InputError("sub-architectures need a Dag with one sink; take that of topo.lift(...).dag.")
+    return ends.pop()
+
+
+def _reduced(dag: Dag, live: Iterable[int], sink: int) -> dict[int, dict[int, int]]:
+    """For every node left, the ways (counts) to choose from what leads there from each node before, all inputs one."""
+    inputs = set(dag.inputs)
+    into: dict[int, dict[int, int]] = defaultdict(dict)
+    out: dict[int, set[int]] = defaultdict(set)
+
+    def parallel(source: int, target: int, ways: int) -> None:
+        into[target][source] = (into[target].get(source, 0) + 1) * (ways + 1) - 1
+        out[source].add(target)
+
+    for arc in live:
+        source, target = dag.arcs[arc].source, dag.arcs[arc].target
+        parallel(SOURCE if source in inputs else source, target, 1)
+    waiting = list(into)
+    while waiting:
+        node = waiting.pop()
+        if node == sink or node not in into or len(into[node]) != 1 or len(out[node]) != 1:
+            continue
+        ((source, before),) = into.pop(node).items()
+        (target,) = out.pop(node)
+        out[source].discard(node)
+        parallel(source, target, before * into[target].pop(node))
+        waiting += [source, target]
+    return dict(into)
+
+
+def subarchitectures(dag: Dag, live: Iterable[int] | None = None) -> Iterator[tuple[int, ...]]:
+    """Every sub-architecture that is not empty, one after the other, as ascending places of arcs; none is stored.
+
+    From the sink backwards: every node that something reads gets one or more of its arcs.
+
+    Examples
+    --------
+    >>> import torch, topo
+    >>> lifting = topo.lift(topo.models.build("resnet20"), torch.zeros(1, 3, 32, 32))
+    >>> from itertools import islice
+    >>> len(list(islice(subarchitectures(lifting.dag), 1000)))
+    1000
+    """
+    into: dict[int, list[int]] = defaultdict(list)
+    for arc in sorted(trim(dag, live)):
+        into[dag.arcs[arc].target].append(arc)
+
+    def longer(waiting: frozenset[int], chosen: tuple[int, ...]) -> Iterator[tuple[frozenset[int], tuple[int, ...]]]:
+        """One node more: `chosen` so far, and `waiting`, the nodes that it reads and that have no arcs yet."""
+        node = max(waiting)
+        for subset in range(1, 1 << len(into[node])):
+            arcs = tuple(arc for i, arc in enumerate(into[node]) if subset >> i & 1)
+            sources = {dag.arcs[arc].source for arc in arcs}
+            yield waiting - {node} | {s for s in sources if into[s]}, chosen + arcs
+
+    stack = [longer(frozenset({_sink(dag)}), ())] if into else []
+    while stack:
+        found = next(stack[-1], None)
+        if found is None:
+            stack.pop()
+        elif found[0]:
+            stack.append(longer(*found))
+        else:
+            yield tuple(sorted(found[1]))
+
+
+class SubNetwork(nn.Module):
+    """The function of a sub-architecture, with the inputs, outputs and parameter names of the whole network.
+
+    The arcs given are trimmed first: what lies on no path from input to output is gone, with the constants it would
+    pass on. What a concatenation or a product would read from an arc that is gone is zero, and so is an output that
+    nothing leads to; without any path the function is zero. Parameters are those of the model, not copies, and only
+    the ones that live arcs read.
+
+    Parameters
+    ----------
+    lifting
+        The network.
+    arcs
+        The arcs to keep, by their places in ``lifting.dag.arcs``.
+
+    Examples
+    --------
+    >>> import torch, topo
+    >>> lifting = topo.lift(topo.models.build("resnet20"), torch.zeros(1, 3, 32, 32))
+    >>> every = range(len(lifting.dag.arcs))
+    >>> shallow = lifting.subnetwork(set(every) - set(topo.dag.residual_blocks(lifting.dag)[0].branches))
+    >>> shallow
+    SubNetwork(27 of 29 arcs, 256 paths)
+    >>> shallow(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(self, lifting: Lifting, arcs: Iterable[int]) -> None:
+        super().__init__()
+        self.lifting = lifting
+        dag = lifting.dag
+        self.arcs = tuple(sorted(trim(dag, checked_arcs(dag, arcs))))
+        into: dict[int, list[int]] = defaultdict(list)
+        for arc in self.arcs:
+            into[dag.arcs[arc].target].append(arc)
+        self._into = sorted(into.items())
+        steps = [step for arc in self.arcs for step in dag.arcs[arc].steps]
+        steps += [dag.nodes[node].combine for node in into if dag.nodes[node].combine is not None]
+        waiting = [name for step in steps for name in step.values]
+        for name in _state_behind(dag, waiting):
+            _register(self, name, dag.state[name])
+
+    def __repr__(self) -> str:
+        paths = self.lifting.path_counts(self.arcs).total
+        return f"SubNetwork({len(self.arcs)} of {len(self.lifting.dag.arcs)} arcs, {paths:,} paths)"
+
+    def forward(self, *inputs: Any) -> Any:
+        """The output, put together as the model returns it."""
+        lifting, dag = self.lifting, self.lifting.dag
+        leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
+        own = dict(self.named_parameters(remove_duplicate=False)) | dict(self.named_buffers(remove_duplicate=False))
+        batch = Batch(dag, leaves, {**dag.state, **own})
+        z: dict[int, Any] = dict(zip(dag.inputs, leaves, strict=True))
+        for node, arcs in self._into:
+            read = [dag.arcs[arc] for arc in arcs]
+            z[node] = batch.join(node, [(arc, batch.along(arc, z[arc.source])) for arc in read])
+        return lifting.pick(State(batch, lifting.order, z))
+
+
+def _state_behind(dag: Dag, waiting: list[str]) -> list[str]:
+    """Names of the parameters and buffers among these values, or that constants among them are computed from."""
+    names: dict[str, None] = {}
+    while waiting:
+        name = waiting.pop(0)
+        if name in dag.constants:
+            waiting.extend(dag.constants[name].values)
+        else:
+            names[name] = None
+    return list(names)
+
+
+def _register(module: nn.Module, name: str, tensor: Tensor) -> None:
+    """Hang a parameter or buffer under its dotted name."""
+    *path, last = name.split(".")
+    for part in path:
+        if part not in module._modules:
+            module.add_module(part, nn.Module())
+        module = module._modules[part]
+    if isinstance(tensor, nn.Parameter):
+        module.register_parameter(last, tensor)
+    else:
+        module.register_buffer(last, tensor)

@@ -1,0 +1,9 @@
+"""From a network and masks to graphs: ``topo.encode(model, masks, input_shape=...)``."""
+
+from __future__ import annotations
+
+from . import layers, multipartite  # noqa: F401  (registers the encodings)
+from .encoder import ENCODINGS, encode
+from .graph import BipartiteGraph, Block, LayerGraphs, MultipartiteGraph, Part
+
+__all__ = ["ENCODINGS", "BipartiteGraph", "Block", "LayerGraphs", "MultipartiteGraph", "Part", "encode"]

@@ -1,0 +1,330 @@
+"""Graphs as arrays: parts (one per tensor) and blocks of edges (one per arc)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    import igraph
+    import networkx
+
+__all__ = ["BipartiteGraph", "Block", "LayerGraphs", "MultipartiteGraph", "Part"]
+
+INDEX_LIMIT = np.iinfo(np.int32).max
+
+
+@dataclass(frozen=True)
+class Part:
+    """The nodes of one tensor: `size` consecutive node numbers from `offset`.
+
+    `role` is ``"input"``, ``"hidden"`` or ``"output"``; `level` is the longest path from the input.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    level: int
+    offset: int
+    role: str = "hidden"
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def nodes(self) -> slice:
+        return slice(self.offset, self.offset + self.size)
+
+
+@dataclass(frozen=True)
+class Block:
+    """The edges from part `source` to part `target` (indices into the graph's parts).
+
+    `matrix` is CSR of shape (source size, target size) with int32 indices and non-negative float32
+    weights; a stored entry is an edge even when its weight is 0.0. `name` is the layer's.
+    """
+
+    source: int
+    target: int
+    matrix: sparse.csr_array
+    name: str = ""
+
+
+class MultipartiteGraph:
+    """A directed graph whose nodes come in parts and whose edges come in blocks between parts.
+
+    Parameters
+    ----------
+    parts
+        In order of their offsets, which must follow each other without gaps.
+    blocks
+        Edges from a part to a part of a higher level; several blocks may join the same two parts.
+    attributes
+        JSON-serialisable facts that travel with the graph (encoding, options, weight counts).
+    pending
+        Finds more attributes, when they are first read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import sparse
+    >>> parts = [Part("input", (2,), 0, 0, "input"), Part("fc", (1,), 1, 2, "output")]
+    >>> weights = sparse.csr_array(np.array([[0.5], [2.0]], dtype=np.float32))
+    >>> graph = MultipartiteGraph(parts, [Block(0, 1, weights, "fc")])
+    >>> graph.n_nodes, graph.n_edges, graph.edges()[0].tolist()
+    (3, 2, [0, 1])
+    """
+
+    def __init__(
+        self,
+        parts: list[Part],
+        blocks: list[Block],
+        attributes: Mapping[str, Any] | None = None,
+        pending: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.parts = tuple(parts)
+        self.blocks = tuple(blocks)
+        self._attributes = dict(attributes or {})
+        self._pending = pending
+        offset = 0
+        for part in self.parts:
+            if part.offset != offset:
+                raise InputError(f"part {part.name!r} starts at node {part.offset}; expected {offset}.")
+            offset += part.size
+        for block in self.blocks:
+            source, target = self.parts[block.source], self.parts[block.target]
+            if block.matrix.shape != (source.size, target.size):
+                raise InputError(
+                    f"the block from {source.name!r} to {target.name!r} has shape {block.matrix.shape}; "
+                    f"its parts have {source.size} and {target.size} nodes."
+                )
+            if source.level >= target.level:
+                raise InputError(f"the block from {source.name!r} to {target.name!r} does not rise in level.")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.parts)} parts, {self.n_nodes:,} nodes, {self.n_edges:,} edges)"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_attributes": self.attributes, "_pending": None}
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Facts that travel with the graph: encoding, options, numbers of weights."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            self._attributes.update(pending())
+        return self._attributes
+
+    @property
+    def n_nodes(self) -> int:
+        return sum(p.size for p in self.parts)
+
+    @property
+    def n_edges(self) -> int:
+        return sum(b.matrix.nnz for b in self.blocks)
+
+    def nodes_with_role(self, role: str) -> np.ndarray:
+        """Bool array over all nodes: True in the parts of that role."""
+        member = np.zeros(self.n_nodes, dtype=bool)
+        for part in self.parts:
+            if part.role == role:
+                member[part.nodes] = True
+        return member
+
+    def edges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Global node numbers of sources and targets, int32 (E,), and weights, float32 (E,), block by block."""
+        self._require_int32()
+        source, target = np.empty(self.n_edges, np.int32), np.empty(self.n_edges, np.int32)
+        weight = np.empty(self.n_edges, np.float32)
+        start = 0
+        for block in self.blocks:
+            matrix, here = block.matrix, slice(start, start + block.matrix.nnz)
+            first = self.parts[block.source].offset
+            rows = np.arange(first, first + matrix.shape[0], dtype=np.int32)
+            source[here] = np.repeat(rows, np.diff(matrix.indptr))
+            np.add(matrix.indices, self.parts[block.target].offset, out=target[here], casting="unsafe")
+            weight[here] = matrix.data
+            start = here.stop
+        return source, target, weight
+
+    def adjacency(self) -> sparse.csr_array:
+        """Weighted adjacency (N, N), ``A[source, target] = weight``; parallel edges are merged, weights added."""
+        source, target, weight = self.edges()
+        matrix = sparse.csr_array((weight, (source, target)), shape=(self.n_nodes, self.n_nodes))
+        return matrix
+
+    to_scipy = adjacency
+
+    def to_igraph(self) -> igraph.Graph:
+        """Directed `igraph.Graph` whose edge i is edge i of `edges()`.
+
+        Weights stay in the arrays of `edges()`: as igraph attributes they would be Python objects.
+        Vertex attribute ``part`` holds the index of the part.
+        """
+        import igraph
+
+        source, target, _ = self.edges()
+        graph = igraph.Graph(n=self.n_nodes, directed=True)
+        chunk = 1 << 20
+        for start in range(0, len(source), chunk):
+            piece = slice(start, start + chunk)
+            graph.add_edges(zip(source[piece].tolist(), target[piece].tolist(), strict=True))
+        graph.vs["part"] = np.repeat(np.arange(len(self.parts)), [p.size for p in self.parts]).tolist()
+        return graph
+
+    def to_networkx(self) -> networkx.MultiDiGraph:
+        """Directed networkx multigraph, edge attribute ``weight``, node attribute ``part``; for small graphs."""
+        import networkx
+
+        graph = networkx.MultiDiGraph()
+        for part in self.parts:
+            graph.add_nodes_from(range(part.nodes.start, part.nodes.stop), part=part.name)
+        graph.add_weighted_edges_from(zip(*(array.tolist() for array in self.edges()), strict=True))
+        return graph
+
+    def save(self, path: str | Path) -> Path:
+        """Write the graph as one safetensors file (arrays, with parts and attributes as JSON metadata)."""
+        from ..safe_files import write_arrays
+
+        arrays = {}
+        for i, block in enumerate(self.blocks):
+            arrays[f"{i}.indptr"] = block.matrix.indptr
+            arrays[f"{i}.indices"] = block.matrix.indices
+            arrays[f"{i}.data"] = block.matrix.data
+        facts = {
+            "type": type(self).__name__,
+            "parts": [[p.name, list(p.shape), p.level, p.offset, p.role] for p in self.parts],
+            "blocks": [[b.source, b.target, b.name] for b in self.blocks],
+            "attributes": self.attributes,
+        }
+        return write_arrays(path, arrays, {"topo.graph": json.dumps(facts)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> MultipartiteGraph:
+        """Read a graph written by `save`; raises `InputError` when the file is not one."""
+        from ..safe_files import read_arrays
+
+        arrays, metadata = read_arrays(path)
+        if "topo.graph" not in metadata:
+            raise InputError(f"{path} is a safetensors file but holds no graph; write one with graph.save(path).")
+        facts = json.loads(metadata["topo.graph"])
+        parts = [Part(n, tuple(s), level, offset, role) for n, s, level, offset, role in facts["parts"]]
+        blocks = []
+        for i, (source, target, name) in enumerate(facts["blocks"]):
+            pieces = (arrays[f"{i}.data"], arrays[f"{i}.indices"], arrays[f"{i}.indptr"])
+            matrix = sparse.csr_array(pieces, shape=(parts[source].size, parts[target].size))
+            blocks.append(Block(source, target, matrix, name))
+        kind = BipartiteGraph if facts["type"] == "BipartiteGraph" else MultipartiteGraph
+        graph = kind.__new__(kind)
+        MultipartiteGraph.__init__(graph, parts, blocks, facts["attributes"])
+        return graph
+
+    def draw(self, ax: Any = None, **options: Any) -> Any:
+        """Draw the graph on a matplotlib Axes; see `topo.plots.draw_graph`."""
+        from ..plots import draw_graph
+
+        return draw_graph(self, ax=ax, **options)
+
+    def _require_int32(self) -> None:
+        if max(self.n_nodes, self.n_edges) > INDEX_LIMIT:
+            raise InputError(
+                f"the graph has {self.n_nodes:,} nodes and {self.n_edges:,} edges, more than 32-bit indices hold; "
+                "work on its blocks one at a time."
+            )
+
+
+class BipartiteGraph(MultipartiteGraph):
+    """A graph of two parts and one block: the encoding of a single layer.
+
+    Parameters
+    ----------
+    matrix
+        CSR (left size, right size), weights as in `Block`.
+    name
+        The layer's.
+    left_shape, right_shape
+        Shapes of the two parts; one axis when left out.
+    """
+
+    def __init__(
+        self,
+        matrix: sparse.csr_array,
+        name: str = "",
+        left_shape: tuple[int, ...] | None = None,
+        right_shape: tuple[int, ...] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        left = Part("left", left_shape or (matrix.shape[0],), 0, 0, "input")
+        right = Part("right", right_shape or (matrix.shape[1],), 1, left.size, "output")
+        super().__init__([left, right], [Block(0, 1, matrix, name)], attributes)
+
+    @property
+    def left(self) -> Part:
+        return self.parts[0]
+
+    @property
+    def right(self) -> Part:
+        return self.parts[1]
+
+    @property
+    def matrix(self) -> sparse.csr_array:
+        return self.blocks[0].matrix
+
+
+class LayerGraphs(Mapping[str, BipartiteGraph]):
+    """The bipartite graphs of a network's layers, by layer name, in network order.
+
+    `attributes` holds JSON-serialisable facts about the whole network, as in `MultipartiteGraph`.
+    """
+
+    def __init__(self, graphs: Mapping[str, BipartiteGraph], attributes: Mapping[str, Any] | None = None) -> None:
+        self._graphs = dict(graphs)
+        self.attributes = dict(attributes or {})
+
+    def __getitem__(self, name: str) -> BipartiteGraph:
+        return self._graphs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._graphs)
+
+    def __len__(self) -> int:
+        return len(self._graphs)
+
+    def __repr__(self) -> str:
+        nodes, edges = sum(g.n_nodes for g in self.values()), sum(g.n_edges for g in self.values())
+        return f"LayerGraphs({len(self)} layers, {nodes:,} nodes, {edges:,} edges)"
+
+    def save(self, folder: str | Path) -> Path:
+        """Write one file a layer and an index into `folder`, which is made if need be."""
+        from ..safe_files import writing
+
+        folder = Path(folder)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            files = {name: f"{i:04d}.safetensors" for i, name in enumerate(self)}
+            for name, file in files.items():
+                self[name].save(folder / file)
+            index = {"layers": files, "attributes": self.attributes}
+            (folder / "layers.json").write_text(json.dumps(index, indent=1))
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> LayerGraphs:
+        """Read what `save` wrote; raises `InputError` when `folder` is not such a folder."""
+        try:
+            index = json.loads((Path(folder) / "layers.json").read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{folder} holds no layer graphs ({error}); write them with graphs.save(folder)."
+            ) from error
+        graphs = {name: BipartiteGraph.load(Path(folder) / file) for name, file in index["layers"].items()}
+        return cls(graphs, index["attributes"])

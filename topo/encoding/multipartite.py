@@ -1,0 +1,116 @@
+"""One graph of the whole network: a part for every tensor of the coarse Dag."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+from scipy import sparse
+from torch import Tensor
+
+from ..dag import Dag
+from ..dag.relations import Convolution, compose, merge
+from ..dag.relations.maps import Chain, Gather, LinearMap
+from ..dag.structure import StructuralArc, StructuralNode, Structure, structure, weight_counts
+from ..errors import InputError
+from .encoder import ENCODINGS, Facts, Options
+from .graph import Block, MultipartiteGraph, Part
+
+__all__ = ["multipartite"]
+
+
+@ENCODINGS.register("multipartite")
+def multipartite(dag: Dag, masks: Mapping[str, Tensor], options: Options, facts: Facts) -> MultipartiteGraph:
+    """The whole network as one graph, a part for every tensor, unrolled over positions."""
+    network = structure(dag, masks, pooling=options.pooling, weights=options.weights, attention=options.attention)
+    if options.padding == "nodes":
+        network = _with_padded_input(network)
+    arcs = _chosen_skips(network) if options.skips == "projection" else network.arcs
+    blocks = _blocks(network, arcs, options)
+    kept = [i for i, node in enumerate(network.nodes) if not node.relay]
+    levels = dict.fromkeys(kept, 0)
+    for source, target, *_ in sorted(blocks, key=lambda b: b[1]):
+        levels[target] = max(levels[target], levels[source] + 1)
+    order = sorted(kept, key=lambda i: (levels[i], i))
+    parts: list[Part] = []
+    offset = 0
+    for index in order:
+        node = network.nodes[index]
+        parts.append(Part(node.name, _sample_shape(node), levels[index], offset, node.role))
+        offset += parts[-1].size
+    place = {index: i for i, index in enumerate(order)}
+    merged: dict[tuple[int, int], tuple[list[sparse.csr_array], list[str]]] = {}
+    for source, target, matrix, name in blocks:
+        matrices, names = merged.setdefault((place[source], place[target]), ([], []))
+        matrices.append(matrix)
+        if name and name not in names:
+            names.append(name)
+    found = [Block(s, t, merge(matrices), "+".join(names)) for (s, t), (matrices, names) in sorted(merged.items())]
+    # The sweep for weights on paths waits until somebody asks; the kept weights are those of now.
+    kept = {name: weight.kept for name, weight in network.weigh.known.items() if name in dag.state}
+    return MultipartiteGraph(parts, found, facts, partial(_weight_facts, dag, kept, options.attention))
+
+
+def _weight_facts(dag: Dag, kept: Mapping[str, Tensor], attention: str) -> Facts:
+    counts = weight_counts(dag, kept, attention=attention)
+    return {"weights_total": counts.total, "weights_kept": counts.kept, "weights_effective": counts.effective}
+
+
+def _sample_shape(node: StructuralNode) -> tuple[int, ...]:
+    return node.shape[1:] if node.shape[0] == 1 and len(node.shape) > 1 else node.shape
+
+
+def _blocks(
+    network: Structure, arcs: tuple[StructuralArc, ...], options: Options
+) -> list[tuple[int, int, sparse.csr_array, str]]:
+    """Edges between the nodes that are not relays; what a relay passes on starts at the elements it holds."""
+    held: dict[int, list[tuple[int, sparse.csr_array]]] = {}
+    blocks = []
+    for arc in arcs:
+        options.refuse_above(arc.relation.edge_count(), arc.name or network.nodes[arc.target].name)
+        matrix = arc.relation.matrix()
+        source = network.nodes[arc.source]
+        starts = (
+            [(s, compose(m, matrix)) for s, m in held.get(arc.source, [])] if source.relay else [(arc.source, matrix)]
+        )
+        if network.nodes[arc.target].relay:
+            held.setdefault(arc.target, []).extend(starts)
+        else:
+            blocks.extend((start, arc.target, m, arc.name) for start, m in starts)
+    return blocks
+
+
+def _chosen_skips(network: Structure) -> tuple[StructuralArc, ...]:
+    """Without the arcs that have no weight and end where an arc with a weight does."""
+    weighted = {arc.target for arc in network.arcs if arc.relation.parametric}
+    return tuple(arc for arc in network.arcs if arc.relation.parametric or arc.target not in weighted)
+
+
+def _with_padded_input(network: Structure) -> Structure:
+    """The zeros around the input as input nodes: the first convolutions read them without padding."""
+    nodes, arcs = list(network.nodes), list(network.arcs)
+    for index, node in enumerate(nodes):
+        if node.role != "input":
+            continue
+        readers = [i for i, arc in enumerate(arcs) if arc.source == index]
+        convolutions = [_leading_convolution(arcs[i].relation.map) for i in readers]
+        paddings = {c.padding for c in convolutions if c is not None}
+        if None in convolutions or len(paddings) != 1:
+            raise InputError(
+                f"padding='nodes' needs every reader of input {node.name!r} to be a convolution with the same padding."
+            )
+        (padding,) = paddings
+        lengths = [n + a + b for n, (a, b) in zip(node.shape[2:], padding, strict=True)]
+        nodes[index] = replace(node, shape=(*node.shape[:2], *lengths))
+        for i, convolution in zip(readers, convolutions, strict=True):
+            padded = replace(convolution, source_shape=nodes[index].shape, padding=((0, 0),) * len(padding))
+            arcs[i] = replace(arcs[i], relation=replace(arcs[i].relation, map=padded))
+    return replace(network, nodes=tuple(nodes), arcs=tuple(arcs))
+
+
+def _leading_convolution(found: LinearMap) -> Convolution | None:
+    """The map when it is one plain convolution, element-wise operations around it aside."""
+    every = found.maps if isinstance(found, Chain) else (found,)
+    steps = [m for m in every if not (isinstance(m, Gather) and m.index is None)]
+    return steps[0] if len(steps) == 1 and isinstance(steps[0], Convolution) and not steps[0].transposed else None

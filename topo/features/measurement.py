@@ -1,0 +1,177 @@
+"""`measure`: one graph in, one tidy row out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import isfinite, nan
+from typing import Any
+
+import pandas as pd
+
+from ..encoding.graph import BipartiteGraph, LayerGraphs, MultipartiteGraph
+from ..errors import InputError, unknown_name
+from ..registry import Entry
+from . import connectivity, expansion, general, local, neighbourhood, sparsity, strength  # noqa: F401  (register)
+from .graph_view import GraphView
+from .ramanujan import IMDB_RULES
+from .registry import Undefined, columns_of, select
+
+__all__ = ["column_names", "measure", "measure_layers"]
+
+STATISTICS = ("mean", "min", "max", "weighted")
+
+
+def measure(
+    graph: MultipartiteGraph | LayerGraphs,
+    *,
+    metrics: str | Iterable[str] | None = None,
+    imdb_rule: str = "mean_degree",
+) -> pd.Series:
+    """Topometrics of a graph as one tidy row.
+
+    Parameters
+    ----------
+    graph
+        A multipartite or bipartite graph; or the graphs of a network's layers, whose metrics are
+        aggregated as ``<metric>_mean``, ``_min``, ``_max`` and ``_weighted`` (the mean weighted by the
+        layers' numbers of weights, or of edges where the graphs do not know those).
+    metrics
+        Names of metrics or categories; everything that the kind of graph admits when left out.
+    imdb_rule
+        ``"mean_degree"`` or ``"min_nodes"``: the subgraphs that the iterative Ramanujan metrics average over.
+
+    Returns
+    -------
+    pandas.Series
+        float64 values by column name, raw and (``_norm``) normalised as published. A metric that has no
+        value is NaN, and ``row.attrs["undefined"]`` maps its column to the reason. Of layers,
+        ``row.attrs["left_out"]`` maps each metric to the layers in which it has no value.
+
+    Raises
+    ------
+    InputError
+        When `graph` is no graph or has no node, or a metric is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import sparse
+    >>> from topo.encoding.graph import BipartiteGraph
+    >>> graph = BipartiteGraph(sparse.csr_array(np.ones((2, 3), dtype=np.float32)))
+    >>> row = measure(graph, metrics=["motifs", "disconnected_nodes", "direct_sparsity"])
+    >>> row["motifs"], row["motifs_norm"], row["disconnected_nodes"]
+    (np.float64(5.0), np.float64(0.8333333333333334), np.float64(0.0))
+    >>> row.attrs["undefined"]
+    {'direct_sparsity': "the graph does not know its network's weights_total and weights_kept"}
+    """
+    if isinstance(graph, LayerGraphs):
+        return _aggregate(measure_layers(graph, metrics=metrics, imdb_rule=imdb_rule), graph)
+    if not isinstance(graph, MultipartiteGraph):
+        raise InputError(
+            f"{type(graph).__name__} is not a graph; pass what topo.encode(model, masks, input_shape=...) returns."
+        )
+    if graph.n_nodes == 0:
+        raise InputError("the graph has no node; nothing can be measured.")
+    if imdb_rule not in IMDB_RULES:
+        raise unknown_name("imdb_rule", imdb_rule, IMDB_RULES)
+    entries = select(metrics, bipartite=isinstance(graph, BipartiteGraph))
+    view = GraphView(graph, imdb_rule=imdb_rule)
+    values: dict[str, float] = {}
+    undefined: dict[str, str] = {}
+    for entry in entries:
+        for column, value in _columns(entry, view).items():
+            if isinstance(value, Undefined):
+                values[column], undefined[column] = nan, str(value)
+            else:
+                values[column] = value
+    row = pd.Series(values, dtype="float64")
+    row.attrs["undefined"] = undefined
+    return row
+
+
+def measure_layers(
+    graphs: LayerGraphs, *, metrics: str | Iterable[str] | None = None, imdb_rule: str = "mean_degree"
+) -> pd.DataFrame:
+    """Topometrics of every layer: one row a layer, indexed by layer name, columns as `measure`.
+
+    ``table.attrs["undefined"]`` maps layer and column, as ``"layer: column"``, to the reason of a NaN.
+
+    Raises
+    ------
+    InputError
+        As `measure`, or when there is no layer.
+    """
+    if not isinstance(graphs, LayerGraphs):
+        raise InputError(
+            f"{type(graphs).__name__} is not a collection of layer graphs; "
+            "encode with encoding='rolled', 'rolled-channel' or 'unrolled'."
+        )
+    if not graphs:
+        raise InputError("there is no layer to measure.")
+    metrics = metrics if metrics is None or isinstance(metrics, str) else list(metrics)
+    rows = {name: measure(graph, metrics=metrics, imdb_rule=imdb_rule) for name, graph in graphs.items()}
+    table = pd.DataFrame({name: row.to_dict() for name, row in rows.items()}).T.rename_axis("layer")
+    table.attrs["undefined"] = {
+        f"{name}: {column}": reason for name, row in rows.items() for column, reason in row.attrs["undefined"].items()
+    }
+    return table
+
+
+def column_names(metrics: str | Iterable[str] | None = None, *, layers: bool = False) -> list[str]:
+    """The columns of `measure`'s row, of a multipartite graph or (`layers`) of a network's layers."""
+    metrics = metrics if metrics is None or isinstance(metrics, str) else list(metrics)
+    columns = [column for entry in select(metrics, bipartite=layers) for column in columns_of(entry)]
+    if not layers:
+        return columns
+    return [f"{column}_{statistic}" for column in columns for statistic in STATISTICS]
+
+
+def _columns(entry: Entry, view: GraphView) -> dict[str, float | Undefined]:
+    """A metric's columns, raw and normalised; an `Undefined` stands for a value that is not there."""
+    names = entry.info["columns"]
+    try:
+        measured: Any = entry.item(view)
+    except Undefined as reason:
+        measured = dict.fromkeys(names, reason)
+    values = measured if isinstance(measured, Mapping) else {entry.name: measured}
+    columns: dict[str, float | Undefined] = {}
+    for name in names:
+        value = values[name]
+        if not isinstance(value, Undefined) and not isfinite(value):
+            value = Undefined(f"came out as {value}; the weights may not be finite")
+        columns[name] = value
+        if entry.info["per"]:
+            count = view.n_nodes if entry.info["per"] == "nodes" else view.n_edges
+            missing = value if isinstance(value, Undefined) else Undefined("the graph has no edge to divide by")
+            columns[f"{name}_norm"] = missing if isinstance(value, Undefined) or not count else value / count
+    return columns
+
+
+def _aggregate(table: pd.DataFrame, graphs: LayerGraphs) -> pd.Series:
+    weights = pd.Series({name: graph.attributes.get("weights_total", graph.n_edges) for name, graph in graphs.items()})
+    present = table.notna()
+    weight = present.mul(weights, axis=0)
+    total = weight.sum()
+    by_statistic = {
+        "mean": table.mean(),
+        "min": table.min(),
+        "max": table.max(),
+        "weighted": (table.fillna(0.0) * weight).sum() / total.where(total > 0),
+    }
+    row = pd.Series(
+        {f"{column}_{name}": by_statistic[name][column] for column in table.columns for name in STATISTICS},
+        dtype="float64",
+    )
+    reasons = table.attrs["undefined"]
+    row.attrs["undefined"] = {}
+    for column in table.columns:
+        for name in STATISTICS:
+            if pd.isna(row[f"{column}_{name}"]):
+                reason = reasons.get(f"{table.index[0]}: {column}")
+                row.attrs["undefined"][f"{column}_{name}"] = (
+                    f"in no layer; in {table.index[0]!r}: {reason}" if reason else "the layers have no weight"
+                )
+    row.attrs["left_out"] = {
+        column: list(table.index[~present[column]]) for column in table.columns if not present[column].all()
+    }
+    return row

@@ -1,0 +1,99 @@
+"""A model from its name."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import InputError, nearest, unknown_name
+from ..validation import check_settings
+from .registry import MODELS
+from .torchvision_models import PREFIX, torchvision_model, torchvision_names
+
+__all__ = ["build"]
+
+
+def build(
+    name: str, *, input_shape: tuple[int, ...] = (3, 32, 32), n_classes: int = 10, seed: int = 0, **settings: Any
+) -> nn.Module:
+    """Build a network with fresh weights, on the CPU and in training mode.
+
+    The same seed gives the same weights; the global random state stays as it was.
+
+    Parameters
+    ----------
+    name
+        One of `MODELS`, or any classification network of torchvision; ``"torchvision:<name>"`` asks for
+        torchvision's where both have one.
+    input_shape
+        Shape of one input: channels, height, width.
+    n_classes
+        Number of outputs.
+    settings
+        The network's own options, such as ``shortcut="projection"``.
+
+    Raises
+    ------
+    InputError
+        When the name or a setting is unknown, or when the network cannot take inputs of that shape.
+
+    Examples
+    --------
+    >>> net = build("resnet20", shortcut="projection", seed=1)
+    >>> net(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
+    shape = _checked_shape(input_shape)
+    if n_classes < 1:
+        raise InputError(f"n_classes must be at least 1, not {n_classes}.")
+    if name in MODELS:
+        check_settings(MODELS[name], settings, f"model {name!r}")
+        builder = MODELS[name]
+    else:
+        builder = partial(torchvision_model, _torchvision_name(name))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        try:
+            model = builder(shape, n_classes, **settings)
+        except RuntimeError as error:
+            raise _misfit(name, shape, error) from error
+    _check_forward(name, model, shape)
+    return model
+
+
+def _checked_shape(input_shape: tuple[int, ...]) -> tuple[int, int, int]:
+    try:
+        shape = tuple(int(size) for size in input_shape)
+    except (TypeError, ValueError):
+        shape = ()
+    if len(shape) != 3 or min(shape) < 1:
+        raise InputError(f"input_shape must be (channels, height, width), all positive, not {input_shape!r}.")
+    return shape
+
+
+def _torchvision_name(name: str) -> str:
+    names = torchvision_names()
+    short = str(name).removeprefix(PREFIX)
+    if short not in names:
+        raise unknown_name("model", name, [*MODELS, *nearest(short, names)])
+    return short
+
+
+def _check_forward(name: str, model: nn.Module, shape: tuple[int, int, int]) -> None:
+    model.eval()
+    try:
+        with torch.no_grad():
+            model(torch.zeros(1, *shape))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise _misfit(name, shape, error) from error
+    model.train()
+
+
+def _misfit(name: str, shape: tuple[int, int, int], error: Exception) -> InputError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return InputError(
+        f"model {name!r} cannot take inputs of shape {shape} ({reason}); give an input_shape that suits it."
+    )

@@ -1,0 +1,148 @@
+"""Values with their intervals: a row per thing compared, a panel per way of comparing, a colour per variant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ..errors import InputError
+from .theme import GRID, HUES, INK, MUTED, figure, style
+
+__all__ = ["dots"]
+
+ROW, PANEL, GAP = 0.235, 2.0, 0.26
+ROW_OF_VARIANTS = 0.3
+COLORS = (HUES[0], HUES[3], HUES[2], HUES[6])
+MARKERS = "oDs^"
+
+
+def dots(
+    table: pd.DataFrame,
+    *,
+    row: str,
+    value: str,
+    panel: str,
+    variant: str | None = None,
+    low: str | None = None,
+    high: str | None = None,
+    label: Callable[[str], str] = str,
+    heads: Mapping[str, str] | None = None,
+    axis: str = "",
+    limits: tuple[float, float] | None = None,
+    line: float | None = 0.0,
+    muted: Sequence[str] = (),
+) -> Figure:
+    """A dot with its interval for every row (thing compared) of every panel.
+
+    Parameters
+    ----------
+    table
+        Long: the columns named by `row`, `panel`, `variant`, `value`, `low`, `high`. Rows without a value leave a gap.
+    label
+        From a row's name to its text.
+    heads
+        Titles of the panels, in their order; those of the column when left out.
+    limits
+        Ends of the axis; values beyond them become an arrowhead at the edge with their number.
+    line
+        Where the reference line stands; none for None.
+    muted
+        Rows in grey: baselines.
+
+    Raises
+    ------
+    InputError
+        No row of the table has a value.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"set": ["a", "b"], "by": "seed", "r2": [0.5, 0.2]})
+    >>> [tick.get_text() for tick in dots(table, row="set", value="r2", panel="by").axes[0].get_yticklabels()]
+    ['a', 'b']
+    """
+    known = table[np.isfinite(table[value].to_numpy(float))]
+    if known.empty:
+        raise InputError(f"no row of the table has a value of {value!r}, so there is nothing to draw.")
+    names = list(dict.fromkeys(table[row]))
+    heads = heads or {p: str(p) for p in dict.fromkeys(known[panel])}
+    heads = {p: text for p, text in heads.items() if (known[panel] == p).any()}
+    variants = list(dict.fromkeys(known[variant])) if variant else [None]
+    texts = [label(n) for n in names]
+    step = ROW if len(variants) == 1 else ROW_OF_VARIANTS
+    left, bottom, top = 0.2 + 0.073 * max(map(len, texts)), 0.5, 0.38 + (0.25 if variant else 0)
+    key = sum(_wide(v) for v in variants) if variant else 0
+    width, height = max(left + max(len(heads) * (PANEL + GAP), key) + 0.1, 4.2), bottom + step * len(names) + top
+    ends = known[[c for c in (value, low, high) if c]].to_numpy(float)
+    limits = limits or _around(ends, line)
+    with style():
+        drawn = figure(width, height)
+        for i, (name, text) in enumerate(heads.items()):
+            box = ((left + i * (PANEL + GAP)) / width, bottom / height, PANEL / width, step * len(names) / height)
+            ax = drawn.add_axes(box)
+            _frame(ax, texts if i == 0 else [""] * len(names), limits, line)
+            ax.set_title(text, pad=6)
+            for v, shown in enumerate(variants):
+                part = known[known[panel] == name]
+                part = part if shown is None else part[part[variant] == shown]
+                shift = 0 if len(variants) == 1 else np.linspace(-0.22, 0.22, len(variants))[v]
+                for one in part.to_dict("records"):
+                    color = MUTED if one[row] in muted and len(variants) == 1 else COLORS[v % len(COLORS)]
+                    span = (one[low], one[high]) if low and high else (np.nan, np.nan)
+                    _dot(ax, names.index(one[row]) + shift, one[value], span, limits, color, MARKERS[v % len(MARKERS)])
+            if i == 0:
+                ax.set_xlabel(axis, loc="left")
+        if variant:
+            _key(drawn, variants, left / width, 1 - 0.14 / height)
+    return drawn
+
+
+def _around(ends: np.ndarray, line: float | None) -> tuple[float, float]:
+    low, high = np.nanmin(ends), np.nanmax(ends)
+    if line is not None:
+        low, high = min(low, line), max(high, line)
+    margin = 0.06 * max(high - low, 1e-9)
+    return low - margin, high + margin
+
+
+def _frame(ax: Axes, texts: list[str], limits: tuple[float, float], line: float | None) -> None:
+    ax.hlines(range(len(texts)), 0, 1, color=GRID, linewidth=0.5, transform=ax.get_yaxis_transform(), zorder=0)
+    if line is not None:
+        ax.axvline(line, color=MUTED, linewidth=0.8, zorder=1)
+    ax.set_xlim(*limits)
+    ax.set_ylim(len(texts) - 0.4, -0.6)
+    ax.set_yticks(range(len(texts)), texts)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}".replace("-", "−"))
+
+
+def _dot(ax: Axes, y: float, value: float, span: tuple[float, float], limits, color: str, marker: str) -> None:
+    if np.isfinite(span).all():
+        ax.plot(np.clip(span, *limits), (y, y), color=color, linewidth=1.2, alpha=0.55, solid_capstyle="butt", zorder=2)
+    if limits[0] <= value <= limits[1]:
+        ax.plot(value, y, marker, color=color, markersize=4.4, markeredgewidth=0, zorder=3)
+        return
+    below = value < limits[0]
+    ax.plot(limits[0 if below else 1], y, "<" if below else ">", color=color, markersize=4.4, clip_on=False, zorder=3)
+    text = f"{value:.1f}".replace("-", "−")
+    place = {"textcoords": "offset points", "va": "center", "fontsize": 7, "color": INK}
+    ax.annotate(text, (limits[0 if below else 1], y), (5 if below else -5, 0), ha="left" if below else "right", **place)
+
+
+def _key(drawn: Figure, variants: list, x: float, y: float) -> None:
+    for v, name in enumerate(variants):
+        sign = {"o": "●", "D": "◆", "s": "■", "^": "▲"}[MARKERS[v % len(MARKERS)]]
+        color = COLORS[v % len(COLORS)]
+        drawn.text(x, y, f"{sign} {name}", color=color, fontsize=8.5, fontweight="bold", va="center")
+        x += _wide(name) / drawn.get_figwidth()
+
+
+def _wide(name: str) -> float:
+    """Inches of a variant in the key."""
+    return 0.38 + 0.083 * len(str(name))

@@ -1,0 +1,95 @@
+"""Pooled correlations in blocks of columns (architectures, sparsities, datasets), one row a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from ..results.schema import metric_label
+from .theme import DIVERGING, GRID, INK, MUTED, figure, style
+
+__all__ = ["strata_heatmap"]
+
+CELL = (0.47, 0.235)
+GAP = 0.35
+
+
+def strata_heatmap(
+    blocks: Mapping[str, pd.DataFrame],
+    metrics: Sequence[str],
+    *,
+    value: str = "r",
+    title: str = "",
+    note: str = "bold: the 95% interval leaves out 0",
+) -> Figure:
+    """Numbers in coloured cells: rows are metrics, blocks of columns are ways to part the networks.
+
+    Parameters
+    ----------
+    blocks
+        Heading of a block -> table with columns metric, level (the column's name), `value`, low, high.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"metric": ["edges"], "level": ["conv6"], "r": [0.5], "low": [0.2], "high": [0.7]})
+    >>> len(strata_heatmap({"architecture": table}, ["edges"]).axes)
+    1
+    """
+    columns, x = [], 0.0
+    for head, table in blocks.items():
+        for level in dict.fromkeys(table["level"]):
+            columns.append((head, str(level), x))
+            x += 1
+        x += GAP
+    wide, tall = x - GAP, len(metrics)
+    left = 0.2 + 0.068 * max(len(metric_label(m)) for m in metrics)
+    heads = 0.068 * max(len(level) for _, level, _ in columns) * 0.72 + 0.42
+    top, bottom, right = heads + (0.3 if title else 0.05), 0.35, 0.45
+    width, height = left + CELL[0] * wide + right, CELL[1] * tall + top + bottom
+    with style():
+        drawn = figure(width, height)
+        box = (left / width, bottom / height, CELL[0] * wide / width, CELL[1] * tall / height)
+        ax = drawn.add_axes(box)
+        scale = Normalize(-1, 1)
+        for head, level, at in columns:
+            table = blocks[head]
+            rows = table[table["level"].astype(str) == level].set_index("metric")
+            for i, metric in enumerate(metrics):
+                known = metric in rows.index and np.isfinite(rows.loc[metric, value])
+                if not known:
+                    ax.add_patch(_cell(at, i, facecolor="none", edgecolor=GRID, hatch="//////", linewidth=0))
+                    continue
+                r, low, high = (float(rows.loc[metric, c]) for c in (value, "low", "high"))
+                ax.add_patch(_cell(at, i, facecolor=DIVERGING(scale(r)), linewidth=0))
+                clear = low > 0 or high < 0
+                ax.text(
+                    at + 0.5, i + 0.52, f"{r:+.2f}".replace("-", "−").replace("0.", ".", 1), ha="center", va="center",
+                    fontsize=7.2, fontweight="bold" if clear else "normal",
+                    color="#ffffff" if abs(r) > 0.62 else "#1a1d21",
+                )  # fmt: skip
+        ax.set_xlim(0, wide)
+        ax.set_ylim(tall, 0)
+        ax.set_yticks(np.arange(tall) + 0.5, [metric_label(m) for m in metrics])
+        ax.set_xticks([at + 0.5 for _, _, at in columns], [level for _, level, _ in columns], rotation=45, ha="left")
+        ax.xaxis.tick_top()
+        ax.tick_params(length=0, pad=2)
+        ax.spines[:].set_visible(False)
+        for head in blocks:
+            mine = [at for name, _, at in columns if name == head]
+            ax.text(
+                mine[0] + 0.05, -(heads - 0.18) / CELL[1], head, fontsize=8.5, fontweight="bold", color=INK, va="center"
+            )
+        drawn.text(0.15 / width, 0.12 / height, note, fontsize=7.5, color=MUTED)
+        if title:
+            drawn.text(0.15 / width, 1 - 0.18 / height, title, fontsize=9.5, fontweight="bold", va="center")
+    return drawn
+
+
+def _cell(x: float, y: int, **look: Any) -> Rectangle:
+    return Rectangle((x + 0.02, y + 0.03), 0.96, 0.94, **look)

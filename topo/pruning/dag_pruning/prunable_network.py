@@ -1,0 +1,263 @@
+"""What may go from a network, and what is left when it has gone: live arcs, live units, their masks and their cost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...dag.compaction.zero_branches import Silence
+from ...dag.coupled_channels import Units
+from ...dag.path_counts import PathCounts
+from ...dag.weighted_layers import Layer, layer_of
+from .concat_columns import slot_columns
+
+__all__ = ["Network", "State"]
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What is left of a network: live arcs with their path counts, and live units, bool (units,). Never changed."""
+
+    counts: PathCounts
+    alive: np.ndarray
+
+    def without(self, arcs: Iterable[int] = (), units: Iterable[int] = ()) -> State:
+        """The state when these go too, and with the arcs all that is then on no path; `InputError` without a path."""
+        counts, alive = self.counts, self.alive
+        arcs, units = list(arcs), list(units)
+        if arcs:
+            counts = counts.copy()
+            counts.drop(arcs)
+        if units:
+            alive = alive.copy()
+            alive[units] = False
+        return State(counts, alive)
+
+
+class Network:
+    """The coarse Dag of a model with its units, and the rules by which arcs go.
+
+    The structural convention holds: an arc that goes contributes exactly nothing, and so does a node that no live path
+    passes, whatever constant it would compute. Masks express it. Every parameter that only dead arcs read is masked,
+    biases, norm scales and shifts among them; of a dead arc into a concatenation, the columns that read its slot.
+
+    Attributes
+    ----------
+    found
+        The units, on the fine Dag.
+    dag
+        The coarse Dag; arcs are named by their places in ``dag.arcs``.
+    layers
+        For every arc, the layers that it applies, each with the place of its step.
+    columns
+        Arc into a concatenation -> for each weight that reads its slot, which indices of the axis that it reads along
+        (bool); arcs of which this cannot be said are missing, and cannot go.
+    """
+
+    def __init__(self, found: Units, protected: Collection[str] = ()) -> None:
+        self.found = found
+        self.dag = found.dag.coarse()
+        arcs = self.dag.arcs
+        self.layers: list[tuple[tuple[int, Layer], ...]] = [
+            tuple((i, layer) for i, step in enumerate(arc.steps) if (layer := layer_of(self.dag, step)) is not None)
+            for arc in arcs
+        ]
+        self.parameters = [frozenset(self.dag.parameters(arc)) for arc in arcs]
+        readers: dict[str, set[int]] = {}
+        for place, names in enumerate(self.parameters):
+            for name in names:
+                readers.setdefault(name, set()).add(place)
+        always = self.dag.parameters_behind([v for o in self.dag.outputs for step in o.steps for v in step.values])
+        self.readers = {name: arcs for name, arcs in readers.items() if name not in always}
+        self.protected = {place for name in protected for place in readers.get(name, ())}
+        self.columns = slot_columns(self.dag, self.layers)
+        self._silence = Silence(self.dag)
+        self._known: dict[tuple[int, bool, frozenset[str]], bool] = {}
+
+    def whole(self) -> State:
+        """Nothing gone but what was on no path to begin with."""
+        return State(PathCounts(self.dag), np.ones(self.found.count, dtype=bool))
+
+    def tied(self, arc: int) -> frozenset[int]:
+        """The arcs that go with this one, itself among them: those whose layers share its parameters."""
+        return self._ties[arc]
+
+    @cached_property
+    def _ties(self) -> list[frozenset[int]]:
+        group = {place: {place} for place in range(len(self.dag.arcs))}
+        using: dict[str, int] = {}
+        for place, layers in enumerate(self.layers):
+            for name in (n for _, layer in layers for n in (layer.weight, layer.bias) if n is not None):
+                first = using.setdefault(name, place)
+                if group[first] is not group[place]:
+                    group[first] |= group[place]
+                    for member in group[place]:
+                        group[member] = group[first]
+        return [frozenset(group[place]) for place in range(len(self.dag.arcs))]
+
+    def dead_parameters(self, live: Collection[int]) -> set[str]:
+        """The parameters that only dead arcs read."""
+        return {name for name, places in self.readers.items() if places.isdisjoint(live)}
+
+    def ends(self, state: State) -> list[int]:
+        """The dead arcs that end at live nodes: where something stops to contribute."""
+        live = set(state.counts.live)
+        nodes = self._live_nodes(state)
+        return [a for a, arc in enumerate(self.dag.arcs) if a not in live and nodes[arc.target]]
+
+    def _live_nodes(self, state: State) -> list[bool]:
+        return [f > 0 and b > 0 for f, b in zip(state.counts.forward, state.counts.backward, strict=True)]
+
+    def is_sound(self, state: State) -> bool:
+        """Whether masks can express that the dead arcs contribute nothing, and no protected layer died."""
+        live = set(state.counts.live)
+        if not self.protected <= live:
+            return False
+        gone = self.dead_parameters(live)
+        nodes = self._live_nodes(state)
+        quiet = [False] * len(nodes)
+        for index, node in enumerate(self.dag.nodes):
+            if nodes[index] or node.kind != "sum":
+                continue
+            into = self.places_into[index]
+            quiet[index] = all(self._is_silent(a, quiet, gone) for a in into)
+        for place in self.ends(state):
+            target = self.dag.nodes[self.dag.arcs[place].target]
+            # An operation on several operands needs them all.
+            if target.kind == "product":
+                return False
+            if target.kind == "concat" and place not in self.columns:
+                return False
+            if target.kind == "sum" and not self._is_silent(place, quiet, gone):
+                return False
+        return True
+
+    @cached_property
+    def places_into(self) -> list[list[int]]:
+        found: list[list[int]] = [[] for _ in self.dag.nodes]
+        for place, arc in enumerate(self.dag.arcs):
+            found[arc.target].append(place)
+        return found
+
+    def _is_silent(self, place: int, quiet: list[bool], gone: set[str]) -> bool:
+        arc = self.dag.arcs[place]
+        key = (place, quiet[arc.source], self.parameters[place] & gone)
+        if key not in self._known:
+            self._known[key] = self._silence.along(arc, quiet[arc.source], gone)
+        return self._known[key]
+
+    def cut_columns(self, state: State) -> dict[str, np.ndarray]:
+        """Weight -> which indices of the axis that it reads along no live arc fills, bool."""
+        cut: dict[str, np.ndarray] = {}
+        for place in self.ends(state):
+            for name, columns in self.columns.get(place, {}).items():
+                cut[name] = cut[name] | columns if name in cut else columns
+        return cut
+
+    def masks(self, state: State, names: Iterable[str]) -> dict[str, Tensor]:
+        """Masks of the named weights, and of every other parameter that died."""
+        masks = self.found.masks(torch.from_numpy(state.alive), names)
+        for name, columns in self.cut_columns(state).items():
+            if name in masks:
+                axis = self.found.layers[name][0].reads
+                shape = [-1 if d == axis else 1 for d in range(masks[name].ndim)]
+                masks[name] = masks[name] & ~torch.from_numpy(columns).view(shape)
+        dead = self.dead_parameters(state.counts.live)
+        return masks | {
+            name: torch.zeros(value.shape, dtype=torch.bool) for name, value in self.dag.state.items() if name in dead
+        }
+
+    def cost(self, state: State, budget: str) -> int:
+        """What is left: weights of layers, all parameters, or multiply-accumulates of one sample, exactly."""
+        return sum(self.costs(state, budget).values())
+
+    def costs(self, state: State, budget: str) -> dict[str, int]:
+        """The same, of every parameter that is left."""
+        cut = self.cut_columns(state)
+        alive = np.append(state.alive, True)
+        shapes, indices = self._shapes
+        kept = [int(np.count_nonzero(alive[index])) for index in indices]
+        found = {}
+        for name, total in self.times(state, budget).items():
+            shape, axes = shapes[name]
+            for axis, length in enumerate(shape):
+                if name in cut and axis == self.found.layers[name][0].reads:
+                    index = indices[axes[axis]] if axes else np.full(length, -1)
+                    total *= int(np.count_nonzero(alive[index] & ~cut[name]))
+                else:
+                    total *= kept[axes[axis]] if axes else length
+            found[name] = total
+        return found
+
+    def times(self, state: State, budget: str) -> dict[str, int]:
+        """How often the budget counts each element of every parameter that is left."""
+        live = set(state.counts.live)
+        dead = self.dead_parameters(live)
+        if budget == "parameters":
+            return {name: 1 for name in self._shapes[0] if name not in dead}
+        return {
+            name: sum(positions for place, positions in uses if place in live) if budget == "macs" else 1
+            for name, uses in self._uses.items()
+            if name not in dead
+        }
+
+    @cached_property
+    def _uses(self) -> dict[str, list[tuple[int, int]]]:
+        """Weight -> the arcs with a layer that uses it, and how often that layer uses each of its elements."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        for place, layers in enumerate(self.layers):
+            for _, layer in layers:
+                if layer.weight in self.found.layers:
+                    found.setdefault(layer.weight, []).append((place, layer.positions))
+        return found
+
+    @cached_property
+    def _shapes(self) -> tuple[dict[str, tuple[tuple[int, ...], tuple[int, ...]]], list[np.ndarray]]:
+        """Shape of every parameter and, when it has units, the number of each axis among the lists of units, which
+        follow: many parameters have an axis in common."""
+        number: dict[bytes, int] = {}
+        indices: list[np.ndarray] = []
+        found = {}
+        for name, value in self.found.dag.state.items():
+            if not isinstance(value, nn.Parameter):
+                continue
+            axes = []
+            for index in self.found.axes.get(name, ()):
+                key = index.numpy().tobytes()
+                if key not in number:
+                    number[key] = len(indices)
+                    indices.append(index.numpy())
+                axes.append(number[key])
+            found[name] = tuple(value.shape), tuple(axes)
+        return found, indices
+
+    @cached_property
+    def unit_levels(self) -> list[tuple[int, str]]:
+        """For every unit the level and the name of the first layer that writes it."""
+        found: list[tuple[int, str] | None] = [None] * self.found.count
+        for place in sorted(range(len(self.dag.arcs)), key=self.level):
+            for _, layer in self.layers[place]:
+                axes = self.found.axes.get(layer.weight)
+                if axes is None:
+                    continue
+                writes = 0 if layer.groups > 1 else layer.writes
+                for index, unit in enumerate(axes[writes].tolist()):
+                    if unit >= 0 and found[unit] is None:
+                        found[unit] = (self.level(place), f"{layer.weight}[{index}]")
+        return [entry or (0, f"unit {unit}") for unit, entry in enumerate(found)]
+
+    def level(self, place: int) -> int:
+        """The level at which an arc ends."""
+        return self.dag.nodes[self.dag.arcs[place].target].level
+
+    def label(self, place: int) -> str:
+        """A name for an arc: its last layer, or the nodes it joins."""
+        if self.layers[place]:
+            return self.layers[place][-1][1].weight.removesuffix(".weight")
+        arc = self.dag.arcs[place]
+        return f"{self.dag.nodes[arc.source].name} -> {self.dag.nodes[arc.target].name}"

@@ -1,0 +1,199 @@
+"""The scores of candidates: the larger, the more it deserves to stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from ...errors import InputError
+from ...masks import prunable_parameters
+from ..samples import chunks
+from ..task import Task
+from .candidates import Candidate
+from .contributions import Places, energies, path_mass, slopes
+from .prunable_network import Network, State
+
+__all__ = ["SCORES", "Scoring"]
+
+
+@dataclass(frozen=True, eq=False)
+class Scoring:
+    """All that a score may look at.
+
+    Attributes
+    ----------
+    state
+        What is left of the network; its masks are applied to the weights of the task's model.
+    candidates
+        What may go.
+    samples, batch_size, limit
+        Settings of the pruner.
+    after
+        For every candidate what is left then; None for a unit.
+    """
+
+    task: Task
+    network: Network
+    state: State
+    candidates: Sequence[Candidate]
+    samples: int
+    batch_size: int
+    limit: int
+    after: Sequence[State | None] = ()
+
+    @cached_property
+    def masks(self) -> dict[str, Tensor]:
+        return self.network.masks(self.state, prunable_parameters(self.task.model))
+
+    @cached_property
+    def places(self) -> Places:
+        return Places(self.network)
+
+    @cached_property
+    def stops(self) -> sparse.csr_array:
+        """Which places (columns) stop to contribute with each candidate (rows)."""
+        places, network = self.places, self.network
+        before = set(network.ends(self.state))
+        rows: list[np.ndarray] = []
+        columns: list[np.ndarray] = []
+        row_of_unit = np.full(network.found.count + 1, -1)
+        for row, (candidate, after) in enumerate(zip(self.candidates, self.after, strict=True)):
+            if candidate.unit is not None:
+                row_of_unit[candidate.unit] = row
+                continue
+            for arc in set(network.ends(after)) - before:
+                stopped = (
+                    [np.array([places.arcs[arc]])]
+                    if arc in places.arcs
+                    else [
+                        places.reading[weight].start + np.flatnonzero(read)
+                        for weight, read in network.columns[arc].items()
+                    ]
+                )
+                columns += stopped
+                rows += [np.full(len(part), row) for part in stopped]
+        live = set(self.state.counts.live)
+        for (arc, _), (weight, here) in places.channels.items():
+            axes = network.found.axes.get(weight)
+            if axes is not None and arc in live:
+                row = row_of_unit[axes[network.found.layers[weight][0].reads].numpy()]
+                rows.append(row[row >= 0])
+                columns.append(here.start + np.flatnonzero(row >= 0))
+        row, column = (np.concatenate(parts) if parts else np.zeros(0, int) for parts in (rows, columns))
+        shape = (len(self.candidates), places.count)
+        return sparse.csr_array((np.ones(len(row)), (row, column)), shape=shape)
+
+    def batches(self, score: str) -> list[tuple[object, Tensor]]:
+        """The samples in parts of at most `batch_size`; `InputError` without data."""
+        if self.task.samples is None:
+            free = ", ".join(repr(name) for name in SCORES if name not in NEED_DATA)
+            raise InputError(
+                f"the score {score!r} of pruner {self.task.name!r} needs data; give data=(inputs, targets), a dataset "
+                f"or batches, or choose a score that needs none: {free}."
+            )
+        return list(chunks(self.task.samples.batch(self.samples), self.batch_size))
+
+
+def taylor(scoring: Scoring) -> np.ndarray:
+    """E |<dloss/dz, what stops to contribute>|: the change of the loss of a sample, to first order."""
+    total, count = np.zeros(len(scoring.candidates)), 0
+    for inputs, targets in scoring.batches("taylor"):
+        found = slopes(scoring.task, scoring.network, scoring.places, inputs, targets)
+        total += np.abs(scoring.stops @ found.T).sum(axis=1)
+        count += len(targets)
+    return total / count
+
+
+def energy(scoring: Scoring) -> np.ndarray:
+    """E |what stops to contribute|^2 / E |what it is a part of|^2, added up over the places."""
+    part, whole = np.zeros((2, scoring.places.count))
+    for inputs, targets in scoring.batches("energy"):
+        found = energies(scoring.task, scoring.network, scoring.places, inputs, len(targets))
+        part, whole = part + found[0], whole + found[1]
+    return scoring.stops @ np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
+def magnitude(scoring: Scoring) -> np.ndarray:
+    """Sum of the absolute weights that go, of layers only."""
+    network, found = scoring.network, scoring.network.found
+    weights = {
+        name: (network.dag.state[name].detach().double().abs().cpu() * mask)
+        for name, mask in scoring.masks.items()
+        if name in found.layers
+    }
+    sums = {name: float(value.sum()) for name, value in weights.items()}
+    of_units = found.sums(weights).numpy()
+    before = network.dead_parameters(scoring.state.counts.live)
+    scores = np.zeros(len(scoring.candidates))
+    for row, (candidate, after) in enumerate(zip(scoring.candidates, scoring.after, strict=True)):
+        if candidate.unit is not None:
+            scores[row] = of_units[candidate.unit]
+            continue
+        dead = network.dead_parameters(after.counts.live)
+        scores[row] = sum(sums.get(name, 0.0) for name in dead - before)
+        for name, columns in network.cut_columns(after).items():
+            if name in weights and name not in dead:
+                read = weights[name].movedim(found.layers[name][0].reads, 0)
+                scores[row] += float(read[torch.from_numpy(columns)].sum())
+    return scores
+
+
+def ablation(scoring: Scoring) -> np.ndarray:
+    """The change of the mean loss when the candidate goes, exactly: one evaluation of all samples for each."""
+    task, network = scoring.task, scoring.network
+    if len(scoring.candidates) > scoring.limit:
+        raise InputError(
+            f"the score 'ablation' would evaluate the network once for each of {len(scoring.candidates):,} candidates; "
+            f"choose a coarser granularity, another score, or raise limit (now {scoring.limit:,})."
+        )
+    batches = scoring.batches("ablation")
+    count = sum(len(targets) for _, targets in batches)
+    parameters = dict(task.model.named_parameters())
+
+    def loss(state: State) -> float:
+        changed = {
+            name: mask
+            for name, mask in network.masks(state, prunable_parameters(task.model)).items()
+            if name not in scoring.masks or not torch.equal(mask, scoring.masks[name])
+        }
+        kept = {name: parameters[name].detach().clone() for name in changed}
+        try:
+            for name, mask in changed.items():
+                parameters[name].masked_fill_(~mask.to(task.device), 0.0)
+            return sum(float(task.loss(*part)) * len(part[1]) for part in batches) / count
+        finally:
+            for name, value in kept.items():
+                parameters[name].copy_(value)
+
+    with torch.no_grad():
+        whole = loss(scoring.state)
+        states = zip(scoring.candidates, scoring.after, strict=True)
+        return np.array([loss(after or scoring.state.without(units=[c.unit])) - whole for c, after in states])
+
+
+def through(scoring: Scoring) -> np.ndarray:
+    """The share of the mass of all paths that the candidate takes away; a path weighs the product of its |weights|."""
+    mass = path_mass(scoring.network, scoring.places, scoring.masks)
+    return (scoring.stops @ mass.T)[:, 0]
+
+
+def random(scoring: Scoring) -> np.ndarray:
+    """A number in [0, 1) for each candidate: a control."""
+    return torch.rand(len(scoring.candidates), generator=scoring.task.generator, dtype=torch.float64).numpy()
+
+
+SCORES: dict[str, Callable[[Scoring], np.ndarray]] = {
+    "taylor": taylor,
+    "energy": energy,
+    "magnitude": magnitude,
+    "ablation": ablation,
+    "through": through,
+    "random": random,
+}
+NEED_DATA = ("taylor", "energy", "ablation")

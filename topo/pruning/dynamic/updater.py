@@ -1,0 +1,240 @@
+"""What the algorithms of dynamic sparse training share: when to change the topology, exact counts, clean momentum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...errors import InputError, unknown_name
+from ...training import TrainingState
+from ..allocation import SHARES
+from ..initial.random import random_masks
+from ..mask_callback import Sparsifier
+from ..samples import positive_count
+from ..task import Task
+
+__all__ = ["TopologyUpdater", "gradient", "largest", "share", "spread"]
+
+ANNEALING = ("cosine", "constant")
+
+
+class TopologyUpdater(Sparsifier):
+    """Drops kept weights and grows as many pruned ones, every so many steps of training.
+
+    An update takes the place of the optimizer's step, as in RigL: it sees the gradients of the batch, those of
+    pruned weights too, and then discards them. Grown weights start at zero, and what the optimizer remembers of grown
+    and of dropped weights is set to zero. A weight that is dropped and grown in one update keeps its value and its
+    memory: it has never left the network. The count of kept weights is the target's after every update.
+
+    A subclass overrides `drop` and `grow`, whose scores decide within a layer, `quota` for how many weights a layer
+    loses, and `shares` for how many each layer gains.
+
+    initial
+        Density of the layers of the random masks at the start: ``"erk"``, ``"er"`` or ``"uniform"``.
+    interval
+        Steps between updates; chosen by the length of an epoch unless given.
+    drop_fraction
+        Share of a layer's kept weights dropped at the first update.
+    annealing
+        ``"cosine"``: the share falls along half a cosine to zero at the last update; ``"constant"``: it stays.
+    stop
+        Share of the steps of training after which the topology stays as it is.
+    """
+
+    longest_interval: int | None = None
+    """The interval unless one is given, where an epoch is not shorter; None: an epoch."""
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        initial: str = "erk",
+        interval: int | None = None,
+        drop_fraction: float = 0.3,
+        annealing: str = "cosine",
+        stop: float = 0.75,
+    ) -> None:
+        super().__init__(task)
+        if initial not in SHARES:
+            raise unknown_name("value of initial", initial, SHARES)
+        if annealing not in ANNEALING:
+            raise unknown_name("value of annealing", annealing, ANNEALING)
+        self.interval = None if interval is None else positive_count("interval", interval)
+        self.drop_fraction = share("drop_fraction", drop_fraction)
+        self.stop = share("stop", stop)
+        self.annealing = annealing
+        self.masks = random_masks(task, SHARES[initial])
+
+    # ---- when
+
+    def on_start(self, state: TrainingState) -> None:
+        usual = min(self.longest_interval or state.steps_per_epoch, state.steps_per_epoch)
+        self.every = self.interval or usual
+
+    def on_gradients(self, state: TrainingState) -> None:
+        if state.step and state.step % self.every == 0 and state.step < self.last_step(state):
+            self.update(state)
+
+    def last_step(self, state: TrainingState) -> float:
+        """The topology changes before this step only."""
+        return self.stop * state.total_steps
+
+    def is_last(self, state: TrainingState) -> bool:
+        """Whether no update follows the one of this step."""
+        return state.step + self.every >= self.last_step(state)
+
+    def fraction(self, state: TrainingState) -> float:
+        """Share of the kept weights to drop now."""
+        if self.annealing == "constant":
+            return self.drop_fraction
+        return self.drop_fraction / 2 * (1 + math.cos(math.pi * state.step / self.last_step(state)))
+
+    # ---- what
+
+    def drop(self, name: str, weight: Tensor, mask: Tensor) -> Tensor:
+        """Scores of a layer's kept weights, of which the smallest are dropped; magnitudes unless overridden."""
+        return weight.detach().abs()
+
+    def grow(self, name: str, weight: Tensor, mask: Tensor) -> Tensor:
+        """Scores of a layer's pruned weights (`mask` is what is left after the drop), the largest of which are grown.
+
+        Random unless overridden.
+        """
+        return self.uniform(weight)
+
+    def quota(self, name: str, mask: Tensor, fraction: float) -> int:
+        """How many weights a layer drops."""
+        return int(fraction * int(mask.sum()))
+
+    def shares(self, before: Mapping[str, Tensor], left: Mapping[str, Tensor]) -> list[float] | None:
+        """In what proportion the layers grow the weights that all have dropped; None: each grows what it dropped.
+
+        `before` and `left` are the masks before and after the drop.
+        """
+
+    def gains(self, state: TrainingState, before: Mapping[str, Tensor], left: Mapping[str, Tensor]) -> dict[str, int]:
+        """How many weights each layer grows; in all as many as were dropped."""
+        counts = [int(before[name].sum()) - int(left[name].sum()) for name in self.names]
+        shares = self.shares(before, left)
+        if shares is not None:
+            counts = spread(sum(counts), shares, [int((~left[name]).sum()) for name in self.names])
+        return dict(zip(self.names, counts, strict=True))
+
+    # ---- how
+
+    def update(self, state: TrainingState) -> None:
+        """Drop, grow and put the new masks in force; then leave the optimizer nothing to do in this step."""
+        weights = self.weights(state)
+        before = {name: state.masks[name].to(weights[name].device) for name in self.names}
+        left = self.dropped(weights, before, self.fraction(state))
+        after = self.grown(weights, left, self.gains(state, before, left))
+        self.install(state, before, after)
+        state.optimizer.zero_grad(set_to_none=True)
+
+    def dropped(
+        self, weights: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor], fraction: float
+    ) -> dict[str, Tensor]:
+        """The masks without the weights that are dropped."""
+        left = {}
+        for name, mask in masks.items():
+            keep = int(mask.sum()) - self.quota(name, mask, fraction)
+            left[name] = largest(self.drop(name, weights[name], mask), mask, keep)
+        return left
+
+    def grown(
+        self, weights: Mapping[str, nn.Parameter], left: Mapping[str, Tensor], counts: Mapping[str, int]
+    ) -> dict[str, Tensor]:
+        """The masks with `counts` pruned weights of each layer grown."""
+        after = {}
+        for name, mask in left.items():
+            if counts[name]:
+                mask = mask | largest(self.grow(name, weights[name], mask), ~mask, counts[name])
+            after[name] = mask
+        return after
+
+    def install(self, state: TrainingState, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:
+        """Put masks in force; the optimizer forgets the weights that came or went."""
+        self.change(state, after)
+        for name, weight in self.weights(state).items():
+            moved = before[name] ^ after[name]
+            for value in state.optimizer.state.get(weight, {}).values():
+                if isinstance(value, Tensor) and value.shape == weight.shape:
+                    value.masked_fill_(moved.to(value.device), 0.0)
+
+    def uniform(self, weight: Tensor) -> Tensor:
+        """Random numbers in [0, 1) of a weight's shape and on its device."""
+        return torch.rand(weight.shape, generator=self.generator).to(weight.device)
+
+
+def largest(scores: Tensor, among: Tensor, count: int) -> Tensor:
+    """Mask of the `count` largest scores among some weights, to the weight, even where scores are not numbers.
+
+    Examples
+    --------
+    >>> largest(torch.tensor([5.0, 3.0, 4.0]), torch.tensor([False, True, True]), 1).tolist()
+    [False, False, True]
+    """
+    scores = scores.detach().nan_to_num(nan=0.0).masked_fill(~among, -torch.inf).flatten()
+    found = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
+    found[scores.topk(count, sorted=False).indices] = True
+    return found.view(among.shape)
+
+
+def gradient(weight: Tensor) -> Tensor:
+    """The gradient by a weight, zero where the loss does not depend on it."""
+    return weight.new_zeros(weight.shape) if weight.grad is None else weight.grad
+
+
+def spread(amount: int, shares: Sequence[float], room: Sequence[int]) -> list[int]:
+    """Whole numbers in proportion to `shares`, none above its `room`, that sum to `amount`.
+
+    What does not fit in full layers goes to the others, and where those with a share are all full, to the rest.
+    Fractions are rounded by the largest remainder.
+
+    Raises
+    ------
+    InputError
+        When there is no room for so many.
+
+    Examples
+    --------
+    >>> spread(10, [1.0, 1.0, 2.0], [9, 1, 9])
+    [3, 1, 6]
+    """
+    space = np.asarray(room, dtype=float)
+    if amount > space.sum():
+        raise InputError(f"{amount} weights do not fit in layers with room for {int(space.sum())}.")
+    weight = np.nan_to_num(np.maximum(np.asarray(shares, dtype=float), 0.0), posinf=0.0)
+    # A share too small for a float's digits is none.
+    open_ = (weight > 1e-12 * weight.max()) & (space > 0)
+    counts = np.zeros(len(space))
+    if amount >= space[open_].sum():
+        counts[open_] = space[open_]
+        others = ~open_ & (space > 0)
+        rest = amount - int(counts.sum())
+        if rest:
+            counts[others] = spread(rest, space[others], space[others])
+        return counts.astype(int).tolist()
+    rates, space = weight[open_] / weight[open_].sum(), space[open_]
+    # The sum of min(factor * rate, space) is piecewise linear in the factor and bends where a layer becomes full.
+    bends = np.concatenate([[0.0], np.sort(space / rates)])
+    totals = np.minimum(bends[:, None] * rates, space).sum(axis=1)
+    ideal = np.minimum(np.interp(amount, totals, bends) * rates, space)
+    whole = np.floor(ideal + 1e-9)
+    order = np.argsort(-np.round(ideal - whole, 9), kind="stable")
+    order = order[whole[order] < space[order]]
+    whole[order[: amount - int(whole.sum())]] += 1
+    counts[open_] = whole
+    return counts.astype(int).tolist()
+
+
+def share(name: str, value: float) -> float:
+    """A setting that must be a number from 0 to 1; `InputError` names it otherwise."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+        raise InputError(f"{name} must be a number from 0 to 1, not {value!r}.")
+    return float(value)

@@ -1,0 +1,42 @@
+"""FORCE: foresight connection sensitivity (de Jorge et al., ICLR 2021, arXiv 2006.09081)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..allocation import allocation as find_allocation
+from ..registry import PRUNERS
+from ..samples import positive_count
+from ..schedules import exponential
+from ..task import Task
+from ..weight_scoring import check_scores
+
+__all__ = ["force"]
+
+
+@PRUNERS.register("force", family="initial", stage="initial", paper="de Jorge et al. 2021", needs_data=True)
+def force(task: Task, *, batch_size: int = 128, allocation: str = "global", rounds: int = 60) -> dict[str, Tensor]:
+    """Sensitivity of the pruned network, over rounds; removed weights may come back.
+
+    With the mask c of the round before, the score of every weight is |theta * dL/dtheta at theta * c|: the gradient is
+    that of the pruned network, theta the weight before pruning. A removed weight whose gradient grew as others
+    went is thus kept again. One round is SNIP.
+
+    batch_size
+        About how many samples each round looks at, as many of each class; given batches, the first one is used.
+    allocation, rounds
+        As of every score, see `topo.pruning.weight_scoring.Scored`; after round k of n the density is density^(k/n).
+    """
+    allocate = find_allocation(allocation, task.kept, task.total)
+    original = {name: weight.detach().clone() for name, weight in task.weights.items()}
+    masks: dict[str, Tensor] = {}
+    for density in exponential(task.kept / task.total, positive_count("rounds", rounds)):
+        gradients = task.gradients(task.loss(*task.samples.batch(positive_count("batch_size", batch_size))))
+        scores = {name: (original[name] * gradients[name]).abs() for name in original}
+        check_scores(scores)
+        masks = allocate(scores, round(density * task.total))
+        with torch.no_grad():
+            for name, weight in task.weights.items():
+                weight.copy_(original[name] * masks[name])
+    return masks

@@ -1,0 +1,61 @@
+"""GraSP: gradient signal preservation (Wang et al., ICLR 2020, arXiv 2002.07376)."""
+
+from __future__ import annotations
+
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+from ...errors import InputError
+from ..registry import PRUNERS
+from ..samples import chunks, positive_count
+from ..task import Task
+from ..weight_scoring import by_score
+
+__all__ = ["grasp", "hessian_gradient"]
+
+
+@PRUNERS.register("grasp", family="initial", stage="initial", paper="Wang et al. 2020", needs_data=True)
+@by_score(allocation="global")
+def grasp(
+    task: Task, *, samples_per_class: int = 25, temperature: float = 200.0, batch_size: int = 256
+) -> dict[str, Tensor]:
+    """What a weight adds to the gradient flow, theta * (H g).
+
+    To first order, changing the weights by delta changes g^T g by 2 delta^T H g; removing a weight is
+    delta = -theta, which gives the paper's score s = -theta * (H g). It removes the weights with the largest s, those
+    whose loss raises the gradient norm most (or lowers it least). Here the largest scores are kept, so the score is
+    -s = theta * (H g). L is the cross-entropy of logits / temperature; g and H are taken over the prunable weights.
+
+    samples_per_class
+        Samples of each class that are looked at.
+    temperature
+        Divides the logits, so that the loss is smooth at initialisation.
+    batch_size
+        The most samples that go through the network at a time.
+    """
+    if isinstance(temperature, bool) or not isinstance(temperature, Real) or not 0 < temperature < float("inf"):
+        raise InputError(f"temperature must be a positive number, not {temperature!r}.")
+    samples = task.samples.balanced(positive_count("samples_per_class", samples_per_class))
+    product = hessian_gradient(task, samples, temperature, positive_count("batch_size", batch_size))
+    return {name: weight.detach() * product[name] for name, weight in task.weights.items()}
+
+
+def hessian_gradient(
+    task: Task, samples: tuple[Tensor, Tensor], temperature: float, batch_size: int
+) -> dict[str, Tensor]:
+    """H g of the mean loss, as the gradient of g^T dL/dtheta with g held constant (two passes over the samples)."""
+    parts = list(chunks(samples, batch_size))
+    shares = [len(targets) / len(samples[1]) for _, targets in parts]
+    gradient = {name: torch.zeros_like(weight) for name, weight in task.weights.items()}
+    for part, share in zip(parts, shares, strict=True):
+        for name, found in task.gradients(share * task.loss(*part, temperature)).items():
+            gradient[name] += found
+    product = {name: torch.zeros_like(weight) for name, weight in task.weights.items()}
+    for part, share in zip(parts, shares, strict=True):
+        slope = task.gradients(share * task.loss(*part, temperature), create_graph=True)
+        along = sum((gradient[name] * slope[name]).sum() for name in task.weights)
+        for name, found in task.gradients(along, may_be_constant=True).items():
+            product[name] += found
+    return product

@@ -1,0 +1,68 @@
+"""ProsPr: prospect pruning by meta-gradients (Alizadeh et al., ICLR 2022, arXiv 2202.08132)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import islice
+from numbers import Real
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from ...errors import InputError
+from ..registry import PRUNERS
+from ..samples import Inputs, positive_count
+from ..task import Task
+from ..weight_scoring import by_score
+
+__all__ = ["prospr"]
+
+
+@PRUNERS.register("prospr", family="initial", stage="initial", paper="Alizadeh et al. 2022", needs_data=True)
+@by_score(allocation="global")
+def prospr(
+    task: Task, *, steps: int = 3, lr: float = 0.1, momentum: float = 0.0, batch_size: int = 128
+) -> dict[str, Tensor]:
+    """Sensitivity of the loss after M steps of training to removing a weight at the start, |dL(theta_M)/dm| at m = 1.
+
+    The mask enters once, theta_0 = m * theta; then come M steps of SGD, v <- momentum * v + g and
+    theta <- theta - lr * v, each on its own samples, and the loss is that of theta_M on samples of its own. The
+    gradient goes through all steps, second derivatives included. What is not pruned, such as biases and norms,
+    is trained as well. The authors' code holds the first step's velocity constant, which for momentum > 0 is not the
+    gradient of the paper; here it is not. No step at all is SNIP.
+
+    steps
+        Number M of steps; memory grows with it.
+    lr, momentum
+        Of the steps.
+    batch_size
+        About how many samples each step sees, as many of each class; given batches, each step takes the next one.
+    """
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+        raise InputError(f"steps must be a whole number from 0 up, not {steps!r}.")
+    for name, value in (("lr", lr), ("momentum", momentum)):
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < float("inf"):
+            raise InputError(f"{name} must be a number of at least 0, not {value!r}.")
+    batches = islice(task.samples.batches(positive_count("batch_size", batch_size)), steps + 1)
+    masks = {name: torch.ones_like(weight, requires_grad=True) for name, weight in task.weights.items()}
+    theta = {name: p.detach().requires_grad_() for name, p in task.model.named_parameters()}
+    theta |= {name: theta[name] * mask for name, mask in masks.items()}
+    velocity = {name: torch.zeros_like(p) for name, p in theta.items()}
+    for batch in islice(batches, steps):
+        gradients = torch.autograd.grad(
+            _loss(task, theta, batch), list(theta.values()), create_graph=True, materialize_grads=True
+        )
+        for name, gradient in zip(theta, gradients, strict=True):
+            velocity[name] = momentum * velocity[name] + gradient
+        theta = {name: p - lr * velocity[name] for name, p in theta.items()}
+    loss = _loss(task, theta, next(batches))
+    found = torch.autograd.grad(loss, list(masks.values()), allow_unused=True)
+    task.refuse_idle(found)
+    return {name: gradient.abs() for name, gradient in zip(masks, found, strict=True)}
+
+
+def _loss(task: Task, theta: Mapping[str, Tensor], batch: tuple[Inputs, Tensor]) -> Tensor:
+    """The loss with these parameters in place of the model's own."""
+    return replace(task, model=lambda *inputs: functional_call(task.model, dict(theta), inputs)).loss(*batch)

@@ -1,0 +1,27 @@
+"""SNIP: single-shot network pruning by connection sensitivity (Lee et al., ICLR 2019, arXiv 1810.02340)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..registry import PRUNERS
+from ..samples import positive_count
+from ..task import Task
+from ..weight_scoring import by_score
+
+__all__ = ["snip"]
+
+
+@PRUNERS.register("snip", family="initial", stage="initial", paper="Lee et al. 2019", needs_data=True)
+@by_score(allocation="global")
+def snip(task: Task, *, batch_size: int = 128) -> dict[str, Tensor]:
+    """Sensitivity of the loss to removing a weight, |dL/dm| at m = 1, on one batch.
+
+    The mask enters as m * theta, so dL/dm = theta * dL/dtheta. The paper divides by the sum of all scores, which
+    leaves their order as it is.
+
+    batch_size
+        About how many samples are looked at, as many of each class; given batches, the first one is used.
+    """
+    gradients = task.gradients(task.loss(*task.samples.batch(positive_count("batch_size", batch_size))))
+    return {name: (weight.detach() * gradients[name]).abs() for name, weight in task.weights.items()}

@@ -1,0 +1,95 @@
+"""HRank: filter pruning using high-rank feature maps (Lin et al., CVPR 2020, arXiv 2002.10179)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ...dag import Dag, Output
+from ...dag.coupled_channels import Units
+from ...dag.weighted_layers import layer_of
+from ..registry import PRUNERS
+from ..samples import chunks, positive_count
+from ..task import Task
+from .unit_scoring import by_unit_score
+
+__all__ = ["hrank"]
+
+NORMS = {"batch_norm", "_native_batch_norm_legit_no_training", "instance_norm", "layer_norm", "group_norm"}
+ACTIVATIONS = {
+    *("relu", "relu6", "hardtanh", "clamp", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu", "mish"),
+    *("hardswish", "sigmoid", "hardsigmoid", "tanh", "softplus"),
+}
+
+
+@PRUNERS.register("hrank", family="structured", stage="trained", paper="Lin et al. 2020", needs_data=True)
+@by_unit_score(scope="group")
+def hrank(task: Task, found: Units, *, samples: int = 64, batch_size: int = 32) -> Tensor:
+    """Mean rank of the feature maps of a unit over a few images, ranked inside its layer.
+
+    The map of a filter is what its convolution gives behind the norm, the addition and the activation that follow
+    it, as far as nothing else reads what is in between. A rank counts as a share of the full one, the map's smaller
+    side: inside a layer this changes no order, and layers of other sizes compare. A unit has the mean over its maps.
+    A linear layer's map is one value for each image, or one column for a sequence, whose rank tells whether the unit
+    is active; units behind activations that are never zero all score alike.
+
+    samples
+        About how many images are looked at, as many of each class; given batches, the first one is used.
+    batch_size
+        The most images that go through the network at a time.
+    """
+    dag = found.dag
+    places = _maps(dag)
+    watched = replace(dag, outputs=tuple(Output(node) for node, _ in places), output_spec=None)
+    total = torch.zeros(found.count, dtype=torch.float64)
+    count = torch.zeros(found.count, dtype=torch.float64)
+    # A network traced for one sample only takes one at a time.
+    size = positive_count("batch_size", batch_size) if dag.symbols else 1
+    dtype = next(iter(task.weights.values())).dtype
+    for inputs, _ in chunks(task.samples.batch(positive_count("samples", samples)), size):
+        tensors = (inputs,) if isinstance(inputs, Tensor) else inputs
+        tensors = [t.to(task.device, dtype if t.is_floating_point() else t.dtype) for t in tensors]
+        with torch.no_grad():
+            values = watched(*tensors)
+        for (node, axis), value in zip(places, values if len(places) > 1 else (values,), strict=True):
+            unit = found.nodes[node].movedim(axis, 0).flatten(1)[:, 0]
+            ranks = _rank_share(value.movedim(axis, 1)).sum(dim=0).double().cpu()
+            total.index_add_(0, unit[unit >= 0], ranks[unit >= 0])
+            count.index_add_(0, unit[unit >= 0], torch.full_like(ranks, len(value))[unit >= 0])
+    return total / count.clamp(min=1)
+
+
+def _rank_share(maps: Tensor) -> Tensor:
+    """Rank of every map as a share of its smaller side, (samples, channels), of maps (samples, channels, ...)."""
+    if maps.ndim < 4:
+        maps = maps.flatten(2) if maps.ndim == 3 else maps.unsqueeze(2)
+        return maps.any(dim=2).double()
+    maps = maps.flatten(2, -2)
+    return torch.linalg.matrix_rank(maps) / min(maps.shape[-2:])
+
+
+def _maps(dag: Dag) -> list[tuple[int, int]]:
+    """The nodes that hold the feature maps of layers, each with the axis of the channels."""
+    found = {}
+    for arc in dag.arcs:
+        for step in arc.steps:
+            layer = layer_of(dag, step)
+            if layer is not None and dag.nodes[arc.target].shape == step.shape:
+                found[_behind(dag, arc.target), layer.target_axis] = None
+    return list(found)
+
+
+def _behind(dag: Dag, node: int) -> int:
+    """The node to which norm, addition and activation bring a layer's output."""
+    while len(dag.arcs_from[node]) == 1:
+        (arc,) = dag.arcs_from[node]
+        target = dag.nodes[arc.target]
+        names = {step.name for step in arc.steps} - {"getitem"}
+        if target.kind != "sum" or target.shape != dag.nodes[node].shape or not names <= NORMS | ACTIVATIONS:
+            return node
+        node = arc.target
+        if names & ACTIVATIONS:
+            return node
+    return node

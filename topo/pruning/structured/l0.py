@@ -1,0 +1,132 @@
+"""L0 regularisation by hard-concrete gates (Louizos et al., ICLR 2018, arXiv 1712.01312)."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ...dag.coupled_channels import Units
+from ...errors import InputError
+from ...training import Callback, TrainingState
+from ..registry import PRUNERS
+from ..task import Task
+from .unit_scoring import along, by_unit_score, excluded, not_negative
+
+__all__ = ["BETA", "GAMMA", "ZETA", "chance_open", "hard_concrete", "l0", "mean_gate"]
+
+GAMMA, ZETA, BETA = -0.1, 1.1, 2 / 3
+"""The stretch interval and the temperature of the paper."""
+
+
+def hard_concrete(log_alpha: Tensor, uniform: Tensor) -> Tensor:
+    """Gates in [0, 1] from uniform noise: a binary concrete variable, stretched to (gamma, zeta) and clamped."""
+    concrete = torch.sigmoid((uniform.logit() + log_alpha) / BETA)
+    return (concrete * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
+
+
+def chance_open(log_alpha: Tensor) -> Tensor:
+    """P(z != 0) = sigmoid(log_alpha - beta log(-gamma / zeta)), whose sum is the expected L0 norm.
+
+    Examples
+    --------
+    >>> round(float(chance_open(torch.tensor(0.0))), 4)
+    0.8318
+    """
+    return torch.sigmoid(log_alpha - BETA * math.log(-GAMMA / ZETA))
+
+
+def mean_gate(log_alpha: Tensor) -> Tensor:
+    """The gate of the trained network, sigmoid(log_alpha) stretched and clamped."""
+    return (torch.sigmoid(log_alpha) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
+
+
+@PRUNERS.register("l0", family="structured", stage="initial", paper="Louizos et al. 2018", needs_data=True)
+@by_unit_score(scope="global", rounds=None)
+def l0(
+    task: Task,
+    found: Units,
+    *,
+    penalty: float = 1.0,
+    drop_rate: float = 0.3,
+    learning_rate: float = 0.02,
+) -> Tensor:
+    """Gate parameters log(alpha) of units, trained together with the weights under an expected-L0 penalty.
+
+    The network is trained by the recipe while a random hard-concrete gate multiplies each unit, one for all coupled
+    layers. A gate stands behind norm and activation: it multiplies the weights that read the unit. In front of a
+    batch norm it could only close, for the norm divides factors out. The penalty is the expected share of parameters
+    left, each unit weighing as many as go with it. In the end the mean gates are multiplied into the weights, which
+    go along with the masks, and the units with the largest log(alpha) are kept.
+
+    penalty
+        What the expected share of parameters costs: 1 makes the whole network as dear as a cross-entropy of 1.
+        (The paper's lambda is this divided by the number of parameters.)
+    drop_rate
+        Where gates start: log(alpha) = log((1 - drop_rate) / drop_rate), with noise of standard deviation 0.01.
+    learning_rate
+        Of the gates' own Adam; weights are trained as the recipe says.
+    """
+    if isinstance(drop_rate, bool) or not isinstance(drop_rate, Real) or not 0 < drop_rate < 1:
+        raise InputError(f"drop_rate must be a number above 0 and below 1, not {drop_rate!r}.")
+    penalty, learning_rate = not_negative("penalty", penalty), not_negative("learning_rate", learning_rate)
+    start = math.log((1 - drop_rate) / drop_rate)
+    noise = torch.randn(found.count, generator=task.generator)
+    log_alpha = (start + 0.01 * noise).to(task.device).requires_grad_()
+    gated = ~excluded(task.weights, found)
+    model = task.model
+    task.model = Gated(model, found, log_alpha, gated.to(task.device))
+    try:
+        task.train(callbacks=[GateTraining(model, found, log_alpha, penalty, learning_rate)])
+    finally:
+        task.model = model
+    task.keep_state = True
+    with torch.no_grad():
+        gates = torch.where(gated.to(task.device), mean_gate(log_alpha), 1.0)
+        for name, p in model.named_parameters():
+            if name in found.layers:
+                p.mul_(along(found, name, gates.to(p), "in", 1.0))
+    return torch.where(gated, log_alpha.detach().double().cpu(), torch.inf)
+
+
+class Gated(nn.Module):
+    """A network with gates on the weights that read its units: random ones in training mode, mean ones otherwise."""
+
+    def __init__(self, model: nn.Module, found: Units, log_alpha: Tensor, gated: Tensor) -> None:
+        super().__init__()
+        self.model, self.found = model, found
+        self.log_alpha, self.gated = log_alpha, gated
+
+    def forward(self, *inputs: Any) -> Any:
+        if self.training:
+            gates = hard_concrete(self.log_alpha, torch.rand_like(self.log_alpha).clamp(1e-6, 1 - 1e-6))
+        else:
+            gates = mean_gate(self.log_alpha)
+        gates = torch.where(self.gated, gates, 1.0)
+        weights = {
+            name: p * along(self.found, name, gates.to(p.dtype), "in", 1.0)
+            for name, p in self.model.named_parameters()
+            if name in self.found.layers
+        }
+        return functional_call(self.model, weights, inputs)
+
+
+class GateTraining(Callback):
+    """Adds the expected share of parameters to the loss and trains the gates with their own optimizer."""
+
+    def __init__(self, model: nn.Module, found: Units, log_alpha: Tensor, penalty: float, learning_rate: float) -> None:
+        sizes = found.sums({name: torch.ones_like(p) for name, p in model.named_parameters()})
+        self.shares = (sizes / sizes.sum()).to(log_alpha)
+        self.log_alpha, self.factor = log_alpha, penalty
+        self.optimizer = torch.optim.Adam([log_alpha], lr=learning_rate)
+
+    def penalty(self, state: TrainingState) -> Tensor:
+        return self.factor * (self.shares * chance_open(self.log_alpha)).sum()
+
+    def on_gradients(self, state: TrainingState) -> None:
+        self.optimizer.step()
+        self.optimizer.zero_grad()

@@ -1,0 +1,256 @@
+"""Structured algorithms: whole units are scored and the worst go, until what is left fits the budget."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Collection, Sequence
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...dag import trace
+from ...dag.coupled_channels import Units, units
+from ...errors import InputError, unknown_name
+from ...masks import Masks, prunable_parameters
+from ...training import Callback
+from ..samples import input_shapes, positive_count
+from ..schedules import exponential
+from ..task import Task
+
+__all__ = [
+    "BUDGETS",
+    "SCOPES",
+    "UnitScored",
+    "along",
+    "by_unit_score",
+    "excluded",
+    "find_units",
+    "not_negative",
+    "select_units",
+    "train_units",
+    "unit_masks",
+    "unit_parameters",
+]
+
+BUDGETS = ("weights", "parameters", "macs")
+SCOPES = ("global", "group")
+
+UnitScore = Callable[..., Tensor]
+
+
+class UnitScored:
+    """A score of units as a pruning algorithm, which takes its settings and five more.
+
+    scope
+        ``"global"`` ranks all units together; ``"group"`` prunes every group of coupled layers at the same rate.
+    budget
+        What `sparsity` is the removed share of: ``"weights"`` those of all layers, ``"parameters"`` these and biases
+        and norms, ``"macs"`` the multiply-accumulates of one sample. What layers left out by the patterns hold counts
+        too, for it shrinks with the units that they read.
+    rounds
+        Number of rounds; after round k of n the share left is (share)^(k/n), and what is left is scored again. An
+        algorithm that trains the network for its score has one round and no such setting.
+    floor
+        The least number of units that every group keeps.
+    input_shape
+        Shape of one input, without the batch dimension; taken from the data where there are some.
+    """
+
+    def __init__(self, score: UnitScore, scope: str, budget: str, rounds: int | None) -> None:
+        functools.update_wrapper(self, score)
+        self.unit_score = score
+        own = {"scope": scope, "budget": budget, "rounds": rounds, "floor": 1, "input_shape": None}
+        if rounds is None:
+            del own["rounds"]
+        self._defaults = own
+        self.__signature__ = _signature(score, own)
+        self.score = functools.update_wrapper(functools.partial(self._weight_scores), score)
+        self.score.__signature__ = _signature(score, {"input_shape": None})
+        self._asks_alive = "alive" in inspect.signature(score).parameters
+
+    def __call__(self, task: Task, **settings: Any) -> dict[str, Tensor]:
+        own = {name: settings.pop(name, default) for name, default in self._defaults.items()}
+        found = find_units(task, own["input_shape"])
+        alive = torch.ones(found.count, dtype=torch.bool)
+        for share in exponential(1 - task.sparsity, positive_count("rounds", own.get("rounds", 1))):
+            scores = self._scores(task, found, alive, settings)
+            alive = select_units(task, found, scores, share, alive, own["scope"], own["budget"], own["floor"])
+            masks = unit_masks(task, found, alive)
+            parameters = dict(task.model.named_parameters())
+            with torch.no_grad():
+                for name, mask in masks.items():
+                    parameters[name].masked_fill_(~mask.to(task.device), 0.0)
+        return masks
+
+    def _scores(self, task: Task, found: Units, alive: Tensor, settings: dict[str, Any]) -> Tensor:
+        return self.unit_score(task, found, **settings, **({"alive": alive} if self._asks_alive else {}))
+
+    def _weight_scores(
+        self, task: Task, *, input_shape: Sequence[int] | None = None, **settings: Any
+    ) -> dict[str, Tensor]:
+        """For `topo.pruning.score`: every weight has the score of the unit that it writes, infinity where it writes
+        none that could go."""
+        found = find_units(task, input_shape)
+        scores = self._scores(task, found, torch.ones(found.count, dtype=torch.bool), settings).detach().double().cpu()
+        _check(scores, found)
+        return {
+            name: along(found, name, scores, "out", torch.inf).expand(weight.shape)
+            for name, weight in task.model.named_parameters()
+            if name in found.layers
+        }
+
+
+def _signature(score: UnitScore, own: dict[str, Any]) -> inspect.Signature:
+    """Of the task and the settings of a score, and `own` ones."""
+    keyword = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
+    signature = inspect.signature(score)
+    leading = [p for p in signature.parameters.values() if p.name not in ("found", "alive")]
+    return signature.replace(parameters=[*leading, *(keyword(name, default=value) for name, value in own.items())])
+
+
+def by_unit_score(
+    *, scope: str = "global", budget: str = "weights", rounds: int | None = 1
+) -> Callable[[UnitScore], UnitScored]:
+    """Decorator that turns ``score(task, found, *, ...settings) -> Tensor (found.count,)`` into an algorithm.
+
+    `found` are the `topo.dag.coupled_channels.Units`; the larger its score, the more a unit deserves to stay, and one
+    of infinity does. A score that must know which units earlier rounds have left takes them as a third argument
+    ``alive``, bool (found.count,). Give ``rounds=None`` where the score trains the network.
+    """
+    return lambda score: UnitScored(score, scope, budget, rounds)
+
+
+def find_units(task: Task, input_shape: Sequence[int] | None = None, *, may_be_none: bool = False) -> Units:
+    """The units of the task's model; `InputError` when it has none, unless it may, or no input shape is known."""
+    shapes = input_shapes(task, input_shape)
+    dtype = next(iter(task.weights.values())).dtype
+    example = tuple(torch.zeros(1, *shape, dtype=dtype, device=task.device) for shape in shapes)
+    found = units(trace(task.model, example))
+    if not found.count and not may_be_none:
+        raise InputError("the model has no unit that could be removed: all its layers write to an output.")
+    return found
+
+
+def unit_masks(task: Task, found: Units, alive: Tensor) -> dict[str, Tensor]:
+    """Masks of all prunable weights, whatever the patterns: a unit goes with all that reads it."""
+    return found.masks(alive, prunable_parameters(task.model))
+
+
+def select_units(
+    task: Task,
+    found: Units,
+    scores: Tensor,
+    share: float,
+    alive: Tensor,
+    scope: str = "global",
+    budget: str = "weights",
+    floor: int = 1,
+) -> Tensor:
+    """The units that stay, bool (count,): the fewest with the smallest scores go so that at most `share` is left.
+
+    Units written by layers that the patterns exclude stay, and of every group the `floor` best.
+
+    Raises
+    ------
+    InputError
+        When the budget cannot be met, a setting is unknown or a score is not a number.
+    """
+    if scope not in SCOPES:
+        raise unknown_name("scope", scope, SCOPES)
+    if budget not in BUDGETS:
+        raise unknown_name("budget", budget, BUDGETS)
+    scores = scores.detach().double().cpu()
+    _check(scores, found)
+    groups = found.groups()
+    ascending = torch.where(alive, scores, -torch.inf).argsort(stable=True)
+    by_group = ascending[groups[ascending].argsort(stable=True)]
+    sizes = groups.bincount()
+    rank = torch.empty(found.count, dtype=torch.int64)
+    rank[by_group] = torch.arange(found.count) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+    protected = (
+        (sizes[groups] - rank <= positive_count("floor", floor)) | (scores == torch.inf) | excluded(task.weights, found)
+    )
+    if scope == "group":
+        ascending = ((rank + 1) / sizes[groups]).argsort(stable=True)
+    order = torch.cat([ascending[~alive[ascending]], ascending[alive[ascending] & ~protected[ascending]]])
+
+    def left(removed: int) -> Tensor:
+        staying = torch.ones(found.count, dtype=torch.bool)
+        staying[order[:removed]] = False
+        return staying
+
+    allowed = share * found.costs(torch.ones(found.count, dtype=torch.bool))[budget]
+    smallest = found.costs(left(len(order)))[budget]
+    if smallest > allowed:
+        raise InputError(
+            f"pruner {task.name!r} cannot go down to {allowed:.0f} {budget}: with every unit gone that may go "
+            f"{smallest} are left; lower the sparsity{'' if floor == 1 else ' or the floor'} or exclude fewer layers."
+        )
+    low, high = int((~alive).sum()), len(order)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if found.costs(left(middle))[budget] <= allowed else (middle + 1, high)
+    return left(low)
+
+
+def excluded(weights: Collection[str], found: Units) -> Tensor:
+    """Units written by layers whose weights are not among those to be pruned, bool (count,)."""
+    out = torch.zeros(found.count, dtype=torch.bool)
+    for name, layers in found.layers.items():
+        if name in found.axes and name not in weights:
+            index = found.axes[name][layers[0].writes]
+            out[index[index >= 0]] = True
+    return out
+
+
+def along(found: Units, name: str, values: Tensor, side: str = "both", fixed: float = 0.0) -> Tensor:
+    """Values of units at the elements of a parameter that belong to them, to be broadcast against it.
+
+    Parameters
+    ----------
+    values
+        One for each unit, (count,), on any device; gradients pass.
+    side
+        As in `Units.sums`; where axes of both sides have units, their values add up.
+    fixed
+        For indices that belong to no unit.
+    """
+    padded = torch.cat([values, values.new_full((1,), fixed)])
+    total = None
+    shape = found.dag.state[name].shape
+    for axis, index in enumerate(found.axes.get(name, ())):
+        if (index >= 0).any() and (side == "both" or (side == "in") == found.is_read_along(name, axis)):
+            part = padded[index.to(values.device)].view([-1 if d == axis else 1 for d in range(len(shape))])
+            total = part if total is None else total + part
+    return padded[-1:].view([1] * len(shape)) if total is None else total
+
+
+def unit_parameters(task: Task, found: Units) -> dict[str, nn.Parameter]:
+    """The parameters of the copy that hold elements of units, by name; all may be differentiated."""
+    parameters = {name: p for name, p in task.model.named_parameters() if name in found.axes}
+    for p in parameters.values():
+        p.requires_grad_(True)
+    return parameters
+
+
+def train_units(task: Task, found: Units, alive: Tensor, callback: Callback) -> None:
+    """Train the copy with a callback, the units that earlier rounds removed held at zero, and keep its weights."""
+    task.train(None if alive.all() else Masks(unit_masks(task, found, alive)), callbacks=[callback])
+    task.keep_state = True
+
+
+def not_negative(name: str, value: Any) -> float:
+    """A setting that must be a finite number of at least 0; `InputError` names it otherwise."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < float("inf"):
+        raise InputError(f"{name} must be a number of at least 0, not {value!r}.")
+    return float(value)
+
+
+def _check(scores: Tensor, found: Units) -> None:
+    if scores.shape != (found.count,) or scores.isnan().any() or (scores == -torch.inf).any():
+        raise InputError("the scores of the units are not all numbers; look for NaN in the weights or the data.")
+    if not scores.any():
+        raise InputError("the score of every unit is zero; is the network dead?")

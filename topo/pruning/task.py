@@ -1,0 +1,271 @@
+"""What every pruner works on: a private copy of the model, its weights, its data and its sources of chance."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ..datasets import Dataset
+from ..device import resolve_device
+from ..errors import InputError
+from ..masks import Masks, prunable_parameters
+from ..training import Callback, Diverged, Recipe, Training, train
+from ..training import recipe as find_recipe
+from .registry import PRUNERS
+from .samples import Inputs, Samples
+
+__all__ = ["Task", "open_task"]
+
+
+@dataclass
+class Task:
+    """What an algorithm is given: it may change all of it, for the model is a copy.
+
+    Attributes
+    ----------
+    model
+        Copy of the caller's model on the device, in evaluation mode. For an algorithm of stage ``"initial"`` its
+        batch norms use the statistics of the batch: at initialisation they have no others.
+    weights
+        Parameter name -> the parameter of the copy; these alone require gradients.
+    kept
+        How many of the weights to keep in all.
+    samples
+        The data, or None when none were given.
+    generator
+        Source of every random choice, on the CPU.
+    device
+        Where the model is.
+    name, seed, sparsity
+        Of the call.
+    dataset, recipe
+        What `train` trains with, where they were given.
+    keep_state
+        Set by an algorithm that adjusts or trains the weights: what the model holds at the end goes with the masks,
+        as `Masks.state`.
+    """
+
+    model: nn.Module
+    weights: dict[str, nn.Parameter]
+    kept: int
+    samples: Samples | None
+    generator: torch.Generator
+    device: torch.device
+    name: str = "an algorithm"
+    dataset: Dataset | None = None
+    recipe: Recipe | None = None
+    seed: int = 0
+    keep_state: bool = False
+    sparsity: float = 0.0
+
+    @property
+    def total(self) -> int:
+        """Number of the weights."""
+        return sum(weight.numel() for weight in self.weights.values())
+
+    def forward(self, inputs: Inputs) -> Any:
+        """The model's output; `InputError` when it does not take such inputs."""
+        dtype = next(iter(self.weights.values())).dtype
+        tensors = (inputs,) if isinstance(inputs, Tensor) else inputs
+        tensors = [t.to(self.device, dtype if t.is_floating_point() else t.dtype) for t in tensors]
+        try:
+            return self.model(*tensors)
+        except (torch.OutOfMemoryError, InputError):
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            shapes = " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
+            reason = str(error).strip().split("\n")[0]
+            raise InputError(f"the model does not take inputs of shape {shapes}: {reason}.") from error
+
+    def loss(self, inputs: Inputs, targets: Tensor, temperature: float = 1.0) -> Tensor:
+        """Mean cross-entropy of the logits divided by a temperature."""
+        logits = self.forward(inputs)
+        if not isinstance(logits, Tensor) or logits.ndim < 2:
+            raise InputError("the model must return one tensor of logits (samples x classes) for this pruner.")
+        targets = targets.to(self.device)
+        if not targets.is_floating_point() and not 0 <= int(targets.min()) <= int(targets.max()) < logits.shape[1]:
+            raise InputError(
+                f"data has labels from {int(targets.min())} to {int(targets.max())} "
+                f"and the model has {logits.shape[1]} classes; labels must be 0 to {logits.shape[1] - 1}."
+            )
+        try:
+            return F.cross_entropy(logits / temperature, targets)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"the targets of data do not fit the model's output: {error}.") from error
+
+    def train(
+        self,
+        masks: Masks | None = None,
+        *,
+        recipe: Recipe | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> Training:
+        """Train the copy in place, by the recipe of the call unless another is given, and hold masks meanwhile.
+
+        Afterwards the copy is in the mode and with the gradients it had before.
+
+        Raises
+        ------
+        InputError
+            When the call gave no dataset or no recipe, or the training diverged (`topo.training.Diverged`).
+        """
+        if self.dataset is None or self.recipe is None:
+            raise InputError(
+                f"pruner {self.name!r} trains the network; give data=a dataset of topo.datasets and recipe=, such as "
+                'data=topo.datasets.load("digits"), recipe="digits".'
+            )
+        asked = {name: p.requires_grad for name, p in self.model.named_parameters()}
+        modes = {module: module.training for module in self.model.modules()}
+        self.model.requires_grad_(True)
+        try:
+            run = train(
+                self.model,
+                self.dataset,
+                recipe or self.recipe,
+                masks=masks,
+                seed=self.seed,
+                device=self.device,
+                progress=False,
+                callbacks=callbacks,
+            )
+        finally:
+            for name, p in self.model.named_parameters():
+                p.requires_grad_(asked[name])
+                p.grad = None
+            for module, mode in modes.items():
+                module.training = mode
+        if run.status != "finished":
+            raise Diverged(f"pruner {self.name!r} trains the network, and {run.reason}")
+        return run
+
+    def gradients(
+        self, loss: Tensor, create_graph: bool = False, *, may_be_constant: bool = False
+    ) -> dict[str, Tensor]:
+        """Gradients of a scalar by the weights.
+
+        A weight that the scalar does not depend on is refused with an `InputError`, or, where it may be constant, has
+        gradient zero.
+        """
+        if may_be_constant and not loss.requires_grad:
+            return {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
+        weights = list(self.weights.values())
+        found = (
+            torch.autograd.grad(
+                loss, weights, create_graph=create_graph, allow_unused=True, materialize_grads=may_be_constant
+            )
+            if loss.requires_grad
+            else [None] * len(weights)
+        )
+        self.refuse_idle(found)
+        return dict(zip(self.weights, found, strict=True))
+
+    def refuse_idle(self, gradients: Sequence[Tensor | None]) -> None:
+        """Raise `InputError` when some of the weights' gradients are None: nothing computed depends on them."""
+        idle = [name for name, gradient in zip(self.weights, gradients, strict=True) if gradient is None]
+        if idle:
+            more = f" and {len(idle) - 5} more" if len(idle) > 5 else ""
+            raise InputError(
+                f"{', '.join(idle[:5])}{more} get no gradient, for the model's output does not depend on them, "
+                f"so pruner {self.name!r} cannot score them; exclude them."
+            )
+
+
+@contextmanager
+def open_task(
+    model: nn.Module,
+    name: str,
+    sparsity: float,
+    data: Any,
+    seed: int,
+    device: str | torch.device,
+    include: str | Iterable[str] | None,
+    exclude: str | Iterable[str] | None,
+    recipe: Recipe | str | None = None,
+) -> Iterator[Task]:
+    """The `Task` of a call of `topo.pruning.prune`, whose arguments it checks; it is good within the `with` block.
+
+    Meanwhile gradients are on and exact, and random choices follow the seed; afterwards the global random states are
+    those of before.
+    """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"the model must be a torch.nn.Module, not a {type(model).__name__}.")
+    if isinstance(sparsity, bool) or not isinstance(sparsity, Real) or not 0 <= sparsity < 1:
+        raise InputError(f"sparsity must be a number from 0 up to but not including 1, not {sparsity!r}.")
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise InputError(f"seed must be a whole number, not {seed!r}.")
+    if data is None and PRUNERS.entry(name).info.get("needs_data"):
+        raise InputError(f"pruner {name!r} needs data; give data=(inputs, targets), a dataset or batches.")
+    target = resolve_device(device)
+    names = prunable_parameters(model, include, exclude)
+    total = sum(weight.numel() for weight in names.values())
+    kept = round((1 - sparsity) * total)
+    if kept == 0:
+        raise InputError(f"sparsity {sparsity} leaves none of the {total} weights; lower it.")
+    generator = torch.Generator().manual_seed(seed)
+    samples = None if data is None else Samples(data, generator)
+    # Attention's fused kernels have no second derivative, which some algorithms need.
+    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    with (
+        _random_states(seed, target),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        sdpa_kernel(SDPBackend.MATH),
+        exact if target.type == "cuda" else nullcontext(),
+    ):
+        copied = _working_copy(model, target, PRUNERS.entry(name).info.get("stage") == "initial")
+        parameters = dict(copied.named_parameters())
+        weights = {key: parameters[key].requires_grad_(True) for key in names}
+        yield Task(
+            copied,
+            weights,
+            kept,
+            samples,
+            generator,
+            target,
+            name=name,
+            dataset=data if isinstance(data, Dataset) else None,
+            recipe=None if recipe is None else find_recipe(recipe),
+            seed=seed,
+            sparsity=float(sparsity),
+        )
+
+
+def _working_copy(model: nn.Module, device: torch.device, batch_statistics: bool) -> nn.Module:
+    try:
+        copied = copy.deepcopy(model)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"the model cannot be copied: {str(error).splitlines()[0]}.") from error
+    copied.to(device).eval().requires_grad_(False)
+    for module in copied.modules():
+        if batch_statistics and isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.train()
+    return copied
+
+
+@contextmanager
+def _random_states(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the global generators, for random layers and data loaders, and put them back afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    devices = [device] if device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            torch.default_generator.manual_seed(seed)
+            if devices:
+                torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002

@@ -1,0 +1,82 @@
+"""What the algorithms share that prune step by step while the network is trained."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from ...errors import InputError
+from ...training import TrainingState
+from ..allocation import allocation as find_allocation
+from ..dynamic.updater import share
+from ..mask_callback import Sparsifier
+from ..samples import positive_count
+from ..schedules import cubic
+from ..task import Task
+
+__all__ = ["Gradual"]
+
+
+class Gradual(Sparsifier):
+    """Starts dense and keeps the weights with the largest scores, ever fewer by the cubic schedule.
+
+    A subclass computes the `scores`.
+
+    allocation
+        Where the kept weights may lie: ``"uniform"`` for the same density in every layer, ``"global"`` for all weights
+        ranked together; others see `topo.pruning.allocation`.
+    start, stop
+        Shares of the steps of training between which the density falls. From the stop on the masks stay, and the
+        count is exact.
+    interval
+        Steps between updates; `longest_interval`, or an epoch where that is shorter, unless given.
+    """
+
+    longest_interval = 100
+    """The interval unless one is given, where an epoch is not shorter."""
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        allocation: str = "uniform",
+        start: float = 0.0,
+        stop: float = 0.75,
+        interval: int | None = None,
+    ) -> None:
+        super().__init__(task)
+        self.allocate = find_allocation(allocation, task.kept, task.total)
+        self.start, self.stop = share("start", start), share("stop", stop)
+        if self.start > self.stop or self.stop == 0:
+            raise InputError(f"start ({start}) must not lie after stop ({stop}), which must be above 0.")
+        self.interval = None if interval is None else positive_count("interval", interval)
+        self.masks = {name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in task.weights.items()}
+        # Refuses, before any training, a count that the allocation cannot reach.
+        self.allocate(task.weights, task.kept)
+
+    @abstractmethod
+    def scores(self, state: TrainingState) -> dict[str, Tensor]:
+        """Scores of all weights, on one device; the largest are kept."""
+
+    def on_start(self, state: TrainingState) -> None:
+        self.first = math.floor(self.start * state.total_steps)
+        self.last = max(1, math.floor(self.stop * state.total_steps))
+        self.every = self.interval or min(self.longest_interval, state.steps_per_epoch)
+        self.finished = False
+
+    def on_step_end(self, state: TrainingState) -> None:
+        if self.finished or state.step < self.first:
+            return
+        self.finished = state.step >= self.last
+        if self.finished or (state.step > self.first and (state.step - self.first) % self.every == 0):
+            self.change(state, self.allocate(self.scores(state), self.count(state.step)))
+
+    def count(self, step: int) -> int:
+        """How many weights are kept after so many steps."""
+        if step >= self.last:
+            return self.kept
+        progress = (step - self.first) / (self.last - self.first)
+        return round(cubic(self.kept / self.total, progress, 1.0) * self.total)

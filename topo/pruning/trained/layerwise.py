@@ -1,0 +1,78 @@
+"""What the algorithms share that prune one layer after the other and adjust what stays of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+from ...errors import InputError, unknown_name
+from ..allocation import SHARES, layer_counts
+from ..input_statistics import Rows, visit_layers
+from ..samples import positive_count
+from ..task import Task
+
+__all__ = ["cholesky", "damped", "layer_budgets", "prune_layers"]
+
+Solve = Callable[[str, Tensor, Tensor, int], tuple[Tensor, Tensor]]
+
+
+def prune_layers(
+    task: Task, solve: Solve, counts: Mapping[str, int], *, damping: float, samples: int, sequential: bool
+) -> dict[str, Tensor]:
+    """Masks by ``solve(name, W, H, kept) -> (mask, new W)`` for every layer; the new weights go with them.
+
+    W are the layer's rows as matrices (groups, rows, columns), H = X^T X + damping (groups, columns, columns) of its
+    inputs, both in float64; `counts` says how many weights each layer keeps. The settings are those of the algorithms.
+    """
+    if isinstance(damping, bool) or not isinstance(damping, Real) or not 0 <= damping < float("inf"):
+        raise InputError(f"damping must be a number of at least 0, not {damping!r}.")
+    masks = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in task.weights.items()}
+
+    def visit(name: str, inputs: Mapping[Rows, Tensor]) -> None:
+        weight, done = task.weights[name], 0
+        for rows, gram in inputs.items():
+            matrix = rows.matrices(weight).double()
+            before, done = done, done + matrix.numel()
+            kept = counts[name] * done // weight.numel() - counts[name] * before // weight.numel()
+            # Weights of inputs that are always zero go first and make up for nothing.
+            dead = (gram.diagonal(dim1=-2, dim2=-1) == 0)[:, None]
+            dead = dead & ~dead.all(-1, keepdim=True)
+            mask, adjusted = solve(name, matrix.masked_fill(dead, 0.0), damped(name, gram, damping), kept)
+            adjusted = torch.where(dead, matrix, adjusted)
+            part = rows.view(weight)
+            rows.view(masks[name]).copy_(mask.view(part.shape))
+            part.copy_(adjusted.masked_fill(~mask, 0.0).view(part.shape))
+
+    visit_layers(task, task.samples.batch(positive_count("samples", samples)), visit, sequential=sequential)
+    task.keep_state = True
+    return masks
+
+
+def layer_budgets(task: Task, allocation: str) -> dict[str, int]:
+    """How many weights each layer keeps, which must be known before any layer is scored."""
+    if allocation not in SHARES:
+        raise unknown_name("allocation of an algorithm that prunes layer by layer", allocation, SHARES)
+    shapes = {name: weight.shape for name, weight in task.weights.items()}
+    return dict(zip(shapes, layer_counts(shapes, task.kept, SHARES[allocation]), strict=True))
+
+
+def damped(name: str, gram: Tensor, share: float) -> Tensor:
+    """The Gram matrices with a share of their mean diagonal added to it; of inputs that are all zero, the identity."""
+    if not gram.isfinite().all():
+        raise InputError(f"the inputs of {name} are not all finite; look for NaN in the weights or the data.")
+    mean = gram.diagonal(dim1=-2, dim2=-1).mean(-1)
+    extra = torch.where(mean > 0, share * mean, 1.0)
+    return gram + torch.diag_embed(extra[:, None].expand(gram.shape[:2]))
+
+
+def cholesky(name: str, matrix: Tensor) -> Tensor:
+    """Lower factors of positive definite matrices; `InputError` when they are not."""
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if failed.any():
+        raise InputError(
+            f"the inputs of {name} do not span its columns, and H has no inverse; raise damping or give more samples."
+        )
+    return factor

@@ -1,0 +1,54 @@
+"""Wanda: pruning by weights and activations (Sun et al., ICLR 2024, arXiv 2306.11695)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..allocation import ALLOCATIONS
+from ..input_statistics import Rows, squares, visit_layers
+from ..registry import PRUNERS
+from ..samples import positive_count
+from ..task import Task
+from ..weight_scoring import by_score
+
+__all__ = ["wanda"]
+
+
+@PRUNERS.register("wanda", family="trained", stage="trained", paper="Sun et al. 2024", needs_data=True)
+@by_score(allocation="row")
+def wanda(task: Task, *, samples: int = 128, sequential: bool = True) -> dict[str, Tensor]:
+    """Magnitude times the norm of its input, |W_ij| * ||X_j||_2, compared within each output row.
+
+    X holds the inputs of the layer over all samples and positions; those of a convolution are unfolded, so that j is
+    a channel and a place in the kernel.
+
+    samples
+        About how many samples are looked at, as many of each class; given batches, the first one is used.
+    sequential
+        The inputs of a layer are those that come out of the layers before it once their rows are pruned, as in the
+        paper; otherwise those of the dense network.
+    """
+    density = task.kept / task.total
+    scores, dense = {}, {}
+
+    def visit(name: str, inputs: Mapping[Rows, Tensor]) -> None:
+        weight = task.weights[name]
+        scores[name] = torch.zeros_like(weight, dtype=torch.float64, requires_grad=False)
+        for rows, squared in inputs.items():
+            view = rows.view(scores[name])
+            norms = squared.sqrt().view(view.shape[0], 1, *view.shape[2:])
+            view.copy_(rows.view(weight).abs() * norms)
+        if sequential:
+            dense[name] = weight.detach().clone()
+            pruned = ~ALLOCATIONS["row"]({name: scores[name]}, round(density * weight.numel()))[name]
+            weight.masked_fill_(pruned, 0.0)
+
+    batch = task.samples.batch(positive_count("samples", samples))
+    visit_layers(task, batch, visit, statistic=squares, sequential=sequential)
+    with torch.no_grad():
+        for name, weight in dense.items():
+            task.weights[name].copy_(weight)
+    return {name: scores[name] for name in task.weights}

@@ -1,0 +1,77 @@
+"""Algorithms that only score weights: the largest scores are kept, at once or over rounds."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from .allocation import allocation as find_allocation
+from .samples import positive_count
+from .schedules import exponential
+from .task import Task
+
+__all__ = ["Scored", "by_score", "check_scores"]
+
+
+class Scored:
+    """A score function as a pruning algorithm, which takes its settings and two more.
+
+    allocation
+        Where the kept weights may lie: ``"global"`` ranks all weights together; ``"uniform"``, ``"er"`` and
+        ``"erk"`` fix how many each tensor keeps; ``"row"`` keeps the same number of every output row, and ``"2:4"``
+        two of every four inputs, see `topo.pruning.allocation`.
+    rounds
+        Number of rounds; after round k of n the density is density^(k/n), and what is left is scored again.
+    """
+
+    def __init__(self, score: Callable[..., dict[str, Tensor]], allocation: str, rounds: int) -> None:
+        functools.update_wrapper(self, score)
+        self.score = score
+        self.allocation, self.rounds = allocation, rounds
+        keyword = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
+        own = [keyword("allocation", default=allocation), keyword("rounds", default=rounds)]
+        signature = inspect.signature(score)
+        self.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *own])
+
+    def __call__(
+        self, task: Task, *, allocation: str | None = None, rounds: int | None = None, **settings: Any
+    ) -> dict[str, Tensor]:
+        allocation = self.allocation if allocation is None else allocation
+        allocate = find_allocation(allocation, task.kept, task.total)
+        rounds = self.rounds if rounds is None else positive_count("rounds", rounds)
+        masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in task.weights.items()}
+        for density in exponential(task.kept / task.total, rounds):
+            scores = self.score(task, **settings)
+            check_scores(scores)
+            with torch.no_grad():
+                scores = {name: score.masked_fill(~masks[name], -torch.inf) for name, score in scores.items()}
+                masks = allocate(scores, round(density * task.total))
+                for name, weight in task.weights.items():
+                    weight.masked_fill_(~masks[name], 0.0)
+        return masks
+
+
+def by_score(*, allocation: str = "global", rounds: int = 1) -> Callable[[Callable[..., dict[str, Tensor]]], Scored]:
+    """Decorator that turns a function ``score(task, *, ...settings) -> {name: scores}`` into an algorithm.
+
+    The scores have the shapes of ``task.weights``; the larger, the more a weight deserves to stay.
+    """
+    return lambda score: Scored(score, allocation, rounds)
+
+
+def check_scores(scores: dict[str, Tensor]) -> None:
+    """Raise `InputError` for scores that are not finite, and when all are zero."""
+    bad = [name for name, score in scores.items() if not score.isfinite().all()]
+    if bad:
+        raise InputError(
+            f"the scores of {', '.join(bad[:5])} are not all finite; look for NaN in the weights or the data, "
+            "or for a network whose outputs overflow."
+        )
+    if not any(score.any() for score in scores.values()):
+        raise InputError("every score is zero: what is scored does not depend on the weights; is the network dead?")

@@ -1,0 +1,232 @@
+"""Question 6: which sparse networks are alike?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ..errors import InputError
+from ..plots.clustered_distances import ordered_distances
+from ..plots.interval_dots import dots
+from ..plots.mds_map import network_map
+from ..results.evidence import Evidence
+from ..similarity.distance_tests import (
+    Cell,
+    between_algorithms,
+    embedded,
+    nearest_share,
+    seed_effect,
+    within_algorithms,
+)
+from .answer import Answer
+from .network_distances import Likeness, likeness
+from .registry import QUESTIONS
+
+__all__ = ["alike"]
+
+TITLE = "Alike networks"
+QUESTION = "Which sparse networks of equal sparsity have alike topologies, and does the algorithm decide it?"
+MOST_PANELS = 12
+MOST_ON_MAP = 150
+KINDS = {"masks": "topology distance of their masks (NNSTD)", "profiles": "distance of their profiles (no masks here)"}
+
+
+@QUESTIONS.register("alike", number=6)
+def alike(evidence: Evidence, *, seed: int = 0, permutations: int = 999) -> Answer:
+    """Which sparse networks are alike, and does the algorithm decide it?
+
+    Parameters
+    ----------
+    permutations
+        How often the algorithms of a group are dealt to its networks at random for the test.
+    """
+    if evidence.sparse.empty:
+        return Answer.without(TITLE, QUESTION, "no sparse network has an accuracy.")
+    try:
+        found = likeness(evidence, seed=seed)
+    except InputError as error:
+        return Answer.without(TITLE, QUESTION, str(error))
+    pairs = between_algorithms(found.cells)
+    tested = within_algorithms(found.cells, permutations=permutations, seed=seed)
+    family = evidence.sparse.drop_duplicates("pruner").set_index("pruner")["family"]
+    families = _families(pairs, family)
+    drawn = _to_draw(found.cells)
+    places = _places(drawn, seed)
+    matrix = _matrix(pairs)
+    figures = {"alike_map": network_map(places), "alike_algorithms": ordered_distances(matrix, family.to_dict())}
+    if tested["ratio"].notna().any():
+        figures["alike_seeds"] = _draw_seeds(tested, pairs)
+    return Answer(
+        TITLE,
+        QUESTION,
+        _sentences(found, pairs, tested, families),
+        figures,
+        {"algorithms": tested, "pairs": pairs, "families": families, "map": places},
+        caption=(
+            "Map: one point is one network, near points are alike; lines join the networks (seeds) of one algorithm to "
+            "their middle. Directions and the place of the origin mean nothing, and a stress above .2 says that two "
+            "dimensions do not hold the distances. Matrix: mean distance over groups of equal dataset, model and "
+            "sparsity, algorithms in the order of the tree (average linkage); the diagonal is among an algorithm's own "
+            "seeds. Dots: an algorithm whose seeds are closer to each other than to any other algorithm is a kind of "
+            "its own."
+        ),
+        method=_method(found, permutations, len(drawn)),
+        caveats=(
+            *found.notes,
+            *_caveats(found),
+            "Only networks of equal dataset, model and sparsity are compared.",
+            "On the map seeds lie apart too: what they share is left in it.",
+        ),
+    )
+
+
+def _method(found: Likeness, permutations: int, drawn: int) -> str:
+    if found.kind == "masks":
+        text = (
+            "Neural-network sparse topology distance (Liu et al. 2020): units of a layer are matched by the Hungarian "
+            "algorithm on the normalised edit distance of their incoming connections, and the permutation is carried "
+            "on to the next layer; layers that write one residual stream share it. Every group of units is then "
+            "matched again on all it reads and is read by, and the matching kept where the distance falls. Chance: the "
+            "same of networks whose connections were shuffled inside every layer. "
+        )
+    else:
+        text = (
+            "No masks are known, so the distance is between profiles: density of every layer, mask-only metrics of "
+            "every layer and of the whole network, each as its rank among the networks of equal dataset, model and "
+            "sparsity; the mean absolute difference over columns, each kind of profile weighing the same. "
+        )
+    return text + (
+        f"{len(found.cells)} groups of equal dataset, model and sparsity; distances within and between algorithms are "
+        "of networks of different seeds (of all where there is one seed), since those of one seed share their initial "
+        "weights and random draws. Test: algorithms dealt at random to the "
+        f"networks of each seed, {permutations} times, one-sided; Benjamini-Hochberg over algorithms. Map: stress "
+        f"majorisation from classical scaling, one group for each dataset and model at its middle sparsity, {drawn} in "
+        "all."
+    )
+
+
+def _caveats(found: Likeness) -> tuple[str, ...]:
+    if found.kind == "masks":
+        return (
+            "The matching of units is good, not proven best: distances are upper bounds.",
+            "At high sparsity sets of connections are small and rarely overlap, so that distances are near 1; read "
+            "them against chance.",
+        )
+    return (
+        "Networks with equal profiles may have different connections; with masks the distance would tell.",
+        "Layer densities of fixed-rate algorithms are equal by construction, which makes their networks alike.",
+    )
+
+
+def _families(pairs: pd.DataFrame, family: pd.Series) -> pd.DataFrame:
+    """Mean distance between different algorithms, by their two families."""
+    other = pairs[pairs["pruner"] < pairs["other"]]
+    ends = np.sort(np.stack([other["pruner"].map(family), other["other"].map(family)]).astype(str), axis=0)
+    other = other.assign(family=ends[0], other_family=ends[1])
+    grouped = other.groupby(["family", "other_family"])
+    return grouped.agg(
+        distance=("distance", "mean"), low=("distance", "min"), high=("distance", "max"), pairs=("distance", "size")
+    ).reset_index()
+
+
+def _matrix(pairs: pd.DataFrame) -> pd.DataFrame:
+    return pairs.pivot_table("distance", "pruner", "other").rename_axis(index=None, columns=None)
+
+
+def _to_draw(cells: list[Cell]) -> list[Cell]:
+    """For each dataset and model the cell of the middle sparsity."""
+    by_pair: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        by_pair.setdefault((cell.dataset, cell.model), []).append(cell)
+    middle = [sorted(found, key=lambda c: c.sparsity)[len(found) // 2] for found in by_pair.values()]
+    return middle[:MOST_PANELS]
+
+
+def _places(cells: list[Cell], seed: int) -> pd.DataFrame:
+    pieces = []
+    for cell in cells:
+        keep = np.arange(len(cell.networks))
+        if len(keep) > MOST_ON_MAP:
+            keep = np.sort(np.random.default_rng(seed).choice(keep, MOST_ON_MAP, replace=False))
+        places, stress = embedded(cell.distances[np.ix_(keep, keep)])
+        here = cell.networks.iloc[keep][["pruner", "family", "seed", "accuracy"]]
+        pieces.append(here.assign(**cell.place, x=places[:, 0], y=places[:, 1], stress=stress))
+    return pd.concat(pieces, ignore_index=True)
+
+
+def _draw_seeds(tested: pd.DataFrame, pairs: pd.DataFrame):
+    others = pairs[pairs["pruner"] != pairs["other"]]
+    nearest = others.loc[others.groupby("pruner")["distance"].idxmin()].set_index("pruner")
+    known = tested[(tested["pruner"] != "all") & tested["ratio"].notna()].sort_values("ratio")
+    shown = {
+        "own seeds": known.set_index("pruner")["within"],
+        "nearest other algorithm": nearest["distance"],
+        "all others": known.set_index("pruner")["between"],
+    }
+    rows = [(p, kind, values.get(p)) for kind, values in shown.items() for p in known["pruner"]]
+    table = pd.DataFrame(rows, columns=["pruner", "kind", "distance"]).assign(panel="mean distance to")
+    return dots(table, row="pruner", value="distance", panel="panel", variant="kind", axis="distance", line=None)
+
+
+def _sentences(
+    found: Likeness, pairs: pd.DataFrame, tested: pd.DataFrame, families: pd.DataFrame
+) -> tuple[str, str, str]:
+    every = tested.iloc[0]
+    share, chance = nearest_share(found.cells)
+    if np.isfinite(every["ratio"]):
+        first = (
+            f"By the {KINDS[found.kind]} networks of one algorithm lie {every['within']:.2f} apart and those of "
+            f"different ones {every['between']:.2f} (permutation p {_p(every['p'])}); the nearest neighbour is of the "
+            f"same algorithm for {share:.0%} of networks, {chance:.0%} by chance."
+        )
+    else:
+        first = (
+            f"By the {KINDS[found.kind]} networks of different algorithms lie "
+            f"{pairs.loc[pairs['pruner'] != pairs['other'], 'distance'].mean():.2f} apart; no group holds two networks "
+            "of one algorithm, so nothing says how far seeds of one lie apart."
+        )
+    other = pairs[pairs["pruner"] < pairs["other"]]
+    near, far = other.loc[other["distance"].idxmin()], other.loc[other["distance"].idxmax()]
+    second = (
+        f"Most alike are {near['pruner']} and {near['other']} ({near['distance']:.2f}), least {far['pruner']} and "
+        f"{far['other']} ({far['distance']:.2f})"
+    )
+    known = tested.iloc[1:].dropna(subset=["ratio"])
+    if len(known):
+        clear = int((known["q"] < 0.05).sum())
+        loose = known.loc[known["ratio"].idxmax()]
+        second += (
+            f"; {clear} of {len(known)} algorithms lie closer to themselves than to the others at a 5% false-discovery "
+            f"rate, {loose['pruner']} the least so ({loose['ratio']:.2f} of its distance to the others)"
+        )
+    return first, second + ".", _third(found, pairs, families)
+
+
+def _third(found: Likeness, pairs: pd.DataFrame, families: pd.DataFrame) -> str:
+    if found.kind == "masks":
+        gap = (pairs["distance"] / pairs["chance"]).where(pairs["chance"] > 0)
+        own, other = (gap[m].mean() for m in (pairs["pruner"] == pairs["other"], pairs["pruner"] != pairs["other"]))
+        text = f"Networks with the same layer densities and shuffled connections lie {pairs['chance'].mean():.2f} apart"
+        text += f": different algorithms come to {other:.0%} of that"
+        text += f", seeds of one to {own:.0%}" if np.isfinite(own) else ""
+        equal, unequal = seed_effect(found.cells)
+        if np.isfinite(equal):
+            text += (
+                f"; networks of different algorithms but of one seed lie {equal:.2f} apart, of two seeds {unequal:.2f}"
+            )
+        return text + "."
+    same = families[families["family"] == families["other_family"]]
+    cross = families[families["family"] != families["other_family"]]
+    if same.empty or cross.empty:
+        return "All algorithms are of one family, or each of its own, so families cannot be compared."
+    inner = np.average(same["distance"], weights=same["pairs"])
+    outer = np.average(cross["distance"], weights=cross["pairs"])
+    tight = same.loc[same["distance"].idxmin()]
+    return (
+        f"Different algorithms of one family lie {inner:.2f} apart and those of two families {outer:.2f}; closest "
+        f"together are {tight['family']} ones ({tight['distance']:.2f})."
+    )
+
+
+def _p(p: float) -> str:
+    return f"{p:.3f}".lstrip("0") if p >= 0.0015 else "at most .001"

@@ -1,0 +1,16 @@
+"""Results tables: one schema for the rows of studies and of published files, and the ways to read them."""
+
+from .example import example_results
+from .published import load_published
+from .schema import accuracy_summary, category_of, metric_columns, metric_label, ordered_metrics, tidy_results
+
+__all__ = [
+    "accuracy_summary",
+    "category_of",
+    "example_results",
+    "load_published",
+    "metric_columns",
+    "metric_label",
+    "ordered_metrics",
+    "tidy_results",
+]

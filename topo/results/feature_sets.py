@@ -1,0 +1,179 @@
+"""Named sets of metric columns, so that encodings are compared like with like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from ..features import METRICS
+from .accuracy_drop import NETWORK
+from .schema import category_of, metric_columns, ordered_metrics
+
+__all__ = ["BASELINES", "ENCODINGS", "feature_sets", "set_label", "uses_trained_weights", "with_norms"]
+
+ENCODINGS = ("rolled", "rolled_channel", "unrolled")
+
+# Sets that hold no topology: what any set of metrics has to beat.
+BASELINES = ("mean", "sparsity", "density", "edges_density", "ramanujan")
+
+# The kinds of metric that every encoding has. How big and how dense a graph is makes sets of its own.
+TOPOLOGY = ("local", "neighbourhood", "strength", "global", "expansion", "paths")
+# Raw counts that grow with the graph (the number of paths beyond what a float holds).
+MOTIFS = "motifs_of_three"  # what published layer tables count; no registered metric
+COUNTS = re.compile(r"^(n_paths|effective_edges)(_mean)?$")
+
+AGGREGATE = re.compile(r"_(mean|min|max|weighted)$")
+FROM_WEIGHTS = re.compile(
+    r"^(strength|strenght|spectral_gap$|spectral_radius$|iwsg|iterative_spectral_gap)|(?<!un)weighted"
+)
+
+
+LABELS = {"edges_density": "edges + density", "density": "layer density", "mean": "mean of training rows"}
+
+
+def set_label(name: str) -> str:
+    """A feature set's name as a figure writes it.
+
+    Examples
+    --------
+    >>> set_label("rolled_channel_norm_untrained"), set_label("density")
+    ('rolled-channel / size, mask only', 'layer density')
+    """
+    if name in LABELS:
+        return LABELS[name]
+    text = name.replace("rolled_channel", "rolled-channel").replace("_untrained", ", mask only")
+    return text.replace("_norm", " / size").replace("_", " ")
+
+
+def uses_trained_weights(column: str) -> bool:
+    """Whether a metric column is computed from the values of the weights, not from the mask alone.
+
+    Examples
+    --------
+    >>> [uses_trained_weights(c) for c in ("strength_norm", "rolled__spectral_gap_mean", "rolled__iwsg_weighted")]
+    [True, True, True]
+    >>> [uses_trained_weights(c) for c in ("k_core", "rolled__k_core_weighted", "spectral_gap_unweighted_mean")]
+    [False, False, False]
+    """
+    encoding, _, name = column.rpartition("__")
+    return bool(FROM_WEIGHTS.search(AGGREGATE.sub("", name) if encoding else name))
+
+
+def feature_sets(table: pd.DataFrame) -> dict[str, list[str]]:
+    """The sets of columns that a table can offer; a set without a usable column is not there.
+
+    A column is usable when it has two different finite values.
+
+    Returns
+    -------
+    dict
+        ``mean`` (no column), ``sparsity``, ``density`` (of layers), ``edges_density`` (of the whole network),
+        ``ramanujan``, ``multipartite`` (whole-network metrics, normalised), ``rolled``, ``rolled_channel``,
+        ``unrolled`` (raw layer metrics, means over layers), the same with ``_norm`` (divided by each layer's nodes or
+        edges, as the multipartite ones are by the network's), and all of these with ``_untrained``: without the metrics
+        that contain the values of trained weights.
+
+    Notes
+    -----
+    The multipartite and the layer-wise sets hold the same kinds of metric (`TOPOLOGY`): node and edge counts and
+    densities are in none of them, or an encoding would be compared by how well its sizes tell models apart.
+
+    Examples
+    --------
+    >>> from topo.results import example_results
+    >>> sets = feature_sets(example_results())
+    >>> list(sets)[:5]
+    ['mean', 'sparsity', 'density', 'edges_density', 'multipartite']
+    >>> sets["rolled"]
+    ['rolled__k_core_mean']
+    """
+    usable = [c for c in metric_columns(table) if _varies(table[c])]
+    whole = [c for c in usable if "__" not in c]
+    layers = [c for c in usable if c.startswith("rolled__density_")]
+    layers += [c for c in table.columns if c.startswith("layer_density") and _varies(table[c])]
+    densities = [c for c in ("density", "rolled__density_mean", "layer_density_mean") if c in (*whole, *layers)]
+    sets = {
+        "mean": [],
+        "sparsity": ["sparsity"] if "sparsity" in table.columns and _varies(table["sparsity"]) else [],
+        "density": layers,
+        "edges_density": [*(c for c in ("edges",) if c in whole), *densities[:1]],
+        "ramanujan": _ramanujan(usable),
+        "multipartite": ordered_metrics(_topology(whole)),
+    }
+    for encoding in ENCODINGS:
+        columns = _topology(c for c in usable if c.startswith(f"{encoding}__") and c.endswith("_mean"))
+        sets[encoding] = ordered_metrics((c for c in columns if not c.endswith("_norm_mean")), published=False)
+        normalised = ordered_metrics(columns)
+        sets[f"{encoding}_norm"] = normalised if normalised != sets[encoding] else []
+    found = {}
+    for name, columns in sets.items():
+        if columns or name == "mean":
+            found[name] = columns
+        untrained = [c for c in columns if not uses_trained_weights(c)]
+        if 0 < len(untrained) < len(columns):
+            found[f"{name}_untrained"] = untrained
+    return found
+
+
+def _topology(columns: Iterable[str]) -> list[str]:
+    return [c for c in columns if (category_of(c) in TOPOLOGY or MOTIFS in c) and not COUNTS.search(_bare(c))]
+
+
+def _bare(column: str) -> str:
+    return column.rpartition("__")[2]
+
+
+def _ramanujan(columns: list[str]) -> list[str]:
+    own = [c for c in columns if c.startswith("ramanujan__") and c.endswith("_mean")]
+    rolled = [c for c in columns if c.startswith("rolled__") and c.endswith("_mean")]
+    return own or [c for c in rolled if category_of(c) == "ramanujan"]
+
+
+def _varies(column: pd.Series) -> bool:
+    if not pd.api.types.is_numeric_dtype(column):
+        return False
+    values = column.to_numpy(float)
+    values = values[np.isfinite(values)]
+    return len(values) > 1 and values.min() < values.max()
+
+
+def with_norms(networks: pd.DataFrame, layers: pd.DataFrame | None) -> pd.DataFrame:
+    """Networks with layer metrics divided by each layer's nodes or edges, where only raw ones are known.
+
+    Parameters
+    ----------
+    networks
+        One row a network.
+    layers
+        One row a layer and encoding, with the identity columns of a network, encoding, nodes, edges and raw metrics.
+
+    Returns
+    -------
+    DataFrame
+        `networks` with ``<encoding>__<metric>_norm_mean`` for the metrics that have a normalised form and lack it.
+
+    Examples
+    --------
+    >>> names = {"dataset": "d", "model": "m", "pruner": "er", "sparsity": 0.9, "seed": 0}
+    >>> layers = pd.DataFrame([{**names, "encoding": "rolled", "nodes": 4, "edges": e, "k_core": 2.0} for e in (8, 4)])
+    >>> with_norms(pd.DataFrame([names]), layers)["rolled__k_core_norm_mean"].tolist()
+    [0.375]
+    """
+    if layers is None or not {"encoding", "nodes", "edges", *NETWORK} <= set(layers.columns):
+        return networks
+    per = {c: e.info["per"] for e in METRICS.entries() for c in e.info["columns"] if e.info["per"]} | {MOTIFS: "edges"}
+    keys = list(NETWORK)
+    for encoding in ENCODINGS:
+        part = layers[layers["encoding"] == encoding]
+        norms = {
+            f"{encoding}__{metric}_norm_mean": part[metric] / part[size].where(part[size] > 0)
+            for metric, size in per.items()
+            if metric in part.columns and f"{encoding}__{metric}_norm_mean" not in networks.columns
+        }
+        if norms and len(part):
+            means = part[keys].assign(**norms).groupby(keys)[list(norms)].mean().dropna(axis=1, how="all")
+            networks = networks.merge(means.reset_index(), on=keys, how="left")
+    return networks

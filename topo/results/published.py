@@ -1,0 +1,150 @@
+"""Read the published tables of sparse networks: two schemas, two joins, and every oddity listed.
+
+``unrolled/unrolled.csv`` has one row a network (the multipartite graph); ``rolled/``, ``rolled_channel/`` and
+``ramanunjan_results/`` have one row a layer. Values stay as published: what cannot be used is left out or becomes a
+missing value, and either is listed. Files of the repository eliacunegatti/mge-snn, which belong to Cunegatti, Bucur &
+Iacca, arXiv 2305.16886.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..errors import InputError
+from .data_issues import Anomalies
+from .published_files import read_csv, without_repeats
+from .published_layers import layer_means, read_layers
+from .schema import ALIASES, tidy_results
+
+__all__ = ["NETWORK", "Published", "load_published"]
+
+NETWORK = ["dataset", "model", "pruner", "sparsity", "seed"]
+FILE = "unrolled/unrolled.csv"
+COLUMNS = (
+    *("accuracy", "pruning", "sparsity", "model", "dataset", "seed", "nodes", "edges", "sink_nodes", "source_nodes"),
+    *("disc_nodes", "r-out", "r-in", "2-hop_nei", "cut-edges", "motif", "no_connected_components"),
+    *("mean_connected_components", "avg_node_strength", "1-hop_nei", "cut-nodes", "k-core", "spectral_gap"),
+    "spectral_radius",
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """The published tables: `networks` (one row a network), `layers` (one a layer and encoding), `anomalies`."""
+
+    networks: pd.DataFrame
+    layers: pd.DataFrame
+    anomalies: pd.DataFrame
+
+
+def load_published(folder: str | Path) -> Published:
+    """Read the four folders of published tables under `folder`.
+
+    Returns
+    -------
+    Published
+        `networks`: the rows of the multipartite file, with our names; its metrics are the published, normalised ones
+        (divided by nodes or edges as in the topometrics' definitions). Layer-wise metrics are added as
+        ``<encoding>__<metric>_mean`` over layers; `reached_sparsity` and `layer_density_mean`, `_min`, `_max` come
+        from the layers too. Networks without layer files have NaN there.
+
+    Raises
+    ------
+    InputError
+        A folder, file or needed column is missing, or a column holds text where numbers belong.
+    """
+    folder = Path(folder)
+    file = folder / FILE
+    if not file.is_file():
+        raise InputError(f"{file} is not there; name the folder that holds unrolled/, rolled/ and rolled_channel/.")
+    found = Anomalies()
+    networks = _networks(read_csv(file, COLUMNS), found)
+    layers = read_layers(folder, found)
+    networks = networks.merge(layer_means(layers), on=NETWORK, how="left", validate="one_to_one")
+    _compare(networks, layers, found)
+    return Published(networks, layers, found.table())
+
+
+def _networks(table: pd.DataFrame, found: Anomalies) -> pd.DataFrame:
+    """The multipartite table with our names, checked."""
+    renamed = {old: new for old, new in ALIASES.items() if old in table.columns}
+    found.add(
+        FILE, ", ".join(renamed), len(table), "columns have names other than ours",
+        f"renamed to {', '.join(renamed.values())}",
+    )  # fmt: skip
+    table = tidy_results(without_repeats(table, ["dataset", "model", "pruning", "sparsity", "seed"], FILE, found))
+    levels = [sorted(table[c].unique()) for c in NETWORK]
+    possible = len(list(product(*levels)))
+    absent = possible - len(table)
+    found.add(FILE, ", ".join(NETWORK), absent, f"networks of the full grid of {possible} are missing", "nothing")
+    counts = pd.MultiIndex.from_product(levels, names=NETWORK).difference(pd.MultiIndex.from_frame(table[NETWORK]))
+    for model, count in counts.to_frame()["model"].value_counts(sort=False).items():
+        found.add(FILE, "model", count, f"of them of model {model}", "nothing: read pooled numbers with it in mind")
+    for column in table.columns[table.isna().any()]:
+        rows = table[table[column].isna()]
+        where = "; ".join(sorted({f"{r.pruner} {r.model} {r.dataset} {r.sparsity:g}" for r in rows.itertuples()}))
+        found.add(FILE, column, len(rows), f"values are missing ({where})", "left missing")
+    metrics = [c for c in table.select_dtypes("number") if c not in (*NETWORK, "accuracy")]
+    for column in metrics:
+        found.add(FILE, column, int((table[column] < 0).sum()), "values are negative", "kept")
+        if table[column].min() == table[column].max():
+            found.add(FILE, column, len(table), "the column is constant", "kept")
+    chance = table["dataset"].map({"CIFAR-10": 0.1, "CIFAR-100": 0.01})
+    found.add(FILE, "accuracy", int((table["accuracy"] <= chance).sum()), "networks are at chance: collapsed", "kept")
+    _identities(table, found)
+    _outliers(table, found)
+    for column in ("dataset", "model"):
+        written = ", ".join(sorted(table[column].unique()))
+        found.add(FILE, column, len(table), f"names are spelt otherwise than ours: {written}", "kept as published")
+    return table
+
+
+def _identities(table: pd.DataFrame, found: Anomalies) -> None:
+    """Columns that another column already says."""
+    one_hop = (1 + table["edges"] / table["nodes"]) / table["edges"]
+    if np.allclose(table["one_hop"], one_hop, rtol=1e-9):
+        found.add(FILE, "one_hop", len(table), "is (1 + E/N)/E exactly, a function of nodes and edges", "kept")
+    if np.allclose(table["mean_component_size"] * table["connected_components"], 1, rtol=1e-9):
+        found.add(FILE, "mean_component_size", len(table), "is 1/connected_components exactly", "kept")
+
+
+def _outliers(table: pd.DataFrame, found: Anomalies) -> None:
+    """Values far beyond those of the other networks of the same model: unstable training or a failed solver."""
+    for column in ("strength", "spectral_gap", "spectral_radius", "motifs"):
+        logs = np.log10(table[column].where(table[column] > 0))
+        by_model = logs.groupby(table["model"])
+        quarter, three = by_model.transform("quantile", 0.25), by_model.transform("quantile", 0.75)
+        far = logs > three + 3 * (three - quarter)
+        found.add(FILE, column, int(far.sum()), "values lie far above those of the model (3 quartile ranges)", "kept")
+
+
+def _compare(networks: pd.DataFrame, layers: pd.DataFrame, found: Anomalies) -> None:
+    """Networks that only one side knows, accuracies that differ, and sparsities other than asked for."""
+    of_layers = layers[layers["encoding"] == "rolled"].drop_duplicates(NETWORK)[[*NETWORK, "accuracy"]]
+    both = networks[[*NETWORK, "accuracy", "reached_sparsity"]].merge(
+        of_layers, on=NETWORK, how="outer", suffixes=("", "_layers"), indicator=True
+    )
+    only_here = both[both["_merge"] == "left_only"]
+    for model, count in only_here["model"].value_counts(sort=False).items():
+        found.add(FILE, "model", count, f"networks of {model} have no rows in rolled/", "layer-wise metrics missing")
+    only_layers = both[both["_merge"] == "right_only"]
+    names = ", ".join(sorted({f"{r.pruner} {r.model} {r.dataset} {r.sparsity:g}" for r in only_layers.itertuples()}))
+    found.add(
+        "rolled/", ", ".join(NETWORK), len(only_layers), f"networks have layers but no multipartite row ({names})",
+        "in the layers, not among the networks",
+    )  # fmt: skip
+    shared = both[both["_merge"] == "both"]
+    differ = (shared["accuracy"] - shared["accuracy_layers"]).abs() > 1e-9
+    found.add(FILE, "accuracy", int(differ.sum()), "differs from the one in rolled/", "the one of unrolled.csv kept")
+    gap = shared["reached_sparsity"] - shared["sparsity"]
+    for pruner, off in gap[gap.abs() > 0.01].groupby(shared["pruner"]):
+        found.add(
+            "ramanunjan_results/", "no_weights, no_params", len(off),
+            f"{pruner} networks reached a sparsity more than .01 from the one asked for ({off.min():+.3f} to "
+            f"{off.max():+.3f})", "kept; reached_sparsity has the share that was reached",
+        )  # fmt: skip

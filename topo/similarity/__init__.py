@@ -1,0 +1,1 @@
+"""How alike networks are: distances between graphs, and tests on them."""

@@ -1,0 +1,191 @@
+"""The entries of a study file that name something registered and may carry its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ..errors import InputError, unknown_name
+from ..validation import check_settings
+
+__all__ = ["Choice", "DatasetChoice", "EncodingChoice", "ModelChoice", "PrunerChoice", "RecipeChoice"]
+
+
+class Choice(BaseModel):
+    """A registered name with settings: ``snip``, or ``{name: snip, samples_per_class: 5}``.
+
+    Keys that are not fields of the class are the settings of what is named. `label` is what the results table
+    calls it, the name unless given.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    kind: ClassVar[str]
+
+    name: str
+    label: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"name": value}
+        if not isinstance(value, Mapping):
+            raise InputError(f"a {cls.kind} is a name or a mapping with the key 'name', not {value!r}.")
+        if "name" not in value:
+            raise InputError(
+                f"a {cls.kind} with settings needs the key 'name'; it has only {', '.join(map(str, value))}."
+            )
+        return {"label": value["name"], **value}
+
+    @model_validator(mode="after")
+    def _known(self) -> Choice:
+        self.check()
+        return self
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What is handed to the thing named, as keywords."""
+        return dict(self.model_extra or {})
+
+    def check(self) -> None:
+        """Refuse an unknown name or setting with an `InputError`."""
+        raise TypeError(f"{type(self).__name__} does not say how it is checked")
+
+    def decides(self) -> dict[str, Any]:
+        """What of it decides a result: everything but the label."""
+        return self.model_dump(mode="json", exclude={"label"})
+
+    def as_written(self) -> Any:
+        """The shortest form that reads back the same."""
+        written = self.model_dump(mode="json", exclude_defaults=True)
+        if written["label"] == self.name:
+            del written["label"]
+        return self.name if set(written) == {"name"} else written
+
+
+class DatasetChoice(Choice):
+    """A dataset; `root` is its folder (else the one of its name in the study's `data_root`)."""
+
+    kind = "dataset"
+    root: str | None = None
+    download: bool = False
+    subset: int | None = Field(default=None, ge=1)
+
+    def check(self) -> None:
+        from ..datasets import DATASETS
+
+        check_settings(DATASETS[self.name], self.settings, f"dataset {self.name!r}")
+
+    def decides(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"label", "download"})
+
+
+class ModelChoice(Choice):
+    """A network of `topo.models` or of torchvision."""
+
+    kind = "model"
+
+    def check(self) -> None:
+        from ..models import MODELS, torchvision_names
+
+        if self.name in MODELS:
+            check_settings(MODELS[self.name], self.settings, f"model {self.name!r}")
+        elif self.name.removeprefix("torchvision:") not in torchvision_names():
+            raise unknown_name("model", self.name, MODELS)
+
+
+class PrunerChoice(Choice):
+    """A pruning algorithm; `stage` says whether it prunes fresh weights or the trained dense network.
+
+    Algorithms that work during training have no other stage.
+    """
+
+    kind = "pruner"
+    stage: Literal["initial", "trained"] | None = None
+    include: str | tuple[str, ...] | None = None
+    exclude: str | tuple[str, ...] | None = None
+    allow_empty_layers: bool = True
+
+    def check(self) -> None:
+        from ..pruning import PRUNERS
+
+        check_settings(PRUNERS[self.name], self.settings, f"pruner {self.name!r}")
+        if self.stage is not None and PRUNERS.entry(self.name).info.get("stage") == "training":
+            raise InputError(f"pruner {self.name!r} works during training; leave out stage: {self.stage}.")
+
+    @property
+    def applied_at(self) -> str:
+        """``"initial"``, ``"trained"`` or ``"training"``: as asked, else as the algorithm has it."""
+        from ..pruning import PRUNERS
+
+        return self.stage or PRUNERS.entry(self.name).info.get("stage", "initial")
+
+    @property
+    def family(self) -> str:
+        """The family of the algorithm, or the stage where the study file sets one."""
+        from ..pruning import PRUNERS
+
+        return self.stage or PRUNERS.entry(self.name).family
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keywords of `topo.prune` and `topo.pruning.sparsifier` that the entry decides."""
+        patterns = {key: value for key in ("include", "exclude") if (value := getattr(self, key)) is not None}
+        return {**self.settings, **patterns}
+
+    def decides(self) -> dict[str, Any]:
+        return {**super().decides(), "stage": self.applied_at}
+
+
+class RecipeChoice(Choice):
+    """A training recipe and what to change in it."""
+
+    kind = "recipe"
+
+    def check(self) -> None:
+        self.resolved()
+
+    def resolved(self) -> Any:
+        """The `topo.training.Recipe`."""
+        from ..training import recipe
+
+        return recipe(self.name, **self.settings)
+
+
+class EncodingChoice(Choice):
+    """A graph encoding with its options.
+
+    The metrics of the plain multipartite encoding have bare column names; those of any other are prefixed by its
+    label, as in ``rolled_channel__k_core_mean``.
+    """
+
+    kind = "encoding"
+
+    def check(self) -> None:
+        from ..encoding import ENCODINGS
+
+        if self.name not in ENCODINGS:
+            raise unknown_name("encoding", self.name, ENCODINGS)
+        self.options  # noqa: B018  (an impossible option raises)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All its options, those not given by their defaults."""
+        from ..encoding.encoder import Options
+
+        known = [option.name for option in fields(Options)]
+        for key in self.settings:
+            if key not in known:
+                raise unknown_name(f"option of encoding {self.name!r}", key, known)
+        return asdict(Options(**self.settings))
+
+    def decides(self) -> dict[str, Any]:
+        return {"name": self.name, "prefix": self.prefix, **self.options}
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its metric columns start with."""
+        return "" if self.label == "multipartite" else f"{self.label.replace('-', '_')}__"

@@ -1,0 +1,283 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from torch import nn
+from torch.nn import functional
+
+from ..datasets import Dataset
+from ..device import resolve_device
+from ..errors import InputError
+from .callback import Callback, MasksLike, TrainingState
+from .evaluation import check_fit, measure_split
+from .recipes import Recipe
+from .recipes import recipe as find_recipe
+from .resume import resume, save
+from .schedule import learning_rate
+
+__all__ = ["Diverged", "Training", "batch_loss", "train"]
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ["epoch", "learning_rate", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds"]
+CHECK_EVERY = 50  # steps between two looks at the loss on CUDA, where looking waits for the device
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What became of a training run.
+
+    Attributes
+    ----------
+    history
+        One row a finished epoch: epoch (from 1), learning_rate (of its last step), train_loss and
+        train_accuracy (over the epoch's batches as they were trained on), test_loss, test_accuracy, seconds.
+    status
+        ``"finished"`` or ``"diverged"``.
+    reason
+        Why it diverged; empty otherwise.
+    masks
+        The masks held at the end, which callbacks may have changed.
+    """
+
+    history: pd.DataFrame
+    status: str
+    reason: str = ""
+    masks: MasksLike | None = None
+
+
+class Diverged(InputError):
+    """The loss is no longer a finite number. `train` records it; what needs the trained network raises it."""
+
+
+def train(
+    model: nn.Module,
+    dataset: Dataset,
+    recipe: Recipe | str = "reference",
+    *,
+    masks: MasksLike | None = None,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    progress: bool | None = None,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: str | Path | None = None,
+) -> Training:
+    """Train a network in place; it stays on the device, in the mode it was in.
+
+    The same model, dataset, recipe, masks and seed give the same weights on one device. The global random
+    state stays as it was. A loss that becomes infinite or not a number ends the run with status ``"diverged"``.
+
+    Parameters
+    ----------
+    model
+        Returns logits (N, classes).
+    recipe
+        A `Recipe` or the name of one.
+    masks
+        Weights to prune before the first step and to keep at exactly zero.
+    seed
+        Order of the batches, augmentation and dropout.
+    progress
+        Show a progress bar; by default on a terminal. Elsewhere one line is logged at the end.
+    callbacks
+        Called after every step and epoch, in order.
+    checkpoint
+        A file, written after every epoch. Where it is there, the run goes on from it, and ends as it would have
+        without the interruption.
+
+    Raises
+    ------
+    InputError
+        When the model does not fit the dataset or the masks the model, or the checkpoint is of another run.
+
+    Examples
+    --------
+    >>> from topo.datasets import load
+    >>> from topo.models import build
+    >>> from topo.training import recipe
+    >>> net = build("digits-mlp", input_shape=(1, 8, 8))
+    >>> run = train(net, load("digits", subset=20), recipe("digits", epochs=2), device="cpu")
+    >>> run.status, len(run.history)
+    ('finished', 2)
+    """
+    recipe = find_recipe(recipe)
+    target = resolve_device(device)
+    model.to(target)
+    dataset = dataset.to(target)
+    check_fit(model, dataset)
+    status, reason = "finished", ""
+    with ExitStack() as stack:
+        stack.callback(model.train, model.training)
+        stack.enter_context(_own_randomness(target, seed))
+        if recipe.freeze_biases:
+            stack.enter_context(_frozen_biases(model))
+        if target.type == "cuda":
+            stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
+            if recipe.channels_last:
+                model.to(memory_format=torch.channels_last)
+                stack.callback(model.to, memory_format=torch.contiguous_format)
+        state = TrainingState(
+            model=model,
+            optimizer=_optimizer(model, recipe),
+            dataset=dataset,
+            recipe=recipe,
+            generator=torch.Generator().manual_seed(seed),
+            steps_per_epoch=dataset.n_batches("train", recipe.batch_size),
+            seed=seed,
+        )
+        stack.callback(state.release)
+        state.hold(masks)
+        advance = stack.enter_context(_progress_bar(progress, recipe.epochs))
+        try:
+            for callback in callbacks:
+                callback.on_start(state)
+            if checkpoint is not None and resume(state, callbacks, checkpoint):
+                for row in state.history:
+                    advance(row)
+            while state.epoch < recipe.epochs:
+                _epoch(state, callbacks)
+                if checkpoint is not None:
+                    save(state, callbacks, checkpoint)
+                advance(state.history[-1])
+            for callback in callbacks:
+                callback.on_end(state)
+        except Diverged as error:
+            status, reason = "diverged", str(error)
+    history = pd.DataFrame(state.history, columns=COLUMNS).astype({"epoch": int})
+    _log(history, status, reason)
+    return Training(history, status, reason, state.masks)
+
+
+def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
+    """Train one epoch, evaluate, append the row and call back."""
+    model, recipe, dataset = state.model, state.recipe, state.dataset
+    started = time.perf_counter()
+    model.train()
+    check_every = CHECK_EVERY if dataset.device.type == "cuda" else 1
+    sums = torch.zeros(2, dtype=torch.float64, device=dataset.device)
+    batches = dataset.batches("train", recipe.batch_size, generator=state.generator, augment=recipe.augment)
+    for inputs, targets in batches:
+        rate = learning_rate(recipe, state.step, state.steps_per_epoch)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        state.batch = inputs, targets
+        loss, right = batch_loss(model, inputs, targets, recipe)
+        state.loss = loss.detach()
+        sums += torch.stack([state.loss.double() * len(targets), right.double()])
+        if state.step % check_every == 0:
+            _require_finite(sums[0], f"the training loss became {{}} at step {state.step + 1}", state)
+        penalties = [penalty for callback in callbacks if (penalty := callback.penalty(state)) is not None]
+        state.optimizer.zero_grad(set_to_none=True)
+        sum(penalties, loss).backward()
+        for callback in callbacks:
+            callback.on_gradients(state)
+        state.optimizer.step()
+        state.step += 1
+        for callback in callbacks:
+            callback.on_step_end(state)
+    _require_finite(sums[0], "the training loss became {}", state)
+    test = measure_split(model, dataset, "test")
+    _require_finite(torch.tensor(test["loss"]), "the test loss became {}", state)
+    train_loss, train_accuracy = (sums / len(dataset.train)).tolist()
+    state.epoch += 1
+    values = [state.epoch, rate, train_loss, train_accuracy, test["loss"], test["accuracy"]]
+    state.history.append(dict(zip(COLUMNS, [*values, time.perf_counter() - started])))
+    for callback in callbacks:
+        callback.on_epoch_end(state)
+
+
+def batch_loss(
+    model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, recipe: Recipe
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean loss of a batch and the number of right answers."""
+    cuda = inputs.device.type == "cuda"
+    if cuda and recipe.channels_last:
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=cuda and recipe.bf16):
+        logits = model(inputs)
+    loss = functional.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)
+    return loss, (logits.argmax(1) == targets).sum()
+
+
+def _require_finite(value: torch.Tensor, message: str, state: TrainingState) -> None:
+    number = float(value)
+    if not math.isfinite(number):
+        raise Diverged(message.format(number) + f" in epoch {state.epoch + 1}; try a lower learning rate.")
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if recipe.optimizer == "adamw":
+        betas = (recipe.momentum, 0.999)
+        return torch.optim.AdamW(parameters, recipe.learning_rate, betas=betas, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(
+        parameters,
+        recipe.learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.nesterov,
+    )
+
+
+@contextmanager
+def _own_randomness(device: torch.device, seed: int) -> Iterator[None]:
+    """Dropout and its like draw from `seed`; the global random state is restored afterwards."""
+    devices = [torch.cuda.current_device() if device.index is None else device.index] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.default_generator.manual_seed(seed)
+        for index in devices:
+            torch.cuda.default_generators[index].manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _frozen_biases(model: nn.Module) -> Iterator[None]:
+    """Biases of convolution and linear layers keep their values; they are trainable again afterwards."""
+    layers = (module for module in model.modules() if isinstance(module, nn.modules.conv._ConvNd | nn.Linear))
+    biases = [layer.bias for layer in layers if layer.bias is not None and layer.bias.requires_grad]
+    for bias in biases:
+        bias.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for bias in biases:
+            bias.requires_grad_(True)
+
+
+@contextmanager
+def _progress_bar(wanted: bool | None, epochs: int) -> Iterator[object]:
+    """Yield a function that takes an epoch's row and advances the bar, where there is one."""
+    console = Console(stderr=True)
+    if not (console.is_terminal if wanted is None else wanted):
+        yield lambda row: None
+        return
+    with Progress(console=console) as bar:
+        task = bar.add_task("training", total=epochs)
+
+        def advance(row: dict[str, float]) -> None:
+            text = f"epoch {row['epoch']}: loss {row['train_loss']:.3f}, test accuracy {row['test_accuracy']:.3f}"
+            bar.update(task, advance=1, description=text)
+
+        yield advance
+
+
+def _log(history: pd.DataFrame, status: str, reason: str) -> None:
+    seconds = history["seconds"].sum()
+    if status == "finished":
+        last = history.iloc[-1]
+        accuracy = last["test_accuracy"]
+        logger.info("trained %d epochs in %.1f s, test accuracy %.4f", last["epoch"], seconds, accuracy)
+    else:
+        logger.warning("training stopped after %d whole epochs (%.1f s): %s", len(history), seconds, reason)
