@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from tests.published_tables import write
-from topo.errors import InputError
 from topo.cli.questions import main
+from topo.errors import InputError
 from topo.questions import QUESTIONS, Answer, Evidence, ordered_questions
 from topo.results import example_results
 

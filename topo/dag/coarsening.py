@@ -153,5 +153,5 @@ class _Coarsening:
             outputs=tuple(outputs),
             retrace=None
             if retrace is None
-            else lambda *inputs: coarsen(retrace(*inputs), keep_pooling=self.keep_pooling),
+            else lambda *args, **kwargs: coarsen(retrace(*args, **kwargs), keep_pooling=self.keep_pooling),
         )

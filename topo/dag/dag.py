@@ -159,6 +159,8 @@ class Dag:
         Parameters and buffers by their names in the model.
     samples
         The number of samples for which the shapes hold: 1 when the number of samples is free.
+    keywords
+        Names of the inputs, in the order of the input nodes, of a network that was traced with a dict.
 
     Examples
     --------
@@ -180,6 +182,7 @@ class Dag:
     symbols: tuple[tuple[Any, int], ...]
     samples: int
     output_spec: Any = None
+    keywords: tuple[str, ...] = ()
     retrace: Callable[..., Dag] | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
@@ -247,9 +250,13 @@ class Dag:
             state[name] = new
         return replace(self, state=state)
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The network's output on a batch, equal to the traced model's own in evaluation mode."""
-        leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
+        if set(kwargs) != set(self.keywords) or (self.keywords and args):
+            wanted = f"the keywords {', '.join(self.keywords)}" if self.keywords else "positional arguments"
+            raise InputError(f"the network was traced with {wanted}; call it so.")
+        kwargs = {name: kwargs[name] for name in self.keywords}
+        leaves = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         if len(leaves) != len(self.inputs):
             raise InputError(f"the network has {len(self.inputs)} inputs; got {len(leaves)} tensors.")
         for index, leaf in zip(self.inputs, leaves, strict=True):
@@ -264,7 +271,7 @@ class Dag:
         ):
             if self.retrace is None:
                 raise InputError(f"this network was traced for exactly {self.samples} samples; trace it again.")
-            return self.retrace(*inputs)(*inputs)
+            return self.retrace(*args, **kwargs)(*args, **kwargs)
         sizes = {symbol: sympy.Integer(leaves[position].shape[0]) for symbol, position in self.symbols}
         values = Values(self.state, self.constants, sizes)
         found = self._evaluate(leaves, values, sizes)
@@ -340,7 +347,7 @@ class Dag:
         if self.retrace is None:
             raise InputError(f"this network was traced for {self.samples} samples; trace it with one.")
         examples = [torch.zeros((1, *self.nodes[i].shape[1:])) for i in self.inputs]
-        return self.retrace(*examples)
+        return self.retrace(**dict(zip(self.keywords, examples))) if self.keywords else self.retrace(*examples)
 
 
 def _shape(tensor: Tensor | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import traceback
 import warnings
@@ -32,24 +33,28 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def export(model: nn.Module, inputs: tuple[Any, ...]) -> torch.export.ExportedProgram:
+def export(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
+) -> torch.export.ExportedProgram:
     """Export with a free number of samples where the model allows it, else for the number at hand."""
+    inputs = (args, kwargs or {})
     leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
     attempts = []
     if len({leaf.shape[0] for leaf in leaves}) == 1:
         # Sizes 0 and 1 are always specialised, so one sample is doubled to keep the number free.
         doubled = pytree.tree_map_only(Tensor, lambda t: torch.cat([t, t]) if t.shape[0] == 1 else t, inputs)
         free = pytree.tree_map(lambda t: {0: Dim.AUTO} if isinstance(t, Tensor) else None, inputs)
-        attempts.append((doubled, free))
+        # As a mapping of the forward's arguments where there are keywords, else one entry a positional argument.
+        attempts.append((doubled, free[0] if not kwargs else _by_name(model, *free)))
     attempts.append((inputs, None))
     failure: tuple[Exception, list[str]] | None = None
-    for arguments, dynamic_shapes in attempts:
+    for (positional, keywords), dynamic_shapes in attempts:
         entered: list[str] = []
         hooks = _record_entries(model, entered)
         try:
             with warnings.catch_warnings(), _quiet_export():
                 warnings.simplefilter("ignore")
-                program = torch.export.export(model, arguments, dynamic_shapes=dynamic_shapes, strict=False)
+                program = torch.export.export(model, positional, keywords, dynamic_shapes=dynamic_shapes, strict=False)
                 program = program.run_decompositions({})
             if dynamic_shapes is None or _is_free(program):
                 return program
@@ -60,6 +65,10 @@ def export(model: nn.Module, inputs: tuple[Any, ...]) -> torch.export.ExportedPr
                 hook.remove()
     assert failure is not None
     raise InputError(_explain(model, *failure)) from failure[0]
+
+
+def _by_name(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    return dict(inspect.signature(model.forward).bind(*args, **kwargs).arguments)
 
 
 @contextmanager

@@ -13,21 +13,23 @@ from torch.utils import _pytree as pytree
 
 from ..errors import InputError
 from .dag import Arc, Dag, Hole, Node, Output, Size, Step, Value
+from .example import Example, example_arguments
 from .export import evaluation_mode, export, is_symbol
 
 __all__ = ["trace"]
 
 
-def trace(model: nn.Module, example_inputs: Any) -> Dag:
+def trace(model: nn.Module | Dag, example: Example | None = None) -> Dag:
     """Trace a model, in evaluation mode and free of in-place operations, into a `Dag`.
 
     Parameters
     ----------
     model
-        Any module that `torch.export` can follow; it is left as it was.
-    example_inputs
-        The tensor that the model takes, or a tuple of its arguments; the first axis of every tensor counts
-        samples. Only shapes and types matter.
+        Any module that `torch.export` can follow; it is left as it was. A Dag is returned as it is.
+    example
+        The model's input: a tensor, a tuple of its arguments, a dict of its keyword arguments, or the shape of one
+        sample such as ``(3, 32, 32)``, or a tuple of shapes; see `topo.dag.example.Example`. The first axis of every
+        tensor counts samples. Only shapes and types matter.
 
     Returns
     -------
@@ -50,18 +52,15 @@ def trace(model: nn.Module, example_inputs: Any) -> Dag:
     >>> torch.equal(dag(x), model(x))
     True
     """
+    if isinstance(model, Dag):
+        return model
     if not isinstance(model, nn.Module):
         raise InputError(f"topo.trace needs an nn.Module; got {type(model).__name__}.")
-    inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
-    leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
-    if not leaves or any(leaf.ndim == 0 for leaf in leaves):
-        raise InputError("topo.trace needs example inputs: tensors whose first axis counts samples.")
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    inputs = pytree.tree_map_only(Tensor, lambda t: t.detach().to(device), inputs)
+    args, kwargs = example_arguments(example, model)
     with evaluation_mode(model), torch.no_grad():
-        program = export(model, inputs)
-    reader = _Reader(model, program, inputs)
-    dag = reader.read()
+        program = export(model, args, kwargs)
+    dag = _Reader(model, program, (args, kwargs)).read()
+    dag = replace(dag, keywords=tuple(kwargs))
     return dag if dag.symbols else replace(dag, retrace=_Retrace(model))
 
 
@@ -72,17 +71,17 @@ class _Retrace:
         self.model = model
         self.known: dict[tuple[torch.Size, ...], Dag] = {}
 
-    def __call__(self, *inputs: Any) -> Dag:
-        shapes = tuple(leaf.shape for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor))
+    def __call__(self, *args: Any, **kwargs: Any) -> Dag:
+        shapes = tuple(leaf.shape for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
         if shapes not in self.known:
-            self.known[shapes] = replace(trace(self.model, inputs), retrace=self)
+            self.known[shapes] = replace(trace(self.model, kwargs or args), retrace=self)
         return self.known[shapes]
 
 
 class _Reader:
     """Turns the graph of an exported program into nodes and arcs, one operation after the other."""
 
-    def __init__(self, model: nn.Module, program: torch.export.ExportedProgram, inputs: tuple[Any, ...]) -> None:
+    def __init__(self, model: nn.Module, program: torch.export.ExportedProgram, inputs: Any) -> None:
         self.model = model
         self.program = program
         self.nodes: list[Node] = []

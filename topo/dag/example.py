@@ -1,0 +1,92 @@
+"""What a model is called with, as every verb, command and study takes it: one argument named `example`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from ..errors import InputError
+
+__all__ = ["Example", "example_arguments", "is_shape"]
+
+Example: TypeAlias = (
+    "Tensor | Mapping[str, Tensor | Sequence[int]] | Sequence[int] | Sequence[Tensor | Sequence[int] | Any]"
+)
+"""A tensor; a tuple of a model's arguments; a dict of its keyword arguments; or, as shorthand, the shape of one sample
+such as ``(3, 32, 32)`` or a tuple of shapes, one an argument. Tensors have samples along their first axis."""
+
+
+def example_arguments(
+    example: Example, model: nn.Module | None = None, *, verb: str = "topo.trace"
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The positional and keyword arguments that `example` stands for.
+
+    Shapes become zeros of one sample, of the type of the model's first floating-point parameter; tensors are put on
+    the device of the model's first parameter and detached.
+
+    Parameters
+    ----------
+    example
+        See `Example`.
+    model
+        Gives the device and the type.
+    verb
+        Who asks, for the error.
+
+    Raises
+    ------
+    InputError
+        When `example` is none of these, or holds no tensor with samples along its first axis.
+
+    Examples
+    --------
+    >>> args, kwargs = example_arguments((3, 8, 8))
+    >>> [tuple(a.shape) for a in args], kwargs
+    ([(1, 3, 8, 8)], {})
+    >>> args, kwargs = example_arguments({"x": (4,), "y": torch.zeros(1, 2)})
+    >>> {name: tuple(value.shape) for name, value in kwargs.items()}
+    {'x': (1, 4), 'y': (1, 2)}
+    """
+    parameters = [] if model is None else list(model.parameters())
+    device = next((p.device for p in parameters), torch.device("cpu"))
+    dtype = next((p.dtype for p in parameters if p.is_floating_point()), torch.get_default_dtype())
+
+    def filled(value: Any) -> Any:
+        if is_shape(value):
+            if any(size < 1 for size in value):
+                raise InputError(f"{verb}: shape {tuple(value)} must be of sizes from 1 up, such as (3, 32, 32).")
+            return torch.zeros(1, *value, dtype=dtype, device=device)
+        return pytree.tree_map_only(Tensor, lambda t: t.detach().to(device), value)
+
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = {}
+    if isinstance(example, Mapping):
+        kwargs = {name: filled(value) for name, value in example.items()}
+    elif isinstance(example, Tensor) or is_shape(example):
+        args = (filled(example),)
+    elif isinstance(example, list | tuple):
+        args = tuple(filled(value) for value in example)
+    leaves = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    if not leaves or any(leaf.ndim == 0 for leaf in leaves) or any(not isinstance(name, str) for name in kwargs):
+        raise InputError(
+            f"{verb} needs an example of the model's input: a tensor whose first axis counts samples, a tuple or dict "
+            f"of them, or the shape of one sample such as (3, 32, 32); got {_described(example)}."
+        )
+    return args, kwargs
+
+
+def is_shape(value: Any) -> bool:
+    """Whether `value` is a tuple or list of whole numbers: the shape of one sample."""
+    return (
+        isinstance(value, list | tuple)
+        and len(value) > 0
+        and all(isinstance(size, int) and not isinstance(size, bool) for size in value)
+    )
+
+
+def _described(example: Any) -> str:
+    return "none" if example is None else f"{type(example).__name__} {str(example)[:60]}"
