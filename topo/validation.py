@@ -1,18 +1,173 @@
-"""Checks keyword settings against the function that will receive them."""
+"""Checks of the settings that a caller gives: each returns the checked value or raises one clear sentence."""
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, TypeVar
 
 from .errors import InputError, unknown_name
 
-__all__ = ["check_settings"]
+__all__ = ["check_settings", "flag", "one_of", "real_number", "share", "whole_number"]
+
+T = TypeVar("T")
+
+
+def whole_number(name: str, value: Any, *, minimum: int | None = None, maximum: int | None = None) -> int:
+    """Check that a setting is a whole number within bounds, which both belong to what is allowed.
+
+    Parameters
+    ----------
+    name
+        What the error calls the setting.
+    value
+        The value to check; ``True`` and ``False`` are no numbers, and 2.0 is not whole.
+    minimum, maximum
+        The smallest and the largest allowed value; no bound when None.
+
+    Returns
+    -------
+    int
+        The value.
+
+    Raises
+    ------
+    InputError
+        When it is something else.
+
+    Examples
+    --------
+    >>> whole_number("rounds", 3, minimum=1)
+    3
+    >>> whole_number("rounds", 0, minimum=1)
+    Traceback (most recent call last):
+    topo.errors.InputError: rounds must be a whole number of at least 1, not 0.
+    """
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Integral)
+        or (minimum is not None and value < minimum)
+        or (maximum is not None and value > maximum)
+    ):
+        raise InputError(f"{name} must be a whole number{_bounds(minimum, maximum)}, not {value!r}.")
+    return int(value)
+
+
+def real_number(
+    name: str,
+    value: Any,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    infinite: bool = False,
+) -> float:
+    """Check that a setting is a number within bounds.
+
+    Parameters
+    ----------
+    name
+        What the error calls the setting.
+    value
+        The value to check; ``True``, ``False`` and NaN are no numbers.
+    minimum, maximum
+        The smallest and the largest allowed value; no bound when None.
+    above, below
+        Bounds that are themselves not allowed; no bound when None.
+    infinite
+        Whether infinity is allowed.
+
+    Returns
+    -------
+    float
+        The value.
+
+    Raises
+    ------
+    InputError
+        When it is something else.
+
+    Examples
+    --------
+    >>> real_number("damping", 1, minimum=0)
+    1.0
+    >>> real_number("rate", 1.5, above=0, below=1)
+    Traceback (most recent call last):
+    topo.errors.InputError: rate must be a number above 0 and below 1, not 1.5.
+    """
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    finite = number and (math.isfinite(value) or (infinite and not math.isnan(value)))
+    if (
+        not finite
+        or (minimum is not None and value < minimum)
+        or (maximum is not None and value > maximum)
+        or (above is not None and value <= above)
+        or (below is not None and value >= below)
+    ):
+        kind = "finite number" if number and not finite and not infinite else "number"
+        raise InputError(f"{name} must be a {kind}{_bounds(minimum, maximum, above, below)}, not {value!r}.")
+    return float(value)
+
+
+def share(name: str, value: Any) -> float:
+    """Check that a setting is a number from 0 to 1.
+
+    Examples
+    --------
+    >>> share("drop_fraction", 0.3)
+    0.3
+    >>> share("drop_fraction", 30)
+    Traceback (most recent call last):
+    topo.errors.InputError: drop_fraction must be a number from 0 to 1, not 30.
+    """
+    return real_number(name, value, minimum=0, maximum=1)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Check that a setting is ``True`` or ``False``.
+
+    Examples
+    --------
+    >>> flag("augment", "yes")
+    Traceback (most recent call last):
+    topo.errors.InputError: augment must be true or false, not 'yes'.
+    """
+    if not isinstance(value, bool):
+        raise InputError(f"{name} must be true or false, not {value!r}.")
+    return value
+
+
+def one_of(name: str, value: T, options: Iterable[str]) -> T:
+    """Check that a setting is one of some names; the error suggests the nearest ones.
+
+    Examples
+    --------
+    >>> one_of("growth", "random", ["gradient", "random"])
+    'random'
+    >>> one_of("growth", "randm", ["gradient", "random"])
+    Traceback (most recent call last):
+    topo.errors.InputError: unknown growth 'randm'; did you mean 'random'? Known: gradient, random.
+    """
+    names = list(options)
+    if value not in names:
+        raise unknown_name(name, value if isinstance(value, str) else repr(value), names)
+    return value
 
 
 def check_settings(function: Callable[..., Any], settings: Iterable[str], owner: str) -> None:
     """Refuse settings that are not keyword-only parameters of `function`.
+
+    Parameters
+    ----------
+    function
+        The function that will receive the settings.
+    settings
+        The names that were given.
+    owner
+        What the error says that they were given to, such as ``"pruner 'snip'"``.
 
     Raises
     ------
@@ -34,3 +189,21 @@ def check_settings(function: Callable[..., Any], settings: Iterable[str], owner:
             raise InputError(f"{owner} takes no settings, but {name!r} was given; leave it out.")
         if name not in known:
             raise unknown_name(f"setting of {owner}", name, known)
+
+
+def _bounds(
+    minimum: float | None, maximum: float | None, above: float | None = None, below: float | None = None
+) -> str:
+    if minimum is not None and maximum is not None:
+        return f" from {minimum:g} to {maximum:g}"
+    parts = [
+        text.format(bound)
+        for text, bound in (
+            ("of at least {:g}", minimum),
+            ("above {:g}", above),
+            ("of at most {:g}", maximum),
+            ("below {:g}", below),
+        )
+        if bound is not None
+    ]
+    return f" {' and '.join(parts)}" if parts else ""
