@@ -333,8 +333,9 @@ class TestFiles:
             Masks.load(tmp_path / "none.safetensors")
         with pytest.raises(InputError):
             Masks.load(tmp_path)
+        (tmp_path / "file").touch()
         with pytest.raises(InputError, match="cannot write"):
-            Masks({"w": torch.ones(1)}).save(tmp_path / "no" / "m.safetensors")
+            Masks({"w": torch.ones(1)}).save(tmp_path / "file" / "m.safetensors")
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser writes anywhere")
     def test_a_read_only_folder(self, tmp_path: Path):

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from topo.errors import InputError
@@ -79,10 +83,116 @@ def test_the_error_hides_the_lookup_that_failed(pruners: Registry):
     assert caught.value.__suppress_context__
 
 
-def test_registering_a_name_twice_is_a_programming_error(pruners: Registry):
-    with pytest.raises(RuntimeError, match="pruner 'snip' is registered twice"):
-        pruners.register("snip")(object())
-    assert pruners["snip"].__name__ == "snip"
+def test_the_same_place_may_register_again():
+    registry: Registry = Registry("thing")
+    for answer in (1, 2):
+
+        @registry.register("a")
+        def a(answer: int = answer) -> int:
+            return answer
+
+    assert registry["a"]() == 2 and len(registry) == 1
+
+
+def define(registry: Registry, module: str, function: str = "shape", name: str = "square") -> None:
+    """As a module of that name would register a function."""
+    code = f"@registry.register({name!r})\ndef {function}(): ..."
+    exec(code, {"__name__": module, "registry": registry})
+
+
+def test_a_notebook_may_register_a_name_again_under_another_function():
+    registry: Registry = Registry("shape")
+    define(registry, "__main__", "first")
+    define(registry, "__main__", "second")
+    assert registry["square"].__name__ == "second"
+
+
+@pytest.mark.parametrize(("module", "function"), [("elsewhere", "shape"), ("here", "other")])
+def test_another_place_may_not_register_the_same_name(module: str, function: str):
+    registry: Registry = Registry("shape")
+    define(registry, "here")
+    first = registry["square"]
+    with pytest.raises(
+        InputError, match=f"'square' is registered twice, by shape in here and by {function} in {module}"
+    ):
+        define(registry, module, function)
+    assert registry["square"] is first
+
+
+def test_what_is_no_function_is_placed_by_the_module_that_registers_it():
+    registry: Registry = Registry("thing")
+    registry.register("a")(1)
+    assert registry.entry("a").source.module == __name__ and registry.entry("a").source.file == Path(__file__)
+    registry.register("a")(2)
+    with pytest.raises(InputError, match="registered twice"):
+        exec("registry.register('a')(3)", {"__name__": "elsewhere", "registry": registry})
+    assert registry["a"] == 2
+
+
+@pytest.mark.parametrize("name", ["", "two words", "line\n", None, 3])
+def test_names_are_words(name: object):
+    with pytest.raises(InputError, match="the name of a thing must be a word without blanks"):
+        Registry("thing").register(name)
+
+
+def run(code: str, folder: Path, *options: str) -> str:
+    """What a fresh process prints that has `folder` on its path, and what it warns of."""
+    command = [sys.executable, *options, "-c", f"import sys; sys.path.insert(0, {str(folder)!r})\n{code}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def install(folder: Path, package: str, source: str, entry_points_text: str) -> None:
+    """Lay out a package as pip does."""
+    (folder / f"{package}.py").write_text(source)
+    info = folder / f"{package}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(entry_points_text)
+
+
+def test_installed_packages_add_names_when_a_registry_is_first_looked_up(tmp_path: Path):
+    source = """
+from topo.registry import Registry
+SHAPES = Registry("shape")
+@SHAPES.register("square")
+def square():
+    "Four equal sides."
+"""
+    (tmp_path / "base.py").write_text(source)
+    more = "from base import SHAPES\nassert 'square' in SHAPES\nSHAPES.register('disc', summary='Round.')(1)\n"
+    install(tmp_path, "round_shapes", more, "[topo.shapes]\nround = round_shapes\n")
+    install(tmp_path, "broken_shapes", "import no_such_module\n", "[topo.shapes]\nbroken = broken_shapes\n")
+    install(tmp_path, "rival_shapes", more.replace("disc", "square"), "[topo.shapes]\nrival = rival_shapes\n")
+    code = (
+        "import base\nassert 'round_shapes' not in sys.modules\n"
+        "print(sorted(base.SHAPES), base.SHAPES.entry('square').summary)"
+    )
+    output = run(code, tmp_path)
+    assert "['disc', 'square'] Four equal sides." in output
+    assert output.count("UserWarning") == 2
+    assert "the package 'broken_shapes' cannot add to topo.shapes: its entry point 'broken' (broken_shapes) " in output
+    assert "No module named 'no_such_module'" in output
+    assert "'rival_shapes' cannot add" in output and "shape 'square' is registered twice" in output
+
+
+def test_a_package_may_add_a_pruner(tmp_path: Path):
+    source = """
+from topo.pruning import PRUNERS, by_score
+@PRUNERS.register("largest-first", family="own", needs_data=False)
+@by_score()
+def largest_first(task):
+    "Keeps the smallest weights."
+    return {name: -weight.detach().abs() for name, weight in task.weights.items()}
+"""
+    install(tmp_path, "own_pruners", source, "[topo.pruners]\nany = own_pruners\n")
+    code = """
+import topo, torch
+masks = topo.prune(torch.nn.Linear(4, 2), "largest-first", sparsity=0.5)
+print(int(masks.counts()["kept"].sum()), topo.pruning.PRUNERS.entry("largest-first").source)
+"""
+    assert run(code, tmp_path, "-W", "error").strip() == f"4 largest_first in {tmp_path / 'own_pruners.py'}"
 
 
 def test_an_empty_registry_still_answers():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,17 +30,28 @@ def writing(path: str | Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[str]:
-    """Yield the name of an empty file that takes the place of `path` when the block ends well, else vanishes."""
+    """Yield the name of an empty file that takes the place of `path` when the block ends well, else vanishes.
+
+    Folders that are missing on the way to `path` are made, and the file has the permissions of any new file.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be written.
+    """
     path = Path(path)
     with writing(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        name = str(path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp"))
+        handle = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        mode = stat.S_IMODE(os.fstat(handle).st_mode)
         os.close(handle)
         try:
             try:
                 yield name
             except SafetensorError as error:
                 raise OSError(str(error)) from error
-            os.chmod(name, 0o644)
+            os.chmod(name, mode)  # some writers put a file of their own, for the owner only, in its place
             os.replace(name, path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
@@ -53,7 +64,7 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: M
     Raises
     ------
     InputError
-        When the file cannot be written (folder missing or read-only, disk full).
+        When the file cannot be written (folder read-only, disk full).
     """
     with replacing(path) as name:
         save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, name, metadata=dict(metadata))

@@ -332,6 +332,7 @@ def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["report.html"]
 
 
-def test_folder_that_is_not_there(tmp_path):
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write"):
-        write_report(example_results(sparsities=(0.9,)), tmp_path / "no" / "r.html", questions=[])
+        write_report(example_results(sparsities=(0.9,)), tmp_path / "file" / "r.html", questions=[])
