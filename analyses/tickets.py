@@ -31,7 +31,7 @@ from scipy import stats
 from torch import nn
 
 import topo
-from topo.dag import trace, units
+from topo.dag import coupled_channels, trace
 from topo.datasets import Dataset
 from topo.plots.theme import HUES, INK, MUTED, figure, style
 from topo.training import Callback, Recipe, TrainingState, evaluate, recipe, train
@@ -141,7 +141,7 @@ def main() -> None:
 
 def shuffled(model: nn.Module, ticket: topo.Masks, example: torch.Tensor, seed: int) -> topo.Masks:
     """Masks that keep as many units of every group as the ticket, drawn at random, and lose what it lost whole."""
-    found = units(trace(copy.deepcopy(model).cpu(), example))
+    found = coupled_channels(trace(copy.deepcopy(model).cpu(), example))
     alive = found.sums({name: mask.double() for name, mask in ticket.items()}) > 0
     groups = found.groups()
     noise = torch.rand(found.count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

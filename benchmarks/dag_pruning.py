@@ -71,7 +71,7 @@ def row(name: str) -> dict[str, Any]:
     start = time.perf_counter()
     dag = topo.trace(model, batch[0][:1])
     traced = time.perf_counter() - start
-    found = topo.dag.units(dag)
+    found = topo.dag.coupled_channels(dag)
     network = Network(found)
     known = candidates(network, "channel", np.zeros(found.count, dtype=bool))
     generator = torch.Generator().manual_seed(0)

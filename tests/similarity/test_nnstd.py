@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import topo
-from topo.dag.coupled_channels import units
+from topo.dag.channel_coupling import coupled_channels
 from topo.errors import InputError
 from topo.masks import Masks
 from topo.similarity.nnstd import edit_distances, nnstd, nnstd_matrix, shuffled
@@ -59,7 +59,7 @@ def residual(seed, density=0.4):
 
 
 def residual_wiring(model, masks):
-    return Wiring.of(units(topo.trace(model, torch.zeros(1, 2, 4, 4))), masks)
+    return Wiring.of(coupled_channels(topo.trace(model, torch.zeros(1, 2, 4, 4))), masks)
 
 
 def moved(masks, generator):

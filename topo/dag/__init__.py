@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from .channel_coupling import CoupledChannels, coupled_channels
 from .compaction.compactor import compact
 from .costs import cost, cost_table
-from .coupled_channels import Units, units
 from .dag import Arc, Dag, Node, Output, Step
 from .path_counts import PathCounts, heaviest_paths, paths, residual_blocks, trim
 from .relations import Relation, relation
@@ -12,21 +12,21 @@ from .tracing import trace
 
 __all__ = [
     "Arc",
+    "CoupledChannels",
     "Dag",
     "Node",
     "Output",
     "PathCounts",
     "Relation",
     "Step",
-    "Units",
     "compact",
     "cost",
     "cost_table",
+    "coupled_channels",
     "heaviest_paths",
     "paths",
     "relation",
     "residual_blocks",
     "trace",
     "trim",
-    "units",
 ]

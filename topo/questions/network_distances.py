@@ -119,14 +119,14 @@ def _from_masks(evidence: Evidence, table: pd.DataFrame, seed: int, notes: list[
 def _wiring(evidence: Evidence, row: pd.Series):
     import torch
 
-    from ..dag import trace, units
+    from ..dag import coupled_channels, trace
     from ..similarity.permutable_units import Wiring
     from ..study import Study
     from ..study.cell import load_data
 
     study = Study.load(evidence.studies[row["study"]])
     shape = load_data(study.cell(row["cell"])).input_shape
-    found = units(trace(study.model(row["cell"]), torch.zeros(1, *shape)))
+    found = coupled_channels(trace(study.model(row["cell"]), torch.zeros(1, *shape)))
     return Wiring.of(found, study.masks(row["cell"]))
 
 

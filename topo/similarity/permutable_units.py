@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from ..dag.coupled_channels import Units
+    from ..dag.channel_coupling import CoupledChannels
     from ..masks import Masks
 
 __all__ = ["Axis", "WiredLayer", "Wiring"]
@@ -95,8 +95,8 @@ class Wiring:
     count: int = 0
 
     @classmethod
-    def of(cls, found: Units, masks: Mapping) -> Wiring:
-        """The wiring of a traced network (`topo.dag.coupled_channels.units`), of the weights that have masks.
+    def of(cls, found: CoupledChannels, masks: Mapping) -> Wiring:
+        """The wiring of a traced network (`topo.dag.coupled_channels`), of the weights that have masks.
 
         Channels that meet in a sum, or in a grouped convolution, are one unit and get one permutation; the features
         that a linear layer reads from a flattened channel move with it. What meets an input or an output stays.
@@ -130,7 +130,7 @@ class Wiring:
             if rest:
                 raise InputError(
                     f"the masks are no chain: {name!r} reads {shape[1]} inputs and {len(written)} are written before "
-                    "it; give the units of the traced network (topo.dag.coupled_channels.units)."
+                    "it; give the units of the traced network (topo.dag.coupled_channels)."
                 )
             reads = np.repeat(written, repeats)
             last = name == names[-1]

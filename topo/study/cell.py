@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ..checkpoint import load_checkpoint
-from ..dag import Dag, compact, cost, trace, units
+from ..dag import Dag, compact, cost, coupled_channels, trace
 from ..dag.structure import weight_counts
 from ..datasets import Dataset
 from ..datasets import load as load_dataset
@@ -173,7 +173,7 @@ def _compact_columns(cell: Cell, model: nn.Module, dataset: Dataset, masks: Mask
     """What the smaller module without the dead units costs, for pruners that remove whole units."""
     if cell.pruner is None or PRUNERS.entry(cell.pruner.name).family != "structured":
         return {}
-    smaller = compact(model, masks, found=units(_dag(cell, model, dataset)))
+    smaller = compact(model, masks, found=coupled_channels(_dag(cell, model, dataset)))
     left = cost(smaller, torch.zeros(1, *dataset.input_shape))
     return {"compact_parameters": left["parameters"], "compact_macs": left["macs"]}
 

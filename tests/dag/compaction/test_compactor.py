@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import topo
 from tests.zoo import SMALL, small
 from topo import InputError, models
-from topo.dag import compact, cost, trace, units
+from topo.dag import compact, cost, coupled_channels, trace
 from topo.dag.compaction.compactor import live_units
 from topo.masks import prunable_parameters
 from topo.torchvision_import import import_torchvision
@@ -53,7 +53,7 @@ def check(
     """Prune units at random; the smaller module must compute what the masked network does and cost what is left."""
     inputs = tuple(x.double() for x in inputs)
     example = tuple(x[:1] for x in inputs)
-    found = units(trace(model, example))
+    found = coupled_channels(trace(model, example))
     alive = torch.rand(found.count, generator=torch.Generator().manual_seed(seed)) > share
     groups = found.groups()
     alive[torch.tensor([int((groups == group).nonzero()[0]) for group in groups.unique()], dtype=torch.int64)] = True
@@ -100,7 +100,7 @@ def test_any_share_of_units(share, seed):
 def test_the_cost_is_exactly_that_of_the_units_left():
     model = models.build("resnet20")
     masks = topo.prune(model, "l1-filter", sparsity=0.5, input_shape=(3, 32, 32))
-    found = units(trace(model, torch.zeros(1, 3, 32, 32)))
+    found = coupled_channels(trace(model, torch.zeros(1, 3, 32, 32)))
     left = found.costs(live_units(found, masks))
     smaller = cost(compact(model, masks, torch.zeros(1, 3, 32, 32)), torch.zeros(1, 3, 32, 32))
     assert smaller == {key: left[key] for key in ("parameters", "macs")}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import topo
 from tests.dag.nets import normal
-from topo.dag.coupled_channels import units
+from topo.dag.channel_coupling import coupled_channels
 from topo.pruning.dag_pruning.candidates import candidates, drop
 from topo.pruning.dag_pruning.prunable_network import Network
 from topo.pruning.dag_pruning.scores import Scoring
@@ -103,7 +103,7 @@ def vectors(samples: int = 6, width: int = 4, classes: int = 5) -> tuple[Tensor,
 
 
 def network_of(model: nn.Module, example: Tensor) -> Network:
-    return Network(units(topo.trace(model, example[:1])))
+    return Network(coupled_channels(topo.trace(model, example[:1])))
 
 
 def scoring_of(model: nn.Module, data: Any, granularity: str = "mixed", **limits: int) -> Scoring:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 import topo
 from tests.dag.nets import lively, normal
 from tests.pruning.dag_pruning.dag_nets import Blocks, Dense, Gated, Repeated, Worked, images, network_of, vectors
+from topo.dag.channel_coupling import coupled_channels
 from topo.dag.compaction.compactor import compact
 from topo.dag.costs import cost
-from topo.dag.coupled_channels import units
 from topo.masks import prunable_parameters
 from topo.pruning.dag_pruning.candidates import candidates, drop
 from topo.pruning.dag_pruning.prunable_network import Network
@@ -112,7 +112,7 @@ def test_paths_of_one_level_add_up(make):
 def prepared(make):
     data = images() if make in (Blocks, Dense) else vectors()
     model = lively(make())
-    return model, data[0], Network(units(topo.trace(model, data[0][:1])))
+    return model, data[0], Network(coupled_channels(topo.trace(model, data[0][:1])))
 
 
 @settings(max_examples=15, deadline=None)
@@ -164,7 +164,7 @@ def test_what_is_left_is_what_the_smaller_module_costs():
 
 def test_protected_layers_keep_their_branches():
     model = lively(Blocks())
-    found = units(topo.trace(model, images()[0][:1]))
+    found = coupled_channels(topo.trace(model, images()[0][:1]))
     free = np.zeros(found.count, dtype=bool)
     assert {c.name for c in candidates(Network(found), "arc", free)} == {"aside", "up.0", "up.1", "up.2"}
     kept = Network(found, ["down.1.weight"])

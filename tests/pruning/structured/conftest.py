@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import topo
 import topo.pruning.structured.unit_scoring as pruning
-from topo.dag.coupled_channels import Units, units
+from topo.dag.channel_coupling import CoupledChannels, coupled_channels
 from topo.training import Recipe, recipe
 
 
@@ -92,5 +92,5 @@ def short() -> Recipe:
     return recipe("digits", epochs=2, batch_size=20)
 
 
-def find(model: nn.Module) -> Units:
-    return units(pruning.trace(model, torch.zeros(1, 1, 8, 8, dtype=next(model.parameters()).dtype)))
+def find(model: nn.Module) -> CoupledChannels:
+    return coupled_channels(pruning.trace(model, torch.zeros(1, 1, 8, 8, dtype=next(model.parameters()).dtype)))

@@ -11,9 +11,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import topo.pruning
 from tests.pruning.structured.conftest import Little, find
+from topo.dag.channel_coupling import coupled_channels
 from topo.dag.compaction.compactor import compact
 from topo.dag.costs import cost
-from topo.dag.coupled_channels import units
 from topo.errors import InputError
 from topo.models.resnet import resnet
 from topo.pruning import PRUNERS
@@ -92,7 +92,7 @@ def test_the_smaller_network_computes_what_the_masked_one_does(known, few_digits
     masks = topo.prune(net, name, **options)
     assert masks.sparsity >= 0.3
     masked = masks.install(copy.deepcopy(net)).double().eval()
-    small = compact(masked, masks, found=units(dag.bind(masked)))
+    small = compact(masked, masks, found=coupled_channels(dag.bind(masked)))
     inputs = few_digits.test_inputs[:5].double()
     with torch.no_grad():
         torch.testing.assert_close(small(inputs), masked(inputs), rtol=1e-10, atol=1e-10)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import topo
-from topo.dag.coupled_channels import units
+from topo.dag.channel_coupling import coupled_channels
 from topo.errors import InputError
 from topo.masks import prunable_parameters
 from topo.pruning.structured.unit_scoring import BUDGETS, SCOPES, along, by_unit_score, find_units, select_units
@@ -27,7 +27,7 @@ def net():
 
 @pytest.fixture(scope="module")
 def found(net):
-    return units(topo.trace(net, torch.zeros(1, 1, 6, 6)))
+    return coupled_channels(topo.trace(net, torch.zeros(1, 1, 6, 6)))
 
 
 def task(net, found, **patterns):

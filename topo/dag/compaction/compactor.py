@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ...errors import InputError
-from ..coupled_channels import Units, units
+from ..channel_coupling import CoupledChannels, coupled_channels
 from ..structure import checked_masks
 from ..tracing import trace
 from .empty_nodes import idle_nodes
@@ -24,7 +24,7 @@ def compact(
     masks: Mapping[str, Any] | None = None,
     example: Any = None,
     *,
-    found: Units | None = None,
+    found: CoupledChannels | None = None,
 ) -> fx.GraphModule:
     """A smaller module without the units that are dead under masks, whose output equals the masked network's.
 
@@ -66,7 +66,7 @@ def compact(
     if found is None:
         if example is None:
             raise InputError("compaction needs the inputs to trace the model with; give example=a tensor.")
-        found = units(trace(model, example))
+        found = coupled_channels(trace(model, example))
     masks = checked_masks(found.dag, masks)
     alive = live_units(found, masks)
     while True:
@@ -81,7 +81,7 @@ def compact(
             alive = _with_survivors(found, alive | revived)
 
 
-def live_units(found: Units, masks: Mapping[str, Tensor]) -> Tensor:
+def live_units(found: CoupledChannels, masks: Mapping[str, Tensor]) -> Tensor:
     """Which units something reads that itself matters under masks, bool (count,); one of each layer stays, unless all
     that the layer writes fills slots of concatenations that others fill too."""
     alive = torch.ones(found.count, dtype=torch.bool)
@@ -101,7 +101,7 @@ def live_units(found: Units, masks: Mapping[str, Tensor]) -> Tensor:
         alive = alive & read
 
 
-def _with_survivors(found: Units, alive: Tensor) -> Tensor:
+def _with_survivors(found: CoupledChannels, alive: Tensor) -> Tensor:
     """One unit more wherever a layer would have none left: its weights are masked, so nothing changes but the shape."""
     alive = alive.clone()
     idle = idle_nodes(found, alive)

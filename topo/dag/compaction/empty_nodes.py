@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..channel_coupling import CoupledChannels
 from ..dag import Dag, Hole
-from ..units import Units
 
 __all__ = ["idle_nodes", "joins"]
 
 
-def idle_nodes(found: Units, alive: Tensor) -> set[int]:
+def idle_nodes(found: CoupledChannels, alive: Tensor) -> set[int]:
     """The nodes without an element left that only fill slots of concatenations, by themselves or through others.
 
     Parameters

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
 from ...errors import InputError
-from ..coupled_channels import Units
+from ..channel_coupling import CoupledChannels
 from ..dag import Arc, Hole, Size, Step, Value
 from ..relations.arc_relation import Weigher, map_of
 from ..relations.rules.views import VIEWS
@@ -37,7 +37,7 @@ _LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 class Rebuilder:
     """Writes the graph of the smaller module, node by node of the Dag."""
 
-    def __init__(self, model: nn.Module, found: Units, alive: Tensor, masks: Mapping[str, Tensor]) -> None:
+    def __init__(self, model: nn.Module, found: CoupledChannels, alive: Tensor, masks: Mapping[str, Tensor]) -> None:
         self.model, self.found, self.alive, self.masks = model, found, alive, masks
         self.dag = found.dag
         self.weigh = Weigher(self.dag)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...dag.channel_coupling import CoupledChannels
 from ...dag.compaction.zero_branches import Silence
-from ...dag.coupled_channels import Units
 from ...dag.path_counts import PathCounts
 from ...dag.weighted_layers import Layer, layer_of
 from .concat_columns import slot_columns
@@ -59,7 +59,7 @@ class Network:
         (bool); arcs of which this cannot be said are missing, and cannot go.
     """
 
-    def __init__(self, found: Units, protected: Collection[str] = ()) -> None:
+    def __init__(self, found: CoupledChannels, protected: Collection[str] = ()) -> None:
         self.found = found
         self.dag = found.dag.coarse()
         arcs = self.dag.arcs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...dag.coupled_channels import Units
+from ...dag.channel_coupling import CoupledChannels
 from ..registry import PRUNERS
 from ..task import Task
 from .unit_scoring import by_unit_score
@@ -15,7 +15,7 @@ __all__ = ["fpgm"]
 
 @PRUNERS.register("fpgm", family="structured", stage="trained", paper="He et al. 2019", needs_data=False)
 @by_unit_score(scope="group")
-def fpgm(task: Task, found: Units, alive: Tensor) -> Tensor:
+def fpgm(task: Task, found: CoupledChannels, alive: Tensor) -> Tensor:
     """Sum of the distances of a filter to all other filters of its layer, ranked inside its layer.
 
     The filter with the smallest sum is nearest to the geometric median, and the others replace it best. Distances are

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ...dag.coupled_channels import Units
+from ...dag.channel_coupling import CoupledChannels
 from ...training import Callback, TrainingState
 from ..registry import PRUNERS
 from ..task import Task
@@ -16,7 +16,9 @@ __all__ = ["GroupPenalty", "group_norm", "shrinkage", "squared_norms"]
 
 @PRUNERS.register("group-norm", family="structured", stage="trained", paper="Fang et al. 2023", needs_data=False)
 @by_unit_score(scope="global")
-def group_norm(task: Task, found: Units, alive: Tensor, *, penalty: float = 0.0, alpha: float = 4.0) -> Tensor:
+def group_norm(
+    task: Task, found: CoupledChannels, alive: Tensor, *, penalty: float = 0.0, alpha: float = 4.0
+) -> Tensor:
     """Squared norm of all parameters that go with a unit, those that write and those that read it, by its group's mean.
 
     The importance of unit k of a group is I_k = sum of ||w[k]||^2 over the weights of layers and the scales of norms;
@@ -39,7 +41,7 @@ def group_norm(task: Task, found: Units, alive: Tensor, *, penalty: float = 0.0,
     return importance * (left / total.clamp(min=torch.finfo(torch.float64).tiny))[groups]
 
 
-def squared_norms(model: nn.Module, found: Units) -> Tensor:
+def squared_norms(model: nn.Module, found: CoupledChannels) -> Tensor:
     """Sum of squares of all weights and scales of each unit, float64 (count,)."""
     return found.sums({name: p.detach().square() for name, p in _counted(model, found).items()})
 
@@ -55,7 +57,7 @@ def shrinkage(importance: Tensor, groups: Tensor, alpha: float) -> Tensor:
 class GroupPenalty(Callback):
     """Adds penalty * sum of gamma_k * I_k to the loss, gamma computed anew at every step and held constant in it."""
 
-    def __init__(self, found: Units, alive: Tensor, penalty: float, alpha: float) -> None:
+    def __init__(self, found: CoupledChannels, alive: Tensor, penalty: float, alpha: float) -> None:
         self.found, self.alive, self.groups = found, alive, found.groups()
         self.factor, self.alpha = penalty, alpha
 
@@ -69,7 +71,7 @@ class GroupPenalty(Callback):
         )
 
 
-def _counted(model: nn.Module, found: Units) -> dict[str, nn.Parameter]:
+def _counted(model: nn.Module, found: CoupledChannels) -> dict[str, nn.Parameter]:
     """Weights of layers and scales of norms, by name."""
     biases = {layer.bias for layers in found.layers.values() for layer in layers}
     return {

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...dag import Dag, Output
-from ...dag.coupled_channels import Units
+from ...dag.channel_coupling import CoupledChannels
 from ...dag.weighted_layers import layer_of
 from ..registry import PRUNERS
 from ..samples import chunks, positive_count
@@ -26,7 +26,7 @@ ACTIVATIONS = {
 
 @PRUNERS.register("hrank", family="structured", stage="trained", paper="Lin et al. 2020", needs_data=True)
 @by_unit_score(scope="group")
-def hrank(task: Task, found: Units, *, samples: int = 64, batch_size: int = 32) -> Tensor:
+def hrank(task: Task, found: CoupledChannels, *, samples: int = 64, batch_size: int = 32) -> Tensor:
     """Mean rank of the feature maps of a unit over a few images, ranked inside its layer.
 
     The map of a filter is what its convolution gives behind the norm, the addition and the activation that follow

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ...dag.coupled_channels import Units
+from ...dag.channel_coupling import CoupledChannels
 from ...errors import InputError
 from ...training import Callback, TrainingState
 from ..registry import PRUNERS
@@ -49,7 +49,7 @@ def mean_gate(log_alpha: Tensor) -> Tensor:
 @by_unit_score(scope="global", rounds=None)
 def l0(
     task: Task,
-    found: Units,
+    found: CoupledChannels,
     *,
     penalty: float = 1.0,
     drop_rate: float = 0.3,
@@ -96,7 +96,7 @@ def l0(
 class Gated(nn.Module):
     """A network with gates on the weights that read its units: random ones in training mode, mean ones otherwise."""
 
-    def __init__(self, model: nn.Module, found: Units, log_alpha: Tensor, gated: Tensor) -> None:
+    def __init__(self, model: nn.Module, found: CoupledChannels, log_alpha: Tensor, gated: Tensor) -> None:
         super().__init__()
         self.model, self.found = model, found
         self.log_alpha, self.gated = log_alpha, gated
@@ -118,7 +118,9 @@ class Gated(nn.Module):
 class GateTraining(Callback):
     """Adds the expected share of parameters to the loss and trains the gates with their own optimizer."""
 
-    def __init__(self, model: nn.Module, found: Units, log_alpha: Tensor, penalty: float, learning_rate: float) -> None:
+    def __init__(
+        self, model: nn.Module, found: CoupledChannels, log_alpha: Tensor, penalty: float, learning_rate: float
+    ) -> None:
         sizes = found.sums({name: torch.ones_like(p) for name, p in model.named_parameters()})
         self.shares = (sizes / sizes.sum()).to(log_alpha)
         self.log_alpha, self.factor = log_alpha, penalty

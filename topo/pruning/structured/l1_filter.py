@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from ...dag.coupled_channels import Units
+from ...dag.channel_coupling import CoupledChannels
 from ..registry import PRUNERS
 from ..task import Task
 from .unit_scoring import by_unit_score
@@ -16,7 +16,7 @@ __all__ = ["l1_filter", "l2_filter"]
 
 @PRUNERS.register("l1-filter", family="structured", stage="trained", paper="Li et al. 2017", needs_data=False)
 @by_unit_score(scope="group")
-def l1_filter(task: Task, found: Units) -> Tensor:
+def l1_filter(task: Task, found: CoupledChannels) -> Tensor:
     """L1 norm of the filters of a unit, ranked inside its layer.
 
     Where layers are coupled, as on a residual stream, the norms of all filters that write the unit add up.
@@ -26,7 +26,7 @@ def l1_filter(task: Task, found: Units) -> Tensor:
 
 @PRUNERS.register("l2-filter", family="structured", stage="trained", paper="Li et al. 2017", needs_data=False)
 @by_unit_score(scope="group")
-def l2_filter(task: Task, found: Units) -> Tensor:
+def l2_filter(task: Task, found: CoupledChannels) -> Tensor:
     """L2 norm of the filters of a unit, ranked inside its layer.
 
     The alternative that the paper compares with. Where layers are coupled it is the norm of all filters that write
@@ -35,7 +35,7 @@ def l2_filter(task: Task, found: Units) -> Tensor:
     return _sums(task, found, Tensor.square).sqrt()
 
 
-def _sums(task: Task, found: Units, of: Callable[[Tensor], Tensor]) -> Tensor:
+def _sums(task: Task, found: CoupledChannels, of: Callable[[Tensor], Tensor]) -> Tensor:
     """Sum of a function of the weights over the filters of each unit."""
     weights = {name: of(weight.detach()) for name, weight in task.model.named_parameters() if name in found.layers}
     return found.sums(weights, side="out")

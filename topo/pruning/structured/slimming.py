@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ...dag.coupled_channels import Units
+from ...dag.channel_coupling import CoupledChannels
 from ...errors import InputError
 from ...training import Callback, TrainingState
 from ..registry import PRUNERS
@@ -17,7 +17,7 @@ __all__ = ["slimming"]
 
 @PRUNERS.register("slimming", family="structured", stage="initial", paper="Liu et al. 2017", needs_data=True)
 @by_unit_score(scope="global")
-def slimming(task: Task, found: Units, alive: Tensor, *, penalty: float = 1e-4) -> Tensor:
+def slimming(task: Task, found: CoupledChannels, alive: Tensor, *, penalty: float = 1e-4) -> Tensor:
     """Absolute scale of the batch norm behind a channel, after training with an L1 penalty on all scales.
 
     The network is trained by the recipe with loss + penalty * sum |gamma|; its weights go along with the masks, to be

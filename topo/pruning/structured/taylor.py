@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...dag.coupled_channels import Units
+from ...dag.channel_coupling import CoupledChannels
 from ...errors import unknown_name
 from ..registry import PRUNERS
 from ..samples import chunks, positive_count
@@ -19,7 +19,9 @@ VARIANTS = ("gate", "filter", "weights")
 
 @PRUNERS.register("taylor", family="structured", stage="trained", paper="Molchanov et al. 2019", needs_data=True)
 @by_unit_score(scope="global", rounds=10)
-def taylor(task: Task, found: Units, *, variant: str = "gate", samples: int = 512, batch_size: int = 64) -> Tensor:
+def taylor(
+    task: Task, found: CoupledChannels, *, variant: str = "gate", samples: int = 512, batch_size: int = 64
+) -> Tensor:
     """Squared change of the loss, to first order, when a unit is removed, averaged over batches.
 
     Of coupled layers one sum is taken over all of them before it is squared, for they go together. The paper removes

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...dag import trace
-from ...dag.coupled_channels import Units, units
+from ...dag.channel_coupling import CoupledChannels, coupled_channels
 from ...errors import InputError, unknown_name
 from ...masks import Masks, prunable_parameters
 from ...training import Callback
@@ -85,7 +85,7 @@ class UnitScored:
                     parameters[name].masked_fill_(~mask.to(task.device), 0.0)
         return masks
 
-    def _scores(self, task: Task, found: Units, alive: Tensor, settings: dict[str, Any]) -> Tensor:
+    def _scores(self, task: Task, found: CoupledChannels, alive: Tensor, settings: dict[str, Any]) -> Tensor:
         return self.unit_score(task, found, **settings, **({"alive": alive} if self._asks_alive else {}))
 
     def _weight_scores(
@@ -116,32 +116,32 @@ def by_unit_score(
 ) -> Callable[[UnitScore], UnitScored]:
     """Decorator that turns ``score(task, found, *, ...settings) -> Tensor (found.count,)`` into an algorithm.
 
-    `found` are the `topo.dag.coupled_channels.Units`; the larger its score, the more a unit deserves to stay, and one
+    `found` are the `topo.dag.CoupledChannels`; the larger its score, the more a unit deserves to stay, and one
     of infinity does. A score that must know which units earlier rounds have left takes them as a third argument
     ``alive``, bool (found.count,). Give ``rounds=None`` where the score trains the network.
     """
     return lambda score: UnitScored(score, scope, budget, rounds)
 
 
-def find_units(task: Task, input_shape: Sequence[int] | None = None, *, may_be_none: bool = False) -> Units:
+def find_units(task: Task, input_shape: Sequence[int] | None = None, *, may_be_none: bool = False) -> CoupledChannels:
     """The units of the task's model; `InputError` when it has none, unless it may, or no input shape is known."""
     shapes = input_shapes(task, input_shape)
     dtype = next(iter(task.weights.values())).dtype
     example = tuple(torch.zeros(1, *shape, dtype=dtype, device=task.device) for shape in shapes)
-    found = units(trace(task.model, example))
+    found = coupled_channels(trace(task.model, example))
     if not found.count and not may_be_none:
         raise InputError("the model has no unit that could be removed: all its layers write to an output.")
     return found
 
 
-def unit_masks(task: Task, found: Units, alive: Tensor) -> dict[str, Tensor]:
+def unit_masks(task: Task, found: CoupledChannels, alive: Tensor) -> dict[str, Tensor]:
     """Masks of all prunable weights, whatever the patterns: a unit goes with all that reads it."""
     return found.masks(alive, prunable_parameters(task.model))
 
 
 def select_units(
     task: Task,
-    found: Units,
+    found: CoupledChannels,
     scores: Tensor,
     share: float,
     alive: Tensor,
@@ -196,7 +196,7 @@ def select_units(
     return left(low)
 
 
-def excluded(weights: Collection[str], found: Units) -> Tensor:
+def excluded(weights: Collection[str], found: CoupledChannels) -> Tensor:
     """Units written by layers whose weights are not among those to be pruned, bool (count,)."""
     out = torch.zeros(found.count, dtype=torch.bool)
     for name, layers in found.layers.items():
@@ -206,7 +206,7 @@ def excluded(weights: Collection[str], found: Units) -> Tensor:
     return out
 
 
-def along(found: Units, name: str, values: Tensor, side: str = "both", fixed: float = 0.0) -> Tensor:
+def along(found: CoupledChannels, name: str, values: Tensor, side: str = "both", fixed: float = 0.0) -> Tensor:
     """Values of units at the elements of a parameter that belong to them, to be broadcast against it.
 
     Parameters
@@ -214,7 +214,7 @@ def along(found: Units, name: str, values: Tensor, side: str = "both", fixed: fl
     values
         One for each unit, (count,), on any device; gradients pass.
     side
-        As in `Units.sums`; where axes of both sides have units, their values add up.
+        As in `CoupledChannels.sums`; where axes of both sides have units, their values add up.
     fixed
         For indices that belong to no unit.
     """
@@ -228,7 +228,7 @@ def along(found: Units, name: str, values: Tensor, side: str = "both", fixed: fl
     return padded[-1:].view([1] * len(shape)) if total is None else total
 
 
-def unit_parameters(task: Task, found: Units) -> dict[str, nn.Parameter]:
+def unit_parameters(task: Task, found: CoupledChannels) -> dict[str, nn.Parameter]:
     """The parameters of the copy that hold elements of units, by name; all may be differentiated."""
     parameters = {name: p for name, p in task.model.named_parameters() if name in found.axes}
     for p in parameters.values():
@@ -236,7 +236,7 @@ def unit_parameters(task: Task, found: Units) -> dict[str, nn.Parameter]:
     return parameters
 
 
-def train_units(task: Task, found: Units, alive: Tensor, callback: Callback) -> None:
+def train_units(task: Task, found: CoupledChannels, alive: Tensor, callback: Callback) -> None:
     """Train the copy with a callback, the units that earlier rounds removed held at zero, and keep its weights."""
     task.train(None if alive.all() else Masks(unit_masks(task, found, alive)), callbacks=[callback])
     task.keep_state = True
@@ -249,7 +249,7 @@ def not_negative(name: str, value: Any) -> float:
     return float(value)
 
 
-def _check(scores: Tensor, found: Units) -> None:
+def _check(scores: Tensor, found: CoupledChannels) -> None:
     if scores.shape != (found.count,) or scores.isnan().any() or (scores == -torch.inf).any():
         raise InputError("the scores of the units are not all numbers; look for NaN in the weights or the data.")
     if not scores.any():

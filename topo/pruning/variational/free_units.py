@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...dag.coupled_channels import Units
+from ...dag.channel_coupling import CoupledChannels
 from ..dag_pruning.prunable_network import Network
 from .branches import LayerGate
 from .survival_polynomials import ALWAYS, Survival
@@ -29,7 +29,7 @@ def free_units(network: Network, layers: Sequence[LayerGate]) -> Tensor:
     return _read(found) & ~_summed(found) & ~alone[torch.from_numpy(number)]
 
 
-def _read(found: Units) -> Tensor:
+def _read(found: CoupledChannels) -> Tensor:
     """The units that some layer reads which is not grouped, bool (units,)."""
     read = torch.zeros(found.count + 1, dtype=torch.bool)
     for name, layers in found.layers.items():
@@ -38,7 +38,7 @@ def _read(found: Units) -> Tensor:
     return read[:-1]
 
 
-def _summed(found: Units) -> Tensor:
+def _summed(found: CoupledChannels) -> Tensor:
     """The units with elements that are sums of several arcs, bool (units,)."""
     summed = torch.zeros(found.count + 1, dtype=torch.bool)
     for node, arcs, labels in zip(found.dag.nodes, found.dag.arcs_into, found.nodes, strict=True):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...dag.coupled_channels import Units
+from ...dag.channel_coupling import CoupledChannels
 from .branches import LayerGate
 
 __all__ = ["Factors"]
@@ -32,7 +32,9 @@ class Factors:
         The number of all gates.
     """
 
-    def __init__(self, found: Units, of_unit: Tensor, layers: Sequence[LayerGate], first: int, count: int) -> None:
+    def __init__(
+        self, found: CoupledChannels, of_unit: Tensor, layers: Sequence[LayerGate], first: int, count: int
+    ) -> None:
         self.count = count
         rows: dict[str, list[np.ndarray]] = {}
         for name, used in found.layers.items():

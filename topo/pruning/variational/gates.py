@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...dag import trace
-from ...dag.coupled_channels import Units
-from ...dag.coupled_channels import units as find_units
+from ...dag.channel_coupling import CoupledChannels, coupled_channels
 from ...errors import InputError
 from ...masks import prunable_parameters
 from ..dag_pruning.candidates import Candidate, drop
@@ -57,7 +56,7 @@ class Gates:
     unread: int = 0
 
     @property
-    def found(self) -> Units:
+    def found(self) -> CoupledChannels:
         """All units of the network, on the fine Dag."""
         return self.network.found
 
@@ -254,7 +253,7 @@ def gates(model: nn.Module, example: Any) -> Gates:
     0  unit    0      3                 21    18
     """
     check_plain(model)
-    found = place(model, find_units(trace(model, example)))
+    found = place(model, coupled_channels(trace(model, example)))
     if not found.count:
         raise InputError(
             "there is nothing to gate: every layer of the model writes to an output or to a sum, and no branch has "
@@ -265,7 +264,7 @@ def gates(model: nn.Module, example: Any) -> Gates:
 
 def place(
     model: nn.Module,
-    found: Units,
+    found: CoupledChannels,
     allowed: Tensor | None = None,
     accept: Callable[[frozenset[str]], bool] = lambda parameters: True,
 ) -> Gates:

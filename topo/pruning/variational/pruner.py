@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ...dag import trace
-from ...dag.coupled_channels import units as find_units
+from ...dag.channel_coupling import coupled_channels
 from ...errors import InputError, unknown_name
 from ...masks import Masks, prunable_parameters
 from ...training import TrainingState
@@ -88,7 +88,7 @@ class VariationalPruner(Sparsifier):
     def _find(self, model: nn.Module) -> Gates:
         parameter = next(model.parameters())
         example = tuple(value.to(parameter.device, parameter.dtype) for value in self._example)
-        found = find_units(trace(model, example))
+        found = coupled_channels(trace(model, example))
         return place(model, found, ~excluded(self.names, found), self._excluded.isdisjoint)
 
     def on_start(self, state: TrainingState) -> None:

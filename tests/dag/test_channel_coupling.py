@@ -6,15 +6,15 @@ from torch import nn
 
 from tests.zoo import SMALL, small
 from topo import models
-from topo.dag import Units, trace, units
+from topo.dag import CoupledChannels, coupled_channels, trace
 from topo.masks import prunable_parameters
 
 
-def units_of(model: nn.Module, *shape: int) -> Units:
-    return units(trace(model, torch.zeros(1, *shape)))
+def units_of(model: nn.Module, *shape: int) -> CoupledChannels:
+    return coupled_channels(trace(model, torch.zeros(1, *shape)))
 
 
-def members(found: Units, unit: int) -> set[tuple[str, int, int]]:
+def members(found: CoupledChannels, unit: int) -> set[tuple[str, int, int]]:
     """Parameter, axis and index of everything that goes with a unit."""
     return {
         (name, axis, place)
@@ -65,7 +65,7 @@ def test_a_depthwise_convolution_couples_its_ends_and_a_grouped_one_its_groups()
 
 def test_heads_of_attention_go_as_a_whole_and_layer_norm_holds_its_stream_together():
     model, (x,) = small("attention")
-    found = units(trace(model, x[:1]))
+    found = coupled_channels(trace(model, x[:1]))
     assert found.axes["attention.in_proj_weight"][0].tolist() == [0, 0, 1, 1] * 3
     assert found.axes["attention.out_proj.weight"][1].tolist() == [0, 0, 1, 1]
     assert (found.axes["mlp.3.weight"][1] == torch.arange(2, 10)).all()
@@ -104,7 +104,7 @@ def test_dense_connections_keep_their_sources_apart():
 @pytest.mark.parametrize("name", SMALL)
 def test_costs_of_all_units_are_those_of_the_network(name):
     model, inputs = small(name)
-    found = units(trace(model, tuple(x[:1] for x in inputs)))
+    found = coupled_channels(trace(model, tuple(x[:1] for x in inputs)))
     left = found.costs(torch.ones(found.count, dtype=torch.bool))
     assert left["parameters"] == sum(p.numel() for p in model.parameters())
     assert left["weights"] == sum(p.numel() for p in prunable_parameters(model).values())
@@ -132,7 +132,7 @@ def test_agrees_with_torch_pruning(name):
     settings = {"shortcut": "projection"} if name == "resnet20" else {}
     model = models.build(name, **settings).eval()
     x = torch.randn(1, 3, 32, 32)
-    found = units(trace(model, x))
+    found = coupled_channels(trace(model, x))
     graph = oracle.DependencyGraph().build_dependency(model, x)
     path = {module: name for name, module in model.named_modules()}
     compared = 0

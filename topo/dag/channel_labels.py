@@ -1,21 +1,18 @@
-"""Coupled channels: which channels, heads and features of a network must live or die together."""
+"""Labels for the elements of every tensor of a network, joined where elements must stay or go together."""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from ..errors import InputError
 from .dag import Arc, Dag, Step
 from .relations import AxisMaps, Chain, Gather, LinearMap, Union, Weigher
 from .relations.arc_relation import map_of
-from .units import Units
 from .weighted_layers import Layer, layer_of
 
-__all__ = ["Units", "units"]
+__all__ = ["FIXED", "ChannelLabels"]
 
 FIXED = 0
 """Label of elements that cannot be removed: those of inputs, outputs and what no rule explains."""
@@ -31,23 +28,28 @@ _NORMS = {
 _COMPARISONS = {"gt", "ge", "lt", "le", "eq", "ne", "logical_and", "logical_or", "logical_not"}
 
 
-def units(dag: Dag) -> Units:
-    """Find the units of a traced network.
-
-    Every element of every tensor gets a label. A layer gives its output channels new ones; everything else passes
-    labels on as it passes elements on (`topo.dag.relations`), and where two meet, in a sum, in a product of
-    activations, in a statistic, they become one. What meets an input or an output of the network cannot be removed.
-    Groups of a grouped convolution stay or go as a whole.
+class ChannelLabels:
+    """The labels of a traced network.
 
     Parameters
     ----------
     dag
-        Traced by `topo.trace`, not coarsened.
+        The network, its shapes for one sample.
+
+    Attributes
+    ----------
+    nodes
+        For every node of the Dag the label of each of its elements; a tuple of tensors for a product.
+    axes
+        Parameter or buffer -> for each of its axes the label of every index, None where it has none.
+    layers
+        Weight -> the layers that use it.
+    next
+        The first label that is not in use.
+    pairs
+        Arrays (2, pairs) of labels that are one.
     """
-    return Labeller(dag.single()).run()
 
-
-class Labeller:
     def __init__(self, dag: Dag) -> None:
         self.dag = dag
         self.weigh = Weigher(dag)
@@ -55,26 +57,26 @@ class Labeller:
         self.pairs: list[Tensor] = []
         self.axes: dict[str, list[Tensor | None]] = {}
         self.layers: dict[str, list[Layer]] = {}
-        self.labels: list[Tensor | tuple[Tensor, ...]] = []
+        self.nodes: list[Tensor | tuple[Tensor, ...]] = []
+        self._label()
 
-    def run(self) -> Units:
+    def _label(self) -> None:
         for index, node in enumerate(self.dag.nodes):
             arcs = self.dag.arcs_into[index]
-            arrived = [self._follow(self.labels[arc.source], arc) for arc in arcs]
+            arrived = [self._follow(self.nodes[arc.source], arc) for arc in arcs]
             if node.kind == "input":
-                self.labels.append(torch.full((), FIXED).expand(node.shape))
+                self.nodes.append(torch.full((), FIXED).expand(node.shape))
             elif node.kind == "product":
                 ordered = sorted(zip((arc.slot for arc in arcs), arrived, strict=True), key=lambda pair: pair[0])
-                self.labels.append(tuple(labels for _, labels in ordered))
+                self.nodes.append(tuple(labels for _, labels in ordered))
             elif node.kind == "concat":
-                self.labels.append(self._concat(node.combine, arcs, arrived))
+                self.nodes.append(self._concat(node.combine, arcs, arrived))
             else:
-                self.labels.append(self._merged(arrived))
+                self.nodes.append(self._merged(arrived))
         for output in self.dag.outputs:
             if output.node is not None:
-                end = self._follow(self.labels[output.node], Arc(output.node, output.node, output.steps))
+                end = self._follow(self.nodes[output.node], Arc(output.node, output.node, output.steps))
                 self._join(end, torch.full((), FIXED))
-        return self._numbered()
 
     def _follow(self, labels: Tensor | tuple[Tensor, ...], arc: Arc) -> Tensor:
         slots = labels if isinstance(labels, tuple) else (labels,)
@@ -268,44 +270,6 @@ class Labeller:
             keys = (left[differ] * self.next + right[differ]).unique()
             self.pairs.append(torch.stack([keys // self.next, keys % self.next]))
         return torch.where(left == CONSTANT, right, left).expand(shape)
-
-    def _numbered(self) -> Units:
-        """Labels that were joined become one number, in order of their first layer; -1 for what is fixed."""
-        pairs = torch.cat(self.pairs, dim=1).numpy() if self.pairs else np.zeros((2, 0), dtype=np.int64)
-        joined = sparse.coo_array((np.ones(pairs.shape[1]), pairs), shape=(self.next, self.next))
-        _, component = sparse.csgraph.connected_components(joined, directed=False)
-        removable = np.flatnonzero(component != component[FIXED])
-        first = pd.unique(component[removable])
-        number = np.full(component.max() + 1, -1)
-        number[first] = np.arange(len(first))
-        # The last entry serves constants, whose label is -1.
-        final = torch.from_numpy(np.append(number[component], -1))
-        axes = {
-            name: tuple(
-                torch.full((length,), -1) if labels is None else final[labels]
-                for labels, length in zip(found, self.dag.state[name].shape, strict=True)
-            )
-            for name, found in self.axes.items()
-        }
-        return Units(
-            dag=self.dag,
-            count=len(first),
-            axes={name: found for name, found in axes.items() if any((axis >= 0).any() for axis in found)},
-            layers={name: tuple(found) for name, found in self.layers.items()},
-            nodes=tuple(
-                tuple(final[part] for part in labels) if isinstance(labels, tuple) else _looked_up(final, labels)
-                for labels in self.labels
-            ),
-        )
-
-
-def _looked_up(final: Tensor, labels: Tensor) -> Tensor:
-    """``final[labels]`` that keeps axes along which all is the same unexpanded."""
-    shape = labels.shape
-    for axis in range(labels.ndim):
-        if labels.stride(axis) == 0:
-            labels = labels.narrow(axis, 0, 1)
-    return final[labels].expand(shape)
 
 
 def _compressed(labels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The removable units of a network, and what they cost."""
+"""Coupled channels: which channels, heads and features of a network live or die together, and what they cost."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 import torch
+from scipy import sparse
 from torch import Tensor
 
+from .channel_labels import FIXED, ChannelLabels
 from .dag import Dag
 from .weighted_layers import Layer
 
-__all__ = ["Units"]
+__all__ = ["CoupledChannels", "coupled_channels"]
 
 
 @dataclass(frozen=True, eq=False)
-class Units:
-    """The removable units of a network: sets of channels, heads or features that live and die together.
+class CoupledChannels:
+    """The coupled channels of a network: sets of channels, heads or features that live and die together.
 
-    Removing a unit removes its rows, columns and entries of every parameter that has any. Units are numbered from 0
-    in the order in which their first layer runs.
+    One such set is a unit. Removing a unit removes its rows, columns and entries of every parameter that has any.
+    Units are numbered from 0 in the order in which their first layer runs.
 
     Attributes
     ----------
@@ -41,10 +43,9 @@ class Units:
     Examples
     --------
     >>> import torch, topo
-    >>> from topo.dag.coupled_channels import units
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
-    >>> found = units(topo.trace(net, torch.zeros(1, 4)))
-    >>> found.count, [axis.tolist() for axis in found.axes["0.weight"]]
+    >>> channels = topo.dag.coupled_channels(topo.trace(net, torch.zeros(1, 4)))
+    >>> channels.count, [axis.tolist() for axis in channels.axes["0.weight"]]
     (3, [[0, 1, 2], [-1, -1, -1, -1]])
     """
 
@@ -60,16 +61,16 @@ class Units:
 
     def masks(self, alive: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
         """Masks of the named parameters that keep what touches no dead unit."""
-        found = {}
+        masks = {}
         for name in names:
             if name not in self.axes:
-                found[name] = torch.ones(self.dag.state[name].shape, dtype=torch.bool)
+                masks[name] = torch.ones(self.dag.state[name].shape, dtype=torch.bool)
                 continue
             mask = torch.ones((), dtype=torch.bool)
             for kept in self.alive(name, alive):
                 mask = mask.unsqueeze(-1) & kept
-            found[name] = mask
-        return found
+            masks[name] = mask
+        return masks
 
     def sums(self, values: Mapping[str, Tensor], side: str = "both") -> Tensor:
         """Sum over each unit of values given for the parameters' elements, float64 (count,).
@@ -134,17 +135,17 @@ class Units:
 
     def costs(self, alive: Tensor) -> dict[str, int]:
         """Parameters, prunable weights of layers, and multiply-accumulates that are left with the units `alive`."""
-        left = {"parameters": 0, "weights": 0, "macs": 0}
+        totals = {"parameters": 0, "weights": 0, "macs": 0}
         for name, (shape, positions) in self._sizes.items():
             kept = 1
             axes = self.axes.get(name)
             for axis, length in enumerate(shape):
                 kept *= int(_lookup(alive, axes[axis]).sum()) if axes else length
-            left["parameters"] += kept
+            totals["parameters"] += kept
             if positions:
-                left["weights"] += kept
-                left["macs"] += positions * kept
-        return left
+                totals["weights"] += kept
+                totals["macs"] += positions * kept
+        return totals
 
     @cached_property
     def _sizes(self) -> dict[str, tuple[tuple[int, ...], int]]:
@@ -159,3 +160,59 @@ class Units:
 def _lookup(alive: Tensor, index: Tensor) -> Tensor:
     """`alive` by unit; what belongs to none stays."""
     return torch.cat([alive.cpu(), torch.tensor([True])])[index]
+
+
+def coupled_channels(dag: Dag) -> CoupledChannels:
+    """Find the coupled channels of a traced network.
+
+    Every element of every tensor gets a label. A layer gives its output channels new ones; everything else passes
+    labels on as it passes elements on (`topo.dag.relations`), and where two meet, in a sum, in a product of
+    activations, in a statistic, they become one. What meets an input or an output of the network cannot be removed.
+    Groups of a grouped convolution stay or go together.
+
+    Parameters
+    ----------
+    dag
+        Traced by `topo.trace`, not coarsened.
+
+    Returns
+    -------
+    CoupledChannels
+        Its units are numbered in the order in which their first layer runs.
+    """
+    labels = ChannelLabels(dag.single())
+    pairs = torch.cat(labels.pairs, dim=1).numpy() if labels.pairs else np.zeros((2, 0), dtype=np.int64)
+    joined = sparse.coo_array((np.ones(pairs.shape[1]), pairs), shape=(labels.next, labels.next))
+    _, component = sparse.csgraph.connected_components(joined, directed=False)
+    removable = np.flatnonzero(component != component[FIXED])
+    first = pd.unique(component[removable])
+    number = np.full(component.max() + 1, -1)
+    number[first] = np.arange(len(first))
+    # The last entry serves constants, whose label is -1.
+    unit = torch.from_numpy(np.append(number[component], -1))
+    axes = {
+        name: tuple(
+            torch.full((length,), -1) if along is None else unit[along]
+            for along, length in zip(named, labels.dag.state[name].shape, strict=True)
+        )
+        for name, named in labels.axes.items()
+    }
+    return CoupledChannels(
+        dag=labels.dag,
+        count=len(first),
+        axes={name: named for name, named in axes.items() if any((axis >= 0).any() for axis in named)},
+        layers={name: tuple(used) for name, used in labels.layers.items()},
+        nodes=tuple(
+            tuple(unit[part] for part in node) if isinstance(node, tuple) else _looked_up(unit, node)
+            for node in labels.nodes
+        ),
+    )
+
+
+def _looked_up(unit: Tensor, labels: Tensor) -> Tensor:
+    """``unit[labels]`` that keeps axes along which all is the same unexpanded."""
+    shape = labels.shape
+    for axis in range(labels.ndim):
+        if labels.stride(axis) == 0:
+            labels = labels.narrow(axis, 0, 1)
+    return unit[labels].expand(shape)
