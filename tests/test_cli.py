@@ -232,13 +232,13 @@ def test_a_study_from_file_to_report(in_folder: Path, cluster: list[str]):
 
 
 def test_failed_cells_are_told_with_their_reasons(in_folder: Path, cluster: list[str], monkeypatch: pytest.MonkeyPatch):
-    from topo.study import cell
+    from topo.study import computation
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no luck")
 
     Path("small.yaml").write_text(STUDY)
-    monkeypatch.setattr(cell, "prune", fail)
+    monkeypatch.setattr(computation, "prune", fail)
     result = topo_command("study", "run", "small.yaml", "--into", "out", "--executor", "dask:here")
     assert result.exit_code == 1
     assert "2 failed: RuntimeError: no luck" in result.stderr and "3 cells: 1 finished, 2 failed" in result.stdout

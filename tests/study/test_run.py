@@ -12,11 +12,10 @@ import torch
 import topo
 from topo.errors import InputError
 from topo.features import column_names
-from topo.study import Study, StudyError
-from topo.study import cell as cell_module
+from topo.study import Study, StudyError, computation
 from topo.study import run as run_module
 from topo.study import store as store_module
-from topo.study.cell import compute, run_cell
+from topo.study.computation import compute, run_cell
 
 
 def stamps(study: Study) -> dict[str, int]:
@@ -99,7 +98,7 @@ def test_pruned_weights_are_zero_after_training(tiny, here):
 
 
 def test_an_exception_fails_its_cell_alone_and_is_tried_again(tiny, here, monkeypatch: pytest.MonkeyPatch):
-    study, prune = tiny(), cell_module.prune
+    study, prune = tiny(), computation.prune
 
     def break_er(model, name, **options):
         if name == "er":
@@ -107,7 +106,7 @@ def test_an_exception_fails_its_cell_alone_and_is_tried_again(tiny, here, monkey
         return prune(model, name, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cell_module, "prune", break_er)
+        patch.setattr(computation, "prune", break_er)
         table = study.run(executor=here, progress=False)
     failed = table[table["pruner"] == "er"]
     assert failed["status"].tolist() == ["failed", "failed"]
@@ -121,14 +120,14 @@ def test_an_exception_fails_its_cell_alone_and_is_tried_again(tiny, here, monkey
 
 
 def test_a_pruner_on_a_failed_baseline_fails_with_that_reason(tiny, here, monkeypatch: pytest.MonkeyPatch):
-    train = cell_module.train
+    train = computation.train
 
     def break_dense(*args, masks=None, **options):
         if masks is None:
             raise MemoryError("no room")
         return train(*args, masks=masks, **options)
 
-    monkeypatch.setattr(cell_module, "train", break_dense)
+    monkeypatch.setattr(computation, "train", break_dense)
     table = tiny().run(executor=here, progress=False).set_index("pruner")
     assert table.loc["dense", "reason"] == "MemoryError: no room"
     assert (table.loc["magnitude", "reason"].str.contains("its dense baseline.* is failed: MemoryError: no room")).all()
@@ -287,8 +286,8 @@ def test_another_executor_that_breaks_stops_the_study(tiny):
 
 
 def test_networks_of_one_kind_are_traced_once(tiny, here, monkeypatch: pytest.MonkeyPatch):
-    calls, trace = [], cell_module.trace
-    monkeypatch.setattr(cell_module, "trace", lambda *a: calls.append(a) or trace(*a))
+    calls, trace = [], computation.trace
+    monkeypatch.setattr(computation, "trace", lambda *a: calls.append(a) or trace(*a))
     tiny(encodings=["rolled", "rolled-channel"]).run(executor=here, progress=False)
     assert len(calls) == 1
 

@@ -54,13 +54,13 @@ def test_weights_that_a_pruner_adjusted_are_where_training_starts(tiny, here, re
         return topo.pruning.initial.uniform.uniform(task)
 
     seen = []
-    train = topo.study.cell.train
+    train = topo.study.computation.train
 
     def watch(model, *arguments, **options):
         seen.append({name: p.detach().clone() for name, p in model.named_parameters() if p.ndim > 1})
         return train(model, *arguments, **options)
 
-    monkeypatch.setattr(topo.study.cell, "train", watch)
+    monkeypatch.setattr(topo.study.computation, "train", watch)
     study = tiny(pruners=["sevens"], sparsities=[0.5])
     masks = study.masks(row_of(study, here, "sevens")["cell"])
     assert all(torch.equal(seen[-1][name], 7.0 * mask) for name, mask in masks.items())

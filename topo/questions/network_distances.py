@@ -122,7 +122,7 @@ def _wiring(evidence: Evidence, row: pd.Series):
     from ..dag import coupled_channels, trace
     from ..similarity.permutable_units import Wiring
     from ..study import Study
-    from ..study.cell import load_data
+    from ..study.computation import load_data
 
     study = Study.load(evidence.studies[row["study"]])
     shape = load_data(study.cell(row["cell"])).input_shape

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..device import resolve_device
-from .cell import Outcome, build_model, failure, load_data, run_cell
+from .computation import Outcome, build_model, failure, load_data, run_cell
 from .grid import Cell
 from .store import FAILED, Store, StudyError
 from .workers import process_pool, stop, threads_each, usual_workers

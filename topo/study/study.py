@@ -15,7 +15,7 @@ from ..checkpoint import load_checkpoint
 from ..encoding import LayerGraphs, MultipartiteGraph, encode
 from ..errors import InputError, unknown_name
 from ..masks import Masks
-from .cell import build_model, load_data
+from .computation import build_model, load_data
 from .config import StudyConfig
 from .grid import Cell, cells_of
 from .run import run_cells
