@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from topo.dag import Dag, Step
-from topo.dag.relations.rules import POINTWISE
+from topo.dag.operators import POINTWISE
 from topo.encoding import MultipartiteGraph
 
 AVERAGE = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}

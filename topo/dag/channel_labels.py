@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ..errors import InputError
 from .dag import Arc, Dag, Step
-from .relations import AxisMaps, Chain, Gather, LinearMap, Union, Weigher
-from .relations.arc_relation import map_of
+from .maps import AxisMaps, Chain, Gather, LinearMap, Union
+from .relations import WeightLookup, map_of
 from .weighted_layers import Layer, layer_of
 
 __all__ = ["FIXED", "ChannelLabels"]
@@ -52,7 +52,7 @@ class ChannelLabels:
 
     def __init__(self, dag: Dag) -> None:
         self.dag = dag
-        self.weigh = Weigher(dag)
+        self.lookup = WeightLookup(dag)
         self.next = 1
         self.pairs: list[Tensor] = []
         self.axes: dict[str, list[Tensor | None]] = {}
@@ -96,7 +96,7 @@ class ChannelLabels:
         found = []
         for slot, labels in enumerate(slots):
             try:
-                found.append(self._through(step, map_of(self.dag, steps, labels.shape, slot, self.weigh, {}), labels))
+                found.append(self._through(step, map_of(self.dag, steps, labels.shape, slot, self.lookup, {}), labels))
             except InputError:
                 # No rule says what moves where, so nothing that meets here may go.
                 self._join(labels, torch.full((), FIXED))
@@ -244,7 +244,7 @@ class ChannelLabels:
         found = None
         for arc, labels in zip(arcs, arrived, strict=True):
             shape = combine.source_shapes[arc.slot]
-            index = map_of(self.dag, (combine,), shape, arc.slot, self.weigh, {}).index
+            index = map_of(self.dag, (combine,), shape, arc.slot, self.lookup, {}).index
             index = torch.arange(labels.numel()).reshape(combine.shape) if index is None else torch.from_numpy(index)
             moved = labels.reshape(-1)[index.clamp(min=0)]
             found = moved if found is None else torch.where(index >= 0, moved, found)

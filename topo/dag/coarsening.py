@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from ..errors import InputError
 from .dag import Arc, Dag, Node, Output, Step
-from .relations import Weigher, is_parametric, is_pooling
-from .relations.arc_relation import map_of
-from .relations.maps import Gather
+from .maps import Gather
+from .operators import is_parametric, is_pooling
+from .relations import WeightLookup, map_of
 
 __all__ = ["coarsen"]
 
@@ -39,7 +39,7 @@ class _Coarsening:
         self.outputs = list(dag.outputs)
         self.alive = [True] * len(dag.nodes)
         self.names = [node.name for node in dag.nodes]
-        self.weigh = Weigher(dag)
+        self.lookup = WeightLookup(dag)
 
     def run(self) -> Dag:
         self._contract_chains()
@@ -128,7 +128,7 @@ class _Coarsening:
         if self.dag.nodes[source].kind == "product":
             return False
         try:
-            found = map_of(self.dag, steps, self.dag.nodes[source].shape, 0, self.weigh, {})
+            found = map_of(self.dag, steps, self.dag.nodes[source].shape, 0, self.lookup, {})
         except InputError:
             return False  # Such an arc is refused where it is encoded; evaluating the Dag needs no meaning.
         maps = getattr(found, "maps", (found,))

@@ -12,8 +12,9 @@ from torch import Tensor
 from ..errors import InputError, unknown_name
 from .coarsening import coarsen
 from .dag import Dag, Step, Value
-from .relations import Chain, Relation, Weigher, Weight, is_parametric
-from .relations.arc_relation import arc_map, map_of
+from .maps import Chain, Weight
+from .operators import is_parametric
+from .relations import Relation, WeightLookup, arc_map, map_of
 
 __all__ = ["StructuralArc", "StructuralNode", "Structure", "WeightCounts", "structure", "weight_counts"]
 
@@ -44,7 +45,7 @@ class Structure:
 
     nodes: tuple[StructuralNode, ...]
     arcs: tuple[StructuralArc, ...]
-    weigh: Weigher
+    lookup: WeightLookup
 
 
 def layer_name(dag: Dag, step: Step) -> str:
@@ -59,7 +60,7 @@ def structure(
     masks: Mapping[str, Any] | None = None,
     *,
     pooling: str = "through",
-    weigh: Weigher | None = None,
+    lookup: WeightLookup | None = None,
     **options: Any,
 ) -> Structure:
     """The structural twin of a traced network under masks.
@@ -73,7 +74,7 @@ def structure(
     pooling
         ``"through"``: the edges of a pooled element start at every element of its window; ``"node"``: pooled
         tensors are nodes.
-    weigh
+    lookup
         Finds the weights; by default those of the Dag under `masks`.
     options
         ``weights="mean"`` divides by the pooling window; ``attention="values"`` leaves queries and keys out.
@@ -84,7 +85,7 @@ def structure(
         When masks do not fit or an operation has no element-level meaning.
     """
     dag = coarsen(dag.single(), keep_pooling=True) if pooling == "node" else dag.single().coarse()
-    weigh = weigh or Weigher(dag, checked_masks(dag, masks))
+    lookup = lookup or WeightLookup(dag, checked_masks(dag, masks))
     results = {o.node for o in dag.outputs}
     nodes: list[StructuralNode] = []
     arcs: list[StructuralArc] = []
@@ -100,14 +101,14 @@ def structure(
         for arc in dag.arcs_into[index]:
             target = places[index][arc.slot if fused else 0]
             for slot, source in enumerate(places[arc.source]):
-                found = arc_map(dag, arc, slot, weigh, options)
+                found = arc_map(dag, arc, slot, lookup, options)
                 if node.combine is not None:
                     shape = node.combine.source_shapes[arc.slot]
-                    found = Chain((found, map_of(dag, (node.combine,), shape, arc.slot, weigh, options)))
+                    found = Chain((found, map_of(dag, (node.combine,), shape, arc.slot, lookup, options)))
                 weighted = [step for step in arc.steps if is_parametric(step)]
                 name = layer_name(dag, weighted[-1]) if weighted else ""
                 arcs.append(StructuralArc(source, target, Relation(found, bool(weighted)), name))
-    return Structure(tuple(nodes), tuple(arcs), weigh)
+    return Structure(tuple(nodes), tuple(arcs), lookup)
 
 
 def checked_masks(dag: Dag, masks: Mapping[str, Any] | None) -> dict[str, Tensor]:
@@ -151,8 +152,8 @@ def weight_counts(dag: Dag, masks: Mapping[str, Any] | None = None, **options: A
     >>> weight_counts(trace(model, torch.zeros(1, 2)), masks)
     WeightCounts(total=6, kept=4, effective=2)
     """
-    weigh = _UnitWeigher(dag, checked_masks(dag, masks))
-    network = structure(dag, weigh=weigh, **options)
+    lookup = _UnitWeightLookup(dag, checked_masks(dag, masks))
+    network = structure(dag, lookup=lookup, **options)
     into: list[list[StructuralArc]] = [[] for _ in network.nodes]
     for arc in network.arcs:
         into[arc.target].append(arc)
@@ -169,15 +170,15 @@ def weight_counts(dag: Dag, masks: Mapping[str, Any] | None = None, **options: A
             source = reached[arc.source].clone().requires_grad_()
             (arc.relation.matvec(source) * live[index]).sum().backward()
             live[arc.source] = ((live[arc.source] + source.grad) > 0).float()
-    kept = {name: int(weight.kept.sum()) for name, weight in weigh.known.items()}
+    kept = {name: int(weight.kept.sum()) for name, weight in lookup.known.items()}
     effective = 0
-    for weight in weigh.known.values():
+    for weight in lookup.known.values():
         if weight.magnitude.grad is not None:
             effective += int(((weight.magnitude.grad > 0) & weight.kept).sum())
-    return WeightCounts(sum(w.kept.numel() for w in weigh.known.values()), sum(kept.values()), effective)
+    return WeightCounts(sum(w.kept.numel() for w in lookup.known.values()), sum(kept.values()), effective)
 
 
-class _UnitWeigher(Weigher):
+class _UnitWeightLookup(WeightLookup):
     """Weights of one wherever a weight is kept, with gradients."""
 
     def weight(self, name: str) -> Weight:

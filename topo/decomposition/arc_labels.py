@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..dag.dag import Dag, Step
-from ..dag.relations import is_parametric
+from ..dag.operators import is_parametric
 from ..dag.structure import layer_name
 
 if TYPE_CHECKING:

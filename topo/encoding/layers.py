@@ -11,8 +11,9 @@ from scipy import sparse
 from torch import Tensor
 
 from ..dag import Dag
-from ..dag.relations import AxisMaps, Convolution, LinearMap, Relation, Weigher, Weight, is_parametric
-from ..dag.relations.arc_relation import map_of
+from ..dag.maps import AxisMaps, Convolution, LinearMap, Weight
+from ..dag.operators import is_parametric
+from ..dag.relations import Relation, WeightLookup, map_of
 from ..dag.structure import layer_name
 from ..errors import InputError
 from .encoder import ENCODINGS, Facts, Options
@@ -70,13 +71,13 @@ def _once_a_layer(dag: Dag, masks: Mapping[str, Tensor], view: Callable[[Weight]
 
 def _layers(dag: Dag, masks: Mapping[str, Tensor]) -> Iterator[tuple[str, Relation, Weight]]:
     """Every use of a weight: name of the layer, relation of that operation alone, weight."""
-    weigh = Weigher(dag, masks)
+    lookup = WeightLookup(dag, masks)
     found = False
     for arc in dag.arcs:
         for step in arc.steps:
             if is_parametric(step):
                 found = True
-                linear_map = map_of(dag, (step,), step.source_shapes[0], 0, weigh, {})
+                linear_map = map_of(dag, (step,), step.source_shapes[0], 0, lookup, {})
                 yield layer_name(dag, step), Relation(linear_map, True), _weight_of(linear_map)
     if not found:
         raise InputError("the network has no convolution or linear layer, so there is nothing to encode.")

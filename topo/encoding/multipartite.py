@@ -10,8 +10,8 @@ from scipy import sparse
 from torch import Tensor
 
 from ..dag import Dag
-from ..dag.relations import Convolution, compose, merge
-from ..dag.relations.maps import Chain, Gather, LinearMap
+from ..dag.maps import Chain, Convolution, Gather, LinearMap
+from ..dag.matrices import compose, merge
 from ..dag.structure import StructuralArc, StructuralNode, Structure, structure, weight_counts
 from ..errors import InputError
 from .encoder import ENCODINGS, Facts, Options
@@ -48,7 +48,7 @@ def multipartite(dag: Dag, masks: Mapping[str, Tensor], options: Options, facts:
             names.append(name)
     found = [Block(s, t, merge(matrices), "+".join(names)) for (s, t), (matrices, names) in sorted(merged.items())]
     # The sweep for weights on paths waits until somebody asks; the kept weights are those of now.
-    kept = {name: weight.kept for name, weight in network.weigh.known.items() if name in dag.state}
+    kept = {name: weight.kept for name, weight in network.lookup.known.items() if name in dag.state}
     return MultipartiteGraph(parts, found, facts, partial(_weight_facts, dag, kept, options.attention))
 
 

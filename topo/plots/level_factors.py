@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.patches import Rectangle
 
 from ..dag.dag import Arc
-from ..dag.relations import is_parametric
+from ..dag.operators import is_parametric
 from ..decomposition.lifting import Lifting
 from ..errors import InputError
 from .labels import short

@@ -19,8 +19,8 @@ from torch.utils import _pytree as pytree
 from ...errors import InputError
 from ..channel_coupling import CoupledChannels
 from ..dag import Arc, Hole, Size, Step, Value
-from ..relations.arc_relation import Weigher, map_of
-from ..relations.rules.views import VIEWS
+from ..operators.views import VIEWS
+from ..relations import WeightLookup, map_of
 from ..weighted_layers import layer_of
 from .empty_nodes import idle_nodes
 from .remaining import Inseparable, Remnant
@@ -40,7 +40,7 @@ class Rebuilder:
     def __init__(self, model: nn.Module, found: CoupledChannels, alive: Tensor, masks: Mapping[str, Tensor]) -> None:
         self.model, self.found, self.alive, self.masks = model, found, alive, masks
         self.dag = found.dag
-        self.weigh = Weigher(self.dag)
+        self.lookup = WeightLookup(self.dag)
         self.silent = silent_arcs(self.dag, masks)
         self.idle = idle_nodes(found, alive)
         self.graph = fx.Graph()
@@ -257,7 +257,7 @@ class Rebuilder:
         """An operation that only moves elements: itself with new sizes where that gives the right ones, else a choice
         along one axis, else of single elements."""
         step = run[0]
-        found = map_of(self.dag, run, source.shape, 0, self.weigh, {})
+        found = map_of(self.dag, run, source.shape, 0, self.lookup, {})
         index = torch.arange(source.kept.numel()) if found.index is None else torch.from_numpy(found.index).reshape(-1)
         index = index[target.kept.reshape(-1)]
         wanted = torch.where(index >= 0, source.numbers[index.clamp(min=0)], -1)

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from ...dag.dag import Arc, Dag
-from ...dag.relations import Weigher
-from ...dag.relations.arc_relation import map_of
+from ...dag.relations import WeightLookup, map_of
 from ...dag.weighted_layers import Layer
 from ...errors import InputError
 
@@ -32,7 +31,7 @@ def slot_columns(dag: Dag, layers: Sequence[tuple[tuple[int, Layer], ...]]) -> d
     layers
         For every arc its layers, each with the place of its step.
     """
-    weigh = Weigher(dag)
+    lookup = WeightLookup(dag)
     results = {o.node for o in dag.outputs}
     uses = Counter(layer.weight for applied in layers for _, layer in applied)
     found: dict[int, dict[str, np.ndarray]] = {}
@@ -43,10 +42,10 @@ def slot_columns(dag: Dag, layers: Sequence[tuple[tuple[int, Layer], ...]]) -> d
         if not all(layers[place] for place in leaving):
             continue
         slots = [place for place, arc in enumerate(dag.arcs) if arc.target == node]
-        marks = _marks(dag, node, [dag.arcs[place] for place in slots], weigh)
+        marks = _marks(dag, node, [dag.arcs[place] for place in slots], lookup)
         if marks is None:
             continue
-        per_reader = [_read(dag, dag.arcs[place], layers[place][0], marks, weigh) for place in leaving]
+        per_reader = [_read(dag, dag.arcs[place], layers[place][0], marks, lookup) for place in leaving]
         for number, slot in enumerate(slots):
             columns: dict[str, np.ndarray] = {}
             for place, read in zip(leaving, per_reader, strict=True):
@@ -59,21 +58,21 @@ def slot_columns(dag: Dag, layers: Sequence[tuple[tuple[int, Layer], ...]]) -> d
     return found
 
 
-def _marks(dag: Dag, node: int, arcs: list[Arc], weigh: Weigher) -> Tensor | None:
+def _marks(dag: Dag, node: int, arcs: list[Arc], lookup: WeightLookup) -> Tensor | None:
     """For every slot the elements of the concatenation that it fills, float (slots, elements)."""
     combine = dag.nodes[node].combine
     marks = []
     for arc in arcs:
         shape = combine.source_shapes[arc.slot]
         try:
-            marks.append(map_of(dag, (combine,), shape, arc.slot, weigh, {}).apply(torch.ones(shape)).reshape(-1))
+            marks.append(map_of(dag, (combine,), shape, arc.slot, lookup, {}).apply(torch.ones(shape)).reshape(-1))
         except InputError:
             return None
     return torch.stack(marks)
 
 
 def _read(
-    dag: Dag, arc: Arc, first: tuple[int, Layer], marks: Tensor, weigh: Weigher
+    dag: Dag, arc: Arc, first: tuple[int, Layer], marks: Tensor, lookup: WeightLookup
 ) -> list[np.ndarray | None] | None:
     """For every slot the input channels of the arc's first layer that hold it; None where they hold others too."""
     position, layer = first
@@ -81,7 +80,7 @@ def _read(
         return None
     shape = dag.nodes[arc.source].shape
     try:
-        through = map_of(dag, arc.steps[:position], shape, 0, weigh, {})
+        through = map_of(dag, arc.steps[:position], shape, 0, lookup, {})
     except InputError:
         return None
     source = arc.steps[position].source_shapes[0]

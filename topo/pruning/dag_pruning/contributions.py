@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ...dag.dag import Step
-from ...dag.relations import Weigher
-from ...dag.relations.arc_relation import map_of
+from ...dag.relations import WeightLookup, map_of
 from ...decomposition.state import Batch
 from ...errors import InputError
 from ..samples import Inputs
@@ -134,7 +133,7 @@ def path_mass(network: Network, places: Places, masks: dict[str, Tensor]) -> np.
     an input of ones, and that of a place is <derivative, value> there.
     """
     dag = network.dag
-    weigh = Weigher(dag, masks)
+    lookup = WeightLookup(dag, masks)
     found = np.zeros((1, places.count))
     device = next(iter(dag.state.values())).device
     seen: list[tuple[Any, int | None, tuple[int, ...], Tensor]] = []
@@ -153,7 +152,7 @@ def path_mass(network: Network, places: Places, masks: dict[str, Tensor]) -> np.
                 continue
             total = None
             for slot, (shape, value) in enumerate(zip(shapes, values, strict=True)):
-                part = map_of(dag, steps, shape, slot, weigh, {})
+                part = map_of(dag, steps, shape, slot, lookup, {})
                 moved = part.apply(value.reshape(part.source_shape)).reshape(part.target_shape)
                 total = moved if total is None else total + moved
             values, shapes = (total,), (tuple(total.shape),)
@@ -192,7 +191,7 @@ def path_mass(network: Network, places: Places, masks: dict[str, Tensor]) -> np.
             total = torch.zeros(node.shape, dtype=torch.float64, device=device)
             for place, value in entries:
                 slot = dag.arcs[place].slot
-                part = map_of(dag, (node.combine,), shapes[slot], slot, weigh, {})
+                part = map_of(dag, (node.combine,), shapes[slot], slot, lookup, {})
                 total = total + part.apply(value.reshape(part.source_shape)).reshape(node.shape)
             z.append(total)
         mass = sum(follow(o.steps, o.node, None).sum() for o in dag.outputs if o.node is not None)

@@ -11,9 +11,8 @@ from scipy import sparse
 from torch import Tensor
 
 from ...dag import Dag, Step
-from ...dag.relations import Weigher
-from ...dag.relations.arc_relation import map_of
-from ...dag.relations.maps import Gather
+from ...dag.maps import Gather
+from ...dag.relations import WeightLookup, map_of
 from ...dag.weighted_layers import Layer, layer_of
 from ...errors import InputError
 
@@ -41,7 +40,7 @@ class WalkGraph:
 
     def __init__(self, dag: Dag, offsets: Mapping[str, int]) -> None:
         self.dag = dag.single().coarse()
-        self.weigh = Weigher(self.dag)
+        self.lookup = WeightLookup(self.dag)
         self.numbers = _Numbers(self.dag, offsets)
         nodes, outputs = self.dag.nodes, [o for o in self.dag.outputs if o.node is not None]
         self.ends = range(len(nodes), len(nodes) + len(outputs))
@@ -50,7 +49,7 @@ class WalkGraph:
             moves, shape = self._moves(arc.source, arc.steps)
             node = nodes[arc.target]
             if node.kind == "concat":
-                moves.append(_Crossing(map_of(self.dag, (node.combine,), shape, arc.slot, self.weigh, {}).matrix()))
+                moves.append(_Crossing(map_of(self.dag, (node.combine,), shape, arc.slot, self.lookup, {}).matrix()))
             elif node.kind == "product":
                 moves.append(_Shift(sum(map(prod, node.shape[: arc.slot])), prod(shape)))
             self.arcs.append(_Arc(arc.source, arc.target, moves))
@@ -108,7 +107,7 @@ class WalkGraph:
         def finish() -> None:
             if not views:
                 return
-            maps = [map_of(self.dag, tuple(views), shape, slot, self.weigh, {}) for slot, shape in enumerate(slots)]
+            maps = [map_of(self.dag, tuple(views), shape, slot, self.lookup, {}) for slot, shape in enumerate(slots)]
             if len(maps) > 1 or any(_moves_elements(part) for part in getattr(maps[0], "maps", maps)):
                 moves.append(_Crossing(sparse.vstack([found.matrix() for found in maps], format="csr")))
             slots[:] = [maps[0].target_shape]
@@ -120,7 +119,7 @@ class WalkGraph:
                 views.append(step)
                 continue
             finish()
-            magnitude = self.weigh(layer.weight).magnitude
+            magnitude = self.lookup(layer.weight).magnitude
             if not magnitude.isfinite().all():
                 raise InputError(f"the weights {layer.weight!r} are not all finite; look for NaN in the model.")
             moves.append(_Weights(magnitude.cpu(), layer, step, self.numbers(layer.weight)))

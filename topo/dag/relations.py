@@ -13,11 +13,11 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from ..dag import Arc, Dag, Step
+from .dag import Arc, Dag, Step
 from .maps import Chain, Gather, LinearMap, Weight
-from .rules import Call, is_parametric, step_map
+from .operators import Call, is_parametric, step_map
 
-__all__ = ["Relation", "Weigher", "map_of", "relation"]
+__all__ = ["Relation", "WeightLookup", "map_of", "relation"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ class Relation:
         return gradient
 
 
-class Weigher:
+class WeightLookup:
     """Finds the absolute weights of a parameter, and which of them are kept.
 
     Kept are those that the mask of the parameter keeps, whatever their value; without a mask, the non-zeros.
@@ -105,7 +105,7 @@ class Weigher:
 
 
 def map_of(
-    dag: Dag, steps: tuple[Step, ...], shape: Any, slot: int, weigh: Weigher, options: Mapping[str, Any]
+    dag: Dag, steps: tuple[Step, ...], shape: Any, slot: int, lookup: WeightLookup, options: Mapping[str, Any]
 ) -> LinearMap:
     """The map of consecutive steps that start at entry `slot` of a node of this `shape`."""
     options = {**options, "sizes": {symbol: sympy.Integer(dag.samples) for symbol, _ in dag.symbols}}
@@ -116,7 +116,7 @@ def map_of(
         if not step.shape and position + 1 < len(steps) and steps[position + 1].name == "getitem":
             step = _entry(step, steps[position + 1])
             position += 1
-        maps.append(step_map(Call(step, slot, weigh.values, weigh, options)))
+        maps.append(step_map(Call(step, slot, lookup.values, lookup, options)))
         slot = 0
         position += 1
     if not maps:
@@ -135,19 +135,19 @@ def _entry(step: Step, getitem: Step) -> Step:
     return Step(run, step.args, step.kwargs, step.module, step.source_shapes, getitem.shape)
 
 
-def arc_map(dag: Dag, arc: Arc, slot: int, weigh: Weigher, options: Mapping[str, Any]) -> LinearMap:
+def arc_map(dag: Dag, arc: Arc, slot: int, lookup: WeightLookup, options: Mapping[str, Any]) -> LinearMap:
     """The map of an arc, from entry `slot` of its source when that is a product node."""
     node = dag.nodes[arc.source]
     shape = node.shape[slot] if node.kind == "product" else node.shape
-    return map_of(dag, arc.steps, shape, slot, weigh, options)
+    return map_of(dag, arc.steps, shape, slot, lookup, options)
 
 
-def relation(dag: Dag, arc: Arc, weigh: Weigher | None = None, slot: int = 0, **options: Any) -> Relation:
+def relation(dag: Dag, arc: Arc, lookup: WeightLookup | None = None, slot: int = 0, **options: Any) -> Relation:
     """The relation of an arc of a Dag whose shapes are for one sample.
 
     Parameters
     ----------
-    weigh
+    lookup
         Finds the weights; by default the Dag's own, unmasked.
     slot
         The entry to start from when the arc leaves a product node.
@@ -158,4 +158,4 @@ def relation(dag: Dag, arc: Arc, weigh: Weigher | None = None, slot: int = 0, **
         For an operation without an element-level meaning: names the module and the operation.
     """
     parametric = any(is_parametric(step) for step in arc.steps)
-    return Relation(arc_map(dag, arc, slot, weigh or Weigher(dag), options), parametric)
+    return Relation(arc_map(dag, arc, slot, lookup or WeightLookup(dag), options), parametric)

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ....errors import InputError
-from ...dag import Hole, Step, Value
+from ...errors import InputError
+from ..dag import Hole, Step, Value
 from ..maps import LinearMap, Weight
 
 __all__ = ["RULES", "Call", "is_parametric", "is_pooling", "rule", "step_map"]
@@ -22,7 +22,7 @@ class Call:
     step: Step
     slot: int
     values: Mapping[str, Tensor]
-    weigh: Callable[[str], Weight]
+    lookup: Callable[[str], Weight]
     options: Mapping[str, Any]
 
     @property
@@ -49,7 +49,7 @@ class Call:
         found = self.argument(position, name)
         if isinstance(found, Hole):
             raise self.refusal("its weight is computed from the input")
-        return self.weigh(found.name)
+        return self.lookup(found.name)
 
     def refusal(self, why: str) -> InputError:
         """The error for a step that has no element-level meaning."""

@@ -7,11 +7,11 @@ from math import prod
 import numpy as np
 import torch
 
-from ...dag import Hole, Value
+from ..dag import Hole, Value
 from ..maps import AxisMaps, Chain, Gather, LinearMap, Union, Weight
 from .call import Call, rule
-from .elementwise import nothing
 from .layers import ones
+from .pointwise import nothing
 
 
 @rule("einsum")

@@ -6,8 +6,8 @@ operation, add its name to `elementwise.POINTWISE` or `views.VIEWS`, or write a 
 
 from __future__ import annotations
 
-from . import elementwise, layers, products, views, windows  # noqa: F401  (register their rules)
+from . import layers, pointwise, products, views, windows  # noqa: F401  (register their rules)
 from .call import RULES, Call, is_parametric, is_pooling, rule, step_map
-from .elementwise import POINTWISE
+from .pointwise import POINTWISE
 
 __all__ = ["POINTWISE", "RULES", "Call", "is_parametric", "is_pooling", "rule", "step_map"]

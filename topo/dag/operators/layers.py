@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from ...dag import Hole, Value
+from ..dag import Hole, Value
 from ..maps import AxisMaps, Chain, Convolution, LinearMap, Union, Weight
 from .call import Call, rule
-from .elementwise import broadcast
+from .pointwise import broadcast
 
 __all__ = ["ones"]
 
@@ -22,12 +22,12 @@ def _matrix_product(call: Call) -> LinearMap:
         args = args[1:]
     left, right = args[0], args[1]
     if isinstance(right, Value):
-        weight = call.weigh(right.name)
+        weight = call.lookup(right.name)
         if weight.kept.ndim == 2:
             return _along_last(call, Weight(weight.magnitude.T, weight.kept.T))
         raise call.refusal("its constant factor has more than two axes")
     if isinstance(left, Value):
-        weight = call.weigh(left.name)
+        weight = call.lookup(left.name)
         if weight.kept.ndim == 2 and len(call.source_shape) >= 2:
             return AxisMaps(call.source_shape, call.target_shape, ((len(call.source_shape) - 2, weight),))
         raise call.refusal("its constant factor has more than two axes")

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from ...dag import Step
+from ..dag import Step
 from ..maps import Gather
 from .call import Call, rule
 
