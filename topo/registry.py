@@ -60,6 +60,11 @@ class Source:
         """Whether the object is part of this package."""
         return _is_built_in(self.module)
 
+    @property
+    def is_interactive(self) -> bool:
+        """Whether the object was defined in a notebook or at a prompt, where no other process finds it."""
+        return self.module == "__main__" and self.file is None
+
     def is_same_place(self, other: Source) -> bool:
         """Whether both are one place: the same name in the same module, whatever has been edited in between."""
         if self.module == other.module == "__main__":

@@ -67,7 +67,7 @@ def _results(study):
     object.__setattr__(moved, "folder", study.folder)
     store = moved.store
     store.cells = study.folder / "moved"
-    return store.gather(moved.cells)
+    return store.gather(moved.plan)
 
 
 def test_several_studies_stay_in_groups_of_their_own(study):

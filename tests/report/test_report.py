@@ -277,11 +277,11 @@ def test_study(study, as_folder):
 
 def test_unfinished_study(study, tmp_path):
     config = StudyConfig.parse({**study.config.model_dump(mode="json", exclude_defaults=True), "seeds": [0, 1]})
-    study.store.prepare(config.to_yaml())
+    Study(config, study.folder).prepare()
     try:
         prose = Page(write_report(study.folder, tmp_path / "r.html", questions=[], files=False).read_text()).prose
     finally:
-        study.store.prepare(study.config.to_yaml())
+        study.prepare()
     assert "not complete: 7 of 14 networks have not run yet" in prose
 
 

@@ -111,7 +111,7 @@ def test_an_exception_fails_its_cell_alone_and_is_tried_again(tiny, here, monkey
     failed = table[table["pruner"] == "er"]
     assert failed["status"].tolist() == ["failed", "failed"]
     assert failed["reason"].tolist() == ["RuntimeError: out of luck"] * 2 and failed["accuracy"].isna().all()
-    assert "break_er" in (study.store.cells / failed["cell"].iloc[0] / "traceback.txt").read_text()
+    assert "break_er" in study.store.traceback_file(failed["cell"].iloc[0]).read_text()
     assert (table.loc[table["pruner"] != "er", "status"] == "finished").all()
     kept = stamps(study)
     again = study.run(executor=here, progress=False)
@@ -186,11 +186,11 @@ def test_a_full_disk_stops_the_study_with_one_sentence(tiny, here, monkeypatch: 
     study, write = tiny(), store_module._write
     written = []
 
-    def fill(folder: Path, result) -> None:
+    def fill(store, key: str, result) -> None:
         if len(written) == 2:
             raise OSError(28, "No space left on device")
-        written.append(folder)
-        write(folder, result)
+        written.append(key)
+        write(store, key, result)
 
     with monkeypatch.context() as patch:
         patch.setattr(store_module, "_write", fill)
@@ -271,7 +271,7 @@ def test_a_worker_has_as_many_threads_at_the_end_as_at_the_start(tiny, monkeypat
     monkeypatch.setattr(run_module, "process_pool", pool)
     study = tiny()
     study.run(workers=2, progress=False)
-    (study.store.path(study.cells[-1]) / "row.json").unlink()
+    study.store.row_file(study.cells[-1].key).unlink()
     study.run(workers=2, progress=False)
     assert asked == [(2, 4), (1, 4)]
 

@@ -108,7 +108,7 @@ def test_a_pruner_whose_training_diverges_is_a_status_and_the_others_go_on(tiny,
     assert "pruner 'exploding' trains the network, and the " in table.loc["exploding", "reason"]
     assert "loss became" in table.loc["inflating", "reason"] and table.loc["inflating", "reached_sparsity"] > 0.4
     assert table.loc[["exploding", "inflating"], "accuracy"].isna().all()
-    assert study.store.is_done(study.cell(table.loc["exploding", "cell"]))
+    assert study.store.is_done(table.loc["exploding", "cell"])
 
 
 def test_a_layer_emptied_during_training_is_a_collapse_or_refused(tiny, here, register):

@@ -126,7 +126,7 @@ def _say_failures(status: pd.DataFrame, study: Study | None = None) -> bool:
     reasons = failed["reason"].value_counts(sort=False)
     for reason, count in list(reasons.items())[:SHOWN]:
         example = failed[failed["reason"] == reason].iloc[0]
-        where = f" (see {study.store.cells / example.cell}/traceback.txt)" if study is not None else ""
+        where = f" (see {study.store.traceback_file(example.cell)})" if study is not None else ""
         typer.secho(f"{count} failed: {reason}{where}", err=True, fg="yellow")
     if len(reasons) > SHOWN:
         typer.secho(f"... and for {len(reasons) - SHOWN} more reasons.", err=True, fg="yellow")

@@ -24,19 +24,21 @@ from ..errors import InputError
 from ..features import measure
 from ..masks import Masks
 from ..models import build
+from ..own_code import digest_of, import_code
 from ..pruning import PRUNERS, prune, sparsifier
 from ..training import Callback, Diverged, evaluate, train
+from .entries import PrunerChoice
 from .grid import Cell
 from .store import FAILED, CellResult, Store
 from .trajectory import MaskTrajectory
 
-__all__ = ["Outcome", "build_model", "compute", "load_data", "run_cell"]
+__all__ = ["Outcome", "build_model", "compute", "failure", "load_data", "outcome", "run_cell"]
 
 Outcome = dict[str, Any]
 """What the runner hears of a cell: its key, status, reason, accuracy and seconds."""
 
 
-def run_cell(cell: Cell, dense: Cell | None, folder: str, device: str) -> Outcome:
+def run_cell(cell: Cell, folder: str, device: str) -> Outcome:
     """Compute a cell and store it; runs in a worker process.
 
     An exception makes a failed cell, so that the others go on.
@@ -48,15 +50,30 @@ def run_cell(cell: Cell, dense: Cell | None, folder: str, device: str) -> Outcom
     """
     store = Store(folder)
     started = time.perf_counter()
-    if not store.is_done(cell):  # another run on the same folder may have been faster
+    if not store.is_done(cell.key):  # another run on the same folder may have been faster
         try:
-            result = compute(cell, device, store.path(dense) / "weights.safetensors" if dense is not None else None)
+            _import_own_code(cell, store)
+            result = compute(cell, device, store.weights_file(cell.baseline.key) if cell.baseline else None)
         except Exception as error:
             result = failure(_sentence(error), traceback.format_exc())
         result.row["seconds"] = time.perf_counter() - started
-        store.save(cell, result)
-    row = store.row(cell) or {"status": FAILED, "reason": "its folder was removed while it ran"}
-    return {"key": cell.key, **{name: row.get(name) for name in ("status", "reason", "accuracy", "seconds")}}
+        store.save(cell.key, result)
+    return outcome(store, cell.key)
+
+
+def outcome(store: Store, key: str) -> Outcome:
+    """What the study's folder says of a cell that has run."""
+    row = store.row(key) or {"status": FAILED, "reason": "its folder was removed while it ran"}
+    return {"key": key, **{name: row.get(name) for name in ("status", "reason", "accuracy", "seconds")}}
+
+
+def _import_own_code(cell: Cell, store: Store) -> None:
+    """Import the code that the study keeps, which must be the one that the cell's key was made with."""
+    for source, digest in cell.imports:
+        kept = store.import_source(source)
+        if digest and digest_of(Path(kept)) != digest:
+            raise InputError(f"{kept} was changed while the study ran; run it again.")
+        import_code(kept)
 
 
 def failure(reason: str, details: str | None = None) -> CellResult:
@@ -70,21 +87,23 @@ def compute(cell: Cell, device: str = "auto", dense_weights: Path | None = None)
     seconds: dict[str, float] = {}
     dataset = load_data(cell, target)
     model = build_model(cell, dataset)
-    if cell.needs_dense:
+    if cell.needs_dense and dense_weights is not None:
         load_checkpoint(model, dense_weights)
     model.to(target)
 
-    row = {"status": "finished", "reason": ""}
-    masks, callbacks = None, []
+    row: dict[str, Any] = {"status": "finished", "reason": ""}
+    masks: Masks | None = None
+    callbacks: list[Callback] = []
     if cell.pruner is not None:
         try:
             with _timed(seconds, "prune"):
-                masks, callbacks = _pruned(cell, model, dataset, target)
+                masks, callbacks = _pruned(cell, cell.pruner, model, dataset, target)
         except Diverged as error:
             row |= {"status": "diverged", "reason": str(error), "device": target.type}
             return CellResult(row | _seconds_columns(seconds))
     trajectory = MaskTrajectory() if cell.save_trajectory and masks is not None else None
-    watching = [] if trajectory is None else [trajectory]
+    if trajectory is not None:
+        callbacks.append(trajectory)
     with _timed(seconds, "train"):
         training = train(
             model,
@@ -94,7 +113,7 @@ def compute(cell: Cell, device: str = "auto", dense_weights: Path | None = None)
             seed=cell.seed,
             device=target,
             progress=False,
-            callbacks=[*callbacks, *watching],
+            callbacks=callbacks,
         )
     masks = training.masks
     row |= _columns(cell, model, dataset, masks)
@@ -110,9 +129,10 @@ def compute(cell: Cell, device: str = "auto", dense_weights: Path | None = None)
     return CellResult(row | metrics, masks, training.history, kept, trajectory=trajectory)
 
 
-def _pruned(cell: Cell, model: nn.Module, dataset: Dataset, device: torch.device) -> tuple[Masks, list[Callback]]:
+def _pruned(
+    cell: Cell, pruner: PrunerChoice, model: nn.Module, dataset: Dataset, device: torch.device
+) -> tuple[Masks, list[Callback]]:
     """Prune the model; the masks to train it with and the callbacks that will change them."""
-    pruner = cell.pruner
     options = {"sparsity": cell.sparsity, "data": dataset, "seed": cell.seed, "device": device, **pruner.arguments}
     if pruner.applied_at == "training":
         found = sparsifier(model, pruner.name, **options)
@@ -126,7 +146,7 @@ def _columns(cell: Cell, model: nn.Module, dataset: Dataset, masks: Masks | None
     """What the results say of the sparse network itself, measurements aside: its size, and whether it collapsed."""
     columns = _mask_columns(masks or Masks.dense(model))
     empty = [] if masks is None else masks.empty_layers()
-    if empty and not cell.pruner.allow_empty_layers:
+    if empty and cell.pruner is not None and not cell.pruner.allow_empty_layers:
         raise InputError(
             f"pruner {cell.pruner.name!r} at sparsity {cell.sparsity} left no weight in {', '.join(empty)} by the end "
             "of training; lower the sparsity, exclude these layers or allow empty layers."

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,19 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from ..datasets import DATASETS
 from ..errors import InputError, unknown_name
+from ..features import column_names
+from ..own_code import digest_of, import_code, is_file_name
 from .entries import Choice, DatasetChoice, EncodingChoice, ModelChoice, PrunerChoice, RecipeChoice
 from .yaml_file import KeyPath, read_yaml, written_path
 
 __all__ = ["StudyConfig"]
 
-LISTS = ("datasets", "models", "pruners", "encodings", "metrics", "sparsities")
+CHOICES = ("datasets", "models", "pruners", "encodings")
+LISTS = (*CHOICES, "metrics", "sparsities", "imports")
+NOT_IN_TABLE = {"name", "workers", "device", "data_root", "save_weights", "save_trajectory", "imports"}
+"""Keys of a study file that decide neither which rows its table has nor what is in them."""
 
 
 class StudyConfig(BaseModel):
@@ -48,6 +57,9 @@ class StudyConfig(BaseModel):
         Processes; as many as cores on the CPU and one on CUDA unless given.
     data_root
         Folder that holds each dataset in a folder of its name.
+    imports
+        Files of your own code, by paths that start at the folder of the study file, or modules by dotted names; they
+        are imported before anything of the study is looked up, also in worker processes.
 
     Raises
     ------
@@ -81,6 +93,7 @@ class StudyConfig(BaseModel):
     device: str = "auto"
     workers: int | None = Field(default=None, ge=1)
     data_root: str | None = None
+    imports: tuple[str, ...] = ()
 
     @field_validator(*LISTS, mode="before")
     @classmethod
@@ -110,20 +123,17 @@ class StudyConfig(BaseModel):
             _refuse_twice(values, "leave one out")
         return values
 
-    @field_validator("datasets", "models", "pruners", "encodings")
+    @field_validator(*CHOICES)
     @classmethod
     def _labels_differ(cls, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
         _refuse_twice([choice.label for choice in choices], "leave one out, or give one a label of its own")
         return choices
 
-    @field_validator("metrics")
+    @field_validator("imports")
     @classmethod
-    def _known_metrics(cls, metrics: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        from ..features import column_names
-
-        if metrics is not None:
-            column_names(metrics)
-        return metrics
+    def _names_differ(cls, imports: tuple[str, ...]) -> tuple[str, ...]:
+        _refuse_twice([Path(source).name for source in imports], "leave one out, or rename one of the files")
+        return imports
 
     @model_validator(mode="after")
     def _sparse_networks(self) -> StudyConfig:
@@ -135,12 +145,35 @@ class StudyConfig(BaseModel):
 
     @classmethod
     def parse(cls, data: Mapping[str, Any], *, source: str = "the study") -> StudyConfig:
-        """A checked config from plain values; `source` is what an error names."""
-        return cls._checked(data, source, {})
+        """A checked config from plain values.
+
+        Parameters
+        ----------
+        data
+            Keys of a study file and their values.
+        source
+            What an error names.
+
+        Raises
+        ------
+        InputError
+            When anything in it is wrong.
+        """
+        return cls._validated(data, source, {}, Path(), check=True)
 
     @classmethod
-    def read(cls, path: str | Path, **overrides: Any) -> StudyConfig:
-        """A checked config from a YAML file, with some keys overridden.
+    def read(cls, path: str | Path, *, check: bool = True, **overrides: Any) -> StudyConfig:
+        """A config from a YAML file.
+
+        Parameters
+        ----------
+        path
+            The file.
+        check
+            Whether to import the study's own code and to check every name and setting, as before a run. Without, the
+            file may name what is not registered here.
+        overrides
+            Keys in place of those of the file.
 
         Raises
         ------
@@ -150,32 +183,82 @@ class StudyConfig(BaseModel):
         path = Path(path)
         data, lines = read_yaml(path)
         data.setdefault("name", path.stem)
-        return cls._checked(data | overrides, str(path), lines)
+        return cls._validated(data | overrides, str(path), lines, path.parent, check)
 
     @classmethod
-    def _checked(cls, data: Mapping[str, Any], source: str, lines: Mapping[KeyPath, int]) -> StudyConfig:
+    def _validated(
+        cls, data: Mapping[str, Any], source: str, lines: Mapping[KeyPath, int], folder: Path, check: bool
+    ) -> StudyConfig:
+        imports = data.get("imports", ())
+        imports = (imports,) if isinstance(imports, str) else imports
+        if isinstance(imports, list | tuple) and all(isinstance(name, str) for name in imports):
+            resolved = [str((folder / name).resolve()) if is_file_name(name) else name for name in imports]
+            data = {**data, "imports": resolved}
+            if check:  # first of all, because the usual recipe depends on the datasets
+                _import_all(resolved, source, lines)
         try:
-            return cls.model_validate(dict(data))
+            config = cls.model_validate(dict(data))
         except ValidationError as error:
             # A misspelt key comes before the missing one that it was meant to be.
             first = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
             raise _explained(first, source, lines) from None
+        if check:
+            config.check(source, lines)
+        return config
+
+    def check(self, source: str = "the study", lines: Mapping[KeyPath, int] | None = None) -> None:
+        """Import the study's own code, and refuse names and settings that nothing registered has.
+
+        Parameters
+        ----------
+        source
+            What an error names.
+        lines
+            The line of each key in the file, where the study is one.
+
+        Raises
+        ------
+        InputError
+            At the first that is unknown; it names the nearest right ones.
+        """
+        lines = lines or {}
+        _import_all(self.imports, source, lines)
+        for key in CHOICES:
+            for index, choice in enumerate(getattr(self, key)):
+                with _placed(source, (key, index), lines):
+                    choice.check()
+        with _placed(source, ("recipe",), lines):
+            self.recipe.check()
+        with _placed(source, ("metrics",), lines):
+            column_names(self.metrics)
 
     def to_yaml(self) -> str:
         """The study file that reads back as this config."""
         data = self.model_dump(mode="json", exclude_defaults=True)
-        for key in ("datasets", "models", "pruners", "encodings"):
+        for key in CHOICES:
             data[key] = [choice.as_written() for choice in getattr(self, key)]
         data |= {"name": self.name, "seeds": list(self.seeds), "recipe": self.recipe.as_written()}
         ordered = {key: data[key] for key in type(self).model_fields if key in data}
         return yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=120)
 
+    def digest(self) -> str:
+        """Hash of all that decides the table of results; where the study's own code lies does not."""
+        files = [Path(name) for name in self.imports if is_file_name(name)]
+        code = [digest_of(file) if file.is_file() else "" for file in files]
+        modules = [name for name in self.imports if not is_file_name(name)]
+        data = [self.model_dump(mode="json", exclude=NOT_IN_TABLE), code, modules]
+        return sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
 
 def _usual_recipe(given: Mapping[str, Any]) -> RecipeChoice:
-    from ..datasets import DATASETS
-
-    families = {DATASETS.entry(dataset.name).family for dataset in given.get("datasets", ())}
+    families = {DATASETS.entry(d.name).family if d.name in DATASETS else "" for d in given.get("datasets", ())}
     return RecipeChoice(name="digits" if families == {"embedded"} else "reference")
+
+
+def _import_all(sources: Iterable[str], study: str, lines: Mapping[KeyPath, int]) -> None:
+    for index, name in enumerate(sources):
+        with _placed(study, ("imports", index), lines):
+            import_code(name)
 
 
 def _refuse_twice(values: Iterable[Any], remedy: str) -> None:
@@ -186,22 +269,34 @@ def _refuse_twice(values: Iterable[Any], remedy: str) -> None:
         seen.add(value)
 
 
-def _explained(error: ErrorDetails, source: str, lines: Mapping[KeyPath, int]) -> InputError:
-    """The first thing wrong, in one sentence that says where it is."""
-    path = tuple(error["loc"])
+def _place(source: str, path: KeyPath, lines: Mapping[KeyPath, int]) -> str:
+    """What a sentence about a key starts with: the file, the line and the key."""
     # Errors inside a choice point at its fields; what the reader can find is the deepest place that is in the file.
     while path and path not in lines and lines:
         path = path[:-1]
-    kind, place = error["type"], written_path(path if lines else tuple(error["loc"]))
     line = f", line {lines[path]}" if path in lines else ""
-    cause = error.get("ctx", {}).get("error")
+    return f"{source}{line}: {written_path(path)}: " if path else f"{source}{line}: "
+
+
+@contextmanager
+def _placed(source: str, path: KeyPath, lines: Mapping[KeyPath, int]) -> Iterator[None]:
+    """Put the place in front of what is wrong there."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{_place(source, path, lines)}{error}") from error
+
+
+def _explained(error: ErrorDetails, source: str, lines: Mapping[KeyPath, int]) -> InputError:
+    """The first thing wrong, in one sentence that says where it is."""
+    path = tuple(error["loc"])
+    kind, cause = error["type"], error.get("ctx", {}).get("error")
     if kind == "extra_forbidden":
-        return InputError(f"{source}{line}: {unknown_name('key', str(error['loc'][-1]), StudyConfig.model_fields)}")
+        line = f", line {lines[path]}" if path in lines else ""
+        return InputError(f"{source}{line}: {unknown_name('key', str(path[-1]), StudyConfig.model_fields)}")
     if kind == "missing":
-        return InputError(
-            f"{source}: key {error['loc'][-1]!r} is missing; every study needs models, pruners and sparsities."
-        )
+        return InputError(f"{source}: key {path[-1]!r} is missing; every study needs models, pruners and sparsities.")
     if isinstance(cause, InputError):
-        return InputError(f"{source}{line}: {place}: {cause}" if place else f"{source}{line}: {cause}")
+        return InputError(f"{_place(source, path, lines)}{cause}")
     what = error["msg"][0].lower() + error["msg"][1:].rstrip(".")
-    return InputError(f"{source}{line}: {place}: {what}; it is {error['input']!r}.")
+    return InputError(f"{_place(source, path, lines)}{what}; it is {error['input']!r}.")

@@ -8,7 +8,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ..datasets import DATASETS
+from ..encoding import ENCODINGS
+from ..encoding.encoder import Options
 from ..errors import InputError, unknown_name
+from ..models import MODELS, torchvision_names
+from ..pruning import PRUNERS
+from ..registry import Registry, Source
+from ..training import RECIPES, Recipe, recipe
 from ..validation import check_settings
 
 __all__ = ["Choice", "DatasetChoice", "EncodingChoice", "ModelChoice", "PrunerChoice", "RecipeChoice"]
@@ -18,11 +25,13 @@ class Choice(BaseModel):
     """A registered name with settings: ``snip``, or ``{name: snip, samples_per_class: 5}``.
 
     Keys that are not fields of the class are the settings of what is named. `label` is what the results table
-    calls it, the name unless given.
+    calls it, the name unless given. Whether the name and the settings are known is for `check` to say, so that the
+    file of a study can be read where its own code is not imported.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     kind: ClassVar[str]
+    registry: ClassVar[Registry[Any]]
 
     name: str
     label: str = ""
@@ -40,19 +49,25 @@ class Choice(BaseModel):
             )
         return {"label": value["name"], **value}
 
-    @model_validator(mode="after")
-    def _known(self) -> Choice:
-        self.check()
-        return self
-
     @property
     def settings(self) -> dict[str, Any]:
         """What is handed to the thing named, as keywords."""
         return dict(self.model_extra or {})
 
+    @property
+    def source(self) -> Source | None:
+        """Where the thing named is defined; None where it is not registered."""
+        return self.registry.entry(self.name).source if self.name in self.registry else None
+
     def check(self) -> None:
-        """Refuse an unknown name or setting with an `InputError`."""
-        raise TypeError(f"{type(self).__name__} does not say how it is checked")
+        """Refuse an unknown name or setting.
+
+        Raises
+        ------
+        InputError
+            With the nearest right names.
+        """
+        check_settings(self.registry[self.name], self.settings, f"{self.kind} {self.name!r}")
 
     def decides(self) -> dict[str, Any]:
         """What of it decides a result: everything but the label."""
@@ -70,14 +85,10 @@ class DatasetChoice(Choice):
     """A dataset; `root` is its folder (else the one of its name in the study's `data_root`)."""
 
     kind = "dataset"
+    registry = DATASETS
     root: str | None = None
     download: bool = False
     subset: int | None = Field(default=None, ge=1)
-
-    def check(self) -> None:
-        from ..datasets import DATASETS
-
-        check_settings(DATASETS[self.name], self.settings, f"dataset {self.name!r}")
 
     def decides(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"label", "download"})
@@ -87,12 +98,11 @@ class ModelChoice(Choice):
     """A network of `topo.models` or of torchvision."""
 
     kind = "model"
+    registry = MODELS
 
     def check(self) -> None:
-        from ..models import MODELS, torchvision_names
-
         if self.name in MODELS:
-            check_settings(MODELS[self.name], self.settings, f"model {self.name!r}")
+            super().check()
         elif self.name.removeprefix("torchvision:") not in torchvision_names():
             raise unknown_name("model", self.name, MODELS)
 
@@ -104,35 +114,30 @@ class PrunerChoice(Choice):
     """
 
     kind = "pruner"
+    registry = PRUNERS
     stage: Literal["initial", "trained"] | None = None
     include: str | tuple[str, ...] | None = None
     exclude: str | tuple[str, ...] | None = None
     allow_empty_layers: bool = True
 
     def check(self) -> None:
-        from ..pruning import PRUNERS
-
-        check_settings(PRUNERS[self.name], self.settings, f"pruner {self.name!r}")
+        super().check()
         if self.stage is not None and PRUNERS.entry(self.name).info.get("stage") == "training":
             raise InputError(f"pruner {self.name!r} works during training; leave out stage: {self.stage}.")
 
     @property
     def applied_at(self) -> str:
         """``"initial"``, ``"trained"`` or ``"training"``: as asked, else as the algorithm has it."""
-        from ..pruning import PRUNERS
-
         return self.stage or PRUNERS.entry(self.name).info.get("stage", "initial")
 
     @property
     def family(self) -> str:
         """The family of the algorithm, or the stage where the study file sets one."""
-        from ..pruning import PRUNERS
-
         return self.stage or PRUNERS.entry(self.name).family
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Keywords of `topo.prune` and `topo.pruning.sparsifier` that the entry decides."""
+        """The settings and patterns with which the algorithm is called."""
         patterns = {key: value for key in ("include", "exclude") if (value := getattr(self, key)) is not None}
         return {**self.settings, **patterns}
 
@@ -144,14 +149,13 @@ class RecipeChoice(Choice):
     """A training recipe and what to change in it."""
 
     kind = "recipe"
+    registry = RECIPES
 
     def check(self) -> None:
         self.resolved()
 
-    def resolved(self) -> Any:
-        """The `topo.training.Recipe`."""
-        from ..training import recipe
-
+    def resolved(self) -> Recipe:
+        """The recipe itself."""
         return recipe(self.name, **self.settings)
 
 
@@ -163,10 +167,9 @@ class EncodingChoice(Choice):
     """
 
     kind = "encoding"
+    registry = ENCODINGS
 
     def check(self) -> None:
-        from ..encoding import ENCODINGS
-
         if self.name not in ENCODINGS:
             raise unknown_name("encoding", self.name, ENCODINGS)
         self.options  # noqa: B018  (an impossible option raises)
@@ -174,8 +177,6 @@ class EncodingChoice(Choice):
     @property
     def options(self) -> dict[str, Any]:
         """All its options, those not given by their defaults."""
-        from ..encoding.encoder import Options
-
         known = [option.name for option in fields(Options)]
         for key in self.settings:
             if key not in known:

@@ -4,27 +4,48 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..features import METRICS
+from ..features.registry import select
+from ..own_code import digest_of, is_file_name
+from ..registry import Source
 from ..training import Recipe
 from .config import StudyConfig
 from .entries import DatasetChoice, EncodingChoice, ModelChoice, PrunerChoice
 
-__all__ = ["FORMAT", "Cell", "cells_of"]
+__all__ = ["FORMAT", "Cell", "Import", "Planned", "cells_of"]
 
 FORMAT = 1
 """Version of what a cell computes; raised when the same settings come to give other results."""
+
+
+class Planned(NamedTuple):
+    """A cell's key and the columns of the results that say which network it is."""
+
+    key: str
+    identity: dict[str, Any]
+
+
+class Import(NamedTuple):
+    """Own code that a study imports: a file or a module, and the hash of the file's content."""
+
+    source: str
+    digest: str
 
 
 @dataclass(frozen=True)
 class Cell:
     """One network of a study: a dense baseline when `pruner` is None, else a sparse one.
 
-    `encodings` is empty where nothing is encoded. Where the data lies and which device computes do not decide the
-    result, so a study begun on one machine can be finished and read on another; each row records its device.
+    `encodings` is empty where nothing is encoded; `baseline` is the dense network of a sparse one. Where the data
+    lies and which device computes do not decide the result, so a study begun on one machine can be finished and read
+    on another; each row records its device.
     """
 
     dataset: DatasetChoice
@@ -36,12 +57,14 @@ class Cell:
     encodings: tuple[EncodingChoice, ...]
     metrics: tuple[str, ...] | None
     save_weights: bool = False
-    data_root: str | None = None
     save_trajectory: bool = False
+    data_root: str | None = None
+    imports: tuple[Import, ...] = ()
+    baseline: Cell | None = None
 
     def decides(self) -> dict[str, Any]:
         """Everything that decides the result, as plain values."""
-        return {
+        decides = {
             "format": FORMAT,
             "dataset": self.dataset.decides(),
             "model": self.model.decides(),
@@ -52,6 +75,20 @@ class Cell:
             "encodings": [encoding.decides() for encoding in self.encodings],
             "metrics": sorted(self.metrics) if self.metrics and self.encodings else None,
         }
+        own = {source.digest for source in self.own_sources()}
+        if own:  # one file of a study's own code may use another
+            decides["code"] = sorted(own | {code.digest for code in self.imports})
+        return decides
+
+    def own_sources(self) -> Iterator[Source]:
+        """Where what the cell uses is defined, if not in this package."""
+        named = [self.dataset, self.model, *self.encodings, *([] if self.pruner is None else [self.pruner])]
+        sources = [choice.source for choice in named]
+        if self.encodings and self.metrics:
+            sources += [entry.source for entry in select(list(self.metrics), bipartite=False)]
+        elif self.encodings:  # a metric that was only tried out in a notebook does not belong to "all metrics"
+            sources += [entry.source for entry in METRICS.entries() if not entry.source.is_interactive]
+        return (source for source in sources if source is not None and not source.built_in)
 
     @cached_property
     def key(self) -> str:
@@ -72,9 +109,9 @@ class Cell:
         return Path(self.data_root).expanduser() / self.dataset.name if self.data_root is not None else None
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """The columns of the results that say which network a row is about."""
-        return {
+    def planned(self) -> Planned:
+        """Its key and identity."""
+        identity = {
             "dataset": self.dataset.label,
             "model": self.model.label,
             "pruner": self.pruner.label if self.pruner else "dense",
@@ -82,39 +119,44 @@ class Cell:
             "sparsity": self.sparsity,
             "seed": self.seed,
         }
+        return Planned(self.key, identity)
 
     def __str__(self) -> str:
         pruner = f"{self.pruner.label} {self.sparsity:g}" if self.pruner else "dense"
         return f"{self.dataset.label} {self.model.label} {pruner} seed {self.seed}"
 
-    def dense(self, config: StudyConfig) -> Cell:
-        """The baseline of this cell."""
-        encodings = config.encodings if config.measure_dense else ()
-        return replace(self, pruner=None, sparsity=0.0, encodings=encodings, save_weights=True, save_trajectory=False)
-
 
 def cells_of(config: StudyConfig) -> list[Cell]:
     """All cells of a study: the baselines first, then seed by seed, so that an early stop leaves whole seeds."""
     recipe = config.recipe.resolved()
-    sparse = [
-        Cell(
+    imports = tuple(Import(name, digest_of(Path(name)) if is_file_name(name) else "") for name in config.imports)
+    baselines: dict[str, Cell] = {}
+    sparse: list[Cell] = []
+    for seed, dataset, model in product(config.seeds, config.datasets, config.models):
+        dense = Cell(
             dataset,
             model,
-            pruner,
-            sparsity,
+            None,
+            0.0,
             seed,
             recipe,
-            config.encodings,
+            config.encodings if config.measure_dense else (),
             config.metrics,
-            config.save_weights,
-            config.data_root,
-            config.save_trajectory,
+            save_weights=True,
+            data_root=config.data_root,
+            imports=imports,
         )
-        for seed in config.seeds
-        for dataset in config.datasets
-        for model in config.models
-        for pruner in config.pruners or (None,)
-        for sparsity in config.sparsities or (0.0,)
-    ]
-    baselines = {baseline.key: baseline for baseline in (cell.dense(config) for cell in sparse)}
-    return [*baselines.values(), *(cell for cell in sparse if cell.pruner is not None)]
+        baselines[dense.key] = dense
+        sparse += [
+            replace(
+                dense,
+                pruner=pruner,
+                sparsity=sparsity,
+                encodings=config.encodings,
+                save_weights=config.save_weights,
+                save_trajectory=config.save_trajectory,
+                baseline=dense,
+            )
+            for pruner, sparsity in product(config.pruners, config.sparsities)
+        ]
+    return [*baselines.values(), *sparse]

@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..device import resolve_device
-from .computation import Outcome, build_model, failure, load_data, run_cell
+from ..errors import InputError
+from .computation import Outcome, build_model, failure, load_data, outcome, run_cell
 from .grid import Cell
-from .store import FAILED, Store, StudyError
+from .store import FAILED, MISSING, Store, StudyError
 from .workers import process_pool, stop, threads_each, usual_workers
 
 __all__ = ["run_cells"]
@@ -27,7 +28,6 @@ Report = Callable[[Cell, Outcome], None]
 
 def run_cells(
     cells: Sequence[Cell],
-    baselines: dict[str, Cell],
     store: Store,
     *,
     executor: Executor | None = None,
@@ -41,31 +41,37 @@ def run_cells(
     ----------
     cells
         Baselines before the cells that need them.
-    baselines
-        The dense baseline of each cell by the cell's key.
+    store
+        The folder of the study.
     executor
         Where the cells run; a pool of `workers` processes when None.
+    workers, device
+        How many processes compute, and where.
     progress
         Show a progress bar; by default on a terminal. Elsewhere each finished cell is one line of the log.
 
     Raises
     ------
+    InputError
+        When a dataset or model cannot be had at all, or own code cannot reach the worker processes.
     StudyError
         When results cannot be written or the executor breaks down.
     KeyboardInterrupt
         On Ctrl-C, after the workers have been stopped.
     """
     target = resolve_device(device)
-    todo = list({cell.key: cell for cell in cells if not store.is_done(cell)}.values())
+    todo = list({cell.key: cell for cell in cells if not store.is_done(cell.key)}.values())
     if not todo:
         return
     _check_inputs(todo)
+    if executor is None:
+        _check_own_code(todo)
     workers = workers or usual_workers(target)
     # Sums are rounded differently by other numbers of threads: how many each worker has must not depend on how many
     # cells are left, or a study that was stopped would end with other numbers than one that was not.
     threads = threads_each(workers)
     with _reporting(progress, len(cells), len(cells) - len(todo)) as report:
-        _Run(todo, baselines, store, device, report, executor, min(workers, len(todo)), threads).go()
+        _Run(todo, store, device, report, executor, min(workers, len(todo)), threads).go()
 
 
 class _Run:
@@ -74,7 +80,6 @@ class _Run:
     def __init__(
         self,
         todo: Sequence[Cell],
-        baselines: dict[str, Cell],
         store: Store,
         device: str,
         report: Report,
@@ -84,9 +89,9 @@ class _Run:
     ) -> None:
         self.queue = deque(todo)
         self.suspects: deque[Cell] = deque()
-        self.flying: dict[Future, Cell] = {}
+        self.flying: dict[Future[Outcome], Cell] = {}
         self.unsettled = {cell.key for cell in todo}
-        self.baselines, self.store, self.device, self.report = baselines, store, device, report
+        self.store, self.device, self.report = store, device, report
         self.executor, self.workers, self.threads = executor, workers, threads
         # Of a pool's processes only as many cells are in flight as can run, so that a death leaves few suspects.
         self.window = workers if executor is None else inf
@@ -117,27 +122,30 @@ class _Run:
         if pool is not None:
             pool.shutdown()
 
-    def _launch(self, executor: Executor) -> None:
+    def _launch(self, executor: Executor | None) -> None:
+        assert executor is not None
         while len(self.flying) < self.window and (cell := self._next()) is not None:
-            baseline = self.baselines[cell.key] if cell.needs_dense else None
-            if baseline is not None and (reason := self._unusable(baseline)):
+            if reason := self._lack(cell):
                 self._fail(cell, reason)
                 continue
-            future = executor.submit(run_cell, cell, baseline, str(self.store.folder.resolve()), self.device)
+            future = executor.submit(run_cell, cell, str(self.store.folder.resolve()), self.device)
             self.flying[future] = cell
 
     def _next(self) -> Cell | None:
         """The next cell whose baseline is settled; a suspect only when it can run alone."""
         for cell in self.queue:
-            if not (cell.needs_dense and self.baselines[cell.key].key in self.unsettled):
+            if not (cell.needs_dense and cell.baseline is not None and cell.baseline.key in self.unsettled):
                 self.queue.remove(cell)
                 return cell
         if self.suspects and not self.flying:
             return self.suspects.popleft()
         return None
 
-    def _unusable(self, baseline: Cell) -> str:
-        row = self.store.row(baseline) or {"status": "missing", "reason": ""}
+    def _lack(self, cell: Cell) -> str:
+        """Why a pruner of trained weights has none to work on; empty where it has."""
+        if not cell.needs_dense or cell.baseline is None:
+            return ""
+        row = self.store.row(cell.baseline.key) or {"status": MISSING, "reason": ""}
         if row["status"] in ("finished", "collapsed"):
             return ""
         return f"its dense baseline, whose trained weights it prunes, is {row['status']}: {row['reason']}"
@@ -147,15 +155,15 @@ class _Run:
         self.report(cell, outcome)
 
     def _fail(self, cell: Cell, reason: str) -> None:
-        self.store.save(cell, failure(reason))
+        self.store.save(cell.key, failure(reason))
         self._settle(cell, {"key": cell.key, "status": FAILED, "reason": reason})
 
     def _sort_out(self) -> None:
         """A process died: the cell that ran alone is to blame; any other is tried again, alone."""
-        cells = [cell for cell in self.flying.values() if not self.store.is_done(cell)]
+        cells = [cell for cell in self.flying.values() if not self.store.is_done(cell.key)]
         for cell in self.flying.values():
             if cell not in cells:
-                self._settle(cell, {**self.store.row(cell), "key": cell.key})
+                self._settle(cell, outcome(self.store, cell.key))
         alone = len(self.flying) == 1
         self.flying.clear()
         if alone and cells:
@@ -172,6 +180,17 @@ def _check_inputs(cells: Sequence[Cell]) -> None:
         if key not in seen:
             seen.add(key)
             build_model(cell, load_data(cell))
+
+
+def _check_own_code(cells: Sequence[Cell]) -> None:
+    """Refuse what only this process knows, which every cell in another process would fail for."""
+    for cell in cells:
+        for source in cell.own_sources():
+            if source.is_interactive:
+                raise InputError(
+                    f"{source.name} is defined in a notebook or at a prompt, where worker processes cannot find it; "
+                    "write it into a file and name that under imports."
+                )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A study on disk: one folder a cell, whole or not there; the table gathered from them."""
+"""A study on disk: one folder a cell, whole or not there; the table gathered from them. All its paths are here."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from torch import nn
 from ..checkpoint import save_checkpoint
 from ..errors import InputError
 from ..masks import Masks
+from ..own_code import is_file_name
 from ..safe_files import replacing
-from .grid import Cell
+from .config import StudyConfig
+from .grid import Planned
 from .trajectory import MaskTrajectory
 
 __all__ = ["CellResult", "Store", "StudyError"]
@@ -63,39 +65,89 @@ class Store:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.cells = self.folder / "cells"
+        self.config_file = self.folder / "study.yaml"
+        self.table_file = self.folder / "results.parquet"
+        self.plan_file = self.folder / "plan.json"
+        self.imports = self.folder / "imports"
 
-    @property
-    def config_file(self) -> Path:
-        return self.folder / "study.yaml"
+    def cell_folder(self, key: str) -> Path:
+        """The folder of the cell with that key."""
+        return self.cells / key
 
-    @property
-    def table_file(self) -> Path:
-        return self.folder / "results.parquet"
+    def row_file(self, key: str) -> Path:
+        """What the results say of a cell."""
+        return self.cells / key / "row.json"
 
-    def path(self, cell: Cell) -> Path:
-        """The folder of a finished cell."""
-        return self.cells / cell.key
+    def masks_file(self, key: str) -> Path:
+        """The masks that a cell ended with."""
+        return self.cells / key / "masks.safetensors"
 
-    def prepare(self, config_text: str) -> None:
-        """Make the folder, record the study file in it and clear away what killed runs left half written."""
+    def weights_file(self, key: str) -> Path:
+        """The trained weights of a cell."""
+        return self.cells / key / "weights.safetensors"
+
+    def trajectory_file(self, key: str) -> Path:
+        """The masks of a cell over its training."""
+        return self.cells / key / "trajectory.safetensors"
+
+    def history_file(self, key: str) -> Path:
+        """The training history of a cell."""
+        return self.cells / key / "history.parquet"
+
+    def traceback_file(self, key: str) -> Path:
+        """Where the error arose that made a cell fail."""
+        return self.cells / key / "traceback.txt"
+
+    def import_source(self, source: str) -> str:
+        """What to import for an entry of ``imports``: the copy of a file that the study keeps, or the module named."""
+        return str((self.imports / Path(source).name).resolve()) if is_file_name(source) else source
+
+    def prepare(self, config: StudyConfig, plan: Iterable[Planned]) -> None:
+        """Make the folder; record in it the study file, its own code and its plan; clear away what killed runs left.
+
+        Raises
+        ------
+        StudyError
+            When the folder cannot be written.
+        """
+        plan_text = json.dumps(
+            {"config": config.digest(), "cells": [{"cell": key, **identity} for key, identity in plan]}, indent=1
+        )
         with _reported(self.folder):
             self.cells.mkdir(parents=True, exist_ok=True)
-            if not self.config_file.is_file() or self.config_file.read_text(encoding="utf-8") != config_text:
-                with replacing(self.config_file) as name:
-                    Path(name).write_text(config_text, encoding="utf-8")
+            for source in filter(is_file_name, config.imports):
+                _write_text(Path(self.import_source(source)), Path(source).read_text(encoding="utf-8"))
+            kept = [f"imports/{Path(s).name}" if is_file_name(s) else s for s in config.imports]
+            _write_text(self.config_file, config.model_copy(update={"imports": tuple(kept)}).to_yaml())
+            _write_text(self.plan_file, plan_text)
             for leftover in self.cells.glob(f"*.{socket.gethostname()}.*.part"):
                 if not _alive(int(leftover.name.split(".")[-2])):
                     shutil.rmtree(leftover, ignore_errors=True)
 
-    def row(self, cell: Cell) -> dict[str, Any] | None:
+    def plan(self, config: StudyConfig) -> list[Planned] | None:
+        """The cells of the last run, where it was one of this config; its names need not be registered any more."""
+        try:
+            data = json.loads(self.plan_file.read_text(encoding="utf-8"))
+            if data["config"] != config.digest():
+                return None
+            return [Planned(identity.pop("cell"), identity) for identity in data["cells"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def row(self, key: str) -> dict[str, Any] | None:
         """The row of a cell, or None where there is none or it is damaged."""
-        return self._row(self.path(cell))
+        try:
+            row = json.loads(self.row_file(key).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return row if isinstance(row, dict) and "status" in row else None
 
-    def is_done(self, cell: Cell) -> bool:
+    def is_done(self, key: str) -> bool:
         """Whether the cell has a result that stays: anything but missing, damaged or failed."""
-        return self._stays(self.path(cell))
+        row = self.row(key)
+        return row is not None and row["status"] != FAILED
 
-    def save(self, cell: Cell, result: CellResult) -> bool:
+    def save(self, key: str, result: CellResult) -> bool:
         """Write a cell; False when another process was first, whose result then stays.
 
         Raises
@@ -103,24 +155,23 @@ class Store:
         StudyError
             When the folder cannot be written.
         """
-        final = self.path(cell)
-        part = self._part(cell.key)
+        part = self._part(key)
         with _reported(self.folder):
             try:
-                part.mkdir(parents=True)
-                _write(part, result)
-                return self._put(part, final)
+                self.cell_folder(part).mkdir(parents=True)
+                _write(self, part, result)
+                return self._put(part, key)
             finally:
-                shutil.rmtree(part, ignore_errors=True)
+                shutil.rmtree(self.cell_folder(part), ignore_errors=True)
 
-    def gather(self, cells: Iterable[Cell]) -> pd.DataFrame:
+    def gather(self, plan: Iterable[Planned]) -> pd.DataFrame:
         """One row a cell that has a result, in the order given; rows of baselines join those of their networks."""
         rows = []
-        for cell in cells:
-            row = self.row(cell)
+        for key, identity in plan:
+            row = self.row(key)
             if row is not None:
-                rows.append({**cell.identity, **row, "cell": cell.key})
-        return _tidied(rows)
+                rows.append({**identity, **row, "cell": key})
+        return _table(rows)
 
     def write_table(self, table: pd.DataFrame) -> Path:
         """Write ``results.parquet``, whole or not at all."""
@@ -128,43 +179,33 @@ class Store:
             table.to_parquet(name, index=False)
         return self.table_file
 
-    def _part(self, key: str) -> Path:
-        unique = os.urandom(4).hex()
-        return self.cells / f"{key}.{unique}.{socket.gethostname()}.{os.getpid()}.part"
+    def _part(self, key: str) -> str:
+        """A key of this process alone, under which a cell is written before it has its own."""
+        return f"{key}.{os.urandom(4).hex()}.{socket.gethostname()}.{os.getpid()}.part"
 
-    def _row(self, folder: Path) -> dict[str, Any] | None:
-        try:
-            row = json.loads((folder / "row.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return row if isinstance(row, dict) and "status" in row else None
-
-    def _put(self, part: Path, final: Path) -> bool:
-        """Rename `part` to `final`, moving a failed or damaged cell out of the way."""
+    def _put(self, part: str, key: str) -> bool:
+        """Rename the folder of `part` to that of `key`, moving a failed or damaged cell out of the way."""
+        final = self.cell_folder(key)
         while True:
             try:
-                part.rename(final)
+                self.cell_folder(part).rename(final)
                 return True
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-            if self._stays(final):
+            if self.is_done(key):
                 return False
-            old = self._part(final.name)
+            aside = self._part(key)
             try:
-                final.rename(old)
-                if self._stays(old):  # another process replaced the failed cell in between
-                    old.rename(final)
+                final.rename(self.cell_folder(aside))
+                if self.is_done(aside):  # another process replaced the failed cell in between
+                    self.cell_folder(aside).rename(final)
                     return False
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
                     raise
             finally:
-                shutil.rmtree(old, ignore_errors=True)
-
-    def _stays(self, folder: Path) -> bool:
-        row = self._row(folder)
-        return row is not None and row["status"] != FAILED
+                shutil.rmtree(self.cell_folder(aside), ignore_errors=True)
 
 
 @contextmanager
@@ -184,22 +225,29 @@ def _reported(folder: Path) -> Iterator[None]:
     )
 
 
-def _write(folder: Path, result: CellResult) -> None:
+def _write(store: Store, key: str, result: CellResult) -> None:
     if result.masks is not None:
-        result.masks.save(folder / "masks.safetensors")
+        result.masks.save(store.masks_file(key))
     if result.weights is not None:
-        save_checkpoint(result.weights, folder / "weights.safetensors")
+        save_checkpoint(result.weights, store.weights_file(key))
     if result.trajectory is not None:
-        result.trajectory.save(folder / "trajectory.safetensors")
+        result.trajectory.save(store.trajectory_file(key))
     if result.history is not None:
-        result.history.to_parquet(folder / "history.parquet", index=False)
+        result.history.to_parquet(store.history_file(key), index=False)
     if result.traceback is not None:
-        (folder / "traceback.txt").write_text(result.traceback, encoding="utf-8")
-    row = {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in result.row.items()}
-    (folder / "row.json").write_text(json.dumps(row, indent=1), encoding="utf-8")
+        store.traceback_file(key).write_text(result.traceback, encoding="utf-8")
+    row = {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in result.row.items()}
+    store.row_file(key).write_text(json.dumps(row, indent=1), encoding="utf-8")
 
 
-def _tidied(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def _write_text(path: Path, text: str) -> None:
+    """Write a file unless it holds that text already."""
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        with replacing(path) as name:
+            Path(name).write_text(text, encoding="utf-8")
+
+
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     first = ["dataset", "model", "pruner", "family", "sparsity", "seed", "status", "reason", "accuracy", "loss"]
     table = pd.DataFrame(rows)
     for name in (*first, "cell", "undefined"):

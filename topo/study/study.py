@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ import pandas as pd
 from torch import nn
 
 from ..checkpoint import load_checkpoint
+from ..datasets import Dataset
 from ..encoding import LayerGraphs, MultipartiteGraph, encode
 from ..errors import InputError, unknown_name
 from ..masks import Masks
+from ..own_code import import_code
 from .computation import build_model, load_data
 from .config import StudyConfig
-from .grid import Cell, cells_of
+from .grid import Cell, Planned, cells_of
 from .run import run_cells
 from .store import MISSING, Store, StudyError
 from .trajectory import MaskTrajectory
@@ -56,15 +59,17 @@ class Study:
     def load(cls, folder: str | Path, **overrides: Any) -> Study:
         """The study that a folder holds; `overrides` replace keys of its study file.
 
+        No code of the study's own is imported before `run`: its results can be read whatever is registered here.
+
         Raises
         ------
         InputError
             When it holds none.
         """
-        file = Path(folder) / "study.yaml"
+        file = Store(folder).config_file
         if not file.is_file():
-            raise InputError(f"{folder} is not the folder of a study (it has no study.yaml).")
-        return cls(StudyConfig.read(file, **overrides), Path(folder))
+            raise InputError(f"{folder} is not the folder of a study (it has no {file.name}).")
+        return cls(StudyConfig.read(file, check=False, **overrides), Path(folder))
 
     @property
     def store(self) -> Store:
@@ -74,6 +79,27 @@ class Study:
     def cells(self) -> list[Cell]:
         """All cells, the dense baselines first."""
         return cells_of(self.config)
+
+    @property
+    def plan(self) -> list[Planned]:
+        """Key and identity of all cells: those of the last run of this very study, else as they would be now."""
+        recorded = self.store.plan(self.config)
+        return [cell.planned for cell in self.cells] if recorded is None else recorded
+
+    def prepare(self) -> list[Cell]:
+        """Check every name, make the folder with the study file, own code and plan, and return the cells.
+
+        Raises
+        ------
+        InputError
+            When a name or setting is unknown.
+        StudyError
+            When the folder cannot be written.
+        """
+        self.config.check(str(self.store.config_file))
+        cells = self.cells
+        self.store.prepare(self.config, [cell.planned for cell in cells])
+        return cells
 
     def run(
         self,
@@ -97,19 +123,16 @@ class Study:
         Raises
         ------
         InputError
-            When a dataset or model cannot be had at all.
+            When a name or setting is unknown, or a dataset or model cannot be had at all.
         StudyError
             When the folder cannot be written.
         KeyboardInterrupt
             On Ctrl-C; what is finished is kept and gathered.
         """
-        self.store.prepare(self.config.to_yaml())
-        cells = self.cells
-        baselines = {cell.key: cell.dense(self.config) for cell in cells}
+        cells = self.prepare()
         try:
             run_cells(
                 cells,
-                baselines,
                 self.store,
                 executor=executor,
                 workers=workers or self.config.workers,
@@ -118,9 +141,9 @@ class Study:
             )
         except BaseException:
             with suppress(StudyError):
-                self.store.write_table(self.store.gather(cells))
+                self.store.write_table(self.store.gather(self.plan))
             raise
-        table = self.store.gather(cells)
+        table = self.store.gather(self.plan)
         self.store.write_table(table)
         return table
 
@@ -133,7 +156,7 @@ class Study:
             When nothing has been computed yet.
         """
         if self.store.cells.is_dir():
-            table = self.store.gather(self.cells)
+            table = self.store.gather(self.plan)
         elif self.store.table_file.is_file():
             table = pd.read_parquet(self.store.table_file)
         else:
@@ -145,49 +168,76 @@ class Study:
     def status(self) -> pd.DataFrame:
         """One row per cell: which network, status (``"missing"`` before it has run), reason, accuracy, seconds."""
         rows = []
-        for cell in self.cells:
-            row = self.store.row(cell) or {"status": MISSING, "reason": ""}
+        for key, identity in self.plan:
+            row = self.store.row(key) or {"status": MISSING, "reason": ""}
             facts = {name: row.get(name) for name in ("status", "reason", "accuracy", "seconds")}
-            rows.append({**cell.identity, **facts, "cell": cell.key})
+            rows.append({**identity, **facts, "cell": key})
         return pd.DataFrame(rows).astype({"accuracy": float, "seconds": float})
 
     def cell(self, key: str) -> Cell:
         """The cell of that key, as in the column ``cell`` of the results."""
-        cells = {cell.key: cell for cell in self.cells}
-        if key not in cells:
-            raise unknown_name("cell", key, cells)
-        return cells[key]
+        return self.cells[self._position(key)]
 
     def masks(self, key: str) -> Masks:
         """The masks of a sparse network, by the key of its cell."""
-        return Masks.load(self.store.path(self.cell(key)) / "masks.safetensors")
+        return Masks.load(self.store.masks_file(self._known(key)))
 
     def trajectory(self, key: str) -> MaskTrajectory:
         """The masks of a sparse network over its training, of a study with ``save_trajectory: true``."""
-        file = self.store.path(self.cell(key)) / "trajectory.safetensors"
+        file = self.store.trajectory_file(self._known(key))
         if not file.is_file():
             raise InputError(f"cell {key} has no trajectory of masks; compute it with save_trajectory: true.")
         return MaskTrajectory.load(file)
 
     def history(self, key: str) -> pd.DataFrame:
         """The training history of a network: one row an epoch."""
-        file = self.store.path(self.cell(key)) / "history.parquet"
+        file = self.store.history_file(self._known(key))
         if not file.is_file():
             raise InputError(f"cell {key} has no training history; it has not run, or it failed.")
         return pd.read_parquet(file)
 
+    def dataset(self, key: str) -> Dataset:
+        """The dataset that a network was trained on."""
+        with self._own_code_missing():
+            return load_data(self.cell(key))
+
     def model(self, key: str) -> nn.Module:
         """A network of the study: its trained weights where they were saved, else its initial ones, masked."""
-        cell = self.cell(key)
-        model = build_model(cell, load_data(cell))
-        weights = self.store.path(cell) / "weights.safetensors"
+        with self._own_code_missing():
+            cell = self.cell(key)
+            model = build_model(cell, load_data(cell))
+        weights = self.store.weights_file(key)
         if weights.is_file():
             return load_checkpoint(model, weights)
         return model if cell.pruner is None else self.masks(key).apply(model)
 
     def graph(self, key: str, encoding: str = "multipartite", **options: Any) -> MultipartiteGraph | LayerGraphs:
         """The graph of a network of the study; its weights are those of `model`."""
-        cell = self.cell(key)
-        shape = load_data(cell).input_shape
-        masks = None if cell.pruner is None else self.masks(key)
+        masks = None if self.cell(key).pruner is None else self.masks(key)
+        shape = self.dataset(key).input_shape
         return encode(self.model(key), masks, input_shape=shape, encoding=encoding, **options)
+
+    def import_code(self) -> None:
+        """Import the study's own code, as a run does; the networks of its own models and datasets can then be had."""
+        for source in self.config.imports:
+            import_code(source)
+
+    def _position(self, key: str) -> int:
+        keys = [planned.key for planned in self.plan]
+        if key not in keys:
+            raise unknown_name("cell", key, keys)
+        return keys.index(key)
+
+    def _known(self, key: str) -> str:
+        self._position(key)
+        return key
+
+    @contextmanager
+    def _own_code_missing(self) -> Iterator[None]:
+        """Say of what is not registered that it may be in code of the study's own."""
+        try:
+            yield
+        except InputError as error:
+            if self.config.imports and "unknown" in str(error):
+                raise InputError(f"{str(error).rstrip('.')}; study.import_code() imports the study's own.") from error
+            raise
