@@ -1,6 +1,6 @@
 # make study   run the digits study and write its report (start here)
 # make test    run the tests
-# make lint    check style and formatting
+# make lint    check style, formatting and types
 # Each sets up .venv first, and again only when pyproject.toml or constraints.txt has changed.
 
 STUDY := studies/digits
@@ -20,6 +20,7 @@ test: $(INSTALLED)
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
 # The newest Python that is new enough and can make a virtual environment; PYTHON=... on the command line chooses.
 $(INSTALLED): pyproject.toml constraints.txt
