@@ -894,7 +894,7 @@ class Update:
     optimizer: torch.optim.Optimizer
     momentum: dict[str, Tensor]
 
-    def after(self, sparsifier: Any, fraction: float) -> dict[str, Tensor]:
+    def after(self, callback: Any, fraction: float) -> dict[str, Tensor]:
         """The masks that one update of ours leaves."""
         state = SimpleNamespace(
             model=copy.deepcopy(self.model),
@@ -907,9 +907,9 @@ class Update:
         for name, p in state.model.named_parameters():
             p.grad = self.model.get_parameter(name).grad
         state.hold = lambda masks: setattr(state, "masks", masks)
-        sparsifier.masks, sparsifier.annealing, sparsifier.drop_fraction = self.masks, "constant", fraction
-        sparsifier.on_start(state)
-        sparsifier.update(state)
+        callback.masks, callback.annealing, callback.drop_fraction = self.masks, "constant", fraction
+        callback.on_start(state)
+        callback.update(state)
         return {name: state.masks[name] for name in self.masks}
 
 
@@ -931,8 +931,8 @@ def update(initial: str = "erk", power: float = 0.0) -> Update:
     return Update(model, masks, optimizer, momentum)
 
 
-def sparsifier(made: Update, name: str, **settings: Any) -> Any:
-    return topo.pruning.sparsifier(made.model, name, sparsity=0.8, device="cpu", **settings)
+def training_callback(made: Update, name: str, **settings: Any) -> Any:
+    return topo.pruning.sparse_training_callback(made.model, name, sparsity=0.8, device="cpu", **settings)
 
 
 def changes(before: Mapping[str, Tensor], ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Found:
@@ -976,7 +976,7 @@ def itop_masking(source: Reference, made: Update, **modes: str) -> Any:
 def itop_changes(source: Reference, name: str) -> Found:
     made = update()
     theirs = itop_masking(source, made, death_mode="magnitude", growth_mode="gradient")
-    ours = made.after(sparsifier(made, name), FRACTION)
+    ours = made.after(training_callback(made, name), FRACTION)
     before = {key: mask.clone() for key, mask in made.masks.items()}
     theirs.truncate_weights()
     return changes(before, ours, theirs.masks)
@@ -989,7 +989,7 @@ def dropped(before: Mapping[str, Tensor], ours: Mapping[str, Tensor], theirs: Ma
 
 def ours_without(made: Update, name: str, **settings: Any) -> dict[str, Tensor]:
     """The masks of an algorithm of ours after the drop, before the growth."""
-    found = sparsifier(made, name, **settings)
+    found = training_callback(made, name, **settings)
     weights = {key: made.model.get_parameter(key) for key in made.masks}
     return found.dropped(weights, made.masks, FRACTION)
 
@@ -1067,7 +1067,7 @@ def mest_drops(source: Reference) -> Found:
 )
 def snfs_changes(source: Reference, initial: str, power: float) -> Found:
     made = update(initial, power)
-    ours = sparsifier(made, "snfs")
+    ours = training_callback(made, "snfs")
     ours.momentum = {name: momentum.clone() for name, momentum in made.momentum.items()}
     before = {name: mask.clone() for name, mask in made.masks.items()}
     after = made.after(ours, FRACTION)

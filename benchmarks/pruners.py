@@ -104,9 +104,12 @@ def training_cell(model_name: str, pruner: str, device: str) -> dict[str, Any]:
     settings = {key: value for key, value in (("interval", 1), ("stop", 1.0)) if key in known}
 
     def run(sparse: bool) -> None:
-        found = topo.pruning.sparsifier(network(model_name), pruner, sparsity=SPARSITY, device=device, **settings)
-        callbacks = [found] if sparse else []
-        train(network(model_name), data, recipe, masks=found.masks, callbacks=callbacks, device=device, progress=False)
+        model = network(model_name)
+        callback = topo.pruning.sparse_training_callback(model, pruner, sparsity=SPARSITY, device=device, **settings)
+        callbacks = [callback] if sparse else []
+        train(
+            network(model_name), data, recipe, masks=callback.masks, callbacks=callbacks, device=device, progress=False
+        )
 
     run(False)
     floor, time_found = seconds(lambda: run(False), device) / steps, seconds(lambda: run(True), device) / steps

@@ -171,7 +171,7 @@ def test_an_emptied_layer_is_said(in_folder: Path):
         ("prune resnet2 -p er -s 0.5", "unknown model 'resnet2'; did you mean 'resnet"),
         ("prune resnet20 -p snipp -s 0.5", "unknown pruner 'snipp'; did you mean 'snip'"),
         ("prune resnet20 -p snip -s 0.5", "pruner 'snip' needs data; give --dataset"),
-        ("prune resnet20 -p er -s 1.5", "sparsity must be a number from 0 up to but not including 1, not 1.5"),
+        ("prune resnet20 -p er -s 1.5", "sparsity must be a number of at least 0 and below 1, not 1.5"),
         ("prune resnet20 -p er -s 0.5 --set densty=3", "'densty'"),
         ("prune resnet20 -p er -s 0.5 --set densty", "setting 'densty' is not of the form KEY=VALUE"),
         ("prune resnet20 -p er -s 0.5 --set a=[1", "'[1' is not a value"),

@@ -79,5 +79,5 @@ def test_what_is_neither_true_nor_false_is_refused(value):
 
 @pytest.mark.parametrize("value", [None, ["random"], 3])
 def test_an_option_that_is_no_name_is_refused_with_the_known_ones(value):
-    with pytest.raises(InputError, match=r"unknown growth .* Known: gradient, random"):
+    with pytest.raises(InputError, match=r"unknown value of growth .* Known: gradient, random"):
         one_of("growth", value, {"random": 1, "gradient": 2})

@@ -84,6 +84,12 @@ class Masks(Mapping[str, Tensor]):
         parameters = prunable_parameters(model)
         return cls({name: p.detach() != 0 for name, p in parameters.items()}, algorithm="nonzero")
 
+    def replaced(self, masks: Mapping[str, Tensor]) -> Masks:
+        """Other masks with the algorithm, the settings, the seed and the asked sparsity of these."""
+        return Masks(
+            masks, algorithm=self.algorithm, settings=self.settings, seed=self.seed, sparsity=self.asked_sparsity
+        )
+
     def __getitem__(self, name: str) -> Tensor:
         return self._masks[name]
 

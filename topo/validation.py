@@ -149,11 +149,11 @@ def one_of(name: str, value: T, options: Iterable[str]) -> T:
     'random'
     >>> one_of("growth", "randm", ["gradient", "random"])
     Traceback (most recent call last):
-    topo.errors.InputError: unknown growth 'randm'; did you mean 'random'? Known: gradient, random.
+    topo.errors.InputError: unknown value of growth 'randm'; did you mean 'random'? Known: gradient, random.
     """
     names = list(options)
     if value not in names:
-        raise unknown_name(name, value if isinstance(value, str) else repr(value), names)
+        raise unknown_name(f"value of {name}", value if isinstance(value, str) else repr(value), names)
     return value
 
 

@@ -118,7 +118,7 @@ def test_settings_are_recorded_with_their_defaults(awkward, images):
     assert topo.prune(awkward, "er", sparsity=0.5).settings == {}
 
 
-def test_calling_the_package_and_the_function_are_one(awkward):
+def test_topo_prune_is_the_function_of_the_package(awkward):
     assert topo.prune(awkward, "er", sparsity=0.5) == topo.pruning.prune(awkward, "er", sparsity=0.5)
 
 
@@ -126,7 +126,7 @@ def test_calling_the_package_and_the_function_are_one(awkward):
     ("arguments", "message"),
     [
         ({"name": "snipp"}, "unknown pruner 'snipp'; did you mean 'snip'"),
-        ({"sparsity": 1}, "sparsity must be a number from 0"),
+        ({"sparsity": 1}, "sparsity must be a number of at least 0 and below 1"),
         ({"sparsity": -0.1}, "sparsity must be"),
         ({"sparsity": float("nan")}, "sparsity must be"),
         ({"sparsity": "0.9"}, "sparsity must be"),
@@ -140,7 +140,7 @@ def test_calling_the_package_and_the_function_are_one(awkward):
         ({"roundss": 3}, "unknown setting of pruner 'magnitude' 'roundss'; did you mean 'rounds'"),
         ({"name": "er", "rounds": 3}, "takes no settings"),
         ({"allocation": "erkk"}, "unknown allocation 'erkk'; did you mean"),
-        ({"rounds": 0}, "rounds must be a whole number from 1 up"),
+        ({"rounds": 0}, "rounds must be a whole number of at least 1"),
         ({"include": "nothing.*"}, "matches no parameter"),
         ({"name": "uniform", "sparsity": 0.98}, "cannot be spread over"),
         ({"name": "synflow", "input_shape": (2, 0)}, "input_shape must be whole numbers"),

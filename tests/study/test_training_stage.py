@@ -9,7 +9,7 @@ import torch
 
 import topo
 from topo.errors import InputError
-from topo.pruning import PRUNERS, Sparsifier, Task
+from topo.pruning import PRUNERS, SparseTrainingCallback, Task
 from topo.study import StudyConfig
 from topo.study.entries import PrunerChoice
 
@@ -38,7 +38,7 @@ def test_a_pruner_of_stage_training_ends_with_the_masks_of_its_training(tiny, he
     assert masks.algorithm == "rigl" and masks.settings["interval"] == 1 and masks.asked_sparsity == 0.8
     assert all(bool((state[name][~mask] == 0).all()) for name, mask in masks.items())
     fresh = topo.models.build("digits-mlp", input_shape=(1, 8, 8), widths=[8], seed=0)
-    assert topo.pruning.sparsifier(fresh, "rigl", sparsity=0.8, device="cpu").masks != masks
+    assert topo.pruning.sparse_training_callback(fresh, "rigl", sparsity=0.8, device="cpu").masks != masks
     density = masks.counts()["density"]
     assert (row["layer_density_min"], row["layer_density_max"]) == (density.min(), density.max())
     assert "rolled__sink_nodes_mean" in row and len(study.history(row["cell"])) == 4
@@ -89,7 +89,7 @@ def test_a_pruner_whose_training_diverges_is_a_status_and_the_others_go_on(tiny,
         return topo.pruning.initial.uniform.uniform(task)
 
     @register("inflating", family="dynamic", stage="training", needs_data=False)
-    class Inflating(Sparsifier):
+    class Inflating(SparseTrainingCallback):
         """Multiplies the weights."""
 
         def __init__(self, task: Task) -> None:
@@ -113,7 +113,7 @@ def test_a_pruner_whose_training_diverges_is_a_status_and_the_others_go_on(tiny,
 
 def test_a_layer_emptied_during_training_is_a_collapse_or_refused(tiny, here, register):
     @register("emptying", family="dynamic", stage="training", needs_data=False)
-    class Emptying(Sparsifier):
+    class Emptying(SparseTrainingCallback):
         """Empties the last layer at the end of the first epoch."""
 
         def __init__(self, task: Task) -> None:

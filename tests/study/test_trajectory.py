@@ -25,7 +25,7 @@ def few():
 def recorded(few, name: str = "itop", callbacks=(), **options):
     """Two steps an epoch, eight in all; updates after the second, fourth and sixth."""
     net = topo.models.build("digits-mlp", input_shape=(1, 8, 8), widths=[8])
-    found = topo.pruning.sparsifier(net, name, sparsity=0.8, device="cpu")
+    found = topo.pruning.sparse_training_callback(net, name, sparsity=0.8, device="cpu")
     trajectory = MaskTrajectory(**options)
     callbacks = [*callbacks, found, trajectory]
     run = train(net, few, PLAN, masks=found.masks, callbacks=callbacks, device="cpu", progress=False)

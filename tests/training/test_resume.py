@@ -7,7 +7,7 @@ from topo.datasets import load
 from topo.errors import InputError
 from topo.masks import Masks
 from topo.models import build
-from topo.pruning import sparsifier
+from topo.pruning import sparse_training_callback
 from topo.training import Callback, batch_loss, recipe, train
 
 PLAN = recipe("digits", epochs=4, optimizer="adamw", augment=True)
@@ -89,7 +89,7 @@ def test_a_checkpoint_of_another_run_is_refused(digits, tmp_path):
 
 def test_a_pruner_that_cannot_be_resumed_says_so(digits, tmp_path):
     model = net()
-    rigl = sparsifier(model, "rigl", sparsity=0.5)
+    rigl = sparse_training_callback(model, "rigl", sparsity=0.5)
     with pytest.raises(InputError, match="train without a checkpoint"):
         train(
             model,

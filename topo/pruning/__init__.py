@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from . import dag_pruning, dynamic, initial, structured, trained, variational
-from .api import Task, prune, score, sparsifier
-from .mask_callback import Sparsifier
+from .api import Task, prune, score, sparse_training_callback
 from .registry import PRUNERS
+from .sparse_training import SparseTrainingCallback
 from .weight_scoring import by_score
 
 __all__ = [
     "PRUNERS",
-    "Sparsifier",
+    "SparseTrainingCallback",
     "Task",
     "by_score",
     "dag_pruning",
@@ -18,7 +18,7 @@ __all__ = [
     "initial",
     "prune",
     "score",
-    "sparsifier",
+    "sparse_training_callback",
     "structured",
     "trained",
     "variational",

@@ -1,4 +1,4 @@
-"""The calls `topo.prune(...)`, `topo.pruning.score(...)` and `topo.pruning.sparsifier(...)`."""
+"""The calls `topo.prune(...)`, `topo.pruning.score(...)` and `topo.pruning.sparse_training_callback(...)`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..errors import InputError
 from ..masks import Masks
 from ..training import Recipe
 from ..validation import check_settings
-from .mask_callback import Sparsifier
 from .registry import PRUNERS
+from .sparse_training import SparseTrainingCallback
 from .task import Task, open_task
 
-__all__ = ["Task", "prune", "score", "sparsifier"]
+__all__ = ["Task", "prune", "score", "sparse_training_callback"]
 
 
 def prune(
@@ -84,7 +84,7 @@ def prune(
     check_settings(algorithm, settings, f"pruner {name!r}")
     with open_task(model, name, sparsity, data, seed, device, include, exclude, recipe) as task:
         found = algorithm(task, **settings)
-        if isinstance(found, Sparsifier):
+        if isinstance(found, SparseTrainingCallback):
             found = task.train(Masks(found.masks), callbacks=[found]).masks
             task.keep_state = True
         masks = Masks(
@@ -142,7 +142,7 @@ def score(
         return {key: value.detach().cpu() for key, value in scores_of(task, **settings).items()}
 
 
-def sparsifier(
+def sparse_training_callback(
     model: nn.Module,
     name: str,
     *,
@@ -153,7 +153,7 @@ def sparsifier(
     include: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] | None = None,
     **settings: Any,
-) -> Sparsifier:
+) -> SparseTrainingCallback:
     """The callback with which an algorithm of stage ``"training"`` changes the masks while the model is trained.
 
     Arguments are those of `prune`. Hand its `masks` and itself to `topo.training.train`; `Training.masks` are then
@@ -165,7 +165,7 @@ def sparsifier(
     >>> from topo.training import recipe, train
     >>> data = topo.datasets.load("digits", subset=20)
     >>> net = topo.models.build("digits-mlp", input_shape=(1, 8, 8))
-    >>> rigl = topo.pruning.sparsifier(net, "rigl", sparsity=0.9)
+    >>> rigl = topo.pruning.sparse_training_callback(net, "rigl", sparsity=0.9)
     >>> run = train(net, data, recipe("digits", epochs=2), masks=rigl.masks, callbacks=[rigl], device="cpu")
     >>> round(run.masks.sparsity, 2)
     0.9

@@ -15,5 +15,5 @@ PRUNERS: Registry[Callable[..., dict[str, Tensor]]] = Registry("pruner")
 
 Facts of an entry: ``paper``; ``needs_data``; ``stage``, ``"initial"`` for one that a study applies before training,
 ``"trained"`` for one that it applies to the trained dense network, and ``"training"`` for one that changes the masks
-while the network is trained, which returns a `topo.pruning.Sparsifier` in the place of masks.
+while the network is trained, which returns a `topo.pruning.SparseTrainingCallback` in the place of masks.
 """

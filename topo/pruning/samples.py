@@ -15,7 +15,7 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from .task import Task
 
-__all__ = ["Samples", "chunks", "input_shapes", "positive_count"]
+__all__ = ["Samples", "chunks", "input_shapes"]
 
 Inputs = Tensor | tuple[Tensor, ...]
 
@@ -142,13 +142,6 @@ def input_shapes(task: Task, input_shape: Sequence[int] | None) -> list[tuple[in
     if min(shape, default=0) < 1:
         raise InputError(f"input_shape must be whole numbers from 1 up, not {input_shape!r}.")
     return [shape]
-
-
-def positive_count(name: str, value: Any) -> int:
-    """A setting that must be a whole number from 1 up; `InputError` names it otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{name} must be a whole number from 1 up, not {value!r}.")
-    return value
 
 
 def chunks(pair: tuple[Inputs, Tensor], size: int) -> Iterator[tuple[Inputs, Tensor]]:

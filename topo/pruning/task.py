@@ -7,7 +7,6 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from ..errors import InputError
 from ..masks import Masks, prunable_parameters
 from ..training import Callback, Diverged, Recipe, Training, train
 from ..training import recipe as find_recipe
+from ..validation import real_number, whole_number
 from .registry import PRUNERS
 from .samples import Inputs, Samples
 
@@ -200,10 +200,7 @@ def open_task(
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"the model must be a torch.nn.Module, not a {type(model).__name__}.")
-    if isinstance(sparsity, bool) or not isinstance(sparsity, Real) or not 0 <= sparsity < 1:
-        raise InputError(f"sparsity must be a number from 0 up to but not including 1, not {sparsity!r}.")
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise InputError(f"seed must be a whole number, not {seed!r}.")
+    sparsity, seed = real_number("sparsity", sparsity, minimum=0, below=1), whole_number("seed", seed)
     if data is None and PRUNERS.entry(name).info.get("needs_data"):
         raise InputError(f"pruner {name!r} needs data; give data=(inputs, targets), a dataset or batches.")
     target = resolve_device(device)
@@ -237,7 +234,7 @@ def open_task(
             dataset=data if isinstance(data, Dataset) else None,
             recipe=None if recipe is None else find_recipe(recipe),
             seed=seed,
-            sparsity=float(sparsity),
+            sparsity=sparsity,
         )
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..validation import whole_number
 from .allocation import allocation as find_allocation
-from .samples import positive_count
 from .schedules import exponential
 from .task import Task
 
@@ -44,7 +44,7 @@ class Scored:
     ) -> dict[str, Tensor]:
         allocation = self.allocation if allocation is None else allocation
         allocate = find_allocation(allocation, task.kept, task.total)
-        rounds = self.rounds if rounds is None else positive_count("rounds", rounds)
+        rounds = self.rounds if rounds is None else whole_number("rounds", rounds, minimum=1)
         masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in task.weights.items()}
         for density in exponential(task.kept / task.total, rounds):
             scores = self.score(task, **settings)

@@ -25,7 +25,7 @@ from ..features import measure
 from ..masks import Masks
 from ..models import build
 from ..own_code import digest_of, import_code
-from ..pruning import PRUNERS, prune, sparsifier
+from ..pruning import PRUNERS, prune, sparse_training_callback
 from ..training import Callback, Diverged, evaluate, train
 from .entries import PrunerChoice
 from .grid import Cell
@@ -135,7 +135,7 @@ def _pruned(
     """Prune the model; the masks to train it with and the callbacks that will change them."""
     options = {"sparsity": cell.sparsity, "data": dataset, "seed": cell.seed, "device": device, **pruner.arguments}
     if pruner.applied_at == "training":
-        found = sparsifier(model, pruner.name, **options)
+        found = sparse_training_callback(model, pruner.name, **options)
         return found.masks, [found]
     masks = prune(model, pruner.name, recipe=cell.recipe, allow_empty_layers=pruner.allow_empty_layers, **options)
     masks.install(model)

@@ -48,7 +48,7 @@ class MaskTrajectory(Callback, Sequence[Masks]):
     >>> from topo.training import recipe, train
     >>> data = topo.datasets.load("digits", subset=20)
     >>> net = topo.models.build("digits-mlp", input_shape=(1, 8, 8))
-    >>> found, trajectory = topo.pruning.sparsifier(net, "set", sparsity=0.9), MaskTrajectory()
+    >>> found, trajectory = topo.pruning.sparse_training_callback(net, "set", sparsity=0.9), MaskTrajectory()
     >>> run = train(net, data, recipe("digits", epochs=3), masks=found.masks, callbacks=[found, trajectory])
     >>> trajectory.steps, trajectory[-1] == run.masks
     ([0, 5, 9], True)

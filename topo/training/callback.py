@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..datasets import Dataset
 from ..errors import InputError
+from ..masks import Masks
 from .recipes import Recipe
 
-__all__ = ["Callback", "MasksLike", "TrainingState"]
-
-
-class MasksLike(Protocol):
-    """Masks as training uses them (`topo.masks.Masks`)."""
-
-    def apply(self, model: nn.Module) -> nn.Module:
-        """Zero the pruned weights in place."""
-
-    def hold(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
-        """Keep them at zero through every step until the handle's ``remove()``."""
+__all__ = ["Callback", "TrainingState"]
 
 
 @dataclass
@@ -40,7 +31,7 @@ class TrainingState:
     generator: torch.Generator
     steps_per_epoch: int
     seed: int = 0
-    masks: MasksLike | None = None
+    masks: Masks | None = None
     batch: tuple[torch.Tensor, torch.Tensor] | None = None
     loss: torch.Tensor | None = None
     step: int = 0
@@ -53,7 +44,7 @@ class TrainingState:
         """Steps of the whole run."""
         return self.recipe.epochs * self.steps_per_epoch
 
-    def hold(self, masks: MasksLike | None) -> None:
+    def hold(self, masks: Masks | None) -> None:
         """Put `masks` in the place of those held so far: prune by them now and after every later step."""
         self.release()
         self.masks = masks

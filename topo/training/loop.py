@@ -20,7 +20,8 @@ from torch.nn import functional
 from ..datasets import Dataset
 from ..device import resolve_device
 from ..errors import InputError
-from .callback import Callback, MasksLike, TrainingState
+from ..masks import Masks
+from .callback import Callback, TrainingState
 from .evaluation import check_fit, measure_split
 from .recipes import Recipe
 from .recipes import recipe as find_recipe
@@ -55,7 +56,7 @@ class Training:
     history: pd.DataFrame
     status: str
     reason: str = ""
-    masks: MasksLike | None = None
+    masks: Masks | None = None
 
 
 class Diverged(InputError):
@@ -67,7 +68,7 @@ def train(
     dataset: Dataset,
     recipe: Recipe | str = "reference",
     *,
-    masks: MasksLike | None = None,
+    masks: Masks | None = None,
     seed: int = 0,
     device: str | torch.device = "auto",
     progress: bool | None = None,

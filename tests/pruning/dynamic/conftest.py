@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import topo
-from topo.pruning import Sparsifier
+from topo.pruning import SparseTrainingCallback
 from topo.training import Callback, Recipe, Training, train
 
 PLAN = Recipe(epochs=3, batch_size=32, learning_rate=0.05, weight_decay=1e-2, schedule="constant", augment=False)
@@ -32,7 +32,7 @@ class Update:
 
 @dataclass
 class Run:
-    found: Sparsifier
+    found: SparseTrainingCallback
     training: Training
     model: nn.Module
     updates: list[Update] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Run:
 
 
 class Watch(Callback):
-    """Stands before the sparsifier; checks at every step that pruned weights are zero."""
+    """Stands before the sparse-training callback; checks at every step that pruned weights are zero."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -111,7 +111,9 @@ def follow(few) -> Callable[..., Run]:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             model = model or Small()
-        found = topo.pruning.sparsifier(model, name, sparsity=sparsity, seed=seed, device="cpu", **settings)
+        found = topo.pruning.sparse_training_callback(
+            model, name, sparsity=sparsity, seed=seed, device="cpu", **settings
+        )
         run = Run(found, None, model)
         run.training = train(
             model, few, plan, masks=found.masks, callbacks=[Watch(run), found], device="cpu", progress=False

@@ -9,7 +9,7 @@ from topo.pruning.dynamic.updater import largest
 
 
 def test_the_best_predicted_links_are_grown_and_ties_are_drawn():
-    found = topo.pruning.sparsifier(nn.Linear(12, 9), "cht", sparsity=0.5, device="cpu")
+    found = topo.pruning.sparse_training_callback(nn.Linear(12, 9), "cht", sparsity=0.5, device="cpu")
     weight = torch.zeros(9, 12)
     mask = torch.rand(9, 12, generator=torch.Generator().manual_seed(0)) < 0.3
     scores = ch3_l3p(mask.double())

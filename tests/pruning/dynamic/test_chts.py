@@ -10,7 +10,7 @@ from topo.pruning.dynamic.updater import largest
 
 
 def chts(**settings):
-    return topo.pruning.sparsifier(nn.Linear(4, 3), "chts", sparsity=0.5, device="cpu", **settings)
+    return topo.pruning.sparse_training_callback(nn.Linear(4, 3), "chts", sparsity=0.5, device="cpu", **settings)
 
 
 def shares(score, candidates: torch.Tensor, draws: int = 4000) -> torch.Tensor:

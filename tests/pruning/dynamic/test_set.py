@@ -7,7 +7,7 @@ import topo
 
 
 def test_a_share_of_the_smallest_positive_and_of_the_largest_negative_weights_goes():
-    found = topo.pruning.sparsifier(nn.Linear(10, 1), "set", sparsity=0.1, device="cpu")
+    found = topo.pruning.sparse_training_callback(nn.Linear(10, 1), "set", sparsity=0.1, device="cpu")
     weight = nn.Parameter(torch.tensor([[5.0, 1.0, 2.0, 9.0, 3.0, -7.0, -6.0, -8.0, 0.0, 0.5]]))
     mask = torch.tensor([[True] * 8 + [False, True]])
     left = found.dropped({"weight": weight}, {"weight": mask}, 0.4)["weight"]

@@ -76,7 +76,7 @@ def test_the_seed_decides(follow, name):
 @pytest.mark.parametrize(("initial", "rule"), [("erk", erk_share), ("er", er_share), ("uniform", uniform_share)])
 def test_training_starts_from_the_allocation_asked_for(initial, rule):
     net = topo.models.build("digits-cnn", input_shape=(1, 8, 8))
-    masks = topo.pruning.sparsifier(net, "rigl", sparsity=0.9, initial=initial, device="cpu").masks
+    masks = topo.pruning.sparse_training_callback(net, "rigl", sparsity=0.9, initial=initial, device="cpu").masks
     counts = masks.counts()
     assert counts["kept"].tolist() == layer_counts(
         {name: m.shape for name, m in masks.items()}, round(0.1 * counts["total"].sum()), rule
@@ -100,7 +100,7 @@ def test_when_the_topology_changes(follow):
 
 def test_the_share_that_is_dropped_falls_along_a_cosine():
     def fractions(**options):
-        found = topo.pruning.sparsifier(
+        found = topo.pruning.sparse_training_callback(
             nn.Linear(9, 9), "rigl", sparsity=0.5, drop_fraction=0.4, device="cpu", **options
         )
         return [found.fraction(SimpleNamespace(step=step, total_steps=100)) for step in (0, 20, 40, 80)]
@@ -137,7 +137,7 @@ def test_a_layer_without_a_gradient_does_not_crash(follow, few, name):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = Loose()
-    found = topo.pruning.sparsifier(net, name, sparsity=0.5, interval=1, device="cpu")
+    found = topo.pruning.sparse_training_callback(net, name, sparsity=0.5, interval=1, device="cpu")
     run = topo.training.train(net, few, plan_of(epochs=1), masks=found.masks, callbacks=[found], device="cpu")
     assert run.masks.counts()["kept"].sum() == round(0.5 * 670)
 
@@ -158,14 +158,14 @@ def test_prune_trains_a_copy_and_returns_its_weights(few):
     [
         ("rigl", {"initial": "dense"}, "unknown value of initial 'dense'"),
         ("rigl", {"annealing": "linear"}, "unknown value of annealing 'linear'"),
-        ("rigl", {"interval": 0}, "interval must be a whole number from 1 up, not 0"),
+        ("rigl", {"interval": 0}, "interval must be a whole number of at least 1, not 0"),
         ("set", {"drop_fraction": 1.5}, "drop_fraction must be a number from 0 to 1, not 1.5"),
         ("set", {"stop": True}, "stop must be a number from 0 to 1, not True"),
         ("itop", {"growth": "best"}, "unknown value of growth 'best'"),
         ("snfs", {"smoothing": -1}, "smoothing must be a number from 0 to 1, not -1"),
-        ("dsr", {"threshold": 0}, "threshold must be a positive number, not 0"),
+        ("dsr", {"threshold": 0}, "threshold must be a number above 0, not 0"),
         ("dsr", {"tolerance": "x"}, "tolerance must be a number"),
-        ("mest", {"gradient_weight": -1.0}, "gradient_weight must be a number from 0 up, not -1.0"),
+        ("mest", {"gradient_weight": -1.0}, "gradient_weight must be a number of at least 0, not -1.0"),
         ("mest", {"soft_bound": 1}, "soft_bound must be true or false, not 1"),
         ("cht", {"settled": 2}, "settled must be a number from 0 to 1, not 2"),
         ("chts", {"alpha": None}, "alpha must be a number from 0 to 1, not None"),
@@ -173,7 +173,7 @@ def test_prune_trains_a_copy_and_returns_its_weights(few):
 )
 def test_impossible_settings(name, setting, message):
     with pytest.raises(InputError, match=message):
-        topo.pruning.sparsifier(nn.Linear(4, 3), name, sparsity=0.5, device="cpu", **setting)
+        topo.pruning.sparse_training_callback(nn.Linear(4, 3), name, sparsity=0.5, device="cpu", **setting)
 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.integers(0, 50)), min_size=1, max_size=6), st.data())

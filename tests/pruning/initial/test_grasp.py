@@ -98,11 +98,11 @@ def test_second_derivatives_pass_through_attention_and_norms(awkward, images):
 
 @pytest.mark.parametrize("temperature", [0, -1, float("inf"), float("nan"), "200"])
 def test_temperature_must_be_positive(smooth, digits, temperature):
-    with pytest.raises(InputError, match="temperature must be a positive number"):
+    with pytest.raises(InputError, match=r"temperature must be a (finite )?number above 0"):
         topo.prune(smooth, "grasp", sparsity=0.5, data=digits, temperature=temperature)
 
 
 @pytest.mark.parametrize("name", ["samples_per_class", "batch_size"])
 def test_counts_must_be_positive(smooth, digits, name):
-    with pytest.raises(InputError, match=f"{name} must be a whole number from 1 up"):
+    with pytest.raises(InputError, match=f"{name} must be a whole number of at least 1"):
         topo.prune(smooth, "grasp", sparsity=0.5, data=digits, **{name: 0})

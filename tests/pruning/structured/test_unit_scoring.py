@@ -139,8 +139,8 @@ def test_rounds_score_what_is_left(net, monkeypatch):
 
     registry = Registry("pruner")
     registry.register("last", family="structured", stage="trained", needs_data=False)(last)
-    for module in ("base", "task"):
-        monkeypatch.setattr(f"topo.prune.{module}.PRUNERS", registry)
+    for module in ("api", "task"):
+        monkeypatch.setattr(f"topo.pruning.{module}.PRUNERS", registry)
     masks = topo.prune(net, "last", sparsity=0.75, rounds=2, input_shape=(1, 6, 6), offset=2)
     assert len(seen) == 2
     assert seen[0][0].all()

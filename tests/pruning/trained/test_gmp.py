@@ -40,7 +40,7 @@ def steps() -> int:
 
 def run(name: str = "gmp", **settings):
     model = net()
-    pruner = topo.pruning.sparsifier(model, name, sparsity=0.9, **settings)
+    pruner = topo.pruning.sparse_training_callback(model, name, sparsity=0.9, **settings)
     weights = Recorder(lambda s: {n: p.detach().clone() for n, p in s.model.named_parameters() if p.ndim > 1})
     masks = Recorder(lambda s: {n: s.masks[n].clone() for n in s.masks})
     result = train(
@@ -119,4 +119,4 @@ def test_a_pattern_is_reached_at_the_end(name):
 )
 def test_bad_settings(name, settings, message):
     with pytest.raises(InputError, match=message):
-        topo.pruning.sparsifier(net(), name, **({"sparsity": 0.5} | settings))
+        topo.pruning.sparse_training_callback(net(), name, **({"sparsity": 0.5} | settings))

@@ -113,12 +113,12 @@ def test_the_rounds_follow_from_the_sparsity():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rate": 0}, "rate must be a number between 0 and 1"),
+        ({"rate": 0}, "rate must be a number above 0 and below 1"),
         ({"rate": 1}, "rate must be"),
         ({"rate": True}, "rate must be"),
-        ({"rewind": -1}, "rewind must be 0, a share"),
-        ({"rewind": float("inf")}, "rewind must be 0, a share"),
-        ({"rewind": "1"}, "rewind must be 0, a share"),
+        ({"rewind": -1}, "rewind must be a number of at least 0"),
+        ({"rewind": float("inf")}, "rewind must be a finite number of at least 0"),
+        ({"rewind": "1"}, "rewind must be a number of at least 0"),
         ({"rewind": 5}, r"rewind \(5 epochs\) lies after the end of the training \(4\)"),
         ({"allocation": "globl"}, "unknown allocation 'globl'; did you mean 'global'"),
         ({"allocation": "uniform", "sparsity": 0.998}, "cannot be spread over"),

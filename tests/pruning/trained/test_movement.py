@@ -49,7 +49,7 @@ def test_training_written_out(interval, stop):
     model = net()
     weight, bias, mask, returned = by_hand(model, 192, interval, int(stop * 24))
     assert returned > 0
-    pruner = topo.pruning.sparsifier(model, "movement", sparsity=0.7, interval=interval, stop=stop)
+    pruner = topo.pruning.sparse_training_callback(model, "movement", sparsity=0.7, interval=interval, stop=stop)
     run = train(model, DATA, PLAN, masks=pruner.masks, callbacks=[pruner], device="cpu", progress=False)
     assert torch.equal(run.masks["1.weight"], mask)
     torch.testing.assert_close(model[1].weight.detach(), weight, rtol=1e-3, atol=1e-5)
@@ -74,7 +74,7 @@ def test_pruned_weights_are_zero_in_the_network_and_come_back_with_their_values(
 
     model = net()
     watch = Watch(model[1].weight)
-    pruner = topo.pruning.sparsifier(model, "movement", sparsity=0.7, interval=1)
+    pruner = topo.pruning.sparse_training_callback(model, "movement", sparsity=0.7, interval=1)
     plan = Recipe(epochs=24, batch_size=64, weight_decay=0.01, schedule="cosine", augment=False)
     train(model, DATA, plan, masks=pruner.masks, callbacks=[watch, pruner], device="cpu", progress=False)
     assert watch.returned > 0

@@ -139,7 +139,7 @@ def test_a_training_that_diverges():
 
 def test_no_checkpoint(tmp_path):
     net = cnn()
-    found = topo.pruning.sparsifier(net, "variational", sparsity=0.5, data=digits(), device="cpu")
+    found = topo.pruning.sparse_training_callback(net, "variational", sparsity=0.5, data=digits(), device="cpu")
     with pytest.raises(InputError, match="train without a checkpoint"):
         topo.training.train(
             net, digits(), plan(4), masks=found.masks, callbacks=[found], checkpoint=tmp_path / "run.pt", device="cpu"

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ...errors import InputError, unknown_name
 from ...masks import prunable_parameters
+from ...validation import whole_number
 from ..registry import PRUNERS
-from ..samples import positive_count
 from ..schedules import exponential
 from ..structured.unit_scoring import BUDGETS, excluded, find_units
 from ..task import Task
@@ -82,7 +82,7 @@ def dag(
     settings = Settings(granularity, score, order, budget, per, normalise, rounds, min_paths, floor)
     limits = {"samples": samples, "batch_size": batch_size, "limit": limit}
     for name, value in limits.items():
-        positive_count(name, value)
+        whole_number(name, value, minimum=1)
     found = find_units(task, input_shape, may_be_none=True)
     prunable = prunable_parameters(task.model)
     network = Network(found, [name for name in prunable if name not in task.weights])
@@ -128,7 +128,7 @@ class Settings:
             if getattr(self, name) not in known:
                 raise unknown_name(f"value of {name}", getattr(self, name), known)
         for name in ("rounds", "min_paths", "floor"):
-            positive_count(name, getattr(self, name))
+            whole_number(name, getattr(self, name), minimum=1)
 
 
 def _round(scoring: Scoring, settings: Settings, allowed: float, whole: int) -> State:

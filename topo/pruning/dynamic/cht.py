@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from ...training import TrainingState
+from ...validation import share
 from ..registry import PRUNERS
 from ..task import Task
 from .bipartite import ch3_l3p, link_scores
-from .updater import TopologyUpdater, share
+from .updater import TopologyUpdater
 
 __all__ = ["CHT", "groups_of"]
 
 
 @PRUNERS.register("cht", family="dynamic", stage="training", paper="Zhang et al. 2024", needs_data=False)
+@dataclass(eq=False, kw_only=True)
 class CHT(TopologyUpdater):
     """Drop the smallest |w| of each layer, grow the links that CH3-L3 predicts from the topology alone.
 
@@ -26,25 +29,15 @@ class CHT(TopologyUpdater):
 
     settled
         Share of a layer's grown links that were just dropped from which on it is settled.
-    initial, interval, drop_fraction, annealing, stop
-        See `TopologyUpdater`.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        *,
-        settled: float = 0.9,
-        initial: str = "erk",
-        interval: int | None = None,
-        drop_fraction: float = 0.3,
-        annealing: str = "constant",
-        stop: float = 1.0,
-    ) -> None:
-        super().__init__(
-            task, initial=initial, interval=interval, drop_fraction=drop_fraction, annealing=annealing, stop=stop
-        )
-        self.settled = share("settled", settled)
+    settled: float = 0.9
+    annealing: str = "constant"
+    stop: float = 1.0
+
+    def __post_init__(self, task: Task) -> None:
+        super().__post_init__(task)
+        self.settled = share("settled", self.settled)
         self.at_rest: set[str] = set()
         self.groups = groups_of(task)
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from ...training import TrainingState
+from ...validation import share
 from ..registry import PRUNERS
 from ..task import Task
 from .bipartite import ch2_l3n, link_scores
 from .cht import groups_of
-from .updater import TopologyUpdater, share
+from .updater import TopologyUpdater
 
 __all__ = ["CHTs"]
 
 
 @PRUNERS.register("chts", family="dynamic", stage="training", paper="Zhang et al. 2025", needs_data=False)
+@dataclass(eq=False, kw_only=True)
 class CHTs(TopologyUpdater):
     """CHT with sampling: links stay with odds that rise with |w|, grow with odds that rise with their CH2-L3n score.
 
@@ -27,25 +31,15 @@ class CHTs(TopologyUpdater):
 
     alpha
         1: magnitudes alone decide what stays; 0: relative importance alone.
-    initial, interval, drop_fraction, annealing, stop
-        See `TopologyUpdater`.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        *,
-        alpha: float = 1.0,
-        initial: str = "erk",
-        interval: int | None = None,
-        drop_fraction: float = 0.3,
-        annealing: str = "constant",
-        stop: float = 1.0,
-    ) -> None:
-        super().__init__(
-            task, initial=initial, interval=interval, drop_fraction=drop_fraction, annealing=annealing, stop=stop
-        )
-        self.alpha = share("alpha", alpha)
+    alpha: float = 1.0
+    annealing: str = "constant"
+    stop: float = 1.0
+
+    def __post_init__(self, task: Task) -> None:
+        super().__post_init__(task)
+        self.alpha = share("alpha", self.alpha)
         self.exponent = 1.0
         self.groups = groups_of(task)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from ...errors import InputError
+from ...validation import real_number, share
 from ..registry import PRUNERS
 from ..task import Task
-from .updater import TopologyUpdater, share
+from .updater import TopologyUpdater
 
 __all__ = ["DSR"]
 
 
 @PRUNERS.register("dsr", family="dynamic", stage="training", paper="Mostafa & Wang 2019", needs_data=False)
+@dataclass(eq=False, kw_only=True)
 class DSR(TopologyUpdater):
     """Drop every |w| below one adaptive threshold, grow at random where most weights survived.
 
@@ -27,42 +29,32 @@ class DSR(TopologyUpdater):
         H at the first update.
     tolerance
         How far the number of dropped weights may be from the number aimed at.
-    initial, interval, stop
-        See `TopologyUpdater`.
     drop_fraction
         The number aimed at, as a share of all kept weights.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        *,
-        threshold: float = 1e-3,
-        tolerance: float = 0.1,
-        initial: str = "erk",
-        interval: int | None = None,
-        drop_fraction: float = 0.1,
-        stop: float = 0.75,
-    ) -> None:
-        super().__init__(
-            task, initial=initial, interval=interval, drop_fraction=drop_fraction, annealing="constant", stop=stop
-        )
-        if isinstance(threshold, bool) or not 0 < threshold < float("inf"):
-            raise InputError(f"threshold must be a positive number, not {threshold!r}.")
-        self.threshold = float(threshold)
-        self.tolerance = share("tolerance", tolerance)
+    threshold: float = 1e-3
+    tolerance: float = 0.1
+    drop_fraction: float = 0.1
+    annealing: str = field(default="constant", init=False)
+    stop: float = 0.75
+
+    def __post_init__(self, task: Task) -> None:
+        super().__post_init__(task)
+        self.threshold = real_number("threshold", self.threshold, above=0)
+        self.tolerance = share("tolerance", self.tolerance)
 
     def dropped(
         self, weights: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor], fraction: float
     ) -> dict[str, Tensor]:
-        left = {name: mask & (weights[name].detach().abs() >= self.threshold) for name, mask in masks.items()}
+        surviving = {name: mask & (weights[name].detach().abs() >= self.threshold) for name, mask in masks.items()}
         aim = fraction * self.kept
-        count = self.kept - sum(int(mask.sum()) for mask in left.values())
+        count = self.kept - sum(int(mask.sum()) for mask in surviving.values())
         if count < (1 - self.tolerance) * aim:
             self.threshold *= 2
         elif count > (1 + self.tolerance) * aim:
             self.threshold /= 2
-        return left
+        return surviving
 
-    def shares(self, before: Mapping[str, Tensor], left: Mapping[str, Tensor]) -> list[float]:
-        return [float(mask.sum()) for mask in left.values()]
+    def shares(self, before: Mapping[str, Tensor], surviving: Mapping[str, Tensor]) -> list[float]:
+        return [float(mask.sum()) for mask in surviving.values()]

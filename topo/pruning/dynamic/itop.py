@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from ...errors import unknown_name
 from ...training import TrainingState
+from ...validation import one_of
 from ..registry import PRUNERS
 from ..task import Task
 from .updater import TopologyUpdater, gradient
@@ -18,6 +19,7 @@ GROWTH = ("gradient", "random")
 
 
 @PRUNERS.register("itop", family="dynamic", stage="training", paper="Liu et al. 2021", needs_data=False)
+@dataclass(eq=False, kw_only=True)
 class ITOP(TopologyUpdater):
     """RigL or SET with long intervals to the end of training, that track which weights have ever been kept.
 
@@ -27,8 +29,6 @@ class ITOP(TopologyUpdater):
 
     growth
         ``"gradient"``, as RigL, or ``"random"``, as SET with magnitudes.
-    initial, interval, drop_fraction, annealing, stop
-        See `TopologyUpdater`.
 
     Attributes
     ----------
@@ -36,23 +36,13 @@ class ITOP(TopologyUpdater):
         Parameter name -> bool tensor: the weights that have been kept at some time.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        *,
-        growth: str = "gradient",
-        initial: str = "erk",
-        interval: int | None = None,
-        drop_fraction: float = 0.5,
-        annealing: str = "cosine",
-        stop: float = 1.0,
-    ) -> None:
-        super().__init__(
-            task, initial=initial, interval=interval, drop_fraction=drop_fraction, annealing=annealing, stop=stop
-        )
-        if growth not in GROWTH:
-            raise unknown_name("value of growth", growth, GROWTH)
-        self.growth = growth
+    growth: str = "gradient"
+    drop_fraction: float = 0.5
+    stop: float = 1.0
+
+    def __post_init__(self, task: Task) -> None:
+        super().__post_init__(task)
+        one_of("growth", self.growth, GROWTH)
         self.union = dict(self.masks)
 
     @property

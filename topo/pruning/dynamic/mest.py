@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from ...errors import InputError
 from ...training import TrainingState
+from ...validation import flag, real_number
 from ..registry import PRUNERS
 from ..task import Task
 from .updater import TopologyUpdater, gradient
@@ -16,6 +17,7 @@ __all__ = ["MEST"]
 
 
 @PRUNERS.register("mest", family="dynamic", stage="training", paper="Yuan et al. 2021", needs_data=False)
+@dataclass(eq=False, kw_only=True)
 class MEST(TopologyUpdater):
     """Drop the smallest |w| + lambda |dL/dw| of each layer, grow at random, ever fewer ("elastic mutation").
 
@@ -27,30 +29,15 @@ class MEST(TopologyUpdater):
         The factor lambda.
     soft_bound
         Whether to exceed the count of kept weights between updates.
-    initial, interval, drop_fraction, annealing, stop
-        See `TopologyUpdater`.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        *,
-        gradient_weight: float = 0.01,
-        soft_bound: bool = False,
-        initial: str = "erk",
-        interval: int | None = None,
-        drop_fraction: float = 0.3,
-        annealing: str = "cosine",
-        stop: float = 0.75,
-    ) -> None:
-        super().__init__(
-            task, initial=initial, interval=interval, drop_fraction=drop_fraction, annealing=annealing, stop=stop
-        )
-        if isinstance(gradient_weight, bool) or not 0 <= gradient_weight < float("inf"):
-            raise InputError(f"gradient_weight must be a number from 0 up, not {gradient_weight!r}.")
-        if not isinstance(soft_bound, bool):
-            raise InputError(f"soft_bound must be true or false, not {soft_bound!r}.")
-        self.gradient_weight, self.soft_bound = gradient_weight, soft_bound
+    gradient_weight: float = 0.01
+    soft_bound: bool = False
+
+    def __post_init__(self, task: Task) -> None:
+        super().__post_init__(task)
+        self.gradient_weight = real_number("gradient_weight", self.gradient_weight, minimum=0)
+        flag("soft_bound", self.soft_bound)
         self.counts = {name: int(mask.sum()) for name, mask in self.masks.items()}
 
     def drop(self, name: str, weight: Tensor, mask: Tensor) -> Tensor:
@@ -61,8 +48,10 @@ class MEST(TopologyUpdater):
             return int(mask.sum()) - self.counts[name]
         return super().quota(name, mask, fraction)
 
-    def gains(self, state: TrainingState, before: Mapping[str, Tensor], left: Mapping[str, Tensor]) -> dict[str, int]:
+    def gains(
+        self, state: TrainingState, before: Mapping[str, Tensor], surviving: Mapping[str, Tensor]
+    ) -> dict[str, int]:
         if not self.soft_bound:
-            return super().gains(state, before, left)
+            return super().gains(state, before, surviving)
         fraction = 0.0 if self.is_last(state) else self.fraction(state)
-        return {name: min(int(fraction * self.counts[name]), int((~mask).sum())) for name, mask in left.items()}
+        return {name: min(int(fraction * self.counts[name]), int((~mask).sum())) for name, mask in surviving.items()}

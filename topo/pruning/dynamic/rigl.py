@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from ..registry import PRUNERS
@@ -17,12 +19,9 @@ class RigL(TopologyUpdater):
     The gradient is that of the batch at hand by all weights, pruned ones too. What was just dropped may be grown
     again. An update takes the place of the gradient step, every 100 steps (or every epoch, where that is
     shorter) during the first three quarters of training.
-
-    initial, interval, drop_fraction, annealing, stop
-        See `TopologyUpdater`.
     """
 
-    longest_interval = 100
+    longest_interval: ClassVar[int | None] = 100
 
     def grow(self, name: str, weight: Tensor, mask: Tensor) -> Tensor:
         return gradient(weight).abs()

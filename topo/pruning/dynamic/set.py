@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from ..registry import PRUNERS
-from ..task import Task
 from .updater import TopologyUpdater, largest
 
 __all__ = ["SET"]
 
 
 @PRUNERS.register("set", family="dynamic", stage="training", paper="Mocanu et al. 2018", needs_data=False)
+@dataclass(eq=False, kw_only=True)
 class SET(TopologyUpdater):
     """Drop the weights of each layer closest to zero, grow as many at random.
 
     As the paper has it, a fraction of the smallest positive weights and the same fraction of the largest negative
     ones are dropped, so that a layer keeps its balance of signs; many implementations rank magnitudes instead. The
     paper does this after every epoch but the last.
-
-    initial, interval, drop_fraction, annealing, stop
-        See `TopologyUpdater`.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        *,
-        initial: str = "erk",
-        interval: int | None = None,
-        drop_fraction: float = 0.3,
-        annealing: str = "constant",
-        stop: float = 1.0,
-    ) -> None:
-        super().__init__(
-            task, initial=initial, interval=interval, drop_fraction=drop_fraction, annealing=annealing, stop=stop
-        )
+    annealing: str = "constant"
+    stop: float = 1.0
 
     def dropped(
         self, weights: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor], fraction: float

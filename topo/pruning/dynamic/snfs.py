@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ...training import TrainingState
+from ...validation import share
 from ..registry import PRUNERS
 from ..task import Task
-from .updater import TopologyUpdater, gradient, share
+from .updater import TopologyUpdater, gradient
 
 __all__ = ["SNFS"]
 
 
 @PRUNERS.register("snfs", family="dynamic", stage="training", paper="Dettmers & Zettlemoyer 2019", needs_data=False)
+@dataclass(eq=False, kw_only=True)
 class SNFS(TopologyUpdater):
     """Drop the smallest |w| of each layer, grow by momentum, most in the layers whose momentum is largest.
 
@@ -26,35 +29,25 @@ class SNFS(TopologyUpdater):
 
     smoothing
         The factor a.
-    initial, interval, drop_fraction, annealing, stop
-        See `TopologyUpdater`.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        *,
-        smoothing: float = 0.9,
-        initial: str = "erk",
-        interval: int | None = None,
-        drop_fraction: float = 0.5,
-        annealing: str = "cosine",
-        stop: float = 1.0,
-    ) -> None:
-        super().__init__(
-            task, initial=initial, interval=interval, drop_fraction=drop_fraction, annealing=annealing, stop=stop
-        )
-        self.smoothing = share("smoothing", smoothing)
+    smoothing: float = 0.9
+    drop_fraction: float = 0.5
+    stop: float = 1.0
+
+    def __post_init__(self, task: Task) -> None:
+        super().__post_init__(task)
+        self.smoothing = share("smoothing", self.smoothing)
         self.momentum: dict[str, Tensor] = {}
 
     def on_gradients(self, state: TrainingState) -> None:
         for name, weight in self.weights(state).items():
-            found = gradient(weight)
-            momentum = self.momentum.setdefault(name, torch.zeros_like(found))
-            momentum.lerp_(found, 1 - self.smoothing)
+            slope = gradient(weight)
+            momentum = self.momentum.setdefault(name, torch.zeros_like(slope))
+            momentum.lerp_(slope, 1 - self.smoothing)
         super().on_gradients(state)
 
-    def shares(self, before: Mapping[str, Tensor], left: Mapping[str, Tensor]) -> list[float]:
+    def shares(self, before: Mapping[str, Tensor], surviving: Mapping[str, Tensor]) -> list[float]:
         return [float(self.momentum[name].abs()[mask].mean()) if mask.any() else 0.0 for name, mask in before.items()]
 
     def grow(self, name: str, weight: Tensor, mask: Tensor) -> Tensor:

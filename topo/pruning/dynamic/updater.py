@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from numbers import Real
+from dataclasses import KW_ONLY, InitVar, dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...errors import InputError, unknown_name
+from ...errors import InputError
 from ...training import TrainingState
+from ...validation import one_of, share, whole_number
 from ..allocation import SHARES
 from ..initial.random import random_masks
-from ..mask_callback import Sparsifier
-from ..samples import positive_count
+from ..sparse_training import SparseTrainingCallback
 from ..task import Task
 
-__all__ = ["TopologyUpdater", "gradient", "largest", "share", "spread"]
+__all__ = ["TopologyUpdater", "gradient", "largest", "spread"]
 
 ANNEALING = ("cosine", "constant")
 
 
-class TopologyUpdater(Sparsifier):
+@dataclass(eq=False)
+class TopologyUpdater(SparseTrainingCallback):
     """Drops kept weights and grows as many pruned ones, every so many steps of training.
 
     An update takes the place of the optimizer's step, as in RigL: it sees the gradients of the batch, those of
@@ -31,44 +33,48 @@ class TopologyUpdater(Sparsifier):
     and of dropped weights is set to zero. A weight that is dropped and grown in one update keeps its value and its
     memory: it has never left the network. The count of kept weights is the target's after every update.
 
-    A subclass overrides `drop` and `grow`, whose scores decide within a layer, `quota` for how many weights a layer
-    loses, and `shares` for how many each layer gains.
+    A subclass is a dataclass too: its fields are its own settings and the defaults that differ here. It overrides
+    `drop` and `grow`, whose scores decide within a layer, `quota` for how many weights a layer loses, and `shares` for
+    how many each layer gains.
 
+    Parameters
+    ----------
+    task
+        What the call of `topo.prune` gives an algorithm to work on.
     initial
-        Density of the layers of the random masks at the start: ``"erk"``, ``"er"`` or ``"uniform"``.
+        How the random masks at the start spread the kept weights over the layers: ``"erk"``, ``"er"`` or
+        ``"uniform"``.
     interval
-        Steps between updates; chosen by the length of an epoch unless given.
+        Optimizer steps between two updates, from 1 up; when None, the length of an epoch, or what the paper gives
+        where that is shorter.
     drop_fraction
-        Share of a layer's kept weights dropped at the first update.
+        Share of a layer's kept weights that the first update drops, from 0 to 1.
     annealing
         ``"cosine"``: the share falls along half a cosine to zero at the last update; ``"constant"``: it stays.
     stop
-        Share of the steps of training after which the topology stays as it is.
+        Share of the steps of training, from 0 to 1, after which the topology stays as it is.
     """
 
-    longest_interval: int | None = None
+    task: InitVar[Task]
+    _: KW_ONLY
+    initial: str = "erk"
+    interval: int | None = None
+    drop_fraction: float = 0.3
+    annealing: str = "cosine"
+    stop: float = 0.75
+
+    longest_interval: ClassVar[int | None] = None
     """The interval unless one is given, where an epoch is not shorter; None: an epoch."""
 
-    def __init__(
-        self,
-        task: Task,
-        *,
-        initial: str = "erk",
-        interval: int | None = None,
-        drop_fraction: float = 0.3,
-        annealing: str = "cosine",
-        stop: float = 0.75,
-    ) -> None:
+    def __post_init__(self, task: Task) -> None:
         super().__init__(task)
-        if initial not in SHARES:
-            raise unknown_name("value of initial", initial, SHARES)
-        if annealing not in ANNEALING:
-            raise unknown_name("value of annealing", annealing, ANNEALING)
-        self.interval = None if interval is None else positive_count("interval", interval)
-        self.drop_fraction = share("drop_fraction", drop_fraction)
-        self.stop = share("stop", stop)
-        self.annealing = annealing
-        self.masks = random_masks(task, SHARES[initial])
+        one_of("initial", self.initial, SHARES)
+        one_of("annealing", self.annealing, ANNEALING)
+        if self.interval is not None:
+            self.interval = whole_number("interval", self.interval, minimum=1)
+        self.drop_fraction = share("drop_fraction", self.drop_fraction)
+        self.stop = share("stop", self.stop)
+        self.masks = random_masks(task, SHARES[self.initial])
 
     # ---- when
 
@@ -101,7 +107,7 @@ class TopologyUpdater(Sparsifier):
         return weight.detach().abs()
 
     def grow(self, name: str, weight: Tensor, mask: Tensor) -> Tensor:
-        """Scores of a layer's pruned weights (`mask` is what is left after the drop), the largest of which are grown.
+        """Scores of a layer's pruned weights (`mask` is what the drop has left), the largest of which are grown.
 
         Random unless overridden.
         """
@@ -111,18 +117,20 @@ class TopologyUpdater(Sparsifier):
         """How many weights a layer drops."""
         return int(fraction * int(mask.sum()))
 
-    def shares(self, before: Mapping[str, Tensor], left: Mapping[str, Tensor]) -> list[float] | None:
+    def shares(self, before: Mapping[str, Tensor], surviving: Mapping[str, Tensor]) -> list[float] | None:
         """In what proportion the layers grow the weights that all have dropped; None: each grows what it dropped.
 
-        `before` and `left` are the masks before and after the drop.
+        `before` and `surviving` are the masks before and after the drop.
         """
 
-    def gains(self, state: TrainingState, before: Mapping[str, Tensor], left: Mapping[str, Tensor]) -> dict[str, int]:
+    def gains(
+        self, state: TrainingState, before: Mapping[str, Tensor], surviving: Mapping[str, Tensor]
+    ) -> dict[str, int]:
         """How many weights each layer grows; in all as many as were dropped."""
-        counts = [int(before[name].sum()) - int(left[name].sum()) for name in self.names]
-        shares = self.shares(before, left)
+        counts = [int(before[name].sum()) - int(surviving[name].sum()) for name in self.names]
+        shares = self.shares(before, surviving)
         if shares is not None:
-            counts = spread(sum(counts), shares, [int((~left[name]).sum()) for name in self.names])
+            counts = spread(sum(counts), shares, [int((~surviving[name]).sum()) for name in self.names])
         return dict(zip(self.names, counts, strict=True))
 
     # ---- how
@@ -130,9 +138,10 @@ class TopologyUpdater(Sparsifier):
     def update(self, state: TrainingState) -> None:
         """Drop, grow and put the new masks in force; then leave the optimizer nothing to do in this step."""
         weights = self.weights(state)
-        before = {name: state.masks[name].to(weights[name].device) for name in self.names}
-        left = self.dropped(weights, before, self.fraction(state))
-        after = self.grown(weights, left, self.gains(state, before, left))
+        held = self.held(state)
+        before = {name: held[name].to(weights[name].device) for name in self.names}
+        surviving = self.dropped(weights, before, self.fraction(state))
+        after = self.grown(weights, surviving, self.gains(state, before, surviving))
         self.install(state, before, after)
         state.optimizer.zero_grad(set_to_none=True)
 
@@ -140,18 +149,18 @@ class TopologyUpdater(Sparsifier):
         self, weights: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor], fraction: float
     ) -> dict[str, Tensor]:
         """The masks without the weights that are dropped."""
-        left = {}
+        surviving = {}
         for name, mask in masks.items():
             keep = int(mask.sum()) - self.quota(name, mask, fraction)
-            left[name] = largest(self.drop(name, weights[name], mask), mask, keep)
-        return left
+            surviving[name] = largest(self.drop(name, weights[name], mask), mask, keep)
+        return surviving
 
     def grown(
-        self, weights: Mapping[str, nn.Parameter], left: Mapping[str, Tensor], counts: Mapping[str, int]
+        self, weights: Mapping[str, nn.Parameter], surviving: Mapping[str, Tensor], counts: Mapping[str, int]
     ) -> dict[str, Tensor]:
         """The masks with `counts` pruned weights of each layer grown."""
         after = {}
-        for name, mask in left.items():
+        for name, mask in surviving.items():
             if counts[name]:
                 mask = mask | largest(self.grow(name, weights[name], mask), ~mask, counts[name])
             after[name] = mask
@@ -180,9 +189,9 @@ def largest(scores: Tensor, among: Tensor, count: int) -> Tensor:
     [False, False, True]
     """
     scores = scores.detach().nan_to_num(nan=0.0).masked_fill(~among, -torch.inf).flatten()
-    found = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
-    found[scores.topk(count, sorted=False).indices] = True
-    return found.view(among.shape)
+    chosen = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
+    chosen[scores.topk(count, sorted=False).indices] = True
+    return chosen.view(among.shape)
 
 
 def gradient(weight: Tensor) -> Tensor:
@@ -231,10 +240,3 @@ def spread(amount: int, shares: Sequence[float], room: Sequence[int]) -> list[in
     whole[order[: amount - int(whole.sum())]] += 1
     counts[open_] = whole
     return counts.astype(int).tolist()
-
-
-def share(name: str, value: float) -> float:
-    """A setting that must be a number from 0 to 1; `InputError` names it otherwise."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
-        raise InputError(f"{name} must be a number from 0 to 1, not {value!r}.")
-    return float(value)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...validation import whole_number
 from ..allocation import allocation as find_allocation
 from ..registry import PRUNERS
-from ..samples import positive_count
 from ..schedules import exponential
 from ..task import Task
 from ..weight_scoring import check_scores
@@ -31,8 +31,8 @@ def force(task: Task, *, batch_size: int = 128, allocation: str = "global", roun
     allocate = find_allocation(allocation, task.kept, task.total)
     original = {name: weight.detach().clone() for name, weight in task.weights.items()}
     masks: dict[str, Tensor] = {}
-    for density in exponential(task.kept / task.total, positive_count("rounds", rounds)):
-        gradients = task.gradients(task.loss(*task.samples.batch(positive_count("batch_size", batch_size))))
+    for density in exponential(task.kept / task.total, whole_number("rounds", rounds, minimum=1)):
+        gradients = task.gradients(task.loss(*task.samples.batch(whole_number("batch_size", batch_size, minimum=1))))
         scores = {name: (original[name] * gradients[name]).abs() for name in original}
         check_scores(scores)
         masks = allocate(scores, round(density * task.total))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 import torch
 from torch import Tensor
 
-from ...errors import InputError
+from ...validation import real_number, whole_number
 from ..registry import PRUNERS
-from ..samples import chunks, positive_count
+from ..samples import chunks
 from ..task import Task
 from ..weight_scoring import by_score
 
@@ -35,10 +33,9 @@ def grasp(
     batch_size
         The most samples that go through the network at a time.
     """
-    if isinstance(temperature, bool) or not isinstance(temperature, Real) or not 0 < temperature < float("inf"):
-        raise InputError(f"temperature must be a positive number, not {temperature!r}.")
-    samples = task.samples.balanced(positive_count("samples_per_class", samples_per_class))
-    product = hessian_gradient(task, samples, temperature, positive_count("batch_size", batch_size))
+    temperature = real_number("temperature", temperature, above=0)
+    samples = task.samples.balanced(whole_number("samples_per_class", samples_per_class, minimum=1))
+    product = hessian_gradient(task, samples, temperature, whole_number("batch_size", batch_size, minimum=1))
     return {name: weight.detach() * product[name] for name, weight in task.weights.items()}
 
 

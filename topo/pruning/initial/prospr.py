@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
-from numbers import Real
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from ...errors import InputError
+from ...validation import real_number, whole_number
 from ..registry import PRUNERS
-from ..samples import Inputs, positive_count
+from ..samples import Inputs
 from ..task import Task
 from ..weight_scoring import by_score
 
@@ -40,12 +39,9 @@ def prospr(
     batch_size
         About how many samples each step sees, as many of each class; given batches, each step takes the next one.
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-        raise InputError(f"steps must be a whole number from 0 up, not {steps!r}.")
-    for name, value in (("lr", lr), ("momentum", momentum)):
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < float("inf"):
-            raise InputError(f"{name} must be a number of at least 0, not {value!r}.")
-    batches = islice(task.samples.batches(positive_count("batch_size", batch_size)), steps + 1)
+    steps = whole_number("steps", steps, minimum=0)
+    lr, momentum = real_number("lr", lr, minimum=0), real_number("momentum", momentum, minimum=0)
+    batches = islice(task.samples.batches(whole_number("batch_size", batch_size, minimum=1)), steps + 1)
     masks = {name: torch.ones_like(weight, requires_grad=True) for name, weight in task.weights.items()}
     theta = {name: p.detach().requires_grad_() for name, p in task.model.named_parameters()}
     theta |= {name: theta[name] * mask for name, mask in masks.items()}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ...validation import whole_number
 from ..registry import PRUNERS
-from ..samples import positive_count
 from ..task import Task
 from .regular import bound_gap, draw_regular, regular_masks
 
@@ -29,7 +29,7 @@ def ramanujan(task: Task, *, draws: int = 20, unit: str = "weight", allocation: 
     unit, allocation
         As of ``"expander"``; the paper unfolds convolutions, so that an edge is a weight.
     """
-    positive_count("draws", draws)
+    whole_number("draws", draws, minimum=1)
 
     def draw(outputs: int, inputs: int, edges: int) -> Tensor:
         best, best_gap = None, float("-inf")

@@ -8,8 +8,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from ...errors import unknown_name
 from ...features.spectra import top_singular_values
+from ...validation import one_of
 from ..allocation import SHARES, layer_counts
 from ..task import Task
 
@@ -27,10 +27,8 @@ def regular_masks(task: Task, draw: Draw, *, unit: str, allocation: str) -> dict
     channels, or a single weight, the inputs then being all pairs of an input channel and a place in the kernel. What
     is too much of a kernel for the exact count is taken from one kernel, at random places.
     """
-    if unit not in UNITS:
-        raise unknown_name("unit", unit, UNITS)
-    if allocation not in SHARES:
-        raise unknown_name("allocation", allocation, SHARES)
+    one_of("unit", unit, UNITS)
+    one_of("allocation", allocation, SHARES)
     shapes = {name: weight.shape for name, weight in task.weights.items()}
     masks = {}
     for (name, shape), count in zip(shapes.items(), layer_counts(shapes, task.kept, SHARES[allocation]), strict=True):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ...validation import whole_number
 from ..registry import PRUNERS
-from ..samples import positive_count
 from ..task import Task
 from ..weight_scoring import by_score
 
@@ -23,5 +23,5 @@ def snip(task: Task, *, batch_size: int = 128) -> dict[str, Tensor]:
     batch_size
         About how many samples are looked at, as many of each class; given batches, the first one is used.
     """
-    gradients = task.gradients(task.loss(*task.samples.batch(positive_count("batch_size", batch_size))))
+    gradients = task.gradients(task.loss(*task.samples.batch(whole_number("batch_size", batch_size, minimum=1))))
     return {name: (weight.detach() * gradients[name]).abs() for name, weight in task.weights.items()}

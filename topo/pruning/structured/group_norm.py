@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from ...dag.channel_coupling import CoupledChannels
 from ...training import Callback, TrainingState
+from ...validation import real_number
 from ..registry import PRUNERS
 from ..task import Task
-from .unit_scoring import along, by_unit_score, not_negative, train_units
+from .unit_scoring import along, by_unit_score, train_units
 
 __all__ = ["GroupPenalty", "group_norm", "shrinkage", "squared_norms"]
 
@@ -32,7 +33,7 @@ def group_norm(
         Of gamma_k = 2^(alpha (I_max - I_k) / (I_max - I_min)), extremes over the group: the least important unit is
         shrunk 2^alpha times as strongly as the most important one.
     """
-    penalty, alpha = not_negative("penalty", penalty), not_negative("alpha", alpha)
+    penalty, alpha = real_number("penalty", penalty, minimum=0), real_number("alpha", alpha, minimum=0)
     if penalty:
         train_units(task, found, alive, GroupPenalty(found, alive, penalty, alpha))
     importance = squared_norms(task.model, found)

@@ -10,8 +10,9 @@ from torch import Tensor
 from ...dag import Dag, Output
 from ...dag.channel_coupling import CoupledChannels
 from ...dag.weighted_layers import layer_of
+from ...validation import whole_number
 from ..registry import PRUNERS
-from ..samples import chunks, positive_count
+from ..samples import chunks
 from ..task import Task
 from .unit_scoring import by_unit_score
 
@@ -46,9 +47,9 @@ def hrank(task: Task, found: CoupledChannels, *, samples: int = 64, batch_size: 
     total = torch.zeros(found.count, dtype=torch.float64)
     count = torch.zeros(found.count, dtype=torch.float64)
     # A network traced for one sample only takes one at a time.
-    size = positive_count("batch_size", batch_size) if dag.symbols else 1
+    size = whole_number("batch_size", batch_size, minimum=1) if dag.symbols else 1
     dtype = next(iter(task.weights.values())).dtype
-    for inputs, _ in chunks(task.samples.batch(positive_count("samples", samples)), size):
+    for inputs, _ in chunks(task.samples.batch(whole_number("samples", samples, minimum=1)), size):
         tensors = (inputs,) if isinstance(inputs, Tensor) else inputs
         tensors = [t.to(task.device, dtype if t.is_floating_point() else t.dtype) for t in tensors]
         with torch.no_grad():

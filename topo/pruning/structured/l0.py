@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any
 
 import torch
@@ -11,11 +10,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ...dag.channel_coupling import CoupledChannels
-from ...errors import InputError
 from ...training import Callback, TrainingState
+from ...validation import real_number
 from ..registry import PRUNERS
 from ..task import Task
-from .unit_scoring import along, by_unit_score, excluded, not_negative
+from .unit_scoring import along, by_unit_score, excluded
 
 __all__ = ["BETA", "GAMMA", "ZETA", "chance_open", "hard_concrete", "l0", "mean_gate"]
 
@@ -71,9 +70,11 @@ def l0(
     learning_rate
         Of the gates' own Adam; weights are trained as the recipe says.
     """
-    if isinstance(drop_rate, bool) or not isinstance(drop_rate, Real) or not 0 < drop_rate < 1:
-        raise InputError(f"drop_rate must be a number above 0 and below 1, not {drop_rate!r}.")
-    penalty, learning_rate = not_negative("penalty", penalty), not_negative("learning_rate", learning_rate)
+    drop_rate = real_number("drop_rate", drop_rate, above=0, below=1)
+    penalty, learning_rate = (
+        real_number("penalty", penalty, minimum=0),
+        real_number("learning_rate", learning_rate, minimum=0),
+    )
     start = math.log((1 - drop_rate) / drop_rate)
     noise = torch.randn(found.count, generator=task.generator)
     log_alpha = (start + 0.01 * noise).to(task.device).requires_grad_()

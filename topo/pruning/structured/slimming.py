@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from ...dag.channel_coupling import CoupledChannels
 from ...errors import InputError
 from ...training import Callback, TrainingState
+from ...validation import real_number
 from ..registry import PRUNERS
 from ..task import Task
-from .unit_scoring import by_unit_score, not_negative, train_units
+from .unit_scoring import by_unit_score, train_units
 
 __all__ = ["slimming"]
 
@@ -29,7 +30,7 @@ def slimming(task: Task, found: CoupledChannels, alive: Tensor, *, penalty: floa
         Weight of the L1 norm; the paper uses 1e-4 and 1e-5. With 0 nothing is trained, and the scales are those that
         the network has: use it on one that was trained with a penalty, or without one.
     """
-    penalty = not_negative("penalty", penalty)
+    penalty = real_number("penalty", penalty, minimum=0)
     names = [
         f"{path}.weight" if path else "weight"
         for path, module in task.model.named_modules()

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ...dag.channel_coupling import CoupledChannels
-from ...errors import unknown_name
+from ...validation import one_of, whole_number
 from ..registry import PRUNERS
-from ..samples import chunks, positive_count
+from ..samples import chunks
 from ..task import Task
 from .unit_scoring import by_unit_score, unit_parameters
 
@@ -37,14 +37,13 @@ def taylor(
     batch_size
         The most samples of a batch, whose gradient g is that of its mean loss.
     """
-    if variant not in VARIANTS:
-        raise unknown_name("variant", variant, VARIANTS)
+    one_of("variant", variant, VARIANTS)
     parameters = unit_parameters(task, found)
     biases = {layer.bias for layers in found.layers.values() for layer in layers} if variant == "filter" else set()
     used = {name: p for name, p in parameters.items() if name in found.layers or name in biases}
-    pair = task.samples.batch(positive_count("samples", samples))
+    pair = task.samples.batch(whole_number("samples", samples, minimum=1))
     score = torch.zeros(found.count, dtype=torch.float64)
-    for part in chunks(pair, positive_count("batch_size", batch_size)):
+    for part in chunks(pair, whole_number("batch_size", batch_size, minimum=1)):
         loss = task.loss(*part)
         gradients = torch.autograd.grad(loss, list(used.values()), materialize_grads=True)
         changes = {name: g * p.detach() for (name, p), g in zip(used.items(), gradients, strict=True)}

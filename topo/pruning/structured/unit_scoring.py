@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Sequence
-from numbers import Real
 from typing import Any
 
 import torch
@@ -13,10 +12,11 @@ from torch import Tensor, nn
 
 from ...dag import trace
 from ...dag.channel_coupling import CoupledChannels, coupled_channels
-from ...errors import InputError, unknown_name
+from ...errors import InputError
 from ...masks import Masks, prunable_parameters
 from ...training import Callback
-from ..samples import input_shapes, positive_count
+from ...validation import one_of, whole_number
+from ..samples import input_shapes
 from ..schedules import exponential
 from ..task import Task
 
@@ -28,7 +28,6 @@ __all__ = [
     "by_unit_score",
     "excluded",
     "find_units",
-    "not_negative",
     "select_units",
     "train_units",
     "unit_masks",
@@ -75,7 +74,7 @@ class UnitScored:
         own = {name: settings.pop(name, default) for name, default in self._defaults.items()}
         found = find_units(task, own["input_shape"])
         alive = torch.ones(found.count, dtype=torch.bool)
-        for share in exponential(1 - task.sparsity, positive_count("rounds", own.get("rounds", 1))):
+        for share in exponential(1 - task.sparsity, whole_number("rounds", own.get("rounds", 1), minimum=1)):
             scores = self._scores(task, found, alive, settings)
             alive = select_units(task, found, scores, share, alive, own["scope"], own["budget"], own["floor"])
             masks = unit_masks(task, found, alive)
@@ -158,10 +157,9 @@ def select_units(
     InputError
         When the budget cannot be met, a setting is unknown or a score is not a number.
     """
-    if scope not in SCOPES:
-        raise unknown_name("scope", scope, SCOPES)
-    if budget not in BUDGETS:
-        raise unknown_name("budget", budget, BUDGETS)
+    one_of("scope", scope, SCOPES)
+    one_of("budget", budget, BUDGETS)
+    whole_number("floor", floor, minimum=1)
     scores = scores.detach().double().cpu()
     _check(scores, found)
     groups = found.groups()
@@ -170,9 +168,7 @@ def select_units(
     sizes = groups.bincount()
     rank = torch.empty(found.count, dtype=torch.int64)
     rank[by_group] = torch.arange(found.count) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
-    protected = (
-        (sizes[groups] - rank <= positive_count("floor", floor)) | (scores == torch.inf) | excluded(task.weights, found)
-    )
+    protected = (sizes[groups] - rank <= floor) | (scores == torch.inf) | excluded(task.weights, found)
     if scope == "group":
         ascending = ((rank + 1) / sizes[groups]).argsort(stable=True)
     order = torch.cat([ascending[~alive[ascending]], ascending[alive[ascending] & ~protected[ascending]]])
@@ -240,13 +236,6 @@ def train_units(task: Task, found: CoupledChannels, alive: Tensor, callback: Cal
     """Train the copy with a callback, the units that earlier rounds removed held at zero, and keep its weights."""
     task.train(None if alive.all() else Masks(unit_masks(task, found, alive)), callbacks=[callback])
     task.keep_state = True
-
-
-def not_negative(name: str, value: Any) -> float:
-    """A setting that must be a finite number of at least 0; `InputError` names it otherwise."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < float("inf"):
-        raise InputError(f"{name} must be a number of at least 0, not {value!r}.")
-    return float(value)
 
 
 def _check(scores: Tensor, found: CoupledChannels) -> None:

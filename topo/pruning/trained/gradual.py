@@ -10,17 +10,16 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...training import TrainingState
+from ...validation import share, whole_number
 from ..allocation import allocation as find_allocation
-from ..dynamic.updater import share
-from ..mask_callback import Sparsifier
-from ..samples import positive_count
 from ..schedules import cubic
+from ..sparse_training import SparseTrainingCallback
 from ..task import Task
 
 __all__ = ["Gradual"]
 
 
-class Gradual(Sparsifier):
+class Gradual(SparseTrainingCallback):
     """Starts dense and keeps the weights with the largest scores, ever fewer by the cubic schedule.
 
     A subclass computes the `scores`.
@@ -52,7 +51,7 @@ class Gradual(Sparsifier):
         self.start, self.stop = share("start", start), share("stop", stop)
         if self.start > self.stop or self.stop == 0:
             raise InputError(f"start ({start}) must not lie after stop ({stop}), which must be above 0.")
-        self.interval = None if interval is None else positive_count("interval", interval)
+        self.interval = None if interval is None else whole_number("interval", interval, minimum=1)
         self.masks = {name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in task.weights.items()}
         # Refuses, before any training, a count that the allocation cannot reach.
         self.allocate(task.weights, task.kept)

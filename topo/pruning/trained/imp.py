@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from ...errors import InputError
 from ...masks import Masks
 from ...training import Callback, TrainingState
+from ...validation import real_number
 from ..allocation import allocation as find_allocation
 from ..registry import PRUNERS
 from ..task import Task
@@ -38,12 +38,10 @@ def imp(task: Task, *, rate: float = 0.2, rewind: float = 0, allocation: str = "
         ``"global"`` ranks all weights together, as in the paper for deep networks; ``"uniform"`` gives each layer the
         same density, as for small ones; others see `topo.pruning.allocation`.
     """
-    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < rate < 1:
-        raise InputError(f"rate must be a number between 0 and 1, not {rate!r}.")
-    if isinstance(rewind, bool) or not isinstance(rewind, Real) or not 0 <= rewind < math.inf:
-        raise InputError(f"rewind must be 0, a share of the training below 1 or a number of epochs, not {rewind!r}.")
+    rate = real_number("rate", rate, above=0, below=1)
+    rewind = real_number("rewind", rewind, minimum=0)
     if task.recipe is not None and rewind > task.recipe.epochs:
-        raise InputError(f"rewind ({rewind} epochs) lies after the end of the training ({task.recipe.epochs}).")
+        raise InputError(f"rewind ({rewind:g} epochs) lies after the end of the training ({task.recipe.epochs}).")
     allocate = find_allocation(allocation, task.kept, task.total)
     allocate(task.weights, task.kept)  # refuses a count out of reach before any training
     point = _Point(rewind)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from numbers import Real
 
 import torch
 from torch import Tensor
 
-from ...errors import InputError, unknown_name
+from ...errors import InputError
+from ...validation import flag, one_of, real_number, whole_number
 from ..allocation import SHARES, layer_counts
 from ..input_statistics import Rows, visit_layers
-from ..samples import positive_count
 from ..task import Task
 
 __all__ = ["cholesky", "damped", "layer_budgets", "prune_layers"]
@@ -27,8 +26,7 @@ def prune_layers(
     W are the layer's rows as matrices (groups, rows, columns), H = X^T X + damping (groups, columns, columns) of its
     inputs, both in float64; `counts` says how many weights each layer keeps. The settings are those of the algorithms.
     """
-    if isinstance(damping, bool) or not isinstance(damping, Real) or not 0 <= damping < float("inf"):
-        raise InputError(f"damping must be a number of at least 0, not {damping!r}.")
+    damping, sequential = real_number("damping", damping, minimum=0), flag("sequential", sequential)
     masks = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in task.weights.items()}
 
     def visit(name: str, inputs: Mapping[Rows, Tensor]) -> None:
@@ -46,15 +44,14 @@ def prune_layers(
             rows.view(masks[name]).copy_(mask.view(part.shape))
             part.copy_(adjusted.masked_fill(~mask, 0.0).view(part.shape))
 
-    visit_layers(task, task.samples.batch(positive_count("samples", samples)), visit, sequential=sequential)
+    visit_layers(task, task.samples.batch(whole_number("samples", samples, minimum=1)), visit, sequential=sequential)
     task.keep_state = True
     return masks
 
 
 def layer_budgets(task: Task, allocation: str) -> dict[str, int]:
     """How many weights each layer keeps, which must be known before any layer is scored."""
-    if allocation not in SHARES:
-        raise unknown_name("allocation of an algorithm that prunes layer by layer", allocation, SHARES)
+    one_of("allocation", allocation, SHARES)
     shapes = {name: weight.shape for name, weight in task.weights.items()}
     return dict(zip(shapes, layer_counts(shapes, task.kept, SHARES[allocation]), strict=True))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...validation import whole_number
 from ..registry import PRUNERS
-from ..samples import chunks, positive_count
+from ..samples import chunks
 from ..task import Task
 from ..weight_scoring import by_score
 
@@ -27,7 +28,7 @@ def obd(task: Task, *, samples: int = 128) -> dict[str, Tensor]:
     samples
         About how many samples are looked at, as many of each class; given batches, the first one is used.
     """
-    diagonal = fisher_diagonal(task, task.samples.batch(positive_count("samples", samples)))
+    diagonal = fisher_diagonal(task, task.samples.batch(whole_number("samples", samples, minimum=1)))
     return {name: weight.detach().square() * diagonal[name] / 2 for name, weight in task.weights.items()}
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ...validation import whole_number
 from ..allocation import keep_largest
 from ..registry import PRUNERS
-from ..samples import positive_count
 from ..schedules import exponential
 from ..task import Task
 from .layerwise import cholesky, layer_budgets, prune_layers
@@ -52,7 +52,7 @@ def obs(
         The inputs of a layer are those that come out of the layers before it once they are pruned; otherwise those of
         the dense network.
     """
-    positive_count("rounds", rounds)
+    whole_number("rounds", rounds, minimum=1)
 
     def solve(name: str, weight: Tensor, hessian: Tensor, kept: int) -> tuple[Tensor, Tensor]:
         return surgeon(name, weight, hessian, kept, rounds)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
+from ...validation import whole_number
 from ..allocation import ALLOCATIONS, keep_largest
 from ..allocation import allocation as find_allocation
 from ..registry import PRUNERS
-from ..samples import positive_count
 from ..task import Task
 from .layerwise import cholesky, layer_budgets, prune_layers
 
@@ -56,7 +56,7 @@ def sparsegpt(
         The inputs of a layer are those that come out of the layers before it once they are pruned, as in the paper;
         otherwise those of the dense network.
     """
-    positive_count("block", block)
+    whole_number("block", block, minimum=1)
     if pattern is None:
         counts = layer_budgets(task, allocation)
     elif pattern in ALLOCATIONS:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ...validation import flag, whole_number
 from ..allocation import ALLOCATIONS
 from ..input_statistics import Rows, squares, visit_layers
 from ..registry import PRUNERS
-from ..samples import positive_count
 from ..task import Task
 from ..weight_scoring import by_score
 
@@ -46,7 +46,8 @@ def wanda(task: Task, *, samples: int = 128, sequential: bool = True) -> dict[st
             pruned = ~ALLOCATIONS["row"]({name: scores[name]}, round(density * weight.numel()))[name]
             weight.masked_fill_(pruned, 0.0)
 
-    batch = task.samples.batch(positive_count("samples", samples))
+    flag("sequential", sequential)
+    batch = task.samples.batch(whole_number("samples", samples, minimum=1))
     visit_layers(task, batch, visit, statistic=squares, sequential=sequential)
     with torch.no_grad():
         for name, weight in dense.items():

@@ -12,9 +12,9 @@ from ...dag.channel_coupling import coupled_channels
 from ...errors import InputError, unknown_name
 from ...masks import Masks, prunable_parameters
 from ...training import TrainingState
-from ..mask_callback import Sparsifier
 from ..registry import PRUNERS
 from ..samples import input_shapes
+from ..sparse_training import SparseTrainingCallback
 from ..structured.unit_scoring import BUDGETS, excluded
 from ..task import Task
 from .budget_target import Target
@@ -28,7 +28,7 @@ __all__ = ["VariationalPruner"]
 @PRUNERS.register(
     "variational", family="structured", stage="training", paper="after Guenter & Sideris 2024", needs_data=False
 )
-class VariationalPruner(Sparsifier):
+class VariationalPruner(SparseTrainingCallback):
     """Random gates on units and branches, whose chances to be open are trained with the weights, aware of their cost.
 
     The network shrinks while it is trained; in the end what is left is put back into the whole network, with masks.
@@ -105,7 +105,8 @@ class VariationalPruner(Sparsifier):
         state.masks = None
         self.inner.on_epoch_end(state)
         # They are to be seen, and not to be held: what is masked is no longer there.
-        state.masks = held if torch.equal(before, self.inner.open) else self._masks(held)
+        changed = not torch.equal(before, self.inner.open)
+        state.masks = held.replaced(self.inner.whole.masks(self.inner.open)) if changed else held
 
     def on_end(self, state: TrainingState) -> None:
         held = state.masks
@@ -114,12 +115,3 @@ class VariationalPruner(Sparsifier):
         state.replace(self.inner.put_back(), self._optimizer)
         state.masks = held
         self.change(state, self.inner.whole.masks(self.inner.open))
-
-    def _masks(self, held: Masks) -> Masks:
-        return Masks(
-            self.inner.whole.masks(self.inner.open),
-            algorithm=held.algorithm,
-            settings=held.settings,
-            seed=held.seed,
-            sparsity=held.asked_sparsity,
-        )

@@ -1,27 +1,30 @@
-"""Algorithms that change the masks while the network is trained."""
+"""The callback of an algorithm that changes the masks while the network is trained."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from ..errors import InputError
 from ..masks import Masks
 from ..training import Callback, TrainingState
+from .task import Task
 
-if TYPE_CHECKING:
-    from .task import Task
-
-__all__ = ["Sparsifier"]
+__all__ = ["SparseTrainingCallback"]
 
 
-class Sparsifier(Callback):
+class SparseTrainingCallback(Callback):
     """A callback of the training loop that owns the masks; a subclass is an algorithm of stage ``"training"``.
 
-    Its constructor is ``__init__(self, task, *, ...settings)``: it sets `masks`, those in force from the first step,
-    from a copy of the untrained model, and keeps nothing of that copy. Later it calls `change`.
+    Its constructor takes a `Task` and the algorithm's settings, all keyword-only: it sets `masks`, those in force from
+    the first step, from a copy of the untrained model, and keeps nothing of that copy. Later it calls `change`.
+
+    Parameters
+    ----------
+    task
+        What the call of `topo.prune` gives an algorithm to work on.
 
     Attributes
     ----------
@@ -45,14 +48,15 @@ class Sparsifier(Callback):
         parameters = dict(state.model.named_parameters())
         return {name: parameters[name] for name in self.names}
 
+    def held(self, state: TrainingState) -> Masks:
+        """The masks that the training run holds now; `InputError` when it was started without any."""
+        if state.masks is None:
+            raise InputError(f"{type(self).__name__} changes masks: train with masks=callback.masks as well.")
+        return state.masks
+
     def change(self, state: TrainingState, masks: Mapping[str, Tensor]) -> None:
         """Put masks in force from now on: pruned weights become zero and stay so."""
-        held = state.masks
-        state.hold(
-            Masks(masks, algorithm=held.algorithm, settings=held.settings, seed=held.seed, sparsity=held.asked_sparsity)
-            if isinstance(held, Masks)
-            else Masks(masks)
-        )
+        state.hold(Masks(masks) if state.masks is None else state.masks.replaced(masks))
 
     def state_dict(self) -> dict[str, Any]:
         """Refused: what an algorithm remembers from step to step is its own."""
