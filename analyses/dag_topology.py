@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 import topo
-from topo.dag import trace
+from topo.dag import coarsen, trace
 from topo.dag.compaction.zero_branches import silent_arcs
 from topo.dag.path_counts import PathCounts
 from topo.plots.theme import HUES, figure, style
@@ -42,7 +42,7 @@ METRICS = {
 
 def measured(model: torch.nn.Module, masks: topo.Masks, example: torch.Tensor) -> dict[str, float]:
     """Paths of arcs that still pass something on, and the topometrics of the masked network."""
-    dag = trace(model, example).single().coarse()
+    dag = coarsen(trace(model, example).single())
     silent = silent_arcs(dag, masks)
     live = [i for i, arc in enumerate(dag.arcs) if arc not in silent]
     weights = {name: mask for name, mask in masks.items() if mask.ndim > 1}

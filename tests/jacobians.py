@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from topo.dag import Dag, Step
+from topo.dag import Dag, Step, coarsen
 from topo.dag.operators import POINTWISE
 from topo.encoding import MultipartiteGraph
 
@@ -62,7 +62,7 @@ class Reference:
     """Values of the parts of `graph`, each computed from independent variables for all parts before it."""
 
     def __init__(self, dag: Dag, masks: dict[str, Tensor], graph: MultipartiteGraph, seed: int = 0) -> None:
-        dag = dag.single().coarse()
+        dag = coarsen(dag.single())
         generator = torch.Generator().manual_seed(seed)
         state = {n: (v * masks[n] if n in masks else v).detach() for n, v in dag.state.items()}
         values = dag.values(state)

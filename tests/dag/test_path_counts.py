@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 
 import pytest
@@ -12,7 +13,19 @@ from hypothesis import strategies as st
 import topo
 from tests.dag.nets import Tower
 from tests.zoo import SMALL, small
-from topo.dag import Arc, Dag, Node, Output, PathCounts, heaviest_paths, paths, residual_blocks, trim
+from topo.dag import (
+    Arc,
+    Dag,
+    Interpreter,
+    Node,
+    Output,
+    PathCounts,
+    count_paths,
+    heaviest_paths,
+    paths,
+    residual_blocks,
+    trim,
+)
 from topo.errors import InputError
 
 
@@ -153,9 +166,24 @@ def test_residual_blocks_of_published_networks() -> None:
 def test_counts_agree_with_the_dag(name: str) -> None:
     model, inputs = small(name)
     dag = topo.trace(model, tuple(x[:1] for x in inputs))
-    assert PathCounts(dag).total == dag.path_count()
-    forward, backward = dag.path_counts()
-    assert (PathCounts(dag).forward, PathCounts(dag).backward) == (forward, backward)
+
+    class Counting(Interpreter):
+        """Values are how many paths lead there."""
+
+        def arc(self, place: int, operands: tuple[int, ...]) -> int:
+            return sum(operands)
+
+        def join(self, node: int, arrived: Mapping[int, int]) -> int | tuple[int, ...]:
+            return tuple(arrived.values()) if dag.nodes[node].kind == "product" else sum(arrived.values())
+
+        def output(self, output: Output) -> int:
+            return 0 if output.node is None else sum(self.operands(output.node))
+
+    counting = Counting(dag, garbage_collect_values=False)
+    counts = PathCounts(dag)
+    assert sum(counting.evaluate([1] * len(dag.inputs))) == counts.total == count_paths(dag)
+    assert counts.forward == [sum(counting.operands(node)) for node in range(len(dag.nodes))]
+    assert counts.total == sum(counts.backward[node] for node in dag.inputs)
 
 
 def test_bad_input() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import topo
 from tests.zoo import NAMED, SMALL, small
-from topo.dag import relation
+from topo.dag import coarsen, relation
 from topo.dag.structure import structure
 from topo.errors import InputError
 
@@ -140,7 +140,7 @@ def test_attention_equals_its_jacobian(causal: bool) -> None:
 
     generator = torch.Generator().manual_seed(0)
     inputs = tuple(torch.rand(1, 2, 4, 3, generator=generator, dtype=torch.float64) for _ in range(3))
-    dag = topo.trace(Attend(), inputs).single().coarse()
+    dag = coarsen(topo.trace(Attend(), inputs).single())
     jacobians = torch.autograd.functional.jacobian(Attend(), inputs)
     (arc,) = (a for a in dag.arcs if a.steps)
     for slot, jacobian in enumerate(jacobians):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from .channel_coupling import CoupledChannels, coupled_channels
+from .coarsening import coarsen
 from .compaction.compactor import compact
 from .costs import cost, cost_table
 from .dag import Arc, Dag, Node, Output, Step
-from .path_counts import PathCounts, heaviest_paths, paths, residual_blocks, trim
+from .interpreter import Interpreter
+from .path_counts import PathCounts, count_paths, heaviest_paths, paths, residual_blocks, trim
 from .relations import Relation, relation
 from .tracing import trace
 
@@ -14,14 +16,17 @@ __all__ = [
     "Arc",
     "CoupledChannels",
     "Dag",
+    "Interpreter",
     "Node",
     "Output",
     "PathCounts",
     "Relation",
     "Step",
+    "coarsen",
     "compact",
     "cost",
     "cost_table",
+    "count_paths",
     "coupled_channels",
     "heaviest_paths",
     "paths",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from ..errors import InputError
 from .dag import Arc, Dag, Node, Output, Step
@@ -24,10 +27,30 @@ def coarsen(dag: Dag, *, keep_pooling: bool = False) -> Dag:
        that last node is an input.
 
     Evaluation stays equal to the model's bit for bit: the order of additions is kept, up to commuting two.
-    Nodes keep the name of their parametric operation; levels are those of the coarse Dag. With `keep_pooling`,
-    results of pooling stay nodes.
+    Nodes keep the name of their parametric operation; levels are those of the coarse Dag.
+
+    Parameters
+    ----------
+    dag
+        Traced by `topo.trace`. Its coarse form is worked out once and kept as long as it.
+    keep_pooling
+        Whether results of pooling stay nodes.
+
+    Examples
+    --------
+    >>> import topo
+    >>> from torch import nn
+    >>> dag = topo.trace(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), (4,))
+    >>> [node.name for node in dag.nodes], [node.name for node in coarsen(dag).nodes]
+    (['input', '0', '1', '2'], ['input', '0', '2'])
     """
-    return _Coarsening(dag, keep_pooling).run()
+    coarse = _KNOWN.setdefault(dag, {})
+    if keep_pooling not in coarse:
+        coarse[keep_pooling] = _Coarsening(dag, keep_pooling).run()
+    return coarse[keep_pooling]
+
+
+_KNOWN: WeakKeyDictionary[Dag, dict[bool, Dag]] = WeakKeyDictionary()
 
 
 class _Coarsening:
@@ -138,7 +161,8 @@ class _Coarsening:
         kept = [i for i, alive in enumerate(self.alive) if alive]
         new = {old: i for i, old in enumerate(kept)}
         levels: dict[int, int] = {}
-        nodes, arcs = [], []
+        nodes: list[Node] = []
+        arcs: list[Arc] = []
         for old in kept:
             node = self.dag.nodes[old]
             levels[old] = 1 + max((levels[arc.source] for arc in self.into[old]), default=-1)
@@ -151,7 +175,16 @@ class _Coarsening:
             nodes=tuple(nodes),
             arcs=tuple(arcs),
             outputs=tuple(outputs),
-            retrace=None
-            if retrace is None
-            else lambda *args, **kwargs: coarsen(retrace(*args, **kwargs), keep_pooling=self.keep_pooling),
+            retrace=None if retrace is None else _CoarseRetrace(retrace, self.keep_pooling),
         )
+
+
+@dataclass(frozen=True)
+class _CoarseRetrace:
+    """Traces the network for another number of samples, and coarsens it."""
+
+    retrace: Callable[..., Dag]
+    keep_pooling: bool
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Dag:
+        return coarsen(self.retrace(*args, **kwargs), keep_pooling=self.keep_pooling)

@@ -76,7 +76,11 @@ def _quiet_export() -> Iterator[None]:
     """Keep export from printing its view of a failure: the error raised says it in one sentence."""
     # Only the loggers of torch: another thread may have something to say meanwhile.
     known = logging.root.manager.loggerDict.items()
-    loud = [log for name, log in known if name.split(".")[0] == "torch" and not getattr(log, "disabled", True)]
+    loud = [
+        log
+        for name, log in known
+        if name.split(".")[0] == "torch" and isinstance(log, logging.Logger) and not log.disabled
+    ]
     for log in loud:
         log.disabled = True
     try:

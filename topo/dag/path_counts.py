@@ -16,7 +16,16 @@ from itertools import count, pairwise
 from ..errors import InputError
 from .dag import Dag
 
-__all__ = ["PathCounts", "ResidualBlock", "checked_arcs", "heaviest_paths", "paths", "residual_blocks", "trim"]
+__all__ = [
+    "PathCounts",
+    "ResidualBlock",
+    "checked_arcs",
+    "count_paths",
+    "heaviest_paths",
+    "paths",
+    "residual_blocks",
+    "trim",
+]
 
 
 def checked_arcs(dag: Dag, arcs: Iterable[int] | None) -> frozenset[int]:
@@ -37,6 +46,18 @@ def trim(dag: Dag, live: Iterable[int] | None = None) -> frozenset[int]:
     would still pass on the constant f(0); by the structural convention, which holds throughout, it is gone.
     """
     return frozenset(PathCounts(dag, live).live)
+
+
+def count_paths(dag: Dag, live: Iterable[int] | None = None) -> int:
+    """The number of paths of live arcs (all by default) from the inputs to the outputs, exact at any size.
+
+    Examples
+    --------
+    >>> import torch, topo
+    >>> count_paths(topo.trace(topo.models.build("resnet20"), torch.zeros(1, 3, 32, 32)))
+    512
+    """
+    return PathCounts(dag, live).total
 
 
 class PathCounts:

@@ -84,7 +84,7 @@ def structure(
     InputError
         When masks do not fit or an operation has no element-level meaning.
     """
-    dag = coarsen(dag.single(), keep_pooling=True) if pooling == "node" else dag.single().coarse()
+    dag = coarsen(dag.single(), keep_pooling=pooling == "node")
     lookup = lookup or WeightLookup(dag, checked_masks(dag, masks))
     results = {o.node for o in dag.outputs}
     nodes: list[StructuralNode] = []

@@ -24,8 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from ..dag.coarsening import coarsen
 from ..dag.dag import Arc, Dag, Node, Output
-from ..dag.path_counts import PathCounts, checked_arcs
+from ..dag.path_counts import PathCounts, checked_arcs, count_paths
 from ..dag.tracing import trace
 from ..errors import InputError, unknown_name
 from .state import Batch, State, minus, plus
@@ -43,7 +44,7 @@ def lift(model: nn.Module | Dag, example_inputs: Any = None, *, coarse: bool = T
     example_inputs
         As for `topo.trace`; not needed with a `Dag`.
     coarse
-        Whether chains of non-parametric operations are one arc (see `Dag.coarse`), or every operation is its own.
+        Whether chains of non-parametric operations are one arc (see `topo.dag.coarsen`), or every operation is its own.
 
     Returns
     -------
@@ -87,7 +88,7 @@ def lift(model: nn.Module | Dag, example_inputs: Any = None, *, coarse: bool = T
         if example_inputs is None:
             raise InputError("topo.lift needs an example input to trace the model with.")
         dag = trace(model, example_inputs)
-    return Lifting(dag.coarse() if coarse else dag)
+    return Lifting(coarsen(dag) if coarse else dag)
 
 
 def normal_form(dag: Dag) -> Dag:
@@ -147,7 +148,7 @@ class Lifting:
         self._factors = tuple(Factor(self, k) for k in range(1, self.levels + 1))
 
     def __repr__(self) -> str:
-        paths = self.dag.path_count()
+        paths = count_paths(self.dag)
         count = f"{paths:,}" if paths < 10**12 else f"{paths:.2e}"
         return f"Lifting({len(self.dag.nodes)} nodes, {len(self.dag.arcs)} arcs, {self.levels} levels, {count} paths)"
 

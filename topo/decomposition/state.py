@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-import sympy
 import torch
 from torch import Tensor
 
@@ -43,14 +42,13 @@ class Batch:
                 )
         self.dag = dag
         self.inputs = tuple(inputs)
-        self.sizes = {symbol: sympy.Integer(inputs[position].shape[0]) for symbol, position in dag.symbols}
-        self.values = type(dag.values())(dag.state if state is None else state, dag.constants, self.sizes)
+        self.values = dag.values(state, dag.sizes(inputs))
 
     def along(self, arc: Arc, value: Any) -> Any:
         """The arc's function of the value of its source."""
         slots = value if self.dag.nodes[arc.source].kind == "product" else (value,)
         for step in arc.steps:
-            value = _any_layout(step).run(slots, self.values, self.sizes)
+            value = _any_layout(step).run(slots, self.values)
             slots = (value,)
         return value
 
@@ -70,10 +68,10 @@ class Batch:
         entries = tuple(found[slot] if slot in found else self.zero_slot(node, slot) for slot in range(count))
         if combine is None:
             return entries
-        value = combine.run(entries, self.values, self.sizes)
+        value = combine.run(entries, self.values)
         if combine.values and 0 not in found:
             zeros = tuple(map(torch.zeros_like, entries))
-            value = value - combine.run(zeros, self.values, self.sizes)
+            value = value - combine.run(zeros, self.values)
         return value
 
     def zero(self, node: int) -> Any:

@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 
 from ..dag.dag import Arc
 from ..dag.operators import is_parametric
+from ..dag.path_counts import count_paths
 from ..decomposition.lifting import Lifting
 from ..errors import InputError
 from .labels import short
@@ -197,7 +198,7 @@ def _cut(name: str) -> str:
 def _draw_head(ax: Axes, lifting: Lifting, title: str, height: float, width: float, scale: LogNorm | None) -> None:
     """The title with the size of the network, and what the colours say."""
     dag = lifting.dag
-    paths = dag.path_count()
+    paths = count_paths(dag)
     number = f"{paths:,}" if paths < 10**7 else f"{paths:.1e}"
     size = f"{lifting.levels} levels · {len(dag.arcs)} arcs · {number} path{'s' * (paths != 1)}"
     y = 1 - 0.22 / height

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import sympy
 import torch
 from torch import Tensor
 
 from ..dag import Arc, Dag, Step
+from ..elements import Values
 from ..weighted_layers import layer_of
 
 __all__ = ["Silence", "silent_arcs"]
@@ -48,17 +47,16 @@ class Silence:
 
     def __init__(self, dag: Dag) -> None:
         self.dag = dag
-        self.sizes = {symbol: sympy.Integer(dag.samples) for symbol, _ in dag.symbols}
         self.values = dag.values()
 
     def along(self, arc: Arc, quiet: bool, gone: set[str]) -> bool:
         """Whether an arc brings zero when the parameters `gone` are masked; `quiet` says whether its source is zero."""
         for step in arc.steps:
-            quiet = _passes_zero(self.dag, step, quiet, gone, self.values, self.sizes)
+            quiet = _passes_zero(self.dag, step, quiet, gone, self.values)
         return quiet
 
 
-def _passes_zero(dag: Dag, step: Step, quiet: bool, gone: set[str], values: Mapping[str, Tensor], sizes: Any) -> bool:
+def _passes_zero(dag: Dag, step: Step, quiet: bool, gone: set[str], values: Values) -> bool:
     """Whether the result of a step is zero, where `quiet` says whether its input is."""
     layer = layer_of(dag, step)
     if layer is not None:
@@ -73,7 +71,7 @@ def _passes_zero(dag: Dag, step: Step, quiet: bool, gone: set[str], values: Mapp
     zero = torch.zeros(step.source_shapes[0])
     try:
         read = next((values[name] for name in step.values), zero)
-        result = step.run((zero.to(read) if read.is_floating_point() else zero,), values, sizes)
+        result = step.run((zero.to(read) if read.is_floating_point() else zero,), values)
     except (RuntimeError, TypeError, IndexError):
         return False
     return isinstance(result, Tensor) and not result.any()

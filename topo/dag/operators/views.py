@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from ..dag import Step
+from ..elements import Step, Values
 from ..maps import Gather
 from .call import Call, rule
 
@@ -55,7 +55,7 @@ def _read_off(call: Call) -> Gather:
         slots[call.slot] = numbers + shift
         slots_or_tuple = (tuple(slots),) if step.name == "getitem" else tuple(slots)
         values = {name: _as_double(call.values[name]) for name in step.values}
-        runs.append(step.run(slots_or_tuple, values, sizes))
+        runs.append(step.run(slots_or_tuple, Values(values, {}, sizes)))
     if isinstance(runs[0], list | tuple):
         raise call.refusal("it returns a tuple that is not read entry by entry")
     moved = (runs[1] - runs[0]) == n

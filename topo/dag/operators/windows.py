@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..elements import Values
 from ..maps import AxisMaps, Weight
 from .call import Call, rule
 
@@ -95,7 +96,7 @@ def _interpolation(call: Call) -> AxisMaps:
             (length, 1, *(length if a == axis else 1 for a in range(first, len(call.source_shape))))
         )
         probe = probe.expand(length, 1, *call.source_shape[first:])
-        out = call.step.run((probe,), {}, call.options["sizes"])
+        out = call.step.run((probe,), Values({}, {}, call.options["sizes"]))
         picked = out[(slice(None), 0, *(slice(None) if a == axis else 0 for a in range(first, len(call.source_shape))))]
         coefficients = picked.T
         maps.append((axis, Weight(coefficients.abs(), coefficients.abs() > 1e-12)))

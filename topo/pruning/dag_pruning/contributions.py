@@ -287,7 +287,7 @@ class Watched(nn.Module):
         for number, step in enumerate(steps):
             if number in layers:
                 slots = (self.see(arc, number, slots[0]),)
-            value = step.run(slots, batch.values, batch.sizes)
+            value = step.run(slots, batch.values)
             slots = (value,)
         return value if arc is None else self.see(arc, None, value)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...dag.channel_coupling import CoupledChannels
+from ...dag.coarsening import coarsen
 from ...dag.compaction.zero_branches import Silence
 from ...dag.path_counts import PathCounts
 from ...dag.weighted_layers import Layer, layer_of
@@ -61,7 +62,7 @@ class Network:
 
     def __init__(self, found: CoupledChannels, protected: Collection[str] = ()) -> None:
         self.found = found
-        self.dag = found.dag.coarse()
+        self.dag = coarsen(found.dag)
         arcs = self.dag.arcs
         self.layers: list[tuple[tuple[int, Layer], ...]] = [
             tuple((i, layer) for i, step in enumerate(arc.steps) if (layer := layer_of(self.dag, step)) is not None)

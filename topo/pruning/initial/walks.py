@@ -10,7 +10,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from ...dag import Dag, Step
+from ...dag import Dag, Step, coarsen
 from ...dag.maps import Gather
 from ...dag.relations import WeightLookup, map_of
 from ...dag.weighted_layers import Layer, layer_of
@@ -39,7 +39,7 @@ class WalkGraph:
     """
 
     def __init__(self, dag: Dag, offsets: Mapping[str, int]) -> None:
-        self.dag = dag.single().coarse()
+        self.dag = coarsen(dag.single())
         self.lookup = WeightLookup(self.dag)
         self.numbers = _Numbers(self.dag, offsets)
         nodes, outputs = self.dag.nodes, [o for o in self.dag.outputs if o.node is not None]

@@ -1,0 +1,147 @@
+"""The parts of a network in additive normal form: steps, the nodes and arcs that they make up, and named values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import sympy
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+__all__ = ["Arc", "Hole", "Node", "Output", "Size", "Step", "Value", "Values"]
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Stands, in the arguments of a step, for the value that flows in (for entry `slot` of it when fused)."""
+
+    slot: int = 0
+
+
+@dataclass(frozen=True)
+class Value:
+    """Stands for a parameter, a buffer or a constant computed from them, by name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Size:
+    """Stands for an integer that depends on the number of samples in the batch."""
+
+    expression: sympy.Expr
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One operation: `operation(*args, **kwargs)` once the holes are filled.
+
+    `source_shapes` (one per slot) and `shape` are those of its inputs and of its result for the number
+    of samples the Dag's shapes refer to. `module` is the path of the module that ran it.
+    """
+
+    operation: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    module: str
+    source_shapes: tuple[tuple[int, ...], ...] = ()
+    shape: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the operation without namespace and overload, such as ``"conv2d"``."""
+        packet = getattr(self.operation, "overloadpacket", None)
+        return packet.__name__ if packet is not None else self.operation.__name__
+
+    @cached_property
+    def values(self) -> tuple[str, ...]:
+        """Names of the parameters and constants it reads, in order."""
+        leaves = pytree.tree_leaves((self.args, dict(self.kwargs)))
+        return tuple(leaf.name for leaf in leaves if isinstance(leaf, Value))
+
+    def run(self, operands: tuple[Any, ...], values: Values) -> Any:
+        """The result on `operands`, one a slot, with parameters, constants and batch sizes from `values`."""
+
+        def fill(leaf: Any) -> Any:
+            if isinstance(leaf, Hole):
+                return operands[leaf.slot]
+            if isinstance(leaf, Value):
+                return values[leaf.name]
+            if isinstance(leaf, Size):
+                return int(leaf.expression.xreplace(values.sizes))
+            return leaf
+
+        args, kwargs = pytree.tree_map(fill, (self.args, dict(self.kwargs)))
+        return self.operation(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A tensor.
+
+    `kind` says how the arcs that end here combine: ``"input"`` (none end here), ``"sum"`` (they add up),
+    ``"concat"`` (each fills the slot of the step `combine` that its arc names) or ``"product"`` (each is one
+    entry of a tuple, the product space on which the fusion arc that leaves here acts). `level` is the length
+    of the longest path from an input; `shape` (of a product: the shapes of its entries) is for `Dag.samples`.
+    """
+
+    name: str
+    kind: str
+    level: int
+    shape: tuple[Any, ...]
+    combine: Step | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Arc:
+    """A function from the tensor of node `source` to that of node `target`: its steps, one after the other.
+
+    An arc without steps is the identity. `slot` is the entry it fills at a concat or product node.
+    """
+
+    source: int
+    target: int
+    steps: tuple[Step, ...] = ()
+    slot: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """One output of the network: the steps applied to a node, or a constant (`node` None)."""
+
+    node: int | None
+    steps: tuple[Step, ...] = ()
+    constant: Any = None
+
+
+class Values(Mapping[str, Tensor]):
+    """Parameters, buffers, and the constants computed from them, evaluated when first read.
+
+    Parameters
+    ----------
+    state
+        Parameters and buffers.
+    constants
+        The steps that compute constants from them.
+    sizes
+        What each symbol in a `Size` stands for.
+    """
+
+    def __init__(self, state: Mapping[str, Tensor], constants: Mapping[str, Step], sizes: Mapping[Any, int]) -> None:
+        self.sizes = sizes
+        self._known = dict(state)
+        self._constants = constants
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._known:
+            self._known[name] = self._constants[name].run((), self)
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._known, **self._constants})
+
+    def __len__(self) -> int:
+        return len({**self._known, **self._constants})
