@@ -1,16 +1,18 @@
-"""Checks of the settings that a caller gives: each returns the checked value or raises one clear sentence."""
+"""Checks of the settings that a caller gives, in one clear sentence, and what the settings of a function are."""
 
 from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
 from .errors import InputError, unknown_name
 
-__all__ = ["check_settings", "flag", "one_of", "real_number", "share", "whole_number"]
+__all__ = ["Setting", "check_settings", "flag", "one_of", "real_number", "settings_of", "share", "whole_number"]
 
 T = TypeVar("T")
 
@@ -157,6 +159,55 @@ def one_of(name: str, value: T, options: Iterable[str]) -> T:
     return value
 
 
+@dataclass(frozen=True)
+class Setting:
+    """A keyword-only parameter of a function, as its signature and its docstring have it.
+
+    Attributes
+    ----------
+    name, type
+        As in the signature; the type as text, empty when it is not annotated.
+    default
+        `inspect.Parameter.empty` when the setting must be given.
+    text
+        What the section "Parameters" of the docstring says of it; empty when it says nothing.
+    """
+
+    name: str
+    type: str
+    default: Any
+    text: str
+
+
+def settings_of(function: Callable[..., Any]) -> list[Setting]:
+    """The settings of a function: its keyword-only parameters, with their types, defaults and documentation.
+
+    Parameters
+    ----------
+    function
+        A function; or a class or an object to be called, whose settings its base classes may document.
+
+    Returns
+    -------
+    list
+        One `Setting` each, in the order of the signature.
+
+    Examples
+    --------
+    >>> settings_of(whole_number)[0]
+    Setting(name='minimum', type='int | None', default=None, text='The smallest and the largest allowed value; no ...')
+    """
+    texts: dict[str, str] = {}
+    classes = inspect.getmro(function if isinstance(function, type) else type(function))
+    for documented in (function, *classes):
+        texts = {**_documented_parameters(documented), **texts}
+    return [
+        Setting(parameter.name, _as_text(parameter.annotation), parameter.default, texts.get(parameter.name, ""))
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    ]
+
+
 def check_settings(function: Callable[..., Any], settings: Iterable[str], owner: str) -> None:
     """Refuse settings that are not keyword-only parameters of `function`.
 
@@ -182,13 +233,31 @@ def check_settings(function: Callable[..., Any], settings: Iterable[str], owner:
     Traceback (most recent call last):
     topo.errors.InputError: unknown setting of model 'net' 'widht'; did you mean 'width'? Known: width.
     """
-    parameters = inspect.signature(function).parameters.values()
-    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    known = [setting.name for setting in settings_of(function)]
     for name in settings:
         if not known:
             raise InputError(f"{owner} takes no settings, but {name!r} was given; leave it out.")
         if name not in known:
             raise unknown_name(f"setting of {owner}", name, known)
+
+
+def _documented_parameters(documented: object) -> dict[str, str]:
+    """Parameter name -> its text in the numpydoc section "Parameters" of a docstring."""
+    section = re.search(
+        r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-+$|\Z)", inspect.cleandoc(documented.__doc__ or ""), re.S | re.M
+    )
+    texts: dict[str, str] = {}
+    if section:
+        for heading, text in re.findall(r"^(\S[^\n]*)\n((?:^(?:[ ]+[^\n]*)?(?:\n|\Z))*)", section[1], re.M):
+            for name in heading.partition(" : ")[0].split(","):
+                texts[name.strip().lstrip("*")] = " ".join(text.split())
+    return texts
+
+
+def _as_text(annotation: Any) -> str:
+    if annotation is inspect.Parameter.empty:
+        return ""
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
 def _bounds(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import dag_pruning, dynamic, initial, structured, trained, variational
 from .api import Task, prune, score, sparse_training_callback
-from .registry import PRUNERS
+from .registry import PRUNERS, settings_of
 from .sparse_training import SparseTrainingCallback
 from .weight_scoring import by_score
 
@@ -18,6 +18,7 @@ __all__ = [
     "initial",
     "prune",
     "score",
+    "settings_of",
     "sparse_training_callback",
     "structured",
     "trained",

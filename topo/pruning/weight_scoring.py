@@ -22,6 +22,8 @@ __all__ = ["Scored", "by_score", "check_scores"]
 class Scored:
     """A score function as a pruning algorithm, which takes its settings and two more.
 
+    Parameters
+    ----------
     allocation
         Where the kept weights may lie: ``"global"`` ranks all weights together; ``"uniform"``, ``"er"`` and
         ``"erk"`` fix how many each tensor keeps; ``"row"`` keeps the same number of every output row, and ``"2:4"``
@@ -35,7 +37,10 @@ class Scored:
         self.score = score
         self.allocation, self.rounds = allocation, rounds
         keyword = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
-        own = [keyword("allocation", default=allocation), keyword("rounds", default=rounds)]
+        own = [
+            keyword("allocation", default=allocation, annotation="str"),
+            keyword("rounds", default=rounds, annotation="int"),
+        ]
         signature = inspect.signature(score)
         self.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *own])
 

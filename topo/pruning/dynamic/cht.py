@@ -27,6 +27,8 @@ class CHT(TopologyUpdater):
     all ones just dropped has settled and is left as it is from then on. The paper's other parts, an initial topology
     from correlations of the inputs and the removal of neurons cut off, are not done here.
 
+    Parameters
+    ----------
     settled
         Share of a layer's grown links that were just dropped from which on it is settled.
     """

@@ -29,6 +29,8 @@ class CHTs(TopologyUpdater):
     successor of CH3-L3 (see `topo.pruning.dynamic.bipartite`); at random where no link has a score. The paper's initial
     topology of receptive fields and its decay of the density (CHTss) are not done here.
 
+    Parameters
+    ----------
     alpha
         1: magnitudes alone decide what stays; 0: relative importance alone.
     """

@@ -25,6 +25,8 @@ class DSR(TopologyUpdater):
     grows a part of the dropped weights in proportion to its surviving ones; what does not fit in a layer goes to
     the others.
 
+    Parameters
+    ----------
     threshold
         H at the first update.
     tolerance

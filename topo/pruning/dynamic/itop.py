@@ -27,6 +27,8 @@ class ITOP(TopologyUpdater):
     time to be explored reliably: many updates, far apart. The count of kept weights is exact here, which it is not
     in the public implementation's mode for SET.
 
+    Parameters
+    ----------
     growth
         ``"gradient"``, as RigL, or ``"random"``, as SET with magnitudes.
 

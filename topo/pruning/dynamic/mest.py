@@ -25,6 +25,8 @@ class MEST(TopologyUpdater):
     beside the others until the next update, and only then the lowest scores are dropped: between updates the
     network is larger than the target by the weights that were grown, and exact from the last update on.
 
+    Parameters
+    ----------
     gradient_weight
         The factor lambda.
     soft_bound

@@ -27,6 +27,8 @@ class SNFS(TopologyUpdater):
     exponential average of the gradients by all weights, M <- a M + (1 - a) dL/dw; the optimizer's own knows nothing
     of pruned weights, so one is kept here.
 
+    Parameters
+    ----------
     smoothing
         The factor a.
     """

@@ -19,6 +19,8 @@ def expander(task: Task, *, unit: str = "kernel", allocation: str = "uniform") -
     The paper fixes the former alone and leaves the degrees of inputs to chance; balanced on both sides, random
     graphs of degree three and more are expanders all the better.
 
+    Parameters
+    ----------
     unit
         What an edge is: ``"kernel"``, as in the paper's X-Conv, or ``"weight"``, so that a convolution is a graph
         between its output channels and all elements of its unfolded input.

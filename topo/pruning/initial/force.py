@@ -23,6 +23,8 @@ def force(task: Task, *, batch_size: int = 128, allocation: str = "global", roun
     that of the pruned network, theta the weight before pruning. A removed weight whose gradient grew as others
     went is thus kept again. One round is SNIP.
 
+    Parameters
+    ----------
     batch_size
         About how many samples each round looks at, as many of each class; given batches, the first one is used.
     allocation, rounds

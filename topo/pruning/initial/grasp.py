@@ -26,6 +26,8 @@ def grasp(
     whose loss raises the gradient norm most (or lowers it least). Here the largest scores are kept, so the score is
     -s = theta * (H g). L is the cross-entropy of logits / temperature; g and H are taken over the prunable weights.
 
+    Parameters
+    ----------
     samples_per_class
         Samples of each class that are looked at.
     temperature

@@ -19,6 +19,8 @@ def iterative_snip(task: Task, *, batch_size: int = 128) -> dict[str, Tensor]:
 
     Each round scores |theta * dL/dtheta| of the network that the round before left, on new samples.
 
+    Parameters
+    ----------
     batch_size
         About how many samples each round looks at, as many of each class; given batches, the first one is used.
     """

@@ -31,6 +31,8 @@ def phew(task: Task, *, input_shape: Sequence[int] | None = None) -> dict[str, T
     When walks hardly find a weight that is not kept yet (fewer than one walk in a hundred does: at low sparsities, or
     where no path leads), the largest absolute weights among the others fill the places that are left.
 
+    Parameters
+    ----------
     input_shape
         Shape of one input, without the batch dimension; taken from the data where there are some.
     """

@@ -32,6 +32,8 @@ def prospr(
     is trained as well. The authors' code holds the first step's velocity constant, which for momentum > 0 is not the
     gradient of the paper; here it is not. No step at all is SNIP.
 
+    Parameters
+    ----------
     steps
         Number M of steps; memory grows with it.
     lr, momentum

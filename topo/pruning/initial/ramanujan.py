@@ -24,6 +24,8 @@ def ramanujan(task: Task, *, draws: int = 20, unit: str = "weight", allocation: 
     regular graphs nearly meet it, so that few draws do. The layers that do not in all their draws, such as those
     with one edge a node, which no draw makes connected, keep the draw that came nearest.
 
+    Parameters
+    ----------
     draws
         The most draws of a layer.
     unit, allocation

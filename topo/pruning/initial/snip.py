@@ -20,6 +20,8 @@ def snip(task: Task, *, batch_size: int = 128) -> dict[str, Tensor]:
     The mask enters as m * theta, so dL/dm = theta * dL/dtheta. The paper divides by the sum of all scores, which
     leaves their order as it is.
 
+    Parameters
+    ----------
     batch_size
         About how many samples are looked at, as many of each class; given batches, the first one is used.
     """

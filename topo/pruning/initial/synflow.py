@@ -28,6 +28,8 @@ def synflow(task: Task, *, input_shape: Sequence[int] | None = None) -> dict[str
     `topo.pruning.linearized_model`. Public implementations keep |bias|, which no path from the input carries; this
     follows the paper. Everything is done in float64.
 
+    Parameters
+    ----------
     input_shape
         Shape of one input, without the batch dimension; taken from the data where there are some.
     """

@@ -26,6 +26,8 @@ def group_norm(
     biases and shifts, which removal moves and does not shrink, do not count. To compare groups, I_k is divided by the
     mean importance of its group (the paper's N * I_k / sum of the N largest, with all N units of the group).
 
+    Parameters
+    ----------
     penalty
         Above 0 the network is first trained by the recipe with loss + penalty * sum over units of gamma_k * I_k, its
         weights then go along with the masks. With 0 nothing is trained.

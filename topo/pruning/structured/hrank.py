@@ -36,6 +36,8 @@ def hrank(task: Task, found: CoupledChannels, *, samples: int = 64, batch_size: 
     A linear layer's map is one value for each image, or one column for a sequence, whose rank tells whether the unit
     is active; units behind activations that are never zero all score alike.
 
+    Parameters
+    ----------
     samples
         About how many images are looked at, as many of each class; given batches, the first one is used.
     batch_size

@@ -62,6 +62,8 @@ def l0(
     left, each unit weighing as many as go with it. In the end the mean gates are multiplied into the weights, which
     go along with the masks, and the units with the largest log(alpha) are kept.
 
+    Parameters
+    ----------
     penalty
         What the expected share of parameters costs: 1 makes the whole network as dear as a cross-entropy of 1.
         (The paper's lambda is this divided by the number of parameters.)

@@ -26,6 +26,8 @@ def slimming(task: Task, found: CoupledChannels, alive: Tensor, *, penalty: floa
     scale one unit, as on a residual stream, it has the mean of their |gamma|; units that none scales stay. With several
     rounds every one trains, which is the paper's multi-pass scheme.
 
+    Parameters
+    ----------
     penalty
         Weight of the L1 norm; the paper uses 1e-4 and 1e-5. With 0 nothing is trained, and the scales are those that
         the network has: use it on one that was trained with a penalty, or without one.

@@ -27,6 +27,8 @@ def taylor(
     Of coupled layers one sum is taken over all of them before it is squared, for they go together. The paper removes
     a few units at a time, so there are ten rounds unless asked otherwise; between them the weights stay as they are.
 
+    Parameters
+    ----------
     variant
         ``"gate"``: (dL/dz)^2 of a gate z = 1 that multiplies what a unit passes on. Since z multiplies the weights
         that read the unit, this is (sum of g * w over these)^2. The paper puts the gate behind the batch norm; for

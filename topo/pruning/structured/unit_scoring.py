@@ -43,6 +43,8 @@ UnitScore = Callable[..., Tensor]
 class UnitScored:
     """A score of units as a pruning algorithm, which takes its settings and five more.
 
+    Parameters
+    ----------
     scope
         ``"global"`` ranks all units together; ``"group"`` prunes every group of coupled layers at the same rate.
     budget

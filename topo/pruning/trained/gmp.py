@@ -17,6 +17,8 @@ class GMP(Gradual):
 
     A weight once pruned stays so, for its value is zero from then on.
 
+    Parameters
+    ----------
     allocation, start, stop, interval
         See `Gradual`; the paper gives every layer the same sparsity.
     """

@@ -24,6 +24,8 @@ class Gradual(SparseTrainingCallback):
 
     A subclass computes the `scores`.
 
+    Parameters
+    ----------
     allocation
         Where the kept weights may lie: ``"uniform"`` for the same density in every layer, ``"global"`` for all weights
         ranked together; others see `topo.pruning.allocation`.

@@ -30,6 +30,8 @@ def imp(task: Task, *, rate: float = 0.2, rewind: float = 0, allocation: str = "
     ticket. Every training takes the whole recipe, its schedule from the start; the paper takes what is left of it
     after the rewinding point.
 
+    Parameters
+    ----------
     rate
         Share of the weights left that a round prunes; the last round prunes fewer, to end at the exact count.
     rewind

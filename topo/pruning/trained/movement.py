@@ -23,6 +23,8 @@ class Movement(Gradual):
     score is again among the largest (the hard version of the paper). The learning rate of the scores scales all of
     them and is left out.
 
+    Parameters
+    ----------
     allocation, start, stop, interval
         See `Gradual`; the paper finds the masks anew at every step, here it is every tenth unless an interval is given.
     """

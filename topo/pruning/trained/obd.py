@@ -25,6 +25,8 @@ def obd(task: Task, *, samples: int = 128) -> dict[str, Tensor]:
     single weight, as in a network of ReLUs. The paper instead propagates second derivatives backwards through each
     unit, which is defined for networks of its time.
 
+    Parameters
+    ----------
     samples
         About how many samples are looked at, as many of each class; given batches, the first one is used.
     """

@@ -38,6 +38,8 @@ def obs(
     is kept of a row is then the least-squares optimum for the dense row's outputs, which is what Hassibi's updates
     come to however many weights go. The adjusted weights go with the masks.
 
+    Parameters
+    ----------
     rounds
         With one round, as in Dong et al., all errors are those of the dense rows. With more, the density falls
         exponentially and the errors are computed anew for what is left; with so many that each removes one

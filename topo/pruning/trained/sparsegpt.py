@@ -40,6 +40,8 @@ def sparsegpt(
     by the columns to its right. Of every block of columns the weights with the smallest errors go, all rows together.
     The adjusted weights go with the masks.
 
+    Parameters
+    ----------
     pattern
         Such as ``"2:4"``: of every 4 consecutive inputs of an output 2 are kept, of a convolution of input channels at
         one place of the kernel. Inputs left over at the end, fewer than 4, keep their share. It takes the place of

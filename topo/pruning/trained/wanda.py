@@ -25,6 +25,8 @@ def wanda(task: Task, *, samples: int = 128, sequential: bool = True) -> dict[st
     X holds the inputs of the layer over all samples and positions; those of a convolution are unfolded, so that j is
     a channel and a place in the kernel.
 
+    Parameters
+    ----------
     samples
         About how many samples are looked at, as many of each class; given batches, the first one is used.
     sequential
