@@ -1,4 +1,4 @@
-"""What is to be left of a network in the end, in place of a fixed nu, and which gates may close for it."""
+"""A target for the size of the pruned network, in place of a fixed nu, and the gates that may close for it."""
 
 from __future__ import annotations
 
@@ -9,99 +9,129 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from .complexity import Complexity
+from .complexity import BUDGETS, Complexity
 from .gates import Gates
 
-__all__ = ["Budget", "Target"]
+__all__ = ["BudgetTarget", "TargetSelection"]
 
 
 @dataclass(frozen=True)
-class Target:
-    """What is to be left of the network at the end, in place of a fixed nu: at most `share` of its `budget`.
+class BudgetTarget:
+    """A share of the network that may remain at the end, in place of a fixed nu.
 
-    On the way there chances fall, and gates close, no faster than by a straight line from the beginning to that share.
+    On the way theta falls, and gates close, no faster than by a straight line from the beginning to that share.
+
+    Parameters
+    ----------
+    share
+        The share that remains at most, from 0 to 1.
+    budget
+        What it is the share of: ``"weights"``, ``"parameters"`` or ``"macs"``.
     """
 
     share: float
     budget: str = "macs"
 
 
-class Budget:
-    """What networks with some gates closed leave of a target's budget.
+class TargetSelection:
+    """Selects the gates that close for a target.
 
-    Gates are given as bool (gates,), their chances theta as float64 (gates,).
+    Gates are given as bool (gates,), their probabilities theta as float64 (gates,).
+
+    Parameters
+    ----------
+    target
+        The target.
+    gates
+        The gates of the network.
+    complexity
+        Their complexity.
     """
 
-    def __init__(self, target: Target, gates: Gates, complexity: Complexity) -> None:
+    def __init__(self, target: BudgetTarget, gates: Gates, complexity: Complexity) -> None:
         self.target, self.gates, self.complexity = target, gates, complexity
 
-    def expected(self, theta: Tensor) -> float:
-        """The share of the budget that these chances leave on average."""
+    def expected_share(self, theta: Tensor) -> float:
+        """The share of the budget that is expected to remain; of weights, that of parameters stands for it."""
         budget = "macs" if self.target.budget == "macs" else "parameters"
-        return float(self.complexity.expected(theta, budget)) / self.complexity.whole[budget]
+        return float(self.complexity.expected(theta, budget)) / self.complexity.full_cost[budget]
 
-    def spared(self, theta: Tensor, there: Tensor) -> Tensor:
-        """Of the gates `there`, the likeliest unit of every group that each path needs one of, bool (gates,)."""
-        found = torch.zeros_like(there)
-        chances = torch.where(there, theta, -1.0)
-        for group in self.gates.needed:
-            found[group[chances[group].argmax()]] = True
-        return found
+    def required(self, theta: Tensor, is_open: Tensor) -> Tensor:
+        """The likeliest open unit of every group that each path needs one of, bool (gates,)."""
+        required = torch.zeros_like(is_open)
+        theta_of_open = torch.where(is_open, theta, -1.0)
+        for group in self.gates.required_groups:
+            required[group[theta_of_open[group].argmax()]] = True
+        return required
 
-    def affordable(self, theta: Tensor, there: Tensor, going: Tensor, share: float) -> Tensor:
-        """Of the gates `there`, those `going` that may close, the least likely first, without leaving less than a share
-        of the budget."""
-        order = (going & ~self.spared(theta, there)).nonzero().flatten()
+    def affordable(self, theta: Tensor, is_open: Tensor, closing: Tensor, share: float) -> Tensor:
+        """The gates that may close, the least likely first, while at least a share of the budget remains.
+
+        Parameters
+        ----------
+        theta
+            Probabilities of the gates.
+        is_open
+            The gates that are open.
+        closing
+            Those of them that are about to close.
+        share
+            The share of the budget that must remain.
+        """
+        order = (closing & ~self.required(theta, is_open)).nonzero().flatten()
         order = order[theta[order].argsort(stable=True)]
-        enough = bisect_left(range(1, len(order) + 1), True, key=lambda n: self._left(there, order[:n]) < share)
-        return torch.zeros_like(going).index_fill(0, order[:enough], True)
+        count = bisect_left(
+            range(1, len(order) + 1), True, key=lambda n: self._share_without(is_open, order[:n]) < share
+        )
+        return torch.zeros_like(closing).index_fill(0, order[:count], True)
 
-    def within(self, theta: Tensor, there: Tensor) -> Tensor:
-        """The gates that stay open when as few as possible close, the least likely first, to keep to the budget.
+    def within_target(self, theta: Tensor, is_open: Tensor) -> Tensor:
+        """The gates that stay open when as few as possible close, the least likely first, to meet the target.
 
-        Where the last one is a layer that saves more than was left to save, the likeliest units stay instead. Where it
-        saves more with all of them, it stays, and units go.
+        Where the last one to close is a layer that saves more than was still to be saved, the likeliest units stay
+        instead. Where it saves more than that with all units open, it stays, and units close.
 
         Raises
         ------
         InputError
             No connected network is that small.
         """
-        order = torch.where(self.spared(theta, there), torch.inf, theta).argsort(stable=True)
-        best, most = order, -1.0
+        order = torch.where(self.required(theta, is_open), torch.inf, theta).argsort(stable=True)
+        best, best_share = order, -1.0
         while True:
-            closing = self._fewest(there, order)
+            closing = self._fewest(is_open, order)
             is_layer = self.gates.is_layer[closing]
-            closing = self._fewest(there, torch.cat([closing[is_layer], closing[~is_layer]]))
-            left = self._left(there, closing)
-            if most < left <= self.target.share:
-                best, most = closing, left
+            closing = self._fewest(is_open, torch.cat([closing[is_layer], closing[~is_layer]]))
+            share = self._share_without(is_open, closing)
+            if best_share < share <= self.target.share:
+                best, best_share = closing, share
             if not len(closing) or not self.gates.is_layer[closing[-1]]:
                 break
             order = order[order != closing[-1]]
-        if most < 0:
+        if best_share < 0:
             raise InputError(
                 f"pruner 'variational' finds no connected network with at most {self.target.share:.3g} of the "
                 f"{self.target.budget}; lower the sparsity."
             )
-        return self.gates.closure(there.index_fill(0, best, False))
+        return self.gates.closure(is_open.index_fill(0, best, False))
 
-    def _fewest(self, there: Tensor, order: Tensor) -> Tensor:
-        """As many of these gates, in their order, as must close to keep to the budget."""
+    def _fewest(self, is_open: Tensor, order: Tensor) -> Tensor:
+        """As many of these gates, in their order, as must close to meet the target."""
         share = self.target.share
-        return order[: bisect_left(range(len(order)), True, key=lambda n: self._left(there, order[:n]) <= share)]
+        count = bisect_left(range(len(order)), True, key=lambda n: self._share_without(is_open, order[:n]) <= share)
+        return order[:count]
 
-    def _left(self, there: Tensor, closing: Tensor) -> float:
-        """The share of the budget that is left when these gates close; -1 where no path is."""
+    def _share_without(self, is_open: Tensor, closing: Tensor) -> float:
+        """The share of the budget that remains when these gates close; -1 where no path does."""
         try:
-            return self._share(self.gates.closure(there.index_fill(0, closing, False)))
+            return self._share(self.gates.closure(is_open.index_fill(0, closing, False)))
         except InputError:
             return -1.0
 
-    def _share(self, alive: Tensor) -> float:
+    def _share(self, is_open: Tensor) -> float:
         budget = self.target.budget
-        if budget != "weights":
-            return float(self.complexity.expected(alive.double(), budget)) / self.complexity.whole[budget]
-        masks = self.gates.masks(alive)
+        if budget in BUDGETS:
+            return float(self.complexity.expected(is_open.double(), budget)) / self.complexity.full_cost[budget]
+        masks = self.gates.masks(is_open)
         weights = [masks[name] for name in self.gates.prunable]
         return sum(int(mask.sum()) for mask in weights) / sum(mask.numel() for mask in weights)

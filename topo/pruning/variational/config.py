@@ -1,55 +1,75 @@
-"""All coefficients of variational pruning but the three knobs."""
+"""The settings of variational pruning beside nu, kappa and alpha."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ...errors import InputError
+from ...validation import one_of, share
+from .estimators import Estimator
+from .objective import MATCHINGS
 
-__all__ = ["Choices"]
+__all__ = ["VariationalConfig"]
+
+_SHARES = ("initial_theta", "warmup", "settle", "horizon", "ema_decay", "margin", "min_saving")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choices:
-    """All coefficients but the three knobs; what their defaults rest on is in docs/variational.md.
+class VariationalConfig:
+    """All settings but nu, kappa and alpha; docs/variational.md has the measurements that the defaults rest on.
 
-    Attributes
+    Parameters
     ----------
     estimator
-        Of what gates are worth, see `estimators.estimator`.
+        Of Delta, the change of the loss when a gate closes: a name of `topo.pruning.variational.estimators.ESTIMATORS`,
+        one for layers and one for units as in ``"layers:exact,units:trapezoid"``, a mapping of these, or an estimator.
     matching
-        Of the regulariser with the complexity, ``"gradient"`` or ``"value"``.
-    start
-        The chance of every gate to be open in the beginning.
-    wait
-        The share of all steps in which weights are trained with random gates, before chances begin to move.
+        How the regulariser follows the complexity, ``"gradient"`` or ``"value"``; see
+        `topo.pruning.variational.objective.coefficients`.
+    initial_theta
+        Probability of every gate to be open in the beginning.
+    warmup
+        Share of all steps in which weights are trained with random gates before theta begins to move.
     settle
-        The share of all steps after which the gates still there are decided, open where their chance is above 1/2;
-        what is left is trained as a plain network.
+        Share of all steps after which the remaining gates are decided, open where theta is above 1/2; from then on the
+        pruned network is trained without gates.
     horizon
-        The share of all steps in which complexity alone would take a chance from 1 to 0.
-    memory
-        What is left of the running mean of Delta after an estimate.
+        Share of all steps in which complexity alone would take theta from 1 to 0.
+    ema_decay
+        Decay of the exponential moving average of Delta, per estimate.
     margin
-        The share of its coefficient with which a gate must be attracted to zero to be closed for good.
-    saving
-        The share of the network's complexity that closed gates must add up to before it is rebuilt without them.
+        Share of its coefficient with which a gate must lie in the domain of attraction of zero to be closed for good.
+    min_saving
+        Share of the network's complexity that closed gates must add up to before it is rebuilt without them.
+
+    Raises
+    ------
+    InputError
+        A setting is out of range or unknown.
+
+    Examples
+    --------
+    >>> VariationalConfig(horizon=0.2).horizon
+    0.2
+    >>> VariationalConfig(warmup=1.5)
+    Traceback (most recent call last):
+    topo.errors.InputError: warmup must be a number from 0 to 1, not 1.5.
     """
 
-    estimator: str = "uniform"
+    estimator: str | Mapping[str, str | Estimator] | Estimator = "uniform"
     matching: str = "gradient"
-    start: float = 0.9
-    wait: float = 0.15
+    initial_theta: float = 0.9
+    warmup: float = 0.15
     settle: float = 0.8
     horizon: float = 0.1
-    memory: float = 0.9
+    ema_decay: float = 0.9
     margin: float = 0.5
-    saving: float = 0.05
+    min_saving: float = 0.05
 
     def __post_init__(self) -> None:
-        for option in fields(self):
-            value = getattr(self, option.name)
-            if option.type == "float" and not (isinstance(value, int | float) and 0 <= value <= 1):
-                raise InputError(f"{option.name} must be a share from 0 to 1, not {value!r}.")
-        if not self.wait < self.settle:
-            raise InputError(f"settle must be above wait, not {self.settle} and {self.wait}.")
+        one_of("matching", self.matching, MATCHINGS)
+        for name in _SHARES:
+            share(name, getattr(self, name))
+        if not self.warmup < self.settle:
+            raise InputError(f"settle must be above warmup, not {self.settle} and {self.warmup}.")

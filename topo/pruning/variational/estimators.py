@@ -1,4 +1,4 @@
-"""Estimators of Delta_j = E[loss | xi_j = 1] - E[loss | xi_j = 0]: how gates are drawn, and what a step says of Delta.
+"""Estimators of Delta_j = E[loss | xi_j = 1] - E[loss | xi_j = 0]: how gates are drawn, and how a step estimates Delta.
 
 With f the loss of a mini-batch as a function of xi_j alone, Delta_j is the mean over the other gates of f(1) - f(0),
 the integral of f' from 0 to 1. A backward pass gives f' at one point only. Each estimator is for a step of training::
@@ -7,9 +7,9 @@ the integral of f' from 0 to 1. A backward pass gives f' at one point only. Each
     delta, known = estimator.delta(theta, xi, g, chosen, loss)   # after the backward pass, g = dloss/dxi
 
 All tensors have shape (count,); xi and delta are floating, chosen and known boolean. `known` marks the gates that got
-an estimate in this step; where it is False, delta is 0 and means nothing. An estimator that knows few gates at a time
-picks them at random, all with the same chance; `Steps` then holds the last estimate, so that all gates drift at their
-own mean. `loss` maps gates to the loss of the same batch by the same weights; only "exact" calls it.
+an estimate in this step; where it is False, delta is 0 and means nothing. An estimator of few gates at a time picks them
+at random, all with the same probability; `GateUpdates` then holds the last estimate, so that all gates drift at their own
+mean. `loss` maps gates to the loss of the same batch by the same weights; only "exact" calls it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Protocol
 
 import torch
@@ -25,37 +24,62 @@ from torch import Tensor
 
 from ...errors import InputError, unknown_name
 from ...registry import Registry
+from ...validation import real_number, share
 
 __all__ = [
     "ESTIMATORS",
+    "ByKind",
     "Estimator",
     "Exact",
-    "ForEach",
     "StraightThrough",
     "Trapezoid",
     "Uniform",
-    "estimator",
-    "remembering",
+    "make_estimator",
+    "reuse_loss",
 ]
 
 Loss = Callable[[Tensor], float]
 
 
 class Estimator(Protocol):
-    """How gates are drawn and what is learned of Delta; holds no state between steps."""
+    """Draws gates and estimates Delta; keeps no state between steps."""
 
-    def draw(self, theta: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]: ...
+    def draw(self, theta: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """The gates xi of a step, and which of them the step will estimate, both (count,).
+
+        Parameters
+        ----------
+        theta
+            Probabilities that gates are open, shape (count,).
+        generator
+            Source of the draw.
+        """
+        ...
 
     def delta(
         self, theta: Tensor, xi: Tensor, g: Tensor, chosen: Tensor, loss: Loss | None = None
-    ) -> tuple[Tensor, Tensor]: ...
+    ) -> tuple[Tensor, Tensor]:
+        """The estimate of Delta, and of which gates it says something, both (count,).
+
+        Parameters
+        ----------
+        theta
+            Probabilities that gates are open, shape (count,).
+        xi, chosen
+            What `draw` gave.
+        g
+            The derivative of the batch's loss in each gate, shape (count,).
+        loss
+            Gates -> the loss of the batch.
+        """
+        ...
 
 
 ESTIMATORS: Registry[Callable[[], Estimator]] = Registry("estimator")
 
 
 def _random(count: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Noise in [0, 1) drawn in float64 where the generator lives, so that a seed means the same on every device."""
+    """Uniform noise, drawn in float64 on the generator's device, so that a seed means the same on every device."""
     device = generator.device if generator is not None else "cpu"
     return torch.rand(count, generator=generator, dtype=torch.float64, device=device).to(like.device)
 
@@ -65,7 +89,7 @@ def _bernoulli(theta: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 def _choose(expected: float, theta: Tensor, generator: torch.Generator | None) -> Tensor:
-    """A random subset, `expected` gates on average: as many as the number below or above it."""
+    """A random subset of `expected` gates on average: that number rounded down or up at random, bool (count,)."""
     noise = _random(len(theta) + 1, theta, generator)
     gates = min(math.floor(expected + float(noise[-1])), len(theta))
     chosen = torch.zeros(len(theta), dtype=torch.bool, device=theta.device)
@@ -75,11 +99,11 @@ def _choose(expected: float, theta: Tensor, generator: torch.Generator | None) -
 
 @ESTIMATORS.register("straight-through")
 class StraightThrough:
-    """f' at the gate that was drawn: free, but biased unless the loss is linear in the gate.
+    """f' at the gate that was drawn: no further pass, but biased unless the loss is linear in the gate.
 
     Its mean is theta f'(1) + (1 - theta) f'(0). Where weights have settled, f'(1) says nothing of Delta: the weights w
     that the gate multiplies obey xi f'(xi) = <w, dloss/dw>, of which the mean is -lambda |w|^2 at a stationary point.
-    A gate then rests in between, where the chance of being closed outweighs its complexity.
+    A gate then rests between open and closed, where its probability of being closed outweighs its complexity.
     """
 
     def draw(self, theta: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
@@ -94,22 +118,23 @@ class StraightThrough:
 @ESTIMATORS.register("trapezoid")
 @dataclass(frozen=True)
 class Trapezoid:
-    """The trapezoid rule (f'(0) + f'(1)) / 2, each end weighed by the chance to see it: free.
+    """The trapezoid rule (f'(0) + f'(1)) / 2, each end weighted by the inverse probability to draw it: no further pass.
 
     Unbiased where the loss is at most quadratic in the gate, else off by -f'''/12 somewhere in between. The weight
     1 / (2 (1 - theta)) of a closed gate is noisy for theta near 1 and so stays below 1 / (2 floor); open gates make up
     for it, so that the weights average to one and a loss that is linear in the gate has no bias at any theta. Beyond
     1 - floor the mean moves from the trapezoid to f'(1) alone. Near 0 it is the other way round.
 
+    Parameters
+    ----------
     floor
-        The least chance that a weight is divided by, in (0, 1/2].
+        The least probability that a weight is divided by, in (0, 1/2].
     """
 
     floor: float = 0.05
 
     def __post_init__(self) -> None:
-        if isinstance(self.floor, bool) or not isinstance(self.floor, Real) or not 0 < self.floor <= 0.5:
-            raise InputError(f"the estimator 'trapezoid' takes a floor above 0 and up to 1/2, not {self.floor!r}.")
+        real_number("floor of the estimator 'trapezoid'", self.floor, above=0, maximum=0.5)
 
     def draw(self, theta: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         return _bernoulli(theta, generator), torch.ones_like(theta, dtype=torch.bool)
@@ -125,20 +150,23 @@ class Trapezoid:
 @ESTIMATORS.register("uniform")
 @dataclass(frozen=True)
 class Uniform:
-    """A few gates are drawn from U(0, 1) instead, and their f' is what is known: free.
+    """A few gates are drawn from U(0, 1) instead, and only their f' counts: no further pass.
 
     Unbiased for any smooth loss if one gate at a time is so drawn; with more, each sees the others half open, which is
-    a bias unless the loss is multilinear and their theta is 1/2. Far less noisy than the trapezoid, where it is known.
+    a bias unless the loss is multilinear and their theta is 1/2. For the gates that it estimates it is far less noisy
+    than the trapezoid.
 
+    Parameters
+    ----------
     share
-        Of the gates, on average and at random, in [0, 1]; at least one gate. 0 is exact, more is faster.
+        Share of the gates that is so drawn, on average and at random, in [0, 1]; at least one gate. 0 is unbiased, more
+        is faster.
     """
 
     share: float = 0.05
 
     def __post_init__(self) -> None:
-        if isinstance(self.share, bool) or not isinstance(self.share, Real) or not 0 <= self.share <= 1:
-            raise InputError(f"the estimator 'uniform' takes a share of gates from 0 to 1, not {self.share!r}.")
+        share("share of the estimator 'uniform'", self.share)
 
     def draw(self, theta: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         chosen = _choose(max(1.0, self.share * len(theta)), theta, generator)
@@ -156,10 +184,12 @@ class Uniform:
 class Exact:
     """The difference of the losses with the gate open and closed, all others as drawn: unbiased for any loss.
 
-    Costs two forward passes a gate, of which one is the step's own: see `remembering`.
+    Costs two forward passes a gate, of which one is the step's own: see `reuse_loss`.
 
+    Parameters
+    ----------
     gates
-        How many a step at most, on average, at random among all; below 1 in this share of steps only.
+        How many gates a step estimates at most, on average, at random among all; below 1, in this share of steps only.
     rate
         Estimates that a gate needs in a step, on average; where all gates need fewer than `gates`, no more are made.
     """
@@ -168,10 +198,8 @@ class Exact:
     rate: float = math.inf
 
     def __post_init__(self) -> None:
-        if isinstance(self.gates, bool) or not isinstance(self.gates, Real) or not 0 < self.gates < math.inf:
-            raise InputError(f"the estimator 'exact' takes a number of gates above 0, not {self.gates!r}.")
-        if isinstance(self.rate, bool) or not isinstance(self.rate, Real) or not self.rate > 0:
-            raise InputError(f"the estimator 'exact' takes a rate above 0, not {self.rate!r}.")
+        real_number("gates of the estimator 'exact'", self.gates, above=0)
+        real_number("rate of the estimator 'exact'", self.rate, above=0, infinite=True)
 
     def draw(self, theta: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         expected = min(self.gates, self.rate * max(len(theta), 1))
@@ -182,72 +210,83 @@ class Exact:
     ) -> tuple[Tensor, Tensor]:
         if loss is None:
             raise InputError("the estimator 'exact' evaluates losses; give it a function of the gates.")
-        found = torch.zeros_like(theta)
+        delta = torch.zeros_like(theta)
         for gate in chosen.nonzero().flatten():
-            ends = [loss(xi.detach().index_fill(0, gate, value)) for value in (1.0, 0.0)]
-            found[gate] = float(ends[0]) - float(ends[1])
-        return found, chosen
+            loss_open, loss_closed = (loss(xi.detach().index_fill(0, gate, value)) for value in (1.0, 0.0))
+            delta[gate] = float(loss_open) - float(loss_closed)
+        return delta, chosen
 
 
 @dataclass(frozen=True, eq=False)
-class ForEach:
+class ByKind:
     """One estimator for the gates of layers and another for those of units, each of which sees only its own.
 
+    Parameters
+    ----------
     is_layer
-        Which gates close layers, shape (count,).
+        Which gates close layers, bool (count,).
+    layers, units
+        The two estimators.
     """
 
     is_layer: Tensor
     layers: Estimator
     units: Estimator
 
-    def _parts(self, like: Tensor) -> list[tuple[Tensor, Estimator]]:
+    def _kinds(self, like: Tensor) -> list[tuple[Tensor, Estimator]]:
         is_layer = self.is_layer.to(like.device)
         return [(~is_layer, self.units), (is_layer, self.layers)]
 
     def draw(self, theta: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         xi, chosen = torch.empty_like(theta), torch.empty_like(theta, dtype=torch.bool)
-        for mine, part in self._parts(theta):
-            xi[mine], chosen[mine] = part.draw(theta[mine], generator)
+        for of_kind, estimator in self._kinds(theta):
+            xi[of_kind], chosen[of_kind] = estimator.draw(theta[of_kind], generator)
         return xi, chosen
 
     def delta(
         self, theta: Tensor, xi: Tensor, g: Tensor, chosen: Tensor, loss: Loss | None = None
     ) -> tuple[Tensor, Tensor]:
         xi = xi.detach()
-        found, known = torch.empty_like(theta), torch.empty_like(chosen)
-        for mine, part in self._parts(theta):
-            inner = loss and (lambda own, mine=mine: loss(xi.masked_scatter(mine, own)))
-            found[mine], known[mine] = part.delta(theta[mine], xi[mine], g[mine], chosen[mine], inner)
-        return found, known
+        delta, known = torch.empty_like(theta), torch.empty_like(chosen)
+        for of_kind, estimator in self._kinds(theta):
+            loss_of_kind = None if loss is None else _loss_of_some(loss, xi, of_kind)
+            delta[of_kind], known[of_kind] = estimator.delta(
+                theta[of_kind], xi[of_kind], g[of_kind], chosen[of_kind], loss_of_kind
+            )
+        return delta, known
 
 
-def remembering(loss: Loss, xi: Tensor, value: float) -> Loss:
-    """The same loss, not evaluated again at the gates xi where it is known already.
+def _loss_of_some(loss: Loss, xi: Tensor, gates: Tensor) -> Loss:
+    """The loss as a function of these gates alone (bool (count,)), the others as in `xi`."""
+    return lambda values: loss(xi.masked_scatter(gates, values))
+
+
+def reuse_loss(loss: Loss, xi: Tensor, value: float) -> Loss:
+    """The same loss, not evaluated again at the gates `xi`, where it is known to be `value`.
 
     Examples
     --------
-    >>> loss = remembering(lambda xi: float(xi.sum()), torch.tensor([0.0, 1.0]), 7.0)
+    >>> loss = reuse_loss(lambda xi: float(xi.sum()), torch.tensor([0.0, 1.0]), 7.0)
     >>> loss(torch.tensor([0.0, 1.0])), loss(torch.tensor([1.0, 1.0]))
     (7.0, 2.0)
     """
     return lambda other: value if torch.equal(other, xi) else loss(other)
 
 
-def estimator(
-    which: str | Mapping[str, str | Estimator] | Estimator, is_layer: Tensor, rate: float = math.inf
+def make_estimator(
+    choice: str | Mapping[str, str | Estimator] | Estimator, is_layer: Tensor, rate: float = math.inf
 ) -> Estimator:
     """An estimator by name, or one for layers and another for units.
 
     Parameters
     ----------
-    which
+    choice
         A name in `ESTIMATORS`; two, as in ``"layers:exact,units:trapezoid"``; a mapping with the keys layers and units
         whose values are names or estimators; or an estimator.
     is_layer
-        Which gates close layers, shape (count,).
+        Which gates close layers, bool (count,).
     rate
-        Estimates that a gate needs in a step, on average; heeded by the estimator by the name "exact".
+        Estimates that a gate needs in a step, on average; only the estimator named "exact" heeds it.
 
     Raises
     ------
@@ -256,28 +295,28 @@ def estimator(
 
     Examples
     --------
-    >>> found = estimator("layers:exact,units:trapezoid", torch.tensor([False, False, True]))
-    >>> found.layers, found.units
+    >>> estimator = make_estimator("layers:exact,units:trapezoid", torch.tensor([False, False, True]))
+    >>> estimator.layers, estimator.units
     (Exact(gates=1, rate=inf), Trapezoid(floor=0.05))
-    >>> xi, chosen = found.draw(torch.tensor([0.9, 0.9, 0.9]), torch.Generator().manual_seed(0))
+    >>> xi, chosen = estimator.draw(torch.tensor([0.9, 0.9, 0.9]), torch.Generator().manual_seed(0))
     >>> chosen
     tensor([True, True, True])
     """
-    if isinstance(which, str) and ":" in which:
-        parts = [part.partition(":") for part in which.split(",")]
-        which = {kind.strip(): name.strip() for kind, _, name in parts}
-    if isinstance(which, str):
-        found = ESTIMATORS[which]()
-        return replace(found, rate=rate) if isinstance(found, Exact) else found
-    if not isinstance(which, Mapping):
-        return which
+    if isinstance(choice, str) and ":" in choice:
+        parts = [part.partition(":") for part in choice.split(",")]
+        choice = {kind.strip(): name.strip() for kind, _, name in parts}
+    if isinstance(choice, str):
+        estimator = ESTIMATORS[choice]()
+        return replace(estimator, rate=rate) if isinstance(estimator, Exact) else estimator
+    if not isinstance(choice, Mapping):
+        return choice
     kinds = ("layers", "units")
-    for kind in which:
+    for kind in choice:
         if kind not in kinds:
             raise unknown_name("kind of gates", kind, kinds)
     for kind in kinds:
-        if kind not in which:
+        if kind not in choice:
             raise InputError(f"the gates of {kind} have no estimator; write one, as in 'layers:exact,units:trapezoid'.")
-    return ForEach(
-        is_layer, *(estimator(which[kind], is_layer[is_layer == (kind == "layers")], rate) for kind in kinds)
+    return ByKind(
+        is_layer, *(make_estimator(choice[kind], is_layer[is_layer == (kind == "layers")], rate) for kind in kinds)
     )

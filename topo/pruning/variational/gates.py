@@ -1,30 +1,26 @@
-"""Where the gates of a network are, and what they multiply."""
+"""Where the gates of a network are, and which parts of the network depend on them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from ...dag import trace
 from ...dag.channel_coupling import CoupledChannels, coupled_channels
+from ...dag.example import Example
 from ...errors import InputError
 from ...masks import prunable_parameters
 from ..dag_pruning.candidates import Candidate, drop
 from ..dag_pruning.prunable_network import Network, State
-from .branches import LayerGate, branches
-from .complexity import BUDGETS, Complexity
-from .free_units import free_units
-from .gate_multipliers import Factors
-from .plain import check_plain
-from .survival_polynomials import ALWAYS, Survival
+from .branches import LayerGate, find_layer_gates
+from .gate_multipliers import GateMultipliers
+from .survival_polynomials import ALWAYS, SurvivalConditions
 
-__all__ = ["Gates", "gates", "place"]
+__all__ = ["Gates", "check_unwrapped", "find_gates", "place_gates"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +32,17 @@ class Gates:
     Attributes
     ----------
     network
-        The Dag with its units.
+        The Dag with its coupled channels.
     units
-        The gated units, int64 (n,), ascending. A gate multiplies the weights that read its unit: there it stands
-        behind batch norm and activation, and a closed unit leaves no shift behind.
+        The gated units, int64 (n,), ascending: a unit is a channel, feature or attention head with all that is coupled
+        to it. A gate multiplies the weights that read its unit: there it comes after batch norm and activation, so that
+        a closed unit leaves no shift behind.
     layers
-        The gated branches. A gate multiplies the last scale and shift, or weight and bias, of its branch, which then
-        brings the gate times what it computes.
+        The gated branches. A gate multiplies the last scale and shift, or weight and bias, of its branch, whose output
+        is then the gate times what it was.
     prunable
         Names of the weights that `masks` covers.
-    unread
+    unread_parameters
         How many parameters the model has that no operation reads.
     """
 
@@ -53,11 +50,11 @@ class Gates:
     units: Tensor
     layers: tuple[LayerGate, ...]
     prunable: tuple[str, ...]
-    unread: int = 0
+    unread_parameters: int = 0
 
     @property
-    def found(self) -> CoupledChannels:
-        """All units of the network, on the fine Dag."""
+    def channels(self) -> CoupledChannels:
+        """All units of the network, gated or not, on the fine Dag."""
         return self.network.found
 
     @property
@@ -71,34 +68,34 @@ class Gates:
         return torch.arange(self.count) >= len(self.units)
 
     @cached_property
-    def of_unit(self) -> Tensor:
+    def gate_of_unit(self) -> Tensor:
         """Unit -> its gate, int64 (units + 1,); `count` for units without one, and as the last entry for unit -1."""
-        gate = torch.full((self.found.count + 1,), self.count)
+        gate = torch.full((self.channels.count + 1,), self.count)
         gate[self.units] = torch.arange(len(self.units))
         return gate
 
     @cached_property
-    def needed(self) -> tuple[Tensor, ...]:
-        """The gates of each group of units of which every path needs one, int64."""
-        group = self.found.groups()[self.units]
+    def required_groups(self) -> tuple[Tensor, ...]:
+        """For each group of gated units that every path runs through, its gates, int64: one of them must stay open."""
+        group = self.channels.groups()[self.units]
         number, conditions = self.survival.units
         always = torch.tensor([condition == ALWAYS for condition in conditions], dtype=torch.bool)[number[self.units]]
         return tuple((group == g).nonzero().flatten() for g in group[always].unique())
 
     @cached_property
-    def survival(self) -> Survival:
-        """Which layer gates everything depends on."""
-        return Survival(self.network, self.layers)
+    def survival(self) -> SurvivalConditions:
+        """Under which layer gates each arc, parameter and unit remains."""
+        return SurvivalConditions(self.network, self.layers)
 
     def multipliers(self, xi: Tensor) -> dict[str, Tensor]:
-        """For every parameter that gates multiply, by what, to be broadcast against it.
+        """For every parameter that gates multiply, its factor, to be broadcast against it.
 
         Parameters
         ----------
         xi
-            The gates, (count,), on any device; gradients pass.
+            The values of the gates, (count,), on any device; gradients pass.
         """
-        return self._factors.multipliers(xi)
+        return self._multipliers.multipliers(xi)
 
     def norms(self, values: Mapping[str, Tensor]) -> Tensor:
         """For every gate the Euclidean norm of the elements that it multiplies, (count,).
@@ -108,72 +105,87 @@ class Gates:
         values
             Parameter name -> tensor of its shape, all on one device.
         """
-        return self._factors.norms(values)
+        return self._multipliers.norms(values)
 
     @cached_property
-    def _factors(self) -> Factors:
-        return Factors(self.found, self.of_unit, self.layers, len(self.units), self.count)
+    def _multipliers(self) -> GateMultipliers:
+        return GateMultipliers(self.channels, self.gate_of_unit, self.layers, len(self.units), self.count)
 
-    def closure(self, alive: Tensor) -> Tensor:
-        """What stays of the gates `alive`, bool (count,), when all that has lost its use goes too.
+    def closure(self, is_open: Tensor) -> Tensor:
+        """Which of the open gates stay open, bool (count,), when all that becomes useless is closed too.
 
-        A layer without a unit left passes on a constant, and a branch that leads through such layers only goes; a
-        branch that goes takes the units with it that nothing else writes or nothing else reads.
+        A layer whose units are all closed passes on a constant, and a branch in which every path runs through such
+        layers is closed; with a branch go the units that nothing else writes or nothing else reads.
+
+        Parameters
+        ----------
+        is_open
+            The gates that are open, bool (count,).
 
         Raises
         ------
         InputError
-            When no path from the inputs to the outputs is left.
+            When no path from the inputs to the outputs remains.
         """
-        alive = alive.detach().cpu().bool().clone()
+        is_open = is_open.detach().cpu().bool().clone()
         is_layer, units = self.is_layer, len(self.units)
         while True:
-            before = alive.clone()
-            live = set(self._state(alive, self._without_units(self._left(alive))).counts.live)
-            alive[is_layer] &= torch.tensor(
+            before = is_open.clone()
+            without_units = self._arcs_without_units(self.remaining_units(is_open))
+            live = set(self._remaining(is_open, without_units).counts.live)
+            is_open[is_layer] &= torch.tensor(
                 [not live.isdisjoint(layer.arcs) for layer in self.layers], dtype=torch.bool
             )
-            alive[:units] = self._left(alive)[self.units]
-            if torch.equal(alive, before):
-                return alive
+            is_open[:units] = self.remaining_units(is_open)[self.units]
+            if torch.equal(is_open, before):
+                return is_open
 
-    def masks(self, alive: Tensor) -> dict[str, Tensor]:
-        """Masks for `topo.compact`, of every prunable weight and every parameter of a branch that is closed.
+    def masks(self, is_open: Tensor) -> dict[str, Tensor]:
+        """Masks for `topo.compact`, of every prunable weight and every parameter of a closed branch.
 
-        Layers without a unit left, that no gate closes, go with what depends on them, where masks can express it.
+        Layers without a remaining unit that no gate closes are masked with what depends on them, where masks can
+        express it.
 
         Parameters
         ----------
-        alive
-            The gates that are open, bool (count,); `closure` first closes what is of no use without the others.
+        is_open
+            The gates that are open, bool (count,); `closure` first closes what is useless without the others.
         """
-        alive = alive.detach().cpu().bool()
-        left = self._left(alive)
-        state = self._state(alive, ())
-        for arc in self._without_units(left):
+        is_open = is_open.detach().cpu().bool()
+        remaining = self.remaining_units(is_open)
+        state = self._remaining(is_open, ())
+        for arc in self._arcs_without_units(remaining):
             without = drop(self.network, state, Candidate("", 0, (arc,))) if arc in state.counts.live else None
             state = without or state
-        return self.network.masks(state.without(units=(~left).nonzero().flatten().tolist()), self.prunable)
+        return self.network.masks(state.without(units=(~remaining).nonzero().flatten().tolist()), self.prunable)
 
-    def _without_units(self, left: Tensor) -> list[int]:
-        """The arcs that write units only, and none of those left."""
-        return [arc for arc, written in self._writers.items() if not left[written].any()]
+    def remaining_units(self, is_open: Tensor) -> Tensor:
+        """Which units of the network remain, gated or not, bool (units,).
 
-    def _left(self, alive: Tensor) -> Tensor:
-        """The units that are left, gated or not, bool (units,)."""
-        is_open = alive[self.is_layer].tolist()
+        Parameters
+        ----------
+        is_open
+            The gates that are open, bool (count,).
+        """
+        open_layers = is_open[self.is_layer].tolist()
         number, conditions = self.survival.units
-        holds = torch.tensor([any(all(is_open[g] for g in gates) for gates in c) for c in conditions], dtype=torch.bool)
-        left = holds[torch.from_numpy(number)]
-        left[self.units] &= alive[: len(self.units)]
-        return left
+        holds = torch.tensor(
+            [any(all(open_layers[g] for g in gates) for gates in c) for c in conditions], dtype=torch.bool
+        )
+        remaining = holds[torch.from_numpy(number)]
+        remaining[self.units] &= is_open[: len(self.units)]
+        return remaining
 
-    def _state(self, alive: Tensor, arcs: Any) -> State:
-        """What is left of the network's arcs without closed branches and these arcs."""
-        closed = {a for layer, on in zip(self.layers, alive[self.is_layer].tolist()) if not on for a in layer.arcs}
-        whole = self.network.whole()
+    def _arcs_without_units(self, remaining: Tensor) -> list[int]:
+        """The arcs that write nothing but units, none of which remains."""
+        return [arc for arc, written in self._written_units.items() if not remaining[written].any()]
+
+    def _remaining(self, is_open: Tensor, arcs: Iterable[int]) -> State:
+        """The network without its closed branches and without these arcs."""
+        closed = {a for layer, on in zip(self.layers, is_open[self.is_layer].tolist()) if not on for a in layer.arcs}
+        full = self.network.whole()
         try:
-            return whole.without(arcs=closed.union(arcs).intersection(whole.counts.live))
+            return full.without(arcs=closed.union(arcs).intersection(full.counts.live))
         except InputError:
             raise InputError(
                 "everything would be pruned: with these gates closed no path leads from an input to an output. "
@@ -181,63 +193,36 @@ class Gates:
             ) from None
 
     @cached_property
-    def _writers(self) -> dict[int, Tensor]:
-        """Arcs that write units only -> these units."""
-        found: dict[int, Tensor] = {}
+    def _written_units(self) -> dict[int, Tensor]:
+        """Arcs that write nothing but units -> these units."""
+        written_units: dict[int, Tensor] = {}
         for arc, applied in enumerate(self.network.layers):
             for _, layer in applied:
-                if layer.weight in self.found.axes:
-                    written = self.found.axes[layer.weight][0 if layer.groups > 1 else layer.writes]
+                if layer.weight in self.channels.axes:
+                    written = self.channels.axes[layer.weight][0 if layer.groups > 1 else layer.writes]
                     if (written >= 0).all():
-                        found[arc] = written
-        return found
-
-    def table(self) -> pd.DataFrame:
-        """One row for every group of gated units and every layer gate.
-
-        Returns
-        -------
-        DataFrame
-            kind (``"unit"`` or ``"layer"``), name (of the layer that writes the units; of the branch), gates, within
-            (the layer gates without which the units are gone), and how many parameters and macs go with them all.
-        """
-        complexity = Complexity(self)
-        groups = self.found.groups()[self.units]
-        number, conditions = self.survival.units
-        ones = torch.ones(self.count, dtype=torch.float64)
-        rows = []
-        for group in groups.unique().tolist():
-            mine = (groups == group).nonzero().flatten()
-            unit = int(self.units[mine[0]])
-            within = [self.layers[g].name for g in sorted(frozenset.intersection(*conditions[number[unit]]))]
-            name = self.network.unit_levels[unit][1].partition("[")[0].removesuffix(".weight")
-            rows.append(("unit", name, mine, ", ".join(within)))
-        for gate, layer in enumerate(self.layers):
-            without = [other.name for other in self.layers if other is not layer and set(layer.arcs) < set(other.arcs)]
-            rows.append(("layer", layer.name, torch.tensor([len(self.units) + gate]), ", ".join(without)))
-        costs = [
-            [round(complexity.whole[b] - float(complexity.expected(ones.index_fill(0, mine, 0.0), b))) for b in BUDGETS]
-            for _, _, mine, _ in rows
-        ]
-        return pd.DataFrame(
-            [(kind, name, len(mine), within, *cost) for (kind, name, mine, within), cost in zip(rows, costs)],
-            columns=["kind", "name", "gates", "within", *BUDGETS],
-        )
+                        written_units[arc] = written
+        return written_units
 
 
-def gates(model: nn.Module, example: Any) -> Gates:
+def find_gates(model: nn.Module, example: Example) -> Gates:
     """Find the gates of a model.
 
-    Every unit has a gate (a channel, a feature, a head of attention) but those of a residual stream, where values are
-    added, those that no layer reads, and one that is alone in its layer and needed by every path. Every branch has one
-    that other paths go round.
+    Every unit has a gate (a channel, a feature, an attention head) except those of a residual stream, where values are
+    added, those that no layer reads, and one that is alone in its layer and on every path. Every branch has one that
+    other paths go round.
 
     Parameters
     ----------
     model
         Any module that `topo.trace` can follow; it is not changed.
     example
-        The tensor that the model takes, or a tuple of its arguments.
+        An input of the model, or its shape; see `topo.trace`.
+
+    Returns
+    -------
+    Gates
+        Unit gates first, then layer gates.
 
     Raises
     ------
@@ -246,40 +231,97 @@ def gates(model: nn.Module, example: Any) -> Gates:
 
     Examples
     --------
-    >>> import topo
+    >>> from topo.pruning.variational import find_gates
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    >>> topo.pruning.variational.gates(net, torch.zeros(1, 4)).table()
-       kind name  gates within  parameters  macs
-    0  unit    0      3                 21    18
+    >>> gates = find_gates(net, (4,))
+    >>> gates.count, gates.is_layer.tolist()
+    (3, [False, False, False])
     """
-    check_plain(model)
-    found = place(model, coupled_channels(trace(model, example)))
-    if not found.count:
+    check_unwrapped(model)
+    gates = place_gates(model, coupled_channels(trace(model, example)))
+    if not gates.count:
         raise InputError(
             "there is nothing to gate: every layer of the model writes to an output or to a sum, and no branch has "
             "another path beside it."
         )
-    return found
+    return gates
 
 
-def place(
+def place_gates(
     model: nn.Module,
-    found: CoupledChannels,
+    channels: CoupledChannels,
     allowed: Tensor | None = None,
     accept: Callable[[frozenset[str]], bool] = lambda parameters: True,
 ) -> Gates:
-    """Put gates on the units `allowed`, bool (units,), and on the branches whose parameters `accept` takes."""
-    network = Network(found)
-    layers = tuple(branches(network, accept))
-    free = free_units(network, layers)
+    """Put gates on the units of a model that can have one, and on its branches.
+
+    Parameters
+    ----------
+    model
+        The model.
+    channels
+        Its coupled channels.
+    allowed
+        The units that may have a gate, bool (units,); all by default.
+    accept
+        Whether a branch with these parameters may have a gate.
+    """
+    network = Network(channels)
+    layers = tuple(find_layer_gates(network, accept))
+    can_have_gate = _gateable_units(network, layers)
     if allowed is not None:
-        free &= allowed
-    weights = [name for name in found.layers if isinstance(found.dag.state[name], nn.Parameter)]
-    known = {id(value) for value in found.dag.state.values()}
+        can_have_gate &= allowed
+    weights = [name for name in channels.layers if isinstance(channels.dag.state[name], nn.Parameter)]
+    known = {id(value) for value in channels.dag.state.values()}
     return Gates(
         network=network,
-        units=free.nonzero().flatten(),
+        units=can_have_gate.nonzero().flatten(),
         layers=layers,
         prunable=tuple(dict.fromkeys([*prunable_parameters(model), *weights])),
-        unread=sum(p.numel() for p in model.parameters() if id(p) not in known),
+        unread_parameters=sum(p.numel() for p in model.parameters() if id(p) not in known),
     )
+
+
+def check_unwrapped(model: nn.Module) -> None:
+    """Raise `InputError` for a model that is compiled or wrapped to run on several devices."""
+    for module in model.modules():
+        kind = type(module).__name__
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            raise InputError(f"the model is wrapped in {kind}; give the plain model, its attribute 'module'.")
+        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
+            raise InputError(
+                "the model is compiled by torch.compile; give the plain model, for its shapes change when units go."
+            )
+
+
+def _gateable_units(network: Network, layers: Sequence[LayerGate]) -> Tensor:
+    """Which units can have a gate of their own, bool (units,).
+
+    An ungrouped layer reads them, for the gate multiplies its weight; their elements are no sums, for channels of a
+    residual stream carry what is added to them; and none is alone in its layer outside of all gated branches, for no
+    path would remain without it.
+    """
+    channels = network.found
+    number, conditions = SurvivalConditions(network, layers).units
+    on_every_path = torch.tensor([condition == ALWAYS for condition in conditions], dtype=torch.bool)
+    alone = (channels.groups().bincount() == 1) & on_every_path
+    return _read_units(channels) & ~_summed_units(channels) & ~alone[torch.from_numpy(number)]
+
+
+def _read_units(channels: CoupledChannels) -> Tensor:
+    """The units that an ungrouped layer reads, bool (units,)."""
+    read = torch.zeros(channels.count + 1, dtype=torch.bool)
+    for name, layers in channels.layers.items():
+        if name in channels.axes and layers[0].groups == 1:
+            read[channels.axes[name][layers[0].reads]] = True
+    return read[:-1]
+
+
+def _summed_units(channels: CoupledChannels) -> Tensor:
+    """The units with elements that are sums of several arcs, bool (units,)."""
+    summed = torch.zeros(channels.count + 1, dtype=torch.bool)
+    for node, arcs, labels in zip(channels.dag.nodes, channels.dag.arcs_into, channels.nodes, strict=True):
+        if node.kind == "sum" and len(arcs) > 1 and isinstance(labels, Tensor):
+            # Along an axis of stride 0 all labels are the same, so that its first index stands for it.
+            summed[labels[tuple(slice(1) if stride == 0 else slice(None) for stride in labels.stride())]] = True
+    return summed[:-1]

@@ -1,4 +1,4 @@
-"""The objective: a hyper-prior that makes closing a gate cost nothing but a linear term, and what that term weighs.
+"""The objective: a hyper-prior under which the regulariser is linear in theta, and the coefficients of that term.
 
 After Guenter & Sideris, arXiv 2411.09127 and 2406.04549, of which only the abstracts were available: the formulas are
 derived here. For a gate xi ~ Bern(theta) with prior Bern(pi) and log gamma =: a, the derivative in pi of
@@ -7,21 +7,29 @@ KL(Bern(theta) | Bern(pi)) - log p(pi) vanishes at one point only,
     pi = theta / (theta + gamma (1 - theta)),  where it equals  theta log gamma - log((gamma - 1) / log gamma),
 
 so that pi drops out and the objective of a mean loss over N samples is E[loss] + (lambda/2)|W|^2 + sum_j eta_j theta_j
-with eta_j = log gamma_j / N, in nats. What eta_j is, `coefficients` says.
+with eta_j = log gamma_j / N, in nats. `coefficients` sets eta_j from the expected complexity.
 """
 
 from __future__ import annotations
 
-import math
-from numbers import Real
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from ...errors import InputError, unknown_name
+from ...errors import InputError
+from ...validation import one_of, real_number, share
 
-__all__ = ["MATCHINGS", "best_prior", "check_knobs", "coefficients", "divergence", "log_hyper_prior", "minimum"]
+__all__ = [
+    "MATCHINGS",
+    "ExpectedComplexity",
+    "best_prior",
+    "check_knobs",
+    "coefficients",
+    "divergence",
+    "log_hyper_prior",
+    "minimum",
+]
 
 MATCHINGS = ("gradient", "value")
 
@@ -74,16 +82,23 @@ def minimum(theta: Tensor, log_gamma: Tensor) -> Tensor:
 
 
 def check_knobs(nu: Any, kappa: Any, alpha: Any, is_layer: Tensor | None = None) -> None:
-    """Refuse knobs out of range, and a balance that leaves nothing to prune among the gates there are.
+    """Check nu, kappa and alpha.
 
+    Parameters
+    ----------
     nu
-        Accuracy against pruning, at least 0: what the whole network's complexity weighs, in nats per sample.
+        Accuracy against pruning, at least 0: the weight of the full network's complexity, in nats per sample.
     kappa
         Layers against units, from 0 (units only) to 1 (layers only).
     alpha
         Computation against parameters, from 0 (parameters only) to 1 (multiply-accumulates only).
     is_layer
-        Which gates close layers, shape (count,).
+        Which gates close layers, bool (count,), where the gates are known.
+
+    Raises
+    ------
+    InputError
+        A value is out of range, or kappa leaves out the only kind of gates that the network has.
 
     Examples
     --------
@@ -91,26 +106,21 @@ def check_knobs(nu: Any, kappa: Any, alpha: Any, is_layer: Tensor | None = None)
     Traceback (most recent call last):
     topo.errors.InputError: alpha (computation against parameters) must be a number from 0 to 1, not 2.0.
     """
-    knobs = (
-        ("nu", "accuracy against pruning", nu, math.inf),
-        ("kappa", "layers against units", kappa, 1),
-        ("alpha", "computation against parameters", alpha, 1),
-    )
-    for name, meaning, value, top in knobs:
-        number = isinstance(value, Real) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or not 0 <= value <= top:
-            span = "from 0 to 1" if top == 1 else "and at least 0"
-            raise InputError(f"{name} ({meaning}) must be a number {span}, not {value!r}.")
+    real_number("nu (accuracy against pruning)", nu, minimum=0)
+    share("kappa (layers against units)", kappa)
+    share("alpha (computation against parameters)", alpha)
     if is_layer is not None:
-        for only, there, what, other in ((1, is_layer, "layers", "units"), (0, ~is_layer, "units", "layers")):
-            if kappa == only and not bool(there.any()):
+        for only, gates, kind, other in ((1, is_layer, "layers", "units"), (0, ~is_layer, "units", "layers")):
+            if kappa == only and not bool(gates.any()):
                 raise InputError(
-                    f"kappa = {only} prunes {what} only, but this network has no gates of {what}; choose a kappa that "
+                    f"kappa = {only} prunes {kind} only, but this network has no gates of {kind}; choose a kappa that "
                     f"prunes {other} too."
                 )
 
 
-class _Complexity(Protocol):
+class ExpectedComplexity(Protocol):
+    """What `coefficients` needs of a complexity: `topo.pruning.variational.Complexity` has it."""
+
     gates: Any
 
     def relative(self, theta: Tensor, alpha: float) -> Tensor: ...
@@ -119,9 +129,9 @@ class _Complexity(Protocol):
 
 
 def coefficients(
-    complexity: _Complexity, theta: Tensor, nu: float, kappa: float, alpha: float, matching: str = "gradient"
+    complexity: ExpectedComplexity, theta: Tensor, nu: float, kappa: float, alpha: float, matching: str = "gradient"
 ) -> Tensor:
-    """eta_j = log gamma_j / N, what a gate weighs in the objective, from the expected complexity C(Theta).
+    """eta_j = log gamma_j / N, the coefficient of theta_j in the objective, from the expected complexity C(Theta).
 
     Both matchings take eta_j in proportion to w_j dC/dtheta_j, with w_j = kappa for layers and 1 - kappa for units.
 
@@ -137,9 +147,11 @@ def coefficients(
     complexity
         Has ``gates.is_layer``, ``relative(theta, alpha)`` and ``gradient(theta, alpha)``.
     theta
-        Chances that gates are open, shape (count,).
+        Probabilities that gates are open, shape (count,).
     nu, kappa, alpha
         As in `check_knobs`.
+    matching
+        ``"gradient"`` or ``"value"``.
 
     Returns
     -------
@@ -151,8 +163,7 @@ def coefficients(
     InputError
         The matching is unknown.
     """
-    if matching not in MATCHINGS:
-        raise unknown_name("matching", matching, MATCHINGS)
+    one_of("matching", matching, MATCHINGS)
     with torch.no_grad():
         weighted = complexity.gradient(theta, alpha)
         weighted = weighted * torch.where(complexity.gates.is_layer.to(weighted.device), kappa, 1.0 - kappa)

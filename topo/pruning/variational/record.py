@@ -1,4 +1,4 @@
-"""What a variational run remembers: the chance of every gate, expected and actual complexity, and time, by epoch."""
+"""The record of a variational run, by epoch: theta of every gate, expected and actual complexity, and time."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ COLUMNS = [
 class Record:
     """The course of a run, one entry before the first epoch and one after every epoch.
 
-    Gates are numbered as in the whole network throughout; removed ones have a theta of 0.
+    Gates are numbered as in the full network throughout; removed ones have a theta of 0.
 
     Attributes
     ----------
     rows
         One dict an entry: epoch; seconds of it; training_macs, the multiply-accumulates of its forward passes on the
-        training images; expected_parameters and expected_macs under the gates; parameters and macs of the network as
-        it stands; units and layers whose gates are still there; nu.
+        training images; expected_parameters and expected_macs under the gates; parameters and macs of the network at
+        that time; units and layers whose gates remain; nu.
     thetas
-        One tensor an entry, float32 (gates of the whole network,).
+        One tensor an entry, float32 (gates of the full network,).
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,15 @@ class Record:
         self.thetas: list[Tensor] = []
 
     def add(self, theta: Tensor, **values: float) -> None:
-        """Append an entry."""
+        """Append an entry.
+
+        Parameters
+        ----------
+        theta
+            Probabilities of all gates of the full network.
+        **values
+            The values of the row, by column.
+        """
         self.rows.append({name: float(values[name]) for name in COLUMNS})
         self.thetas.append(theta.detach().float().cpu().clone())
 
@@ -53,12 +61,14 @@ class Record:
         table = pd.DataFrame(self.rows, columns=COLUMNS)
         return table.astype({"epoch": int, "units": int, "layers": int})
 
-    def chances(self) -> Tensor:
+    def theta_table(self) -> Tensor:
         """The thetas of all entries, float32 (entries, gates)."""
         return torch.stack(self.thetas)
 
     def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` takes to go on from here."""
         return {"rows": [dict(row) for row in self.rows], "thetas": list(self.thetas)}
 
-    def load_state_dict(self, held: dict[str, Any]) -> None:
-        self.rows, self.thetas = [dict(row) for row in held["rows"]], [theta.cpu() for theta in held["thetas"]]
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.rows, self.thetas = [dict(row) for row in state["rows"]], [theta.cpu() for theta in state["thetas"]]

@@ -12,22 +12,21 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from ...dag.example import Example
 from ...datasets import Dataset
-from ...device import resolve_device
 from ...masks import Masks
 from ...training import Callback, Diverged, Recipe, Training
 from ...training import train as train_network
-from .config import Choices
-from .gates import Gates, gates
-from .optimiser import Variational
-from .plain import check_plain
+from .callback import VariationalCallback
+from .config import VariationalConfig
+from .gates import Gates, check_unwrapped, find_gates
 
-__all__ = ["Pruned", "train"]
+__all__ = ["VariationalRun", "train"]
 
 
 @dataclass(frozen=True, eq=False)
-class Pruned:
-    """What came out of a run.
+class VariationalRun:
+    """The result of training with variational pruning.
 
     Attributes
     ----------
@@ -37,28 +36,28 @@ class Pruned:
         One row before the first and after every epoch: epoch, seconds, training_macs, expected_parameters,
         expected_macs, parameters, macs, units, layers, nu.
     thetas
-        The chances of all gates to be open at these times, float32 (rows, gates).
+        The probabilities of all gates to be open at these times, float32 (rows, gates).
     gates
-        The gates of the whole network, in whose order `thetas` are.
-    open
+        The gates of the full network, in whose order `thetas` are.
+    is_open
         Which of them stayed, bool (gates,).
     training
         History and status of the training run.
     settings
-        The knobs and all other coefficients.
+        nu, kappa, alpha and all other settings.
     """
 
     model: nn.Module
     record: pd.DataFrame
     thetas: Tensor
     gates: Gates
-    open: Tensor
+    is_open: Tensor
     training: Training
     settings: dict[str, Any]
 
     def masks(self) -> Masks:
-        """Masks of the whole network that leave the small one, to encode and compare it like any other."""
-        return Masks(self.gates.masks(self.open), algorithm="variational", settings=self.settings)
+        """Masks of the full network that leave the small one, to encode and compare it like any other."""
+        return Masks(self.gates.masks(self.is_open), algorithm="variational", settings=self.settings)
 
 
 def train(
@@ -69,35 +68,58 @@ def train(
     nu: float = 1.0,
     kappa: float = 0.5,
     alpha: float = 0.5,
-    choices: Choices | None = None,
+    config: VariationalConfig | None = None,
+    example: Example | None = None,
     seed: int = 0,
     device: str | torch.device = "auto",
     progress: bool | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: str | Path | None = None,
-) -> Pruned:
+) -> VariationalRun:
     """Train a network and prune its units and layers meanwhile; no trained network is needed to begin with.
 
-    Everything that is neither of the three knobs follows from the network and the recipe, or has a default that was
-    measured (`Choices`); all of it is logged and returned.
+    All settings but nu, kappa and alpha follow from the network and the recipe, or have a default that was measured
+    (`VariationalConfig`); all of them are logged and returned.
 
     Parameters
     ----------
     model
-        Returns logits (N, classes); it is trained in place until something goes, and is then left behind.
-    dataset, recipe, seed, device, progress, callbacks, checkpoint
-        As in `topo.training.train`.
+        Returns logits (N, classes); it is trained in place until something is removed, and is then left behind.
+    dataset
+        The data to train on.
+    recipe
+        How to train, a `topo.training.Recipe` or its name.
     nu
-        Accuracy against pruning: what the complexity of the whole network weighs, in nats of the mean loss.
+        Accuracy against pruning: the weight of the full network's complexity, in nats of the mean loss.
     kappa
         Layers against units, from 0 (units only) to 1 (layers only).
     alpha
         Computation against parameters, from 0 (parameters only) to 1 (multiply-accumulates only).
+    config
+        All other settings.
+    example
+        An input of the model, or its shape, to trace it with; by default of the dataset's shape.
+    seed
+        Order of the batches, augmentation, dropout and the draws of the gates.
+    device
+        Where to train: ``"auto"`` (CUDA when it is there), ``"cpu"`` or ``"cuda"``.
+    progress
+        Show a progress bar; by default on a terminal.
+    callbacks
+        Called after every step and epoch, in order, behind the one of the gates.
+    checkpoint
+        A file, written after every epoch. Where it exists, the run goes on from it, and ends as it would have without
+        the interruption.
+
+    Returns
+    -------
+    VariationalRun
+        The small network, and how it came about.
 
     Raises
     ------
     InputError
-        When there is nothing to gate, a knob is out of range, everything would be pruned, the training diverges
+        When there is nothing to gate, a setting is out of range, everything would be pruned, the training diverges
         (`topo.training.Diverged`), or the model is compiled or wrapped for several devices.
 
     Examples
@@ -105,15 +127,15 @@ def train(
     >>> import topo
     >>> data = topo.datasets.load("digits", subset=20)
     >>> net = topo.models.build("digits-cnn", input_shape=(1, 8, 8))
-    >>> small = topo.pruning.variational.train(net, data, topo.training.recipe("digits", epochs=2), device="cpu")
-    >>> small.record["epoch"].tolist()
+    >>> run = topo.pruning.variational.train(net, data, topo.training.recipe("digits", epochs=2), device="cpu")
+    >>> run.record["epoch"].tolist()
     [0, 1, 2]
     """
-    check_plain(model)
-    example = torch.zeros(1, *dataset.input_shape, device=resolve_device(device))
-    callback = Variational(partial(gates, example=example), nu, kappa, alpha, choices=choices)
-    mode = model.training
-    run = train_network(
+    check_unwrapped(model)
+    example = tuple(dataset.input_shape) if example is None else example
+    callback = VariationalCallback(partial(find_gates, example=example), nu, kappa, alpha, config=config)
+    was_training = model.training
+    training = train_network(
         model,
         dataset,
         recipe,
@@ -123,17 +145,18 @@ def train(
         callbacks=[callback, *callbacks],
         checkpoint=checkpoint,
     )
-    if run.status != "finished":
-        raise Diverged(f"{run.reason[0].upper()}{run.reason[1:]}")
-    # A recipe may have frozen some parameters while it lasted; by now those of the whole network are as they were.
+    if training.status != "finished":
+        raise Diverged(f"{training.reason[0].upper()}{training.reason[1:]}")
+    # A recipe may have frozen some parameters while it lasted; by now those of the full network are as they were.
     for name, parameter in callback.model.named_parameters():
-        parameter.requires_grad_(model.get_parameter(callback.origins.names[name]).requires_grad)
-    return Pruned(
-        model=callback.model.train(mode),
+        full_name = name if callback.transfer is None else callback.transfer.full_names[name]
+        parameter.requires_grad_(model.get_parameter(full_name).requires_grad)
+    return VariationalRun(
+        model=callback.model.train(was_training),
         record=callback.record.table(),
-        thetas=callback.record.chances(),
-        gates=callback.whole,
-        open=callback.open,
-        training=run,
+        thetas=callback.record.theta_table(),
+        gates=callback.gates,
+        is_open=callback.is_open,
+        training=training,
         settings=callback.settings(),
     )

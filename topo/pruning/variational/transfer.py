@@ -1,7 +1,7 @@
-"""Taking closed gates out for good: a smaller network, and its optimiser in the state in which it was.
+"""Transfer of parameters and optimiser state from a network to a smaller one without its closed gates, and back.
 
-The whole network keeps the books. A smaller one is compacted from it, runs with the same gates, of which the closed
-ones have no longer anything to multiply, and knows where in the whole one each of its elements belongs.
+The full network holds the current values of everything. A smaller one is compacted from it, runs with the same gates,
+of which the closed ones no longer multiply anything, and knows where in the full network each of its elements belongs.
 """
 
 from __future__ import annotations
@@ -10,159 +10,172 @@ import copy
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from ...dag import compact
+from .gates import Gates
 
-if TYPE_CHECKING:
-    from .gates import Gates
-
-__all__ = ["Origins", "carried"]
+__all__ = ["ParameterTransfer", "transfer_optimizer"]
 
 
-class Origins:
-    """Where the elements of a compact network's parameters and statistics belong in the whole network.
+class ParameterTransfer:
+    """Compacts a network and knows where each element of the compact one's parameters and statistics comes from.
 
-    A copy of the whole network is compacted whose parameters number their own elements, from 1 on through all of them.
+    A copy of the full network is compacted whose parameters number their own elements, from 1 on through all of them.
 
     Parameters
     ----------
-    whole
-        The network; it is not changed.
+    full_model
+        The full network; it is not changed.
     gates
         Its gates.
-    alive
-        Which of them stay, bool (gates,), by `Gates.closure`.
+    is_open
+        The gates that stay, bool (gates,), by `Gates.closure`.
 
     Attributes
     ----------
     model
-        The compact network, with the values of the whole one.
-    names
-        Parameter, or statistic of a norm, of the compact network -> that of the whole one which it is part of.
-    places
-        Name in the compact network -> the place of each of its elements in that one, flat, int64 of its shape; -1
+        The compact network, with the values of the full one.
+    full_names
+        Parameter, or statistic of a norm, of the compact network -> the one of the full network that it is part of.
+    positions
+        Name in the compact network -> the position of each of its elements in that one, flat, int64 of its shape; -1
         where it was masked.
     """
 
-    def __init__(self, whole: nn.Module, gates: Gates, alive: Tensor) -> None:
-        self.whole = whole
-        numbered = copy.deepcopy(whole).double()
-        tensors = _tensors(numbered)
+    def __init__(self, full_model: nn.Module, gates: Gates, is_open: Tensor) -> None:
+        self.full_model = full_model
+        numbered = copy.deepcopy(full_model).double()
+        tensors = _parameters_and_statistics(numbered)
         starts, start = [], 1
         with torch.no_grad():
             for tensor in tensors.values():
                 starts.append(start)
                 start += tensor.numel()
                 tensor.copy_(torch.arange(starts[-1], start).view(tensor.shape))
-        found = replace(gates.found, dag=gates.found.dag.bind(numbered))
-        self.model: fx.GraphModule = compact(numbered, gates.masks(alive), found=found)
-        own, names, bounds = _tensors(whole), list(tensors), torch.tensor([*starts[1:], start])
-        self.names: dict[str, str] = {}
-        self.places: dict[str, Tensor] = {}
-        for name, tensor in _tensors(self.model).items():
+        channels = replace(gates.channels, dag=gates.channels.dag.bind(numbered))
+        self.model: fx.GraphModule = compact(numbered, gates.masks(is_open), found=channels)
+        full_tensors, names = _parameters_and_statistics(full_model), list(tensors)
+        bounds = torch.tensor([*starts[1:], start])
+        self.full_names: dict[str, str] = {}
+        self.positions: dict[str, Tensor] = {}
+        for name, tensor in _parameters_and_statistics(self.model).items():
             numbers = tensor.detach().round().long().cpu()
             owner = int(torch.bucketize(numbers.max().clamp(min=1), bounds, right=True))
-            old = own[names[owner]]
-            self.names[name] = names[owner]
-            self.places[name] = torch.where(numbers > 0, numbers - starts[owner], -1)
-            value = self.taken(name, old.detach())
+            old = full_tensors[names[owner]]
+            self.full_names[name] = names[owner]
+            self.positions[name] = torch.where(numbers > 0, numbers - starts[owner], -1)
+            value = self.to_compact(name, old.detach())
             _set(self.model, name, nn.Parameter(value, old.requires_grad) if isinstance(old, nn.Parameter) else value)
-        types = {name: buffer.dtype for name, buffer in whole.named_buffers()}
+        dtypes = {name: buffer.dtype for name, buffer in full_model.named_buffers()}
         for name, buffer in list(self.model.named_buffers()):
-            _set(self.model, name, buffer.to(types.get(name, buffer.dtype)))
+            _set(self.model, name, buffer.to(dtypes.get(name, buffer.dtype)))
 
-    def taken(self, name: str, values: Tensor) -> Tensor:
-        """What belongs to the elements of a tensor of the compact network, given for those of the whole one."""
-        places = self.places[name].to(values.device)
-        return torch.where(places >= 0, values.reshape(-1)[places.clamp(min=0)], 0)
+    def to_compact(self, name: str, values: Tensor) -> Tensor:
+        """The values that belong to the elements of a tensor of the compact network.
 
-    def spread(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Values for tensors of the compact network at their places in the whole one, zeros elsewhere."""
-        own, found = _tensors(self.whole), {}
+        Parameters
+        ----------
+        name
+            The tensor's name in the compact network.
+        values
+            Values for the elements of the full network's tensor.
+        """
+        positions = self.positions[name].to(values.device)
+        return torch.where(positions >= 0, values.reshape(-1)[positions.clamp(min=0)], 0)
+
+    def to_full(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Values for tensors of the compact network at their positions in the full one, zeros elsewhere."""
+        full_tensors = _parameters_and_statistics(self.full_model)
+        placed: dict[str, Tensor] = {}
         for name, value in values.items():
-            owner = self.names[name]
-            if owner not in found:
-                found[owner] = value.new_zeros(own[owner].shape)
-            self._write(name, value, found[owner])
-        return found
+            owner = self.full_names[name]
+            if owner not in placed:
+                placed[owner] = value.new_zeros(full_tensors[owner].shape)
+            self._write(name, value, placed[owner])
+        return placed
 
-    def put_back(self) -> None:
-        """Write the parameters and statistics of the compact network to their places in the whole one."""
-        own = _tensors(self.whole)
+    def write_back(self) -> None:
+        """Write the parameters and statistics of the compact network to their positions in the full one."""
+        full_tensors = _parameters_and_statistics(self.full_model)
         with torch.no_grad():
-            for name, value in _tensors(self.model).items():
-                self._write(name, value.detach(), own[self.names[name]])
+            for name, value in _parameters_and_statistics(self.model).items():
+                self._write(name, value.detach(), full_tensors[self.full_names[name]])
 
-    def _write(self, name: str, value: Tensor, into: Tensor) -> None:
-        places = self.places[name].to(value.device)
-        kept = places >= 0
-        into.view(-1)[places[kept]] = value[kept]
+    def _write(self, name: str, value: Tensor, target: Tensor) -> None:
+        positions = self.positions[name].to(value.device)
+        kept = positions >= 0
+        target.view(-1)[positions[kept]] = value[kept]
 
     def indices(self, name: str, axis: int) -> Tensor:
-        """For each index of an axis of a parameter the one of the whole parameter; 0 where all of it was masked."""
-        places, shape = self.places[name], _tensors(self.whole)[self.names[name]].shape
-        place = places.movedim(axis, 0).reshape(places.shape[axis], -1).amax(dim=1).clamp(min=0)
-        return place // shape[axis + 1 :].numel() % shape[axis]
+        """For each index of an axis of a parameter, the index in the full parameter; 0 where all of it was masked."""
+        positions = self.positions[name]
+        shape = _parameters_and_statistics(self.full_model)[self.full_names[name]].shape
+        along = positions.movedim(axis, 0).reshape(positions.shape[axis], -1).amax(dim=1).clamp(min=0)
+        return along // shape[axis + 1 :].numel() % shape[axis]
 
 
-def carried(
-    optimizer: torch.optim.Optimizer, old: nn.Module, old_origins: Origins | None, new: Origins
+def transfer_optimizer(
+    optimizer: torch.optim.Optimizer, old: nn.Module, old_transfer: ParameterTransfer | None, new: ParameterTransfer
 ) -> torch.optim.Optimizer:
-    """An optimiser for the compact network `new.model`, with the groups, the settings and what it remembers of the
-    elements that are left.
+    """An optimiser for the compact network `new.model`, with the same groups and settings, and the state of the
+    elements that remain.
 
     Parameters
     ----------
     optimizer
-        Of the parameters of `old`, and of others, perhaps; it is not changed.
-    old, old_origins
-        The network trained so far; no origins where it is the whole one.
+        Of the parameters of `old`, and possibly of others; it is not changed.
+    old, old_transfer
+        The network trained so far; no transfer where it is the full one.
+    new
+        The transfer to the compact network.
     """
-    owners = {p: name if old_origins is None else old_origins.names[name] for name, p in old.named_parameters()}
-    memory: dict[str, dict[str, object]] = defaultdict(dict)
+    full_names = {p: name if old_transfer is None else old_transfer.full_names[name] for name, p in old.named_parameters()}
+    state: dict[str, dict[str, Any]] = defaultdict(dict)
     for name, parameter in old.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
-            held = memory[owners[parameter]]
-            if not isinstance(value, Tensor) or value.shape != parameter.shape or old_origins is None:
-                held[key] = value
+            full_state = state[full_names[parameter]]
+            if not isinstance(value, Tensor) or value.shape != parameter.shape or old_transfer is None:
+                full_state[key] = value
             else:
-                (part,) = old_origins.spread({name: value}).values()
-                held[key] = held[key] + part if key in held else part
+                (part,) = old_transfer.to_full({name: value}).values()
+                full_state[key] = full_state[key] + part if key in full_state else part
     parts: dict[str, list[tuple[str, nn.Parameter]]] = defaultdict(list)
     for name, parameter in new.model.named_parameters():
-        parts[new.names[name]].append((name, parameter))
-    made = copy.copy(optimizer)
-    made.param_groups, made.state = [], defaultdict(dict)
-    shapes = {name: p.shape for name, p in new.whole.named_parameters()}
+        parts[new.full_names[name]].append((name, parameter))
+    transferred = copy.copy(optimizer)
+    transferred.param_groups, transferred.state = [], defaultdict(dict)
+    shapes = {name: p.shape for name, p in new.full_model.named_parameters()}
     for group in optimizer.param_groups:
-        held_here: list[Tensor] = []
+        parameters: list[Tensor] = []
         for parameter in dict.fromkeys(group["params"]):
-            if parameter not in owners:
-                held_here.append(parameter)
-                made.state[parameter] = optimizer.state.get(parameter, {})
+            if parameter not in full_names:
+                parameters.append(parameter)
+                transferred.state[parameter] = optimizer.state.get(parameter, {})
                 continue
-            owner = owners[parameter]
+            owner = full_names[parameter]
             for name, part in parts.pop(owner, []):
-                held_here.append(part)
-                for key, value in memory[owner].items():
-                    whole = isinstance(value, Tensor) and value.shape == shapes[owner]
-                    made.state[part][key] = new.taken(name, value) if whole else copy.deepcopy(value)
-        made.param_groups.append({**group, "params": held_here})
-    return made
+                parameters.append(part)
+                for key, value in state[owner].items():
+                    is_elementwise = isinstance(value, Tensor) and value.shape == shapes[owner]
+                    transferred.state[part][key] = (
+                        new.to_compact(name, value) if is_elementwise else copy.deepcopy(value)
+                    )
+        transferred.param_groups.append({**group, "params": parameters})
+    return transferred
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters, and the running statistics of norms."""
-    found: dict[str, Tensor] = dict(model.named_parameters())
+def _parameters_and_statistics(model: nn.Module) -> dict[str, Tensor]:
+    """The parameters of a network and the running statistics of its norms, by name."""
+    tensors: dict[str, Tensor] = dict(model.named_parameters())
     for path, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._NormBase) and module.running_mean is not None:
             for leaf in ("running_mean", "running_var"):
-                found[f"{path}.{leaf}" if path else leaf] = getattr(module, leaf)
-    return found
+                tensors[f"{path}.{leaf}" if path else leaf] = getattr(module, leaf)
+    return tensors
 
 
 def _set(module: nn.Module, name: str, value: Tensor) -> None:

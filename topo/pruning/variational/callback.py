@@ -1,0 +1,365 @@
+"""The training callback: theta is trained together with the weights, and the network shrinks meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import InputError
+from ...training import Callback, Diverged, TrainingState, batch_loss, recalibrate
+from .budget_target import BudgetTarget, TargetSelection
+from .closing_criterion import ClosingCriterion
+from .complexity import BUDGETS, Complexity
+from .config import VariationalConfig
+from .estimators import make_estimator, reuse_loss
+from .gate_updates import GateUpdates
+from .gated import GatedModel, shrink
+from .gates import Gates
+from .objective import check_knobs, coefficients
+from .record import Record
+from .transfer import ParameterTransfer
+
+__all__ = ["VariationalCallback"]
+
+logger = logging.getLogger(__name__)
+
+REFRESH = 10
+"""Steps between two evaluations of the complexity's gradient and of the norms of what gates multiply."""
+ESTIMATES = 5.0
+"""Estimates of Delta that a gate gets in the time that closing it takes, where each costs a forward pass."""
+RAMP = 0.8
+"""Share of the way to the decision on which a target is approached; on the rest it is held."""
+STEERING = 200.0
+"""How strongly nu follows a target: e-folds over a whole run, per share that the network is too large."""
+
+
+@dataclass(frozen=True)
+class _Coefficients:
+    """eta of every gate, and the norm of what it multiplies, as of the last refresh; float64 (gates,) both."""
+
+    eta: Tensor
+    norms: Tensor
+
+
+class VariationalCallback(Callback):
+    """Puts gates into the network in training, trains their theta, and removes what they close.
+
+    Parameters
+    ----------
+    find_gates
+        Finds the gates of the network in training, which is on its device by then.
+    nu, kappa, alpha
+        See `objective.check_knobs`.
+    config
+        All other settings.
+    target
+        Where it is given, nu only starts at its value, and is steered so that this much remains.
+
+    Attributes
+    ----------
+    gates
+        The gates of the full network, which keep their numbers when some are removed.
+    is_open
+        Which of them have not been removed, bool (gates,).
+    theta
+        Their probabilities to be open, float64 (gates,).
+    gated
+        The network with gates as it is now, or was when its gates were decided.
+    decided
+        Whether all gates are decided, so that the plain network is trained.
+    record
+        The course of the run, one entry before the first and after every epoch.
+    """
+
+    def __init__(
+        self,
+        find_gates: Callable[[nn.Module], Gates],
+        nu: float = 1.0,
+        kappa: float = 0.5,
+        alpha: float = 0.5,
+        *,
+        config: VariationalConfig | None = None,
+        target: BudgetTarget | None = None,
+    ) -> None:
+        check_knobs(nu, kappa, alpha)
+        self.find_gates = find_gates
+        self.nu, self.kappa, self.alpha = float(nu), float(kappa), float(alpha)
+        self.config, self.target = config or VariationalConfig(), target
+        self.record = Record()
+        self.decided = False
+
+    def selected_gates(self, gates: Gates) -> Gates:
+        """The gates without those of layers, or of units, where kappa leaves them out.
+
+        Raises
+        ------
+        InputError
+            No gates remain.
+        """
+        check_knobs(self.nu, self.kappa, self.alpha, gates.is_layer)
+        if self.kappa == 0:
+            return replace(gates, layers=())
+        return replace(gates, units=gates.units[:0]) if self.kappa == 1 else gates
+
+    def settings(self) -> dict[str, Any]:
+        """nu, kappa, alpha and all other settings."""
+        knobs = {"nu": self.nu, "kappa": self.kappa, "alpha": self.alpha}
+        return knobs | asdict(self.config) | ({} if self.target is None else {"target": asdict(self.target)})
+
+    @property
+    def model(self) -> nn.Module:
+        """The plain network as it is now, without what has been removed."""
+        return self.gated.model
+
+    @property
+    def transfer(self) -> ParameterTransfer | None:
+        """Where the elements of `model` belong in the full network; None as long as it is that network."""
+        return self.gated.transfer
+
+    def write_back(self) -> nn.Module:
+        """The full network, after the trained values of `model` have been written into it."""
+        return self.gated.write_back()
+
+    def on_start(self, state: TrainingState) -> None:
+        if state.masks is not None:
+            raise InputError("variational pruning trains a whole network; give it no masks.")
+        self.gates = self.selected_gates(self.find_gates(state.model))
+        self.complexity = Complexity(self.gates)
+        self.selection = None if self.target is None else TargetSelection(self.target, self.gates, self.complexity)
+        self.is_open = torch.ones(self.gates.count, dtype=torch.bool)
+        # Gates that are closed for good but still in the network, until it is rebuilt without them.
+        self.closed = ~self.is_open
+        self.theta = torch.where(self.is_open, float(self.config.initial_theta), 0.0).double()
+        self.generator = torch.Generator().manual_seed(state.seed)
+        self.eta_per_nu = self._eta(self.is_open.double(), 1.0)
+        horizon = max(1.0, self.config.horizon * state.total_steps)
+        self.updates = GateUpdates(self.nu * self.eta_per_nu, horizon, ema_decay=self.config.ema_decay)
+        # The criterion is updated once a refresh; its memory of K and its patience scale with the horizon.
+        refreshes = max(2, math.ceil(horizon / REFRESH))
+        self.criterion = ClosingCriterion(
+            self.gates.count,
+            bound_decay=1 - 1 / (2 * refreshes),
+            margin=self.config.margin,
+            min_updates=refreshes,
+            patience=math.ceil(refreshes / 2),
+        )
+        self._device = state.dataset.device
+        self._use(state, GatedModel(state.model, self.gates), state.optimizer)
+        logger.info("variational pruning: %s", ", ".join(f"{name}={value}" for name, value in self.settings().items()))
+        self._add_to_record(0, 0.0, 0.0)
+
+    def on_gradients(self, state: TrainingState) -> None:
+        # Delta is estimated before the first theta moves: whatever moves first makes the rest look cheaper.
+        first = self.config.warmup * state.total_steps - self.updates.horizon
+        xi = self.gated.xi
+        if self.decided or xi is None or xi.grad is None or state.step < first:
+            return
+        self._estimate_delta(state, xi.detach().cpu().double(), xi.grad.cpu().double())
+        if self._progress(state) >= 0:
+            self._step(state)
+
+    def on_epoch_end(self, state: TrainingState) -> None:
+        training_macs = self._macs * len(state.dataset.train)
+        if not self.decided:
+            if state.step >= self.config.settle * state.total_steps:
+                self._decide(state)
+            elif self._coefficients is not None:
+                self._close(state, self._coefficients)
+        self._add_to_record(state.epoch, state.history[-1]["seconds"], training_macs)
+
+    def on_end(self, state: TrainingState) -> None:
+        recalibrate(self.model, state.dataset, state.recipe.batch_size)
+
+    def _progress(self, state: TrainingState) -> float:
+        """How far the training of theta is: below 0 before it begins, about 1 when gates are decided."""
+        warmup, settle = (share * state.total_steps for share in (self.config.warmup, self.config.settle))
+        return (state.step - warmup) / max(settle - warmup, 1.0)
+
+    def _use(self, state: TrainingState, gated: GatedModel, optimizer: torch.optim.Optimizer) -> None:
+        """Go on with this network."""
+        self.gated = gated
+        self._coefficients: _Coefficients | None = None
+        self._macs = float(self.complexity.expected(self.is_open.double(), "macs"))
+        gated.draw = self._draw
+        self._update_active()
+        self._set_theta(self.theta)
+        state.replace(gated, optimizer)
+
+    def _update_active(self) -> None:
+        """Draw only the gates that are neither removed nor closed."""
+        self._active = (self.is_open & ~self.closed).nonzero().flatten()
+        rate = ESTIMATES / self.updates.horizon
+        self.estimator = make_estimator(self.config.estimator, self.gates.is_layer[self._active], rate)
+
+    def _set_theta(self, theta: Tensor) -> None:
+        self.theta = torch.where(self.is_open & ~self.closed, theta, 0.0)
+        self.gated.fixed = (self.theta > 0.5).float().to(self._device)
+
+    def _draw(self) -> Tensor:
+        xi, self._chosen = self.estimator.draw(self.theta[self._active], self.generator)
+        return torch.zeros_like(self.theta).index_copy(0, self._active, xi).float().to(self._device)
+
+    def _batch_loss(self, state: TrainingState) -> Callable[[Tensor], float]:
+        """The loss of the current batch as a function of the active gates; nothing of the network changes."""
+
+        def loss(active: Tensor) -> float:
+            xi = torch.zeros_like(self.theta).index_copy(0, self._active, active.double()).float().to(self._device)
+            statistics = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+            with torch.no_grad():
+                value = float(batch_loss(partial(self.gated.forward_with, xi), *state.batch, state.recipe)[0])
+                for buffer, before in statistics:
+                    buffer.copy_(before)
+            return value
+
+        return loss
+
+    def _estimate_delta(self, state: TrainingState, xi: Tensor, g: Tensor) -> None:
+        """Estimate Delta from the current batch, its gates `xi` and the derivatives `g` of its loss."""
+        active = self._active
+        loss = reuse_loss(self._batch_loss(state), xi[active], float(state.loss))
+        delta, known = torch.zeros_like(xi), torch.zeros_like(self.is_open)
+        delta[active], known[active] = self.estimator.delta(
+            self.theta[active], xi[active], g[active], self._chosen, loss
+        )
+        if not bool(delta[known].isfinite().all()):
+            raise Diverged(
+                f"the slope of the loss in the gates is no longer finite at step {state.step + 1} in epoch "
+                f"{state.epoch + 1}; try a lower learning rate."
+            )
+        self.updates.observe(delta, known)
+
+    def _step(self, state: TrainingState) -> None:
+        """Move theta along the averaged estimates of Delta."""
+        refresh, current = state.step % REFRESH == 0, self._coefficients
+        if refresh or current is None:
+            current = self._coefficients = self._refreshed(state)
+        theta = self.updates.step(self.theta, current.eta)
+        if self.selection is not None and self.selection.expected_share(theta) < self._wanted_share(state):
+            # A closed gate learns no more, and could be needed to leave as much as is wanted.
+            theta = torch.maximum(theta, self.theta)
+        self._set_theta(theta)
+        if refresh:
+            self.criterion.update(self.theta, self.updates.mean, self.updates.seen > 0, current.norms)
+
+    def _eta(self, theta: Tensor, nu: float) -> Tensor:
+        return coefficients(self.complexity, theta, nu, self.kappa, self.alpha, self.config.matching)
+
+    def _refreshed(self, state: TrainingState) -> _Coefficients:
+        """Evaluate eta and the norms anew, after nu has been steered where there is a target."""
+        if self.selection is not None:
+            excess = self.selection.expected_share(self.theta) - self._wanted_share(state)
+            self.nu *= math.exp(STEERING * REFRESH / state.total_steps * excess)
+        self.updates.scale = self.nu * self.eta_per_nu
+        return _Coefficients(self._eta(self.theta, self.nu), self.gated.norms().cpu())
+
+    def _wanted_share(self, state: TrainingState) -> float:
+        """The share of the target's budget that should remain by now."""
+        first = self.config.initial_theta
+        last = first if self.target is None else min(self.target.share, first)
+        return first + (last - first) * min(1.0, self._progress(state) / RAMP)
+
+    def _close(self, state: TrainingState, current: _Coefficients) -> None:
+        """Close the gates that may close for good, and rebuild the network when that saves enough."""
+        step_ratio = self.updates.step_sizes * (1 - state.recipe.momentum)
+        step_ratio = step_ratio / max(state.history[-1]["learning_rate"], 1e-12)
+        closing = self.criterion.may_close(
+            self.theta, current.norms, current.eta, state.recipe.weight_decay, step_ratio
+        )
+        if self.selection is not None:
+            share = max(self.selection.target.share, self._wanted_share(state))
+            closing = self.selection.affordable(self.theta, self.is_open & ~self.closed, closing, share)
+        self.closed |= closing & self.is_open
+        self._set_theta(self.theta)
+        is_open = self._closure(self.is_open & ~self.closed)
+        after, now = (float(self.complexity.relative(gates.double(), self.alpha)) for gates in (is_open, self.is_open))
+        if after < now and after <= (1 - self.config.min_saving) * now:
+            self._shrink(state, is_open)
+        else:
+            self._update_active()
+
+    def _shrink(self, state: TrainingState, is_open: Tensor) -> None:
+        gated, optimizer = shrink(self.gated, is_open, state.optimizer)
+        self.is_open = is_open
+        self._use(state, gated, optimizer)
+
+    def _decide(self, state: TrainingState) -> None:
+        """Decide all gates, and go on with the plain network that they leave."""
+        remaining = self.is_open & ~self.closed
+        if self.selection is None:
+            is_open = self._closure(remaining & (self.theta > 0.5))
+        else:
+            is_open = self.selection.within_target(self.theta, remaining)
+        self._shrink(state, is_open)
+        self._use_plain(state)
+
+    def _use_plain(self, state: TrainingState) -> None:
+        """Go on with the network without gates, which are decided."""
+        self.theta = self.is_open.double()
+        self.decided = True
+        state.replace(self.model, state.optimizer)
+
+    def _closure(self, is_open: Tensor) -> Tensor:
+        try:
+            return self.gates.closure(is_open)
+        except InputError:
+            other = " or raise kappa, so that layers go rather than units" if self.gates.layers else ""
+            raise InputError(
+                "everything would be pruned: no path leads from the input to the output any more. Lower nu (now "
+                f"{self.nu:.3g}){other}."
+            ) from None
+
+    def _add_to_record(self, epoch: int, seconds: float, training_macs: float) -> None:
+        actual = {budget: float(self.complexity.expected(self.is_open.double(), budget)) for budget in BUDGETS}
+        expected = {f"expected_{budget}": float(self.complexity.expected(self.theta, budget)) for budget in BUDGETS}
+        layers = int((self.is_open & self.gates.is_layer).sum())
+        self.record.add(
+            self.theta,
+            epoch=epoch,
+            seconds=seconds,
+            training_macs=training_macs,
+            units=int(self.is_open.sum()) - layers,
+            layers=layers,
+            nu=self.nu,
+            **expected,
+            **actual,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        current = self._coefficients
+        return {
+            "open": self.is_open,
+            "theta": self.theta,
+            "closed": self.closed,
+            "nu": self.nu,
+            "eta": None if current is None else current.eta,
+            "norms": None if current is None else current.norms,
+            "settled": self.decided,
+            "generator": self.generator.get_state(),
+            "steps": self.updates.state_dict(),
+            "attraction": self.criterion.state_dict(),
+            "record": self.record.state_dict(),
+        }
+
+    def load_state_dict(self, state: TrainingState, held: dict[str, Any]) -> None:
+        held = {name: value.cpu() if isinstance(value, Tensor) else value for name, value in held.items()}
+        if len(held["open"]) != self.gates.count:
+            raise InputError("the checkpoint is of a network with other gates.")
+        self.theta, self.closed, self.nu = held["theta"], held["closed"], held["nu"]
+        if held["settled"] or not held["open"].all():
+            self._shrink(state, held["open"])
+        self._update_active()
+        self._set_theta(self.theta)
+        self._coefficients = None if held["eta"] is None else _Coefficients(held["eta"], held["norms"])
+        self.updates.load_state_dict({key: value.cpu() for key, value in held["steps"].items()})
+        self.criterion.load_state_dict({key: value.cpu() for key, value in held["attraction"].items()})
+        self.generator.set_state(held["generator"])
+        self.record.load_state_dict(held["record"])
+        if held["settled"]:
+            self._use_plain(state)
