@@ -103,7 +103,7 @@ def main() -> None:
     torch.set_num_threads(1)
     data = held_out(topo.datasets.load(a.dataset, root=a.data_root, subset=a.subset))
     output = a.output or Path(__file__).parent / "results" / f"variational_choices_{a.dataset}_{a.model}.json"
-    usual = replace(Choices(), **{name: float(value) for name, value in (pair.split("=") for pair in a.around)})
+    usual = replace(VariationalConfig(), **{name: float(value) for name, value in (pair.split("=") for pair in a.around)})
     known: dict[Choices, list[dict[str, Any]]] = {}
     rows = []
     for name in a.vary:

@@ -5,9 +5,10 @@ from importlib import import_module
 from typing import Any
 
 import pytest
-from torch import nn
+from torch import Tensor, nn
 
 import topo
+from topo.dag.example import Example, example_arguments
 
 TRACED: dict[tuple[Any, ...], topo.Dag] = {}
 
@@ -16,10 +17,11 @@ TRACED: dict[tuple[Any, ...], topo.Dag] = {}
 def traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks that are alike read the Dag of the first of them, for tracing takes longer than a short run."""
 
-    def find_trace(model: nn.Module, example: Any) -> topo.Dag:
-        shapes = tuple((name, p.shape, p.dtype) for name, p in model.named_parameters())
-        inputs = example if isinstance(example, tuple) else (example,)
-        key = type(model), repr(model), shapes, tuple(value.shape for value in inputs)
+    def find_trace(model: nn.Module, example: Example) -> topo.Dag:
+        parameters = tuple((name, p.shape, p.dtype) for name, p in model.named_parameters())
+        args, kwargs = example_arguments(example, model)
+        inputs = tuple(value.shape if isinstance(value, Tensor) else value for value in (*args, *kwargs.values()))
+        key = type(model), repr(model), parameters, inputs, tuple(kwargs)
         if key not in TRACED:
             TRACED[key] = topo.trace(copy.deepcopy(model), example)
         return TRACED[key].bind(model)

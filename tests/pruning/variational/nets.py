@@ -12,7 +12,7 @@ from torch.func import functional_call
 import topo
 from tests.dag.nets import lively, normal
 from tests.pruning.dag_pruning.dag_nets import Blocks, Dense, Repeated
-from topo.pruning.variational.gates import Gates, gates
+from topo.pruning.variational.gates import Gates, find_gates
 from topo.torchvision_import import import_torchvision
 
 
@@ -209,26 +209,26 @@ def prepared(name: str) -> tuple[nn.Module, Tensor, Gates]:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(0.7)
-    return model, normal(3, *shape), gates(model, torch.zeros(1, *shape, dtype=torch.float64))
+    return model, normal(3, *shape), find_gates(model, torch.zeros(1, *shape, dtype=torch.float64))
 
 
-def gated_output(model: nn.Module, found: Gates, xi: Tensor, x: Tensor) -> Tensor:
-    scaled = {name: model.get_parameter(name) * factor for name, factor in found.multipliers(xi).items()}
+def gated_output(model: nn.Module, gates: Gates, xi: Tensor, x: Tensor) -> Tensor:
+    scaled = {name: model.get_parameter(name) * factor for name, factor in gates.multipliers(xi).items()}
     return functional_call(model, scaled, (x,))
 
 
-def draw(found: Gates, seed: int, chance: float = 0.6) -> Tensor:
+def draw(gates: Gates, seed: int, chance: float = 0.6) -> Tensor:
     """Random gates of 0 and 1, float64, under which a path is left and no group is without a unit."""
     generator = torch.Generator().manual_seed(seed)
     while True:
-        xi = (torch.rand(found.count, generator=generator) < chance).double()
-        if is_full(found, xi.bool()):
+        xi = (torch.rand(gates.count, generator=generator) < chance).double()
+        if is_full(gates, xi.bool()):
             return xi
 
 
-def is_full(found: Gates, alive: Tensor) -> bool:
+def is_full(gates: Gates, alive: Tensor) -> bool:
     """Whether of every group some unit is open or its layer is closed: then `closure` closes units only."""
     try:
-        return torch.equal(found.closure(alive)[found.is_layer], alive[found.is_layer])
+        return torch.equal(gates.closure(alive)[gates.is_layer], alive[gates.is_layer])
     except topo.InputError:
         return False

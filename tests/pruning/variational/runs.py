@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 import topo
-from topo.pruning.variational.config import Choices
-from topo.pruning.variational.gates import gates
-from topo.pruning.variational.optimiser import Variational
-from topo.pruning.variational.run import Pruned
+from topo.pruning.variational.callback import VariationalCallback
+from topo.pruning.variational.config import VariationalConfig
+from topo.pruning.variational.gates import find_gates
+from topo.pruning.variational.run import VariationalRun
 from topo.pruning.variational.run import train as train_pruning
 from topo.training import Recipe, recipe, train
 
-CHOICES: dict[str, Any] = {
-    "estimator": "layers:exact,units:trapezoid", "matching": "gradient", "start": 0.9, "wait": 0.1, "settle": 0.7,
-    "horizon": 0.5, "memory": 0.5, "margin": 0.5, "saving": 0.02,
+CONFIG: dict[str, Any] = {
+    "estimator": "layers:exact,units:trapezoid", "matching": "gradient", "initial_theta": 0.9, "warmup": 0.1,
+    "settle": 0.7, "horizon": 0.5, "ema_decay": 0.5, "margin": 0.5, "min_saving": 0.02,
 }  # fmt: skip
 QUIET: dict[str, Any] = {"device": "cpu", "progress": False}
 EXAMPLE = torch.zeros(1, 1, 8, 8)
@@ -65,14 +65,16 @@ class Mixed(nn.Module):
         return self.head(torch.relu(self.hidden(x)))
 
 
-def prune(net: nn.Module, *, epochs: int = 6, choices: dict[str, Any] | None = None, **options: Any) -> Pruned:
-    """Of the public call, with choices that do not follow the defaults."""
+def prune(net: nn.Module, *, epochs: int = 6, config: dict[str, Any] | None = None, **options: Any) -> VariationalRun:
+    """Of the public call, with settings that do not follow the defaults."""
     options = {"dataset": digits(), "recipe": plan(epochs)} | QUIET | options
-    return train_pruning(net, choices=Choices(**CHOICES | (choices or {})), **options)
+    return train_pruning(net, config=VariationalConfig(**CONFIG | (config or {})), **options)
 
 
-def callback(*knobs: float, example: Tensor = EXAMPLE, choices: dict[str, Any] | None = None, **options: Any):
-    return Variational(partial(gates, example=example), *knobs, choices=Choices(**CHOICES | (choices or {})), **options)
+def callback(*knobs: float, example: Tensor = EXAMPLE, config: dict[str, Any] | None = None, **options: Any):
+    return VariationalCallback(
+        partial(find_gates, example=example), *knobs, config=VariationalConfig(**CONFIG | (config or {})), **options
+    )
 
 
 def run(net: nn.Module, *callbacks: topo.training.Callback, epochs: int = 6, **options: Any) -> topo.training.Training:

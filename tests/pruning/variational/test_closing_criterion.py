@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from topo.errors import InputError
-from topo.pruning.variational.closing_criterion import Attraction, inside, time_to_zero
+from topo.pruning.variational.closing_criterion import ClosingCriterion, in_domain_of_attraction, time_to_zero
 
 CASES = 200
 
@@ -35,7 +35,7 @@ class Flow:
         return self.w.norm(dim=1)
 
     def inside(self) -> Tensor:
-        return inside(self.theta, self.norm, self.bound, self.coefficient, self.decay, self.rate)
+        return in_domain_of_attraction(self.theta, self.norm, self.bound, self.coefficient, self.decay, self.rate)
 
     def delta(self) -> tuple[Tensor, Tensor]:
         along = torch.einsum("cid,cd->ci", self.directions, self.w)
@@ -139,7 +139,7 @@ def test_the_saddle_point_lies_on_the_boundary():
 def test_the_domain_depends_on_the_rate_of_theta():
     # When theta moves ten times slower than the weights, the formula for equal rates promises too much.
     cases = flow(5, 1.3, 0.1, worst=True)
-    equal = inside(cases.theta, cases.norm, cases.bound, cases.coefficient, cases.decay, 1.0)
+    equal = in_domain_of_attraction(cases.theta, cases.norm, cases.bound, cases.coefficient, cases.decay, 1.0)
     assert int(equal.sum()) >= 15
     s, _ = weight(cases.bound, cases.decay, cases.rate)
     cases.run(8 / s, 1500)
@@ -150,7 +150,7 @@ def test_a_bound_of_the_value_alone_does_not_suffice():
     # Delta = -K r h(r) with a smooth step h at r = 0.2 obeys |Delta| <= K r, but kicks w outwards where the step is.
     bound, decay, coefficient, r, theta, step = 1.0, 0.1, 1.0, 0.145, 0.9, 1e-3
     start = [torch.tensor([x], dtype=torch.float64) for x in (theta, r, bound, coefficient)]
-    assert bool(inside(*start, decay))
+    assert bool(in_domain_of_attraction(*start, decay))
     for _ in range(20_000):
         h = 1 / (1 + math.exp(-(r - 0.2) / 0.03))
         slope = -bound * (h + r * h * (1 - h) / 0.03)
@@ -164,7 +164,7 @@ def test_the_domain_is_a_triangle_that_is_not_empty():
     r, theta = torch.meshgrid(grid, grid, indexing="ij")
     for bound, decay, coefficient, rate in ((1.0, 0.5, 0.5, 1.0), (0.2, 5e-4, 0.1, 1.0), (0.5, 0.1, 0.2, 3.0)):
         same = torch.full_like(r, bound)
-        share = inside(theta, r, same, torch.full_like(r, coefficient), decay, rate).double().mean()
+        share = in_domain_of_attraction(theta, r, same, torch.full_like(r, coefficient), decay, rate).double().mean()
         s, ratio = weight(*(torch.tensor(x, dtype=torch.float64) for x in (bound, decay, rate)))
         top = rate * coefficient / s
         side = (top / ratio).clamp(max=1)
@@ -178,29 +178,33 @@ def test_limits_are_finite_and_right():
     one = torch.ones(1, dtype=torch.float64)
     zero = 0 * one
     # K = 0: nothing holds the gate, theta falls at rho eta.
-    assert bool(inside(one, one, zero, 0.1 * one, 0.0)) and bool(inside(one, one, zero, 0.1 * one, 0.3))
+    assert bool(in_domain_of_attraction(one, one, zero, 0.1 * one, 0.0)) and bool(
+        in_domain_of_attraction(one, one, zero, 0.1 * one, 0.3)
+    )
     assert float(time_to_zero(one, one, zero, 0.1 * one, 0.3, 2.0)) == pytest.approx(5)
     assert float(time_to_zero(one, zero, 1e-7 * one, 0.1 * one, 0.3, 2.0)) == pytest.approx(5, rel=1e-6)
     # No complexity to gain: never.
-    assert not bool(inside(zero, zero, one, zero, 0.1)) and not bool(inside(zero, zero, zero, zero, 0.1))
+    assert not bool(in_domain_of_attraction(zero, zero, one, zero, 0.1)) and not bool(
+        in_domain_of_attraction(zero, zero, zero, zero, 0.1)
+    )
     # lambda = 0, rho = 1: |w| + theta < eta / K.
-    assert bool(inside(0.3 * one, 0.19 * one, 2 * one, one, 0.0))
-    assert not bool(inside(0.3 * one, 0.21 * one, 2 * one, one, 0.0))
+    assert bool(in_domain_of_attraction(0.3 * one, 0.19 * one, 2 * one, one, 0.0))
+    assert not bool(in_domain_of_attraction(0.3 * one, 0.21 * one, 2 * one, one, 0.0))
 
 
 def test_the_running_estimate_is_a_decayed_maximum_of_each_gate():
-    attraction = Attraction(3, memory=0.5, trust=1, patience=3)
+    criterion = ClosingCriterion(3, bound_decay=0.5, min_updates=1, patience=3)
     theta, norm = torch.full((3,), 0.5), torch.tensor([1.0, 2.0, 0.0])
     every = torch.ones(3, dtype=torch.bool)
-    attraction.update(theta, torch.tensor([0.8, -0.8, 0.0]), every, norm)
-    torch.testing.assert_close(attraction.bound, torch.tensor([0.8, 0.4, 0.0], dtype=torch.float64))
-    attraction.update(theta, torch.tensor([0.1, 9.0, 9.0]), torch.tensor([True, False, False]), norm)
-    torch.testing.assert_close(attraction.bound, torch.tensor([0.4, 0.4, 0.0], dtype=torch.float64))
-    assert attraction.updates.tolist() == [2, 1, 1]
+    criterion.update(theta, torch.tensor([0.8, -0.8, 0.0]), every, norm)
+    torch.testing.assert_close(criterion.bound, torch.tensor([0.8, 0.4, 0.0], dtype=torch.float64))
+    criterion.update(theta, torch.tensor([0.1, 9.0, 9.0]), torch.tensor([True, False, False]), norm)
+    torch.testing.assert_close(criterion.bound, torch.tensor([0.4, 0.4, 0.0], dtype=torch.float64))
+    assert criterion.updates.tolist() == [2, 1, 1]
 
 
 def test_gates_close_by_the_domain_once_trusted_or_after_resting_near_zero():
-    attraction = Attraction(4, trust=3, patience=5, margin=0.5)
+    criterion = ClosingCriterion(4, min_updates=3, patience=5, margin=0.5)
     norm, eta = torch.full((4,), 0.1), torch.full((4,), 0.5)
     theta = torch.tensor([0.1, 0.9, 0.005, 0.005])
     delta = torch.tensor([0.01, -0.3, 0.3, 0.3])
@@ -209,8 +213,8 @@ def test_gates_close_by_the_domain_once_trusted_or_after_resting_near_zero():
     for step in range(6):
         if step == 4:
             theta[3] = 0.02  # interrupts its rest
-        attraction.update(theta, delta, known, norm)
-        seen.append(attraction.closing(theta, norm, eta, decay=0.1).tolist())
+        criterion.update(theta, delta, known, norm)
+        seen.append(criterion.may_close(theta, norm, eta, weight_decay=0.1).tolist())
         theta[3] = 0.005
     assert [row[0] for row in seen] == [False, False, True, True, True, True]
     assert not any(row[1] for row in seen)
@@ -223,39 +227,36 @@ def test_the_margin_asks_for_a_larger_distance():
     norm, eta, theta = torch.tensor([0.1]), torch.tensor([0.5]), torch.tensor([0.2])
     closing = []
     for margin in (1.0, 0.9, 0.3, 0.0):
-        attraction = Attraction(1, trust=1, margin=margin)
-        attraction.update(theta, torch.tensor([0.1]), torch.tensor([True]), norm)
-        closing.append(bool(attraction.closing(theta, norm, eta, decay=0.0)))
+        criterion = ClosingCriterion(1, min_updates=1, margin=margin)
+        criterion.update(theta, torch.tensor([0.1]), torch.tensor([True]), norm)
+        closing.append(bool(criterion.may_close(theta, norm, eta, weight_decay=0.0)))
     # s = K = 1: 0.3 < margin 0.5
     assert closing == [True, True, False, False]
 
 
-def test_state_is_kept_for_fewer_gates_and_over_a_checkpoint():
+def test_state_goes_over_a_checkpoint():
     generator = torch.Generator().manual_seed(0)
 
-    def advance(attraction: Attraction, gates: Tensor, steps: int) -> None:
+    def advance(criterion: ClosingCriterion, steps: int) -> None:
         for _ in range(steps):
             theta, delta, norm = torch.rand(3, 4, generator=generator)
-            known = delta > 0.3
-            attraction.update(0.02 * theta[gates], delta[gates], known[gates], norm[gates])
+            criterion.update(0.02 * theta, delta, delta > 0.3, norm)
 
-    whole, part = Attraction(4), torch.tensor([3, 1])
-    advance(whole, torch.arange(4), 5)
-    state = whole.state_dict()
-    seed = generator.get_state()
-    advance(whole, torch.arange(4), 5)
-    resumed = Attraction(4)
+    uninterrupted = ClosingCriterion(4)
+    advance(uninterrupted, 5)
+    state, seed = uninterrupted.state_dict(), generator.get_state()
+    advance(uninterrupted, 5)
+    resumed = ClosingCriterion(4)
     resumed.load_state_dict(state)
-    resumed.keep(part)
     generator.set_state(seed)
-    advance(resumed, part, 5)
+    advance(resumed, 5)
     for name, value in resumed.state_dict().items():
-        assert torch.equal(value, whole.state_dict()[name][part]), name
+        assert torch.equal(value, uninterrupted.state_dict()[name]), name
     assert state["updates"].max() <= 5
 
 
 def test_bad_settings():
-    for name in ("memory", "margin", "threshold"):
+    for name in ("bound_decay", "margin", "threshold"):
         for value in (-0.1, 1.1, True, None):
             with pytest.raises(InputError, match=name):
-                Attraction(1, **{name: value})
+                ClosingCriterion(1, **{name: value})

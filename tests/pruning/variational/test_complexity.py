@@ -13,7 +13,7 @@ from tests.pruning.variational.nets import NETS, draw, prepared
 from topo.errors import InputError
 from topo.models import build
 from topo.pruning.variational.complexity import BUDGETS, Complexity
-from topo.pruning.variational.gates import gates
+from topo.pruning.variational.gates import find_gates
 from topo.pruning.variational.survival_polynomials import ALWAYS, both, either, polynomial
 
 
@@ -26,12 +26,12 @@ def uniform(count, seed=0):
     return torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def counted(found, xi):
+def counted(gates, xi):
     """Elements that masks leave alive, and how often they are used: parameters and multiply-accumulates."""
-    network = found.network
-    names = [name for name, value in found.found.dag.state.items() if isinstance(value, torch.nn.Parameter)]
-    closed = [arc for layer, on in zip(found.layers, xi[found.is_layer], strict=True) if not on for arc in layer.arcs]
-    dead = (~found._left(xi.bool())).nonzero().flatten().tolist()
+    network = gates.network
+    names = [name for name, value in gates.channels.dag.state.items() if isinstance(value, torch.nn.Parameter)]
+    closed = [arc for layer, on in zip(gates.layers, xi[gates.is_layer], strict=True) if not on for arc in layer.arcs]
+    dead = (~gates.remaining_units(xi.bool())).nonzero().flatten().tolist()
     state = network.whole().without(arcs=closed, units=dead)
     left = {name: int(mask.sum()) for name, mask in network.masks(state, names).items()}
     live = set(state.counts.live)
@@ -41,7 +41,7 @@ def counted(found, xi):
         if arc in live
         for _, layer in applied
     )
-    return sum(left.values()) + found.unread, macs
+    return sum(left.values()) + gates.unread_parameters, macs
 
 
 def value_of(condition, theta):
@@ -94,13 +94,13 @@ def test_conditions_are_kept_in_their_shortest_form():
 @pytest.mark.parametrize("name", NETS)
 def test_with_all_gates_open_it_costs_what_the_network_does(name):
     model, x, _ = prepared(name)
-    assert complexity_of(name).whole == topo.cost(model, x[:1])
+    assert complexity_of(name).full_cost == topo.cost(model, x[:1])
 
 
 @pytest.mark.parametrize("name", ["mlp", "skips", "repeated", "recurrent", "nested", "dense"])
 def test_the_expectation_against_all_gate_vectors(name):
-    _, _, found = prepared(name)
-    count = found.count
+    _, _, gates = prepared(name)
+    count = gates.count
     theta = uniform(count, 1)
     if count > 9:
         # Some gates are decided, the others are enumerated.
@@ -109,7 +109,7 @@ def test_the_expectation_against_all_gate_vectors(name):
     for values in product((0.0, 1.0), repeat=min(count, 9)):
         xi = torch.cat([theta[: count - len(values)], torch.tensor(values, dtype=torch.float64)])
         chance = float(torch.where(xi == 1, theta, 1 - theta).prod())
-        total += chance * torch.tensor(counted(found, xi), dtype=torch.float64)
+        total += chance * torch.tensor(counted(gates, xi), dtype=torch.float64)
         chances += chance
     assert chances == pytest.approx(1)
     expected = [float(complexity_of(name).expected(theta, budget)) for budget in BUDGETS]
@@ -119,21 +119,21 @@ def test_the_expectation_against_all_gate_vectors(name):
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_gates_of_zero_and_one_cost_what_the_compact_network_does(name, seed):
-    model, x, found = prepared(name)
-    xi = draw(found, seed)
-    left = topo.cost(topo.compact(model, found.masks(xi.bool()), found=found.found), x[:1])
+    model, x, gates = prepared(name)
+    xi = draw(gates, seed)
+    left = topo.cost(topo.compact(model, gates.masks(xi.bool()), found=gates.channels), x[:1])
     got = {budget: float(complexity_of(name).expected(xi, budget)) for budget in BUDGETS}
-    assert got == left == dict(zip(BUDGETS, counted(found, xi), strict=True))
+    assert got == left == dict(zip(BUDGETS, counted(gates, xi), strict=True))
 
 
 @pytest.mark.parametrize("name", ["basic", "vit", "densenet", "blocks"])
 def test_the_expectation_is_the_mean_of_sampled_networks(name):
-    _, _, found = prepared(name)
-    theta = 0.2 + 0.7 * uniform(found.count, 2)
+    _, _, gates = prepared(name)
+    theta = 0.2 + 0.7 * uniform(gates.count, 2)
     generator = torch.Generator().manual_seed(5)
     samples = torch.tensor(
         [
-            counted(found, torch.bernoulli(theta, generator=generator))
+            counted(gates, torch.bernoulli(theta, generator=generator))
             for _ in range(150 if name == "densenet" else 300)
         ],
         dtype=torch.float64,
@@ -146,11 +146,11 @@ def test_the_expectation_is_the_mean_of_sampled_networks(name):
 
 @pytest.mark.parametrize("name", NETS)
 def test_it_is_linear_in_each_gate_and_its_gradient_the_difference(name):
-    complexity, found = complexity_of(name), prepared(name)[2]
-    theta = uniform(found.count, 3)
+    complexity, gates = complexity_of(name), prepared(name)[2]
+    theta = uniform(gates.count, 3)
     gradient = complexity.gradient(theta, alpha=0.3)
-    assert gradient.dtype == torch.float64 and gradient.shape == (found.count,)
-    for gate in range(0, found.count, max(1, found.count // 15)):
+    assert gradient.dtype == torch.float64 and gradient.shape == (gates.count,)
+    for gate in range(0, gates.count, max(1, gates.count // 15)):
         at = [complexity.relative(theta.index_fill(0, torch.tensor([gate]), v), 0.3) for v in (0.0, 0.5, 1.0)]
         torch.testing.assert_close(at[2] - at[0], gradient[gate], rtol=1e-9, atol=1e-12)
         torch.testing.assert_close((at[0] + at[2]) / 2, at[1], rtol=1e-12, atol=1e-14)
@@ -160,18 +160,18 @@ def test_it_is_linear_in_each_gate_and_its_gradient_the_difference(name):
 
 @pytest.mark.parametrize("zeros", [True, False])
 def test_the_gradient_where_gates_are_closed(zeros):
-    complexity, found = complexity_of("nested"), prepared("nested")[2]
-    theta = torch.full((found.count,), 0.0 if zeros else 1.0, dtype=torch.float64)
+    complexity, gates = complexity_of("nested"), prepared("nested")[2]
+    theta = torch.full((gates.count,), 0.0 if zeros else 1.0, dtype=torch.float64)
     gradient = complexity.gradient(theta, 0.5)
-    for gate in range(found.count):
+    for gate in range(gates.count):
         ends = [complexity.relative(theta.index_fill(0, torch.tensor([gate]), v), 0.5) for v in (0.0, 1.0)]
         torch.testing.assert_close(ends[1] - ends[0], gradient[gate])
 
 
 def test_relative_complexity_is_a_mean_of_shares():
-    complexity, found = complexity_of("plain"), prepared("plain")[2]
-    theta = uniform(found.count)
-    shares = [float(complexity.expected(theta, budget)) / complexity.whole[budget] for budget in BUDGETS]
+    complexity, gates = complexity_of("plain"), prepared("plain")[2]
+    theta = uniform(gates.count)
+    shares = [float(complexity.expected(theta, budget)) / complexity.full_cost[budget] for budget in BUDGETS]
     assert float(complexity.relative(theta, 0.25)) == pytest.approx(0.75 * shares[0] + 0.25 * shares[1])
     with pytest.raises(InputError, match="macs"):
         complexity.expected(theta, "mac")
@@ -179,9 +179,9 @@ def test_relative_complexity_is_a_mean_of_shares():
 
 def test_the_closed_form_of_basic_blocks():
     """theta_l s (a1 n_in + a2 n_out), a = 9 H W; parameters with the norms' two per channel."""
-    found, complexity = prepared("projected")[2], complexity_of("projected")
-    theta = uniform(found.count, 7)
-    units, layers = theta[~found.is_layer].split([3, 3, 5, 5]), theta[found.is_layer]
+    gates, complexity = prepared("projected")[2], complexity_of("projected")
+    theta = uniform(gates.count, 7)
+    units, layers = theta[~gates.is_layer].split([3, 3, 5, 5]), theta[gates.is_layer]
     ends = [(3, 3), (3, 3), (3, 5), (5, 5)]
     # Stem, projection and head with bias; the stem's and the projection's norms.
     macs = 16 * (9 * 2 * 3 + 3 * 5) + 5 * 4
@@ -196,8 +196,8 @@ def test_the_closed_form_of_basic_blocks():
 
 def test_the_closed_form_of_bottlenecks():
     """theta_l (a1 n_in s1 + a2 s1 s2 + a3 s2 n_out), a = H W, 9 H W, H W."""
-    found, complexity = prepared("bottleneck")[2], complexity_of("bottleneck")
-    theta = uniform(found.count, 8)
+    gates, complexity = prepared("bottleneck")[2], complexity_of("bottleneck")
+    theta = uniform(gates.count, 8)
     macs = torch.tensor(16.0 * 9 * 2 * 6 + 6 * 4, dtype=torch.float64)
     for pair, layer in zip(theta[:12].view(2, 2, 3), theta[12:], strict=True):
         s1, s2 = pair.sum(1)
@@ -207,10 +207,10 @@ def test_the_closed_form_of_bottlenecks():
 
 def test_channels_that_only_gated_blocks_fill_go_when_all_of_these_do():
     """Of shortcuts that pad with zeros: the head reads five channels, two of which two blocks alone write."""
-    complexity, found = complexity_of("basic"), prepared("basic")[2]
-    theta = uniform(found.count, 9)
-    theta[: len(found.units)] = 0
-    last = theta[found.is_layer][2:]
+    complexity, gates = complexity_of("basic"), prepared("basic")[2]
+    theta = uniform(gates.count, 9)
+    theta[: len(gates.units)] = 0
+    last = theta[gates.is_layer][2:]
     some = 1 - (1 - last[0]) * (1 - last[1])
     macs = 16 * 9 * 2 * 3 + 4 * (3 + 2 * some)
     torch.testing.assert_close(complexity.expected(theta, "macs"), macs)
@@ -219,19 +219,19 @@ def test_channels_that_only_gated_blocks_fill_go_when_all_of_these_do():
 def test_what_an_inner_filter_of_resnet56_costs():
     """288, 576 and 1152 weights by stage, with the scale and shift of its norm two more; macs fall with the stage.
     So computation prunes early filters and parameters late ones."""
-    found = gates(build("resnet56"), torch.zeros(1, 3, 32, 32))
-    complexity = Complexity(found)
-    assert (len(found.units), len(found.layers)) == (9 * (16 + 32 + 64), 27)
-    assert complexity.whole == {"parameters": 853_018, "macs": 125_485_696}
-    ones = torch.ones(found.count)
-    table = found.table()
+    gates = find_gates(build("resnet56"), torch.zeros(1, 3, 32, 32))
+    complexity = Complexity(gates)
+    assert (len(gates.units), len(gates.layers)) == (9 * (16 + 32 + 64), 27)
+    assert complexity.full_cost == {"parameters": 853_018, "macs": 125_485_696}
+    ones = torch.ones(gates.count)
+    table = complexity.table()
     names = table.name.repeat(table.gates).str.removesuffix(".conv1").tolist()
-    parameters, macs = (complexity.gradient(ones, alpha) * complexity.whole[BUDGETS[alpha]] for alpha in (0, 1))
+    parameters, macs = (complexity.gradient(ones, alpha) * complexity.full_cost[BUDGETS[alpha]] for alpha in (0, 1))
     # The first block of a stage reads fewer channels and is no measure.
     for stage, weights, used in ((0, 288, 294_912), (1, 576, 147_456), (2, 1152, 73_728)):
         mine = [
             i
-            for i, name in enumerate(names[: len(found.units)])
+            for i, name in enumerate(names[: len(gates.units)])
             if name in {f"stages.{stage}.{b}" for b in range(1, 9)}
         ]
         assert len(mine) == 8 * 16 * 2**stage

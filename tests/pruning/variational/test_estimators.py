@@ -9,13 +9,13 @@ from tests.pruning.variational.toys import bent, chances, differences, expected,
 from topo.errors import InputError
 from topo.pruning.variational.estimators import (
     ESTIMATORS,
+    ByKind,
     Exact,
-    ForEach,
     StraightThrough,
     Trapezoid,
     Uniform,
-    estimator,
-    remembering,
+    make_estimator,
+    reuse_loss,
 )
 
 COUNT = 5
@@ -145,7 +145,7 @@ def test_estimates_are_close_in_expectation_when_drawn():
     loss, generator = LOSSES["multilinear"], torch.Generator().manual_seed(0)
     delta = differences(loss, THETA)
     for name in ESTIMATORS:
-        method = estimator(name, torch.zeros(COUNT, dtype=torch.bool))
+        method = make_estimator(name, torch.zeros(COUNT, dtype=torch.bool))
         total, seen, square = torch.zeros(3, COUNT, dtype=torch.float64)
         for _ in range(600):
             xi, chosen = method.draw(THETA, generator)
@@ -184,10 +184,10 @@ def test_how_many_gates_are_chosen(gates, least, most):
 
 @pytest.mark.parametrize(("rate", "mean"), [(0.5, 1), (0.1, 0.7), (0.02, 0.14)])
 def test_no_more_exact_differences_than_are_needed(rate, mean):
-    method, generator = estimator("exact", torch.ones(7, dtype=torch.bool), rate), torch.Generator().manual_seed(0)
+    method, generator = make_estimator("exact", torch.ones(7, dtype=torch.bool), rate), torch.Generator().manual_seed(0)
     counts = torch.stack([method.draw(torch.full((7,), 0.9), generator)[1].sum() for _ in range(2000)]).double()
     assert float(counts.mean()) == pytest.approx(mean, abs=0.05) and int(counts.max()) == 1
-    both = estimator("layers:exact,units:exact", torch.tensor([True, False]), rate)
+    both = make_estimator("layers:exact,units:exact", torch.tensor([True, False]), rate)
     assert both.layers == both.units == method == Exact(rate=rate)
 
 
@@ -202,7 +202,7 @@ def test_how_many_gates_are_uniform(share, mean):
 def test_layers_and_units_have_their_own_estimators():
     is_layer = torch.tensor([False, True, False, False, True])
     loss = LOSSES["bent"]
-    method = estimator("layers:exact, units:trapezoid", is_layer)
+    method = make_estimator("layers:exact, units:trapezoid", is_layer)
     xi, chosen = method.draw(THETA, torch.Generator().manual_seed(1))
     assert bool(chosen[~is_layer].all()) and int(chosen[is_layer].sum()) == 1
     g, asked = slope(loss, xi), []
@@ -222,12 +222,12 @@ def test_layers_and_units_have_their_own_estimators():
 
 
 def test_a_kind_of_gates_may_be_missing_and_estimators_may_be_given():
-    method = estimator({"layers": "exact", "units": Uniform(0.4)}, torch.zeros(COUNT, dtype=torch.bool))
-    assert isinstance(method, ForEach)
+    method = make_estimator({"layers": "exact", "units": Uniform(0.4)}, torch.zeros(COUNT, dtype=torch.bool))
+    assert isinstance(method, ByKind)
     xi, chosen = method.draw(THETA, torch.Generator().manual_seed(1))
     found, known = method.delta(THETA, xi, slope(LOSSES["bent"], xi), chosen, LOSSES["bent"])
     assert int(known.sum()) == 2 and int((found != 0).sum()) == 2
-    assert estimator(Exact(3), torch.zeros(2)) == Exact(3)
+    assert make_estimator(Exact(3), torch.zeros(2)) == Exact(3)
 
 
 def test_the_loss_of_the_step_is_not_evaluated_again():
@@ -240,7 +240,7 @@ def test_the_loss_of_the_step_is_not_evaluated_again():
     xi = vertices(COUNT)[11]
     whole = Exact().delta(THETA, xi, None, one(2), loss)[0]
     assert len(calls) == 2
-    kept = remembering(loss, xi, float(LOSSES["bent"](xi)))
+    kept = reuse_loss(loss, xi, float(LOSSES["bent"](xi)))
     assert torch.equal(Exact().delta(THETA, xi, None, one(2), kept)[0], whole)
     assert len(calls) == 3
 
@@ -278,18 +278,18 @@ def test_bad_names_and_settings():
         ({"layers": "exact", "units": "trapez"}, "did you mean 'trapezoid'"),
     ):
         with pytest.raises(InputError, match=text):
-            estimator(which, layers)
+            make_estimator(which, layers)
     for wrong in (0, -1, True, "two", float("nan"), float("inf")):
-        with pytest.raises(InputError, match="number of gates above 0"):
+        with pytest.raises(InputError, match=r"gates of the estimator .* above 0"):
             Exact(wrong)
     for wrong in (0, -1, True, "two", float("nan")):
-        with pytest.raises(InputError, match="rate above 0"):
+        with pytest.raises(InputError, match=r"rate of the estimator .* above 0"):
             Exact(rate=wrong)
     for wrong in (0, 0.6, True, None):
-        with pytest.raises(InputError, match="floor above 0"):
+        with pytest.raises(InputError, match=r"floor of the estimator .* above 0"):
             Trapezoid(wrong)
     for wrong in (-0.1, 1.1, True, None, float("nan")):
-        with pytest.raises(InputError, match="share of gates from 0 to 1"):
+        with pytest.raises(InputError, match=r"share of the estimator .* from 0 to 1"):
             Uniform(wrong)
     with pytest.raises(InputError, match="function of the gates"):
         Exact().delta(torch.rand(2), torch.ones(2), None, layers)

@@ -16,7 +16,7 @@ from tests.pruning.variational.nets import NETS, Basic, draw, gated_output, prep
 from topo.errors import InputError
 from topo.models import build
 from topo.pruning.variational.complexity import Complexity
-from topo.pruning.variational.gates import gates
+from topo.pruning.variational.gates import find_gates
 
 # Unit gates and layer gates, worked out from the widths.
 COUNTS = {
@@ -44,28 +44,28 @@ COSTS = {
 @cache
 def published(name):
     shape = (1, 8, 8) if name == "digits-mlp" else (3, 32, 32)
-    return gates(build(name, input_shape=shape), torch.zeros(1, *shape))
+    return find_gates(build(name, input_shape=shape), torch.zeros(1, *shape))
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_counts_of_small_networks(name):
-    _, _, found = prepared(name)
-    assert (len(found.units), len(found.layers)) == NETS[name][2:]
-    assert found.is_layer.tolist() == [False] * len(found.units) + [True] * len(found.layers)
+    _, _, gates = prepared(name)
+    assert (len(gates.units), len(gates.layers)) == NETS[name][2:]
+    assert gates.is_layer.tolist() == [False] * len(gates.units) + [True] * len(gates.layers)
 
 
 @pytest.mark.parametrize("name", [*COUNTS, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])
 def test_counts_of_published_networks(name):
-    found = published(name)
-    assert (len(found.units), len(found.layers)) == (COUNTS | LARGE)[name]
+    gates = published(name)
+    assert (len(gates.units), len(gates.layers)) == (COUNTS | LARGE)[name]
     if name in COSTS:
-        whole = Complexity(found).whole
+        whole = Complexity(gates).full_cost
         assert whole["parameters"] == COSTS[name][0]
         assert whole["macs"] == pytest.approx(COSTS[name][1], abs=5e3)
 
 
 def test_the_table_of_resnet20():
-    table = published("resnet20").table()
+    table = Complexity(published("resnet20")).table()
     blocks = [f"stages.{stage}.{block}" for stage in range(3) for block in range(3)]
     assert table.kind.tolist() == ["unit"] * 9 + ["layer"] * 9
     assert table.name.tolist() == [f"{b}.conv1" for b in blocks] + [f"{b}.conv2" for b in blocks]
@@ -79,7 +79,7 @@ def test_the_table_of_resnet20():
 
 def test_the_table_of_a_vision_transformer():
     """Heads, units of the MLP, whole attention branches and whole MLPs."""
-    table = prepared("vit")[2].table()
+    table = Complexity(prepared("vit")[2]).table()
     block = "encoder.layers.encoder_layer_0"
     first = table[table.name.str.startswith(block)].set_index(["kind", "name"])
     assert first.gates.to_dict() == {
@@ -95,23 +95,25 @@ def test_the_table_of_a_vision_transformer():
 
 
 def test_gates_of_a_bottleneck_stand_behind_its_first_and_second_convolution():
-    _, _, found = prepared("bottleneck")
-    one = torch.ones(found.count)
-    vectors = {name: value for name, value in found.multipliers(one).items() if value.numel() > 1}
+    _, _, gates = prepared("bottleneck")
+    one = torch.ones(gates.count)
+    vectors = {name: value for name, value in gates.multipliers(one).items() if value.numel() > 1}
     assert {name: tuple(value.shape) for name, value in vectors.items()} == {
         f"blocks.{block}.{layer}.weight": (1, 3, 1, 1) for block in (0, 1) for layer in (3, 6)
     }
-    numbers = set(found.multipliers(one)) - set(vectors)
+    numbers = set(gates.multipliers(one)) - set(vectors)
     assert numbers == {f"blocks.{block}.7.{part}" for block in (0, 1) for part in ("weight", "bias")}
 
 
 @pytest.mark.parametrize("name", ["basic", "projected", "bottleneck", "inverted", "blocks", "skips", "vit"])
 def test_channels_of_residual_streams_have_no_gate(name):
     """What enters an addition has as many elements with and without unit gates closed."""
-    _, _, found = prepared(name)
-    alive = torch.arange(found.count) >= len(found.units)
-    left = found._left(alive)
-    for node, arcs, labels in zip(found.found.dag.nodes, found.found.dag.arcs_into, found.found.nodes, strict=True):
+    _, _, gates = prepared(name)
+    alive = torch.arange(gates.count) >= len(gates.units)
+    left = gates.remaining_units(alive)
+    for node, arcs, labels in zip(
+        gates.channels.dag.nodes, gates.channels.dag.arcs_into, gates.channels.nodes, strict=True
+    ):
         if node.kind == "sum" and len(arcs) > 1:
             assert torch.cat([left, torch.tensor([True])])[labels].all()
     assert not left.all()
@@ -120,17 +122,17 @@ def test_channels_of_residual_streams_have_no_gate(name):
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_gates_of_zero_and_one_are_masks(name, seed):
-    model, x, found = prepared(name)
-    xi = draw(found, seed)
-    masks = found.masks(xi.bool())
-    assert set(masks) >= set(found.prunable)
+    model, x, gates = prepared(name)
+    xi = draw(gates, seed)
+    masks = gates.masks(xi.bool())
+    assert set(masks) >= set(gates.prunable)
     masked = topo.Masks(masks).apply(copy.deepcopy(model))
-    smaller = topo.compact(model, masks, found=found.found)
+    smaller = topo.compact(model, masks, found=gates.channels)
     with torch.no_grad():
-        got, whole = gated_output(model, found, xi, x), model(x)
+        got, whole = gated_output(model, gates, xi, x), model(x)
         torch.testing.assert_close(got, masked(x), rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(got, smaller(x), rtol=1e-10, atol=1e-10)
-        torch.testing.assert_close(gated_output(model, found, torch.ones_like(xi), x), whole, rtol=0, atol=0)
+        torch.testing.assert_close(gated_output(model, gates, torch.ones_like(xi), x), whole, rtol=0, atol=0)
         if not xi.all():
             assert (got - whole).abs().max() > 1e-6
             assert sum(p.numel() for p in smaller.parameters()) < sum(p.numel() for p in model.parameters())
@@ -138,43 +140,43 @@ def test_gates_of_zero_and_one_are_masks(name, seed):
 
 def test_a_layer_gate_brings_xi_times_the_branch_and_a_unit_gate_xi_times_its_channel():
     """Against the block written out: act(skip + xi_l BN2(W2 (xi_u relu(BN1(W1 z)))))."""
-    model, x, found = prepared("basic")
-    xi = torch.rand(found.count, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    units, layers = xi[~found.is_layer].split([3, 3, 5, 5]), xi[found.is_layer]
-    assert [layer.name for layer in found.layers] == [f"blocks.{i}.conv2" for i in range(4)]
+    model, x, gates = prepared("basic")
+    xi = torch.rand(gates.count, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    units, layers = xi[~gates.is_layer].split([3, 3, 5, 5]), xi[gates.is_layer]
+    assert [layer.name for layer in gates.layers] == [f"blocks.{i}.conv2" for i in range(4)]
     z = torch.relu(model.norm(model.stem(x)))
     for block, unit, layer in zip(model.blocks, units, layers, strict=True):
         inner = torch.relu(block.norm1(block.conv1(z))) * unit.view(-1, 1, 1)
         branch = block.norm2(block.conv2(inner))
         skip = torch.cat([z, z.new_zeros(3, branch.shape[1] - z.shape[1], 4, 4)], dim=1)
         z = torch.relu(skip + layer * branch)
-    torch.testing.assert_close(gated_output(model, found, xi, x), model.head(z.mean((2, 3))), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gated_output(model, gates, xi, x), model.head(z.mean((2, 3))), rtol=1e-12, atol=1e-12)
 
 
 def test_a_layer_gate_scales_whole_attention_and_mlp_branches():
-    model, x, found = prepared("vit")
-    xi = torch.ones(found.count, dtype=torch.float64)
-    xi[found.is_layer] = torch.tensor([0.3, 0.6, 0.8, 0.2], dtype=torch.float64)
+    model, x, gates = prepared("vit")
+    xi = torch.ones(gates.count, dtype=torch.float64)
+    xi[gates.is_layer] = torch.tensor([0.3, 0.6, 0.8, 0.2], dtype=torch.float64)
     scaled = copy.deepcopy(model)
     blocks = [scaled.get_submodule(f"encoder.layers.encoder_layer_{i}") for i in range(2)]
-    for block, (attention, mlp) in zip(blocks, xi[found.is_layer].view(2, 2), strict=True):
+    for block, (attention, mlp) in zip(blocks, xi[gates.is_layer].view(2, 2), strict=True):
         block.self_attention.register_forward_hook(lambda m, i, out, by=attention: (out[0] * by, out[1]))
         block.mlp.register_forward_hook(lambda m, i, out, by=mlp: out * by)
-    torch.testing.assert_close(gated_output(model, found, xi, x), scaled(x), rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(gated_output(model, gates, xi, x), scaled(x), rtol=1e-11, atol=1e-11)
 
 
 def test_a_layer_gate_scales_what_a_branch_brings_to_concatenations():
-    model, x, found = prepared("dense")
-    xi = torch.ones(found.count, dtype=torch.float64)
-    xi[found.is_layer] = torch.tensor([0.3, 0.6, 0.8], dtype=torch.float64)
+    model, x, gates = prepared("dense")
+    xi = torch.ones(gates.count, dtype=torch.float64)
+    xi[gates.is_layer] = torch.tensor([0.3, 0.6, 0.8], dtype=torch.float64)
     held = [model.stem(x)]
-    factors = [1.0, *xi[found.is_layer].tolist()]
+    factors = [1.0, *xi[gates.is_layer].tolist()]
     for norm, conv in zip(model.norms, model.convs, strict=True):
         shares = torch.cat([h.new_full((h.shape[1],), f) for h, f in zip(held, factors, strict=False)])
         held.append(conv(torch.relu(norm(torch.cat(held, dim=1))) * shares.view(-1, 1, 1)))
     shares = torch.cat([h.new_full((h.shape[1],), f) for h, f in zip(held, factors, strict=True)])
     torch.testing.assert_close(
-        gated_output(model, found, xi, x),
+        gated_output(model, gates, xi, x),
         model.head(torch.cat(held, dim=1).mean((2, 3)) * shares),
         rtol=1e-12,
         atol=1e-12,
@@ -184,21 +186,21 @@ def test_a_layer_gate_scales_what_a_branch_brings_to_concatenations():
 @pytest.mark.parametrize("name", ["basic", "bottleneck", "densenet", "plain", "inverted"])
 def test_the_shift_of_a_closed_unit_does_not_stay_alive(name):
     """Whatever norms and biases write a closed unit, the output does not move."""
-    model, x, found = prepared(name)
-    xi = torch.ones(found.count, dtype=torch.float64)
-    closed = torch.arange(0, len(found.units), 2)
+    model, x, gates = prepared(name)
+    xi = torch.ones(gates.count, dtype=torch.float64)
+    closed = torch.arange(0, len(gates.units), 2)
     xi[closed] = 0
     changed = copy.deepcopy(model)
     moved = 0
     with torch.no_grad():
-        for parameter, axes in found.found.axes.items():
+        for parameter, axes in gates.channels.axes.items():
             value = changed.get_parameter(parameter) if parameter in dict(model.named_parameters()) else None
             if value is not None and value.ndim == 1:
-                mine = torch.isin(axes[0], found.units[closed])
+                mine = torch.isin(axes[0], gates.units[closed])
                 value[mine] += 3.0
                 moved += int(mine.sum())
         assert moved
-        assert torch.equal(gated_output(model, found, xi, x), gated_output(changed, found, xi, x))
+        assert torch.equal(gated_output(model, gates, xi, x), gated_output(changed, gates, xi, x))
         assert not torch.equal(model(x), changed(x))
 
 
@@ -222,81 +224,81 @@ def test_of_parallel_layers_that_a_branch_needs_the_larger_has_a_gate():
 
 @pytest.mark.parametrize("name", NETS)
 def test_closure_closes_more_and_is_done_at_once(name):
-    _, _, found = prepared(name)
+    _, _, gates = prepared(name)
     generator = torch.Generator().manual_seed(3)
     done = 0
     for _ in range(20):
-        alive = torch.rand(found.count, generator=generator) < 0.5
+        alive = torch.rand(gates.count, generator=generator) < 0.5
         try:
-            closed = found.closure(alive)
+            closed = gates.closure(alive)
         except InputError:
             continue
         done += 1
         assert not (closed & ~alive).any()
-        assert torch.equal(found.closure(closed), closed)
+        assert torch.equal(gates.closure(closed), closed)
     assert done
 
 
 def test_a_layer_without_units_goes_and_a_layer_takes_its_units():
-    _, _, found = prepared("bottleneck")
-    alive = torch.ones(found.count, dtype=torch.bool)
+    _, _, gates = prepared("bottleneck")
+    alive = torch.ones(gates.count, dtype=torch.bool)
     # The second convolution of the first block.
     alive[3:6] = False
     expected = torch.tensor([False] * 6 + [True] * 6 + [False, True])
-    assert torch.equal(found.closure(alive), expected)
+    assert torch.equal(gates.closure(alive), expected)
     alive[:] = True
     alive[12] = False
-    assert torch.equal(found.closure(alive), expected)
+    assert torch.equal(gates.closure(alive), expected)
     alive[:] = True
     alive[[0, 1, 3]] = False
-    assert torch.equal(found.closure(alive), alive)
+    assert torch.equal(gates.closure(alive), alive)
 
 
 def test_a_branch_stays_while_one_of_its_parallel_layers_has_units():
-    _, _, found = prepared("nested")
-    table = found.table()
+    _, _, gates = prepared("nested")
+    table = Complexity(gates).table()
     assert table.name[table.kind == "unit"].tolist() == ["left", "right", "join"]
-    alive = torch.ones(found.count, dtype=torch.bool)
-    names = [layer.name for layer in found.layers]
+    alive = torch.ones(gates.count, dtype=torch.bool)
+    names = [layer.name for layer in gates.layers]
     alive[:3] = False
-    closed = found.closure(alive)
-    assert dict(zip(names, closed[found.is_layer].tolist(), strict=True)) == {"inner": True, "left": False, "out": True}
+    closed = gates.closure(alive)
+    assert dict(zip(names, closed[gates.is_layer].tolist(), strict=True)) == {"inner": True, "left": False, "out": True}
     alive[3:5] = False
-    assert not found.closure(alive)[:9].any()
-    assert not found.closure(alive)[found.is_layer].any()
+    assert not gates.closure(alive)[:9].any()
+    assert not gates.closure(alive)[gates.is_layer].any()
 
 
 def test_without_layer_gates_an_empty_block_goes_all_the_same():
-    model, _, found = prepared("bottleneck")
-    units_only = replace(found, layers=())
+    model, _, gates = prepared("bottleneck")
+    units_only = replace(gates, layers=())
     alive = torch.ones(12, dtype=torch.bool)
     alive[:3] = False
-    small = topo.compact(model, units_only.masks(alive), found=found.found)
+    small = topo.compact(model, units_only.masks(alive), found=gates.channels)
     assert not any(name.startswith("blocks.0.") for name, _ in small.named_parameters())
     assert any(name.startswith("blocks.1.") for name, _ in small.named_parameters())
 
 
 def test_where_no_path_would_be_left_closure_says_so():
-    _, _, found = prepared("plain")
-    alive = torch.ones(found.count, dtype=torch.bool)
+    _, _, gates = prepared("plain")
+    alive = torch.ones(gates.count, dtype=torch.bool)
     alive[4:7] = False
     with pytest.raises(InputError, match="everything would be pruned"):
-        found.closure(alive)
+        gates.closure(alive)
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_norms_are_those_of_what_a_gate_multiplies(name):
-    model, _, found = prepared(name)
-    one = torch.ones(found.count, dtype=torch.float64)
+    model, _, gates = prepared(name)
+    one = torch.ones(gates.count, dtype=torch.float64)
     values = {n: p.detach() for n, p in model.named_parameters()}
-    squares = torch.zeros(found.count, dtype=torch.float64)
-    for n in found.multipliers(one):
+    squares = torch.zeros(gates.count, dtype=torch.float64)
+    for n in gates.multipliers(one):
         # The derivative of a product of open gates is 1 in each of its gates.
         jacobian = torch.autograd.functional.jacobian(
-            lambda xi, n=n: found.multipliers(xi)[n].expand(values[n].shape).clone(), one
+            lambda xi, n=n: gates.multipliers(xi)[n].expand(values[n].shape).clone(), one
         )
         squares += (jacobian * values[n].square().unsqueeze(-1)).flatten(0, -2).sum(0)
-    torch.testing.assert_close(found.norms(values), squares.sqrt())
+    torch.testing.assert_close(gates.norms(values), squares.sqrt())
 
 
 def wrapped_by_hand(kind):
@@ -319,14 +321,14 @@ def wrapped_by_hand(kind):
 )
 def test_models_without_gates_and_wrapped_ones(make, message):
     with pytest.raises(InputError, match=message):
-        gates(make(), torch.zeros(1, 3))
+        find_gates(make(), torch.zeros(1, 3))
 
 
 def test_a_module_compiled_in_place():
     model = NETS["mlp"][0]()
     model.compile()
     with pytest.raises(InputError, match="compiled"):
-        gates(model, torch.zeros(1, 3))
+        find_gates(model, torch.zeros(1, 3))
 
 
 def test_a_fused_norm_and_a_branch_that_masks_cannot_silence_have_no_gate():
@@ -340,4 +342,4 @@ def test_a_fused_norm_and_a_branch_that_masks_cannot_silence_have_no_gate():
             return self.head(x.mean((2, 3)))
 
     with pytest.raises(InputError, match="nothing to gate"):
-        gates(Normed((3,)), torch.zeros(1, 2, 4, 4))
+        find_gates(Normed((3,)), torch.zeros(1, 2, 4, 4))

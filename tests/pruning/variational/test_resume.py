@@ -42,7 +42,7 @@ ADAMW = {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.01, "gra
 CASES = {
     "cnn": (cnn, {}, {"nu": 1.0}),
     "residual": (residual, ADAMW, {"nu": 0.2}),
-    "chain": (lambda: chain(0.3), {"freeze_biases": True}, {"nu": 1.0, "choices": {"estimator": "uniform"}}),
+    "chain": (lambda: chain(0.3), {"freeze_biases": True}, {"nu": 1.0, "config": {"estimator": "uniform"}}),
 }
 
 
@@ -61,13 +61,13 @@ def test_the_same_weights_chances_and_record(case, epoch, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         prune(make(), callbacks=[Stop(epoch * STEPS + 4)], checkpoint=file, **options)
     assert torch.load(file, weights_only=True)["epoch"] == epoch
-    found = prune(make(), callbacks=[Stop()], checkpoint=file, **options)
-    assert same(found.model, expected.model)
-    assert torch.equal(found.thetas, expected.thetas) and torch.equal(found.open, expected.open)
+    result = prune(make(), callbacks=[Stop()], checkpoint=file, **options)
+    assert same(result.model, expected.model)
+    assert torch.equal(result.thetas, expected.thetas) and torch.equal(result.is_open, expected.is_open)
     timeless = [column for column in expected.record if column != "seconds"]
-    assert found.record[timeless].equals(expected.record[timeless])
+    assert result.record[timeless].equals(expected.record[timeless])
     columns = [column for column in expected.training.history if column != "seconds"]
-    assert found.training.history[columns].equals(expected.training.history[columns])
+    assert result.training.history[columns].equals(expected.training.history[columns])
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -104,7 +104,7 @@ def test_nothing_gone_is_carried_on_too(tmp_path):
         net.spare = torch.nn.Parameter(torch.ones(3))
         return net
 
-    options = {"nu": 0.0, "choices": {"settle": 0.3}, "epochs": 4}
+    options = {"nu": 0.0, "config": {"settle": 0.3}, "epochs": 4}
     expected = prune(make(), callbacks=[Stop()], **options)
     file = tmp_path / "run.pt"
     with pytest.raises(KeyboardInterrupt):

@@ -13,23 +13,23 @@ import topo
 from tests.pruning.variational.runs import EXAMPLE, callback, chain, cnn, digits, plan, prune, run
 from topo.errors import InputError
 from topo.pruning.variational.estimators import StraightThrough
-from topo.pruning.variational.gated import Gated
+from topo.pruning.variational.gated import GatedModel
 from topo.training import Diverged, evaluate
 
 pytestmark = pytest.mark.usefixtures("traced_once")
 
-LATE = {"wait": 0.3}
+LATE = {"warmup": 0.3}
 NETS = {"cnn": (cnn, 1.0), "chain": (lambda: chain(0.2), 0.1)}
 
 
 @pytest.mark.parametrize(("name", "training"), [("cnn", True), ("chain", False)])
 def test_what_comes_out_is_a_plain_network(name, training, tmp_path):
     make, nu = NETS[name]
-    found = prune(make().train(training), nu=nu, choices=LATE)
-    small = found.model
-    assert not found.open.all()
-    assert all(module.training == training and not isinstance(module, Gated) for module in small.modules())
-    assert topo.cost(small, EXAMPLE) == found.record[["parameters", "macs"]].iloc[-1].to_dict()
+    result = prune(make().train(training), nu=nu, config=LATE)
+    small = result.model
+    assert not result.is_open.all()
+    assert all(module.training == training and not isinstance(module, GatedModel) for module in small.modules())
+    assert topo.cost(small, EXAMPLE) == result.record[["parameters", "macs"]].iloc[-1].to_dict()
     assert len(topo.trace(small.eval(), EXAMPLE).arcs) >= 1
     file = topo.save_checkpoint(small, tmp_path / "small.safetensors")
     twin = copy.deepcopy(small)
@@ -49,12 +49,12 @@ def test_what_comes_out_is_a_plain_network(name, training, tmp_path):
 @pytest.mark.parametrize(("name", "optimizer"), [("cnn", "sgd"), ("chain", "adamw")])
 def test_masks_of_the_whole_network_leave_the_small_one(name, optimizer):
     make, nu = NETS[name]
-    whole, pruned = make(), callback(nu, choices=LATE)
+    whole, pruned = make(), callback(nu, config=LATE)
     changes = {} if optimizer == "sgd" else {"optimizer": "adamw", "learning_rate": 0.01}
     topo.training.train(whole, digits(), plan(**changes), callbacks=[pruned], device="cpu", progress=False)
-    assert not pruned.open.all()
-    assert pruned.put_back() is whole
-    masks = topo.Masks(pruned.whole.masks(pruned.open))
+    assert not pruned.is_open.all()
+    assert pruned.write_back() is whole
+    masks = topo.Masks(pruned.gates.masks(pruned.is_open))
     masked = masks.apply(copy.deepcopy(whole)).eval()
     compacted = topo.compact(masked, masks, EXAMPLE).eval()
     inputs = digits().test_inputs
@@ -66,23 +66,23 @@ def test_masks_of_the_whole_network_leave_the_small_one(name, optimizer):
 
 
 def test_masks_say_where_they_come_from(tmp_path):
-    found = prune(cnn(), nu=1.0)
-    masks = found.masks()
+    result = prune(cnn(), nu=1.0)
+    masks = result.masks()
     assert masks.algorithm == "variational" and masks.settings["nu"] == 1.0
     assert masks.settings["estimator"] == "layers:exact,units:trapezoid"
     assert topo.Masks.load(masks.save(tmp_path / "masks.safetensors")) == masks
     assert set(topo.masks.prunable_parameters(cnn())) <= set(masks)
     fresh = cnn()
     small = topo.compact(masks.apply(fresh), masks, EXAMPLE)
-    assert [p.shape for p in small.parameters()] == [p.shape for p in found.model.parameters()]
+    assert [p.shape for p in small.parameters()] == [p.shape for p in result.model.parameters()]
 
 
 def test_batch_norms_are_measured_in_the_end():
-    found = prune(cnn(), nu=1.0)
-    before = {name: value.clone() for name, value in found.model.named_buffers() if "running" in name}
-    topo.training.recalibrate(found.model, digits(), plan().batch_size)
+    result = prune(cnn(), nu=1.0)
+    before = {name: value.clone() for name, value in result.model.named_buffers() if "running" in name}
+    topo.training.recalibrate(result.model, digits(), plan().batch_size)
     assert before
-    for name, value in found.model.named_buffers():
+    for name, value in result.model.named_buffers():
         if "running" in name:
             torch.testing.assert_close(value, before[name])
 
@@ -93,19 +93,19 @@ def test_frozen_biases_keep_their_values_and_are_trainable_afterwards():
         for number, (_, bias) in enumerate(biases(net)):
             bias.copy_(torch.arange(len(bias)) / 100 + number)
     known = torch.cat([bias.detach().clone() for _, bias in biases(net)])
-    found = prune(net, nu=0.1, choices=LATE, recipe=plan(freeze_biases=True))
-    assert not found.open.all()
-    left = [bias for _, bias in biases(found.model)]
+    result = prune(net, nu=0.1, config=LATE, recipe=plan(freeze_biases=True))
+    assert not result.is_open.all()
+    left = [bias for _, bias in biases(result.model)]
     assert len(left) == 4 and sum(map(len, left)) < len(known)
     assert torch.isin(torch.cat(left).detach(), known).all()
-    assert all(parameter.requires_grad for model in (net, found.model) for parameter in model.parameters())
+    assert all(parameter.requires_grad for model in (net, result.model) for parameter in model.parameters())
 
 
 def test_what_was_not_to_be_trained_still_is_not():
     net = chain()
     net[0].weight.requires_grad_(False)
-    found = prune(net, nu=0.1, choices=LATE)
-    asked = {name: parameter.requires_grad for name, parameter in found.model.named_parameters()}
+    result = prune(net, nu=0.1, config=LATE)
+    asked = {name: parameter.requires_grad for name, parameter in result.model.named_parameters()}
     assert list(asked.values()).count(False) == 1
 
 
@@ -127,7 +127,7 @@ class Steep(StraightThrough):
 
 def test_a_slope_that_is_no_number():
     with pytest.raises(Diverged, match="slope of the loss in the gates is no longer finite at step 1 in epoch 1"):
-        prune(cnn(), choices={"estimator": Steep(), "wait": 0.1})
+        prune(cnn(), config={"estimator": Steep(), "warmup": 0.1})
 
 
 def test_wrapped_and_compiled_models():

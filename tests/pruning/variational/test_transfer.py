@@ -13,8 +13,8 @@ import topo
 from tests.pruning.variational.nets import NETS, draw, prepared
 from topo.models import build
 from topo.pruning.variational.complexity import Complexity
-from topo.pruning.variational.gated import Gated, shrink
-from topo.pruning.variational.gates import gates
+from topo.pruning.variational.gated import GatedModel, shrink
+from topo.pruning.variational.gates import find_gates
 
 # A large eps, for Adam makes steps of the rounding of gradients that are zero.
 OPTIMIZERS = {
@@ -25,15 +25,15 @@ OPTIMIZERS = {
 
 def gated_of(name, alive):
     """A copy of a network in evaluation mode, what is not alive closed."""
-    model, x, found = prepared(name)
-    gated = Gated(copy.deepcopy(model), found).eval()
+    model, x, gates = prepared(name)
+    gated = GatedModel(copy.deepcopy(model), gates).eval()
     gated.fixed = alive.double()
     return gated, x
 
 
 def choose(name, seed, chance=0.7):
-    found = prepared(name)[2]
-    return found.closure(draw(found, seed, chance).bool())
+    gates = prepared(name)[2]
+    return gates.closure(draw(gates, seed, chance).bool())
 
 
 def plain_sgd(gated):
@@ -60,15 +60,15 @@ def test_the_output_is_exact_and_every_gate_finds_its_place(name, seed):
     gated, x = gated_of(name, alive)
     before = copy.deepcopy(gated.state_dict())
     small, _ = shrink(gated, alive, plain_sgd(gated))
-    found = gated.gates
-    assert small.gates is found
+    gates = gated.gates
+    assert small.gates is gates
     with torch.no_grad():
         torch.testing.assert_close(small(x), gated(x), rtol=1e-10, atol=1e-10)
         # Gates stand where they stood: that shows at any values of them.
         for again in range(3):
-            xi = torch.rand(found.count, generator=torch.Generator().manual_seed(again), dtype=torch.float64) * alive
-            torch.testing.assert_close(small.at(xi, x), gated.at(xi, x), rtol=1e-10, atol=1e-10)
-    left = [float(Complexity(found).expected(alive.double(), budget)) for budget in ("parameters", "macs")]
+            xi = torch.rand(gates.count, generator=torch.Generator().manual_seed(again), dtype=torch.float64) * alive
+            torch.testing.assert_close(small.forward_with(xi, x), gated.forward_with(xi, x), rtol=1e-10, atol=1e-10)
+    left = [float(Complexity(gates).expected(alive.double(), budget)) for budget in ("parameters", "macs")]
     assert list(topo.cost(small.model, x[:1]).values()) == left
     assert all(torch.equal(value, before[key]) for key, value in gated.state_dict().items())
     # Closed gates have nothing left to multiply; those that stay multiply what they did, but for what has gone.
@@ -79,7 +79,7 @@ def test_the_output_is_exact_and_every_gate_finds_its_place(name, seed):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("name", ["skips", "basic", "bottleneck", "inverted", "dense", "densenet", "vit"])
 def test_training_on_is_training_the_masked_network(name, optimizer):
-    """Steps before and after: shrinking first or last gives the same weights, statistics and memory. Norms are in
+    """GateUpdates before and after: shrinking first or last gives the same weights, statistics and memory. Norms are in
     training mode."""
     alive = choose(name, 4)
     assert not alive.all()
@@ -181,10 +181,10 @@ def test_frozen_parameters_stay_frozen_and_buffers_keep_their_type():
 
 @pytest.mark.parametrize("name", ["basic", "bottleneck", "densenet", "vit", "nested"])
 def test_shrinking_again_is_shrinking_at_once(name):
-    found = prepared(name)[2]
+    gates = prepared(name)[2]
     first, second = choose(name, 0, 0.8), choose(name, 5, 0.7)
     try:
-        both = found.closure(first & second)
+        both = gates.closure(first & second)
     except topo.InputError:
         pytest.skip("no path is left")
     gated, x = gated_of(name, both)
@@ -204,11 +204,11 @@ def test_a_whole_branch_leaves_nothing_behind():
         ("vit", "encoder.layers.encoder_layer_0.self_attention."),
         ("inverted", "first."),
     ):
-        found = prepared(name)[2]
-        alive = torch.ones(found.count, dtype=torch.bool)
-        number = next(i for i, layer in enumerate(found.layers) if layer.name.startswith(gone))
-        alive[len(found.units) + number] = False
-        alive = found.closure(alive)
+        gates = prepared(name)[2]
+        alive = torch.ones(gates.count, dtype=torch.bool)
+        number = next(i for i, layer in enumerate(gates.layers) if layer.name.startswith(gone))
+        alive[len(gates.units) + number] = False
+        alive = gates.closure(alive)
         gated, _ = gated_of(name, alive)
         small, _ = shrink(gated, alive, plain_sgd(gated))
         assert any(n.startswith(gone) for n, _ in gated.model.named_parameters())
@@ -216,8 +216,8 @@ def test_a_whole_branch_leaves_nothing_behind():
 
 
 def test_all_gates_of_branches_closed_leaves_a_network_without_gates():
-    found = prepared("skips")[2]
-    alive = torch.zeros(found.count, dtype=torch.bool)
+    gates = prepared("skips")[2]
+    alive = torch.zeros(gates.count, dtype=torch.bool)
     gated, x = gated_of("skips", alive)
     small, optimizer = shrink(gated, alive, plain_sgd(gated))
     model = gated.model
@@ -232,9 +232,9 @@ def test_what_has_been_trained_goes_back_to_its_place():
     gated, x = gated_of("bottleneck", alive)
     small, optimizer = shrink(gated.train(), alive, plain_sgd(gated))
     train_step(small, x, optimizer)
-    before = copy.deepcopy(gated.whole.state_dict())
-    whole = small.put_back()
-    assert whole is gated.whole is small.whole
+    before = copy.deepcopy(gated.full_model.state_dict())
+    whole = small.write_back()
+    assert whole is gated.full_model is small.full_model
     assert any(not torch.equal(value, before[key]) for key, value in whole.state_dict().items())
     masks = gated.gates.masks(alive)
     with torch.no_grad():
@@ -254,14 +254,14 @@ def test_published_networks(name):
                 module.running_mean.normal_(std=0.1, generator=torch.Generator().manual_seed(0))
                 module.bias.normal_(std=0.1, generator=torch.Generator().manual_seed(1))
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    found = gates(model, x[:1])
-    alive = found.closure(draw(found, 0, 0.7).bool())
-    gated = Gated(model, found)
+    gates = find_gates(model, x[:1])
+    alive = gates.closure(draw(gates, 0, 0.7).bool())
+    gated = GatedModel(model, gates)
     gated.fixed = alive.double()
     small, _ = shrink(gated.eval(), alive, plain_sgd(gated))
     with torch.no_grad():
         torch.testing.assert_close(small(x), gated(x), rtol=1e-10, atol=1e-10)
-        xi = torch.rand(found.count, generator=torch.Generator().manual_seed(3), dtype=torch.float64) * alive
-        torch.testing.assert_close(small.at(xi, x), gated.at(xi, x), rtol=1e-10, atol=1e-10)
-    left = [float(Complexity(found).expected(alive.double(), budget)) for budget in ("parameters", "macs")]
+        xi = torch.rand(gates.count, generator=torch.Generator().manual_seed(3), dtype=torch.float64) * alive
+        torch.testing.assert_close(small.forward_with(xi, x), gated.forward_with(xi, x), rtol=1e-10, atol=1e-10)
+    left = [float(Complexity(gates).expected(alive.double(), budget)) for budget in ("parameters", "macs")]
     assert list(topo.cost(small.model, x[:1]).values()) == left

@@ -142,7 +142,9 @@ def _independent(network: Network, gates: Sequence[LayerGate]) -> bool:
     forward[list(dag.inputs)] = True
     backward[[o.node for o in dag.outputs if o.node is not None]] = True
     # Nodes are numbered in topological order, so every arc comes after those that reach it.
-    ordered = sorted(zip(live, kind_of_live.reshape(-1).tolist(), strict=True), key=lambda pair: dag.arcs[pair[0]].target)
+    ordered = sorted(
+        zip(live, kind_of_live.reshape(-1).tolist(), strict=True), key=lambda pair: dag.arcs[pair[0]].target
+    )
     for index, kind in ordered:
         forward[dag.arcs[index].target] |= forward[dag.arcs[index].source] & is_open[kind]
     for index, kind in sorted(ordered, key=lambda pair: -dag.arcs[pair[0]].source):

@@ -197,9 +197,7 @@ class ClosingCriterion:
         """Which gates may close now, bool (count,); arguments as of `in_domain_of_attraction`."""
         step_ratio = step_ratio.to(self.bound) if isinstance(step_ratio, Tensor) else step_ratio
         theta, norm, coefficient = (a.detach().to(self.bound) for a in (theta, norm, coefficient))
-        inside = in_domain_of_attraction(
-            theta, norm, self.bound, self.margin * coefficient, weight_decay, step_ratio
-        )
+        inside = in_domain_of_attraction(theta, norm, self.bound, self.margin * coefficient, weight_decay, step_ratio)
         return (inside & (self.updates >= self.min_updates)) | (self.low >= self.patience)
 
     def state_dict(self) -> dict[str, Any]:

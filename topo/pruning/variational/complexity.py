@@ -213,9 +213,7 @@ class Complexity:
             rest = self.gates.unread_parameters
         else:
             axes = [
-                (axis, index)
-                for axis, index in enumerate(self.gates.channels.axes.get(name, ()))
-                if (index >= 0).any()
+                (axis, index) for axis, index in enumerate(self.gates.channels.axes.get(name, ())) if (index >= 0).any()
             ]
             sides = [list(self._axis_parts(name, axis, index.numpy())) for axis, index in axes]
             rest = self.gates.channels.dag.state[name].numel() // math.prod(len(index) for _, index in axes)

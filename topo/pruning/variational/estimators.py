@@ -7,9 +7,9 @@ the integral of f' from 0 to 1. A backward pass gives f' at one point only. Each
     delta, known = estimator.delta(theta, xi, g, chosen, loss)   # after the backward pass, g = dloss/dxi
 
 All tensors have shape (count,); xi and delta are floating, chosen and known boolean. `known` marks the gates that got
-an estimate in this step; where it is False, delta is 0 and means nothing. An estimator of few gates at a time picks them
-at random, all with the same probability; `GateUpdates` then holds the last estimate, so that all gates drift at their own
-mean. `loss` maps gates to the loss of the same batch by the same weights; only "exact" calls it.
+an estimate in this step; where it is False, delta is 0 and means nothing. An estimator of few gates at a time picks
+them at random, all with the same probability; `GateUpdates` then holds the last estimate, so that all gates drift at
+their own mean. `loss` maps gates to the loss of the same batch by the same weights; only "exact" calls it.
 """
 
 from __future__ import annotations

@@ -96,7 +96,9 @@ class GatedModel(nn.Module):
         multipliers = self.gates.multipliers(xi)
         if self._slices is not None:
             multipliers = {
-                name: multipliers[full_name] if part is None else multipliers[full_name].reshape(-1)[part[0]].view(part[1])
+                name: multipliers[full_name]
+                if part is None
+                else multipliers[full_name].reshape(-1)[part[0]].view(part[1])
                 for name, (full_name, part) in self._slices.items()
             }
         scaled = {name: self.model.get_parameter(name) * multiplier for name, multiplier in multipliers.items()}

@@ -133,7 +133,9 @@ def transfer_optimizer(
     new
         The transfer to the compact network.
     """
-    full_names = {p: name if old_transfer is None else old_transfer.full_names[name] for name, p in old.named_parameters()}
+    full_names = {
+        p: name if old_transfer is None else old_transfer.full_names[name] for name, p in old.named_parameters()
+    }
     state: dict[str, dict[str, Any]] = defaultdict(dict)
     for name, parameter in old.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():

@@ -13,11 +13,11 @@ import topo
 from tests.pruning.variational.runs import EXAMPLE, Mixed, callback, chain, cnn, digits, plan, prune, run, same
 from topo.datasets.dataset import Split, make_dataset
 from topo.errors import InputError
-from topo.pruning.variational.budget_target import Budget, Target
+from topo.pruning.variational.budget_target import BudgetTarget, TargetSelection
 from topo.pruning.variational.complexity import Complexity
-from topo.pruning.variational.config import Choices
+from topo.pruning.variational.config import VariationalConfig
 from topo.pruning.variational.estimators import StraightThrough
-from topo.pruning.variational.gates import gates
+from topo.pruning.variational.gates import find_gates
 from topo.training import Callback, batch_loss
 
 pytestmark = pytest.mark.usefixtures("traced_once")
@@ -61,37 +61,37 @@ RULES = {"needless": lambda x, y: x + y > 0, "needed": lambda x, y: x * y > 0}
 @pytest.mark.parametrize("rule", RULES)
 def test_a_block_goes_where_it_is_useless_and_stays_where_it_is_needed(rule):
     """A line parts the classes of one task, which takes no block; opposite quadrants are no linear task."""
-    options = {"nu": 0.15, "choices": {"wait": 0.3, "horizon": 0.2}, "dataset": two_classes(RULES[rule])}
-    found = prune(Skip(2), recipe=plan(epochs=15, batch_size=20, learning_rate=0.05), **options)
-    assert bool(found.open[found.gates.is_layer].item()) == (rule == "needed")
-    assert found.training.history["test_accuracy"].iloc[-1] > 0.9
-    assert any("up" in name for name, _ in found.model.named_modules()) == (rule == "needed")
+    options = {"nu": 0.15, "config": {"warmup": 0.3, "horizon": 0.2}, "dataset": two_classes(RULES[rule])}
+    result = prune(Skip(2), recipe=plan(epochs=15, batch_size=20, learning_rate=0.05), **options)
+    assert bool(result.is_open[result.gates.is_layer].item()) == (rule == "needed")
+    assert result.training.history["test_accuracy"].iloc[-1] > 0.9
+    assert any("up" in name for name, _ in result.model.named_modules()) == (rule == "needed")
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_computation_takes_early_filters_and_parameters_take_late_ones(alpha):
     """All filters are worth the same; an early one multiplies more often, and a late one has more parameters."""
     net = cnn()
-    complexity = Complexity(gates(net, EXAMPLE))
+    complexity = Complexity(find_gates(net, EXAMPLE))
     units = ~complexity.gates.is_layer
     early = (
-        complexity.gates.found.groups()[complexity.gates.units]
-        == complexity.gates.found.groups()[complexity.gates.units[0]]
+        complexity.gates.channels.groups()[complexity.gates.units]
+        == complexity.gates.channels.groups()[complexity.gates.units[0]]
     )
     cost = complexity.gradient(torch.ones(complexity.gates.count), alpha)[units]
     dear, cheap = (early, ~early) if alpha else (~early, early)
     assert cost[dear].min() > cost[cheap].max()
     # Its coefficient, with units only and nu = 1, is twice what a unit costs.
     worth = float(cost[dear].min() + cost[cheap].max())
-    found = prune(net, nu=1.0, kappa=0.0, alpha=alpha, choices={"estimator": Worth(worth), "horizon": 0.1})
-    assert torch.equal(found.open, cheap)
-    assert (found.thetas[2][dear] < 0.9).all() and (found.thetas[2][cheap] > 0.9).all()
+    result = prune(net, nu=1.0, kappa=0.0, alpha=alpha, config={"estimator": Worth(worth), "horizon": 0.1})
+    assert torch.equal(result.is_open, cheap)
+    assert (result.thetas[2][dear] < 0.9).all() and (result.thetas[2][cheap] > 0.9).all()
 
 
 def test_the_ends_of_the_balance_leave_units_or_layers_alone():
     units, layers = (prune(cnn(), nu=1.0, kappa=kappa, seed=1) for kappa in (0.0, 1.0))
-    assert not units.gates.layers and not units.open.all() and (units.record["layers"] == 0).all()
-    assert not len(layers.gates.units) and not layers.open.all() and (layers.record["units"] == 0).all()
+    assert not units.gates.layers and not units.is_open.all() and (units.record["layers"] == 0).all()
+    assert not len(layers.gates.units) and not layers.is_open.all() and (layers.record["units"] == 0).all()
     for name, mask in layers.masks().items():
         assert mask.all() or not mask.any() or name.startswith("stem"), name
 
@@ -99,9 +99,9 @@ def test_the_ends_of_the_balance_leave_units_or_layers_alone():
 def test_no_weight_on_complexity_prunes_nothing():
     net = cnn()
     whole = topo.cost(net, EXAMPLE)
-    found = prune(net, nu=0.0)
-    assert found.open.all() and topo.cost(found.model, EXAMPLE) == whole
-    assert (found.record[["parameters", "macs"]] == list(whole.values())).all().all()
+    result = prune(net, nu=0.0)
+    assert result.is_open.all() and topo.cost(result.model, EXAMPLE) == whole
+    assert (result.record[["parameters", "macs"]] == list(whole.values())).all().all()
 
 
 def test_everything_pruned_names_the_knob():
@@ -109,87 +109,87 @@ def test_everything_pruned_names_the_knob():
         prune(chain(), nu=300.0)
     with pytest.raises(InputError, match=r"Lower nu \(now 300\) or raise kappa, so that layers go"):
         prune(Mixed(), nu=300.0)
-    assert len(prune(Mixed(), nu=300.0, kappa=1.0).open) == 1
+    assert len(prune(Mixed(), nu=300.0, kappa=1.0).is_open) == 1
 
 
 @pytest.mark.parametrize("budget", ["weights", "parameters", "macs"])
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.6, 0.8])
 def test_a_target_is_met_by_at_most_one_unit_too_many(budget, share):
-    target = callback(0.5, target=Target(share, budget))
+    target = callback(0.5, target=BudgetTarget(share, budget))
     run(cnn(), target)
     if budget == "weights":
-        masks = target.whole.masks(target.open)
-        left, whole = (sum(int(of(masks[name])) for name in target.whole.prunable) for of in (torch.sum, torch.numel))
+        masks = target.gates.masks(target.is_open)
+        left, whole = (sum(int(of(masks[name])) for name in target.gates.prunable) for of in (torch.sum, torch.numel))
     else:
-        left, whole = topo.cost(target.model, EXAMPLE)[budget], target.complexity.whole[budget]
+        left, whole = topo.cost(target.model, EXAMPLE)[budget], target.complexity.full_cost[budget]
     assert left <= share * whole
-    units = ~target.whole.is_layer
-    costs = target.complexity.gradient(torch.ones(target.whole.count), float(budget == "macs"))[units]
-    one = float(costs.max()) * target.complexity.whole["macs" if budget == "macs" else "parameters"]
+    units = ~target.gates.is_layer
+    costs = target.complexity.gradient(torch.ones(target.gates.count), float(budget == "macs"))[units]
+    one = float(costs.max()) * target.complexity.full_cost["macs" if budget == "macs" else "parameters"]
     assert left > share * whole - one
 
 
 def test_a_target_of_all_keeps_all():
-    target = callback(5.0, target=Target(1.0, "weights"))
+    target = callback(5.0, target=BudgetTarget(1.0, "weights"))
     run(cnn(), target)
-    assert target.open.all()
+    assert target.is_open.all()
 
 
 def test_a_target_is_approached_step_by_step():
     """Where every gate does harm they all close at once, unless a target is to be met in the end only."""
     harmful = {"estimator": Worth(-5.0), "horizon": 0.1}
-    free, steered = callback(0.5, choices=harmful), callback(0.5, choices=harmful, target=Target(0.5, "macs"))
+    free, steered = callback(0.5, config=harmful), callback(0.5, config=harmful, target=BudgetTarget(0.5, "macs"))
     for one in (free, steered):
         run(cnn(), one)
-    whole = free.complexity.whole["macs"]
+    whole = free.complexity.full_cost["macs"]
     courses = [one.record.table()["expected_macs"] / whole for one in (free, steered)]
     assert courses[0].iloc[2] < 0.2
     # Of 48 steps the chances move in those from 5 to 34, and are at the target after four fifths of them.
     line = [0.9 - 0.4 * min(1, max(0, step - 4.8) / 28.8 / 0.8) for step in (8, 16)]
     assert (courses[1].iloc[1:3] > [0.85 * wanted for wanted in line]).all()
-    assert 0.5 - 4608 / whole < courses[1].iloc[-1] <= 0.5 or steered.open[~steered.whole.is_layer].all()
+    assert 0.5 - 4608 / whole < courses[1].iloc[-1] <= 0.5 or steered.is_open[~steered.gates.is_layer].all()
 
 
 def test_a_layer_that_saves_too_much_brings_units_back():
     """The least likely are four units and then a layer; with the layer gone, one of the units is enough."""
-    target = callback(0.5, target=Target(0.5, "parameters"))
+    target = callback(0.5, target=BudgetTarget(0.5, "parameters"))
     run(cnn(), target, epochs=1)
-    is_layer = target.whole.is_layer
-    without = torch.ones(target.whole.count, dtype=torch.bool)
+    is_layer = target.gates.is_layer
+    without = torch.ones(target.gates.count, dtype=torch.bool)
     layer = int(is_layer.nonzero()[-1])
     without[layer] = False
-    without = target.whole.closure(without)
+    without = target.gates.closure(without)
     units = (without & ~is_layer).nonzero().flatten()[:4]
-    theta = torch.full((target.whole.count,), 0.9, dtype=torch.float64)
+    theta = torch.full((target.gates.count,), 0.9, dtype=torch.float64)
     theta[units], theta[layer] = torch.tensor([0.1, 0.11, 0.12, 0.13], dtype=torch.float64), 0.2
-    share = (target.complexity.expected(without.double(), "parameters") - 1) / target.complexity.whole["parameters"]
-    budget = Budget(Target(float(share), "parameters"), target.whole, target.complexity)
-    found = budget.within(theta, torch.ones_like(is_layer))
-    assert not found[layer] and found[units].tolist() == [False, True, True, True]
+    share = (target.complexity.expected(without.double(), "parameters") - 1) / target.complexity.full_cost["parameters"]
+    selection = TargetSelection(BudgetTarget(float(share), "parameters"), target.gates, target.complexity)
+    is_open = selection.within_target(theta, torch.ones_like(is_layer))
+    assert not is_open[layer] and is_open[units].tolist() == [False, True, True, True]
 
 
 @pytest.mark.parametrize("share", [0.3, 0.45, 0.6, 0.75, 0.9])
 def test_a_layer_stays_where_less_than_it_was_to_be_saved(share):
     """Layers are the least likely of all, and either is worth more than what is to be saved beyond the other."""
-    target = callback(0.5, target=Target(share, "macs"))
+    target = callback(0.5, target=BudgetTarget(share, "macs"))
     run(cnn(), target, epochs=1)
-    whole, complexity = target.whole, target.complexity
-    theta = torch.where(whole.is_layer, 0.1, 0.9).double()
-    found = target.budget.within(theta, torch.ones_like(whole.is_layer))
-    left = complexity.expected(found.double(), "macs") / complexity.whole["macs"]
-    unit = complexity.gradient(torch.ones(whole.count), 1.0)[~whole.is_layer].max()
+    gates, complexity = target.gates, target.complexity
+    theta = torch.where(gates.is_layer, 0.1, 0.9).double()
+    is_open = target.selection.within_target(theta, torch.ones_like(gates.is_layer))
+    left = complexity.expected(is_open.double(), "macs") / complexity.full_cost["macs"]
+    unit = complexity.gradient(torch.ones(gates.count), 1.0)[~gates.is_layer].max()
     assert share - unit < left <= share
 
 
 def test_a_unit_that_is_still_there_is_spared_not_one_that_has_gone():
     """All chances are zero, and of each group that every path needs only the last unit is left."""
-    found = gates(chain(), EXAMPLE)
-    budget = Budget(Target(0.01, "weights"), found, Complexity(found))
-    there = torch.zeros(found.count, dtype=torch.bool)
-    there[[int(group[-1]) for group in found.needed]] = True
-    theta = torch.zeros(found.count, dtype=torch.float64)
-    assert torch.equal(budget.spared(theta, there), there)
-    assert not budget.affordable(theta, there, there, 0.0).any()
+    gates = find_gates(chain(), EXAMPLE)
+    selection = TargetSelection(BudgetTarget(0.01, "weights"), gates, Complexity(gates))
+    is_open = torch.zeros(gates.count, dtype=torch.bool)
+    is_open[[int(group[-1]) for group in gates.required_groups]] = True
+    theta = torch.zeros(gates.count, dtype=torch.float64)
+    assert torch.equal(selection.required(theta, is_open), is_open)
+    assert not selection.affordable(theta, is_open, is_open, 0.0).any()
 
 
 class Watch(Callback):
@@ -211,22 +211,26 @@ class Watch(Callback):
 
     def by_hand(self, state) -> None:
         """The first estimate is the difference of two losses of a copy with the gate open and closed."""
-        (gate,) = self.inner.steps.seen.nonzero()[0].tolist()
+        (gate,) = self.inner.updates.seen.nonzero()[0].tolist()
         losses = []
         for value in (1.0, 0.0):
             twin = copy.deepcopy(state.model)
             xi = twin.xi.detach().index_fill(0, torch.tensor([gate]), value)
             losses.append(
-                float(batch_loss(lambda x, twin=twin, xi=xi: twin.at(xi, x), *state.batch, state.recipe)[0].detach())
+                float(
+                    batch_loss(lambda x, twin=twin, xi=xi: twin.forward_with(xi, x), *state.batch, state.recipe)[
+                        0
+                    ].detach()
+                )
             )
-        assert float(self.inner.steps.mean[gate]) == pytest.approx(losses[0] - losses[1], abs=1e-6)
+        assert float(self.inner.updates.mean[gate]) == pytest.approx(losses[0] - losses[1], abs=1e-6)
         assert losses[0] != losses[1]
 
 
 def test_the_exact_estimator_leaves_weights_and_statistics_alone():
-    watch = Watch(callback(1.0, choices={"estimator": "exact", "wait": 0.0}))
+    watch = Watch(callback(1.0, config={"estimator": "exact", "warmup": 0.0}))
     run(cnn(), watch, epochs=1)
-    assert watch.steps == 8 and watch.inner.steps.seen.sum() == 8
+    assert watch.steps == 8 and watch.inner.updates.seen.sum() == 8
 
 
 def test_the_record_says_what_the_network_costs():
@@ -237,7 +241,7 @@ def test_the_record_says_what_the_network_costs():
             if pruned.model not in self.known:
                 self.known[pruned.model] = topo.cost(pruned.model, EXAMPLE)
             self.costs.append(self.known[pruned.model])
-            assert state.model is (pruned.model if pruned.gated is None else pruned.gated)
+            assert state.model is (pruned.model if pruned.decided else pruned.gated)
 
     pruned = callback(1.0)
     net, seen = cnn(), Measured()
@@ -252,13 +256,13 @@ def test_the_record_says_what_the_network_costs():
         expected = record[f"expected_{budget}"]
         assert (expected >= 0).all() and (expected <= record[budget] + 1e-6).all()
         assert expected.iloc[0] < record[budget].iloc[0] and (expected == record[budget]).iloc[-2:].all()
-    thetas = pruned.record.chances()
-    assert thetas.shape == (7, pruned.whole.count) and thetas.dtype == torch.float32
-    assert (thetas[0] == pytest.approx(0.9)) and torch.equal(thetas[-1].bool(), pruned.open)
+    thetas = pruned.record.theta_table()
+    assert thetas.shape == (7, pruned.gates.count) and thetas.dtype == torch.float32
+    assert (thetas[0] == pytest.approx(0.9)) and torch.equal(thetas[-1].bool(), pruned.is_open)
     # What is once gone stays gone.
     assert ((thetas[1:] > 0) <= (thetas[:-1] > 0))[record["macs"].diff().to_numpy()[1:] < 0].all()
-    units = pruned.open & ~pruned.whole.is_layer
-    assert record["units"].iloc[-1] == units.sum() and record["layers"].iloc[-1] == pruned.open.sum() - units.sum()
+    units = pruned.is_open & ~pruned.gates.is_layer
+    assert record["units"].iloc[-1] == units.sum() and record["layers"].iloc[-1] == pruned.is_open.sum() - units.sum()
     assert record["macs"].iloc[-1] < record["macs"].iloc[0]
 
 
@@ -269,22 +273,22 @@ def test_a_seed_decides_everything():
 
 
 def test_it_ends_settled_even_after_a_single_step():
-    found = prune(cnn(), recipe=plan(epochs=1, batch_size=150), choices={"wait": 0.0, "settle": 1.0})
-    assert (found.record["expected_macs"] == found.record["macs"]).iloc[-1]
-    assert torch.equal(found.thetas[-1].bool(), found.open)
+    result = prune(cnn(), recipe=plan(epochs=1, batch_size=150), config={"warmup": 0.0, "settle": 1.0})
+    assert (result.record["expected_macs"] == result.record["macs"]).iloc[-1]
+    assert torch.equal(result.thetas[-1].bool(), result.is_open)
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"start": 1.5}, "start must be a share from 0 to 1, not 1.5"),
-        ({"horizon": "long"}, "horizon must be a share from 0 to 1, not 'long'"),
-        ({"wait": 0.7, "settle": 0.5}, "settle must be above wait, not 0.5 and 0.7"),
+        ({"initial_theta": 1.5}, "initial_theta must be a number from 0 to 1, not 1.5"),
+        ({"horizon": "long"}, "horizon must be a number from 0 to 1, not 'long'"),
+        ({"warmup": 0.7, "settle": 0.5}, "settle must be above warmup, not 0.5 and 0.7"),
     ],
 )
-def test_impossible_choices(changes, reason):
+def test_impossible_settings(changes, reason):
     with pytest.raises(InputError, match=reason):
-        Choices(**changes)
+        VariationalConfig(**changes)
 
 
 @pytest.mark.parametrize(
@@ -293,8 +297,8 @@ def test_impossible_choices(changes, reason):
         ({"nu": -1.0}, "nu .* at least 0, not -1.0"),
         ({"kappa": 1.1}, "kappa .* from 0 to 1, not 1.1"),
         ({"alpha": None}, "alpha .* from 0 to 1, not None"),
-        ({"choices": {"estimator": "exakt"}}, "exakt"),
-        ({"choices": {"matching": "slope"}}, "slope"),
+        ({"config": {"estimator": "exakt"}}, "exakt"),
+        ({"config": {"matching": "slope"}}, "slope"),
     ],
 )
 def test_impossible_knobs(options, reason):
