@@ -1,11 +1,11 @@
-"""Choose the coefficients of variational pruning: the objective that each of them reaches, on held-out images.
+"""Compare settings of variational pruning by the objective that each of them reaches on held-out images.
 
-    python benchmarks/variational_choices.py [--dataset digits] [--data-root FOLDER] [--subset N] [--model resnet20]
-        [--epochs 12] [--seeds 0 1 2] [--nu 0.1 0.5] [--vary estimator horizon ...] [--around wait=0] [--output FILE]
+    python benchmarks/variational_config.py [--dataset digits] [--data-root FOLDER] [--subset N] [--model resnet20]
+        [--epochs 12] [--seeds 0 1 2] [--nu 0.1 0.5] [--vary estimator horizon ...] [--around warmup=0] [--output FILE]
 
-Every coefficient of `topo.pruning.variational.Choices` is varied alone around the defaults, or around what is said. A
-network is trained on four fifths of the training images and judged on the last fifth; test images are not looked at.
-The measure is the objective itself, cross-entropy + nu * C with C the relative complexity of the network that is left,
+Every setting of `topo.pruning.variational.VariationalConfig` is varied alone around the defaults, or around those given.
+A network is trained on four fifths of the training images and judged on the last fifth; test images are not looked at.
+The measure is the objective itself, cross-entropy + nu * C with C the relative complexity of the pruned network,
 averaged over seeds and values of nu; smaller is better. Differences from the defaults are paired by seed and nu, with
 95% t-intervals.
 """
@@ -28,7 +28,7 @@ from scipy import stats
 import topo
 from topo.datasets import Dataset, Split, make_dataset
 from topo.errors import InputError
-from topo.pruning.variational import Choices, train
+from topo.pruning.variational import VariationalConfig, train
 from topo.training import evaluate, recipe
 
 ALTERNATIVES: dict[str, list[Any]] = {
@@ -42,11 +42,11 @@ ALTERNATIVES: dict[str, list[Any]] = {
         "layers:uniform,units:uniform",
     ],
     "matching": ["gradient", "value"],
-    "start": [0.9, 0.7],
-    "wait": [0.0, 0.15, 0.3],
+    "initial_theta": [0.9, 0.7],
+    "warmup": [0.0, 0.15, 0.3],
     "settle": [0.6, 0.8],
     "horizon": [0.05, 0.1, 0.2],
-    "memory": [0.5, 0.9, 0.98],
+    "ema_decay": [0.5, 0.9, 0.98],
     "margin": [0.0, 0.5],
 }
 
@@ -65,23 +65,23 @@ def without_folder(words: list[str]) -> list[str]:
     return ["FOLDER" if before == "--data-root" else word for before, word in zip(["", *words], words, strict=False)]
 
 
-def row(data: Dataset, model: str, epochs: int, nu: float, seed: int, choices: Choices) -> dict[str, Any]:
+def row(data: Dataset, model: str, epochs: int, nu: float, seed: int, config: VariationalConfig) -> dict[str, Any]:
     network = topo.models.build(model, input_shape=data.input_shape, n_classes=data.n_classes, seed=seed)
     try:
-        found = train(
+        run = train(
             network,
             data,
             recipe("digits", epochs=epochs),
             nu=nu,
-            choices=choices,
+            config=config,
             seed=seed,
             device="cpu",
             progress=False,
         )
     except InputError as error:
         return {"nu": nu, "seed": seed, "failed": str(error)}
-    first, last = found.record.iloc[0], found.record.iloc[-1]
-    judged = evaluate(found.model, data, device="cpu")
+    first, last = run.record.iloc[0], run.record.iloc[-1]
+    judged = evaluate(run.model, data, device="cpu")
     shares = {name: last[name] / first[name] for name in ("parameters", "macs")}
     objective = judged["loss"] + nu * (shares["parameters"] + shares["macs"]) / 2
     return {"nu": nu, "seed": seed, "objective": objective, **judged, **shares, "layers": int(last["layers"])}
@@ -102,48 +102,49 @@ def main() -> None:
     a = parser.parse_args()
     torch.set_num_threads(1)
     data = held_out(topo.datasets.load(a.dataset, root=a.data_root, subset=a.subset))
-    output = a.output or Path(__file__).parent / "results" / f"variational_choices_{a.dataset}_{a.model}.json"
-    usual = replace(VariationalConfig(), **{name: float(value) for name, value in (pair.split("=") for pair in a.around)})
-    known: dict[Choices, list[dict[str, Any]]] = {}
+    output = a.output or Path(__file__).parent / "results" / f"variational_config_{a.dataset}_{a.model}.json"
+    around = {name: float(value) for name, value in (pair.split("=") for pair in a.around)}
+    base = replace(VariationalConfig(), **around)
+    rows_of: dict[VariationalConfig, list[dict[str, Any]]] = {}
     rows = []
-    for name in a.vary:
-        for value in ALTERNATIVES[name]:
-            choices = replace(usual, **{name: value})
-            if choices not in known:
-                known[choices] = [row(data, a.model, a.epochs, nu, seed, choices) for nu in a.nu for seed in a.seeds]
-            rows += [{"coefficient": name, "value": str(value), **found} for found in known[choices]]
-            print(name, value, pd.DataFrame(known[choices]).mean(numeric_only=True).round(4).to_dict(), flush=True)
+    for setting in a.vary:
+        for value in ALTERNATIVES[setting]:
+            config = replace(base, **{setting: value})
+            if config not in rows_of:
+                rows_of[config] = [row(data, a.model, a.epochs, nu, seed, config) for nu in a.nu for seed in a.seeds]
+            rows += [{"setting": setting, "value": str(value), **values} for values in rows_of[config]]
+            print(setting, value, pd.DataFrame(rows_of[config]).mean(numeric_only=True).round(4).to_dict(), flush=True)
     table = pd.DataFrame(rows)
-    found = summary(table, usual)
+    means = summary(table, base)
     record = {
-        "run": " ".join(["python benchmarks/variational_choices.py", *without_folder(sys.argv[1:])]),
+        "run": " ".join(["python benchmarks/variational_config.py", *without_folder(sys.argv[1:])]),
         "machine": platform.machine(),
         "torch": torch.__version__,
-        "around": asdict(usual),
+        "around": asdict(base),
         **{name: getattr(a, name) for name in ("dataset", "subset", "model", "epochs", "nu", "seeds")},
-        "summary": json.loads(found.round(5).to_json(orient="records")),
+        "summary": json.loads(means.round(5).to_json(orient="records")),
         "rows": json.loads(table.round(5).to_json(orient="records")),
     }
     output.write_text(json.dumps(record, indent=1) + "\n")
-    print(found.to_string(index=False))
+    print(means.to_string(index=False))
 
 
-def summary(table: pd.DataFrame, usual: Choices) -> pd.DataFrame:
-    """One row a coefficient and value: means, and the objective's difference from the default, with its interval."""
+def summary(table: pd.DataFrame, base: VariationalConfig) -> pd.DataFrame:
+    """One row a setting and value: means, and the objective's difference from the default, with its interval."""
     rows = []
-    for name, of_name in table.groupby("coefficient", sort=False):
-        base = of_name[of_name["value"] == str(getattr(usual, name))].set_index(["nu", "seed"])["objective"]
-        for value, part in of_name.groupby("value", sort=False):
-            more = (part.set_index(["nu", "seed"])["objective"] - base).dropna()
+    for setting, part in table.groupby("setting", sort=False):
+        default = str(getattr(base, setting))
+        of_default = part[part["value"] == default].set_index(["nu", "seed"])["objective"]
+        for value, of_value in part.groupby("value", sort=False):
+            more = (of_value.set_index(["nu", "seed"])["objective"] - of_default).dropna()
             half = stats.t.ppf(0.975, len(more) - 1) * more.std(ddof=1) / np.sqrt(len(more)) if len(more) > 1 else 0.0
-            means = part[["objective", "accuracy", "parameters", "macs"]].mean()
             rows.append(
                 {
-                    "coefficient": name,
+                    "setting": setting,
                     "value": value,
-                    "default": value == str(getattr(usual, name)),
-                    "networks": int(part["objective"].notna().sum()),
-                    **means,
+                    "default": value == default,
+                    "networks": int(of_value["objective"].notna().sum()),
+                    **of_value[["objective", "accuracy", "parameters", "macs"]].mean(),
                     "more": more.mean(),
                     "low": more.mean() - half,
                     "high": more.mean() + half,
