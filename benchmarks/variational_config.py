@@ -3,7 +3,7 @@
     python benchmarks/variational_config.py [--dataset digits] [--data-root FOLDER] [--subset N] [--model resnet20]
         [--epochs 12] [--seeds 0 1 2] [--nu 0.1 0.5] [--vary estimator horizon ...] [--around warmup=0] [--output FILE]
 
-Every setting of `topo.pruning.variational.VariationalConfig` is varied alone, around the defaults or the settings given.
+Every setting of `topo.pruning.variational.VariationalConfig` is varied alone, around the defaults or settings given.
 A network is trained on four fifths of the training images and judged on the last fifth; test images are not looked at.
 The measure is the objective itself, cross-entropy + nu * C with C the relative complexity of the pruned network,
 averaged over seeds and values of nu; smaller is better. Differences from the defaults are paired by seed and nu, with
