@@ -55,7 +55,7 @@ def held_out(whole: Dataset) -> Dataset:
     """The last fifth of the training images in the place of the test images."""
     cut = len(whole.train) * 4 // 5
     parts = [
-        Split(whole.train.images[part], whole.train.targets[part]) for part in (slice(None, cut), slice(cut, None))
+        Split(whole.train.inputs[part], whole.train.targets[part]) for part in (slice(None, cut), slice(cut, None))
     ]
     return make_dataset(f"{whole.name}, held out", *parts, whole.n_classes, whole.augmentation)
 

@@ -47,10 +47,10 @@ def root(tmp_path):
 def test_parquet_round_trip(root):
     data = load("cifar10", root=root)
     expected = np.concatenate([pixels_of(10), pixels_of(5, seed=1)]).transpose(0, 3, 1, 2)
-    assert np.array_equal(data.train.images.numpy(), expected)
+    assert np.array_equal(data.train.inputs.numpy(), expected)
     assert data.train_targets.tolist() == [*range(10), 3, 3, 3, 3, 3]
     assert data.test_targets.tolist() == [9, 8, 7, 6]
-    assert (data.n_classes, data.input_shape, data.train.images.dtype) == (10, (3, 32, 32), torch.uint8)
+    assert (data.n_classes, data.input_shape, data.train.inputs.dtype) == (10, (3, 32, 32), torch.uint8)
 
 
 def test_fine_labels_and_plain_bytes(tmp_path):
@@ -151,7 +151,7 @@ def test_torchvision_layout(tmp_path, monkeypatch):
     name, checksum = save("batches.meta", {"label_names": [str(i) for i in range(10)]})
     monkeypatch.setattr(cifar, "meta", {"filename": name, "key": "label_names", "md5": checksum})
     data = load("cifar10", root=tmp_path)
-    assert np.array_equal(data.train.images.numpy(), pixels[:3].transpose(0, 3, 1, 2))
+    assert np.array_equal(data.train.inputs.numpy(), pixels[:3].transpose(0, 3, 1, 2))
     assert data.test_targets.tolist() == [4]
 
 

@@ -121,11 +121,11 @@ def split_of(*targets: int, size: int = 2) -> Split:
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        (split_of(), split_of(0), "no training images"),
-        (split_of(0), split_of(), "no test images"),
+        (split_of(), split_of(0), "no training samples"),
+        (split_of(0), split_of(), "no test samples"),
         (split_of(0, 2), split_of(0), "training classes 0 to 2, but they must lie in 0 to 1"),
         (split_of(0), split_of(-1), "test classes -1"),
-        (split_of(0), split_of(0, size=3), r"\(1, 2, 2\) but test images of \(1, 3, 3\)"),
+        (split_of(0), split_of(0, size=3), r"\(1, 2, 2\) but test samples of \(1, 3, 3\)"),
     ],
 )
 def test_splits_that_do_not_belong_together(train, test, message):
@@ -138,10 +138,10 @@ def test_splits_that_do_not_belong_together(train, test, message):
     [
         (lambda: load("digit"), "unknown dataset 'digit'; did you mean 'digits'"),
         (lambda: load("digits", size=3), "takes no settings"),
-        (lambda: load("digits", subset=0), "at least 1 sample"),
+        (lambda: load("digits", subset=0), "subset, .*must be a whole number of at least 1"),
         (lambda: load("digits", device="tpu"), "unknown device"),
-        (lambda: next(load("digits").batches("valid", 8)), "unknown split 'valid'"),
-        (lambda: next(load("digits").batches("train", 0)), "batch_size must be at least 1"),
+        (lambda: next(load("digits").batches("valid", 8)), "unknown value of split 'valid'"),
+        (lambda: next(load("digits").batches("train", 0)), "batch_size must be a whole number of at least 1"),
         (lambda: next(load("digits").batches("train", 8, augment=True)), "give a generator"),
     ],
 )

@@ -28,7 +28,7 @@ def test_classes_are_folders_in_alphabetical_order(root):
     assert (data.n_classes, data.input_shape) == (2, (3, 4, 4))
     assert data.train_targets.tolist() == [0, 0, 0, 1, 1, 1]
     assert data.test_targets.tolist() == [0, 1]
-    assert data.test.images[:, :, 0, 0].tolist() == [[255, 0, 0], [0, 0, 255]]
+    assert data.test.inputs[:, :, 0, 0].tolist() == [[255, 0, 0], [0, 0, 255]]
 
 
 def test_test_folder_serves_where_val_is_missing(root):
@@ -48,7 +48,7 @@ def test_tinyimagenet_layout(tmp_path):
     data = load("folder", root=tmp_path)
     assert data.train_targets.tolist() == [0, 1]
     assert data.test_targets.tolist() == [0, 1]
-    assert np.array_equal(data.test.images.numpy(), data.train.images.numpy())
+    assert np.array_equal(data.test.inputs.numpy(), data.train.inputs.numpy())
     annotations.write_text("val_9.JPEG\tn02\n")
     with pytest.raises(InputError, match=r"line 1 of .*val_annotations.txt must name a file"):
         load("folder", root=tmp_path)
@@ -63,7 +63,7 @@ def test_size_scales_and_crops(root):
         load("folder", root=root)
     data = load("folder", root=root, size=8)
     assert data.input_shape == (3, 8, 8)
-    assert data.train.images[3].flatten(1).unique(dim=1).flatten().tolist() == [255, 0, 0]
+    assert data.train.inputs[3].flatten(1).unique(dim=1).flatten().tolist() == [255, 0, 0]
 
 
 def test_missing_and_empty_folders(root, tmp_path):
@@ -89,5 +89,5 @@ def test_unknown_class_damaged_image_and_bad_size(root):
     (root / "val" / "sky" / "x.PNG").write_bytes(b"\x89PNG broken")
     with pytest.raises(InputError, match=r"x.PNG is not a whole image"):
         load("folder", root=root)
-    with pytest.raises(InputError, match="size must be at least 1"):
+    with pytest.raises(InputError, match="size, in pixels, must be a whole number of at least 1"):
         load("folder", root=root, size=0)

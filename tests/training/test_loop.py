@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from topo.datasets import Augmentation, Split, load, make_dataset
+from topo.datasets import Augmentation, Split, as_dataset, load, make_dataset
 from topo.errors import InputError
 from topo.masks import Masks
 from topo.models import build
@@ -228,7 +228,7 @@ def test_divergence_seen_only_in_the_evaluation(few):
 
 
 def test_last_batch_of_one_sample(few):
-    split = Split(few.train.images[:65], few.train.targets[:65])
+    split = Split(few.train.inputs[:65], few.train.targets[:65])
     data = make_dataset("odd", split, few.test, 10, Augmentation(1, False))
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 10))
     assert run(net, data, recipe(SHORT, batch_size=32)).status == "finished"
@@ -271,10 +271,10 @@ def test_progress_bar(few, capsys):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (build("resnet20"), r"does not take images of shape \(1, 8, 8\)"),
-        (build("digits-mlp", input_shape=(1, 8, 8), n_classes=9), "must return 10 logits an image"),
+        (build("resnet20"), r"does not take inputs of shape \(1, 8, 8\)"),
+        (build("digits-mlp", input_shape=(1, 8, 8), n_classes=9), "must return 10 logits a sample"),
         (nn.Conv2d(1, 10, 3), "returned a tensor of shape"),
-        (nn.LSTM(8, 10), "does not take images"),
+        (nn.LSTM(8, 10), "does not take inputs"),
     ],
 )
 def test_models_that_do_not_fit_the_data(few, model, message):
@@ -358,3 +358,49 @@ def test_the_result_holds_the_masks_of_the_end(few):
     assert run(model, few, masks=start, callbacks=[Swap()]).masks is end
     assert not torch.any(model[1].weight[~end["1.weight"]])
     assert run(model, few).masks is None
+
+
+class TwoInputs(nn.Module):
+    """Logits of two feature vectors, so that a model takes several inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(4, 8), nn.Linear(3, 8), nn.Linear(8, 3)
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.first(a) + self.second(b)))
+
+
+@pytest.mark.parametrize("form", ["tuple", "dict", "loader", "torch dataset"])
+def test_models_of_several_inputs_are_trained_and_evaluated_alike_from_every_form_of_data(form):
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(60, 4, generator=generator), torch.randn(60, 3, generator=generator)
+    targets = (a[:, 0] > 0).long() + (b[:, 0] > 0).long()
+    samples = [({"b": y, "a": x}, int(t)) for x, y, t in zip(a, b, targets, strict=True)]
+
+    class Samples(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(samples)
+
+        def __getitem__(self, index):
+            return samples[index]
+
+    data = {
+        "tuple": ((a, b), targets),
+        "dict": ({"b": b, "a": a}, targets),
+        "loader": torch.utils.data.DataLoader(Samples(), batch_size=7),
+        "torch dataset": Samples(),
+    }
+    runs = []
+    for given in (data[form], data["tuple"]):
+        torch.manual_seed(0)
+        model = TwoInputs()
+        run = train(model, given, recipe("digits", epochs=4, batch_size=16), device="cpu")
+        assert run.status == "finished"
+        assert run.history["test_accuracy"].isna().all()
+        runs.append((run.history["train_loss"].tolist(), evaluate(model, given, device="cpu")))
+    assert runs[0] == runs[1]
+    assert runs[0][1]["accuracy"] > 0.5
+    train(model, as_dataset(data[form], test=data[form]), recipe("digits", epochs=1), device="cpu")
+    with pytest.raises(InputError, match=r"does not take inputs of shape \(4,\)"):
+        train(model, (a, targets), recipe("digits", epochs=1), device="cpu")

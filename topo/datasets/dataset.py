@@ -1,4 +1,4 @@
-"""Labelled images, all in memory on one device."""
+"""Labelled samples, all in memory on one device."""
 
 from __future__ import annotations
 
@@ -6,26 +6,33 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
-from ..errors import InputError, unknown_name
+from ..errors import InputError
+from ..validation import one_of, whole_number
 from .augment import Augmentation
+from .inputs import Batch, Inputs, input_tensors, map_inputs
 
 __all__ = ["Dataset", "Split", "make_dataset"]
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images (N, C, H, W) as they were read, uint8 or float, and their classes (N,), int64."""
+    """Inputs as they were read and their classes (N,), int64.
 
-    images: torch.Tensor
-    targets: torch.Tensor
+    Images are one tensor (N, C, H, W), uint8 or float; a model of several inputs has a tuple of tensors, or a dict of
+    them by argument name, each with the N samples along its first axis.
+    """
+
+    inputs: Inputs
+    targets: Tensor
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def to(self, device: torch.device | str) -> Split:
         """The same split on another device."""
-        return Split(self.images.to(device), self.targets.to(device))
+        return Split(map_inputs(lambda tensor: tensor.to(device), self.inputs), self.targets.to(device))
 
     def first(self, per_class: int) -> Split:
         """The first `per_class` samples of each class, in their order."""
@@ -34,54 +41,77 @@ class Split:
         starts = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
         rank = torch.arange(len(self), device=order.device) - starts
         kept = order[rank < per_class].sort().values
-        return Split(self.images[kept], self.targets[kept])
+        return self.take(kept)
+
+    def take(self, index: Tensor) -> Split:
+        """The samples with these numbers, in this order; `index` is on the split's device."""
+        return Split(map_inputs(lambda tensor: tensor[index], self.inputs), self.targets[index])
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A training and a test split that live on one device, handed out as normalised float32 batches.
+    """A training and, unless there is none, a test split that live on one device, handed out in batches.
 
-    Images stay as they were read (uint8 where they came from files) and are normalised a batch at a time, with
-    the mean and standard deviation of each channel over the training split.
+    Inputs stay as they were read (images from files uint8). Images are normalised a batch at a time, with the mean and
+    standard deviation of each channel over the training split, where these are given; floating-point inputs are handed
+    out as float32.
+
+    Attributes
+    ----------
+    name, train, test, n_classes
+        What errors call it, its splits and the number of classes.
+    mean, std
+        Of each channel of the images, (C, 1, 1); None where inputs are not normalised.
+    augmentation
+        Random changes of training images; None where there are none.
     """
 
     name: str
     train: Split
-    test: Split
+    test: Split | None
     n_classes: int
-    mean: torch.Tensor
-    std: torch.Tensor
-    augmentation: Augmentation
+    mean: Tensor | None = None
+    std: Tensor | None = None
+    augmentation: Augmentation | None = None
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one image."""
-        return tuple(self.train.images.shape[1:])
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample, such as channels, height and width; `InputError` where a model takes several inputs."""
+        if not isinstance(self.train.inputs, Tensor):
+            raise InputError(
+                f"dataset {self.name!r} has {len(self.train.inputs)} inputs, so that no one shape is theirs."
+            )
+        return tuple(self.train.inputs.shape[1:])
+
+    @property
+    def example(self) -> Inputs:
+        """The first training sample as a batch of one, as `topo.trace` and its like take it."""
+        return self._prepared(map_inputs(lambda tensor: tensor[:1], self.train.inputs))
 
     @property
     def device(self) -> torch.device:
-        """Where the images are."""
+        """Where the samples are."""
         return self.train.targets.device
 
     @property
-    def train_inputs(self) -> torch.Tensor:
-        """All training images, normalised: (N, C, H, W) float32. Computed anew at each access."""
-        return self._normalised(self.train.images)
+    def train_inputs(self) -> Inputs:
+        """All training inputs as batches have them, images normalised: (N, C, H, W) float32. Made at each access."""
+        return self._prepared(self.train.inputs)
 
     @property
-    def train_targets(self) -> torch.Tensor:
-        """Classes of the training images: (N,) int64."""
+    def train_targets(self) -> Tensor:
+        """Classes of the training samples: (N,) int64."""
         return self.train.targets
 
     @property
-    def test_inputs(self) -> torch.Tensor:
-        """All test images, normalised: (N, C, H, W) float32. Computed anew at each access."""
-        return self._normalised(self.test.images)
+    def test_inputs(self) -> Inputs:
+        """All test inputs as batches have them, images normalised: (N, C, H, W) float32. Made at each access."""
+        return self._prepared(self.split("test").inputs)
 
     @property
-    def test_targets(self) -> torch.Tensor:
-        """Classes of the test images: (N,) int64."""
-        return self.test.targets
+    def test_targets(self) -> Tensor:
+        """Classes of the test samples: (N,) int64."""
+        return self.split("test").targets
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same dataset on another device."""
@@ -90,20 +120,20 @@ class Dataset:
         return replace(
             self,
             train=self.train.to(device),
-            test=self.test.to(device),
-            mean=self.mean.to(device),
-            std=self.std.to(device),
+            test=None if self.test is None else self.test.to(device),
+            mean=None if self.mean is None else self.mean.to(device),
+            std=None if self.std is None else self.std.to(device),
         )
 
     def subset(self, per_class: int) -> Dataset:
         """The first `per_class` samples of each class of both splits, normalised as the whole dataset is."""
-        if per_class < 1:
-            raise InputError(f"subset must keep at least 1 sample a class, not {per_class}.")
-        return replace(self, train=self.train.first(per_class), test=self.test.first(per_class))
+        whole_number("subset, the number of samples of each class,", per_class, minimum=1)
+        test = None if self.test is None else self.test.first(per_class)
+        return replace(self, train=self.train.first(per_class), test=test)
 
     def batches(
         self, split: str, batch_size: int, *, generator: torch.Generator | None = None, augment: bool = False
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    ) -> Iterator[Batch]:
         """Go through a split once.
 
         A last batch of a single sample joins the batch before it, because batch norm cannot train on one.
@@ -122,11 +152,10 @@ class Dataset:
         Yields
         ------
         inputs, targets
-            (B, C, H, W) float32 and (B,) int64, on the dataset's device.
+            Of images (B, C, H, W) float32, and (B,) int64, on the dataset's device.
         """
-        chosen = self._split(split)
-        if batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, not {batch_size}.")
+        chosen = self.split(split)
+        whole_number("batch_size", batch_size, minimum=1)
         if augment and generator is None:
             raise InputError("augmented batches are random: give a generator.")
         count = len(chosen)
@@ -137,25 +166,26 @@ class Dataset:
             starts.pop()
         for start, stop in zip(starts, [*starts[1:], count]):
             index = order[start:stop]
-            images = chosen.images[index]
-            if augment:
-                images = self.augmentation(images, generator)
-            yield self._normalised(images), chosen.targets[index]
+            part = chosen.take(index)
+            inputs = part.inputs
+            if augment and generator is not None and self.augmentation is not None and isinstance(inputs, Tensor):
+                inputs = self.augmentation(inputs, generator)
+            yield self._prepared(inputs), part.targets
 
     def n_batches(self, split: str, batch_size: int) -> int:
         """Number of batches that `batches` hands out."""
-        count = len(self._split(split))
+        count = len(self.split(split))
         full, rest = divmod(count, batch_size)
         alone = rest == 1 and full > 0
         return full + (rest > 0 and not alone)
 
-    def balanced_batch(self, per_class: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def balanced_batch(self, per_class: int, generator: torch.Generator) -> Batch:
         """Draw `per_class` training samples of every class, without replacement.
 
         Returns
         -------
         inputs, targets
-            (n_classes * per_class, C, H, W) float32 and the classes, sorted.
+            Of n_classes * per_class samples, images as float32, and the classes, sorted.
 
         Raises
         ------
@@ -172,22 +202,49 @@ class Dataset:
         by_class = shuffled[torch.argsort(self.train.targets[shuffled], stable=True)]
         starts = counts.cumsum(0) - counts
         index = by_class[(starts[:, None] + torch.arange(per_class, device=self.device)).flatten()]
-        return self._normalised(self.train.images[index]), self.train.targets[index]
+        part = self.train.take(index)
+        return self._prepared(part.inputs), part.targets
 
-    def _split(self, name: str) -> Split:
-        splits = {"train": self.train, "test": self.test}
-        if name not in splits:
-            raise unknown_name("split", name, splits)
-        return splits[name]
+    def split(self, name: str) -> Split:
+        """The split ``"train"`` or ``"test"``; `InputError` when there is no such."""
+        chosen = self.train if one_of("split", name, ("train", "test")) == "train" else self.test
+        if chosen is None:
+            raise InputError(
+                f"dataset {self.name!r} has no test samples; give split='train', or data with test samples as "
+                "topo.datasets.as_dataset(data, test=...) makes them."
+            )
+        return chosen
 
-    def _normalised(self, images: torch.Tensor) -> torch.Tensor:
-        return (images.float() - self.mean) / self.std
+    def _prepared(self, inputs: Inputs) -> Inputs:
+        if self.mean is not None and self.std is not None and isinstance(inputs, Tensor):
+            return (inputs.float() - self.mean) / self.std
+        return map_inputs(lambda tensor: tensor.float() if tensor.is_floating_point() else tensor, inputs)
 
 
 def make_dataset(
-    name: str, train: Split, test: Split, n_classes: int, augmentation: Augmentation | None = None
+    name: str,
+    train: Split,
+    test: Split | None,
+    n_classes: int,
+    augmentation: Augmentation | None = None,
+    *,
+    normalise: bool = True,
 ) -> Dataset:
     """A dataset from its splits, after checking that they belong together.
+
+    Parameters
+    ----------
+    name
+        What errors call it.
+    train, test
+        Samples to train with and, unless there are none, to evaluate on.
+    n_classes
+        Number of classes; targets lie in 0 to n_classes - 1.
+    augmentation
+        Random changes of training images, those of `Augmentation` unless given; other inputs are never changed.
+    normalise
+        Whether images, inputs of one tensor (N, C, H, W), are handed out with mean 0 and standard deviation 1 of each
+        channel and are augmented in training; other inputs are handed out as they are.
 
     Raises
     ------
@@ -202,21 +259,35 @@ def make_dataset(
     [4, 4, 2]
     """
     for label, split in (("training", train), ("test", test)):
+        if split is None:
+            continue
         if len(split) == 0:
-            raise InputError(f"dataset {name!r} has no {label} images.")
+            raise InputError(f"dataset {name!r} has no {label} samples.")
         low, high = int(split.targets.min()), int(split.targets.max())
         if low < 0 or high >= n_classes:
             raise InputError(
                 f"dataset {name!r} has {label} classes {low} to {high}, but they must lie in 0 to {n_classes - 1}."
             )
-    if train.images.shape[1:] != test.images.shape[1:]:
-        shapes = tuple(train.images.shape[1:]), tuple(test.images.shape[1:])
-        raise InputError(f"dataset {name!r} has training images of shape {shapes[0]} but test images of {shapes[1]}.")
-    mean, std = _statistics(train.images)
+    if test is not None and _shapes(train.inputs) != _shapes(test.inputs):
+        raise InputError(
+            f"dataset {name!r} has training samples of shape {_shapes(train.inputs)} but test samples of "
+            f"{_shapes(test.inputs)}."
+        )
+    if not normalise or not isinstance(train.inputs, Tensor) or train.inputs.ndim != 4:
+        return Dataset(name, train, test, n_classes)
+    mean, std = _statistics(train.inputs)
     return Dataset(name, train, test, n_classes, mean, std, augmentation or Augmentation())
 
 
-def _statistics(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _shapes(inputs: Inputs) -> object:
+    """Of one sample: a shape, or the shapes of several inputs."""
+    if isinstance(inputs, dict):
+        return {name: tuple(tensor.shape[1:]) for name, tensor in inputs.items()}
+    shapes = tuple(tuple(tensor.shape[1:]) for tensor in input_tensors(inputs))
+    return shapes[0] if isinstance(inputs, Tensor) else shapes
+
+
+def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel, (C, 1, 1) float32; 1 for a constant channel."""
     channels = images.transpose(0, 1).flatten(1)
     if images.dtype == torch.uint8:

@@ -61,7 +61,7 @@ def decode(files: Sequence[Path | bytes], names: Sequence[str], size: int | None
 def _decode_one(file: Path | bytes, name: str, size: int | None) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
-            image = image.convert("RGB")
-            return np.asarray(image if size is None else ImageOps.fit(image, (size, size)))
+            colours = image.convert("RGB")
+            return np.asarray(colours if size is None else ImageOps.fit(colours, (size, size)))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{name} is not a whole image ({error}); replace the file.") from error

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError
+from ..validation import whole_number
 from .dataset import Dataset, Split, make_dataset
 from .decode import decode
 from .registry import DATASETS
@@ -38,8 +39,8 @@ def folder(root: Path | None, download: bool = False, *, size: int | None = None
     """
     if root is None or not root.is_dir():
         raise InputError(f"{root or 'root'} is not a folder; dataset 'folder' needs {LAYOUT}.")
-    if size is not None and size < 1:
-        raise InputError(f"size must be at least 1 pixel, not {size}.")
+    if size is not None:
+        whole_number("size, in pixels,", size, minimum=1)
     train = _by_class(root / "train")
     classes = sorted(train)
     number = {name: index for index, name in enumerate(classes)}
@@ -51,7 +52,8 @@ def folder(root: Path | None, download: bool = False, *, size: int | None = None
         paths = [path for name in classes for path in images.get(name, ())]
         targets = [number[name] for name in classes for _ in images.get(name, ())]
         splits.append(Split(decode(paths, [str(path) for path in paths], size), torch.tensor(targets)))
-    return make_dataset("folder", *splits, n_classes=len(classes))
+    train_split, test_split = splits
+    return make_dataset("folder", train_split, test_split, len(classes))
 
 
 def _by_class(root: Path) -> dict[str, list[Path]]:

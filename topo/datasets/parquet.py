@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from torch import Tensor
 
 from ..errors import InputError
 from .dataset import Split
@@ -44,13 +45,13 @@ def read_split(root: Path, split: str, label_columns: Sequence[str]) -> Split:
     if not paths:
         raise InputError(f"{root} holds Parquet files but none named {split}-*.parquet; give both splits.")
     parts = [_read_file(path, label_columns) for path in paths]
-    shapes = {tuple(part.images.shape[1:]) for part in parts}
+    shapes = {images.shape[1:] for images, _ in parts}
     if len(shapes) > 1:
         raise InputError(f"the files {split}-*.parquet in {root} hold images of different sizes; make them one size.")
-    return Split(torch.cat([part.images for part in parts]), torch.cat([part.targets for part in parts]))
+    return Split(torch.cat([images for images, _ in parts]), torch.cat([targets for _, targets in parts]))
 
 
-def _read_file(path: Path, label_columns: Sequence[str]) -> Split:
+def _read_file(path: Path, label_columns: Sequence[str]) -> tuple[Tensor, Tensor]:
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
@@ -72,7 +73,7 @@ def _read_file(path: Path, label_columns: Sequence[str]) -> Split:
         raise InputError(f"columns {image!r} and {label!r} of {path} must not have empty rows.")
     rows = [f"row {row} of {path}" for row in range(table.num_rows)]
     targets = torch.from_numpy(labels.to_numpy(zero_copy_only=False).astype("int64"))
-    return Split(decode(images.to_pylist(), rows), targets)
+    return decode(images.to_pylist(), rows), targets
 
 
 def _column(path: Path, names: Sequence[str], wanted: Sequence[str]) -> str:

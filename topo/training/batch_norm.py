@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
-from ..datasets import Dataset
+from ..datasets import as_dataset
+from ..datasets.inputs import call_model
 
 __all__ = ["recalibrate"]
 
 
-def recalibrate(model: nn.Module, dataset: Dataset, batch_size: int = 128, batches: int = 100) -> nn.Module:
-    """Set the running statistics of batch norms to averages over training images, as when the network changed.
+def recalibrate(model: nn.Module, data: Any, batch_size: int = 128, batches: int = 100) -> nn.Module:
+    """Set the running statistics of batch norms to averages over training samples, as when the network changed.
 
     Parameters
     ----------
     model
         Stays in its mode; nothing but the running statistics of its batch norms changes.
-    dataset
-        Of which at most `batches` batches of training images, in their order and not augmented, are passed through.
+    data
+        As `topo.training.train` takes them, on the model's device.
+    batch_size, batches
+        The size of a batch and the most batches of training samples, in their order and not augmented, that are passed
+        through.
 
     Returns
     -------
@@ -45,10 +51,10 @@ def recalibrate(model: nn.Module, dataset: Dataset, batch_size: int = 128, batch
         norm.train()
     try:
         with torch.no_grad():
-            for seen, (inputs, _) in enumerate(dataset.batches("train", batch_size)):
+            for seen, (inputs, _) in enumerate(as_dataset(data).batches("train", batch_size)):
                 if seen == batches:
                     break
-                model(inputs)
+                call_model(model, inputs)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

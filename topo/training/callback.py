@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..datasets import Dataset
+from ..datasets.inputs import Batch
 from ..errors import InputError
 from ..masks import Masks
 from .recipes import Recipe
@@ -20,8 +21,20 @@ __all__ = ["Callback", "TrainingState"]
 class TrainingState:
     """A training run in progress, as callbacks see it.
 
-    `step` and `epoch` count finished ones. `generator` is the run's own source of chance; `batch` holds the inputs and
-    the targets of the step at hand, `loss` their mean loss, without penalties.
+    Attributes
+    ----------
+    model, optimizer, dataset, recipe, masks, seed
+        What is trained, on what and how; `masks` are those held now, None where there are none.
+    generator
+        The run's own source of chance.
+    steps_per_epoch
+        Optimizer steps in an epoch.
+    batch, loss
+        Inputs and targets of the step at hand, and their mean loss, without penalties.
+    step, epoch
+        How many are finished.
+    history
+        One row a finished epoch, as in `Training.history`.
     """
 
     model: nn.Module
@@ -32,7 +45,7 @@ class TrainingState:
     steps_per_epoch: int
     seed: int = 0
     masks: Masks | None = None
-    batch: tuple[torch.Tensor, torch.Tensor] | None = None
+    batch: Batch | None = None
     loss: torch.Tensor | None = None
     step: int = 0
     epoch: int = 0
@@ -69,7 +82,8 @@ class TrainingState:
             self._handles.pop().remove()
 
     def _clip(self, *_: Any) -> None:
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
+        if self.recipe.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
 
 
 class Callback:

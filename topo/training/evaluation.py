@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
 
-from ..datasets import Dataset
+from ..datasets import Dataset, as_dataset
+from ..datasets.inputs import call_model, input_tensors
 from ..device import resolve_device
 from ..errors import InputError
 
@@ -15,8 +18,8 @@ __all__ = ["check_fit", "evaluate", "measure_split"]
 
 def evaluate(
     model: nn.Module,
-    dataset: Dataset,
-    split: str = "test",
+    data: Any,
+    split: str | None = None,
     device: str | torch.device = "auto",
     *,
     batch_size: int = 500,
@@ -25,10 +28,28 @@ def evaluate(
 
     The model is moved to the device; its mode and batch-norm statistics stay as they were.
 
+    Parameters
+    ----------
+    model
+        Returns logits (N, classes).
+    data
+        As `topo.training.train` takes them.
+    split
+        ``"test"`` or ``"train"``; unless given, the test samples where the data have some and all samples otherwise.
+    device
+        ``"auto"`` (CUDA when it is there), ``"cpu"`` or ``"cuda"``.
+    batch_size
+        The most samples that go through the model at a time.
+
+    Returns
+    -------
+    dict
+        ``accuracy`` and ``loss``.
+
     Raises
     ------
     InputError
-        When the model does not take the dataset's images or has too few outputs.
+        When the data are unfit, or the model does not take the inputs or has too few outputs.
 
     Examples
     --------
@@ -39,21 +60,19 @@ def evaluate(
     """
     target = resolve_device(device)
     model.to(target)
-    dataset = dataset.to(target)
+    dataset = as_dataset(data).to(target)
     check_fit(model, dataset)
-    return measure_split(model, dataset, split, batch_size)
+    return measure_split(model, dataset, split or ("train" if dataset.test is None else "test"), batch_size)
 
 
 def measure_split(model: nn.Module, dataset: Dataset, split: str, batch_size: int = 500) -> dict[str, float]:
     """As `evaluate`, for a model and a dataset on the same device that fit each other."""
     was_training = model.training
     model.eval()
-    totals = torch.zeros(2, dtype=torch.float64)
-    count = 0
+    count, sums = 0, []
     with torch.no_grad():
-        sums = []
         for inputs, targets in dataset.batches(split, batch_size):
-            logits = model(inputs).float()
+            logits = call_model(model, inputs).float()
             right = (logits.argmax(1) == targets).sum()
             sums.append(torch.stack([right, functional.cross_entropy(logits, targets, reduction="sum")]))
             count += len(targets)
@@ -64,23 +83,24 @@ def measure_split(model: nn.Module, dataset: Dataset, split: str, batch_size: in
 
 
 def check_fit(model: nn.Module, dataset: Dataset) -> None:
-    """Raise `InputError` unless the model maps the dataset's images to one logit or more per class."""
+    """Raise `InputError` unless the model maps the dataset's inputs to one logit or more per class."""
     was_training = model.training
     model.eval()
-    sample = torch.zeros(1, *dataset.input_shape, device=dataset.device)
+    example = dataset.example
     try:
         with torch.no_grad():
-            logits = model(sample)
-    except (RuntimeError, ValueError, AssertionError) as error:
+            logits = call_model(model, example)
+    except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
+        shapes = " and ".join(str(tuple(tensor.shape[1:])) for tensor in input_tensors(example))
         raise InputError(
-            f"the model does not take images of shape {dataset.input_shape} as dataset {dataset.name!r} has them "
-            f"({str(error).splitlines()[0]}); build it with input_shape={dataset.input_shape}."
+            f"the model does not take inputs of shape {shapes} as dataset {dataset.name!r} has them "
+            f"({str(error).splitlines()[0]}); build it for inputs of that shape."
         ) from error
     finally:
         model.train(was_training)
     shape = tuple(getattr(logits, "shape", ()))
     if len(shape) != 2 or shape[1] < dataset.n_classes:
         raise InputError(
-            f"the model must return {dataset.n_classes} logits an image for dataset {dataset.name!r}, "
+            f"the model must return {dataset.n_classes} logits a sample for dataset {dataset.name!r}, "
             f"but returned {f'a tensor of shape {shape}' if shape else type(logits).__name__}."
         )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -17,10 +18,12 @@ from rich.progress import Progress
 from torch import nn
 from torch.nn import functional
 
-from ..datasets import Dataset
+from ..datasets import as_dataset
+from ..datasets.inputs import Inputs, call_model, map_inputs
 from ..device import resolve_device
 from ..errors import InputError
 from ..masks import Masks
+from ..randomness import own_randomness
 from .callback import Callback, TrainingState
 from .evaluation import check_fit, measure_split
 from .recipes import Recipe
@@ -44,7 +47,8 @@ class Training:
     ----------
     history
         One row a finished epoch: epoch (from 1), learning_rate (of its last step), train_loss and
-        train_accuracy (over the epoch's batches as they were trained on), test_loss, test_accuracy, seconds.
+        train_accuracy (over the epoch's batches as they were trained on), test_loss and test_accuracy (not a number
+        without test samples), seconds.
     status
         ``"finished"`` or ``"diverged"``.
     reason
@@ -65,7 +69,7 @@ class Diverged(InputError):
 
 def train(
     model: nn.Module,
-    dataset: Dataset,
+    data: Any,
     recipe: Recipe | str = "reference",
     *,
     masks: Masks | None = None,
@@ -77,19 +81,25 @@ def train(
 ) -> Training:
     """Train a network in place; it stays on the device, in the mode it was in.
 
-    The same model, dataset, recipe, masks and seed give the same weights on one device. The global random
+    The same model, data, recipe, masks and seed give the same weights on one device. The global random
     state stays as it was. A loss that becomes infinite or not a number ends the run with status ``"diverged"``.
 
     Parameters
     ----------
     model
         Returns logits (N, classes).
+    data
+        A dataset of `topo.datasets`; or (inputs, targets) tensors, where inputs are a tensor, a tuple or a dict of
+        tensors, a ``torch.utils.data.Dataset``, a ``DataLoader`` or a list of batches, as
+        `topo.datasets.as_dataset` takes them.
     recipe
         A `Recipe` or the name of one.
     masks
         Weights to prune before the first step and to keep at exactly zero.
     seed
         Order of the batches, augmentation and dropout.
+    device
+        ``"auto"`` (CUDA when it is there), ``"cpu"`` or ``"cuda"``.
     progress
         Show a progress bar; by default on a terminal. Elsewhere one line is logged at the end.
     callbacks
@@ -98,10 +108,16 @@ def train(
         A file, written after every epoch. Where it is there, the run goes on from it, and ends as it would have
         without the interruption.
 
+    Returns
+    -------
+    Training
+        History, status and the masks held at the end.
+
     Raises
     ------
     InputError
-        When the model does not fit the dataset or the masks the model, or the checkpoint is of another run.
+        When the data are unfit, the model does not fit the data or the masks the model, or the checkpoint is of another
+        run.
 
     Examples
     --------
@@ -116,12 +132,12 @@ def train(
     recipe = find_recipe(recipe)
     target = resolve_device(device)
     model.to(target)
-    dataset = dataset.to(target)
+    dataset = as_dataset(data).to(target)
     check_fit(model, dataset)
     status, reason = "finished", ""
     with ExitStack() as stack:
         stack.callback(model.train, model.training)
-        stack.enter_context(_own_randomness(target, seed))
+        stack.enter_context(own_randomness(seed, target))
         if recipe.freeze_biases:
             stack.enter_context(_frozen_biases(model))
         if target.type == "cuda":
@@ -189,8 +205,10 @@ def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
         for callback in callbacks:
             callback.on_step_end(state)
     _require_finite(sums[0], "the training loss became {}", state)
-    test = measure_split(model, dataset, "test")
-    _require_finite(torch.tensor(test["loss"]), "the test loss became {}", state)
+    test = {"loss": math.nan, "accuracy": math.nan}
+    if dataset.test is not None:
+        test = measure_split(model, dataset, "test")
+        _require_finite(torch.tensor(test["loss"]), "the test loss became {}", state)
     train_loss, train_accuracy = (sums / len(dataset.train)).tolist()
     state.epoch += 1
     values = [state.epoch, rate, train_loss, train_accuracy, test["loss"], test["accuracy"]]
@@ -200,16 +218,21 @@ def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
 
 
 def batch_loss(
-    model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, recipe: Recipe
+    model: nn.Module, inputs: Inputs, targets: torch.Tensor, recipe: Recipe
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean loss of a batch and the number of right answers."""
-    cuda = inputs.device.type == "cuda"
+    kind = targets.device.type
+    cuda = kind == "cuda"
     if cuda and recipe.channels_last:
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=cuda and recipe.bf16):
-        logits = model(inputs)
+        inputs = map_inputs(_channels_last, inputs)
+    with torch.autocast(kind, dtype=torch.bfloat16, enabled=cuda and recipe.bf16):
+        logits = call_model(model, inputs)
     loss = functional.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)
     return loss, (logits.argmax(1) == targets).sum()
+
+
+def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
 
 def _require_finite(value: torch.Tensor, message: str, state: TrainingState) -> None:
@@ -233,17 +256,6 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 @contextmanager
-def _own_randomness(device: torch.device, seed: int) -> Iterator[None]:
-    """Dropout and its like draw from `seed`; the global random state is restored afterwards."""
-    devices = [torch.cuda.current_device() if device.index is None else device.index] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.default_generator.manual_seed(seed)
-        for index in devices:
-            torch.cuda.default_generators[index].manual_seed(seed)
-        yield
-
-
-@contextmanager
 def _frozen_biases(model: nn.Module) -> Iterator[None]:
     """Biases of convolution and linear layers keep their values; they are trainable again afterwards."""
     layers = (module for module in model.modules() if isinstance(module, nn.modules.conv._ConvNd | nn.Linear))
@@ -258,7 +270,7 @@ def _frozen_biases(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _progress_bar(wanted: bool | None, epochs: int) -> Iterator[object]:
+def _progress_bar(wanted: bool | None, epochs: int) -> Iterator[Callable[[dict[str, float]], None]]:
     """Yield a function that takes an epoch's row and advances the bar, where there is one."""
     console = Console(stderr=True)
     if not (console.is_terminal if wanted is None else wanted):

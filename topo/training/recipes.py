@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import InputError, unknown_name
 from ..registry import Registry
+from ..validation import flag, one_of, real_number, whole_number
 
 __all__ = ["OPTIMIZERS", "RECIPES", "SCHEDULES", "Recipe", "recipe"]
 
@@ -36,8 +37,8 @@ class Recipe:
     topo.errors.InputError: epochs must be a whole number of at least 1, not -1.
     """
 
-    epochs: int = _option(160, "passes over the training images")
-    batch_size: int = _option(128, "images a step")
+    epochs: int = _option(160, "passes over the training samples")
+    batch_size: int = _option(128, "samples a step")
     optimizer: str = _option("sgd", "sgd or adamw")
     learning_rate: float = _option(0.1, "peak learning rate")
     momentum: float = _option(0.9, "momentum of sgd; first decay rate of adamw")
@@ -59,21 +60,16 @@ class Recipe:
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", _numbers(self.milestones))
         for name in ("epochs", "batch_size"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} must be a whole number of at least 1, not {value!r}.")
-        if self.optimizer not in OPTIMIZERS:
-            raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
-        if self.schedule not in SCHEDULES:
-            raise unknown_name("schedule", self.schedule, SCHEDULES)
-        _check_range("learning_rate", self.learning_rate, 0, float("inf"), low_open=True)
-        _check_range("momentum", self.momentum, 0, 1)
-        _check_range("weight_decay", self.weight_decay, 0, float("inf"))
-        _check_range("decay", self.decay, 0, 1, low_open=True)
-        _check_range("label_smoothing", self.label_smoothing, 0, 1)
-        _check_range("warmup", self.warmup, 0, 1)
+            whole_number(name, getattr(self, name), minimum=1)
+        one_of("optimizer", self.optimizer, OPTIMIZERS)
+        one_of("schedule", self.schedule, SCHEDULES)
+        real_number("learning_rate", self.learning_rate, above=0)
+        real_number("weight_decay", self.weight_decay, minimum=0)
+        real_number("decay", self.decay, above=0, below=1)
+        for name in ("momentum", "label_smoothing", "warmup"):
+            real_number(name, getattr(self, name), minimum=0, below=1)
         if self.gradient_clip is not None:
-            _check_range("gradient_clip", self.gradient_clip, 0, float("inf"), low_open=True)
+            real_number("gradient_clip", self.gradient_clip, above=0)
         for milestone in self.milestones:
             if not 0 < milestone < 1:
                 raise InputError(
@@ -81,15 +77,26 @@ class Recipe:
                     f"give epoch 80 of 160 as 0.5."
                 )
         for option in fields(self):
-            value = getattr(self, option.name)
-            if isinstance(option.default, bool) and not isinstance(value, bool):
-                raise InputError(f"{option.name} must be true or false, not {value!r}.")
+            if isinstance(option.default, bool):
+                flag(option.name, getattr(self, option.name))
         if self.nesterov and self.momentum == 0:
             raise InputError("nesterov needs momentum above 0.")
 
 
 def recipe(name: str | Recipe = "reference", **overrides: Any) -> Recipe:
     """A recipe by name, with some of its settings changed.
+
+    Parameters
+    ----------
+    name
+        One of `RECIPES`, or a recipe.
+    overrides
+        Settings of `Recipe` that take other values.
+
+    Returns
+    -------
+    Recipe
+        A new record; recipes do not change.
 
     Raises
     ------
@@ -116,14 +123,6 @@ def _numbers(values: Any) -> tuple[float, ...]:
         return tuple(float(value) for value in values)
     except (TypeError, ValueError):
         raise InputError(f"milestones must be a list of fractions such as [0.5, 0.75], not {values!r}.") from None
-
-
-def _check_range(name: str, value: Any, low: float, high: float, low_open: bool = False) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not (low < value < high or (value == low and not low_open)):
-        above = f"above {low:g}" if low_open else f"at least {low:g}"
-        below = "and finite" if high == float("inf") else f"and below {high:g}"
-        raise InputError(f"{name} must be a number {above} {below}, not {value!r}.")
 
 
 RECIPES: Registry[Recipe] = Registry("recipe")

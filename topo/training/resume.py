@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import InputError
+from ..masks import Masks
 from ..safe_files import replacing
 from .callback import Callback, TrainingState
 
@@ -20,7 +21,7 @@ __all__ = ["resume", "save"]
 def save(state: TrainingState, callbacks: Sequence[Callback], path: str | Path) -> None:
     """Write all that decides how the run goes on, whole or not at all."""
     device = state.dataset.device
-    found = {
+    checkpoint = {
         **_identity(state),
         "epoch": state.epoch,
         "step": state.step,
@@ -34,7 +35,7 @@ def save(state: TrainingState, callbacks: Sequence[Callback], path: str | Path) 
         "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
     }
     with replacing(path) as name:
-        torch.save(found, name)
+        torch.save(checkpoint, name)
 
 
 def resume(state: TrainingState, callbacks: Sequence[Callback], path: str | Path) -> bool:
@@ -43,43 +44,43 @@ def resume(state: TrainingState, callbacks: Sequence[Callback], path: str | Path
     Raises
     ------
     InputError
-        The file is damaged, or of another run: another recipe, seed, number of images or other callbacks.
+        The file is damaged, or of another run: another recipe, seed, number of samples or other callbacks.
     """
     path = Path(path)
     if not path.exists():
         return False
     device = state.dataset.device
     try:
-        found = torch.load(path, map_location=device, weights_only=True)
+        checkpoint = torch.load(path, map_location=device, weights_only=True)
         own = _identity(state)
-        other = [name for name, value in own.items() if found[name] != value]
+        other = [name for name, value in own.items() if checkpoint[name] != value]
     except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{path} is no checkpoint of a training run, or damaged ({reason}); delete it.") from error
-    if other or len(found["callbacks"]) != len(callbacks):
+    if other or len(checkpoint["callbacks"]) != len(callbacks):
         raise InputError(
             f"{path} is the checkpoint of another run: it differs in {', '.join(other) or 'its callbacks'}; "
             "give another file, or delete it."
         )
-    for callback, held in zip(callbacks, found["callbacks"], strict=True):
+    for callback, held in zip(callbacks, checkpoint["callbacks"], strict=True):
         # They come first, for they may put another network in the place of the model.
         callback.load_state_dict(state, held)
     try:
-        state.model.load_state_dict(found["model"])
-        state.optimizer.load_state_dict(found["optimizer"])
+        state.model.load_state_dict(checkpoint["model"])
+        state.optimizer.load_state_dict(checkpoint["optimizer"])
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{path} is the checkpoint of another model: {str(error).splitlines()[0]}") from error
-    if found["masks"] is not None:
-        state.hold(type(state.masks)(found["masks"]))
-    state.epoch, state.step, state.history = found["epoch"], found["step"], found["history"]
-    state.generator.set_state(found["generator"].cpu())
-    torch.set_rng_state(found["random"].cpu())
-    if found["cuda"] is not None and device.type == "cuda":
-        torch.cuda.set_rng_state(found["cuda"].cpu(), device)
+    if checkpoint["masks"] is not None:
+        state.hold(Masks(checkpoint["masks"]) if state.masks is None else state.masks.replaced(checkpoint["masks"]))
+    state.epoch, state.step, state.history = checkpoint["epoch"], checkpoint["step"], checkpoint["history"]
+    state.generator.set_state(checkpoint["generator"].cpu())
+    torch.set_rng_state(checkpoint["random"].cpu())
+    if checkpoint["cuda"] is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(checkpoint["cuda"].cpu(), device)
     return True
 
 
 def _identity(state: TrainingState) -> dict[str, Any]:
     recipe = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(state.recipe).items()}
-    images = len(state.dataset.train), len(state.dataset.test)
-    return {"recipe": recipe, "seed": state.seed, "images": list(images), "masked": state.masks is not None}
+    samples = [0 if split is None else len(split) for split in (state.dataset.train, state.dataset.test)]
+    return {"recipe": recipe, "seed": state.seed, "samples": samples, "masked": state.masks is not None}

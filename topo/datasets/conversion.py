@@ -1,0 +1,124 @@
+"""Datasets from whatever holds samples: tensors, torch's datasets and loaders, lists of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import TensorDataset, default_collate
+
+from ..errors import InputError
+from ..randomness import own_randomness
+from .dataset import Dataset, Split, make_dataset
+from .inputs import Batch, checked_batch, is_batch, joined
+
+__all__ = ["as_dataset", "collated", "is_map_style", "tensors_as_batch"]
+
+KINDS = (
+    "a dataset of topo.datasets, (inputs, targets) tensors, a torch.utils.data.Dataset with a length, a DataLoader, or "
+    "a list of batches"
+)
+
+
+def as_dataset(data: Any, test: Any = None, *, name: str = "data") -> Dataset:
+    """Labelled samples as a `Dataset`, which training and pruning take from any of these forms themselves.
+
+    All samples are read once, in their order, and kept in memory as they are: nothing is normalised or augmented,
+    except that floating-point inputs become float32. A loader's shuffling and a dataset's own random transformations
+    are drawn once, the same at every call.
+
+    Parameters
+    ----------
+    data
+        A `Dataset`, which stays as it is; a pair (inputs, targets), where inputs are a tensor (samples, ...), a tuple
+        of tensors or a dict of tensors by argument name, and targets are classes (samples,), whole numbers from 0 up;
+        a map-style ``torch.utils.data.Dataset`` of such pairs; or a ``DataLoader`` or list of batches of such pairs.
+    test
+        Samples to evaluate on, in any of these forms; without them a training run has no test accuracy.
+    name
+        What errors call the dataset.
+
+    Returns
+    -------
+    Dataset
+        On the device of the samples, with as many classes as the largest target asks for.
+
+    Raises
+    ------
+    InputError
+        When `data` is none of these, holds no samples, or its targets are not classes.
+
+    Examples
+    --------
+    >>> features, more = torch.rand(6, 4), torch.rand(6, 2)
+    >>> data = as_dataset(((features, more), torch.tensor([0, 1, 2, 0, 1, 2])))
+    >>> data.n_classes, len(data.train), [tuple(part.shape) for part in data.example]
+    (3, 6, [(1, 4), (1, 2)])
+    """
+    if isinstance(data, Dataset):
+        return data if test is None else replace(data, test=as_dataset(test).train)
+    samples, held_out = _split(data, name), None if test is None else _split(test, name)
+    largest = max(int(split.targets.max()) for split in (samples, held_out) if split is not None)
+    return make_dataset(name, samples, held_out, largest + 1, normalise=False)
+
+
+def is_map_style(data: Any) -> bool:
+    """Whether data are a torch dataset whose samples have numbers: ``data[i]`` for i below ``len(data)``."""
+    return (
+        hasattr(data, "__getitem__")
+        and hasattr(data, "__len__")
+        and not isinstance(data, str | bytes | Tensor | Mapping | Sequence)
+    )
+
+
+def collated(data: Any, index: Iterable[int]) -> Batch:
+    """The samples of a map-style dataset with these numbers, as one batch."""
+    samples = [data[int(number)] for number in index]
+    for sample in samples:
+        if not isinstance(sample, tuple | list) or len(sample) != 2:
+            raise InputError(f"every sample of data must be a pair (inputs, target), not a {type(sample).__name__}.")
+    try:
+        return checked_batch(default_collate(samples))
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"the samples of data do not form a batch: {str(error).splitlines()[0]}") from error
+
+
+def tensors_as_batch(data: TensorDataset) -> Batch:
+    """What a dataset of tensors holds, the last of them as the targets."""
+    *inputs, targets = data.tensors
+    return checked_batch((inputs[0] if len(inputs) == 1 else tuple(inputs), targets))
+
+
+def _split(data: Any, name: str) -> Split:
+    if isinstance(data, Dataset):
+        return data.train
+    with own_randomness(0):
+        inputs, targets = _read(data)
+    if targets.ndim != 1 or targets.is_floating_point() or targets.dtype == torch.bool:
+        raise InputError(
+            f"the targets of {name} must be classes, one whole number a sample, not {targets.dtype} of shape "
+            f"{tuple(targets.shape)}."
+        )
+    return Split(inputs, targets.long())
+
+
+def _read(data: Any) -> Batch:
+    if is_batch(data):
+        return checked_batch(data)
+    if isinstance(data, TensorDataset):
+        return tensors_as_batch(data)
+    if is_map_style(data):
+        if len(data) == 0:
+            raise InputError("data holds no samples; give at least one input and its target.")
+        return collated(data, range(len(data)))
+    if isinstance(data, Iterator):
+        raise InputError("data is an iterator, which can be read only once; give a list of batches or a DataLoader.")
+    if not isinstance(data, Iterable) or isinstance(data, str | Tensor | Mapping):
+        raise InputError(f"data is a {type(data).__name__}; give {KINDS}.")
+    batches = [checked_batch(batch) for batch in data]
+    if not batches:
+        raise InputError("data holds no batches; give at least one.")
+    return joined(batches)

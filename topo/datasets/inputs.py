@@ -1,0 +1,111 @@
+"""A batch of a model's inputs: one tensor, a tuple of tensors, or a dict of tensors by argument name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+
+__all__ = [
+    "Batch",
+    "Inputs",
+    "call_model",
+    "checked_batch",
+    "input_tensors",
+    "is_batch",
+    "joined",
+    "map_inputs",
+    "selected",
+]
+
+Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
+"""Tensors with samples along their first axis; a tuple are positional arguments, a dict are keyword arguments."""
+
+Batch: TypeAlias = tuple[Inputs, Tensor]
+"""Inputs and their targets."""
+
+
+def input_tensors(inputs: Inputs) -> list[Tensor]:
+    """The tensors that inputs consist of, in order."""
+    if isinstance(inputs, Tensor):
+        return [inputs]
+    return list(inputs.values() if isinstance(inputs, dict) else inputs)
+
+
+def map_inputs(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
+    """Inputs of the same form, each tensor passed through a function.
+
+    Examples
+    --------
+    >>> map_inputs(lambda tensor: tensor + 1, {"x": torch.zeros(1), "y": torch.ones(1)})
+    {'x': tensor([1.]), 'y': tensor([2.])}
+    """
+    if isinstance(inputs, Tensor):
+        return function(inputs)
+    if isinstance(inputs, dict):
+        return {name: function(tensor) for name, tensor in inputs.items()}
+    return tuple(function(tensor) for tensor in inputs)
+
+
+def call_model(model: Callable[..., Any], inputs: Inputs) -> Any:
+    """The model's output: a tuple is passed as positional arguments, a dict as keyword arguments."""
+    if isinstance(inputs, dict):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+
+
+def selected(batch: Batch, index: Tensor) -> Batch:
+    """The samples of a batch with these numbers, in this order."""
+    inputs, targets = batch
+    return map_inputs(lambda tensor: tensor[index.to(tensor.device)], inputs), targets[index.to(targets.device)]
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Batches of one form as one batch."""
+    first = batches[0][0]
+    targets = torch.cat([targets for _, targets in batches])
+    try:
+        parts = [torch.cat(tensors) for tensors in zip(*(input_tensors(i) for i, _ in batches), strict=True)]
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"the batches of data do not have one shape: {str(error).splitlines()[0]}") from error
+    if isinstance(first, Tensor):
+        return parts[0], targets
+    return (dict(zip(first, parts, strict=True)) if isinstance(first, dict) else tuple(parts)), targets
+
+
+def is_batch(value: Any) -> bool:
+    """Whether a value is a pair of inputs, in any of their forms, and a tensor of targets."""
+    if not isinstance(value, tuple | list) or len(value) != 2 or not isinstance(value[1], Tensor):
+        return False
+    inputs = list(value[0].values()) if isinstance(value[0], Mapping) else value[0]
+    return isinstance(inputs, Tensor) or (
+        isinstance(inputs, tuple | list) and bool(inputs) and all(isinstance(part, Tensor) for part in inputs)
+    )
+
+
+def checked_batch(value: Any) -> Batch:
+    """A batch in its canonical form, with at least one sample and as many targets as inputs.
+
+    Raises
+    ------
+    InputError
+        When it is something else.
+    """
+    if not is_batch(value):
+        raise InputError(
+            "every batch of data must be a pair (inputs, targets) of tensors; several inputs are a tuple, or a dict by "
+            "argument name, in the place of the one."
+        )
+    inputs, targets = value
+    if not isinstance(inputs, Tensor):
+        inputs = dict(inputs) if isinstance(inputs, Mapping) else tuple(inputs)
+    lengths = {len(tensor) if tensor.ndim else 0 for tensor in (*input_tensors(inputs), targets)}
+    if 0 in lengths:
+        raise InputError("data holds no samples; give at least one input and its target.")
+    if len(lengths) > 1:
+        raise InputError(f"inputs and targets of data differ in length ({sorted(lengths)}); give one target an input.")
+    return inputs, targets
