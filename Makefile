@@ -1,13 +1,14 @@
-# make study   run the digits study and write its report (start here)
-# make test    run the tests
-# make lint    check style, formatting and types
+# make study      run the digits study and write its report (start here)
+# make test       run the tests
+# make test-fast  run the quick ones, in under ninety seconds on two cores
+# make lint       check style, formatting and types
 # Each sets up .venv first, and again only when pyproject.toml or constraints.txt has changed.
 
 STUDY := studies/digits
 VENV := .venv
 INSTALLED := $(VENV)/installed
 
-.PHONY: study test lint
+.PHONY: study test test-fast lint
 
 study: $(INSTALLED)
 	$(VENV)/bin/topo study run examples/digits.yaml --into $(STUDY)
@@ -16,6 +17,9 @@ study: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
+
+test-fast: $(INSTALLED)
+	$(VENV)/bin/python -m pytest -m "not slow" -n 2 $(PYTEST_OPTIONS)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

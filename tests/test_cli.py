@@ -262,7 +262,7 @@ def test_executors_that_cannot_be_had(in_folder: Path, cluster: list[str], monke
     assert "not of the form dask:ADDRESS" in refused("study", "run", "small.yaml", "--executor", "tcp://here")
     assert "no Dask scheduler answers at nobody" in refused("study", "run", "small.yaml", "--executor", "dask:nobody")
     monkeypatch.setitem(sys.modules, "distributed", None)
-    assert "pip install 'topo[cluster]'" in refused("study", "run", "small.yaml", "--executor", "dask:here")
+    assert "pip install 'topo-sparse[cluster]'" in refused("study", "run", "small.yaml", "--executor", "dask:here")
 
 
 def test_a_study_that_cannot_be_written(in_folder: Path):

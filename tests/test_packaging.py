@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+import topo
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -40,18 +43,20 @@ def declared() -> list[Requirement]:
     return [Requirement(r) for group in (PROJECT["project"]["dependencies"], *EXTRAS.values()) for r in group]
 
 
-def installed_dependencies(name: str, extras: tuple[str, ...] = (), seen: set | None = None) -> set[str]:
-    """Names of everything `name[extras]` needs in this environment, at any depth."""
+def needed_packages(requirements: Iterable[Requirement], extras: tuple[str, ...] = (), seen: set | None = None) -> set:
+    """Names of everything that these requirements need in this environment, at any depth."""
     seen = set() if seen is None else seen
-    if (name, extras) in seen:
-        return set()
-    seen.add((name, extras))
-    found = {canonicalize_name(name)}
-    for requirement in map(Requirement, metadata.requires(name) or []):
+    names = set()
+    for requirement in requirements:
         marker = requirement.marker
-        if marker is None or any(marker.evaluate({"extra": extra}) for extra in (*extras, "")):
-            found |= installed_dependencies(requirement.name, tuple(sorted(requirement.extras)), seen)
-    return found
+        if marker is not None and not any(marker.evaluate({"extra": extra}) for extra in (*extras, "")):
+            continue
+        name, of_its_own = canonicalize_name(requirement.name), tuple(sorted(requirement.extras))
+        names.add(name)
+        if (name, of_its_own) not in seen:
+            seen.add((name, of_its_own))
+            names |= needed_packages(map(Requirement, metadata.requires(name) or []), of_its_own, seen)
+    return names
 
 
 @pytest.mark.parametrize("requirement", declared(), ids=str)
@@ -60,8 +65,14 @@ def test_every_declared_dependency_is_pinned_to_a_version_it_admits(requirement:
 
 
 def test_dependencies_of_dependencies_are_pinned_too():
-    needed = installed_dependencies("topo", ("dev",)) - {"topo"}
+    needed = needed_packages(map(Requirement, (*PROJECT["project"]["dependencies"], *EXTRAS["dev"])))
     assert {name for name in needed - pins().keys() if not CUDA.match(name)} == set()
+
+
+def test_the_installed_name_differs_from_the_imported_one_and_is_told():
+    name = PROJECT["project"]["name"]
+    for file in ("README.md", "CONTRIBUTING.md"):
+        assert f"`{name}`" in (ROOT / file).read_text()
 
 
 def test_pins_hold_for_every_build_of_a_package():
@@ -71,7 +82,7 @@ def test_pins_hold_for_every_build_of_a_package():
 
 def test_conda_environment_is_in_step_with_the_project():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    assert environment["name"] == PROJECT["project"]["name"]
+    assert environment["name"] == "topo"
     assert environment["channels"] == ["conda-forge"]
     conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
     [pip] = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
@@ -99,6 +110,29 @@ def test_top_level_is_as_designed(name: str):
 @pytest.mark.parametrize("command", ["make study", "make test"])
 def test_readme_names_the_two_commands(command: str):
     assert re.search(rf"^{command}\b", (ROOT / "README.md").read_text(), re.MULTILINE)
+
+
+def test_the_citation_says_what_the_project_says():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert citation["type"] == "software"
+    assert citation["license"] == PROJECT["project"]["license"]
+    assert str(citation["version"]) == topo.__version__
+    assert [author["name"] for author in citation["authors"]] == [a["name"] for a in PROJECT["project"]["authors"]]
+
+
+def test_the_hooks_run_what_make_lint_runs():
+    [repository] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"  # nothing is downloaded
+    hooks = [hook["entry"] for hook in repository["hooks"]]
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    commands = [line.strip().replace("$(VENV)", ".venv") for line in lint[1].splitlines()]
+    assert [hook.split()[0] for hook in hooks] == [command.split()[0] for command in commands]
+
+
+def test_the_changelog_has_a_place_for_what_comes_next():
+    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "Unreleased"
 
 
 def test_files_that_are_not_python_are_packaged():

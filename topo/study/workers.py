@@ -68,7 +68,7 @@ def executor_from(address: str) -> Executor:
         from distributed import Client
     except ImportError as error:
         raise InputError(
-            "a Dask cluster needs the package distributed; install it with pip install 'topo[cluster]'."
+            "a Dask cluster needs the package distributed; install it with pip install 'topo-sparse[cluster]'."
         ) from error
     try:
         return Client(place).get_executor()

@@ -1,0 +1,107 @@
+"""What README and CONTRIBUTING show can be done: their Python runs, their commands and files exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from topo.cli import app
+from topo.study import StudyConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md")}
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+def blocks(document: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENTS[document], re.DOTALL | re.MULTILINE)
+
+
+def commands(document: str) -> list[str]:
+    """Command lines in shell blocks, and those that fill a table cell's code."""
+    lines = [line for block in blocks(document, "sh") for line in block.splitlines()]
+    lines += re.findall(r"^\| `([^`]+)`", DOCUMENTS[document], re.MULTILINE)
+    return [line.removeprefix(".venv/bin/") for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("document", "files"), [("README.md", ["resnet20-synflow.safetensors"]), ("CONTRIBUTING.md", [])]
+)
+def test_the_python_of_a_document_runs(document: str, files: list[str], tmp_path: Path):
+    # In a process of its own: the examples register things, which other tests must not find.
+    code = "\n".join(blocks(document, "python"))
+    assert code
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == files
+
+
+@pytest.mark.parametrize(
+    "line", [line for name in DOCUMENTS for line in commands(name) if line.startswith(("topo ", "make ", "python "))]
+)
+def test_a_command_of_a_document_exists(line: str):
+    words = shlex.split(line, comments=True)
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", MAKEFILE, re.MULTILINE)
+        return
+    if words[0] == "python":
+        assert [word for word in words if "/" in word and not (ROOT / word).exists()] == []
+        return
+    command = typer.main.get_command(app)
+    rest = words[1:]
+    while hasattr(command, "commands") and rest and rest[0] in command.commands:
+        command, rest = command.commands[rest[0]], rest[1:]
+    assert not rest or rest[0].startswith("-") or not hasattr(command, "commands"), f"there is no command {rest[0]!r}"
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    assert {word for word in rest if word.startswith("-")} <= known
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"examples/\w+\.\w+", "".join(DOCUMENTS.values())))))
+def test_an_example_of_a_document_exists(name: str):
+    assert (ROOT / name).is_file()
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:topo|tests)/[\w./]+)`", "".join(DOCUMENTS.values())))))
+def test_a_file_that_a_document_names_exists(name: str):
+    assert (ROOT / name).exists()
+
+
+def test_the_study_file_of_the_readme_is_a_study(tmp_path: Path):
+    [text] = blocks("README.md", "yaml")
+    (tmp_path / "study.yaml").write_text(text)
+    assert len(StudyConfig.read(tmp_path / "study.yaml").pruners) == 6
+
+
+@pytest.mark.parametrize(
+    "target",
+    sorted({t for text in DOCUMENTS.values() for t in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in t}),
+)
+def test_what_a_document_links_to_is_there(target: str):
+    assert (ROOT / target).exists()
+
+
+def test_the_picture_is_what_the_example_draws(tmp_path: Path):
+    from PIL import Image
+
+    path = tmp_path / "picture.png"
+    subprocess.run(
+        [sys.executable, "-W", "ignore", str(ROOT / "examples" / "readme_picture.py"), str(path)],
+        check=True,
+        capture_output=True,
+    )
+    with Image.open(path) as drawn, Image.open(ROOT / "docs" / "multipartite.png") as kept:
+        assert drawn.size == kept.size
