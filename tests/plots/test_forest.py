@@ -9,7 +9,7 @@ from matplotlib.text import Text
 
 from topo.plots.confounders import MOST_DOTS, relative_strips
 from topo.plots.forest import forest
-from topo.plots.pooled_heatmap import strata_heatmap
+from topo.plots.pooled_heatmap import pooled_heatmap
 
 METRICS = ["edges", "sink_nodes_norm", "removable_in_norm", "mean_component_size_norm", "spectral_gap"]
 
@@ -53,7 +53,7 @@ def test_heatmap_texts_are_apart_and_what_is_missing_is_hatched():
     table = rows(1).rename(columns={"scope": "level"})
     long = table.assign(level="wide-resnet-28-2")
     blocks = {"architecture": pd.concat([table, long]), "sparsity": table.assign(level="90%").iloc[:-1]}
-    drawn = strata_heatmap(blocks, METRICS, title="A title")
+    drawn = pooled_heatmap(blocks, METRICS, title="A title")
     assert texts_overlap(drawn) == []
     ax = drawn.axes[0]
     assert len(ax.patches) == 15 and sum(p.get_hatch() is not None for p in ax.patches) == 1

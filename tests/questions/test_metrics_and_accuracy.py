@@ -27,7 +27,7 @@ def test_a_planted_effect_is_found_and_named():
 
 
 def test_noise_gives_nothing_at_the_stated_rate(monkeypatch):
-    for drawing in ("forest", "strata_heatmap"):
+    for drawing in ("forest", "pooled_heatmap"):
         monkeypatch.setattr(f"topo.questions.metrics_and_accuracy.{drawing}", lambda *_, **__: None)
     # Twenty tables without any effect: the share in which anything at all is found is near 5%.
     pooled, single = [], []

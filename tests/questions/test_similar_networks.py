@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from topo.questions import QUESTIONS, Evidence
-from topo.questions.network_distances import likeness
+from topo.questions.network_distances import network_distances
 from topo.results import example_results
 from topo.results.evidence import together
 from topo.study import Study, StudyConfig
 
-ask = QUESTIONS["alike"]
+ask = QUESTIONS["similar_networks"]
 
 
 @pytest.fixture(scope="module")
@@ -38,21 +38,21 @@ def study(tmp_path_factory):
 
 def test_a_study_is_compared_by_its_masks(study):
     evidence = Evidence.open(study=study.folder)
-    found = likeness(evidence)
-    assert found.kind == "masks" and [len(c.networks) for c in found.cells] == [6, 6]
-    assert [c.sparsity for c in found.cells] == [0.5, 0.8]
-    first = found.cells[0]
+    distances = network_distances(evidence)
+    assert distances.source == "masks" and [len(g.networks) for g in distances.groups] == [6, 6]
+    assert [g.sparsity for g in distances.groups] == [0.5, 0.8]
+    first = distances.groups[0]
     assert first.chance.shape == first.distances.shape == (6, 6)
     assert ((first.distances > 0) == ~np.eye(6, dtype=bool)).all()
     answer = ask(evidence, permutations=99)
     assert "NNSTD" in answer.sentences[0] and "shuffled" in answer.sentences[2]
-    assert set(answer.figures) == {"alike_map", "alike_algorithms", "alike_seeds"}
+    assert set(answer.figures) == {"similarity_map", "similarity_of_algorithms", "similarity_of_seeds"}
     tested = answer.tables["algorithms"].set_index("pruner")
-    # SynFlow looks at the initial weights only through their sizes and keeps whole paths: its seeds are alike.
+    # SynFlow looks at the initial weights only through their sizes and keeps whole paths: its seeds are similar.
     assert tested.loc["synflow", "ratio"] < min(tested.loc["er", "ratio"], tested.loc["uniform", "ratio"])
 
 
-def test_without_masks_the_profiles_are_compared_and_it_is_said(study):
+def test_without_masks_profiles_are_compared_and_the_method_says_so(study):
     (study.folder / "cells").rename(study.folder / "moved")
     try:
         study.store.write_table(_results(study))
@@ -92,24 +92,24 @@ def planted(apart=3.0, seeds=3):
     return pd.DataFrame(rows)
 
 
-def test_planted_likeness():
+def test_planted_similarity_is_measured():
     answer = ask(Evidence.of(planted()), permutations=199)
-    assert "Most alike are er and erk" in answer.sentences[1]
+    assert "Most similar are er and erk" in answer.sentences[1]
     assert "least er and rigl" in answer.sentences[1] or "least erk and rigl" in answer.sentences[1]
     assert answer.tables["algorithms"].iloc[0]["p"] < 0.05
-    assert len(answer.figures["alike_map"].axes) == 2
+    assert len(answer.figures["similarity_map"].axes) == 2
     assert answer.tables["map"]["sparsity"].eq(0.9).all()
 
 
-def test_nothing_planted_is_nothing_found():
+def test_without_a_planted_similarity_the_test_does_not_reject():
     answer = ask(Evidence.of(planted(apart=0)), permutations=199)
     assert answer.tables["algorithms"].iloc[0]["p"] > 0.05
 
 
-def test_one_seed_is_said():
+def test_the_first_sentence_says_that_there_is_one_seed():
     answer = ask(Evidence.of(planted(seeds=1)))
     assert "no group holds two networks" in answer.sentences[0]
-    assert set(answer.figures) == {"alike_map", "alike_algorithms"}
+    assert set(answer.figures) == {"similarity_map", "similarity_of_algorithms"}
 
 
 @pytest.mark.parametrize(
@@ -126,12 +126,12 @@ def test_evidence_that_cannot_answer(change, words):
     assert words in answer.reason and not answer.sentences
 
 
-def test_many_networks_are_sampled_and_it_is_said():
+def test_many_networks_are_sampled_and_a_note_says_so():
     table = pd.concat([planted(seeds=30).assign(model=f"m{i}") for i in range(20)]).drop_duplicates(
         ["model", "pruner", "sparsity", "seed"]
     )
     assert len(table) == 4800
     many = pd.concat([table, table.assign(dataset="e")])
-    found = likeness(Evidence.of(many))
-    assert sum(len(c.networks) for c in found.cells) <= 5000
-    assert "of 9,600 networks were compared" in found.notes[0]
+    distances = network_distances(Evidence.of(many))
+    assert sum(len(g.networks) for g in distances.groups) <= 5000
+    assert "of 9,600 networks were compared" in distances.notes[0]

@@ -27,7 +27,7 @@ def browse(folder, page, *options) -> str:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    questions = ["metrics_and_accuracy", "beyond_density", "alike", "before_training"]
+    questions = ["metrics_and_accuracy", "beyond_density", "similar_networks", "before_training"]
     return write_report(example_results(), tmp_path_factory.mktemp("browser") / "report.html", questions=questions)
 
 

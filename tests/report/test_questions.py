@@ -20,7 +20,7 @@ from topo.report.figures import figure_html
 from topo.results import example_results
 from topo.results.source import load_sources
 
-QUICK = ["metrics_and_accuracy", "beyond_density", "alike"]
+QUICK = ["metrics_and_accuracy", "beyond_density", "similar_networks"]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_figures_and_tables_are_files_too(written):
     for name in QUICK:
         kinds = {f.suffix for f in (folder / name).iterdir()}
         assert kinds == {".svg", ".pdf", ".csv"}
-    assert (folder / "alike" / "alike-alike-map.svg").read_text().startswith("<?xml")
+    assert (folder / "similar_networks" / "similar-networks-similarity-map.svg").read_text().startswith("<?xml")
     assert (folder / "measured" / "accuracy.pdf").read_bytes().startswith(b"%PDF")
     pooled = pd.read_csv(folder / "metrics_and_accuracy" / "pooled.csv")
     assert {"metric", "r", "low", "high"} <= set(pooled.columns)
@@ -114,7 +114,7 @@ def test_several_sources_are_one_report(tmp_path):
     sources = [tmp_path / "first.parquet", tmp_path / "second.csv"]
     joined = load_sources(sources)
     assert set(joined.table["model"]) == {"small-cnn (first)", "small-cnn (second)", "other"}
-    text = write_report(sources, tmp_path / "both.html", questions=["alike"], files=False).read_text()
+    text = write_report(sources, tmp_path / "both.html", questions=["similar_networks"], files=False).read_text()
     assert "3 models" in text and "<h1>first, second</h1>" in text
     assert "networks of a dataset and model that another study has too" in text
     with pytest.raises(InputError, match="two studies are called 'first'"):
@@ -124,7 +124,7 @@ def test_several_sources_are_one_report(tmp_path):
 def test_published_tables(tmp_path):
     folder = write(tmp_path / "tables")
     text = write_report(
-        published=folder, path=tmp_path / "p.html", questions=["alike", "metrics_and_accuracy"], workers=1
+        published=folder, path=tmp_path / "p.html", questions=["similar_networks", "metrics_and_accuracy"], workers=1
     ).read_text()
     assert "<h1>Published tables</h1>" in text and "no masks" in text
     assert 'id="figure-layers0"' in text

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from topo.similarity.distance_tests import (
-    Cell,
+    GroupDistances,
     between_algorithms,
     embedded,
     nearest_share,
@@ -18,17 +18,17 @@ from topo.similarity.distance_tests import (
 NAMES = ("er", "erk", "snip", "grasp")
 
 
-def cell(generator, *, effect=0.0, seed_shift=0.0, seeds=3, names=NAMES):
+def group(generator, *, effect=0.0, seed_shift=0.0, seeds=3, names=NAMES):
     """Points of which the algorithm moves the middle by `effect` and the seed by `seed_shift`."""
     networks = pd.DataFrame([(n, s) for n in names for s in range(seeds)], columns=["pruner", "seed"])
     middles = {k: generator.normal(size=5) for k in (*names, *range(seeds))}
     points = generator.normal(size=(len(networks), 5))
     points += [effect * middles[r.pruner] + seed_shift * middles[r.seed] for r in networks.itertuples()]
-    return Cell("d", "m", 0.9, networks, np.linalg.norm(points[:, None] - points, axis=2))
+    return GroupDistances("d", "m", 0.9, networks, np.linalg.norm(points[:, None] - points, axis=2))
 
 
 def test_means_against_a_loop():
-    found = cell(np.random.default_rng(0), effect=1)
+    found = group(np.random.default_rng(0), effect=1)
     table = between_algorithms([found]).set_index(["pruner", "other"])
     d, networks = found.distances, found.networks
     for (one, other), row in table.iterrows():
@@ -46,61 +46,61 @@ def test_means_against_a_loop():
     assert tested.loc["er", "between"] == pytest.approx(others)
 
 
-def test_a_planted_likeness_is_found_and_noise_is_not():
+def test_a_planted_similarity_is_detected_and_noise_is_not():
     generator = np.random.default_rng(0)
-    planted = within_algorithms([cell(generator, effect=2) for _ in range(3)], permutations=199)
+    planted = within_algorithms([group(generator, effect=2) for _ in range(3)], permutations=199)
     assert (planted["p"] <= 0.05).all() and (planted["ratio"] < 0.8).all()
-    share, chance = nearest_share([cell(generator, effect=8)])
+    share, chance = nearest_share([group(generator, effect=8)])
     assert share > 0.9 and chance == pytest.approx(2 / 8)
 
 
-def test_noise_gives_nothing_at_the_stated_rate():
+def test_noise_is_rejected_at_the_stated_rate():
     generator = np.random.default_rng(1)
-    p = [within_algorithms([cell(generator)], permutations=99, seed=i)["p"].iloc[0] for i in range(300)]
+    p = [within_algorithms([group(generator)], permutations=99, seed=i)["p"].iloc[0] for i in range(300)]
     assert abs(np.mean(np.array(p) <= 0.05) - 0.05) < 0.035
     assert abs(np.mean(p) - 0.5) < 0.06
 
 
-def test_what_the_seed_shares_is_no_likeness_of_algorithms():
+def test_similarity_of_equal_seeds_is_not_attributed_to_algorithms():
     generator = np.random.default_rng(2)
-    cells = [cell(generator, seed_shift=5) for _ in range(4)]
-    found = within_algorithms(cells, permutations=99).iloc[0]
+    groups = [group(generator, seed_shift=5) for _ in range(4)]
+    found = within_algorithms(groups, permutations=99).iloc[0]
     assert found["ratio"] == pytest.approx(1, abs=0.1) and found["p"] > 0.05
-    equal, unequal = seed_effect(cells)
+    equal, unequal = seed_effect(groups)
     assert equal < 0.6 * unequal
 
 
-def test_p_is_that_of_all_permutations():
-    found = cell(np.random.default_rng(3), effect=1, seeds=2, names=("er", "snip", "grasp"))
+def test_p_agrees_with_all_permutations():
+    found = group(np.random.default_rng(3), effect=1, seeds=2, names=("er", "snip", "grasp"))
     order = np.arange(6).reshape(3, 2)
     gaps = []
     for p in permutations(range(3)):
         for q in permutations(range(3)):
             at = np.empty(6, dtype=int)
             at[order[:, 0]], at[order[:, 1]] = order[list(p), 0], order[list(q), 1]
-            dealt = Cell("d", "m", 0.9, found.networks.iloc[at].reset_index(drop=True), found.distances)
-            one = within_algorithms([dealt], permutations=0).iloc[0]
+            permuted = GroupDistances("d", "m", 0.9, found.networks.iloc[at].reset_index(drop=True), found.distances)
+            one = within_algorithms([permuted], permutations=0).iloc[0]
             gaps.append(one["between"] - one["within"])
     exact = np.mean(np.array(gaps) >= gaps[0] - 1e-12)
     assert within_algorithms([found], permutations=4000).iloc[0]["p"] == pytest.approx(exact, abs=0.03)
 
 
-def test_one_seed_has_no_likeness_within():
-    found = cell(np.random.default_rng(0), seeds=1)
+def test_with_one_seed_there_is_no_distance_within_an_algorithm():
+    found = group(np.random.default_rng(0), seeds=1)
     tested = within_algorithms([found], permutations=9)
     assert tested[["within", "ratio", "p"]].isna().all(axis=None)
     assert between_algorithms([found])["pairs"].eq(1).all()
     assert np.isnan(nearest_share([found])).all() and np.isnan(seed_effect([found])).all()
 
 
-def test_cells_of_other_algorithms_are_left_out_of_a_mean():
+def test_groups_of_other_algorithms_are_left_out_of_a_mean():
     generator = np.random.default_rng(0)
-    first, second = cell(generator, names=("er", "erk")), cell(generator, names=("er", "snip"))
+    first, second = group(generator, names=("er", "erk")), group(generator, names=("er", "snip"))
     tested = within_algorithms([first, second], permutations=9).set_index("pruner")
-    assert tested["cells"].to_dict() == {"all": 2, "er": 2, "erk": 1, "snip": 1}
+    assert tested["groups"].to_dict() == {"all": 2, "er": 2, "erk": 1, "snip": 1}
 
 
-def test_the_map_keeps_what_lies_in_a_plane():
+def test_points_in_a_plane_are_recovered():
     points = np.random.default_rng(0).normal(size=(15, 2))
     distances = np.linalg.norm(points[:, None] - points, axis=2)
     places, stress = embedded(distances)

@@ -12,7 +12,7 @@ from topo.dag.channel_coupling import coupled_channels
 from topo.errors import InputError
 from topo.masks import Masks
 from topo.similarity.nnstd import edit_distances, nnstd, nnstd_matrix, shuffled
-from topo.similarity.permutable_units import Wiring
+from topo.similarity.permutable_units import PermutableUnits
 
 
 def chain(generator, widths, density=0.4):
@@ -58,8 +58,8 @@ def residual(seed, density=0.4):
     return model, masks
 
 
-def residual_wiring(model, masks):
-    return Wiring.of(coupled_channels(topo.trace(model, torch.zeros(1, 2, 4, 4))), masks)
+def residual_units(model, masks):
+    return PermutableUnits.of_channels(coupled_channels(topo.trace(model, torch.zeros(1, 2, 4, 4))), masks)
 
 
 def moved(masks, generator):
@@ -76,7 +76,7 @@ def moved(masks, generator):
     return Masks(found)
 
 
-def test_worked_by_hand():
+def test_against_a_distance_computed_by_hand():
     first = Masks({"a": [[1, 1, 0, 0], [0, 0, 1, 1]], "b": [[1, 0], [1, 1]]})
     second = Masks({"a": [[0, 0, 1, 0], [1, 1, 0, 0]], "b": [[0, 1], [0, 1]]})
     # Units cross: distances 0 and |{3}| / |{2, 3}| = 1/2. Then b of the second reads [[1, 0], [1, 0]].
@@ -86,7 +86,7 @@ def test_worked_by_hand():
     assert found.distance == 0.25
 
 
-def test_sets_against_their_definition():
+def test_edit_distances_against_their_definition():
     generator = np.random.default_rng(0)
     a, b = (generator.random((n, 9)) < 0.3 for n in (7, 5))
     a[2], b[3] = False, False
@@ -143,12 +143,12 @@ def test_a_permuted_copy_is_the_same_network(seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_a_permuted_copy_with_skip_connections(seed):
     model, masks = residual(seed)
-    wiring = residual_wiring(model, masks)
-    assert sorted(len(g) for g in wiring.groups) == [4, 5, 6, 7]
+    permutable = residual_units(model, masks)
+    assert sorted(len(g) for g in permutable.groups) == [4, 5, 6, 7]
     copy = moved(masks, np.random.default_rng(seed))
     assert copy != masks
-    assert nnstd(masks, copy, wiring).distance == 0
-    assert nnstd(masks, residual(seed + 100)[1], wiring).distance > 0.3
+    assert nnstd(masks, copy, permutable).distance == 0
+    assert nnstd(masks, residual(seed + 100)[1], permutable).distance > 0.3
 
 
 def test_units_that_read_the_same_are_told_apart_by_what_reads_them():
@@ -162,17 +162,17 @@ def test_units_that_read_the_same_are_told_apart_by_what_reads_them():
 def test_bounds_symmetry_and_the_diagonal():
     generator = np.random.default_rng(3)
     networks = [residual(seed, density)[1] for seed, density in enumerate((0.02, 0.1, 0.5, 0.9, 1.0))]
-    wiring = residual_wiring(residual(0)[0], networks[0])
-    found = nnstd_matrix(networks, wiring)
+    permutable = residual_units(residual(0)[0], networks[0])
+    found = nnstd_matrix(networks, permutable)
     assert ((found >= 0) & (found <= 1)).all() and (np.diag(found) == 0).all()
     np.testing.assert_array_equal(found, found.T)
     assert found[3, 4] < found[2, 4] < found[1, 4] < found[0, 4]
     i, j = generator.permutation(5)[:2]
-    assert nnstd(networks[i], networks[j], wiring).distance == found[j, i]
-    assert nnstd(networks[j], networks[i], wiring).distance == found[j, i]
+    assert nnstd(networks[i], networks[j], permutable).distance == found[j, i]
+    assert nnstd(networks[j], networks[i], permutable).distance == found[j, i]
 
 
-def test_nothing_in_common_is_one_and_nothing_at_all_is_zero():
+def test_disjoint_masks_have_distance_one_and_empty_masks_zero():
     empty, left = np.zeros((2, 4)), np.array([[1, 1, 0, 0]] * 2)
     assert nnstd(Masks({"a": left}), Masks({"a": 1 - left})).distance == 1
     assert nnstd(Masks({"a": left}), Masks({"a": empty})).distance == 1
@@ -199,12 +199,12 @@ def test_a_close_copy_is_closer_than_chance():
     assert 0 < nnstd(first, Masks(near)).distance < 0.5 * apart
 
 
-def test_what_cannot_be_compared():
+def test_networks_of_different_shapes_are_refused():
     first = Masks({"a": np.ones((3, 4)), "b": np.ones((2, 5))})
     with pytest.raises(InputError, match="no chain: 'b' reads 5 inputs and 3 are written"):
         nnstd(first, first)
-    wiring = Wiring.chain(Masks({"a": np.ones((3, 4)), "b": np.ones((2, 3))}))
+    permutable = PermutableUnits.of_chain(Masks({"a": np.ones((3, 4)), "b": np.ones((2, 3))}))
     with pytest.raises(InputError, match="'b' has a mask of shape"):
-        nnstd(first, first, wiring)
+        nnstd(first, first, permutable)
     with pytest.raises(InputError, match="'b' has no mask"):
-        nnstd(Masks({"a": np.ones((3, 4))}), first, wiring)
+        nnstd(Masks({"a": np.ones((3, 4))}), first, permutable)

@@ -8,7 +8,7 @@ from topo.errors import InputError
 from topo.similarity.profiles import layer_profile, profile_distances, rank_scaled
 
 
-def test_ranks_do_not_care_for_the_scale():
+def test_ranks_do_not_depend_on_the_scale():
     generator = np.random.default_rng(0)
     table = pd.DataFrame(generator.normal(size=(12, 4)))
     np.testing.assert_allclose(rank_scaled(table), rank_scaled(np.exp(3 * table)))
@@ -28,7 +28,7 @@ def test_against_a_loop_over_pairs():
             assert found[i, j] == pytest.approx(np.mean(each))
 
 
-def test_a_metric_in_bounds():
+def test_distances_are_a_metric_within_bounds():
     generator = np.random.default_rng(2)
     found = profile_distances([pd.DataFrame(generator.integers(0, 4, (20, 3)))])
     assert (np.diag(found) == 0).all() and (found <= 1).all()
@@ -36,20 +36,20 @@ def test_a_metric_in_bounds():
     assert (found[:, :, None] <= found[:, None, :] + found[None, :, :].transpose(0, 2, 1) + 1e-9).all()
 
 
-def test_every_block_weighs_the_same():
+def test_every_block_has_the_same_weight():
     one = pd.DataFrame({"a": [0.0, 1.0, 2.0]})
     many = pd.DataFrame({str(i): [0.0, 2.0, 1.0] for i in range(9)})
     assert profile_distances([one, many])[0].tolist() == [0, 0.75, 0.75]
 
 
-def test_constant_columns_count_for_nothing():
+def test_constant_columns_are_ignored():
     table = pd.DataFrame({"a": [0.0, 1.0, 2.0]})
     np.testing.assert_array_equal(profile_distances([table]), profile_distances([table.assign(b=3.0)]))
     with pytest.raises(InputError, match="no profile differs"):
         profile_distances([pd.DataFrame({"a": [1.0, 1.0]})])
 
 
-def test_networks_without_anything_in_common():
+def test_networks_that_share_no_block_are_refused():
     first, second = pd.DataFrame({"a": [1.0, 2.0, np.nan]}), pd.DataFrame({"b": [np.nan, 2.0, 1.0]})
     with pytest.raises(InputError, match="share no part"):
         profile_distances([first, second])

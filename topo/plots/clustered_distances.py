@@ -13,13 +13,13 @@ from scipy.spatial.distance import squareform
 from ..errors import InputError
 from .theme import MUTED, SEQUENTIAL, figure, pruner_color, style
 
-__all__ = ["ordered_distances"]
+__all__ = ["clustered_distances"]
 
 CELL = 0.36
 TREE = 1.15
 
 
-def ordered_distances(distances: pd.DataFrame, families: Mapping[str, str] | None = None) -> Figure:
+def clustered_distances(distances: pd.DataFrame, families: Mapping[str, str] | None = None) -> Figure:
     """Mean distances as numbers on a scale of colour, dark where alike, beside the tree that orders them.
 
     Parameters
@@ -37,7 +37,7 @@ def ordered_distances(distances: pd.DataFrame, families: Mapping[str, str] | Non
     Examples
     --------
     >>> table = pd.DataFrame([[0.1, 0.4, 0.9], [0.4, 0.1, 0.8], [0.9, 0.8, 0.2]], list("abc"), list("abc"))
-    >>> [tick.get_text() for tick in ordered_distances(table).axes[0].get_yticklabels()]
+    >>> [tick.get_text() for tick in clustered_distances(table).axes[0].get_yticklabels()]
     ['c', 'b', 'a']
     """
     names = list(distances.index)

@@ -11,7 +11,7 @@ from ..errors import InputError
 from .labels import percent
 from .theme import GRID, MUTED, figure, pruner_color, pruner_marker, pruner_order, style
 
-__all__ = ["network_map"]
+__all__ = ["mds_map"]
 
 COLUMNS = 3
 PANEL = 3.05
@@ -23,7 +23,7 @@ MOST_SPOTS = 6
 PLACES = [(r * np.cos(a), r * np.sin(a)) for r in (9, 14, 20, 28, 38, 50) for a in np.linspace(0, 2 * np.pi, 17)[1:]]
 
 
-def network_map(places: pd.DataFrame) -> Figure:
+def mds_map(places: pd.DataFrame) -> Figure:
     """One panel for each dataset, model and sparsity; colour and marker tell the algorithm, which is named beside it.
 
     Parameters
@@ -35,7 +35,7 @@ def network_map(places: pd.DataFrame) -> Figure:
     --------
     >>> places = pd.DataFrame({"dataset": "digits", "model": "cnn", "sparsity": 0.9, "pruner": ["er", "er", "snip"],
     ...     "x": [0.0, 0.1, 1.0], "y": [0.0, 0.2, 0.5], "stress": 0.05})
-    >>> [text.get_text() for text in network_map(places).axes[0].texts]
+    >>> [text.get_text() for text in mds_map(places).axes[0].texts]
     ['er', 'snip', '90% sparse, stress 0.05']
     """
     if places.empty:

@@ -14,13 +14,13 @@ from matplotlib.patches import Rectangle
 from ..results.schema import metric_label
 from .theme import DIVERGING, GRID, INK, MUTED, figure, style
 
-__all__ = ["strata_heatmap"]
+__all__ = ["pooled_heatmap"]
 
 CELL = (0.47, 0.235)
 GAP = 0.35
 
 
-def strata_heatmap(
+def pooled_heatmap(
     blocks: Mapping[str, pd.DataFrame],
     metrics: Sequence[str],
     *,
@@ -38,7 +38,7 @@ def strata_heatmap(
     Examples
     --------
     >>> table = pd.DataFrame({"metric": ["edges"], "level": ["conv6"], "r": [0.5], "low": [0.2], "high": [0.7]})
-    >>> len(strata_heatmap({"architecture": table}, ["edges"]).axes)
+    >>> len(pooled_heatmap({"architecture": table}, ["edges"]).axes)
     1
     """
     columns, x = [], 0.0

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from ..plots.forest import forest
 from ..plots.labels import percent
-from ..plots.pooled_heatmap import strata_heatmap
+from ..plots.pooled_heatmap import pooled_heatmap
 from ..results.evidence import Evidence
 from ..results.schema import metric_label
 from ..stats.across_groups import mean_over_groups
@@ -144,7 +144,7 @@ def _heatmap(strata: pd.DataFrame, scope: str, metrics: list[str]) -> Figure:
     # A single level repeats what the others pool.
     blocks = {name: part for name, part in blocks.items() if len(part["level"].unique()) > 1} or blocks
     title = f"ρ with accuracy, {scope} pruners" if scope != EVERY else "ρ with accuracy, all families"
-    return strata_heatmap(blocks, metrics, title=title)
+    return pooled_heatmap(blocks, metrics, title=title)
 
 
 def _sentences(

@@ -10,7 +10,7 @@ from ..plots.interval_dots import dots
 from ..results.accuracy_drop import with_drop
 from ..results.evidence import Evidence
 from ..results.feature_sets import feature_sets, set_label, with_norms
-from ..stats.categories import category_table, confusion, relative_to_cell
+from ..stats.classification import classification_table, confusion_shares, relative_to_group
 from ..stats.regression import same_rows
 from .answer import Answer
 from .registry import QUESTIONS
@@ -22,7 +22,7 @@ TITLE = "The algorithm behind a mask"
 QUESTION = "Which family or algorithm made a mask: can its topology alone tell?"
 HELD_OUT = {"dataset": "unseen dataset", "model": "unseen model", "seed": "unseen seed"}
 NAMES = {"family": "family", "pruner": "algorithm"}
-POOLED, RELATIVE = "as measured", "relative to its cell"
+POOLED, RELATIVE = "as measured", "relative to its group"
 
 
 @QUESTIONS.register("pruner_from_mask", number=5)
@@ -41,20 +41,20 @@ def pruner_from_mask(evidence: Evidence, *, seed: int = 0) -> Answer:
     table, left_out = at_most(same_rows(table, sets), seed=seed)
     holds = [h for h in ("dataset", "model") if len(table[h].unique()) > 1] or ["seed"]
     columns = [c for s in sets.values() for c in s]
-    scores, guesses = [], {}
-    for view, data in ((POOLED, table), (RELATIVE, relative_to_cell(table, columns))):
+    pieces, predictions = [], {}
+    for view, data in ((POOLED, table), (RELATIVE, relative_to_group(table, columns))):
         models = ("logistic", "forest") if view == POOLED else ("forest",)
-        found, guessed = category_table(data, sets, by=holds, models=models, seed=seed)
-        scores.append(found.assign(view=view))
-        guesses |= {(view, *key): value for key, value in guessed.items()}
-    scores = pd.concat(scores, ignore_index=True)
+        part, predicted = classification_table(data, sets, by=holds, models=models, seed=seed)
+        pieces.append(part.assign(view=view))
+        predictions |= {(view, *key): value for key, value in predicted.items()}
+    scores = pd.concat(pieces, ignore_index=True)
     if scores["balanced_accuracy"].notna().sum() == 0:
         reason = scores["reason"].iloc[0].rstrip(".")
         return Answer.without(TITLE, QUESTION, f"nothing can be told apart: {reason}.", tables={"scores": scores})
     best = _best(scores)
     figures, tables = {"telling": _draw(scores, holds)}, {"scores": scores}
     for label, row in best.items():
-        shares = confusion(guesses[row["view"], label, row["held_out"], row["features"], row["model"]])
+        shares = confusion_shares(predictions[row["view"], label, row["held_out"], row["features"], row["model"]])
         name = f"confusion_of_{label}"
         tables[name] = shares.rename_axis("made by").reset_index()
         figures[name] = confusion_matrix(
@@ -68,19 +68,20 @@ def pruner_from_mask(evidence: Evidence, *, seed: int = 0) -> Answer:
         tables,
         caption=(
             "Balanced accuracy: the mean over kinds of the share told rightly, so that guessing scores one over the "
-            "number of kinds. 'Relative to its cell' measures each metric against the other networks of the same "
+            "number of kinds. 'Relative to its group' measures each metric against the other networks of the same "
             "dataset, model and sparsity. Confusion matrices: rows add up to 1."
         ),
         method=(
             "Random forest, and logistic regression on the metrics as measured, classes weighted equally; whole "
-            f"{' or '.join(holds)}s left out; percentile intervals over resampled cells. 'Mask only' sets hold no "
+            f"{' or '.join(holds)}s left out; percentile intervals over resampled groups of dataset, model and "
+            "sparsity. 'Mask only' sets hold no "
             "metric of trained weights; the others see the training recipe too. Baselines: the most frequent kind, "
             f"sparsity, layer density, edges and density.{left_out}"
         ),
         caveats=(
             "The same algorithms are in every fold: this recognises known ones, not new ones.",
             "Metrics of trained weights tell recipes apart; read the mask-only rows for topology.",
-            "Measuring a network against its cell takes the other networks of the cell, though not their labels.",
+            "Measuring a network against its group takes the other networks of the group, though not their labels.",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Question 6: which sparse networks are alike?"""
+"""Question 6: which sparse networks are similar?"""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from ..plots.clustered_distances import ordered_distances
+from ..plots.clustered_distances import clustered_distances
 from ..plots.interval_dots import dots
-from ..plots.mds_map import network_map
+from ..plots.mds_map import mds_map
 from ..results.evidence import Evidence
 from ..similarity.distance_tests import (
-    Cell,
+    GroupDistances,
     between_algorithms,
     embedded,
     nearest_share,
@@ -19,69 +19,75 @@ from ..similarity.distance_tests import (
     within_algorithms,
 )
 from .answer import Answer
-from .network_distances import Likeness, likeness
+from .network_distances import NetworkDistances, network_distances
 from .registry import QUESTIONS
 
-__all__ = ["alike"]
+__all__ = ["similar_networks"]
 
-TITLE = "Alike networks"
-QUESTION = "Which sparse networks of equal sparsity have alike topologies, and does the algorithm decide it?"
+TITLE = "Similar networks"
+QUESTION = "Which sparse networks of equal sparsity have similar topologies, and does the algorithm decide it?"
 MOST_PANELS = 12
 MOST_ON_MAP = 150
 KINDS = {"masks": "topology distance of their masks (NNSTD)", "profiles": "distance of their profiles (no masks here)"}
 
 
-@QUESTIONS.register("alike", number=6)
-def alike(evidence: Evidence, *, seed: int = 0, permutations: int = 999) -> Answer:
-    """Which sparse networks are alike, and does the algorithm decide it?
+@QUESTIONS.register("similar_networks", number=6)
+def similar_networks(evidence: Evidence, *, seed: int = 0, permutations: int = 999) -> Answer:
+    """Which sparse networks are similar, and does the algorithm decide it?
 
     Parameters
     ----------
+    evidence
+        Networks, with their masks where a study kept them.
+    seed
+        Seeds every random choice.
     permutations
-        How often the algorithms of a group are dealt to its networks at random for the test.
+        Permutations of the algorithms of a group among its networks in the test.
     """
     if evidence.sparse.empty:
         return Answer.without(TITLE, QUESTION, "no sparse network has an accuracy.")
     try:
-        found = likeness(evidence, seed=seed)
+        distances = network_distances(evidence, seed=seed)
     except InputError as error:
         return Answer.without(TITLE, QUESTION, str(error))
-    pairs = between_algorithms(found.cells)
-    tested = within_algorithms(found.cells, permutations=permutations, seed=seed)
+    pairs = between_algorithms(distances.groups)
+    tested = within_algorithms(distances.groups, permutations=permutations, seed=seed)
     family = evidence.sparse.drop_duplicates("pruner").set_index("pruner")["family"]
     families = _families(pairs, family)
-    drawn = _to_draw(found.cells)
-    places = _places(drawn, seed)
+    drawn = _groups_to_draw(distances.groups)
+    positions = _positions(drawn, seed)
     matrix = _matrix(pairs)
-    figures = {"alike_map": network_map(places), "alike_algorithms": ordered_distances(matrix, family.to_dict())}
+    figures = {
+        "similarity_map": mds_map(positions),
+        "similarity_of_algorithms": clustered_distances(matrix, family.to_dict()),
+    }
     if tested["ratio"].notna().any():
-        figures["alike_seeds"] = _draw_seeds(tested, pairs)
+        figures["similarity_of_seeds"] = _draw_seeds(tested, pairs)
     return Answer(
         TITLE,
         QUESTION,
-        _sentences(found, pairs, tested, families),
+        _sentences(distances, pairs, tested, families),
         figures,
-        {"algorithms": tested, "pairs": pairs, "families": families, "map": places},
+        {"algorithms": tested, "pairs": pairs, "families": families, "map": positions},
         caption=(
-            "Map: one point is one network, near points are alike; lines join the networks (seeds) of one algorithm to "
-            "their middle. Directions and the place of the origin mean nothing, and a stress above .2 says that two "
-            "dimensions do not hold the distances. Matrix: mean distance over groups of equal dataset, model and "
-            "sparsity, algorithms in the order of the tree (average linkage); the diagonal is among an algorithm's own "
-            "seeds. Dots: an algorithm whose seeds are closer to each other than to any other algorithm is a kind of "
-            "its own."
+            "Map: one point is one network, near points are similar networks; lines join the networks (seeds) of one "
+            "algorithm to their middle. Directions and the place of the origin mean nothing, and a stress above .2 "
+            "says that two dimensions do not hold the distances. Matrix: mean distance over groups of equal dataset, "
+            "model and sparsity, algorithms in the order of the tree (average linkage); the diagonal is among an algorithm's own "
+            "seeds. Dots: the seeds of a distinct algorithm are closer to each other than to any other algorithm."
         ),
-        method=_method(found, permutations, len(drawn)),
+        method=_method(distances, permutations, len(drawn)),
         caveats=(
-            *found.notes,
-            *_caveats(found),
+            *distances.notes,
+            *_caveats(distances),
             "Only networks of equal dataset, model and sparsity are compared.",
             "On the map seeds lie apart too: what they share is left in it.",
         ),
     )
 
 
-def _method(found: Likeness, permutations: int, drawn: int) -> str:
-    if found.kind == "masks":
+def _method(distances: NetworkDistances, permutations: int, drawn: int) -> str:
+    if distances.source == "masks":
         text = (
             "Neural-network sparse topology distance (Liu et al. 2020): units of a layer are matched by the Hungarian "
             "algorithm on the normalised edit distance of their incoming connections, and the permutation is carried "
@@ -96,17 +102,17 @@ def _method(found: Likeness, permutations: int, drawn: int) -> str:
             "sparsity; the mean absolute difference over columns, each kind of profile weighing the same. "
         )
     return text + (
-        f"{len(found.cells)} groups of equal dataset, model and sparsity; distances within and between algorithms are "
-        "of networks of different seeds (of all where there is one seed), since those of one seed share their initial "
-        "weights and random draws. Test: algorithms dealt at random to the "
+        f"{len(distances.groups)} groups of equal dataset, model and sparsity; distances within and between "
+        "algorithms are of networks of different seeds (of all where there is one seed), since those of one seed share "
+        "their initial weights and random draws. Test: algorithms permuted among the "
         f"networks of each seed, {permutations} times, one-sided; Benjamini-Hochberg over algorithms. Map: stress "
         f"majorisation from classical scaling, one group for each dataset and model at its middle sparsity, {drawn} in "
         "all."
     )
 
 
-def _caveats(found: Likeness) -> tuple[str, ...]:
-    if found.kind == "masks":
+def _caveats(distances: NetworkDistances) -> tuple[str, ...]:
+    if distances.source == "masks":
         return (
             "The matching of units is good, not proven best: distances are upper bounds.",
             "At high sparsity sets of connections are small and rarely overlap, so that distances are near 1; read "
@@ -114,7 +120,7 @@ def _caveats(found: Likeness) -> tuple[str, ...]:
         )
     return (
         "Networks with equal profiles may have different connections; with masks the distance would tell.",
-        "Layer densities of fixed-rate algorithms are equal by construction, which makes their networks alike.",
+        "Layer densities of fixed-rate algorithms are equal by construction, which makes their networks similar.",
     )
 
 
@@ -133,24 +139,25 @@ def _matrix(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs.pivot_table("distance", "pruner", "other").rename_axis(index=None, columns=None)
 
 
-def _to_draw(cells: list[Cell]) -> list[Cell]:
-    """For each dataset and model the cell of the middle sparsity."""
-    by_pair: dict[tuple[str, str], list[Cell]] = {}
-    for cell in cells:
-        by_pair.setdefault((cell.dataset, cell.model), []).append(cell)
-    middle = [sorted(found, key=lambda c: c.sparsity)[len(found) // 2] for found in by_pair.values()]
+def _groups_to_draw(groups: list[GroupDistances]) -> list[GroupDistances]:
+    """For each dataset and model the group of the middle sparsity."""
+    by_pair: dict[tuple[str, str], list[GroupDistances]] = {}
+    for group in groups:
+        by_pair.setdefault((group.dataset, group.model), []).append(group)
+    middle = [sorted(of_pair, key=lambda g: g.sparsity)[len(of_pair) // 2] for of_pair in by_pair.values()]
     return middle[:MOST_PANELS]
 
 
-def _places(cells: list[Cell], seed: int) -> pd.DataFrame:
+def _positions(groups: list[GroupDistances], seed: int) -> pd.DataFrame:
+    """Positions of the networks of every group on its map."""
     pieces = []
-    for cell in cells:
-        keep = np.arange(len(cell.networks))
+    for group in groups:
+        keep = np.arange(len(group.networks))
         if len(keep) > MOST_ON_MAP:
             keep = np.sort(np.random.default_rng(seed).choice(keep, MOST_ON_MAP, replace=False))
-        places, stress = embedded(cell.distances[np.ix_(keep, keep)])
-        here = cell.networks.iloc[keep][["pruner", "family", "seed", "accuracy"]]
-        pieces.append(here.assign(**cell.place, x=places[:, 0], y=places[:, 1], stress=stress))
+        positions, stress = embedded(group.distances[np.ix_(keep, keep)])
+        networks = group.networks.iloc[keep][["pruner", "family", "seed", "accuracy"]]
+        pieces.append(networks.assign(**group.key, x=positions[:, 0], y=positions[:, 1], stress=stress))
     return pd.concat(pieces, ignore_index=True)
 
 
@@ -169,26 +176,26 @@ def _draw_seeds(tested: pd.DataFrame, pairs: pd.DataFrame):
 
 
 def _sentences(
-    found: Likeness, pairs: pd.DataFrame, tested: pd.DataFrame, families: pd.DataFrame
+    distances: NetworkDistances, pairs: pd.DataFrame, tested: pd.DataFrame, families: pd.DataFrame
 ) -> tuple[str, str, str]:
     every = tested.iloc[0]
-    share, chance = nearest_share(found.cells)
+    share, chance = nearest_share(distances.groups)
     if np.isfinite(every["ratio"]):
         first = (
-            f"By the {KINDS[found.kind]} networks of one algorithm lie {every['within']:.2f} apart and those of "
-            f"different ones {every['between']:.2f} (permutation p {_p(every['p'])}); the nearest neighbour is of the "
-            f"same algorithm for {share:.0%} of networks, {chance:.0%} by chance."
+            f"By the {KINDS[distances.source]} networks of one algorithm lie {every['within']:.2f} apart and those of "
+            f"different ones {every['between']:.2f} (permutation p {_p_value_text(every['p'])}); the nearest neighbour "
+            f"is of the same algorithm for {share:.0%} of networks, {chance:.0%} by chance."
         )
     else:
         first = (
-            f"By the {KINDS[found.kind]} networks of different algorithms lie "
+            f"By the {KINDS[distances.source]} networks of different algorithms lie "
             f"{pairs.loc[pairs['pruner'] != pairs['other'], 'distance'].mean():.2f} apart; no group holds two networks "
             "of one algorithm, so nothing says how far seeds of one lie apart."
         )
     other = pairs[pairs["pruner"] < pairs["other"]]
     near, far = other.loc[other["distance"].idxmin()], other.loc[other["distance"].idxmax()]
     second = (
-        f"Most alike are {near['pruner']} and {near['other']} ({near['distance']:.2f}), least {far['pruner']} and "
+        f"Most similar are {near['pruner']} and {near['other']} ({near['distance']:.2f}), least {far['pruner']} and "
         f"{far['other']} ({far['distance']:.2f})"
     )
     known = tested.iloc[1:].dropna(subset=["ratio"])
@@ -199,17 +206,17 @@ def _sentences(
             f"; {clear} of {len(known)} algorithms lie closer to themselves than to the others at a 5% false-discovery "
             f"rate, {loose['pruner']} the least so ({loose['ratio']:.2f} of its distance to the others)"
         )
-    return first, second + ".", _third(found, pairs, families)
+    return first, second + ".", _third(distances, pairs, families)
 
 
-def _third(found: Likeness, pairs: pd.DataFrame, families: pd.DataFrame) -> str:
-    if found.kind == "masks":
+def _third(distances: NetworkDistances, pairs: pd.DataFrame, families: pd.DataFrame) -> str:
+    if distances.source == "masks":
         gap = (pairs["distance"] / pairs["chance"]).where(pairs["chance"] > 0)
         own, other = (gap[m].mean() for m in (pairs["pruner"] == pairs["other"], pairs["pruner"] != pairs["other"]))
         text = f"Networks with the same layer densities and shuffled connections lie {pairs['chance'].mean():.2f} apart"
         text += f": different algorithms come to {other:.0%} of that"
         text += f", seeds of one to {own:.0%}" if np.isfinite(own) else ""
-        equal, unequal = seed_effect(found.cells)
+        equal, unequal = seed_effect(distances.groups)
         if np.isfinite(equal):
             text += (
                 f"; networks of different algorithms but of one seed lie {equal:.2f} apart, of two seeds {unequal:.2f}"
@@ -228,5 +235,5 @@ def _third(found: Likeness, pairs: pd.DataFrame, families: pd.DataFrame) -> str:
     )
 
 
-def _p(p: float) -> str:
+def _p_value_text(p: float) -> str:
     return f"{p:.3f}".lstrip("0") if p >= 0.0015 else "at most .001"

@@ -1,1 +1,1 @@
-"""How alike networks are: distances between graphs, and tests on them."""
+"""Distances between sparse networks, and tests on them."""

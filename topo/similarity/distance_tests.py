@@ -1,8 +1,8 @@
-"""Which kinds of network lie close together: distances within and between algorithms, put to a permutation test.
+"""Distances within and between pruning algorithms, with a permutation test of their difference.
 
-Networks of one seed start from the same weights and often from the same random draws, whatever the algorithm. So
-distances are taken between networks of different seeds, within and between algorithms alike; where a cell has one seed
-only, between all networks.
+Networks of one seed share initial weights and often random draws, whatever the algorithm. So distances are taken
+between networks of different seeds, both within and between algorithms; where a group has one seed only, between all
+networks.
 """
 
 from __future__ import annotations
@@ -17,16 +17,26 @@ from sklearn.manifold import smacof
 
 from ..stats.discovery import q_values
 
-__all__ = ["Cell", "between_algorithms", "embedded", "nearest_share", "seed_effect", "within_algorithms"]
+__all__ = ["GroupDistances", "between_algorithms", "embedded", "nearest_share", "seed_effect", "within_algorithms"]
 
-MOST = 4_000_000
+# Most numbers held at once when algorithms are permuted.
+MOST_NUMBERS = 4_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
-    """Networks of equal dataset, model and sparsity, and the distances between all pairs of them.
+class GroupDistances:
+    """Distances between all pairs of networks of equal dataset, model and sparsity.
 
-    `chance` are the distances of networks with as many connections in every layer at random places, where known.
+    Attributes
+    ----------
+    dataset, model, sparsity
+        What the networks have in common.
+    networks
+        One row a network, with the columns pruner and seed.
+    distances
+        float64 (networks, networks).
+    chance
+        Distances of networks with the same number of connections in every layer at random places, where known.
     """
 
     dataset: str
@@ -37,147 +47,208 @@ class Cell:
     chance: np.ndarray | None = None
 
     @property
+    def key(self) -> dict[str, object]:
+        """Dataset, model and sparsity by name."""
+        return {"dataset": self.dataset, "model": self.model, "sparsity": self.sparsity}
+
+    @property
     def pruners(self) -> np.ndarray:
+        """Pruner of every network."""
         return self.networks["pruner"].to_numpy(str)
 
     @property
     def seeds(self) -> np.ndarray:
+        """Seed of every network."""
         return self.networks["seed"].to_numpy()
 
     @property
     def compared(self) -> np.ndarray:
-        """Which pairs count, bool (networks, networks): those of different seeds, where there are several."""
-        apart = self.seeds[:, None] != self.seeds
-        return apart if apart.any() else ~np.eye(len(apart), dtype=bool)
-
-    @property
-    def place(self) -> dict[str, object]:
-        return {"dataset": self.dataset, "model": self.model, "sparsity": self.sparsity}
+        """Pairs that are compared, bool (networks, networks): those of different seeds, where there are several."""
+        different_seeds = self.seeds[:, None] != self.seeds
+        return different_seeds if different_seeds.any() else ~np.eye(len(different_seeds), dtype=bool)
 
 
-def between_algorithms(cells: Sequence[Cell]) -> pd.DataFrame:
-    """Mean distance between the networks of every two algorithms, and of each among its own seeds, over cells.
+def between_algorithms(groups: Sequence[GroupDistances]) -> pd.DataFrame:
+    """Mean distance between the networks of every two algorithms, and among the seeds of each, over groups.
+
+    Parameters
+    ----------
+    groups
+        Distances of the networks of every group.
 
     Returns
     -------
     DataFrame
-        pruner, other, distance (mean over cells of the mean over pairs of networks), chance (the same of shuffled
-        networks, where known), cells, pairs. Both orders of two algorithms are there.
+        pruner, other, distance (mean over groups of the mean over pairs of networks), chance (the same of shuffled
+        networks, where known), groups, pairs; two algorithms in both orders.
     """
     rows = []
-    for cell in cells:
-        names, place = np.unique(cell.pruners, return_inverse=True)
-        one, counted = np.eye(len(names))[place], cell.compared
-        pairs = one.T @ counted @ one
-        chance = np.full_like(cell.distances, nan) if cell.chance is None else cell.chance
-        means = [one.T @ (d * counted) @ one / np.where(pairs > 0, pairs, nan) for d in (cell.distances, chance)]
+    for group in groups:
+        names, pruner = np.unique(group.pruners, return_inverse=True)
+        member, compared = np.eye(len(names))[pruner], group.compared
+        pairs = member.T @ compared @ member
+        chance = np.full_like(group.distances, nan) if group.chance is None else group.chance
+        means = [
+            member.T @ (d * compared) @ member / np.where(pairs > 0, pairs, nan) for d in (group.distances, chance)
+        ]
         for i, j in zip(*np.nonzero(pairs), strict=True):
             rows.append((names[i], names[j], means[0][i, j], means[1][i, j], int(pairs[i, j] / (1 + (i == j)))))
-    each = pd.DataFrame(rows, columns=["pruner", "other", "distance", "chance", "pairs"])
-    grouped = each.groupby(["pruner", "other"], sort=True)
+    table = pd.DataFrame(rows, columns=["pruner", "other", "distance", "chance", "pairs"])
+    grouped = table.groupby(["pruner", "other"], sort=True)
     return grouped.agg(
-        distance=("distance", "mean"), chance=("chance", "mean"), cells=("pairs", "size"), pairs=("pairs", "sum")
+        distance=("distance", "mean"), chance=("chance", "mean"), groups=("pairs", "size"), pairs=("pairs", "sum")
     ).reset_index()
 
 
-def within_algorithms(cells: Sequence[Cell], *, permutations: int = 999, seed: int = 0) -> pd.DataFrame:
-    """Whether networks of one algorithm lie closer together than to those of the others, and by how much.
+def within_algorithms(groups: Sequence[GroupDistances], *, permutations: int = 999, seed: int = 0) -> pd.DataFrame:
+    """Mean distances within and between algorithms, with a permutation test of their difference.
 
-    The test statistic is the mean distance to the other algorithms less that among its own seeds, over cells; for its
-    distribution under no difference the algorithms of a cell are dealt at random to its networks of each seed.
+    The test statistic is the mean distance to the other algorithms less that among an algorithm's own seeds, over
+    groups. Its distribution under no difference permutes the algorithms among the networks of each group and seed.
+
+    Parameters
+    ----------
+    groups
+        Distances of the networks of every group.
+    permutations
+        Number of permutations; 0 leaves p out.
+    seed
+        Seeds the permutations.
 
     Returns
     -------
     DataFrame
-        One row an algorithm and, first, one for all (``"all"``): within, between, ratio (within / between), cells,
-        p (one-sided), q (Benjamini-Hochberg over the algorithms). NaN where no cell holds two networks of it.
+        One row an algorithm and, first, one for all (``"all"``): within, between, ratio (within / between), groups,
+        p (one-sided), q (Benjamini-Hochberg over the algorithms). NaN where no group holds two networks of it.
     """
-    names = np.unique(np.concatenate([cell.pruners for cell in cells]))
-    found, deals = zip(*(_gaps(cell, names, permutations, seed + i) for i, cell in enumerate(cells)), strict=True)
-    within, between = np.array(found).transpose(1, 0, 2)
-    dealt = np.array(deals)
+    names = np.unique(np.concatenate([group.pruners for group in groups]))
+    observed, permuted = zip(
+        *(_gaps(group, names, permutations, seed + i) for i, group in enumerate(groups)), strict=True
+    )
+    within, between = np.array(observed).transpose(1, 0, 2)
+    permuted_gaps = np.array(permuted)
     rows = []
     for name, columns in [("all", [*range(len(names))]), *((n, [i]) for i, n in enumerate(names))]:
-        mine = np.isfinite(within[:, columns] + between[:, columns])
-        if not mine.any():
+        known = np.isfinite(within[:, columns] + between[:, columns])
+        if not known.any():
             rows.append((name, nan, nan, nan, 0, nan))
             continue
-        inside, outside = (np.mean(v[:, columns], where=mine) for v in (within, between))
-        gaps = np.mean(dealt[:, :, columns], axis=(0, 2), where=mine[:, None]) if permutations else np.array([])
-        p = (1 + np.sum(gaps >= outside - inside - 1e-12)) / (1 + permutations) if permutations else nan
-        rows.append((name, inside, outside, inside / outside if outside else nan, int(mine.any(axis=1).sum()), p))
-    table = pd.DataFrame(rows, columns=["pruner", "within", "between", "ratio", "cells", "p"])
+        own, other = (np.mean(v[:, columns], where=known) for v in (within, between))
+        p = nan
+        if permutations:
+            gaps = np.mean(permuted_gaps[:, :, columns], axis=(0, 2), where=known[:, None])
+            p = (1 + np.sum(gaps >= other - own - 1e-12)) / (1 + permutations)
+        rows.append((name, own, other, own / other if other else nan, int(known.any(axis=1).sum()), p))
+    table = pd.DataFrame(rows, columns=["pruner", "within", "between", "ratio", "groups", "p"])
     table["q"] = [nan, *q_values(table["p"].to_numpy(float)[1:])]
     return table
 
 
-def _gaps(cell: Cell, names: np.ndarray, permutations: int, seed: int):
-    """Mean distances within and to others of every algorithm, (2, algorithms), and their difference when dealt."""
-    place = np.searchsorted(names, cell.pruners)
+def _gaps(group: GroupDistances, names: np.ndarray, permutations: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean distances of every algorithm within and to others (2, algorithms), and their permuted differences."""
+    pruner = np.searchsorted(names, group.pruners)
     generator = np.random.default_rng(seed)
-    counted = cell.compared
-    distances = cell.distances * counted
-    one = np.eye(len(names))[place]
-    inner = np.einsum("na,na->a", one, counted @ one)
-    outer = counted.sum(axis=1) @ one - inner
-    inner, outer = (np.where(c > 0, c, nan) for c in (inner, outer))
+    compared = group.compared
+    distances = group.distances * compared
+    member = np.eye(len(names))[pruner]
+    own_pairs = np.einsum("na,na->a", member, compared @ member)
+    other_pairs = compared.sum(axis=1) @ member - own_pairs
+    own_pairs, other_pairs = (np.where(count > 0, count, nan) for count in (own_pairs, other_pairs))
     sums = distances.sum(axis=1)
 
     def means(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        one = np.eye(len(names))[labels]
-        own = np.einsum("...na,...na->...a", one, distances @ one)
-        return own / inner, (np.einsum("...na,n->...a", one, sums) - own) / outer
+        member = np.eye(len(names))[labels]
+        own = np.einsum("...na,...na->...a", member, distances @ member)
+        return own / own_pairs, (np.einsum("...na,n->...a", member, sums) - own) / other_pairs
 
-    step = max(1, MOST // (len(place) * len(names)))
-    dealt = [np.zeros((0, len(names)))]
-    for at in range(0, permutations, step):
-        orders = np.tile(place, (min(step, permutations - at), 1))
-        for one_seed in np.unique(cell.seeds):
-            here = np.flatnonzero(cell.seeds == one_seed)
-            orders[:, here] = generator.permuted(orders[:, here], axis=1)
-        within, between = means(orders)
-        dealt.append(between - within)
-    return np.array(means(place)), np.concatenate(dealt)
-
-
-def seed_effect(cells: Sequence[Cell]) -> tuple[float, float]:
-    """Mean distance between different algorithms of equal and of different seeds, over cells that have both."""
-    found = []
-    for cell in cells:
-        other = cell.pruners[:, None] != cell.pruners
-        same = cell.seeds[:, None] == cell.seeds
-        if (other & same).any() and (other & ~same).any():
-            found.append((cell.distances[other & same].mean(), cell.distances[other & ~same].mean()))
-    return tuple(np.mean(found, axis=0).tolist()) if found else (nan, nan)
+    step = max(1, MOST_NUMBERS // (len(pruner) * len(names)))
+    gaps = [np.zeros((0, len(names)))]
+    for start in range(0, permutations, step):
+        labels = np.tile(pruner, (min(step, permutations - start), 1))
+        for value in np.unique(group.seeds):
+            of_seed = np.flatnonzero(group.seeds == value)
+            labels[:, of_seed] = generator.permuted(labels[:, of_seed], axis=1)
+        within, between = means(labels)
+        gaps.append(between - within)
+    return np.array(means(pruner)), np.concatenate(gaps)
 
 
-def nearest_share(cells: Sequence[Cell]) -> tuple[float, float]:
-    """Share of networks whose nearest neighbour is of their own algorithm, and what chance gives; of those that have
-    another network of their algorithm to be compared with. Ties share the hit."""
+def seed_effect(groups: Sequence[GroupDistances]) -> tuple[float, float]:
+    """Mean distance between different algorithms of equal and of different seeds, over groups that have both.
+
+    Parameters
+    ----------
+    groups
+        Distances of the networks of every group.
+
+    Returns
+    -------
+    tuple
+        Mean over pairs of equal seeds, and of different seeds; NaN where no group has both.
+    """
+    means = []
+    for group in groups:
+        other = group.pruners[:, None] != group.pruners
+        same_seed = group.seeds[:, None] == group.seeds
+        if (other & same_seed).any() and (other & ~same_seed).any():
+            means.append((group.distances[other & same_seed].mean(), group.distances[other & ~same_seed].mean()))
+    if not means:
+        return nan, nan
+    equal, different = np.mean(means, axis=0)
+    return float(equal), float(different)
+
+
+def nearest_share(groups: Sequence[GroupDistances]) -> tuple[float, float]:
+    """Share of networks whose nearest neighbour is of their own algorithm, and the share expected by chance.
+
+    Counted are the networks with another network of their algorithm to be compared with; ties share the hit.
+
+    Parameters
+    ----------
+    groups
+        Distances of the networks of every group.
+
+    Returns
+    -------
+    tuple
+        The share and that by chance; NaN where no algorithm has two networks in a group.
+    """
     hits, chances = [], []
-    for cell in cells:
-        counted, own = cell.compared, cell.pruners[:, None] == cell.pruners
-        apart = np.where(counted, cell.distances, np.inf)
-        nearest = counted & (apart <= apart.min(axis=1, keepdims=True) + 1e-12)
-        known = (counted & own).any(axis=1)
+    for group in groups:
+        compared, own = group.compared, group.pruners[:, None] == group.pruners
+        distances = np.where(compared, group.distances, np.inf)
+        nearest = compared & (distances <= distances.min(axis=1, keepdims=True) + 1e-12)
+        known = (compared & own).any(axis=1)
         hits += [((nearest & own).sum(1) / np.maximum(nearest.sum(1), 1))[known]]
-        chances += [((counted & own).sum(1) / np.maximum(counted.sum(1), 1))[known]]
+        chances += [((compared & own).sum(1) / np.maximum(compared.sum(1), 1))[known]]
     if not sum(map(len, hits)):
         return nan, nan
     return float(np.concatenate(hits).mean()), float(np.concatenate(chances).mean())
 
 
 def embedded(distances: np.ndarray) -> tuple[np.ndarray, float]:
-    """Places in the plane whose distances come near those given, and Kruskal's stress-1.
+    """Multidimensional scaling to two dimensions: positions, and Kruskal's stress-1.
 
-    Stress majorisation (SMACOF) from classical scaling, so that nothing is drawn at random. Stress is
+    Stress majorisation (SMACOF) started from classical scaling, so that nothing is random. Stress is
     ``sqrt(sum (d - d')^2 / sum d^2)``: about .2 and more is a poor map.
+
+    Parameters
+    ----------
+    distances
+        Symmetric with zeros on the diagonal, (networks, networks).
+
+    Returns
+    -------
+    positions : array
+        float64 (networks, 2).
+    stress : float
+        Kruskal's stress-1.
 
     Examples
     --------
     >>> square = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
-    >>> places, stress = embedded(np.linalg.norm(square[:, None] - square, axis=2))
-    >>> places.shape, bool(stress < 1e-6)
+    >>> positions, stress = embedded(np.linalg.norm(square[:, None] - square, axis=2))
+    >>> positions.shape, bool(stress < 1e-6)
     ((4, 2), True)
     """
     n = len(distances)
@@ -187,6 +258,8 @@ def embedded(distances: np.ndarray) -> tuple[np.ndarray, float]:
     values, vectors = np.linalg.eigh(-centred @ distances**2 @ centred / 2)
     start = vectors[:, ::-1][:, :2] * np.sqrt(np.maximum(values[::-1][:2], 0))
     start = np.pad(start, ((0, 0), (0, 2 - start.shape[1])))
-    places, _ = smacof(distances, n_components=2, init=start, n_init=1, max_iter=500, eps=1e-9, normalized_stress=False)
-    shown = np.linalg.norm(places[:, None] - places, axis=2)
-    return places, float(np.sqrt(np.sum((shown - distances) ** 2) / np.sum(distances**2)))
+    positions, _ = smacof(
+        distances, n_components=2, init=start, n_init=1, max_iter=500, eps=1e-9, normalized_stress=False
+    )
+    embedded_distances = np.linalg.norm(positions[:, None] - positions, axis=2)
+    return positions, float(np.sqrt(np.sum((embedded_distances - distances) ** 2) / np.sum(distances**2)))

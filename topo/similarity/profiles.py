@@ -1,4 +1,4 @@
-"""Distance between networks of which only tables are left: how differently their profiles rank."""
+"""Distances between networks without masks: mean differences of the ranks of their metrics (profiles)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ __all__ = ["layer_profile", "profile_distances", "rank_scaled"]
 
 
 def rank_scaled(values: pd.DataFrame) -> pd.DataFrame:
-    """Every column as ranks from 0 to 1; ties share the mean of their ranks, a missing value stands in the middle.
+    """Every column as ranks from 0 to 1; ties share the mean of their ranks, a missing value has rank 0.5.
 
-    Columns without two different values are left out: they tell no network from another.
+    Parameters
+    ----------
+    values
+        One row a network; columns without two different values are left out.
 
     Examples
     --------
@@ -28,13 +31,18 @@ def rank_scaled(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def profile_distances(blocks: Sequence[pd.DataFrame]) -> np.ndarray:
-    """Mean difference of rank-scaled columns between all pairs of networks, in [0, 1], float64 (networks, networks).
+    """Mean absolute difference of rank-scaled columns between all pairs of networks.
 
     Parameters
     ----------
     blocks
-        Tables with a row a network, in the same order: densities of layers, metrics. Every block weighs the same,
-        however many columns it has. A network whose row is empty in a block is compared by the others.
+        Tables with one row a network, in the same order: densities of layers, metrics. Every block weighs the same,
+        however many columns it has. A network whose row is empty in a block is compared by the other blocks.
+
+    Returns
+    -------
+    array
+        float64 (networks, networks), in [0, 1].
 
     Raises
     ------
@@ -46,21 +54,27 @@ def profile_distances(blocks: Sequence[pd.DataFrame]) -> np.ndarray:
     >>> profile_distances([pd.DataFrame({"density": [0.1, 0.2, 0.9]})]).tolist()
     [[0.0, 0.5, 1.0], [0.5, 0.0, 0.5], [1.0, 0.5, 0.0]]
     """
-    total, known = 0.0, 0
+    rows = len(blocks[0]) if blocks else 0
+    total, blocks_compared = np.zeros((rows, rows)), np.zeros((rows, rows))
+    varies = False
     for block in blocks:
         scaled = rank_scaled(block).to_numpy()
         if not scaled.shape[1]:
             continue
-        there = block.notna().any(axis=1).to_numpy()
-        both = there[:, None] & there
+        varies = True
+        has_values = block.notna().any(axis=1).to_numpy()
+        comparable = has_values[:, None] & has_values
         # Column by column: all differences of all columns at once would not fit for long tables.
-        apart = sum(np.abs(column[:, None] - column) for column in scaled.T) / scaled.shape[1]
-        total, known = total + np.where(both, apart, 0), known + both
-    if np.ndim(known) == 0:
-        raise InputError("no profile differs between the networks, so none is more alike than another.")
-    if (known == 0).any():
+        difference = np.zeros((rows, rows))
+        for column in scaled.T:
+            difference += np.abs(column[:, None] - column)
+        total += np.where(comparable, difference / scaled.shape[1], 0)
+        blocks_compared += comparable
+    if not varies:
+        raise InputError("no profile differs between the networks, so none is more similar than another.")
+    if (blocks_compared == 0).any():
         raise InputError("some networks share no part of their profile, so they cannot be compared.")
-    return total / known
+    return total / blocks_compared
 
 
 def layer_profile(layers: pd.DataFrame, keys: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
@@ -70,6 +84,10 @@ def layer_profile(layers: pd.DataFrame, keys: Sequence[str], metrics: Sequence[s
     ----------
     layers
         One row a layer, with the columns `keys`, ``layer`` and `metrics`.
+    keys
+        Columns that identify a network.
+    metrics
+        Columns to spread over the layers.
 
     Examples
     --------

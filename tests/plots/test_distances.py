@@ -6,8 +6,8 @@ import pytest
 from matplotlib.colors import to_hex
 
 from topo.errors import InputError
-from topo.plots.clustered_distances import ordered_distances
-from topo.plots.mds_map import network_map
+from topo.plots.clustered_distances import clustered_distances
+from topo.plots.mds_map import mds_map
 from topo.plots.theme import PRUNERS, pruner_color, style
 
 
@@ -26,7 +26,7 @@ def test_no_name_on_the_map_covers_another_or_leaves_the_panel(algorithms):
         rows += [(pruner, *(middle + generator.normal(0, 0.1, 2))) for _ in range(3)]
     places = pd.DataFrame(rows, columns=["pruner", "x", "y"])
     places = places.assign(dataset="d", model="m", sparsity=0.9, stress=0.1)
-    drawn = network_map(places)
+    drawn = mds_map(places)
     (ax,) = drawn.axes
     found, frame = boxes(drawn, ax)[:-1], ax.get_window_extent()
     assert len(found) == algorithms
@@ -38,17 +38,17 @@ def test_no_name_on_the_map_covers_another_or_leaves_the_panel(algorithms):
 def test_points_lie_where_the_table_says_in_their_colour():
     places = pd.DataFrame({"dataset": "d", "model": "m", "sparsity": 0.9, "pruner": ["er", "snip", "er"],
                            "x": [0.0, 1.0, 2.0], "y": [0.0, 3.0, 1.0], "stress": 0.1})  # fmt: skip
-    (ax,) = network_map(places).axes
+    (ax,) = mds_map(places).axes
     points = {to_hex(line.get_color()): line.get_xydata().tolist() for line in ax.lines if line.get_marker() != "None"}
     assert points == {pruner_color("er"): [[0, 0], [2, 1]], pruner_color("snip"): [[1, 3]]}
     with pytest.raises(InputError, match="no network"):
-        network_map(places.iloc[:0])
+        mds_map(places.iloc[:0])
 
 
 def test_the_matrix_shows_every_distance_in_the_order_of_the_tree():
     names = ["a", "b", "c", "d"]
     values = np.array([[0.1, 0.9, 0.2, 0.8], [0.9, 0.1, 0.8, 0.3], [0.2, 0.8, 0.1, 0.7], [0.8, 0.3, 0.7, np.nan]])
-    drawn = ordered_distances(pd.DataFrame(values, names, names), {"a": "initial"})
+    drawn = clustered_distances(pd.DataFrame(values, names, names), {"a": "initial"})
     ax = drawn.axes[0]
     order = [t.get_text().split()[0] for t in ax.get_yticklabels()]
     assert [t.get_text() for t in ax.get_xticklabels()] == order
@@ -58,4 +58,4 @@ def test_the_matrix_shows_every_distance_in_the_order_of_the_tree():
         x, y = (order[int(v)] for v in text.get_position())
         assert float("0" + text.get_text()) == values[names.index(x), names.index(y)]
     with pytest.raises(InputError, match="two kinds"):
-        ordered_distances(pd.DataFrame([[0.0]], ["a"], ["a"]))
+        clustered_distances(pd.DataFrame([[0.0]], ["a"], ["a"]))

@@ -7,7 +7,13 @@ from sklearn.metrics import balanced_accuracy_score
 
 from tests.stats.grids import grid
 from topo.errors import InputError
-from topo.stats.categories import CLASSIFIERS, category_table, confusion, guess_category, relative_to_cell
+from topo.stats.classification import (
+    CLASSIFIERS,
+    classification_table,
+    classify_held_out,
+    confusion_shares,
+    relative_to_group,
+)
 
 
 def marked(seed: int = 0, shift: float = 0.0, **settings) -> pd.DataFrame:
@@ -20,59 +26,59 @@ def marked(seed: int = 0, shift: float = 0.0, **settings) -> pd.DataFrame:
 @pytest.mark.parametrize("model", CLASSIFIERS)
 def test_a_planted_mark_is_read_and_noise_is_not(model):
     table = marked()
-    read = guess_category(table, ["mark"], label="pruner", by="model", model=model)
-    assert balanced_accuracy_score(read["actual"], read["guessed"]) > 0.8
-    blind = guess_category(table, ["blank"], label="pruner", by="model", model=model)
-    assert balanced_accuracy_score(blind["actual"], blind["guessed"]) < 1 / 6 + 0.12
+    read = classify_held_out(table, ["mark"], label="pruner", by="model", model=model)
+    assert balanced_accuracy_score(read["actual"], read["predicted"]) > 0.8
+    blind = classify_held_out(table, ["blank"], label="pruner", by="model", model=model)
+    assert balanced_accuracy_score(blind["actual"], blind["predicted"]) < 1 / 6 + 0.12
 
 
 def test_noise_scores_one_over_the_number_of_kinds():
     values = []
     for seed in range(25):
         table = grid(seed, models=2)
-        found = guess_category(table, ["signal", "blank"], label="pruner", by="model", model="logistic")
-        values.append(balanced_accuracy_score(found["actual"], found["guessed"]))
+        found = classify_held_out(table, ["signal", "blank"], label="pruner", by="model", model="logistic")
+        values.append(balanced_accuracy_score(found["actual"], found["predicted"]))
     assert np.mean(values) == pytest.approx(1 / 6, abs=3 * np.std(values) / 5 + 0.005)
 
 
 def test_no_group_is_on_both_sides():
-    found = guess_category(marked(), ["mark"], label="family", by="dataset", model="logistic")
+    found = classify_held_out(marked(), ["mark"], label="family", by="dataset", model="logistic")
     assert len(found.drop_duplicates(["fold", "group"])) == 2 and len(found) == len(marked())
 
 
 def test_a_confounder_between_models_is_exposed_and_taken_out_by_the_cell():
     """A mark that every model shifts by as much as two pruners lie apart is read in known models only."""
     table = marked(shift=8.0)
-    seen = guess_category(table, ["mark"], label="pruner", by="seed")
-    unseen = guess_category(table, ["mark"], label="pruner", by="model")
-    relative = guess_category(relative_to_cell(table, ["mark"]), ["mark"], label="pruner", by="model")
-    accuracy = [balanced_accuracy_score(t["actual"], t["guessed"]) for t in (seen, unseen, relative)]
+    seen = classify_held_out(table, ["mark"], label="pruner", by="seed")
+    unseen = classify_held_out(table, ["mark"], label="pruner", by="model")
+    relative = classify_held_out(relative_to_group(table, ["mark"]), ["mark"], label="pruner", by="model")
+    accuracy = [balanced_accuracy_score(t["actual"], t["predicted"]) for t in (seen, unseen, relative)]
     assert accuracy[0] > accuracy[1] + 0.05 and accuracy[1] < 0.6 and accuracy[2] > 0.8
 
 
-def test_relative_to_cell_has_mean_zero_and_deviation_one_and_needs_no_label():
+def test_relative_to_group_has_mean_zero_and_deviation_one_and_needs_no_label():
     table = marked().assign(still=3.0)
-    found = relative_to_cell(table, ["mark", "still", "mark"])
+    found = relative_to_group(table, ["mark", "still", "mark"])
     grouped = found.groupby(["dataset", "model", "sparsity"])["mark"]
     np.testing.assert_allclose(grouped.mean(), 0, atol=1e-12)
     np.testing.assert_allclose(grouped.std(ddof=0), 1)
     assert (found["still"] == 0).all()
     shuffled = table.assign(pruner=table["pruner"].sample(frac=1, random_state=0).to_numpy())
-    np.testing.assert_array_equal(found["mark"], relative_to_cell(shuffled, ["mark"])["mark"])
+    np.testing.assert_array_equal(found["mark"], relative_to_group(shuffled, ["mark"])["mark"])
 
 
 def test_confusion_rows_add_up_and_its_diagonal_is_the_balanced_accuracy():
-    found = guess_category(marked(), ["mark", "blank"], label="pruner", by="model")
-    shares = confusion(found)
+    found = classify_held_out(marked(), ["mark", "blank"], label="pruner", by="model")
+    shares = confusion_shares(found)
     np.testing.assert_allclose(shares.sum(axis=1), 1)
-    assert np.diag(shares).mean() == pytest.approx(balanced_accuracy_score(found["actual"], found["guessed"]))
-    odd = confusion(pd.DataFrame({"actual": ["a", "a"], "guessed": ["a", "b"]}))
+    assert np.diag(shares).mean() == pytest.approx(balanced_accuracy_score(found["actual"], found["predicted"]))
+    odd = confusion_shares(pd.DataFrame({"actual": ["a", "a"], "predicted": ["a", "b"]}))
     assert odd.loc["a"].tolist() == [0.5, 0.5] and odd.loc["b"].isna().all()
 
 
 def test_the_table_has_chance_intervals_and_reasons():
     sets = {"mean": [], "mark": ["mark"]}
-    found, guesses = category_table(marked(datasets=1), sets, by=["dataset", "model"], models=["logistic"])
+    found, guesses = classification_table(marked(datasets=1), sets, by=["dataset", "model"], models=["logistic"])
     rows = found.set_index(["label", "held_out", "features"])
     assert (
         rows.loc[("family", "model", "mean"), "balanced_accuracy"]
@@ -87,10 +93,10 @@ def test_the_table_has_chance_intervals_and_reasons():
 
 def test_weights_of_cells_give_the_interval_of_resampled_rows():
     """The interval by weights equals that of a loop over resampled cells with scikit-learn."""
-    from topo.stats.categories import _interval
+    from topo.stats.classification import _interval
 
     table = marked(1)
-    found = guess_category(table, ["mark", "blank"], label="family", by="model", model="logistic")
+    found = classify_held_out(table, ["mark", "blank"], label="family", by="model", model="logistic")
     cell = table.groupby(["dataset", "model", "sparsity"]).ngroup().to_numpy()
     low, high = _interval(found, cell, 400, 0)
     generator = np.random.default_rng(1)
@@ -98,7 +104,7 @@ def test_weights_of_cells_give_the_interval_of_resampled_rows():
     for _ in range(400):
         rows = np.concatenate([np.flatnonzero(cell == c) for c in generator.integers(16, size=16)])
         part = found.iloc[rows]
-        draws.append(balanced_accuracy_score(part["actual"], part["guessed"]))
+        draws.append(balanced_accuracy_score(part["actual"], part["predicted"]))
     np.testing.assert_allclose((low, high), np.quantile(draws, [0.025, 0.975]), atol=0.02)
 
 
@@ -116,14 +122,14 @@ def test_weights_of_cells_give_the_interval_of_resampled_rows():
 )
 def test_refusals(change, words):
     with pytest.raises(InputError, match=words):
-        guess_category(change(marked()), ["mark"], label="pruner", by="model")
+        classify_held_out(change(marked()), ["mark"], label="pruner", by="model")
 
 
 def test_unknown_classifier():
     with pytest.raises(InputError, match="unknown classifier"):
-        guess_category(marked(), ["mark"], label="pruner", by="model", model="oracle")
+        classify_held_out(marked(), ["mark"], label="pruner", by="model", model="oracle")
 
 
 def test_all_missing_features_leave_a_guess():
-    found = guess_category(marked().assign(mark=np.nan), ["mark"], label="family", by="model")
-    assert balanced_accuracy_score(found["actual"], found["guessed"]) == 0.5
+    found = classify_held_out(marked().assign(mark=np.nan), ["mark"], label="family", by="model")
+    assert balanced_accuracy_score(found["actual"], found["predicted"]) == 0.5
