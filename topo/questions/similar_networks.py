@@ -73,8 +73,9 @@ def similar_networks(evidence: Evidence, *, seed: int = 0, permutations: int = 9
             "Map: one point is one network, near points are similar networks; lines join the networks (seeds) of one "
             "algorithm to their middle. Directions and the place of the origin mean nothing, and a stress above .2 "
             "says that two dimensions do not hold the distances. Matrix: mean distance over groups of equal dataset, "
-            "model and sparsity, algorithms in the order of the tree (average linkage); the diagonal is among an algorithm's own "
-            "seeds. Dots: the seeds of a distinct algorithm are closer to each other than to any other algorithm."
+            "model and sparsity, algorithms in the order of the tree (average linkage); the diagonal is among an "
+            "algorithm's own seeds. Dots: the seeds of a distinct algorithm are closer to each other than to any "
+            "other algorithm."
         ),
         method=_method(distances, permutations, len(drawn)),
         caveats=(
