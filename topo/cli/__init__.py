@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import InputError
+from . import listing, networks, report, study
 
 __all__ = ["app", "main"]
 
@@ -28,8 +29,20 @@ class _Group(TyperGroup):
 
 
 app = typer.Typer(
-    cls=_Group, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False
+    cls=_Group,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        typer.echo(f"topo {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -37,8 +50,11 @@ def _start(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error arose.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", callback=_say_version, is_eager=True)
+    ] = False,
 ) -> None:
-    """Prune neural networks, turn what is left into graphs, measure the graphs, relate them to accuracy.
+    """Prune neural networks, encode what remains as graphs, measure the graphs, relate them to accuracy.
 
     A study does it all at once, for many networks; start with one:
 
@@ -55,6 +71,7 @@ def _start(
       topo encode resnet20 --masks masks.safetensors
       topo measure graph.safetensors -o row.csv
 
+    What you wrote yourself has a name, too, with --import my_code.py on any command.
     Every command explains itself: topo COMMAND --help.
     """
     handler = logging.StreamHandler(sys.stderr)
@@ -64,8 +81,6 @@ def _start(
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     context.call_on_close(lambda: logger.removeHandler(handler))
 
-
-from . import listing, networks, report, study  # noqa: E402  (they add their commands to the app)
 
 app.command("list")(listing.list_names)
 app.command()(networks.prune)

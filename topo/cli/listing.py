@@ -2,86 +2,155 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import re
+import textwrap
 from collections.abc import Iterator
-from enum import StrEnum
+from dataclasses import fields
+from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import Annotated, Any
 
 import typer
 
-from ..registry import Registry
+from ..errors import unknown_name
+from ..registry import Entry, Registry
+from ..validation import Setting, settings_of
+from .options import Imports
 
 __all__ = ["list_names"]
 
+REGISTRIES = {
+    "models": "models.MODELS",
+    "datasets": "datasets.DATASETS",
+    "pruners": "pruning.PRUNERS",
+    "metrics": "features.METRICS",
+    "encodings": "encoding.ENCODINGS",
+    "recipes": "training.RECIPES",
+    "questions": "questions.QUESTIONS",
+}
+"""Where the registry of each list is: a package of topo and its attribute, loaded when asked for."""
+WIDTH = 100
 
-class Kind(StrEnum):
-    """What can be listed."""
 
-    models = "models"
-    datasets = "datasets"
-    pruners = "pruners"
-    metrics = "metrics"
-    encodings = "encodings"
-    recipes = "recipes"
-
-
-def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
-    """List what is there by name, by family, one line each.
+def list_names(
+    kind: Annotated[
+        str, typer.Argument(metavar="|".join(REGISTRIES), help="What to list.", autocompletion=lambda: list(REGISTRIES))
+    ],
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME|PATTERN]", help="One of them, with its settings; or a pattern.")
+    ] = None,
+    imports: Imports = None,
+) -> None:
+    """List what there is by name, by family, one line each; or one of them with its settings.
 
     \b
-      topo list pruners      with the paper of each
-      topo list metrics      by category; a category's name selects all of it
+      topo list pruners                with the paper of each
+      topo list pruners "*snip*"       those whose names match
+      topo list pruners synflow        what it does, and its settings
+      topo list metrics                by category; a category's name selects all of it
+      topo list encodings              with their options
     """
-    typer.echo("\n".join(_lines(kind)))
-
-
-def _lines(kind: Kind) -> Iterator[str]:
+    if kind not in REGISTRIES:
+        raise unknown_name("list", kind, REGISTRIES)
     registry = _registry(kind)
-    width = max(map(len, registry))
-    entries = sorted(registry.entries(), key=lambda entry: _order(registry, entry.family))
-    for family, members in groupby(entries, key=lambda entry: entry.family):
+    if name is None or any(character in name for character in "*?["):
+        lines = list(_table(kind, registry, name))
+    else:
+        lines = list(_card(kind, registry.entry(name)))
+    typer.echo("\n".join(lines))
+
+
+def _registry(kind: str) -> Registry[Any]:
+    package, attribute = REGISTRIES[kind].split(".")
+    return getattr(importlib.import_module(f"topo.{package}"), attribute)
+
+
+def _table(kind: str, registry: Registry[Any], pattern: str | None) -> Iterator[str]:
+    """One line an entry, by family."""
+    entries = [entry for entry in registry.entries() if pattern is None or fnmatchcase(entry.name, pattern)]
+    torchvision = [name for name in _torchvision(kind) if pattern is None or fnmatchcase(name, pattern)]
+    if not entries and not torchvision:
+        yield f"No name matches {pattern}."
+        return
+    width = max((len(entry.name) for entry in entries), default=0)
+    families = _families(kind, registry)
+    for family, members in groupby(sorted(entries, key=lambda e: families.index(e.family)), key=lambda e: e.family):
         if family:
             yield typer.style(family, bold=True)
         for entry in members:
             paper = f" [{entry.info['paper']}]" if "paper" in entry.info else ""
-            yield f"  {entry.name:<{width}}  {entry.summary}{paper}{_settings(kind, entry.item)}"
-    if kind is Kind.models:
-        from ..models import torchvision_names
-
+            yield f"  {entry.name:<{width}}  {entry.summary}{paper}"
+    if torchvision:
         yield typer.style("torchvision (torchvision:NAME where a name is also above)", bold=True)
-        yield f"  {', '.join(torchvision_names())}"
+        yield f"  {', '.join(torchvision)}"
 
 
-def _settings(kind: Kind, item: Any) -> str:
-    """The settings of a pruner with their defaults."""
-    if kind is not Kind.pruners:
-        return ""
-    found = inspect.signature(item).parameters.values()
-    named = [f"{p.name}={p.default}" for p in found if p.kind is p.KEYWORD_ONLY and p.default is not p.empty]
-    return f" ({', '.join(named)})" if named else ""
+def _card(kind: str, entry: Entry[Any]) -> Iterator[str]:
+    """All that is known of one entry."""
+    paper = f"  [{entry.info['paper']}]" if "paper" in entry.info else ""
+    yield typer.style(entry.name, bold=True) + (f"  {entry.family}" if entry.family else "") + paper
+    described = _prose(entry.item.__doc__) if hasattr(entry.item, "__name__") else entry.summary
+    for paragraph in (described or entry.summary).split("\n\n"):
+        yield from textwrap.wrap(paragraph, WIDTH, initial_indent="  ", subsequent_indent="  ")
+    if not entry.source.built_in:
+        yield f"  defined by {entry.source}"
+    for name, value in entry.info.items():
+        if name != "paper" and value not in (None, (), ""):
+            yield f"  {name.replace('_', ' ')}: {_written(value)}"
+    yield from _settings(_settings_of(kind, entry))
 
 
-def _order(registry: Registry, family: str) -> int:
+def _prose(docstring: str | None) -> str:
+    """The docstring up to its first section, its lines joined to paragraphs."""
+    prose = re.split(r"^\S[^\n]*\n-{3,}$", inspect.cleandoc(docstring or ""), maxsplit=1, flags=re.MULTILINE)[0]
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in prose.strip().split("\n\n"))
+
+
+def _settings(settings: list[Setting]) -> Iterator[str]:
+    if settings:
+        yield typer.style("settings", bold=True)
+    for setting in settings:
+        yield f"  {setting.name}" + (
+            "" if setting.default in (inspect.Parameter.empty, None) else f"={setting.default}"
+        )
+        yield from textwrap.wrap(setting.text, WIDTH, initial_indent="      ", subsequent_indent="      ")
+
+
+def _settings_of(kind: str, entry: Entry[Any]) -> list[Setting]:
+    if kind == "recipes":
+        return [
+            Setting(f.name, str(f.type), getattr(entry.item, f.name), f.metadata["help"]) for f in fields(entry.item)
+        ]
+    if kind == "encodings":
+        from ..encoding.encoder import Options, encode
+        from ..validation import _documented_parameters
+
+        texts = _documented_parameters(encode)
+        return [Setting(f.name, str(f.type), f.default, texts.get(f.name, "")) for f in fields(Options)]
+    return [] if kind == "metrics" else settings_of(entry.item)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _torchvision(kind: str) -> list[str]:
+    if kind != "models":
+        return []
+    from ..models import torchvision_names
+
+    return torchvision_names()
+
+
+def _families(kind: str, registry: Registry[Any]) -> list[str]:
     """Families in their own order where they have one, else as they were registered."""
-    from ..features import CATEGORIES, METRICS
+    own = list(dict.fromkeys(entry.family for entry in registry.entries()))
+    if kind != "metrics":
+        return own
+    from ..features.registry import CATEGORIES
 
-    known = CATEGORIES if registry is METRICS else dict.fromkeys(entry.family for entry in registry.entries())
-    return list(known).index(family)
-
-
-def _registry(kind: Kind) -> Registry:
-    match kind:
-        case Kind.models:
-            from ..models import MODELS as registry
-        case Kind.datasets:
-            from ..datasets import DATASETS as registry
-        case Kind.pruners:
-            from ..pruning import PRUNERS as registry
-        case Kind.metrics:
-            from ..features import METRICS as registry
-        case Kind.encodings:
-            from ..encoding import ENCODINGS as registry
-        case Kind.recipes:
-            from ..training import RECIPES as registry
-    return registry
+    return [*CATEGORIES, *(family for family in own if family not in CATEGORIES)]

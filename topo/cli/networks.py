@@ -5,42 +5,35 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import InputError
-from .source import Network, parsed_settings
+from .network import NamedNetwork
+from .options import (
+    Checkpoint,
+    Classes,
+    DataFolder,
+    DatasetName,
+    Encoding,
+    EncodingOptions,
+    Example,
+    Imports,
+    MaskFile,
+    Model,
+    ModelSettings,
+    PrunerSettings,
+    Seed,
+    parsed_settings,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["encode", "measure", "prune"]
+    from ..encoding import LayerGraphs, MultipartiteGraph
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="A network's name; see topo list models.")]
-Checkpoint = Annotated[
-    Path | None, typer.Option(help="Its weights (.safetensors, or a state dict in .pt); else fresh ones by --seed.")
-]
-MaskFile = Annotated[Path | None, typer.Option("--masks", help="Masks written by topo prune; else non-zero weights.")]
-DatasetName = Annotated[str | None, typer.Option("--dataset", help="Gives data, input shape and number of classes.")]
-DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of the dataset's files.")]
-Shape = Annotated[str | None, typer.Option("--input-shape", help="Channels, height and width, such as 3x32x32.")]
-Classes = Annotated[int | None, typer.Option("--classes", min=1, help="Outputs of the network; 10 unless given.")]
-Seed = Annotated[int, typer.Option(help="Of fresh weights and of every random choice.")]
-ModelSettings = Annotated[list[str] | None, typer.Option("--model-set", help="A setting of the network, KEY=VALUE.")]
-PrunerSettings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="A setting of the pruner, KEY=VALUE; may be repeated. topo list pruners shows them."),
-]
-EncodingOptions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        help="An option of the encoding, KEY=VALUE; may be repeated: skips=all|projection, pooling=through|node, "
-        "padding=none|nodes, weights=sum|mean, attention=exact|values, max_edges=N.",
-    ),
-]
-Encoding = Annotated[str, typer.Option("--encoding", "-e", help="See topo list encodings.")]
+__all__ = ["encode", "measure", "prune"]
 
 
 def prune(
@@ -51,13 +44,14 @@ def prune(
     checkpoint: Checkpoint = None,
     dataset: DatasetName = None,
     data: DataFolder = None,
-    input_shape: Shape = None,
+    example: Example = None,
     classes: Classes = None,
     seed: Seed = 0,
     recipe: Annotated[str | None, typer.Option(help="How a pruner that trains does it; see topo list recipes.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     model_set: ModelSettings = None,
     settings: PrunerSettings = None,
+    imports: Imports = None,
 ) -> None:
     """Find which weights of a network to keep, and write them as masks.
 
@@ -67,21 +61,22 @@ def prune(
       topo prune resnet20 -p magnitude -s 0.9 --checkpoint trained.safetensors
       topo prune conv6 -p synflow -s 0.98 --set rounds=20
       topo prune digits-cnn -p rigl -s 0.9 --dataset digits --recipe digits
+      topo prune my-net -p er -s 0.9 --example 3,64,64 --import my_code.py
     """
-    from .. import pruning as package
+    from .. import pruning
     from ..pruning import PRUNERS
 
     if PRUNERS.entry(pruner).info.get("needs_data") and dataset is None:
         raise InputError(f"pruner {pruner!r} needs data; give --dataset, such as --dataset digits.")
-    chosen = Network(model, checkpoint, dataset, data, input_shape, classes, seed, model_set)
+    network = NamedNetwork(model, checkpoint, dataset, data, example, classes, seed, model_set)
     given = parsed_settings(settings)
     if dataset is None and "input_shape" in inspect.signature(PRUNERS[pruner]).parameters:
-        given.setdefault("input_shape", chosen.shape)
-    masks = package.prune(
-        chosen.model,
+        given.setdefault("input_shape", network.example)
+    masks = pruning.prune(
+        network.model,
         pruner,
         sparsity=sparsity,
-        data=chosen.dataset,
+        data=network.dataset,
         recipe=recipe,
         seed=seed,
         device=device,
@@ -104,11 +99,12 @@ def encode(
     masks: MaskFile = None,
     dataset: DatasetName = None,
     data: DataFolder = None,
-    input_shape: Shape = None,
+    example: Example = None,
     classes: Classes = None,
     seed: Seed = 0,
     model_set: ModelSettings = None,
     settings: EncodingOptions = None,
+    imports: Imports = None,
 ) -> None:
     """Encode a sparse network as a graph, and write it.
 
@@ -118,8 +114,8 @@ def encode(
       topo encode conv6 --masks masks.safetensors -e rolled -o layers
       topo encode resnet20 --masks masks.safetensors --set skips=projection --set padding=nodes
     """
-    chosen = Network(model, checkpoint, dataset, data, input_shape, classes, seed, model_set)
-    graph = chosen.graph(masks, encoding, settings)
+    network = NamedNetwork(model, checkpoint, dataset, data, example, classes, seed, model_set)
+    graph = network.graph(masks, encoding, settings)
     graph.save(output)
     typer.echo(f"{output}: {graph!r}")
 
@@ -138,11 +134,12 @@ def measure(
     masks: MaskFile = None,
     dataset: DatasetName = None,
     data: DataFolder = None,
-    input_shape: Shape = None,
+    example: Example = None,
     classes: Classes = None,
     seed: Seed = 0,
     model_set: ModelSettings = None,
     settings: EncodingOptions = None,
+    imports: Imports = None,
 ) -> None:
     """Measure a graph, or a network encoded on the way: one row, printed or written.
 
@@ -158,8 +155,8 @@ def measure(
     if Path(source).exists() or "/" in source or "." in source:
         graph = _load_graph(Path(source))
     else:
-        chosen = Network(source, checkpoint, dataset, data, input_shape, classes, seed, model_set)
-        graph = chosen.graph(masks, encoding, settings)
+        network = NamedNetwork(source, checkpoint, dataset, data, example, classes, seed, model_set)
+        graph = network.graph(masks, encoding, settings)
     row = measure_graph(graph, metrics=metrics or None)
     if output is not None:
         _write_row(row, output)
@@ -171,7 +168,7 @@ def measure(
         typer.echo(f"{name:<{width}}  " + (f"undefined: {undefined[name]}" if name in undefined else f"{value:.8g}"))
 
 
-def _load_graph(path: Path) -> Any:
+def _load_graph(path: Path) -> MultipartiteGraph | LayerGraphs:
     from ..encoding import LayerGraphs, MultipartiteGraph
 
     return LayerGraphs.load(path) if path.is_dir() else MultipartiteGraph.load(path)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .options import Imports
+
 __all__ = ["report"]
 
 
@@ -24,6 +26,7 @@ def report(
     questions: Annotated[
         bool, typer.Option(help="Ask the seven research questions; without them it takes seconds.")
     ] = True,
+    imports: Imports = None,
 ) -> None:
     """Write one self-contained HTML file of what studies found, and a folder of its figures and tables beside it.
 

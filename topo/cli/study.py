@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .options import Imports
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -37,6 +39,7 @@ def run(
     executor: Annotated[
         str | None, typer.Option(help="dask:ADDRESS of a scheduler whose workers share the study's folder.")
     ] = None,
+    imports: Imports = None,
 ) -> None:
     """Run every cell of a study that has no result yet; stop and go on as you like.
 
@@ -44,6 +47,7 @@ def run(
       topo study run examples/digits.yaml
       topo study run study.yaml --output studies/big --workers 8
       topo study run studies/big                      go on, or retry what failed
+      topo study run study.yaml --import my_code.py   as imports: my_code.py in the file does
 
     The smallest study file:
 
@@ -66,6 +70,7 @@ def run(
         study = Study.load(file, **overrides)
     else:
         study = Study.read(file, output, **overrides)
+    study = study.importing(imports or [])
     pool = executor_from(executor) if executor else None
     try:
         study.run(executor=pool, workers=workers, device=device)
@@ -88,6 +93,7 @@ def run(
 def status(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a study.")],
     cells: Annotated[bool, typer.Option("--cells", help="One line for every cell.")] = False,
+    imports: Imports = None,
 ) -> None:
     """Say how many cells of a study are finished, failed or yet to come.
 
@@ -101,23 +107,23 @@ def status(
     from ..study import Study
 
     study = Study.load(folder)
-    found = study.status()
+    table = study.status()
     if cells:
-        for row in found.itertuples():
+        for row in table.itertuples():
             accuracy = "" if row.accuracy != row.accuracy else f"  {row.accuracy:.3f}"
             name = f"{row.dataset} {row.model} {row.pruner} {row.sparsity:g} seed {row.seed}"
             typer.echo(f"{row.cell}  {row.status:<9}  {name}{accuracy}{'  ' + row.reason if row.reason else ''}")
         return
-    counts = found.pivot_table(
+    counts = table.pivot_table(
         index=["dataset", "model", "pruner"], columns="status", values="cell", aggfunc="count", fill_value=0, sort=False
     )
     order = [name for name in ("finished", "collapsed", "diverged", "failed", "missing") if name in counts]
-    table = Table(*counts.index.names, *order)
+    shown = Table(*counts.index.names, *order)
     for index, row in counts.iterrows():
-        table.add_row(*index, *(str(row[name]) for name in order))
-    Console().print(table)
-    _say_failures(found, study)
-    typer.echo(f"{_counted(found)}.")
+        shown.add_row(*index, *(str(row[name]) for name in order))
+    Console().print(shown)
+    _say_failures(table, study)
+    typer.echo(f"{_counted(table)}.")
 
 
 def _say_failures(status: pd.DataFrame, study: Study | None = None) -> bool:

@@ -232,6 +232,11 @@ class StudyConfig(BaseModel):
         with _placed(source, ("metrics",), lines):
             column_names(self.metrics)
 
+    def with_imports(self, more: Iterable[str]) -> StudyConfig:
+        """The same config with further entries of ``imports``, each in the place of one of that name."""
+        imports = {Path(source).name: source for source in (*self.imports, *more)}
+        return self.model_copy(update={"imports": tuple(imports.values())})
+
     def to_yaml(self) -> str:
         """The study file that reads back as this config."""
         data = self.model_dump(mode="json", exclude_defaults=True)

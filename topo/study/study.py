@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..datasets import Dataset
 from ..encoding import LayerGraphs, MultipartiteGraph, encode
 from ..errors import InputError, unknown_name
 from ..masks import Masks
-from ..own_code import import_code
+from ..own_code import import_code, is_file_name
 from .computation import build_model, load_data
 from .config import StudyConfig
 from .grid import Cell, Planned, cells_of
@@ -70,6 +70,11 @@ class Study:
         if not file.is_file():
             raise InputError(f"{folder} is not the folder of a study (it has no {file.name}).")
         return cls(StudyConfig.read(file, check=False, **overrides), Path(folder))
+
+    def importing(self, sources: Iterable[str]) -> Study:
+        """The same study with more of ``imports``; paths of files start at the working folder."""
+        more = [str(Path(source).resolve()) if is_file_name(source) else source for source in sources]
+        return replace(self, config=self.config.with_imports(more))
 
     @property
     def store(self) -> Store:

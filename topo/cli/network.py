@@ -8,24 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from .options import parsed_example, parsed_settings
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from ..dag.example import Example
     from ..datasets import Dataset
+    from ..encoding import LayerGraphs, MultipartiteGraph
 
-__all__ = ["Network", "parsed_settings"]
+__all__ = ["NamedNetwork"]
 
 
 @dataclass(frozen=True)
-class Network:
+class NamedNetwork:
     """A network by name, with the weights of a checkpoint file or fresh ones, and the dataset that shapes it."""
 
     name: str
     checkpoint: Path | None
     dataset_name: str | None
     data_folder: Path | None
-    input_shape: str | None
+    example_texts: list[str] | None
     classes: int | None
     seed: int
     settings: list[str] | None
@@ -37,19 +40,16 @@ class Network:
 
         if self.dataset_name is None:
             return None
-        if self.input_shape is not None or self.classes is not None:
-            raise InputError("--dataset gives the input shape and the classes; leave out --input-shape and --classes.")
+        if self.example_texts or self.classes is not None:
+            raise InputError("--dataset gives the network's input and classes; leave out --example and --classes.")
         return load(self.dataset_name, root=self.data_folder)
 
     @cached_property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one input."""
+    def example(self) -> Example:
+        """The input of the network."""
         if self.dataset is not None:
             return self.dataset.input_shape
-        try:
-            return tuple(int(size) for size in (self.input_shape or "3x32x32").replace(",", "x").split("x"))
-        except ValueError:
-            raise InputError(f"--input-shape {self.input_shape!r} is not of the form 3x32x32.") from None
+        return parsed_example(self.example_texts or ["3,32,32"])
 
     @cached_property
     def model(self) -> nn.Module:
@@ -59,32 +59,27 @@ class Network:
 
         n_classes = self.dataset.n_classes if self.dataset is not None else self.classes or 10
         settings = parsed_settings(self.settings)
-        model = build(self.name, input_shape=self.shape, n_classes=n_classes, seed=self.seed, **settings)
+        model = build(self.name, input_shape=_shapes(self.example), n_classes=n_classes, seed=self.seed, **settings)
         return model if self.checkpoint is None else load_checkpoint(model, self.checkpoint)
 
-    def graph(self, masks: Path | None, encoding: str, options: list[str] | None) -> Any:
+    def graph(self, masks: Path | None, encoding: str, options: list[str] | None) -> MultipartiteGraph | LayerGraphs:
         """The network encoded."""
+        from ..dag import trace
         from ..encoding import encode
         from ..masks import Masks
 
         loaded = None if masks is None else Masks.load(masks)
-        return encode(self.model, loaded, input_shape=self.shape, encoding=encoding, **parsed_settings(options))
+        dag = trace(self.model, self.example)
+        return encode(dag, loaded, encoding=encoding, **parsed_settings(options))
 
 
-def parsed_settings(settings: list[str] | None) -> dict[str, Any]:
-    """``KEY=VALUE`` texts as a dict, the values read as in a study file.
-
-    Examples
-    --------
-    >>> parsed_settings(["rounds=20", "widths=[64, 32]"])
-    {'rounds': 20, 'widths': [64, 32]}
-    """
-    from ..study.yaml_file import parse_value
-
-    found = {}
-    for text in settings or []:
-        key, separator, value = text.partition("=")
-        if not separator or not key:
-            raise InputError(f"setting {text!r} is not of the form KEY=VALUE.")
-        found[key.replace("-", "_")] = parse_value(value)
-    return found
+def _shapes(example: Any) -> Any:
+    """The example with the shape of one sample in place of every tensor."""
+    if isinstance(example, dict):
+        return {name: _shapes(value) for name, value in example.items()}
+    if hasattr(example, "shape"):
+        return tuple(example.shape[1:])
+    if all(isinstance(size, int) for size in example):
+        return tuple(example)
+    shapes = tuple(_shapes(value) for value in example)
+    return shapes[0] if len(shapes) == 1 else shapes

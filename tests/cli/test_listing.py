@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from topo.cli.listing import REGISTRIES, _registry
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("models", ["resnet20", "digits-cnn", "torchvision", "densenet121"]),
+        ("datasets", ["digits", "cifar10", "folder"]),
+        ("pruners", ["initial", "trained", "snip", "synflow", "magnitude-layerwise", "2019"]),
+        ("metrics", ["local", "sink_nodes", "ramanujan", "imdb"]),
+        ("encodings", ["multipartite", "rolled-channel"]),
+        ("recipes", ["reference", "digits"]),
+    ],
+)
+def test_lists_name_everything_with_one_line_each(topo_command, kind: str, expected: list[str]):
+    result = topo_command("list", kind)
+    assert result.exit_code == 0 and all(text in result.stdout for text in expected)
+
+
+def test_every_registry_has_a_list():
+    for kind in REGISTRIES:
+        assert _registry(kind).entry_point_group == f"topo.{kind}"
+
+
+def test_patterns_select_names(topo_command):
+    lines = topo_command("list", "pruners", "*snip*").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["initial", "snip", "iterative-snip"]
+    assert "vgg11" in topo_command("list", "models", "vgg?1").stdout
+    assert topo_command("list", "models", "no*such").stdout == "No name matches no*such.\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "expected"),
+    [
+        (
+            "pruners",
+            "synflow",
+            ["Tanaka et al. 2020", "stage: initial", "rounds=100", "Number of rounds; after"],
+        ),
+        ("pruners", "rigl", ["stage: training", "initial=erk", "How the random masks at the start spread"]),
+        ("pruners", "grasp", ["needs data: yes", "temperature=200.0", "Divides the logits"]),
+        ("models", "digits-cnn", ["Small residual network", "width=8"]),
+        ("encodings", "rolled", ["weights=sum", "it is divided by the size of the window"]),
+        ("metrics", "k_core", ["Mean coreness", "strength"]),
+        ("recipes", "digits", ["A few seconds", "epochs=15", "passes over the training images"]),
+        ("questions", "beyond_density", ["topology, or just density"]),
+    ],
+)
+def test_one_name_is_shown_with_its_settings(topo_command, kind: str, name: str, expected: list[str]):
+    text = " ".join(topo_command("list", kind, name).stdout.split())
+    assert text.startswith(name) and [part for part in expected if part not in text] == []

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import topo
+from topo.models import build
+from topo.safe_files import write_arrays
+
+
+def test_prune_encode_and_measure_pass_files_on(topo_command, in_folder: Path):
+    model = build("digits-mlp", input_shape=(1, 8, 8), seed=3)
+    topo.save_checkpoint(model, "weights.safetensors")
+    options = ["digits-mlp", "--dataset", "digits", "--checkpoint", "weights.safetensors"]
+
+    result = topo_command("prune", *options, "-p", "snip", "-s", 0.9, "--seed", 5, "--set", "batch_size=40")
+    assert result.exit_code == 0 and "sparsity 0.9" in result.stdout
+    masks = topo.Masks.load("masks.safetensors")
+    assert (masks.algorithm, masks.seed, masks.settings["batch_size"]) == ("snip", 5, 40)
+
+    result = topo_command("encode", *options, "--masks", "masks.safetensors")
+    assert result.exit_code == 0
+    graph = topo.MultipartiteGraph.load("graph.safetensors")
+    expected = topo.encode(model, masks, input_shape=(1, 8, 8))
+    assert (graph.n_nodes, graph.n_edges) == (expected.n_nodes, expected.n_edges)
+    assert (graph.adjacency() != expected.adjacency()).nnz == 0
+
+    row = topo.measure(expected)
+    for suffix in ("csv", "json", "parquet"):
+        assert topo_command("measure", "graph.safetensors", "-o", f"row.{suffix}").exit_code == 0
+    assert pd.read_csv("row.csv").iloc[0].to_dict() == pytest.approx(row.to_dict(), nan_ok=True)
+    assert pd.read_parquet("row.parquet").iloc[0].to_dict() == pytest.approx(row.to_dict(), nan_ok=True)
+    written = json.loads(Path("row.json").read_text(), parse_constant=pytest.fail)
+    assert set(written["metrics"]) == set(row.index) and set(written["undefined"]) == set(row.attrs["undefined"])
+
+    direct = topo_command("measure", *options, "--masks", "masks.safetensors", "-m", "local", "-m", "k_core")
+    printed = dict(line.split(None, 1) for line in direct.stdout.splitlines())
+    assert float(printed["sink_nodes"]) == row["sink_nodes"] and "k_core_norm" in printed and "edges" not in printed
+
+
+def test_layer_graphs_are_a_folder(topo_command, in_folder: Path):
+    command = [
+        "encode",
+        "digits-cnn",
+        "--example",
+        "1,8,8",
+        "-e",
+        "rolled",
+        "-o",
+        "layers",
+        "--model-set",
+        "width=4",
+    ]
+    assert topo_command(*command).exit_code == 0
+    assert len(topo.LayerGraphs.load("layers")) == 7
+    result = topo_command("measure", "layers", "-m", "strength")
+    assert result.exit_code == 0 and "strength_weighted" in result.stdout
+
+
+def test_what_is_undefined_is_printed_with_its_reason(topo_command, in_folder: Path):
+    topo_command("encode", "digits-mlp", "--example", "1,8,8", "-o", "g.safetensors")
+    row = topo.measure(topo.MultipartiteGraph.load("g.safetensors"), metrics=["assortativity", "ramanujan"])
+    result = topo_command("measure", "g.safetensors", "-m", "assortativity", "-m", "ramanujan")
+    assert result.stdout.count("undefined: ") == row.isna().sum() > 0
+
+
+def test_synflow_needs_no_data(topo_command, in_folder: Path):
+    command = ["prune", "digits-cnn", "-p", "synflow", "-s", 0.9, "--example", "1,8,8", "--set", "rounds=2"]
+    assert topo_command(*command).exit_code == 0
+
+
+def test_an_emptied_layer_is_said(topo_command, in_folder: Path):
+    result = topo_command("prune", "digits-mlp", "-p", "magnitude", "-s", 0.9999, "--example", "1,8,8")
+    assert result.exit_code == 0 and "No weight is left in" in result.stderr
+
+
+def test_masks_that_do_not_fit_and_damaged_files(topo_command, refused, in_folder: Path):
+    topo_command("prune", "digits-cnn", "-p", "er", "-s", 0.5, "--example", "1,8,8")
+    assert "parameter" in refused("encode", "digits-mlp", "--example", "1,8,8", "--masks", "masks.safetensors")
+    whole = Path("masks.safetensors").read_bytes()
+    Path("cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    assert "not a whole safetensors file" in refused("measure", "cut.safetensors")
+    assert "holds no graph" in refused("measure", "masks.safetensors")
+
+
+def test_folders_of_output_files_are_made(topo_command, in_folder: Path):
+    command = ["prune", "digits-mlp", "-p", "er", "-s", 0.5, "--example", "1,8,8", "-o", "new/folder/m.safetensors"]
+    assert topo_command(*command).exit_code == 0
+    command = ["measure", "digits-mlp", "--example", "1,8,8", "--masks", "new/folder/m.safetensors", "-m", "general"]
+    assert topo_command(*command, "-o", "rows/row.csv").exit_code == 0
+    assert len(pd.read_csv("rows/row.csv")) == 1
+
+
+def test_an_example_may_be_a_file_of_tensors(topo_command, in_folder: Path):
+    write_arrays("example.safetensors", {"0": np.zeros((2, 1, 8, 8), dtype=np.float32)}, {})
+    options = ["digits-mlp", "-m", "edges"]
+    from_file = topo_command("measure", *options, "--example", "example.safetensors")
+    assert from_file.stdout == topo_command("measure", *options, "--example", "1,8,8").stdout != ""

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import topo
+
+
+def test_a_study_from_file_to_report(topo_command, refused, in_folder: Path, cluster: list[str], study_text: str):
+    Path("small.yaml").write_text(study_text)
+    result = topo_command("study", "run", "small.yaml", "--executor", "dask:tcp://here:8786")
+    assert result.exit_code == 0, result.output
+    assert cluster == ["tcp://here:8786"]
+    assert "3/3 digits digits-mlp magnitude 0.5 seed 0: accuracy 0." in result.stderr
+    assert "3 cells: 3 finished" in result.stdout and "studies/small/results.parquet" in result.stdout
+
+    status = topo_command("study", "status", "studies/small")
+    assert status.exit_code == 0 and "3 cells: 3 finished" in status.stdout and "magnitude" in status.stdout
+    every = topo_command("study", "status", "studies/small", "--cells")
+    assert len(every.stdout.splitlines()) == 3 and "er 0.5 seed 0" in every.stdout
+
+    again = topo_command("study", "run", "studies/small")
+    assert again.exit_code == 0 and again.stderr == ""
+    assert "leave out --output" in refused("study", "run", "studies/small", "--output", "other")
+
+    result = topo_command("report", "studies/small")
+    assert result.exit_code == 0 and Path("studies/small/report.html").stat().st_size > 10_000
+
+
+def test_failed_cells_are_told_with_their_reasons(
+    topo_command, in_folder: Path, cluster: list[str], monkeypatch: pytest.MonkeyPatch, study_text: str
+):
+    from topo.study import computation
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no luck")
+
+    Path("small.yaml").write_text(study_text)
+    monkeypatch.setattr(computation, "prune", fail)
+    result = topo_command("study", "run", "small.yaml", "--into", "out", "--executor", "dask:here")
+    assert result.exit_code == 1
+    assert "2 failed: RuntimeError: no luck" in result.stderr and "3 cells: 1 finished, 2 failed" in result.stdout
+    status = topo_command("study", "status", "out")
+    assert "traceback.txt" in status.stderr
+
+
+def test_an_interrupted_study_exits_with_130(
+    topo_command, in_folder: Path, monkeypatch: pytest.MonkeyPatch, study_text: str
+):
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    Path("small.yaml").write_text(study_text)
+    monkeypatch.setattr(topo.Study, "run", interrupt)
+    result = topo_command("study", "run", "small.yaml")
+    assert result.exit_code == 130
+    assert result.stderr == "Stopped; 0 of 3 cells are finished and kept. Go on with: topo study run studies/small\n"
+
+
+def test_executors_that_cannot_be_had(
+    refused, in_folder: Path, cluster: list[str], monkeypatch: pytest.MonkeyPatch, study_text: str
+):
+    Path("small.yaml").write_text(study_text)
+    assert "not of the form dask:ADDRESS" in refused("study", "run", "small.yaml", "--executor", "tcp://here")
+    assert "no Dask scheduler answers at nobody" in refused("study", "run", "small.yaml", "--executor", "dask:nobody")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert "pip install 'topo[cluster]'" in refused("study", "run", "small.yaml", "--executor", "dask:here")
+
+
+def test_a_study_that_cannot_be_written(refused, in_folder: Path, study_text: str):
+    Path("small.yaml").write_text(study_text)
+    Path("file").write_text("")
+    assert "cannot write the study in file/out (Not a directory)" in refused(
+        "study", "run", "small.yaml", "--into", "file/out"
+    )
+
+
+def test_the_installed_command(in_folder: Path, study_text: str):
+    command = [sys.executable, "-m", "topo", "study", "run", "small.yaml"]
+    Path("small.yaml").write_text(study_text.replace("[er,", "[err,"))
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("topo: small.yaml, line 4: pruners[0]: unknown pruner 'err'")
+    assert "Traceback" not in done.stderr and done.stdout == ""
+    Path("small.yaml").write_text(study_text)
+    done = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True)
+    assert done.returncode == 0 and "3 cells: 3 finished" in done.stdout, done.stderr
+    assert len(done.stderr.splitlines()) == 3
