@@ -213,7 +213,7 @@ def test_wrong_input_shape_is_refused() -> None:
 def test_needs_example_tensors(inputs: object) -> None:
     with pytest.raises(InputError, match=r"topo\.trace needs an example of the model's input"):
         topo.trace(nn.Linear(2, 2), inputs)
-    with pytest.raises(InputError, match=r"needs an nn\.Module; got str"):
+    with pytest.raises(InputError, match=r"needs an nn\.Module or a traced network; got str"):
         topo.trace("resnet20", torch.zeros(1, 2))
 
 

@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 import topo
 from tests.dag.nets import DenseBlock, Tower, lively, normal
 from tests.zoo import small
-from topo.decomposition import count_subarchitectures, moebius, residual_blocks, trim
+from topo.decomposition import SubNetwork, count_subarchitectures, moebius, residual_blocks, trim
 from topo.errors import InputError
 
 
@@ -23,7 +23,7 @@ def by_definition(lifting: topo.decomposition.Lifting, x: torch.Tensor) -> dict[
     """Delta_H of every set of arcs H, by the alternating sum over all its subsets."""
     every = range(len(lifting.dag.arcs))
     subsets = list(chain.from_iterable(combinations(every, k) for k in range(len(every) + 1)))
-    phi = {h: lifting.subnetwork(h)(x).detach() for h in subsets}
+    phi = {h: SubNetwork(lifting, h)(x).detach() for h in subsets}
     return {
         h: sum((-1) ** (len(h) - len(k)) * phi[k] for k in subsets if set(k) <= set(h))
         for h in subsets

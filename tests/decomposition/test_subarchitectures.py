@@ -74,14 +74,14 @@ def test_the_whole_is_the_network(name: str) -> None:
     model, inputs = small(name)
     model.eval()
     lifting = topo.lift(model, tuple(x[:1] for x in inputs))
-    whole = lifting.subnetwork(range(len(lifting.dag.arcs)))
+    whole = SubNetwork(lifting, range(len(lifting.dag.arcs)))
     found, expected = whole(*inputs), model(*inputs)
     assert pytree.tree_structure(found) == pytree.tree_structure(expected)
     for a, b in zip(pytree.tree_leaves(found), pytree.tree_leaves(expected), strict=True):
         assert torch.equal(a, b)
     assert {n for n, _ in whole.named_parameters()} == {n for n, _ in model.named_parameters()}
     for arcs in subarchitectures(lifting.dag):
-        outputs = pytree.tree_leaves(lifting.subnetwork(arcs)(*inputs))
+        outputs = pytree.tree_leaves(SubNetwork(lifting, arcs)(*inputs))
         assert [o.shape for o in outputs] == [b.shape for b in pytree.tree_leaves(expected)]
 
 
@@ -90,14 +90,14 @@ def test_functions_by_hand() -> None:
     lifting = topo.lift(model, torch.zeros(1, 3, dtype=torch.float64))
     x = normal(4, 3)
     f1, skip, f2, rho = (lifting.labels.index(label) for label in ("f1", "I", "f2", "relu"))
-    assert torch.equal(lifting.subnetwork([skip, rho])(x), torch.relu(x))
-    assert torch.equal(lifting.subnetwork([f1, f2, rho])(x), torch.relu(model.f2(model.f1(x))))
+    assert torch.equal(SubNetwork(lifting, [skip, rho])(x), torch.relu(x))
+    assert torch.equal(SubNetwork(lifting, [f1, f2, rho])(x), torch.relu(model.f2(model.f1(x))))
     # Without f1, f2 starts at a node that nothing reaches: it goes, and so does its bias.
-    pruned = lifting.subnetwork([skip, f2, rho])
+    pruned = SubNetwork(lifting, [skip, f2, rho])
     assert pruned.arcs == (skip, rho) and not list(pruned.parameters())
     assert torch.equal(pruned(x), torch.relu(x))
-    assert not lifting.subnetwork([f1, f2])(x).any()
-    assert repr(lifting.subnetwork([skip, rho])) == "SubNetwork(2 of 4 arcs, 1 paths)"
+    assert not SubNetwork(lifting, [f1, f2])(x).any()
+    assert repr(SubNetwork(lifting, [skip, rho])) == "SubNetwork(2 of 4 arcs, 1 paths)"
 
 
 def test_a_slot_or_an_output_that_is_gone_is_zero() -> None:
@@ -107,13 +107,13 @@ def test_a_slot_or_an_output_that_is_gone_is_zero() -> None:
     (skip,) = residual_blocks(lifting.dag)[0].skips
     x = inputs[0]
     deep = model.up(model.down(model.enter(x)))
-    found = lifting.subnetwork(set(range(len(lifting.dag.arcs))) - {skip})(x)
+    found = SubNetwork(lifting, set(range(len(lifting.dag.arcs))) - {skip})(x)
     assert torch.equal(found, model.leave(torch.cat([torch.zeros_like(deep), deep], dim=1)))
     model, inputs = small("two-in-two-out")
     model.eval()
     lifting = topo.lift(model, tuple(x[:1] for x in inputs))
     last = [i for i, arc in enumerate(lifting.dag.arcs) if arc.target == lifting.sink and arc.slot == 1]
-    classes, value = lifting.subnetwork(set(range(len(lifting.dag.arcs))) - set(last))(*inputs)
+    classes, value = SubNetwork(lifting, set(range(len(lifting.dag.arcs))) - set(last))(*inputs)
     assert torch.equal(classes, model(*inputs)[0]) and not value.any() and value.shape == (3, 1)
 
 
@@ -121,7 +121,7 @@ def test_a_subnetwork_trains_the_parameters_of_the_model() -> None:
     model = lively(Tower(2))
     lifting = topo.lift(model, torch.zeros(1, 3, dtype=torch.float64))
     branch = residual_blocks(lifting.dag)[0].branches
-    sub = lifting.subnetwork(set(range(len(lifting.dag.arcs))) - set(branch))
+    sub = SubNetwork(lifting, set(range(len(lifting.dag.arcs))) - set(branch))
     assert [name for name, _ in sub.named_parameters()] == ["layers.1.weight", "layers.1.bias"]
     assert next(sub.parameters()) is model.layers[1].weight
     sub(normal(2, 3)).sum().backward()
@@ -142,7 +142,7 @@ def test_buffers_come_along() -> None:
 def test_bad_input() -> None:
     lifting = topo.lift(Worked(), torch.zeros(1, 3))
     with pytest.raises(InputError, match="there is no arc 4"):
-        lifting.subnetwork([4])
+        SubNetwork(lifting, [4])
     model, inputs = small("two-in-two-out")
     with pytest.raises(InputError, match="need a Dag with one sink"):
         count_subarchitectures(topo.trace(model, inputs))

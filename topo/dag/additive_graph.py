@@ -123,6 +123,11 @@ class AdditiveGraph:
             raise InputError(f"the network was traced with {wanted}; call it so.")
         arguments = (args, {name: kwargs[name] for name in self.keywords})
         tensors = [leaf for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, Tensor)]
+        self.check_inputs(tensors)
+        return tensors
+
+    def check_inputs(self, tensors: Sequence[Tensor]) -> None:
+        """Raise `InputError` unless there is one tensor for every input node, with samples of its shape."""
         if len(tensors) != len(self.inputs):
             raise InputError(f"the network has {len(self.inputs)} inputs; got {len(tensors)} tensors.")
         for index, tensor in zip(self.inputs, tensors, strict=True):
@@ -132,7 +137,6 @@ class AdditiveGraph:
                     f"input {node.name!r} has shape {tuple(tensor.shape)}; expected "
                     f"({', '.join(['N', *map(str, node.shape[1:])])})."
                 )
-        return tensors
 
     def fits(self, tensors: Sequence[Tensor]) -> bool:
         """Whether the network can be run on as many samples as these, which `input_tensors` has checked."""

@@ -21,7 +21,7 @@ such as ``(3, 32, 32)`` or a tuple of shapes, one an argument. Tensors have samp
 
 
 def example_arguments(
-    example: Example, model: nn.Module | None = None, *, verb: str = "topo.trace"
+    example: Example | None, model: nn.Module | None = None, *, verb: str = "topo.trace"
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The positional and keyword arguments that `example` stands for.
 

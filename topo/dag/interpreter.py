@@ -117,7 +117,10 @@ class Interpreter:
 
     def operands(self, node: int) -> tuple[Any, ...]:
         """What an arc that starts at `node` reads: one value, or those of a product's entries."""
-        value = self.node_values[node]
+        return self.as_operands(node, self.node_values[node])
+
+    def as_operands(self, node: int, value: Any) -> tuple[Any, ...]:
+        """A value of `node` as what arcs that start there read."""
         return value if self.dag.nodes[node].kind == "product" else (value,)
 
     def arc(self, place: int, operands: tuple[Any, ...]) -> Any:

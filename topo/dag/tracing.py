@@ -16,7 +16,7 @@ from .dag import Arc, Dag, Hole, Node, Output, Size, Step, Value
 from .example import Example, example_arguments
 from .export import evaluation_mode, export, is_symbol
 
-__all__ = ["trace"]
+__all__ = ["trace", "traced"]
 
 
 def trace(model: nn.Module | Dag, example: Example | None = None) -> Dag:
@@ -52,11 +52,16 @@ def trace(model: nn.Module | Dag, example: Example | None = None) -> Dag:
     >>> torch.equal(dag(x), model(x))
     True
     """
+    return traced(model, example, "topo.trace")
+
+
+def traced(model: nn.Module | Dag, example: Example | None, verb: str) -> Dag:
+    """The Dag of a model, or a Dag itself, for a verb that takes either; `verb` is who asks, for the errors."""
     if isinstance(model, Dag):
         return model
     if not isinstance(model, nn.Module):
-        raise InputError(f"topo.trace needs an nn.Module; got {type(model).__name__}.")
-    args, kwargs = example_arguments(example, model)
+        raise InputError(f"{verb} needs an nn.Module or a traced network; got {type(model).__name__}.")
+    args, kwargs = example_arguments(example, model, verb=verb)
     with evaluation_mode(model), torch.no_grad():
         program = export(model, args, kwargs)
     dag = _Reader(model, program, (args, kwargs)).read()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from ..dag.dag import Dag, Step
 from ..dag.operators import is_parametric
 from ..dag.structure import layer_name
-
-if TYPE_CHECKING:
-    from .lifting import Lifting
 
 __all__ = ["arc_labels", "description"]
 
@@ -54,17 +51,16 @@ def arc_labels(dag: Dag) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def description(lifting: Lifting) -> str:
-    """A table: level, node, what the node is."""
-    dag = lifting.dag
-    place = {id(arc): i for i, arc in enumerate(dag.arcs)}
+def description(dag: Dag, order: Sequence[int], labels: Sequence[str]) -> str:
+    """A table of the nodes in this order: level, node, and what the node is, each arc by its label."""
     rows = [("level", "node", "is")]
-    for index in lifting.order:
-        node, arcs = dag.nodes[index], dag.arcs_into[index]
+    for index in order:
+        node, places = dag.nodes[index], dag.places_into[index]
         terms = []
-        for arc in sorted(arcs, key=lambda a: a.slot or 0) if node.kind != "sum" else arcs:
-            label, source = lifting.labels[place[id(arc)]], dag.nodes[arc.source].name
-            terms.append(f"{label}({source})" if arc.steps else source)
+        for place in sorted(places, key=lambda place: dag.arcs[place].slot or 0):
+            arc = dag.arcs[place]
+            source = dag.nodes[arc.source].name
+            terms.append(f"{labels[place]}({source})" if arc.steps else source)
         text = {"sum": " + ".join(terms), "concat": f"cat({', '.join(terms)})", "input": "the input"}
         rows.append((str(node.level), node.name, text.get(node.kind, f"({', '.join(terms)})")))
     wide = max(len(name) for _, name, _ in rows)

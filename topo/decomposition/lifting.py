@@ -26,23 +26,26 @@ from torch.utils import _pytree as pytree
 
 from ..dag.coarsening import coarsen
 from ..dag.dag import Arc, Dag, Node, Output
+from ..dag.example import Example
 from ..dag.path_counts import PathCounts, checked_arcs, count_paths
-from ..dag.tracing import trace
+from ..dag.tracing import traced
 from ..errors import InputError, unknown_name
-from .state import Batch, State, minus, plus
+from ..validation import whole_number
+from .arc_labels import arc_labels, description
+from .state import BatchInterpreter, State, minus, plus
 
 __all__ = ["Factor", "Lifting", "lift", "normal_form"]
 
 
-def lift(model: nn.Module | Dag, example_inputs: Any = None, *, coarse: bool = True) -> Lifting:
+def lift(model: nn.Module | Dag, example: Example | None = None, *, coarse: bool = True) -> Lifting:
     """Represent a network as the product of its level factors, T = L_L ... L_1.
 
     Parameters
     ----------
     model
         A module that `topo.trace` can follow, or a `Dag`.
-    example_inputs
-        As for `topo.trace`; not needed with a `Dag`.
+    example
+        The model's input, as for `topo.trace`; not needed with a `Dag`.
     coarse
         Whether chains of non-parametric operations are one arc (see `topo.dag.coarsen`), or every operation is its own.
 
@@ -82,12 +85,7 @@ def lift(model: nn.Module | Dag, example_inputs: Any = None, *, coarse: bool = T
     >>> torch.equal(T(x), block(x))
     True
     """
-    if isinstance(model, Dag):
-        dag = model
-    else:
-        if example_inputs is None:
-            raise InputError("topo.lift needs an example input to trace the model with.")
-        dag = trace(model, example_inputs)
+    dag = traced(model, example, "topo.lift")
     return Lifting(coarsen(dag) if coarse else dag)
 
 
@@ -98,20 +96,20 @@ def normal_form(dag: Dag) -> Dag:
     node ``output``, an arc each. The arcs keep their places in ``dag.arcs``, so those of `dag` and of its normal form
     are the same. Evaluating it gives the sink: a tensor, or the tuple of all output tensors.
     """
-    outputs = [o for o in dag.outputs if o.node is not None]
-    (first, *others) = outputs
-    if not others and not first.steps and dag.nodes[first.node].kind != "input":
-        return replace(dag, outputs=(Output(first.node),), output_spec=None, retrace=None)
+    outputs = [(output.node, output.steps) for output in dag.outputs if output.node is not None]
+    ((first, steps), *others) = outputs
+    if not others and not steps and dag.nodes[first].kind != "input":
+        return replace(dag, outputs=(Output(first),), output_spec=None, retrace=None)
     sink = len(dag.nodes)
-    shapes = tuple(o.steps[-1].shape if o.steps else dag.nodes[o.node].shape for o in outputs)
-    level = 1 + max(dag.nodes[o.node].level for o in outputs)
+    shapes = tuple(steps[-1].shape if steps else dag.nodes[node].shape for node, steps in outputs)
+    level = 1 + max(dag.nodes[node].level for node, _ in outputs)
     known = {node.name for node in dag.nodes}
     name = next(n for n in ("output", *(f"output#{i}" for i in range(2, len(known) + 3))) if n not in known)
-    node = Node(name, "product", level, shapes) if others else Node(name, "sum", level, shapes[0])
-    arcs = tuple(Arc(o.node, sink, o.steps, slot if others else None) for slot, o in enumerate(outputs))
+    joined = Node(name, "product", level, shapes) if others else Node(name, "sum", level, shapes[0])
+    arcs = tuple(Arc(node, sink, steps, slot if others else None) for slot, (node, steps) in enumerate(outputs))
     return replace(
         dag,
-        nodes=(*dag.nodes, node),
+        nodes=(*dag.nodes, joined),
         arcs=(*dag.arcs, *arcs),
         outputs=(Output(sink),),
         output_spec=None,
@@ -142,6 +140,7 @@ class Lifting:
     def __init__(self, dag: Dag) -> None:
         self.original = dag
         self.dag = normal_form(dag)
+        (self._sink,) = (output.node for output in self.dag.outputs if output.node is not None)
         self.levels = self.dag.depth
         nodes = self.dag.nodes
         self.order = tuple(sorted(range(len(nodes)), key=lambda i: (nodes[i].level, i)))
@@ -155,48 +154,43 @@ class Lifting:
     @property
     def sink(self) -> int:
         """The index of t, the node that the network returns."""
-        return self.dag.outputs[0].node
+        return self._sink
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """What each arc is called: its steps from the last to the first, ``I`` for an identity."""
-        from .arc_labels import arc_labels
-
         return arc_labels(self.dag)
 
     def describe(self) -> str:
         """A table of all nodes: level, name, and the sum of functions that it is."""
-        from .arc_labels import description
-
-        return description(self)
+        return description(self.dag, self.order, self.labels)
 
     # Evaluation
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         """The network's output, equal to the model's own in evaluation mode."""
-        return self.pick(self.apply(self.embed(*inputs)))
+        return self.pick(self.apply(self.embed(*inputs, **keywords)))
 
-    def embed(self, *inputs: Any) -> State:
+    def embed(self, *inputs: Any, **keywords: Any) -> State:
         """The state with the inputs at level 0 and zero above."""
-        leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
-        batch = Batch(self.dag, leaves)
-        return State(batch, self.order, dict(zip(self.dag.inputs, leaves, strict=True)))
+        tensors = self.dag.input_tensors(*inputs, **keywords)
+        batch = BatchInterpreter(self.dag, tensors)
+        return State(batch, self.order, dict(zip(self.dag.inputs, tensors, strict=True)))
 
     def pick(self, z: State) -> Any:
         """The network's output in the state `z`, put together as the model returns it."""
-        found = z.at(self.sink)
-        leaves = iter(found if self.dag.nodes[self.sink].kind == "product" else (found,))
-        flat = [o.constant if o.node is None else next(leaves) for o in self.original.outputs]
-        if self.original.output_spec is None:
-            return flat[0] if len(flat) == 1 else tuple(flat)
-        return pytree.tree_unflatten(flat, self.original.output_spec)
+        return self.output_of(z.at(self.sink))
 
-    def state(self, *inputs: Any, level: int | None = None) -> State:
+    def output_of(self, value: Any) -> Any:
+        """The network's output, put together as the model returns it, when `value` is that of the sink."""
+        leaves = iter(value if self.dag.nodes[self.sink].kind == "product" else (value,))
+        flat = [output.constant if output.node is None else next(leaves) for output in self.original.outputs]
+        return self.original.rebuilt_output(flat)
+
+    def state(self, *inputs: Any, level: int | None = None, **keywords: Any) -> State:
         """The state after factors 1 to `level` (all by default): final up to that level, zero above."""
-        level = self.levels if level is None else level
-        if not isinstance(level, int) or not 0 <= level <= self.levels:
-            raise InputError(f"level is {level!r}; this network has levels 0 to {self.levels}.")
-        z = self.embed(*inputs)
+        level = self.levels if level is None else whole_number("level", level, minimum=0, maximum=self.levels)
+        z = self.embed(*inputs, **keywords)
         for factor in self._factors[:level]:
             z = factor(z)
         return z
@@ -223,15 +217,14 @@ class Lifting:
         missing = [self.dag.nodes[i].name for i in self.dag.inputs if self.dag.nodes[i].name not in values]
         if missing:
             raise InputError(f"the state has no value for input {missing[0]!r}, so its number of samples is unknown.")
-        batch = Batch(self.dag, [values[self.dag.nodes[i].name] for i in self.dag.inputs])
+        batch = BatchInterpreter(self.dag, [values[self.dag.nodes[i].name] for i in self.dag.inputs])
         return State(batch, self.order, {index[name]: value for name, value in values.items()})
 
     # Factors
 
     def factor(self, level: int, arcs: Iterable[int] | None = None) -> Factor:
         """L_k; with `arcs`, only those of its shears (pruning an arc replaces its shear by the identity)."""
-        if not isinstance(level, int) or not 1 <= level <= self.levels:
-            raise InputError(f"there is no factor {level!r}; this network has factors 1 to {self.levels}.")
+        whole_number("level", level, minimum=1, maximum=self.levels)
         return self._factors[level - 1] if arcs is None else Factor(self, level, arcs)
 
     def shear(self, arc: int) -> Factor:
@@ -239,24 +232,18 @@ class Lifting:
         (arc,) = checked_arcs(self.dag, (arc,))
         return Factor(self, self.dag.nodes[self.dag.arcs[arc].target].level, (arc,))
 
-    def subnetwork(self, arcs: Iterable[int]) -> nn.Module:
-        """The function of a sub-architecture: see `topo.decomposition.subarchitectures.SubNetwork`."""
-        from .subarchitectures import SubNetwork
-
-        return SubNetwork(self, arcs)
-
     def path_counts(self, live: Iterable[int] | None = None) -> PathCounts:
         """Exact path counts with these arcs live, all by default."""
         return PathCounts(self.dag, live)
 
     # Derivatives, for networks small enough to write them down
 
-    def arc_jacobian(self, *inputs: Any, limit: int = 4096) -> Tensor:
+    def arc_jacobian(self, *inputs: Any, limit: int = 4096, **keywords: Any) -> Tensor:
         """J_N at T(embed x): the derivative of every node by the nodes it reads, strictly lower-triangular.
 
         Rows and columns are the entries of ``T.state(x).flatten()``; `limit` is the most of them.
         """
-        z = self.state(*inputs)
+        z = self.state(*inputs, **keywords)
         where = z.slices()
         size = sum(s.stop - s.start for s in where.values())
         if size > limit:
@@ -268,15 +255,15 @@ class Lifting:
         entries = [entry for i in z.order for entry in (z.at(i) if isinstance(z.at(i), tuple) else (z.at(i),))]
         if not all(entry.is_floating_point() for entry in entries):
             raise InputError("the network has nodes of whole numbers, which have no derivative.")
-        found = torch.zeros(size, size, dtype=entries[-1].dtype, device=entries[-1].device)
+        jacobian = torch.zeros(size, size, dtype=entries[-1].dtype, device=entries[-1].device)
         for index in z.order:
-            arcs = self.dag.arcs_into[index]
-            if not arcs:
+            places = self.dag.places_into[index]
+            if not places:
                 continue
-            sources = list(dict.fromkeys(arc.source for arc in arcs))
+            sources = list(dict.fromkeys(self.dag.arcs[place].source for place in places))
             leaves = [pytree.tree_map(lambda t: t.clone().requires_grad_(), z.at(u)) for u in sources]
             read = dict(zip(sources, leaves, strict=True))
-            value = z.batch.join(index, [(arc, z.batch.along(arc, read[arc.source])) for arc in arcs])
+            value = z.batch.brought(index, places, read.__getitem__)
             flat = torch.cat([t.reshape(-1) for t in (value if isinstance(value, tuple) else (value,))])
             variables = pytree.tree_leaves(leaves)
             row = where[self.dag.nodes[index].name]
@@ -284,10 +271,10 @@ class Lifting:
             for offset in range(flat.numel()):
                 if flat[offset].requires_grad:
                     pulled = torch.autograd.grad(flat[offset], variables, retain_graph=True, materialize_grads=True)
-                    found[row.start + offset, torch.cat(columns)] = torch.cat([g.reshape(-1) for g in pulled])
-        return found
+                    jacobian[row.start + offset, torch.cat(columns)] = torch.cat([g.reshape(-1) for g in pulled])
+        return jacobian
 
-    def jacobian(self, *inputs: Any, limit: int = 4096) -> Tensor:
+    def jacobian(self, *inputs: Any, limit: int = 4096, **keywords: Any) -> Tensor:
         """The derivative of T at ``embed(x)``: ``(I - J_N)^-1``, unit lower-triangular, so its determinant is 1.
 
         Examples
@@ -298,7 +285,7 @@ class Lifting:
         >>> T.jacobian(torch.zeros(1, 2)).tolist()
         [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, 1.0]]
         """
-        arcs = self.arc_jacobian(*inputs, limit=limit)
+        arcs = self.arc_jacobian(*inputs, limit=limit, **keywords)
         unit = torch.eye(len(arcs), dtype=arcs.dtype, device=arcs.device)
         return torch.linalg.solve_triangular(unit - arcs, unit, upper=False, unitriangular=True)
 
@@ -327,24 +314,21 @@ class Factor:
         return f"Factor(level {self.level}, {len(self.arcs)} arcs)"
 
     @cached_property
-    def _rows(self) -> dict[int, list[Arc]]:
-        rows: dict[int, list[Arc]] = {}
-        for i in self.arcs:
-            arc = self.lifting.dag.arcs[i]
-            rows.setdefault(arc.target, []).append(arc)
+    def _rows(self) -> dict[int, list[int]]:
+        """For every node that the factor writes, the places of its arcs there."""
+        rows: dict[int, list[int]] = {}
+        for place in self.arcs:
+            rows.setdefault(self.lifting.dag.arcs[place].target, []).append(place)
         return rows
 
     def added(self, z: State) -> dict[int, Any]:
         """N(z): what is added, by node."""
-        return {
-            node: z.batch.join(node, [(arc, z.batch.along(arc, z.at(arc.source))) for arc in arcs])
-            for node, arcs in self._rows.items()
-        }
+        return {node: z.batch.brought(node, places, z.at) for node, places in self._rows.items()}
 
     def __call__(self, z: State) -> State:
         """``z + N(z)``."""
-        there = z.values_by_node
-        return z.written({v: plus(there[v], n) if v in there else n for v, n in self.added(z).items()})
+        before = z.values_by_node
+        return z.written({v: plus(before[v], n) if v in before else n for v, n in self.added(z).items()})
 
     def inverse(self, z: State) -> State:
         """``z - N(z)``, which undoes the factor: it reads below its level only, and there nothing has changed."""
@@ -356,15 +340,13 @@ class Factor:
         Columns are the nodes in order of level. ``0`` stands for nothing, ``I`` for the identity, ``slot 1`` for the
         identity into entry 1 of a concatenation or product.
         """
-        place = {node: column for column, node in enumerate(self.lifting.order)}
-        found = {}
-        for node, arcs in self._rows.items():
-            cells: list[list[str]] = [[] for _ in place]
-            cells[place[node]].append("I")
-            for i in self.arcs:
-                arc = self.lifting.dag.arcs[i]
-                if arc.target == node:
-                    cells[place[arc.source]].append(self.lifting.labels[i])
-            assert sum(map(len, cells)) == 1 + len(arcs)
-            found[self.lifting.dag.nodes[node].name] = [" + ".join(cell) or "0" for cell in cells]
-        return found
+        column = {node: number for number, node in enumerate(self.lifting.order)}
+        nodes, arcs = self.lifting.dag.nodes, self.lifting.dag.arcs
+        rows = {}
+        for node, places in self._rows.items():
+            cells: list[list[str]] = [[] for _ in column]
+            cells[column[node]].append("I")
+            for place in places:
+                cells[column[arcs[place].source]].append(self.lifting.labels[place])
+            rows[nodes[node].name] = [" + ".join(cell) or "0" for cell in cells]
+        return rows

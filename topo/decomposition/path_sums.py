@@ -16,7 +16,7 @@ need no list of paths. The formulation is ours (see `topo.decomposition.lifting`
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ..dag.dag import Arc, Hole, Step
+from ..dag.dag import Hole, Step
 from ..dag.path_counts import residual_blocks
 from ..errors import InputError
 from .lifting import Lifting
@@ -73,20 +73,19 @@ class Linearisation:
             self.z = lifting.state(*inputs)
         self.batch = self.z.batch
 
-    def function(self, arc: Arc) -> Any:
-        """What `arc` alone brings its target, as a function of its source: at a fusion node, its slot with zeros."""
-        return lambda value: self.batch.join(arc.target, [(arc, self.batch.along(arc, value))])
+    def function(self, arc: int) -> Callable[[Any], Any]:
+        """What an arc alone brings its target, as a function of its source: at a fusion node, its slot with zeros."""
+        return lambda value: self.batch.brought(self.dag.arcs[arc].target, (arc,), lambda _: value)
 
     def push(self, arc: int, tangent: Any) -> Any:
         """J_e v: where the arc takes a change `tangent` of its source."""
-        one = self.dag.arcs[arc]
-        return torch.func.jvp(self.function(one), (self.z.at(one.source),), (tangent,))[1]
+        at = self.z.at(self.dag.arcs[arc].source)
+        return torch.func.jvp(self.function(arc), (at,), (tangent,))[1]
 
     def constant(self, arc: int) -> Any:
         """b_e = f_e(z) - J_e z."""
-        one = self.dag.arcs[arc]
-        at = self.z.at(one.source)
-        value, linear = torch.func.jvp(self.function(one), (at,), (at,))
+        at = self.z.at(self.dag.arcs[arc].source)
+        value, linear = torch.func.jvp(self.function(arc), (at,), (at,))
         return pytree.tree_map(torch.sub, value, linear)
 
     def pull(self, arc: int, cotangents: Any) -> Any:
@@ -97,7 +96,7 @@ class Linearisation:
         at = self.z.at(one.source)
         leaves = pytree.tree_map(lambda t: t.detach().requires_grad_(), at)
         with torch.enable_grad():
-            value = self.function(one)(leaves)
+            value = self.function(arc)(leaves)
         ends = [t for t in pytree.tree_leaves((value, cotangents)) if isinstance(t, Tensor)]
         half = len(ends) // 2
         joined = [(v, w) for v, w in zip(ends[:half], ends[half:], strict=True) if v.requires_grad]

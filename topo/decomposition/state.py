@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from ..dag.dag import Arc, Dag, Step
-from ..errors import InputError
+from ..dag.additive_graph import AdditiveGraph
+from ..dag.elements import Step
+from ..dag.interpreter import Interpreter
 
-__all__ = ["Batch", "State", "minus", "plus"]
+__all__ = ["BatchInterpreter", "State", "minus", "plus"]
 
 
 def plus(a: Any, b: Any) -> Any:
@@ -26,83 +27,103 @@ def minus(a: Any, b: Any) -> Any:
     return tuple(map(minus, a, b)) if isinstance(a, tuple) else a - b
 
 
-class Batch:
-    """The functions of the arcs of a `Dag` for one batch of inputs, and the shapes of all its node spaces."""
+class BatchInterpreter(Interpreter):
+    """The functions of the arcs of a network for one batch, also where some arcs or values of nodes are missing.
 
-    def __init__(self, dag: Dag, inputs: Sequence[Tensor], state: Mapping[str, Tensor] | None = None) -> None:
-        if len(inputs) != len(dag.inputs):
-            raise InputError(f"the network has {len(dag.inputs)} inputs; got {len(inputs)} tensors.")
-        for index, leaf in zip(dag.inputs, inputs, strict=True):
-            node = dag.nodes[index]
-            if tuple(leaf.shape[1:]) != node.shape[1:] or (not dag.symbols and leaf.shape[0] != node.shape[0]):
-                samples = "N" if dag.symbols else str(node.shape[0])
-                raise InputError(
-                    f"input {node.name!r} has shape {tuple(leaf.shape)}; expected "
-                    f"({', '.join([samples, *map(str, node.shape[1:])])})."
-                )
-        self.dag = dag
+    What a concatenation or a product would read from an arc that brings nothing is zero, and so is the value of a node
+    that has none.
+
+    Parameters
+    ----------
+    dag
+        The network.
+    inputs
+        The batch, a tensor for every input node.
+    state
+        Parameters and buffers by name; those of the traced model by default.
+
+    Raises
+    ------
+    InputError
+        When the inputs do not fit the network.
+    """
+
+    def __init__(self, dag: AdditiveGraph, inputs: Sequence[Tensor], state: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__(dag, state=state)
+        dag.check_inputs(inputs)
         self.inputs = tuple(inputs)
-        self.values = dag.values(state, dag.sizes(inputs))
+        self.start(self.inputs)
 
-    def along(self, arc: Arc, value: Any) -> Any:
-        """The arc's function of the value of its source."""
-        slots = value if self.dag.nodes[arc.source].kind == "product" else (value,)
-        for step in arc.steps:
-            value = _any_layout(step).run(slots, self.values)
-            slots = (value,)
-        return value
+    def step(self, step: Step, operands: tuple[Any, ...]) -> Any:
+        """The result of one operation, whose operands need not lie in memory as the network lays them out."""
+        return super().step(_any_layout(step), operands)
 
-    def join(self, node: int, arrived: Sequence[tuple[Arc, Any]]) -> Any:
+    def operands(self, node: int) -> tuple[Any, ...]:
+        """What an arc that starts at `node` reads; zero where the node has no value."""
+        return self.as_operands(node, self.node_values[node] if node in self.node_values else self.zero(node))
+
+    def join(self, node: int, arrived: Mapping[int, Any]) -> Any:
         """What `node` becomes when only these arcs bring it values: their sum, or their slots with zeros elsewhere.
 
         A constant entry of a concatenation comes with the arc into its first slot.
         """
-        kind, combine = self.dag.nodes[node].kind, self.dag.nodes[node].combine
-        if kind == "sum":
-            total = arrived[0][1]
-            for _, value in arrived[1:]:
-                total = total + value
-            return total
-        found = {arc.slot: value for arc, value in arrived}
-        count = len(self.dag.arcs_into[node])
-        entries = tuple(found[slot] if slot in found else self.zero_slot(node, slot) for slot in range(count))
+        if self.dag.nodes[node].kind == "sum":
+            return self.add(list(arrived.values()))
+        by_slot = {self.dag.arcs[place].slot: value for place, value in arrived.items()}
+        count = len(self.dag.places_into[node])
+        entries = tuple(by_slot[slot] if slot in by_slot else self.zero_slot(node, slot) for slot in range(count))
+        combine = self.dag.nodes[node].combine
         if combine is None:
             return entries
-        value = combine.run(entries, self.values)
-        if combine.values and 0 not in found:
-            zeros = tuple(map(torch.zeros_like, entries))
-            value = value - combine.run(zeros, self.values)
+        value = self.step(combine, entries)
+        if combine.values and 0 not in by_slot:
+            value = value - self.step(combine, tuple(map(torch.zeros_like, entries)))
         return value
+
+    def brought(self, node: int, places: Iterable[int], value_at: Callable[[int], Any]) -> Any:
+        """What `node` becomes when only the arcs at these places bring it what they make of ``value_at(source)``."""
+        arcs = self.dag.arcs
+        return self.join(
+            node, {p: self.arc(p, self.as_operands(arcs[p].source, value_at(arcs[p].source))) for p in places}
+        )
 
     def zero(self, node: int) -> Any:
         """The zero of the space of `node`."""
-        if self.dag.nodes[node].kind == "product":
-            return tuple(_zeros(entry) for entry in self._shapes[node])
-        return _zeros(self._shapes[node][-1])
+        spaces = self._spaces.of_nodes[node]
+        return tuple(map(_zeros, spaces)) if self.dag.nodes[node].kind == "product" else _zeros(spaces[0])
 
     def zero_slot(self, node: int, slot: int) -> Tensor:
         """The zero of what the arc into `slot` of a fusion node brings."""
-        return _zeros(self._shapes[node][slot])
+        return _zeros(self._spaces.of_arcs[node, slot])
 
     @cached_property
-    def _shapes(self) -> list[tuple[Any, ...]]:
-        """For every node, shape, type and device of what each slot receives and, unless a product, of its value."""
-        z: list[Any] = [None] * len(self.dag.nodes)
-        shapes: list[tuple[Any, ...]] = [()] * len(z)
+    def _spaces(self) -> _Spaces:
+        spaces = _Spaces(self.dag, self.inputs, self._state)
         with torch.no_grad():
-            for index, leaf in zip(self.dag.inputs, self.inputs, strict=True):
-                z[index], shapes[index] = leaf, (_facts(leaf),)
-            for index, arcs in enumerate(self.dag.arcs_into):
-                if not arcs:
-                    continue
-                arrived = [(arc, self.along(arc, z[arc.source])) for arc in arcs]
-                z[index] = self.join(index, arrived)
-                node = self.dag.nodes[index]
-                slots = sorted(arrived, key=lambda pair: pair[0].slot) if node.kind != "sum" else []
-                shapes[index] = tuple(_facts(value) for _, value in slots)
-                if node.kind != "product":
-                    shapes[index] += (_facts(z[index]),)
-        return shapes
+            spaces.evaluate(self.inputs)
+        return spaces
+
+
+class _Spaces(BatchInterpreter):
+    """Runs the network on a batch and notes shape, type and device of all that it computes."""
+
+    def __init__(self, dag: AdditiveGraph, inputs: Sequence[Tensor], state: Mapping[str, Tensor]) -> None:
+        super().__init__(dag, inputs, state)
+        self.of_nodes: dict[int, tuple[Facts, ...]] = {
+            node: (_facts(leaf),) for node, leaf in zip(dag.inputs, inputs, strict=True)
+        }
+        self.of_arcs: dict[tuple[int, int], Facts] = {}
+
+    def join(self, node: int, arrived: Mapping[int, Any]) -> Any:
+        value = super().join(node, arrived)
+        self.of_nodes[node] = tuple(map(_facts, self.as_operands(node, value)))
+        for place, part in arrived.items():
+            if (slot := self.dag.arcs[place].slot) is not None:
+                self.of_arcs[node, slot] = _facts(part)
+        return value
+
+
+Facts: TypeAlias = tuple[torch.Size, torch.dtype, torch.device]
 
 
 def _any_layout(step: Step) -> Step:
@@ -112,11 +133,11 @@ def _any_layout(step: Step) -> Step:
     return step
 
 
-def _facts(value: Tensor) -> tuple[torch.Size, torch.dtype, torch.device]:
+def _facts(value: Tensor) -> Facts:
     return value.shape, value.dtype, value.device
 
 
-def _zeros(facts: tuple[torch.Size, torch.dtype, torch.device]) -> Tensor:
+def _zeros(facts: Facts) -> Tensor:
     shape, dtype, device = facts
     return torch.zeros(shape, dtype=dtype, device=device)
 
@@ -125,9 +146,18 @@ class State(Mapping[str, Any]):
     """One value for every node, by name, in order of level: a tensor, or a tuple of tensors at a product node.
 
     Nodes that nothing was written to are zero; their tensors are made when they are read.
+
+    Parameters
+    ----------
+    batch
+        The batch whose node spaces these are.
+    order
+        The nodes by index, in order of level.
+    values
+        Values by index of the node.
     """
 
-    def __init__(self, batch: Batch, order: Sequence[int], values: Mapping[int, Any]) -> None:
+    def __init__(self, batch: BatchInterpreter, order: Sequence[int], values: Mapping[int, Any]) -> None:
         self.batch = batch
         self.order = order
         self.values_by_node = dict(values)
@@ -150,12 +180,11 @@ class State(Mapping[str, Any]):
 
     def at(self, node: int) -> Any:
         """The value of the node with this index."""
-        found = self.values_by_node.get(node)
-        return self.batch.zero(node) if found is None else found
+        return self.values_by_node[node] if node in self.values_by_node else self.batch.zero(node)
 
     def written(self, changes: Mapping[int, Any]) -> State:
         """This state with other values at some nodes."""
-        return State(self.batch, self.order, self.values_by_node | changes)
+        return State(self.batch, self.order, {**self.values_by_node, **changes})
 
     def flatten(self) -> Tensor:
         """All values in one vector, nodes in order of level."""
@@ -163,24 +192,25 @@ class State(Mapping[str, Any]):
 
     def unflatten(self, vector: Tensor) -> State:
         """The state with the shapes of this one whose `flatten` is `vector`."""
-        values, start = {}, 0
+        values: dict[int, Any] = {}
+        start = 0
         for index in self.order:
-            mine = self.at(index)
+            value = self.at(index)
             entries = []
-            for entry in _entries(mine):
+            for entry in _entries(value):
                 entries.append(vector[start : start + entry.numel()].reshape(entry.shape))
                 start += entry.numel()
-            values[index] = tuple(entries) if isinstance(mine, tuple) else entries[0]
+            values[index] = tuple(entries) if isinstance(value, tuple) else entries[0]
         return State(self.batch, self.order, values)
 
     def slices(self) -> dict[str, slice]:
         """Where each node's values are in the vector of `flatten`."""
-        found, start = {}, 0
+        slices, start = {}, 0
         for name in self:
             size = sum(entry.numel() for entry in _entries(self[name]))
-            found[name] = slice(start, start + size)
+            slices[name] = slice(start, start + size)
             start += size
-        return found
+        return slices
 
 
 def _entries(value: Any) -> tuple[Tensor, ...]:

@@ -7,17 +7,16 @@ series, counts multiply, c1 c2; in parallel, (c1 + 1)(c2 + 1) - 1. B residual bl
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from ..dag.dag import Dag
 from ..dag.path_counts import checked_arcs, trim
 from ..errors import InputError
 from .lifting import Lifting
-from .state import Batch, State
+from .state import BatchInterpreter
 
 __all__ = ["SubNetwork", "count_subarchitectures", "subarchitectures"]
 
@@ -82,7 +81,7 @@ def count_subarchitectures(dag: Dag, live: Iterable[int] | None = None, *, limit
 
 
 def _sink(dag: Dag) -> int:
-    ends = {o.node for o in dag.outputs}
+    ends = {output.node for output in dag.outputs if output.node is not None}
     if len(ends) != 1:
         raise InputError("sub-architectures need a Dag with one sink; take that of topo.lift(...).dag.")
     return ends.pop()
@@ -170,7 +169,7 @@ class SubNetwork(nn.Module):
     >>> import torch, topo
     >>> lifting = topo.lift(topo.models.build("resnet20"), torch.zeros(1, 3, 32, 32))
     >>> every = range(len(lifting.dag.arcs))
-    >>> shallow = lifting.subnetwork(set(every) - set(topo.dag.residual_blocks(lifting.dag)[0].branches))
+    >>> shallow = SubNetwork(lifting, set(every) - set(topo.dag.residual_blocks(lifting.dag)[0].branches))
     >>> shallow
     SubNetwork(27 of 29 arcs, 256 paths)
     >>> shallow(torch.zeros(2, 3, 32, 32)).shape
@@ -182,52 +181,45 @@ class SubNetwork(nn.Module):
         self.lifting = lifting
         dag = lifting.dag
         self.arcs = tuple(sorted(trim(dag, checked_arcs(dag, arcs))))
-        into: dict[int, list[int]] = defaultdict(list)
-        for arc in self.arcs:
-            into[dag.arcs[arc].target].append(arc)
-        self._into = sorted(into.items())
+        targets = dict.fromkeys(dag.arcs[arc].target for arc in self.arcs)
         steps = [step for arc in self.arcs for step in dag.arcs[arc].steps]
-        steps += [dag.nodes[node].combine for node in into if dag.nodes[node].combine is not None]
-        waiting = [name for step in steps for name in step.values]
-        for name in _state_behind(dag, waiting):
+        steps += [combine for node in targets if (combine := dag.nodes[node].combine) is not None]
+        for name in dag.state_behind(name for step in steps for name in step.values):
             _register(self, name, dag.state[name])
 
     def __repr__(self) -> str:
         paths = self.lifting.path_counts(self.arcs).total
         return f"SubNetwork({len(self.arcs)} of {len(self.lifting.dag.arcs)} arcs, {paths:,} paths)"
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **keywords: Any) -> Any:
         """The output, put together as the model returns it."""
-        lifting, dag = self.lifting, self.lifting.dag
-        leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
+        dag = self.lifting.dag
         own = dict(self.named_parameters(remove_duplicate=False)) | dict(self.named_buffers(remove_duplicate=False))
-        batch = Batch(dag, leaves, {**dag.state, **own})
-        z: dict[int, Any] = dict(zip(dag.inputs, leaves, strict=True))
-        for node, arcs in self._into:
-            read = [dag.arcs[arc] for arc in arcs]
-            z[node] = batch.join(node, [(arc, batch.along(arc, z[arc.source])) for arc in read])
-        return lifting.pick(State(batch, lifting.order, z))
+        running = _ChosenArcs(dag, dag.input_tensors(*inputs, **keywords), {**dag.state, **own}, self.arcs)
+        (value,) = running.evaluate(running.inputs)
+        return self.lifting.output_of(value)
 
 
-def _state_behind(dag: Dag, waiting: list[str]) -> list[str]:
-    """Names of the parameters and buffers among these values, or that constants among them are computed from."""
-    names: dict[str, None] = {}
-    while waiting:
-        name = waiting.pop(0)
-        if name in dag.constants:
-            waiting.extend(dag.constants[name].values)
-        else:
-            names[name] = None
-    return list(names)
+class _ChosenArcs(BatchInterpreter):
+    """Follows only some arcs."""
+
+    def __init__(self, dag: Dag, inputs: Sequence[Tensor], state: Mapping[str, Tensor], places: Iterable[int]) -> None:
+        super().__init__(dag, inputs, state)
+        self._into: dict[int, list[int]] = defaultdict(list)
+        for place in places:
+            self._into[dag.arcs[place].target].append(place)
+
+    def places_into(self, node: int) -> Sequence[int]:
+        return self._into.get(node, ())
 
 
 def _register(module: nn.Module, name: str, tensor: Tensor) -> None:
     """Hang a parameter or buffer under its dotted name."""
     *path, last = name.split(".")
     for part in path:
-        if part not in module._modules:
+        if part not in dict(module.named_children()):
             module.add_module(part, nn.Module())
-        module = module._modules[part]
+        module = module.get_submodule(part)
     if isinstance(tensor, nn.Parameter):
         module.register_parameter(last, tensor)
     else:
