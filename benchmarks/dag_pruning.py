@@ -25,7 +25,7 @@ from torch.nn import functional as F
 import topo
 from topo.dag.path_counts import PathCounts
 from topo.pruning.dag_pruning.candidates import candidates
-from topo.pruning.dag_pruning.prunable_network import Network
+from topo.pruning.dag_pruning.prunable_network import PrunableNetwork
 from topo.pruning.dag_pruning.scores import Scoring, taylor
 from topo.pruning.samples import Samples
 from topo.pruning.task import Task
@@ -72,11 +72,11 @@ def row(name: str) -> dict[str, Any]:
     dag = topo.trace(model, batch[0][:1])
     traced = time.perf_counter() - start
     found = topo.dag.coupled_channels(dag)
-    network = Network(found)
+    network = PrunableNetwork(found)
     known = candidates(network, "channel", np.zeros(found.count, dtype=bool))
     generator = torch.Generator().manual_seed(0)
     task = Task(model, dict(model.named_parameters()), 0, Samples(batch, generator), generator, torch.device("cpu"))
-    scoring = Scoring(task, network, network.whole(), known, BATCH, BATCH, 1, [None] * len(known))
+    scoring = Scoring(task, network, network.intact(), known, BATCH, BATCH, 1, [None] * len(known))
     scored = seconds(lambda: taylor(scoring), 2)
     counts = PathCounts(network.dag)
     droppable = next(a for a in counts.live if counts.through(a) < counts.total) if counts.total > 1 else None

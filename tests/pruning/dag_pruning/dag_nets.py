@@ -12,7 +12,7 @@ import topo
 from tests.dag.nets import normal
 from topo.dag.channel_coupling import coupled_channels
 from topo.pruning.dag_pruning.candidates import candidates, drop
-from topo.pruning.dag_pruning.prunable_network import Network
+from topo.pruning.dag_pruning.prunable_network import PrunableNetwork
 from topo.pruning.dag_pruning.scores import Scoring
 from topo.pruning.samples import Samples
 from topo.pruning.task import Task
@@ -102,8 +102,8 @@ def vectors(samples: int = 6, width: int = 4, classes: int = 5) -> tuple[Tensor,
     return normal(samples, width), torch.arange(samples) % classes
 
 
-def network_of(model: nn.Module, example: Tensor) -> Network:
-    return Network(coupled_channels(topo.trace(model, example[:1])))
+def network_of(model: nn.Module, example: Tensor) -> PrunableNetwork:
+    return PrunableNetwork(coupled_channels(topo.trace(model, example[:1])))
 
 
 def scoring_of(model: nn.Module, data: Any, granularity: str = "mixed", **limits: int) -> Scoring:
@@ -112,8 +112,8 @@ def scoring_of(model: nn.Module, data: Any, granularity: str = "mixed", **limits
     generator = torch.Generator().manual_seed(0)
     model.requires_grad_(True)
     task = Task(model, dict(model.named_parameters()), 0, Samples(data, generator), generator, torch.device("cpu"))
-    state = network.whole()
-    known = candidates(network, granularity, np.zeros(network.found.count, dtype=bool))
+    state = network.intact()
+    known = candidates(network, granularity, np.zeros(network.channels.count, dtype=bool))
     after = [None if c.unit is not None else drop(network, state, c) for c in known]
     settings = {"samples": 1000, "batch_size": 1000, "limit": 1000, **limits}
     return Scoring(task, network, state, known, **settings, after=after)

@@ -44,7 +44,7 @@ def left(network, masks, budget):
     """What is left by the masks alone."""
     sizes = {name: int(mask.sum()) for name, mask in masks.items()}
     if budget == "weights":
-        return sum(size for name, size in sizes.items() if name in network.found.layers)
+        return sum(size for name, size in sizes.items() if name in network.channels.layers)
     return sum(
         sizes[layer.weight] * layer.positions
         for layers in network.layers
@@ -62,7 +62,7 @@ def test_the_smallest_removal_that_reaches_the_budget(granularity, order, budget
         model, "dag", sparsity=0.35, data=data, granularity=granularity, order=order, budget=budget, device="cpu"
     )
     network = network_of(model, data[0])
-    whole, reached = network.cost(network.whole(), budget), left(network, masks, budget)
+    whole, reached = network.cost(network.intact(), budget), left(network, masks, budget)
     assert reached <= 0.65 * whole
     # At most one candidate over: none is larger than a branch, or in the channel case a unit of the stream.
     times = 25 if budget == "macs" else 1
@@ -262,7 +262,7 @@ def test_transformer_blocks_can_lose_attention_or_perceptron():
     smaller = compact(model, masks, x[:1])
     names = {name for name, _ in smaller.named_parameters()}
     assert not any(name.startswith("mlp.3") for name in names) or not any("out_proj" in name for name in names)
-    assert cost(smaller, x[:1])["macs"] < network.cost(network.whole(), "macs")
+    assert cost(smaller, x[:1])["macs"] < network.cost(network.intact(), "macs")
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,12 @@ from topo.dag.compaction.compactor import compact
 from topo.dag.costs import cost
 from topo.masks import prunable_parameters
 from topo.pruning.dag_pruning.candidates import candidates, drop
-from topo.pruning.dag_pruning.prunable_network import Network
+from topo.pruning.dag_pruning.prunable_network import PrunableNetwork
 from topo.pruning.dag_pruning.removal import Walk
 
 
 def names(network, granularity):
-    free = np.zeros(network.found.count, dtype=bool)
+    free = np.zeros(network.channels.count, dtype=bool)
     return {c.name: c for c in candidates(network, granularity, free)}
 
 
@@ -33,7 +33,7 @@ def test_the_worked_example():
     network = network_of(lively(Worked()), vectors(width=3)[0])
     found = names(network, "arc")
     assert list(found) == ["f2"]
-    whole = network.whole()
+    whole = network.intact()
     assert whole.counts.total == 2
     after = drop(network, whole, found["f2"])
     assert after.counts.total == 1
@@ -56,20 +56,20 @@ def test_shared_modules_go_together():
     found = names(network, "arc")
     assert set(found) == {"once", "twice"}
     assert len(found["twice"].arcs) == 2
-    after = drop(network, network.whole(), found["twice"])
-    assert network.cost(network.whole(), "macs") - network.cost(after, "macs") == 2 * 16
-    assert network.cost(network.whole(), "weights") - network.cost(after, "weights") == 16
+    after = drop(network, network.intact(), found["twice"])
+    assert network.cost(network.intact(), "macs") - network.cost(after, "macs") == 2 * 16
+    assert network.cost(network.intact(), "weights") - network.cost(after, "weights") == 16
 
 
 def test_slots_are_the_columns_that_read_them():
     network = network_of(lively(Dense()), images()[0])
     found = names(network, "arc")
-    after = drop(network, network.whole(), found["convs.0 -> cat#3"])
+    after = drop(network, network.intact(), found["convs.0 -> cat#3"])
     assert {name: np.flatnonzero(cut).tolist() for name, cut in network.cut_columns(after).items()} == {
         "convs.2.weight": [3, 4]
     }
     # All that a layer wrote goes: the layer, and its columns in every reader.
-    after = drop(network, network.whole(), found["convs.1"])
+    after = drop(network, network.intact(), found["convs.1"])
     assert {"convs.1.weight", "convs.1.bias", "norms.1.weight", "norms.1.bias"} == network.dead_parameters(
         after.counts.live
     )
@@ -93,7 +93,7 @@ def test_slots_that_are_mixed_before_they_are_read_stay():
 def test_paths_of_one_level_add_up(make):
     data = images() if make in (Blocks, Dense) else vectors(width=3 if make is Worked else 4)
     network = network_of(lively(make()), data[0])
-    counts = network.whole().counts
+    counts = network.intact().counts
     compared = 0
     for level in range(1, network.dag.depth + 1):
         here = [a for a in counts.live if network.level(a) == level]
@@ -112,7 +112,7 @@ def test_paths_of_one_level_add_up(make):
 def prepared(make):
     data = images() if make in (Blocks, Dense) else vectors()
     model = lively(make())
-    return model, data[0], Network(coupled_channels(topo.trace(model, data[0][:1])))
+    return model, data[0], PrunableNetwork(coupled_channels(topo.trace(model, data[0][:1])))
 
 
 @settings(max_examples=15, deadline=None)
@@ -120,7 +120,7 @@ def prepared(make):
 def test_any_walk_keeps_a_path_a_unit_of_each_group_and_equals_its_compaction(make, least, data):
     model, x, network = prepared(make)
     known = list(names(network, data.draw(st.sampled_from(["arc", "node", "mixed"]))).values())
-    walk = Walk(network, network.whole(), "macs", least, 1)
+    walk = Walk(network, network.intact(), "macs", least, 1)
     costs = [walk.cost()]
     for candidate in data.draw(st.permutations(known)):
         walk.drop(candidate)
@@ -128,7 +128,7 @@ def test_any_walk_keeps_a_path_a_unit_of_each_group_and_equals_its_compaction(ma
         costs.append(walk.cost())
     assert costs == sorted(costs, reverse=True)
     assert network.is_sound(walk.state)
-    groups = network.found.groups().numpy()
+    groups = network.channels.groups().numpy()
     assert set(groups[walk.state.alive]) == set(groups)
     # Trimming again finds nothing.
     assert topo.dag.trim(network.dag, walk.state.counts.live) == frozenset(walk.state.counts.live)
@@ -139,7 +139,7 @@ def test_any_walk_keeps_a_path_a_unit_of_each_group_and_equals_its_compaction(ma
     assert (walk.state.alive == expected.alive).all()
     masks = network.masks(walk.state, prunable_parameters(model))
     masked = topo.Masks(masks).apply(copy.deepcopy(model))
-    smaller = compact(model, masks, found=network.found)
+    smaller = compact(model, masks, found=network.channels)
     with torch.no_grad():
         torch.testing.assert_close(smaller(x), masked(x), rtol=1e-10, atol=1e-10)
     if make is Blocks:
@@ -151,14 +151,14 @@ def test_what_is_left_is_what_the_smaller_module_costs():
     x = normal(3, 1, 8, 8)
     network = network_of(model, x)
     branch = next(c for c in names(network, "arc").values() if "conv2" in c.name)
-    walk = Walk(network, network.whole(), "macs", 1, 1)
+    walk = Walk(network, network.intact(), "macs", 1, 1)
     for candidate in [branch, *list(names(network, "channel").values())[:6]]:
         walk.drop(candidate)
     masks = network.masks(walk.state, prunable_parameters(model))
-    smaller = cost(compact(model, masks, found=network.found), x[:1])
+    smaller = cost(compact(model, masks, found=network.channels), x[:1])
     assert smaller == {budget: network.cost(walk.state, budget) for budget in ("parameters", "macs")}
     assert network.cost(walk.state, "weights") == sum(
-        int(mask.sum()) for name, mask in masks.items() if name in network.found.layers
+        int(mask.sum()) for name, mask in masks.items() if name in network.channels.layers
     )
 
 
@@ -166,6 +166,6 @@ def test_protected_layers_keep_their_branches():
     model = lively(Blocks())
     found = coupled_channels(topo.trace(model, images()[0][:1]))
     free = np.zeros(found.count, dtype=bool)
-    assert {c.name for c in candidates(Network(found), "arc", free)} == {"aside", "up.0", "up.1", "up.2"}
-    kept = Network(found, ["down.1.weight"])
+    assert {c.name for c in candidates(PrunableNetwork(found), "arc", free)} == {"aside", "up.0", "up.1", "up.2"}
+    kept = PrunableNetwork(found, ["down.1.weight"])
     assert {c.name for c in candidates(kept, "arc", free)} == {"aside", "up.0", "up.2"}

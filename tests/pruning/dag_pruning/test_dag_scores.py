@@ -14,7 +14,7 @@ from tests.dag.nets import lively, normal
 from tests.pruning.dag_pruning.dag_nets import Blocks, Dense, Worked, images, scoring_of, vectors
 from topo.errors import InputError
 from topo.masks import prunable_parameters
-from topo.pruning.dag_pruning.contributions import Places, path_mass
+from topo.pruning.dag_pruning.contributions import Contributions, path_mass
 from topo.pruning.dag_pruning.scores import SCORES
 
 
@@ -202,12 +202,12 @@ def test_the_mass_that_a_candidate_takes_is_what_the_others_lack(make):
     """Dropping it leaves the mass of all paths less its own."""
     model, data = lively(make()), images()
     scoring, found = scores("through", model, data)
-    network, places = scoring.network, Places(scoring.network)
-    entry = places.arcs[next(a for a, arc in enumerate(network.dag.arcs) if arc.source in network.dag.inputs)]
+    network, contributions = scoring.network, Contributions(scoring.network)
+    entry = contributions.arcs[next(a for a, arc in enumerate(network.dag.arcs) if arc.source in network.dag.inputs)]
     names = prunable_parameters(model)
 
     def total(state):
-        return path_mass(network, places, network.masks(state, names))[0, entry]
+        return path_mass(network, contributions, network.masks(state, names))[0, entry]
 
     whole = total(scoring.state)
     for candidate, after in zip(scoring.candidates, scoring.after, strict=True):

@@ -17,7 +17,7 @@ branches that went; what a pruner is asked for is a share of its budget.
 from __future__ import annotations
 
 from .candidates import Candidate
-from .prunable_network import Network, State
+from .prunable_network import LiveParts, PrunableNetwork
 from .pruner import dag
 
-__all__ = ["Candidate", "Network", "State", "dag"]
+__all__ = ["Candidate", "LiveParts", "PrunableNetwork", "dag"]

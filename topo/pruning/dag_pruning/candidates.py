@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import InputError
-from .prunable_network import Network, State
+from .prunable_network import LiveParts, PrunableNetwork
 
 __all__ = ["GRANULARITIES", "Candidate", "candidates", "drop"]
 
@@ -34,7 +34,7 @@ class Candidate:
     unit: int | None = None
 
 
-def drop(network: Network, state: State, candidate: Candidate, min_paths: int = 1) -> State | None:
+def drop(network: PrunableNetwork, state: LiveParts, candidate: Candidate, min_paths: int = 1) -> LiveParts | None:
     """The state without a candidate; None when fewer than `min_paths` paths would be left, masks cannot express it or
     a protected layer would die."""
     if candidate.unit is not None:
@@ -46,7 +46,7 @@ def drop(network: Network, state: State, candidate: Candidate, min_paths: int = 
     return after if after.counts.total >= min_paths and network.is_sound(after) else None
 
 
-def candidates(network: Network, granularity: str, fixed_units: np.ndarray) -> list[Candidate]:
+def candidates(network: PrunableNetwork, granularity: str, fixed_units: np.ndarray) -> list[Candidate]:
     """All that may be dropped from the whole network, in order of level and name.
 
     Parameters
@@ -69,12 +69,12 @@ def candidates(network: Network, granularity: str, fixed_units: np.ndarray) -> l
     return sorted(found, key=lambda c: (c.level, c.name))
 
 
-def _parametric(network: Network) -> list[frozenset[int]]:
+def _parametric(network: PrunableNetwork) -> list[frozenset[int]]:
     kinds = [network.dag.nodes[arc.target].kind for arc in network.dag.arcs]
     return [network.tied(a) for a, kind in enumerate(kinds) if network.layers[a] or kind == "concat"]
 
 
-def _nodes(network: Network) -> list[frozenset[int]]:
+def _nodes(network: PrunableNetwork) -> list[frozenset[int]]:
     dag = network.dag
     ends = {*dag.inputs, *(o.node for o in dag.outputs)}
     sets: list[set[int]] = [set() for _ in dag.nodes]
@@ -84,9 +84,9 @@ def _nodes(network: Network) -> list[frozenset[int]]:
     return [frozenset(arcs) for node, arcs in enumerate(sets) if node not in ends]
 
 
-def _arcs(network: Network, sets: Collection[frozenset[int]]) -> list[Candidate]:
+def _arcs(network: PrunableNetwork, sets: Collection[frozenset[int]]) -> list[Candidate]:
     """Candidates that drop these arcs; of those that take the same with them, as the layers of a branch, one."""
-    state = network.whole()
+    state = network.intact()
     found: dict[frozenset[int], Candidate] = {}
     for arcs in sets:
         arcs = arcs & set(state.counts.live)

@@ -17,17 +17,17 @@ from ...dag.path_counts import PathCounts
 from ...dag.weighted_layers import Layer, layer_of
 from .concat_columns import slot_columns
 
-__all__ = ["Network", "State"]
+__all__ = ["LiveParts", "PrunableNetwork"]
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class LiveParts:
     """What is left of a network: live arcs with their path counts, and live units, bool (units,). Never changed."""
 
     counts: PathCounts
     alive: np.ndarray
 
-    def without(self, arcs: Iterable[int] = (), units: Iterable[int] = ()) -> State:
+    def without(self, arcs: Iterable[int] = (), units: Iterable[int] = ()) -> LiveParts:
         """The state when these go too, and with the arcs all that is then on no path; `InputError` without a path."""
         counts, alive = self.counts, self.alive
         arcs, units = list(arcs), list(units)
@@ -37,10 +37,10 @@ class State:
         if units:
             alive = alive.copy()
             alive[units] = False
-        return State(counts, alive)
+        return LiveParts(counts, alive)
 
 
-class Network:
+class PrunableNetwork:
     """The coarse Dag of a model with its units, and the rules by which arcs go.
 
     The structural convention holds: an arc that goes contributes exactly nothing, and so does a node that no live path
@@ -49,8 +49,8 @@ class Network:
 
     Attributes
     ----------
-    found
-        The units, on the fine Dag.
+    channels
+        The coupled channels, on the fine Dag; each set of them is a unit.
     dag
         The coarse Dag; arcs are named by their places in ``dag.arcs``.
     layers
@@ -60,9 +60,9 @@ class Network:
         (bool); arcs of which this cannot be said are missing, and cannot go.
     """
 
-    def __init__(self, found: CoupledChannels, protected: Collection[str] = ()) -> None:
-        self.found = found
-        self.dag = coarsen(found.dag)
+    def __init__(self, channels: CoupledChannels, protected: Collection[str] = ()) -> None:
+        self.channels = channels
+        self.dag = coarsen(channels.dag)
         arcs = self.dag.arcs
         self.layers: list[tuple[tuple[int, Layer], ...]] = [
             tuple((i, layer) for i, step in enumerate(arc.steps) if (layer := layer_of(self.dag, step)) is not None)
@@ -80,9 +80,9 @@ class Network:
         self._silence = Silence(self.dag)
         self._known: dict[tuple[int, bool, frozenset[str]], bool] = {}
 
-    def whole(self) -> State:
+    def intact(self) -> LiveParts:
         """Nothing gone but what was on no path to begin with."""
-        return State(PathCounts(self.dag), np.ones(self.found.count, dtype=bool))
+        return LiveParts(PathCounts(self.dag), np.ones(self.channels.count, dtype=bool))
 
     def tied(self, arc: int) -> frozenset[int]:
         """The arcs that go with this one, itself among them: those whose layers share its parameters."""
@@ -105,16 +105,16 @@ class Network:
         """The parameters that only dead arcs read."""
         return {name for name, places in self.readers.items() if places.isdisjoint(live)}
 
-    def ends(self, state: State) -> list[int]:
+    def stopped_arcs(self, state: LiveParts) -> list[int]:
         """The dead arcs that end at live nodes: where something stops to contribute."""
         live = set(state.counts.live)
         nodes = self._live_nodes(state)
         return [a for a, arc in enumerate(self.dag.arcs) if a not in live and nodes[arc.target]]
 
-    def _live_nodes(self, state: State) -> list[bool]:
+    def _live_nodes(self, state: LiveParts) -> list[bool]:
         return [f > 0 and b > 0 for f, b in zip(state.counts.forward, state.counts.backward, strict=True)]
 
-    def is_sound(self, state: State) -> bool:
+    def is_sound(self, state: LiveParts) -> bool:
         """Whether masks can express that the dead arcs contribute nothing, and no protected layer died."""
         live = set(state.counts.live)
         if not self.protected <= live:
@@ -125,9 +125,9 @@ class Network:
         for index, node in enumerate(self.dag.nodes):
             if nodes[index] or node.kind != "sum":
                 continue
-            into = self.places_into[index]
+            into = self.dag.places_into[index]
             quiet[index] = all(self._is_silent(a, quiet, gone) for a in into)
-        for place in self.ends(state):
+        for place in self.stopped_arcs(state):
             target = self.dag.nodes[self.dag.arcs[place].target]
             # An operation on several operands needs them all.
             if target.kind == "product":
@@ -138,13 +138,6 @@ class Network:
                 return False
         return True
 
-    @cached_property
-    def places_into(self) -> list[list[int]]:
-        found: list[list[int]] = [[] for _ in self.dag.nodes]
-        for place, arc in enumerate(self.dag.arcs):
-            found[arc.target].append(place)
-        return found
-
     def _is_silent(self, place: int, quiet: list[bool], gone: set[str]) -> bool:
         arc = self.dag.arcs[place]
         key = (place, quiet[arc.source], self.parameters[place] & gone)
@@ -152,20 +145,20 @@ class Network:
             self._known[key] = self._silence.along(arc, quiet[arc.source], gone)
         return self._known[key]
 
-    def cut_columns(self, state: State) -> dict[str, np.ndarray]:
+    def cut_columns(self, state: LiveParts) -> dict[str, np.ndarray]:
         """Weight -> which indices of the axis that it reads along no live arc fills, bool."""
         cut: dict[str, np.ndarray] = {}
-        for place in self.ends(state):
+        for place in self.stopped_arcs(state):
             for name, columns in self.columns.get(place, {}).items():
                 cut[name] = cut[name] | columns if name in cut else columns
         return cut
 
-    def masks(self, state: State, names: Iterable[str]) -> dict[str, Tensor]:
+    def masks(self, state: LiveParts, names: Iterable[str]) -> dict[str, Tensor]:
         """Masks of the named weights, and of every other parameter that died."""
-        masks = self.found.masks(torch.from_numpy(state.alive), names)
+        masks = self.channels.masks(torch.from_numpy(state.alive), names)
         for name, columns in self.cut_columns(state).items():
             if name in masks:
-                axis = self.found.layers[name][0].reads
+                axis = self.channels.layers[name][0].reads
                 shape = [-1 if d == axis else 1 for d in range(masks[name].ndim)]
                 masks[name] = masks[name] & ~torch.from_numpy(columns).view(shape)
         dead = self.dead_parameters(state.counts.live)
@@ -173,11 +166,11 @@ class Network:
             name: torch.zeros(value.shape, dtype=torch.bool) for name, value in self.dag.state.items() if name in dead
         }
 
-    def cost(self, state: State, budget: str) -> int:
+    def cost(self, state: LiveParts, budget: str) -> int:
         """What is left: weights of layers, all parameters, or multiply-accumulates of one sample, exactly."""
         return sum(self.costs(state, budget).values())
 
-    def costs(self, state: State, budget: str) -> dict[str, int]:
+    def costs(self, state: LiveParts, budget: str) -> dict[str, int]:
         """The same, of every parameter that is left."""
         cut = self.cut_columns(state)
         alive = np.append(state.alive, True)
@@ -187,7 +180,7 @@ class Network:
         for name, total in self.times(state, budget).items():
             shape, axes = shapes[name]
             for axis, length in enumerate(shape):
-                if name in cut and axis == self.found.layers[name][0].reads:
+                if name in cut and axis == self.channels.layers[name][0].reads:
                     index = indices[axes[axis]] if axes else np.full(length, -1)
                     total *= int(np.count_nonzero(alive[index] & ~cut[name]))
                 else:
@@ -195,7 +188,7 @@ class Network:
             found[name] = total
         return found
 
-    def times(self, state: State, budget: str) -> dict[str, int]:
+    def times(self, state: LiveParts, budget: str) -> dict[str, int]:
         """How often the budget counts each element of every parameter that is left."""
         live = set(state.counts.live)
         dead = self.dead_parameters(live)
@@ -213,7 +206,7 @@ class Network:
         found: dict[str, list[tuple[int, int]]] = {}
         for place, layers in enumerate(self.layers):
             for _, layer in layers:
-                if layer.weight in self.found.layers:
+                if layer.weight in self.channels.layers:
                     found.setdefault(layer.weight, []).append((place, layer.positions))
         return found
 
@@ -224,11 +217,11 @@ class Network:
         number: dict[bytes, int] = {}
         indices: list[np.ndarray] = []
         found = {}
-        for name, value in self.found.dag.state.items():
+        for name, value in self.channels.dag.state.items():
             if not isinstance(value, nn.Parameter):
                 continue
             axes = []
-            for index in self.found.axes.get(name, ()):
+            for index in self.channels.axes.get(name, ()):
                 key = index.numpy().tobytes()
                 if key not in number:
                     number[key] = len(indices)
@@ -240,10 +233,10 @@ class Network:
     @cached_property
     def unit_levels(self) -> list[tuple[int, str]]:
         """For every unit the level and the name of the first layer that writes it."""
-        found: list[tuple[int, str] | None] = [None] * self.found.count
+        found: list[tuple[int, str] | None] = [None] * self.channels.count
         for place in sorted(range(len(self.dag.arcs)), key=self.level):
             for _, layer in self.layers[place]:
-                axes = self.found.axes.get(layer.weight)
+                axes = self.channels.axes.get(layer.weight)
                 if axes is None:
                     continue
                 writes = 0 if layer.groups > 1 else layer.writes

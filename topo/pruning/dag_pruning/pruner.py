@@ -17,7 +17,7 @@ from ..schedules import exponential
 from ..structured.unit_scoring import BUDGETS, excluded, find_units
 from ..task import Task
 from .candidates import GRANULARITIES, Candidate, candidates, drop
-from .prunable_network import Network, State
+from .prunable_network import LiveParts, PrunableNetwork
 from .removal import ORDERS, Walk, by_level, overall
 from .scores import SCORES, Scoring
 
@@ -85,8 +85,8 @@ def dag(
         whole_number(name, value, minimum=1)
     found = find_units(task, input_shape, may_be_none=True)
     prunable = prunable_parameters(task.model)
-    network = Network(found, [name for name in prunable if name not in task.weights])
-    state = network.whole()
+    network = PrunableNetwork(found, [name for name in prunable if name not in task.weights])
+    state = network.intact()
     if state.counts.total < min_paths:
         raise InputError(f"the network has {state.counts.total} paths to begin with; min_paths is {min_paths}.")
     known = candidates(network, granularity, excluded(task.weights, found).numpy())
@@ -131,7 +131,7 @@ class Settings:
             whole_number(name, getattr(self, name), minimum=1)
 
 
-def _round(scoring: Scoring, settings: Settings, allowed: float, whole: int) -> State:
+def _round(scoring: Scoring, settings: Settings, allowed: float, whole: int) -> LiveParts:
     """What is left after a round; `InputError` when more than `allowed` is with all gone that may go."""
     name, network = scoring.task.name, scoring.network
     if network.cost(scoring.state, settings.budget) <= allowed:
@@ -189,7 +189,7 @@ def _possible(scoring: Scoring, min_paths: int) -> Scoring:
 
 def _costs(scoring: Scoring, budget: str) -> np.ndarray:
     """What goes of the budget with each candidate alone; the elements that a unit both reads and writes count twice."""
-    network, state, found = scoring.network, scoring.state, scoring.network.found
+    network, state, found = scoring.network, scoring.state, scoring.network.channels
     times = network.times(state, budget)
     masks = scoring.masks
     sizes = {
@@ -215,7 +215,7 @@ def _normalised(scores: np.ndarray, known: Sequence[Candidate]) -> np.ndarray:
     return scores / np.sqrt(np.maximum(squares, np.finfo(float).tiny))[levels]
 
 
-def _nothing_to_drop(name: str, network: Network, state: State, settings: Settings) -> str:
+def _nothing_to_drop(name: str, network: PrunableNetwork, state: LiveParts, settings: Settings) -> str:
     if settings.granularity == "channel":
         return f"pruner {name!r} finds no unit that could be removed: all layers write to an output, or are excluded."
     bridges = sum(

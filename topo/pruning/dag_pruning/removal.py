@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .candidates import Candidate, drop
-from .prunable_network import Network, State
+from .prunable_network import LiveParts, PrunableNetwork
 
 __all__ = ["ORDERS", "Walk", "by_level", "overall"]
 
@@ -25,19 +25,19 @@ class Walk:
         The candidates that went, in order.
     """
 
-    def __init__(self, network: Network, state: State, budget: str, min_paths: int, floor: int) -> None:
+    def __init__(self, network: PrunableNetwork, state: LiveParts, budget: str, min_paths: int, floor: int) -> None:
         self.network, self.budget, self.min_paths, self.floor = network, budget, min_paths, floor
-        self.state = State(state.counts, state.alive.copy())
+        self.state = LiveParts(state.counts, state.alive.copy())
         self.dropped: list[Candidate] = []
         self._counts = [state.counts]
-        self._groups = network.found.groups().numpy()
+        self._groups = network.channels.groups().numpy()
         self._left = np.bincount(self._groups[state.alive], minlength=self._groups.max(initial=-1) + 1)
 
-    def at(self, drops: int) -> State:
+    def at(self, drops: int) -> LiveParts:
         """What was left after so many drops."""
         alive = self.state.alive.copy()
         alive[[c.unit for c in self.dropped[drops:] if c.unit is not None]] = True
-        return State(self._counts[drops], alive)
+        return LiveParts(self._counts[drops], alive)
 
     def cost(self, drops: int | None = None) -> int:
         """What is left after so many drops, all by default."""

@@ -16,8 +16,8 @@ from ...masks import prunable_parameters
 from ..samples import chunks
 from ..task import Task
 from .candidates import Candidate
-from .contributions import Places, energies, path_mass, slopes
-from .prunable_network import Network, State
+from .contributions import Contributions, energies, path_mass, slopes
+from .prunable_network import LiveParts, PrunableNetwork
 
 __all__ = ["SCORES", "Scoring"]
 
@@ -39,54 +39,54 @@ class Scoring:
     """
 
     task: Task
-    network: Network
-    state: State
+    network: PrunableNetwork
+    state: LiveParts
     candidates: Sequence[Candidate]
     samples: int
     batch_size: int
     limit: int
-    after: Sequence[State | None] = ()
+    after: Sequence[LiveParts | None] = ()
 
     @cached_property
     def masks(self) -> dict[str, Tensor]:
         return self.network.masks(self.state, prunable_parameters(self.task.model))
 
     @cached_property
-    def places(self) -> Places:
-        return Places(self.network)
+    def contributions(self) -> Contributions:
+        return Contributions(self.network)
 
     @cached_property
     def stops(self) -> sparse.csr_array:
-        """Which places (columns) stop to contribute with each candidate (rows)."""
-        places, network = self.places, self.network
-        before = set(network.ends(self.state))
+        """Which contributions (columns) stop with each candidate (rows)."""
+        contributions, network = self.contributions, self.network
+        before = set(network.stopped_arcs(self.state))
         rows: list[np.ndarray] = []
         columns: list[np.ndarray] = []
-        row_of_unit = np.full(network.found.count + 1, -1)
+        row_of_unit = np.full(network.channels.count + 1, -1)
         for row, (candidate, after) in enumerate(zip(self.candidates, self.after, strict=True)):
             if candidate.unit is not None:
                 row_of_unit[candidate.unit] = row
                 continue
-            for arc in set(network.ends(after)) - before:
+            for arc in set(network.stopped_arcs(after)) - before:
                 stopped = (
-                    [np.array([places.arcs[arc]])]
-                    if arc in places.arcs
+                    [np.array([contributions.arcs[arc]])]
+                    if arc in contributions.arcs
                     else [
-                        places.reading[weight].start + np.flatnonzero(read)
+                        contributions.reading[weight].start + np.flatnonzero(read)
                         for weight, read in network.columns[arc].items()
                     ]
                 )
                 columns += stopped
                 rows += [np.full(len(part), row) for part in stopped]
         live = set(self.state.counts.live)
-        for (arc, _), (weight, here) in places.channels.items():
-            axes = network.found.axes.get(weight)
+        for (arc, _), (weight, numbers) in contributions.channels.items():
+            axes = network.channels.axes.get(weight)
             if axes is not None and arc in live:
-                row = row_of_unit[axes[network.found.layers[weight][0].reads].numpy()]
+                row = row_of_unit[axes[network.channels.layers[weight][0].reads].numpy()]
                 rows.append(row[row >= 0])
-                columns.append(here.start + np.flatnonzero(row >= 0))
+                columns.append(numbers.start + np.flatnonzero(row >= 0))
         row, column = (np.concatenate(parts) if parts else np.zeros(0, int) for parts in (rows, columns))
-        shape = (len(self.candidates), places.count)
+        shape = (len(self.candidates), contributions.count)
         return sparse.csr_array((np.ones(len(row)), (row, column)), shape=shape)
 
     def batches(self, score: str) -> list[tuple[object, Tensor]]:
@@ -104,31 +104,31 @@ def taylor(scoring: Scoring) -> np.ndarray:
     """E |<dloss/dz, what stops to contribute>|: the change of the loss of a sample, to first order."""
     total, count = np.zeros(len(scoring.candidates)), 0
     for inputs, targets in scoring.batches("taylor"):
-        found = slopes(scoring.task, scoring.network, scoring.places, inputs, targets)
-        total += np.abs(scoring.stops @ found.T).sum(axis=1)
+        products = slopes(scoring.task, scoring.network, scoring.contributions, inputs, targets)
+        total += np.abs(scoring.stops @ products.T).sum(axis=1)
         count += len(targets)
     return total / count
 
 
 def energy(scoring: Scoring) -> np.ndarray:
-    """E |what stops to contribute|^2 / E |what it is a part of|^2, added up over the places."""
-    part, whole = np.zeros((2, scoring.places.count))
+    """E |what stops to contribute|^2 / E |what it is a part of|^2, added up over the contributions."""
+    of_parts, of_totals = np.zeros((2, scoring.contributions.count))
     for inputs, targets in scoring.batches("energy"):
-        found = energies(scoring.task, scoring.network, scoring.places, inputs, len(targets))
-        part, whole = part + found[0], whole + found[1]
-    return scoring.stops @ np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+        parts, totals = energies(scoring.task, scoring.network, scoring.contributions, inputs, len(targets))
+        of_parts, of_totals = of_parts + parts, of_totals + totals
+    return scoring.stops @ np.divide(of_parts, of_totals, out=np.zeros_like(of_parts), where=of_totals > 0)
 
 
 def magnitude(scoring: Scoring) -> np.ndarray:
     """Sum of the absolute weights that go, of layers only."""
-    network, found = scoring.network, scoring.network.found
+    network, channels = scoring.network, scoring.network.channels
     weights = {
         name: (network.dag.state[name].detach().double().abs().cpu() * mask)
         for name, mask in scoring.masks.items()
-        if name in found.layers
+        if name in channels.layers
     }
     sums = {name: float(value.sum()) for name, value in weights.items()}
-    of_units = found.sums(weights).numpy()
+    of_units = channels.sums(weights).numpy()
     before = network.dead_parameters(scoring.state.counts.live)
     scores = np.zeros(len(scoring.candidates))
     for row, (candidate, after) in enumerate(zip(scoring.candidates, scoring.after, strict=True)):
@@ -139,7 +139,7 @@ def magnitude(scoring: Scoring) -> np.ndarray:
         scores[row] = sum(sums.get(name, 0.0) for name in dead - before)
         for name, columns in network.cut_columns(after).items():
             if name in weights and name not in dead:
-                read = weights[name].movedim(found.layers[name][0].reads, 0)
+                read = weights[name].movedim(channels.layers[name][0].reads, 0)
                 scores[row] += float(read[torch.from_numpy(columns)].sum())
     return scores
 
@@ -156,7 +156,7 @@ def ablation(scoring: Scoring) -> np.ndarray:
     count = sum(len(targets) for _, targets in batches)
     parameters = dict(task.model.named_parameters())
 
-    def loss(state: State) -> float:
+    def loss(state: LiveParts) -> float:
         changed = {
             name: mask
             for name, mask in network.masks(state, prunable_parameters(task.model)).items()
@@ -179,7 +179,7 @@ def ablation(scoring: Scoring) -> np.ndarray:
 
 def through(scoring: Scoring) -> np.ndarray:
     """The share of the mass of all paths that the candidate takes away; a path weighs the product of its |weights|."""
-    mass = path_mass(scoring.network, scoring.places, scoring.masks)
+    mass = path_mass(scoring.network, scoring.contributions, scoring.masks)
     return (scoring.stops @ mass.T)[:, 0]
 
 

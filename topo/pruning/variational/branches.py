@@ -11,7 +11,7 @@ import torch
 from ...dag.dag import Step
 from ...dag.weighted_layers import layer_of
 from ..dag_pruning.candidates import candidates, drop
-from ..dag_pruning.prunable_network import Network, State
+from ..dag_pruning.prunable_network import LiveParts, PrunableNetwork
 
 __all__ = ["LayerGate", "find_layer_gates"]
 
@@ -44,7 +44,7 @@ class LayerGate:
 
 
 def find_layer_gates(
-    network: Network, accept: Callable[[frozenset[str]], bool] = lambda parameters: True
+    network: PrunableNetwork, accept: Callable[[frozenset[str]], bool] = lambda parameters: True
 ) -> list[LayerGate]:
     """The layer gates of a network, in order of level and name.
 
@@ -60,9 +60,9 @@ def find_layer_gates(
     accept
         Whether a branch with these parameters may have a gate.
     """
-    full = network.whole()
+    full = network.intact()
     costs_and_gates: list[tuple[int, LayerGate]] = []
-    for candidate in candidates(network, "arc", np.ones(network.found.count, dtype=bool)):
+    for candidate in candidates(network, "arc", np.ones(network.channels.count, dtype=bool)):
         if not any(network.layers[arc] for arc in candidate.arcs):
             continue
         without = drop(network, full, candidate)
@@ -78,7 +78,7 @@ def find_layer_gates(
     return [gate for _, gate in costs_and_gates if gate in taken]
 
 
-def _gate(network: Network, name: str, arcs: Sequence[int], without: State) -> LayerGate | None:
+def _gate(network: PrunableNetwork, name: str, arcs: Sequence[int], without: LiveParts) -> LayerGate | None:
     """The gate that closes a branch; None when no parameters could scale the branch's output."""
     outputs = [o.node for o in network.dag.outputs if o.node is not None]
     if any(without.counts.forward[node] == 0 for node in outputs):
@@ -86,7 +86,7 @@ def _gate(network: Network, name: str, arcs: Sequence[int], without: State) -> L
     removed = network.dead_parameters(without.counts.live)
     scaled: dict[str, None] = {}
     columns: dict[str, np.ndarray] = {}
-    pending = network.ends(without)
+    pending = network.stopped_arcs(without)
     while pending:
         index = pending.pop(0)
         arc = network.dag.arcs[index]
@@ -100,7 +100,7 @@ def _gate(network: Network, name: str, arcs: Sequence[int], without: State) -> L
         scaled |= dict.fromkeys(names)
         if not names:
             # The arc passes on a sum of arcs that are removed: each of them is scaled on its own.
-            into = network.places_into[arc.source]
+            into = network.dag.places_into[arc.source]
             if network.dag.nodes[arc.source].kind != "sum" or not into:
                 return None
             pending += into
@@ -109,7 +109,7 @@ def _gate(network: Network, name: str, arcs: Sequence[int], without: State) -> L
     return LayerGate(name, tuple(sorted(arcs)), frozenset(removed), tuple(scaled), columns)
 
 
-def _scaling_parameters(network: Network, steps: Sequence[Step], removed: set[str]) -> tuple[str, ...] | None:
+def _scaling_parameters(network: PrunableNetwork, steps: Sequence[Step], removed: set[str]) -> tuple[str, ...] | None:
     """The parameters of the last step whose result is proportional to them; empty when there is none, None when a
     norm would divide the factor out again."""
     state = network.dag.state
@@ -123,13 +123,13 @@ def _scaling_parameters(network: Network, steps: Sequence[Step], removed: set[st
     return ()
 
 
-def _independent(network: Network, gates: Sequence[LayerGate]) -> bool:
+def _independent(network: PrunableNetwork, gates: Sequence[LayerGate]) -> bool:
     """Whether every set of closed gates removes exactly what its members remove, and leaves a path.
 
     It is enough to ask for every arc that it stays on a path when all gates are closed that do not remove it; arcs
     that the same gates remove share one such question.
     """
-    dag, live = network.dag, network.whole().counts.live
+    dag, live = network.dag, network.intact().counts.live
     removes = np.zeros((len(dag.arcs), len(gates)), dtype=bool)
     for number, gate in enumerate(gates):
         removes[list(gate.arcs), number] = True

@@ -15,7 +15,7 @@ from ...dag.example import Example
 from ...errors import InputError
 from ...masks import prunable_parameters
 from ..dag_pruning.candidates import Candidate, drop
-from ..dag_pruning.prunable_network import Network, State
+from ..dag_pruning.prunable_network import LiveParts, PrunableNetwork
 from .branches import LayerGate, find_layer_gates
 from .gate_multipliers import GateMultipliers
 from .survival_polynomials import ALWAYS, SurvivalConditions
@@ -46,7 +46,7 @@ class Gates:
         How many parameters the model has that no operation reads.
     """
 
-    network: Network
+    network: PrunableNetwork
     units: Tensor
     layers: tuple[LayerGate, ...]
     prunable: tuple[str, ...]
@@ -55,7 +55,7 @@ class Gates:
     @property
     def channels(self) -> CoupledChannels:
         """All units of the network, gated or not, on the fine Dag."""
-        return self.network.found
+        return self.network.channels
 
     @property
     def count(self) -> int:
@@ -180,10 +180,10 @@ class Gates:
         """The arcs that write nothing but units, none of which remains."""
         return [arc for arc, written in self._written_units.items() if not remaining[written].any()]
 
-    def _remaining(self, is_open: Tensor, arcs: Iterable[int]) -> State:
+    def _remaining(self, is_open: Tensor, arcs: Iterable[int]) -> LiveParts:
         """The network without its closed branches and without these arcs."""
         closed = {a for layer, on in zip(self.layers, is_open[self.is_layer].tolist()) if not on for a in layer.arcs}
-        full = self.network.whole()
+        full = self.network.intact()
         try:
             return full.without(arcs=closed.union(arcs).intersection(full.counts.live))
         except InputError:
@@ -266,7 +266,7 @@ def place_gates(
     accept
         Whether a branch with these parameters may have a gate.
     """
-    network = Network(channels)
+    network = PrunableNetwork(channels)
     layers = tuple(find_layer_gates(network, accept))
     can_have_gate = _gateable_units(network, layers)
     if allowed is not None:
@@ -294,14 +294,14 @@ def check_unwrapped(model: nn.Module) -> None:
             )
 
 
-def _gateable_units(network: Network, layers: Sequence[LayerGate]) -> Tensor:
+def _gateable_units(network: PrunableNetwork, layers: Sequence[LayerGate]) -> Tensor:
     """Which units can have a gate of their own, bool (units,).
 
     An ungrouped layer reads them, for the gate multiplies its weight; their elements are no sums, for channels of a
     residual stream carry what is added to them; and none is alone in its layer outside of all gated branches, for no
     path would remain without it.
     """
-    channels = network.found
+    channels = network.channels
     number, conditions = SurvivalConditions(network, layers).units
     on_every_path = torch.tensor([condition == ALWAYS for condition in conditions], dtype=torch.bool)
     alone = (channels.groups().bincount() == 1) & on_every_path

@@ -13,7 +13,7 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from ..dag_pruning.prunable_network import Network
+from ..dag_pruning.prunable_network import PrunableNetwork
 from .branches import LayerGate
 
 __all__ = ["ALWAYS", "Condition", "SurvivalConditions", "both", "either", "polynomial"]
@@ -92,7 +92,7 @@ class SurvivalConditions:
         For every arc of the coarse Dag, its condition.
     """
 
-    def __init__(self, network: Network, layers: Sequence[LayerGate]) -> None:
+    def __init__(self, network: PrunableNetwork, layers: Sequence[LayerGate]) -> None:
         self.network = network
         removed_by: list[set[int]] = [set() for _ in network.dag.arcs]
         for number, gate in enumerate(layers):
@@ -118,7 +118,7 @@ class SurvivalConditions:
     def units(self) -> tuple[np.ndarray, list[Condition]]:
         """For every unit the number of its condition, int64 (units,), and the conditions; units of one group, which
         the same layers write and read, share one."""
-        channels = self.network.found
+        channels = self.network.channels
         group = channels.groups().numpy()
         count = int(group.max(initial=-1)) + 1
         written: list[set[Condition]] = [set() for _ in range(count)]
