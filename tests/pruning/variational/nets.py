@@ -8,10 +8,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
 
 import topo
 from tests.dag.nets import lively, normal
 from tests.pruning.dag_pruning.dag_nets import Blocks, Dense, Repeated
+from topo.models import build
 from topo.pruning.variational.gates import Gates, find_gates
 from topo.torchvision_import import import_torchvision
 
@@ -212,6 +214,13 @@ def prepared(name: str) -> tuple[nn.Module, Tensor, Gates]:
     return model, normal(3, *shape), find_gates(model, torch.zeros(1, *shape, dtype=torch.float64))
 
 
+@cache
+def published(name: str) -> Gates:
+    """The gates of a network of the literature."""
+    shape = (1, 8, 8) if name == "digits-mlp" else (3, 32, 32)
+    return find_gates(build(name, input_shape=shape), shape)
+
+
 def gated_output(model: nn.Module, gates: Gates, xi: Tensor, x: Tensor) -> Tensor:
     scaled = {name: model.get_parameter(name) * factor for name, factor in gates.multipliers(xi).items()}
     return functional_call(model, scaled, (x,))
@@ -232,3 +241,23 @@ def is_full(gates: Gates, alive: Tensor) -> bool:
         return torch.equal(gates.closure(alive)[gates.is_layer], alive[gates.is_layer])
     except topo.InputError:
         return False
+
+
+def cost_by_torch(model: nn.Module, x: Tensor) -> dict[str, int]:
+    """Parameters, and the multiply-accumulates on `x` of convolutions and linear layers as torch counts them itself."""
+    aten = torch.ops.aten
+    # With gradients, for attention without them is one fused operation that torch does not count.
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
+        model(x)
+    flops = counter.get_flop_counts()["Global"]
+    macs = sum(flops.get(operator, 0) for operator in (aten.convolution, aten.mm, aten.addmm)) // 2
+    return {"parameters": sum(parameter.numel() for parameter in model.parameters()), "macs": macs}
+
+
+@cache
+def compacted(name: str, seed: int) -> tuple[Tensor, dict[str, Tensor], nn.Module]:
+    """Random gates, their masks and the compact network; not to be changed."""
+    model, _, gates = prepared(name)
+    xi = draw(gates, seed)
+    masks = gates.masks(xi.bool())
+    return xi, masks, topo.compact(model, masks, found=gates.channels)

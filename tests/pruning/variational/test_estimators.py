@@ -21,7 +21,7 @@ from topo.pruning.variational.estimators import (
 COUNT = 5
 LOSSES = {"multilinear": multilinear(COUNT, 0), "bent": bent(COUNT, 1), "many sets": multilinear(COUNT, 2)}
 THETA = torch.tensor([0.9, 0.3, 0.5, 0.97, 0.6], dtype=torch.float64)
-NODES, WEIGHTS = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(12))
+NODES, WEIGHTS = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(8))
 
 
 def one(gate: int) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from functools import cache
 from itertools import combinations
 
 import pytest
@@ -12,23 +11,22 @@ import torch
 from torch import nn
 
 import topo
-from tests.pruning.variational.nets import NETS, Basic, draw, gated_output, prepared
+from tests.pruning.variational.nets import NETS, Basic, compacted, gated_output, prepared, published
 from topo.errors import InputError
-from topo.models import build
 from topo.pruning.variational.complexity import Complexity
 from topo.pruning.variational.gates import find_gates
 
 # Unit gates and layer gates, worked out from the widths.
 COUNTS = {
     "resnet20": (3 * (16 + 32 + 64), 9),
+    "digits-mlp": (64 + 32, 0),
+}
+LARGE = {
     "wrn-28-2": (16 + 4 * (32 + 64 + 128), 12),
     "vgg16_bn": (2 * 64 + 2 * 128 + 3 * 256 + 6 * 512 + 2 * 4096, 0),
     # The stem, the expanded channels of every block, the last convolution; three blocks change the resolution.
     "mobilenet_v2": (32 + 32 + 96 + 2 * 144 + 3 * 192 + 4 * 384 + 3 * 576 + 3 * 960 + 1280, 17 - 3),
-    "digits-mlp": (64 + 32, 0),
-}
-LARGE = {
-    "resnet110": (18 * (16 + 32 + 64), 54),
+    "resnet56": (9 * (16 + 32 + 64), 27),
     "torchvision:resnet50": (64 + 3 * 128 + 4 * 256 + 6 * 512 + 3 * 1024, 16),
     "densenet121": (64 + 58 * (128 + 32) + 128 + 256 + 512, 58),
 }
@@ -37,14 +35,8 @@ LARGE = {
 # Parameters and multiply-accumulates, as the papers have them.
 COSTS = {
     "resnet20": (269_722, 40.55e6),
-    "resnet110": (1_727_962, 252.89e6),
+    "resnet56": (853_018, 125_485_696),
 }
-
-
-@cache
-def published(name):
-    shape = (1, 8, 8) if name == "digits-mlp" else (3, 32, 32)
-    return find_gates(build(name, input_shape=shape), torch.zeros(1, *shape))
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -123,11 +115,9 @@ def test_channels_of_residual_streams_have_no_gate(name):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_gates_of_zero_and_one_are_masks(name, seed):
     model, x, gates = prepared(name)
-    xi = draw(gates, seed)
-    masks = gates.masks(xi.bool())
+    xi, masks, smaller = compacted(name, seed)
     assert set(masks) >= set(gates.prunable)
     masked = topo.Masks(masks).apply(copy.deepcopy(model))
-    smaller = topo.compact(model, masks, found=gates.channels)
     with torch.no_grad():
         got, whole = gated_output(model, gates, xi, x), model(x)
         torch.testing.assert_close(got, masked(x), rtol=1e-10, atol=1e-10)

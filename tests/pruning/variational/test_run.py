@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import topo
+from tests.pruning.variational.nets import cost_by_torch
 from tests.pruning.variational.runs import EXAMPLE, callback, chain, cnn, digits, plan, prune, run
 from topo.errors import InputError
 from topo.pruning.variational.estimators import StraightThrough
@@ -62,7 +63,7 @@ def test_masks_of_the_whole_network_leave_the_small_one(name, optimizer):
         expected = pruned.model.eval()(inputs)
         for other in (masked, compacted):
             torch.testing.assert_close(other(inputs), expected, rtol=1e-4, atol=1e-5)
-    assert topo.cost(compacted, EXAMPLE) == topo.cost(pruned.model, EXAMPLE)
+    assert cost_by_torch(compacted, EXAMPLE) == cost_by_torch(pruned.model, EXAMPLE)
 
 
 def test_masks_say_where_they_come_from(tmp_path):

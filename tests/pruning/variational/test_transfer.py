@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import topo
-from tests.pruning.variational.nets import NETS, draw, prepared
+from tests.pruning.variational.nets import NETS, cost_by_torch, draw, prepared
 from topo.models import build
 from topo.pruning.variational.complexity import Complexity
 from topo.pruning.variational.gated import GatedModel, shrink
@@ -69,7 +69,7 @@ def test_the_output_is_exact_and_every_gate_finds_its_place(name, seed):
             xi = torch.rand(gates.count, generator=torch.Generator().manual_seed(again), dtype=torch.float64) * alive
             torch.testing.assert_close(small.forward_with(xi, x), gated.forward_with(xi, x), rtol=1e-10, atol=1e-10)
     left = [float(Complexity(gates).expected(alive.double(), budget)) for budget in ("parameters", "macs")]
-    assert list(topo.cost(small.model, x[:1]).values()) == left
+    assert list(cost_by_torch(small.model, x[:1]).values()) == left
     assert all(torch.equal(value, before[key]) for key, value in gated.state_dict().items())
     # Closed gates have nothing left to multiply; those that stay multiply what they did, but for what has gone.
     norms = small.norms()
@@ -264,4 +264,4 @@ def test_published_networks(name):
         xi = torch.rand(gates.count, generator=torch.Generator().manual_seed(3), dtype=torch.float64) * alive
         torch.testing.assert_close(small.forward_with(xi, x), gated.forward_with(xi, x), rtol=1e-10, atol=1e-10)
     left = [float(Complexity(gates).expected(alive.double(), budget)) for budget in ("parameters", "macs")]
-    assert list(topo.cost(small.model, x[:1]).values()) == left
+    assert list(cost_by_torch(small.model, x[:1]).values()) == left
