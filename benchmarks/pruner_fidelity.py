@@ -1124,7 +1124,7 @@ def phew_frequencies(source: Reference, draws: int = 100) -> Found:
         with mock.patch.object(np.random, "choice", lambda a, size, p: draw(a, p=p)):
             return sum(flat(find(model, 100 * SPARSITY, verbose=False)[0]) for _ in range(draws)) / draws
 
-    ours = sum(flat(prune(model, "phew", input_shape=(1, 8, 8), seed=seed)).double() for seed in range(draws)) / draws
+    ours = sum(flat(prune(model, "phew", example=(1, 8, 8), seed=seed)).double() for seed in range(draws)) / draws
     first, second = theirs(), theirs()
     itself = scipy.stats.spearmanr(first.numpy(), second.numpy()).statistic
     mean = (ours + first) / 2

@@ -243,7 +243,7 @@ def test_a_pattern_in_a_convolution_runs_over_its_input_channels():
 @pytest.mark.parametrize("name", ["magnitude", "synflow"])
 def test_a_pattern_serves_any_score_also_over_rounds(name):
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 10))
-    settings = {"input_shape": (3, 3, 3)} if name == "synflow" else {"rounds": 7}
+    settings = {"example": (3, 3, 3)} if name == "synflow" else {"rounds": 7}
     masks = topo.prune(net, name, sparsity=0.5, allocation="2:4", **settings)
     assert masks.counts()["kept"].tolist() == [108, 40]
     assert (masks["2.weight"].view(10, 2, 4).sum(2) == 2).all()

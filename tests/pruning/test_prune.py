@@ -136,16 +136,16 @@ def test_topo_prune_is_the_function_of_the_package(awkward):
         ({"device": "gpu"}, "unknown device 'gpu'"),
         ({"name": "snip"}, "pruner 'snip' needs data"),
         ({"name": "grasp"}, "pruner 'grasp' needs data"),
-        ({"name": "synflow"}, "needs the shape of an input"),
+        ({"name": "synflow"}, "pruner 'synflow' needs an example of the model's input; give example="),
         ({"roundss": 3}, "unknown setting of pruner 'magnitude' 'roundss'; did you mean 'rounds'"),
         ({"name": "er", "rounds": 3}, "takes no settings"),
         ({"allocation": "erkk"}, "unknown allocation 'erkk'; did you mean"),
         ({"rounds": 0}, "rounds must be a whole number of at least 1"),
         ({"include": "nothing.*"}, "matches no parameter"),
         ({"name": "uniform", "sparsity": 0.98}, "cannot be spread over"),
-        ({"name": "synflow", "input_shape": (2, 0)}, "input_shape must be whole numbers"),
-        ({"name": "synflow", "input_shape": 4.5}, "input_shape must be whole numbers"),
-        ({"name": "synflow", "input_shape": (3, 4, 4)}, r"does not take inputs of shape \(1, 3, 4, 4\)"),
+        ({"name": "synflow", "example": (2, 0)}, "must be of sizes from 1 up"),
+        ({"name": "synflow", "example": 4.5}, "topo.prune needs an example of the model's input"),
+        ({"name": "synflow", "example": (3, 4, 4)}, r"does not take inputs of shape \(1, 3, 4, 4\)"),
     ],
 )
 def test_bad_arguments(awkward, arguments, message):
@@ -169,7 +169,7 @@ class TestUnfitData:
             topo.prune(awkward, name, sparsity=0.5, data=(images[0], torch.arange(12) % 6))
 
     def test_nan(self, name, awkward, images):
-        with pytest.raises(InputError, match=r"scores of conv.weight, .* are not all finite"):
+        with pytest.raises(InputError, match=r"gives conv.weight, .* are not all finite"):
             topo.prune(awkward, name, sparsity=0.5, data=(images[0] * float("nan"), images[1]))
 
     def test_targets(self, name, awkward, images):
@@ -185,14 +185,14 @@ class TestUnfitData:
 def test_nan_weights_name_the_layer(awkward):
     with torch.no_grad():
         awkward.shared.weight[0, 0] = float("nan")
-    with pytest.raises(InputError, match=r"scores of shared.weight are not all finite"):
+    with pytest.raises(InputError, match=r"gives shared.weight are not all finite"):
         topo.prune(awkward, "magnitude", sparsity=0.5)
 
 
 def test_a_dead_network_has_no_order():
     net = nn.Linear(3, 3)
     nn.init.zeros_(net.weight)
-    with pytest.raises(InputError, match="every score is zero"):
+    with pytest.raises(InputError, match=r"every score of pruner .* is zero"):
         topo.prune(net, "magnitude", sparsity=0.5)
 
 

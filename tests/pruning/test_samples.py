@@ -20,12 +20,8 @@ def labelled(labels: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.arange(len(labels)).float()[:, None].repeat(1, 3), torch.tensor(labels)
 
 
-class Dataset:
-    n_classes, input_shape = 4, (3,)
-
-    def balanced_batch(self, per_class, generator):
-        assert isinstance(generator, torch.Generator)
-        return labelled([label for label in range(self.n_classes) for _ in range(per_class)])
+def dataset() -> topo.datasets.Dataset:
+    return topo.datasets.as_dataset(labelled([label for label in range(4) for _ in range(6)]))
 
 
 @given(labels=st.lists(st.integers(0, 4), min_size=1, max_size=60), per_class=st.integers(1, 9))
@@ -48,8 +44,8 @@ def test_balanced_is_random_by_seed_and_not_ordered_by_class():
 
 
 def test_a_dataset_is_asked_for_its_balanced_batch():
-    samples = Samples(Dataset(), generator())
-    assert samples.input_shapes() == [(3,)]
+    samples = Samples(dataset(), generator())
+    assert samples.example().shape == (1, 3)
     assert samples.balanced(5)[1].bincount().tolist() == [5] * 4
     assert samples.batch(8)[1].bincount().tolist() == [2] * 4
     assert samples.batch(1)[1].bincount().tolist() == [1] * 4
@@ -63,7 +59,7 @@ def test_batch_of_tensors():
     real = Samples((inputs, torch.rand(12)), generator())
     assert len(real.batch(5)[1]) == 5
     assert len(real.balanced(2)[1]) == 12
-    assert samples.input_shapes() == [(3,)]
+    assert samples.example().shape == (1, 3)
 
 
 def test_batches_are_read_until_every_class_has_enough():
@@ -84,10 +80,11 @@ def test_batches_are_read_until_every_class_has_enough():
 def test_a_loader_and_a_list_of_batches():
     inputs, targets = labelled([0, 1, 2] * 10)
     loader = DataLoader(TensorDataset(inputs, targets), batch_size=9)
+    assert Samples(loader.dataset, generator()).balanced(4)[1].bincount().tolist() == [4, 4, 4]
     assert Samples(loader, generator()).balanced(4)[1].bincount().tolist() == [4, 4, 4]
     pairs = [(inputs[:9], targets[:9]), (inputs[9:18], targets[9:18])]
     assert Samples(pairs, generator()).balanced(4)[1].bincount().tolist() == [4, 4, 4]
-    assert Samples(pairs, generator()).input_shapes() == [(3,)]
+    assert Samples(pairs, generator()).example().shape == (1, 3)
 
 
 def test_several_inputs():
@@ -96,7 +93,43 @@ def test_several_inputs():
     (a, b), labels = samples.balanced(2)
     assert torch.equal(b, a * 2)
     assert len(labels) == 4
-    assert samples.input_shapes() == [(3,), (3,)]
+    assert [tuple(part.shape) for part in samples.example()] == [(1, 3), (1, 3)]
+
+
+def test_inputs_by_name():
+    inputs, targets = labelled([0, 1] * 6)
+    samples = Samples(({"a": inputs, "b": targets}, targets), generator())
+    batch, labels = samples.balanced(2)
+    assert torch.equal(batch["b"], labels)
+    assert torch.equal(batch["a"][:, 0].long() % 2, labels)
+    example = samples.example()
+    assert {name: tuple(value.shape) for name, value in example.items()} == {"a": (1, 3), "b": (1,)}
+    assert not example["a"].any()
+    assert all(list(part[0]) == ["a", "b"] for part in chunks((batch, labels), 3))
+
+
+def test_of_a_torch_dataset_only_as_many_samples_are_read_as_are_asked_for():
+    read = []
+
+    class Counting(torch.utils.data.Dataset):
+        def __len__(self):
+            return 10_000
+
+        def __getitem__(self, index):
+            read.append(index)
+            return torch.full((3,), float(index)), index % 4
+
+    samples = Samples(Counting(), generator())
+    inputs, targets = samples.batch(20)
+    assert len(read) == 20
+    assert torch.equal(inputs[:, 0].long() % 4, targets)
+    assert samples.example().shape == (1, 3)
+    _, labels = samples.balanced(30)
+    assert labels.bincount().tolist() == [30] * 4
+    assert len(read) < 1000
+    again, _ = Samples(Counting(), generator()).batch(20)
+    assert torch.equal(again, inputs)
+    assert len({tuple(batch[0][:, 0].tolist()) for batch, _ in zip(samples.batches(5), range(3))}) == 3
 
 
 @pytest.mark.parametrize(

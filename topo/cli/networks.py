@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -69,18 +68,16 @@ def prune(
     if PRUNERS.entry(pruner).info.get("needs_data") and dataset is None:
         raise InputError(f"pruner {pruner!r} needs data; give --dataset, such as --dataset digits.")
     network = NamedNetwork(model, checkpoint, dataset, data, example, classes, seed, model_set)
-    given = parsed_settings(settings)
-    if dataset is None and "input_shape" in inspect.signature(PRUNERS[pruner]).parameters:
-        given.setdefault("input_shape", network.example)
     masks = pruning.prune(
         network.model,
         pruner,
         sparsity=sparsity,
         data=network.dataset,
+        example=network.example,
         recipe=recipe,
         seed=seed,
         device=device,
-        **given,
+        **parsed_settings(settings),
     )
     masks.save(output)
     empty = masks.empty_layers()

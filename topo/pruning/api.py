@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..dag.example import Example
 from ..errors import InputError
 from ..masks import Masks
 from ..training import Recipe
 from ..validation import check_settings
-from .registry import PRUNERS
+from .registry import PRUNERS, settings_of
+from .results import checked_masks, checked_tensors
 from .sparse_training import SparseTrainingCallback
 from .task import Task, open_task
+from .weight_scoring import WeightScoring
 
 __all__ = ["Task", "prune", "score", "sparse_training_callback"]
 
@@ -26,6 +28,7 @@ def prune(
     *,
     sparsity: float,
     data: Any = None,
+    example: Example | None = None,
     recipe: Recipe | str | None = None,
     seed: int = 0,
     device: str | torch.device = "auto",
@@ -46,8 +49,13 @@ def prune(
         Share of the prunable weights to remove, from 0 up to but not including 1. Exactly
         ``round((1 - sparsity) * total)`` weights are kept.
     data
-        (inputs, targets) tensors, a dataset, or an iterable of batches, for the algorithms that need them; those that
-        train need a dataset.
+        For the algorithms that look at data or train: (inputs, targets) tensors, where inputs are a tensor, a tuple of
+        tensors or a dict of them by argument name; a dataset of `topo.datasets`; a map-style
+        ``torch.utils.data.Dataset`` of such pairs; or a ``DataLoader`` or list of batches.
+    example
+        An example of the model's input, for the algorithms that trace the network: a tensor, a tuple or a dict of
+        tensors with samples along their first axis, or the shape of one sample such as ``(3, 32, 32)``; made from
+        `data` unless given.
     recipe
         How algorithms that train do it, a `topo.training.Recipe` or its name.
     seed
@@ -59,7 +67,7 @@ def prune(
     allow_empty_layers
         Whether a layer may lose all its weights; `Masks.empty_layers` names those that did.
     settings
-        Settings of the algorithm.
+        Settings of the algorithm, see `topo.pruning.settings_of`.
 
     Returns
     -------
@@ -69,8 +77,8 @@ def prune(
     Raises
     ------
     InputError
-        When the name, a setting or a pattern is unknown, the sparsity impossible, data missing or unfit, a score
-        not a number, or a layer emptied where that is not allowed.
+        When the name, a setting or a pattern is unknown, the sparsity impossible, data or an example missing or unfit,
+        a score not a number, a layer emptied where that is not allowed, or what an algorithm returns is no masks.
 
     Examples
     --------
@@ -82,15 +90,27 @@ def prune(
     """
     algorithm = PRUNERS[name]
     check_settings(algorithm, settings, f"pruner {name!r}")
-    with open_task(model, name, sparsity, data, seed, device, include, exclude, recipe) as task:
-        found = algorithm(task, **settings)
-        if isinstance(found, SparseTrainingCallback):
-            found = task.train(Masks(found.masks), callbacks=[found]).masks
+    with open_task(
+        model,
+        name,
+        sparsity=sparsity,
+        data=data,
+        example=example,
+        seed=seed,
+        device=device,
+        include=include,
+        exclude=exclude,
+        recipe=recipe,
+    ) as task:
+        result: Any = algorithm(task, **settings)
+        if isinstance(result, SparseTrainingCallback):
+            start = checked_masks(result.masks, name, task.weights, dict(model.named_parameters()))
+            result = task.train(Masks(start), callbacks=[result]).masks
             task.keep_state = True
         masks = Masks(
-            found,
+            checked_masks(result, name, task.weights, dict(model.named_parameters())),
             algorithm=name,
-            settings=_all_settings(algorithm, settings, include, exclude),
+            settings=_all_settings(name, settings, include, exclude),
             seed=seed,
             sparsity=float(sparsity),
         )
@@ -110,6 +130,7 @@ def score(
     name: str,
     *,
     data: Any = None,
+    example: Example | None = None,
     seed: int = 0,
     device: str | torch.device = "auto",
     include: str | Iterable[str] | None = None,
@@ -118,13 +139,23 @@ def score(
 ) -> dict[str, Tensor]:
     """The scores of the dense model's weights, the largest of which a score-based algorithm keeps.
 
-    Arguments are those of `prune`.
+    Parameters
+    ----------
+    model, name, data, example, seed, device, include, exclude
+        As in `prune`.
+    settings
+        Settings of the algorithm's score.
 
     Returns
     -------
     dict
         Parameter name -> tensor of the parameter's shape, on the CPU. With a structured algorithm every weight has
         the score of the unit that it writes, infinity where it writes none that could go.
+
+    Raises
+    ------
+    InputError
+        As `prune`, and when the algorithm does not score weights.
 
     Examples
     --------
@@ -138,8 +169,22 @@ def score(
         known = ", ".join(n for n in PRUNERS if hasattr(PRUNERS[n], "score"))
         raise InputError(f"pruner {name!r} does not score weights; those that do: {known}.")
     check_settings(scores_of, settings, f"the score of pruner {name!r}")
-    with open_task(model, name, 0.0, data, seed, device, include, exclude) as task:
-        return {key: value.detach().cpu() for key, value in scores_of(task, **settings).items()}
+    with open_task(
+        model,
+        name,
+        sparsity=0.0,
+        data=data,
+        example=example,
+        seed=seed,
+        device=device,
+        include=include,
+        exclude=exclude,
+    ) as task:
+        # A structured algorithm scores what it could remove, whatever the patterns.
+        required = task.weights if isinstance(PRUNERS[name], WeightScoring) else {}
+        others = dict(task.model.named_parameters())
+        scores = checked_tensors(scores_of(task, **settings), "score", name, required, others)
+        return {key: value.detach().cpu() for key, value in scores.items()}
 
 
 def sparse_training_callback(
@@ -148,6 +193,7 @@ def sparse_training_callback(
     *,
     sparsity: float,
     data: Any = None,
+    example: Example | None = None,
     seed: int = 0,
     device: str | torch.device = "auto",
     include: str | Iterable[str] | None = None,
@@ -156,8 +202,22 @@ def sparse_training_callback(
 ) -> SparseTrainingCallback:
     """The callback with which an algorithm of stage ``"training"`` changes the masks while the model is trained.
 
-    Arguments are those of `prune`. Hand its `masks` and itself to `topo.training.train`; `Training.masks` are then
-    the masks it ends with.
+    Hand its `masks` and itself to `topo.training.train`; `Training.masks` are then the masks it ends with.
+
+    Parameters
+    ----------
+    model, name, sparsity, data, example, seed, device, include, exclude, settings
+        As in `prune`.
+
+    Returns
+    -------
+    SparseTrainingCallback
+        Its `masks` are those in force from the first step.
+
+    Raises
+    ------
+    InputError
+        As `prune`, and when the algorithm does not work during training.
 
     Examples
     --------
@@ -175,23 +235,44 @@ def sparse_training_callback(
         known = ", ".join(n for n in PRUNERS if PRUNERS.entry(n).info.get("stage") == "training")
         raise InputError(f"pruner {name!r} does not work during training; those that do: {known}.")
     check_settings(algorithm, settings, f"pruner {name!r}")
-    with open_task(model, name, sparsity, data, seed, device, include, exclude) as task:
-        found = algorithm(task, **settings)
-    found.masks = Masks(
-        found.masks,
+    with open_task(
+        model,
+        name,
+        sparsity=sparsity,
+        data=data,
+        example=example,
+        seed=seed,
+        device=device,
+        include=include,
+        exclude=exclude,
+    ) as task:
+        callback: Any = algorithm(task, **settings)
+        if not isinstance(callback, SparseTrainingCallback):
+            raise InputError(
+                f"pruner {name!r} is of stage 'training' and must return a topo.pruning.SparseTrainingCallback, not a "
+                f"{type(callback).__name__}."
+            )
+        start = checked_masks(callback.masks, name, task.weights, dict(model.named_parameters()))
+    callback.masks = Masks(
+        start,
         algorithm=name,
-        settings=_all_settings(algorithm, settings, include, exclude),
+        settings=_all_settings(name, settings, include, exclude),
         seed=seed,
         sparsity=float(sparsity),
     )
-    return found
+    return callback
 
 
-def _all_settings(algorithm: Any, settings: dict[str, Any], include: Any, exclude: Any) -> dict[str, Any]:
-    defaults = {p.name: p.default for p in inspect.signature(algorithm).parameters.values() if p.kind is p.KEYWORD_ONLY}
+def _all_settings(
+    name: str,
+    settings: dict[str, Any],
+    include: str | Iterable[str] | None,
+    exclude: str | Iterable[str] | None,
+) -> dict[str, Any]:
+    """The settings of a call with the defaults of all others, and its patterns."""
     patterns = {
         key: [value] if isinstance(value, str) else list(value)
         for key, value in (("include", include), ("exclude", exclude))
         if value is not None
     }
-    return {**defaults, **settings, **patterns}
+    return {**{setting.name: setting.default for setting in settings_of(name)}, **settings, **patterns}

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..datasets.inputs import Batch
 from ..errors import InputError
-from .samples import Inputs, chunks
+from .samples import chunks
 from .task import Task
 
 __all__ = ["Rows", "gram", "squares", "visit_layers"]
@@ -69,7 +70,7 @@ def squares(inputs: Tensor) -> Tensor:
 
 def visit_layers(
     task: Task,
-    samples: tuple[Inputs, Tensor],
+    samples: Batch,
     visit: Callable[[str, Mapping[Rows, Tensor]], None],
     *,
     statistic: Callable[[Tensor], Tensor] = gram,
@@ -131,7 +132,7 @@ def visit_layers(
         finish(name)
 
 
-def _run(task: Task, batch: tuple[Inputs, Tensor], on_use: Callable[[Rows, Iterator[Tensor]], None]) -> None:
+def _run(task: Task, batch: Batch, on_use: Callable[[Rows, Iterator[Tensor]], None]) -> None:
     with torch.no_grad(), _separate_operations(), _Watch(task.weights, on_use):
         task.forward(batch[0])
 

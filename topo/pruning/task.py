@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils import _pytree as pytree
 
-from ..datasets import Dataset
+from ..dag import Dag
+from ..dag.example import Example, example_arguments
+from ..datasets import Dataset, as_dataset
+from ..datasets.inputs import Inputs, call_model
 from ..device import resolve_device
 from ..errors import InputError
 from ..masks import Masks, prunable_parameters
+from ..randomness import own_randomness
 from ..training import Callback, Diverged, Recipe, Training, train
 from ..training import recipe as find_recipe
 from ..validation import real_number, whole_number
 from .registry import PRUNERS
-from .samples import Inputs, Samples
+from .samples import Samples
 
 __all__ = ["Task", "open_task"]
 
@@ -49,8 +53,10 @@ class Task:
         Where the model is.
     name, seed, sparsity
         Of the call.
-    dataset, recipe
+    data, recipe
         What `train` trains with, where they were given.
+    given_example
+        The example of the model's input that the call gave, as a tuple or a dict of arguments; see `example`.
     keep_state
         Set by an algorithm that adjusts or trains the weights: what the model holds at the end goes with the masks,
         as `Masks.state`.
@@ -63,27 +69,61 @@ class Task:
     generator: torch.Generator
     device: torch.device
     name: str = "an algorithm"
-    dataset: Dataset | None = None
+    data: Any = None
     recipe: Recipe | None = None
     seed: int = 0
     keep_state: bool = False
     sparsity: float = 0.0
+    given_example: tuple[Any, ...] | dict[str, Any] | None = None
 
     @property
     def total(self) -> int:
         """Number of the weights."""
         return sum(weight.numel() for weight in self.weights.values())
 
+    @cached_property
+    def dataset(self) -> Dataset | None:
+        """The data as a dataset to train with, or None when none were given; `InputError` when they are unfit."""
+        return None if self.data is None else as_dataset(self.data)
+
+    @property
+    def example(self) -> tuple[Any, ...] | dict[str, Any]:
+        """Arguments of the model for one sample, as `topo.trace` takes them: those given, or else made from the data.
+
+        A tuple of positional or a dict of keyword arguments, on the task's device and of the weights' type.
+
+        Raises
+        ------
+        InputError
+            When the call gave neither an example nor data.
+        """
+        example: Any = self.given_example
+        if example is None:
+            if self.samples is None:
+                raise InputError(
+                    f"pruner {self.name!r} needs an example of the model's input; give example=, a tensor or the shape "
+                    "of one sample such as (3, 32, 32), or data."
+                )
+            inputs = self.samples.example()
+            example = (inputs,) if isinstance(inputs, Tensor) else inputs
+        return self.on_device(example)
+
+    def on_device(self, inputs: Any) -> Any:
+        """Inputs on the task's device, floating-point ones of the weights' type."""
+        dtype = next(iter(self.weights.values())).dtype
+        return pytree.tree_map_only(
+            Tensor, lambda t: t.to(self.device, dtype if t.is_floating_point() else t.dtype), inputs
+        )
+
     def forward(self, inputs: Inputs) -> Any:
         """The model's output; `InputError` when it does not take such inputs."""
-        dtype = next(iter(self.weights.values())).dtype
-        tensors = (inputs,) if isinstance(inputs, Tensor) else inputs
-        tensors = [t.to(self.device, dtype if t.is_floating_point() else t.dtype) for t in tensors]
+        inputs = self.on_device(inputs)
         try:
-            return self.model(*tensors)
+            return call_model(self.model, inputs)
         except (torch.OutOfMemoryError, InputError):
             raise
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            tensors = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
             shapes = " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
             reason = str(error).strip().split("\n")[0]
             raise InputError(f"the model does not take inputs of shape {shapes}: {reason}.") from error
@@ -118,11 +158,12 @@ class Task:
         Raises
         ------
         InputError
-            When the call gave no dataset or no recipe, or the training diverged (`topo.training.Diverged`).
+            When the call gave no data or no recipe, the data are unfit, or the training diverged
+            (`topo.training.Diverged`).
         """
         if self.dataset is None or self.recipe is None:
             raise InputError(
-                f"pruner {self.name!r} trains the network; give data=a dataset of topo.datasets and recipe=, such as "
+                f"pruner {self.name!r} trains the network; give data= and recipe=, such as "
                 'data=topo.datasets.load("digits"), recipe="digits".'
             )
         asked = {name: p.requires_grad for name, p in self.model.named_parameters()}
@@ -160,33 +201,36 @@ class Task:
         if may_be_constant and not loss.requires_grad:
             return {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
         weights = list(self.weights.values())
-        found = (
+        gradients: Sequence[Tensor | None] = (
             torch.autograd.grad(
                 loss, weights, create_graph=create_graph, allow_unused=True, materialize_grads=may_be_constant
             )
             if loss.requires_grad
             else [None] * len(weights)
         )
-        self.refuse_idle(found)
-        return dict(zip(self.weights, found, strict=True))
+        return self.by_name(gradients)
 
-    def refuse_idle(self, gradients: Sequence[Tensor | None]) -> None:
-        """Raise `InputError` when some of the weights' gradients are None: nothing computed depends on them."""
-        idle = [name for name, gradient in zip(self.weights, gradients, strict=True) if gradient is None]
-        if idle:
-            more = f" and {len(idle) - 5} more" if len(idle) > 5 else ""
+    def by_name(self, gradients: Sequence[Tensor | None]) -> dict[str, Tensor]:
+        """Gradients by the names of the weights; `InputError` when one is None: nothing computed depends on it."""
+        named = dict(zip(self.weights, gradients, strict=True))
+        unused = [name for name, gradient in named.items() if gradient is None]
+        if unused:
+            more = f" and {len(unused) - 5} more" if len(unused) > 5 else ""
             raise InputError(
-                f"{', '.join(idle[:5])}{more} get no gradient, for the model's output does not depend on them, "
+                f"{', '.join(unused[:5])}{more} get no gradient, for the model's output does not depend on them, "
                 f"so pruner {self.name!r} cannot score them; exclude them."
             )
+        return {name: gradient for name, gradient in named.items() if gradient is not None}
 
 
 @contextmanager
 def open_task(
     model: nn.Module,
     name: str,
+    *,
     sparsity: float,
     data: Any,
+    example: Example | None,
     seed: int,
     device: str | torch.device,
     include: str | Iterable[str] | None,
@@ -198,11 +242,16 @@ def open_task(
     Meanwhile gradients are on and exact, and random choices follow the seed; afterwards the global random states are
     those of before.
     """
+    if isinstance(model, Dag):
+        raise InputError(
+            f"pruner {name!r} works on a copy of a module, which a traced Dag does not hold; give the model that was "
+            "traced."
+        )
     if not isinstance(model, nn.Module):
         raise InputError(f"the model must be a torch.nn.Module, not a {type(model).__name__}.")
     sparsity, seed = real_number("sparsity", sparsity, minimum=0, below=1), whole_number("seed", seed)
     if data is None and PRUNERS.entry(name).info.get("needs_data"):
-        raise InputError(f"pruner {name!r} needs data; give data=(inputs, targets), a dataset or batches.")
+        raise InputError(f"pruner {name!r} needs data; give data=(inputs, targets), a dataset, a loader or batches.")
     target = resolve_device(device)
     names = prunable_parameters(model, include, exclude)
     total = sum(weight.numel() for weight in names.values())
@@ -214,7 +263,7 @@ def open_task(
     # Attention's fused kernels have no second derivative, which some algorithms need.
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
     with (
-        _random_states(seed, target),
+        own_randomness(seed, target),
         torch.inference_mode(False),
         torch.enable_grad(),
         sdpa_kernel(SDPBackend.MATH),
@@ -223,6 +272,7 @@ def open_task(
         copied = _working_copy(model, target, PRUNERS.entry(name).info.get("stage") == "initial")
         parameters = dict(copied.named_parameters())
         weights = {key: parameters[key].requires_grad_(True) for key in names}
+        positional, named = ((), {}) if example is None else example_arguments(example, copied, verb="topo.prune")
         yield Task(
             copied,
             weights,
@@ -231,10 +281,11 @@ def open_task(
             generator,
             target,
             name=name,
-            dataset=data if isinstance(data, Dataset) else None,
+            data=data,
             recipe=None if recipe is None else find_recipe(recipe),
             seed=seed,
             sparsity=sparsity,
+            given_example=named or positional or None,
         )
 
 
@@ -248,21 +299,3 @@ def _working_copy(model: nn.Module, device: torch.device, batch_statistics: bool
         if batch_statistics and isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.train()
     return copied
-
-
-@contextmanager
-def _random_states(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the global generators, for random layers and data loaders, and put them back afterwards."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    devices = [device] if device.type == "cuda" else []
-    try:
-        with torch.random.fork_rng(devices=devices):
-            torch.default_generator.manual_seed(seed)
-            if devices:
-                torch.cuda.default_generators[device.index or 0].manual_seed(seed)
-            random.seed(seed)
-            np.random.seed(seed % 2**32)  # noqa: NPY002
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002

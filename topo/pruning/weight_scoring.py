@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,13 +13,16 @@ from torch import Tensor
 from ..errors import InputError
 from ..validation import whole_number
 from .allocation import allocation as find_allocation
+from .results import checked_tensors
 from .schedules import exponential
 from .task import Task
 
-__all__ = ["Scored", "by_score", "check_scores"]
+__all__ = ["WeightScoring", "by_score", "check_scores"]
+
+WeightScore = Callable[..., Mapping[str, Tensor]]
 
 
-class Scored:
+class WeightScoring:
     """A score function as a pruning algorithm, which takes its settings and two more.
 
     Parameters
@@ -29,10 +32,11 @@ class Scored:
         ``"erk"`` fix how many each tensor keeps; ``"row"`` keeps the same number of every output row, and ``"2:4"``
         two of every four inputs, see `topo.pruning.allocation`.
     rounds
-        Number of rounds; after round k of n the density is density^(k/n), and what is left is scored again.
+        Number of rounds, from 1 up; after round k of n the density is density^(k/n), and the weights that remain are
+        scored again.
     """
 
-    def __init__(self, score: Callable[..., dict[str, Tensor]], allocation: str, rounds: int) -> None:
+    def __init__(self, score: WeightScore, allocation: str, rounds: int) -> None:
         functools.update_wrapper(self, score)
         self.score = score
         self.allocation, self.rounds = allocation, rounds
@@ -47,13 +51,13 @@ class Scored:
     def __call__(
         self, task: Task, *, allocation: str | None = None, rounds: int | None = None, **settings: Any
     ) -> dict[str, Tensor]:
+        """Masks of the largest scores."""
         allocation = self.allocation if allocation is None else allocation
         allocate = find_allocation(allocation, task.kept, task.total)
         rounds = self.rounds if rounds is None else whole_number("rounds", rounds, minimum=1)
         masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in task.weights.items()}
         for density in exponential(task.kept / task.total, rounds):
-            scores = self.score(task, **settings)
-            check_scores(scores)
+            scores = check_scores(self.score(task, **settings), task)
             with torch.no_grad():
                 scores = {name: score.masked_fill(~masks[name], -torch.inf) for name, score in scores.items()}
                 masks = allocate(scores, round(density * task.total))
@@ -62,21 +66,37 @@ class Scored:
         return masks
 
 
-def by_score(*, allocation: str = "global", rounds: int = 1) -> Callable[[Callable[..., dict[str, Tensor]]], Scored]:
+def by_score(*, allocation: str = "global", rounds: int = 1) -> Callable[[WeightScore], WeightScoring]:
     """Decorator that turns a function ``score(task, *, ...settings) -> {name: scores}`` into an algorithm.
 
     The scores have the shapes of ``task.weights``; the larger, the more a weight deserves to stay.
+
+    Parameters
+    ----------
+    allocation, rounds
+        Defaults of the settings of `WeightScoring`.
     """
-    return lambda score: Scored(score, allocation, rounds)
+    return lambda score: WeightScoring(score, allocation, rounds)
 
 
-def check_scores(scores: dict[str, Tensor]) -> None:
-    """Raise `InputError` for scores that are not finite, and when all are zero."""
-    bad = [name for name, score in scores.items() if not score.isfinite().all()]
+def check_scores(scores: Any, task: Task) -> dict[str, Tensor]:
+    """The scores of all weights of a task, in their order.
+
+    Raises
+    ------
+    InputError
+        When some are missing, have another shape or are not finite, or when all are zero.
+    """
+    checked = checked_tensors(scores, "score", task.name, task.weights)
+    bad = [name for name, score in checked.items() if not score.isfinite().all()]
     if bad:
         raise InputError(
-            f"the scores of {', '.join(bad[:5])} are not all finite; look for NaN in the weights or the data, "
-            "or for a network whose outputs overflow."
+            f"the scores that pruner {task.name!r} gives {', '.join(bad[:5])} are not all finite; look for NaN in the "
+            "weights or the data, or for a network whose outputs overflow."
         )
-    if not any(score.any() for score in scores.values()):
-        raise InputError("every score is zero: what is scored does not depend on the weights; is the network dead?")
+    if not any(score.any() for score in checked.values()):
+        raise InputError(
+            f"every score of pruner {task.name!r} is zero: what is scored does not depend on the weights; is the "
+            "network dead?"
+        )
+    return checked

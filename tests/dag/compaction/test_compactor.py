@@ -99,7 +99,7 @@ def test_any_share_of_units(share, seed):
 
 def test_the_cost_is_exactly_that_of_the_units_left():
     model = models.build("resnet20")
-    masks = topo.prune(model, "l1-filter", sparsity=0.5, input_shape=(3, 32, 32))
+    masks = topo.prune(model, "l1-filter", sparsity=0.5, example=(3, 32, 32))
     found = coupled_channels(trace(model, torch.zeros(1, 3, 32, 32)))
     left = found.costs(live_units(found, masks))
     smaller = cost(compact(model, masks, torch.zeros(1, 3, 32, 32)), torch.zeros(1, 3, 32, 32))
@@ -181,7 +181,7 @@ def test_masked_weights_of_units_that_stay_are_zero_in_the_smaller_module():
 
 def test_is_a_plain_module_of_the_models_own_classes():
     model = models.build("resnet20").train()
-    masks = topo.prune(model, "l1-filter", sparsity=0.6, input_shape=(3, 32, 32))
+    masks = topo.prune(model, "l1-filter", sparsity=0.6, example=(3, 32, 32))
     smaller = compact(model, masks, torch.zeros(1, 3, 32, 32))
     assert smaller.training
     assert isinstance(smaller.get_submodule("stages.1.0.bn1"), nn.BatchNorm2d)

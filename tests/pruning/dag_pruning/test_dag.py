@@ -133,7 +133,7 @@ def test_quota_not_used_is_carried_over_in_level_order(order, expected):
         order=order,
         score="magnitude",
         granularity="arc",
-        input_shape=(4,),
+        example=(4,),
         rounds=1,
         device="cpu",
     )
@@ -145,7 +145,7 @@ def test_quota_not_used_is_carried_over_in_level_order(order, expected):
 def test_the_global_order_takes_the_smallest_magnitudes():
     model = lively(Chain())
     masks = topo.prune(
-        model, "dag", sparsity=0.4, score="magnitude", granularity="arc", input_shape=(4,), rounds=1, device="cpu"
+        model, "dag", sparsity=0.4, score="magnitude", granularity="arc", example=(4,), rounds=1, device="cpu"
     )
     sizes = [float(block.weight.detach().abs().sum()) for block in model.blocks]
     gone = {int(name.split(".")[1]) for name in dropped(None, masks) if name.endswith("weight")}
@@ -154,7 +154,7 @@ def test_the_global_order_takes_the_smallest_magnitudes():
 
 def test_min_paths():
     model = lively(Chain())
-    options = {"score": "magnitude", "granularity": "arc", "input_shape": (4,), "rounds": 1, "device": "cpu"}
+    options = {"score": "magnitude", "granularity": "arc", "example": (4,), "rounds": 1, "device": "cpu"}
     topo.prune(model, "dag", sparsity=0.4, min_paths=8, **options)
     with pytest.raises(InputError, match="paths left: 8"):
         topo.prune(model, "dag", sparsity=0.6, min_paths=8, **options)
@@ -163,7 +163,7 @@ def test_min_paths():
 
 
 def test_the_smallest_connected_network_is_named():
-    options = {"score": "magnitude", "granularity": "arc", "input_shape": (4,), "device": "cpu"}
+    options = {"score": "magnitude", "granularity": "arc", "example": (4,), "device": "cpu"}
     for rounds in (1, 5):
         with pytest.raises(
             InputError, match=r"smallest connected sub-network that it finds has 20 of 116 \(paths left: 1\)"
@@ -243,7 +243,7 @@ def test_any_traced_network(name):
     model, x = lively(model), inputs[0].double()
     granularity = "mixed"
     options = {"score": "through" if name == "attention" else "magnitude", "granularity": granularity}
-    masks = topo.prune(model, "dag", sparsity=0.1, input_shape=tuple(x.shape[1:]), device="cpu", **options)
+    masks = topo.prune(model, "dag", sparsity=0.1, example=tuple(x.shape[1:]), device="cpu", **options)
     assert masks.sparsity >= 0.1
     smaller = compact(model, masks, x[:1])
     masked = masks.apply(copy.deepcopy(model))
@@ -257,7 +257,7 @@ def test_transformer_blocks_can_lose_attention_or_perceptron():
     x = inputs[0].double()
     network = network_of(lively(model), x)
     masks = topo.prune(
-        model, "dag", sparsity=0.35, score="magnitude", granularity="arc", input_shape=tuple(x.shape[1:]), device="cpu"
+        model, "dag", sparsity=0.35, score="magnitude", granularity="arc", example=tuple(x.shape[1:]), device="cpu"
     )
     smaller = compact(model, masks, x[:1])
     names = {name for name, _ in smaller.named_parameters()}
@@ -289,11 +289,11 @@ def test_settings_that_are_not_possible(settings, message):
 @pytest.mark.parametrize("score", ["taylor", "energy", "ablation"])
 def test_a_score_that_needs_data_says_so(score):
     with pytest.raises(InputError, match=f"score '{score}' of pruner 'dag' needs data.*'magnitude', 'through'"):
-        topo.prune(lively(Blocks()), "dag", sparsity=0.2, score=score, input_shape=(2, 5, 5), device="cpu")
+        topo.prune(lively(Blocks()), "dag", sparsity=0.2, score=score, example=(2, 5, 5), device="cpu")
 
 
 def test_no_shape_and_no_number():
-    with pytest.raises(InputError, match="input_shape"):
+    with pytest.raises(InputError, match="needs an example of the model's input"):
         topo.prune(lively(Blocks()), "dag", sparsity=0.2, score="magnitude", device="cpu")
     model = lively(Blocks())
     with torch.no_grad():

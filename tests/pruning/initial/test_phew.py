@@ -137,12 +137,12 @@ def chains(masks, names) -> bool:
 @pytest.mark.parametrize("sparsity", [0.98, 0.9, 0.6])
 def test_kept_weights_lie_on_whole_paths(sparsity):
     net = mlp(16, 30, 30, 30, 10)
-    masks = topo.prune(net, "phew", sparsity=sparsity, input_shape=(16,))
+    masks = topo.prune(net, "phew", sparsity=sparsity, example=(16,))
     assert masks.counts()["kept"].sum() == round((1 - sparsity) * masks.counts()["total"].sum())
     # Only the last walk may be cut, and it brings four weights at most.
     total = masks.counts()["total"].sum()
     kept = masks.counts()["kept"].sum()
-    more = [topo.prune(net, "phew", sparsity=1 - (kept + i) / total, input_shape=(16,)) for i in range(4)]
+    more = [topo.prune(net, "phew", sparsity=1 - (kept + i) / total, example=(16,)) for i in range(4)]
     assert any(chains(m, list(m)) for m in more)
     for few, many in pairwise(more):
         assert all(not (few[name] & ~many[name]).any() for name in few)
@@ -155,7 +155,7 @@ def test_the_first_walk_by_hand():
         net[0].weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
         net[2].weight.copy_(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
     # Forwards from input 0: weights (0, 0) and (1, 0). Backwards from output 0: (0, 1) and (1, 1).
-    kept = [topo.prune(net, "phew", sparsity=1 - k / 8, input_shape=(2,)) for k in range(1, 5)]
+    kept = [topo.prune(net, "phew", sparsity=1 - k / 8, example=(2,)) for k in range(1, 5)]
     assert [m["0.weight"].int().tolist() for m in kept] == [[[1, 0], [0, 0]]] * 2 + [[[1, 0], [0, 0]], [[1, 0], [0, 1]]]
     assert kept[2]["2.weight"].int().tolist() == [[0, 1], [1, 0]]
 
@@ -163,19 +163,19 @@ def test_the_first_walk_by_hand():
 @pytest.mark.parametrize("scale", [0.25, 64.0])
 def test_only_ratios_inside_a_layer_matter(scale):
     net = mlp(8, 12, 5)
-    before = topo.prune(net, "phew", sparsity=0.7, input_shape=(8,))
+    before = topo.prune(net, "phew", sparsity=0.7, example=(8,))
     with torch.no_grad():
         net[0].weight.mul_(-scale)
         net[2].bias.fill_(9.0)
-    assert topo.prune(net, "phew", sparsity=0.7, input_shape=(8,)) == before
-    assert topo.prune(net, "phew", sparsity=0.7, input_shape=(8,), seed=1) != before
+    assert topo.prune(net, "phew", sparsity=0.7, example=(8,)) == before
+    assert topo.prune(net, "phew", sparsity=0.7, example=(8,), seed=1) != before
 
 
 def test_counts_on_any_network(awkward, images):
     for sparsity in (0.0, 0.9):
         masks = topo.prune(awkward, "phew", sparsity=sparsity, data=images)
         assert masks.counts()["kept"].sum() == round((1 - sparsity) * masks.counts()["total"].sum())
-    assert masks == topo.prune(awkward, "phew", sparsity=0.9, input_shape=(2, 4, 4))
+    assert masks == topo.prune(awkward, "phew", sparsity=0.9, example=(2, 4, 4))
 
 
 def test_attention_is_walked_through(awkward):
@@ -186,7 +186,7 @@ def test_attention_is_walked_through(awkward):
 
 def test_layers_left_out_are_walked_through_but_not_pruned():
     net = mlp(6, 8, 8, 3)
-    masks = topo.prune(net, "phew", sparsity=0.8, input_shape=(6,), exclude="2.*")
+    masks = topo.prune(net, "phew", sparsity=0.8, example=(6,), exclude="2.*")
     assert list(masks) == ["0.weight", "4.weight"]
     assert masks.counts()["kept"].sum() == round(0.2 * (48 + 24))
 
@@ -201,31 +201,31 @@ def test_what_no_walk_reaches_is_kept_last():
         def forward(self, x):
             return self.net(x)
 
-    masks = topo.prune(Unused(), "phew", sparsity=1 - 42 / 66, input_shape=(4,))
+    masks = topo.prune(Unused(), "phew", sparsity=1 - 42 / 66, example=(4,))
     assert masks.empty_layers() == ["unused.weight"]
-    masks = topo.prune(Unused(), "phew", sparsity=1 - 50 / 66, input_shape=(4,))
+    masks = topo.prune(Unused(), "phew", sparsity=1 - 50 / 66, example=(4,))
     assert masks["unused.weight"].sum() == 8
 
 
 def test_a_layer_of_zeros_is_crossed_at_random():
     net = mlp(4, 6, 3)
     nn.init.zeros_(net[0].weight)
-    masks = topo.prune(net, "phew", sparsity=0.5, input_shape=(4,))
+    masks = topo.prune(net, "phew", sparsity=0.5, example=(4,))
     assert masks.empty_layers() == []
     assert masks.counts()["kept"].sum() == 21
 
 
 def test_bad_input():
-    with pytest.raises(InputError, match="needs the shape of an input"):
+    with pytest.raises(InputError, match="needs an example of the model's input"):
         topo.prune(mlp(2, 3), "phew", sparsity=0.5)
-    with pytest.raises(InputError, match="input_shape must be"):
-        topo.prune(mlp(2, 3), "phew", sparsity=0.5, input_shape=(0,))
+    with pytest.raises(InputError, match="must be of sizes from 1 up"):
+        topo.prune(mlp(2, 3), "phew", sparsity=0.5, example=(0,))
     net = mlp(2, 3)
     nn.init.constant_(net[0].weight, float("nan"))
     with pytest.raises(InputError, match="not all finite"):
-        topo.prune(net, "phew", sparsity=0.5, input_shape=(2,))
+        topo.prune(net, "phew", sparsity=0.5, example=(2,))
     # The second network never uses what may be pruned.
     net = nn.ModuleDict({"used": nn.Linear(2, 2), "unused": nn.Linear(2, 2)})
     net.forward = net["used"].forward
     with pytest.raises(InputError, match="no walk leads"):
-        topo.prune(net, "phew", sparsity=0.5, input_shape=(2,), include="unused.*")
+        topo.prune(net, "phew", sparsity=0.5, example=(2,), include="unused.*")

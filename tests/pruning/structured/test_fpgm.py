@@ -6,7 +6,7 @@ import topo.pruning
 
 
 def test_sum_of_distances_to_the_other_filters(exact):
-    scores = topo.pruning.score(exact, "fpgm", input_shape=(1, 8, 8))
+    scores = topo.pruning.score(exact, "fpgm", example=(1, 8, 8))
     for layers in (["conv1"], ["hidden"], ["stem", "conv2"], ["wide", "depthwise"]):
         weights = [getattr(exact, layer).weight.detach() for layer in layers]
         for unit in range(len(weights[0])):
@@ -17,15 +17,15 @@ def test_sum_of_distances_to_the_other_filters(exact):
 def test_the_filter_at_the_median_goes_first_however_large_it_is(exact):
     with torch.no_grad():
         exact.hidden.weight.copy_(10 + torch.arange(7.0)[:, None].expand(7, 5))
-    kept = topo.prune(exact, "fpgm", sparsity=0.01, input_shape=(1, 8, 8), include="hidden.weight")["hidden.weight"]
+    kept = topo.prune(exact, "fpgm", sparsity=0.01, example=(1, 8, 8), include="hidden.weight")["hidden.weight"]
     assert kept.any(dim=1).tolist() == [True, True, True, False, True, True, True]
 
 
 def test_distances_do_not_change_when_all_filters_move(exact):
-    before = topo.pruning.score(exact, "fpgm", input_shape=(1, 8, 8))["conv1.weight"]
+    before = topo.pruning.score(exact, "fpgm", example=(1, 8, 8))["conv1.weight"]
     with torch.no_grad():
         exact.conv1.weight += torch.randn(4, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(topo.pruning.score(exact, "fpgm", input_shape=(1, 8, 8))["conv1.weight"], before)
+    torch.testing.assert_close(topo.pruning.score(exact, "fpgm", example=(1, 8, 8))["conv1.weight"], before)
 
 
 def test_in_later_rounds_removed_filters_do_not_count(exact):
@@ -34,7 +34,7 @@ def test_in_later_rounds_removed_filters_do_not_count(exact):
     with torch.no_grad():
         exact.hidden.weight.zero_()
         exact.hidden.weight[:, 0] = values
-    options = {"input_shape": (1, 8, 8), "include": "hidden.weight"}
+    options = {"example": (1, 8, 8), "include": "hidden.weight"}
     total = sum(p.numel() for p in topo.masks.prunable_parameters(exact).values())
     removed = 2 * 15  # two hidden units, each with 5 weights that write and 10 that read it
     masks = topo.prune(exact, "fpgm", sparsity=removed / total, rounds=2, **options)

@@ -22,7 +22,7 @@ def importance_of_stream(model):
 
 
 def test_squares_of_both_sides_relative_to_the_mean_of_the_group(exact):
-    found = topo.pruning.score(exact, "group-norm", input_shape=SHAPE)
+    found = topo.pruning.score(exact, "group-norm", example=SHAPE)
     expected = importance_of_stream(exact)
     torch.testing.assert_close(found["stem.weight"][:, 0, 0, 0], expected / expected.mean())
     hidden = exact.hidden.weight.detach().square().sum(1) + exact.head.weight.detach().square().sum(0)
@@ -30,12 +30,12 @@ def test_squares_of_both_sides_relative_to_the_mean_of_the_group(exact):
 
 
 def test_the_size_of_a_group_does_not_matter(exact):
-    before = topo.pruning.score(exact, "group-norm", input_shape=SHAPE)
+    before = topo.pruning.score(exact, "group-norm", example=SHAPE)
     with torch.no_grad():
         exact.hidden.weight *= 100
         exact.hidden.bias.fill_(1e6)
         exact.head.weight *= 100
-    after = topo.pruning.score(exact, "group-norm", input_shape=SHAPE)
+    after = topo.pruning.score(exact, "group-norm", example=SHAPE)
     torch.testing.assert_close(after["hidden.weight"], before["hidden.weight"])
 
 
@@ -89,4 +89,4 @@ def test_training_with_the_penalty_spreads_the_norms(little, few_digits, short):
 @pytest.mark.parametrize("name", ["penalty", "alpha"])
 def test_settings_that_are_no_numbers_from_zero_up_are_refused(exact, name):
     with pytest.raises(InputError, match=name):
-        topo.prune(exact, "group-norm", sparsity=0.3, input_shape=SHAPE, **{name: -1})
+        topo.prune(exact, "group-norm", sparsity=0.3, example=SHAPE, **{name: -1})

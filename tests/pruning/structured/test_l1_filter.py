@@ -10,7 +10,7 @@ import topo.pruning
     ("name", "of"), [("l1-filter", lambda w: w.abs().sum()), ("l2-filter", lambda w: w.square().sum().sqrt())]
 )
 def test_norm_of_all_filters_that_write_a_unit(exact, name, of):
-    scores = topo.pruning.score(exact, name, input_shape=(1, 8, 8))
+    scores = topo.pruning.score(exact, name, example=(1, 8, 8))
     parameters = {key: p.detach() for key, p in exact.named_parameters()}
     for written in (["stem", "conv2"], ["conv1"], ["wide", "depthwise"], ["hidden"]):
         count = len(parameters[f"{written[0]}.weight"])
@@ -24,11 +24,11 @@ def test_norm_of_all_filters_that_write_a_unit(exact, name, of):
 
 @pytest.mark.parametrize("name", ["l1-filter", "l2-filter"])
 def test_a_filter_made_larger_counts_so_much_more(exact, name):
-    before = topo.pruning.score(exact, name, input_shape=(1, 8, 8))["conv1.weight"][:, 0, 0, 0]
+    before = topo.pruning.score(exact, name, example=(1, 8, 8))["conv1.weight"][:, 0, 0, 0]
     with torch.no_grad():
         exact.conv1.weight[2] *= -3
         exact.conv1.bias[2] *= 10
-    after = topo.pruning.score(exact, name, input_shape=(1, 8, 8))["conv1.weight"][:, 0, 0, 0]
+    after = topo.pruning.score(exact, name, example=(1, 8, 8))["conv1.weight"][:, 0, 0, 0]
     factors = torch.ones(6, dtype=torch.float64)
     factors[2] = 3
     torch.testing.assert_close(after, before * factors)
@@ -38,8 +38,6 @@ def test_the_two_norms_differ(exact):
     with torch.no_grad():
         exact.hidden.weight.copy_(torch.ones(7, 5))
         exact.hidden.weight[3] = torch.tensor([3.0, 0, 0, 0, 0])
-    l1, l2 = (
-        topo.pruning.score(exact, f"{n}-filter", input_shape=(1, 8, 8))["hidden.weight"][:, 0] for n in ("l1", "l2")
-    )
+    l1, l2 = (topo.pruning.score(exact, f"{n}-filter", example=(1, 8, 8))["hidden.weight"][:, 0] for n in ("l1", "l2"))
     assert l1.argmin() == 3
     assert l2.argmax() == 3

@@ -110,5 +110,5 @@ def test_a_dead_network_is_refused(exact, images):
     with torch.no_grad():
         exact.head.weight.zero_()
     assert find(exact).count
-    with pytest.raises(InputError, match="score of every unit is zero"):
+    with pytest.raises(InputError, match="scores every unit zero"):
         topo.prune(exact, "taylor", sparsity=0.2, data=images)

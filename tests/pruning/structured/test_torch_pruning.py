@@ -51,7 +51,7 @@ def theirs(net, layer, importance):
 
 
 def ours(net, name, layer, **settings):
-    scores = topo.pruning.score(net, name, input_shape=(1, 8, 8), **settings)
+    scores = topo.pruning.score(net, name, example=(1, 8, 8), **settings)
     return scores[f"{layer}.weight"].flatten(1)[:, 0]
 
 

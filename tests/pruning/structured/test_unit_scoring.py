@@ -11,7 +11,7 @@ import topo
 from topo.dag.channel_coupling import coupled_channels
 from topo.errors import InputError
 from topo.masks import prunable_parameters
-from topo.pruning.structured.unit_scoring import BUDGETS, SCOPES, along, by_unit_score, find_units, select_units
+from topo.pruning.structured.unit_scoring import BUDGETS, SCOPES, along, by_unit_score, select_units
 from topo.registry import Registry
 
 
@@ -139,9 +139,9 @@ def test_rounds_score_what_is_left(net, monkeypatch):
 
     registry = Registry("pruner")
     registry.register("last", family="structured", stage="trained", needs_data=False)(last)
-    for module in ("api", "task"):
+    for module in ("api", "registry", "task"):
         monkeypatch.setattr(f"topo.pruning.{module}.PRUNERS", registry)
-    masks = topo.prune(net, "last", sparsity=0.75, rounds=2, input_shape=(1, 6, 6), offset=2)
+    masks = topo.prune(net, "last", sparsity=0.75, rounds=2, example=(1, 6, 6), offset=2)
     assert len(seen) == 2
     assert seen[0][0].all()
     gone = (~seen[1][0]).nonzero().flatten()
@@ -152,22 +152,22 @@ def test_rounds_score_what_is_left(net, monkeypatch):
     assert masks.sparsity >= 0.75
 
 
-def test_without_an_input_shape_there_are_no_units(net):
-    with pytest.raises(InputError, match="input_shape"):
+def test_without_an_example_there_are_no_units(net):
+    with pytest.raises(InputError, match="needs an example"):
         topo.prune(net, "l1-filter", sparsity=0.5)
     with pytest.raises(InputError, match="no unit"):
-        topo.prune(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), "l1-filter", sparsity=0.5, input_shape=(1, 2, 2))
+        topo.prune(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), "l1-filter", sparsity=0.5, example=(1, 2, 2))
 
 
 def test_a_score_can_be_looked_at_weight_by_weight(net):
-    scores = topo.pruning.score(net, "l1-filter", input_shape=(1, 6, 6))
+    scores = topo.pruning.score(net, "l1-filter", example=(1, 6, 6))
     assert {name: score.shape for name, score in scores.items()} == {
         name: p.shape for name, p in prunable_parameters(net).items()
     }
     torch.testing.assert_close(scores["3.weight"][:, 1, 2, 0], net[3].weight.detach().double().abs().sum((1, 2, 3)))
     assert scores["8.weight"].isinf().all()
     with pytest.raises(InputError, match="scope"):
-        topo.pruning.score(net, "l1-filter", input_shape=(1, 6, 6), scope="global")
+        topo.pruning.score(net, "l1-filter", example=(1, 6, 6), scope="global")
 
 
 def test_values_of_units_lie_along_the_axes_of_their_parameters(net, found):
@@ -183,7 +183,7 @@ def test_values_of_units_lie_along_the_axes_of_their_parameters(net, found):
 
 
 def test_masks_take_a_unit_from_all_that_reads_it(net):
-    masks = topo.prune(net, "l1-filter", sparsity=0.4, input_shape=(1, 6, 6))
+    masks = topo.prune(net, "l1-filter", sparsity=0.4, example=(1, 6, 6))
     written = masks["3.weight"].flatten(1).any(dim=1)
     read = masks["6.weight"].any(dim=0).view(4, 4).all(dim=1)
     assert torch.equal(written, read)
@@ -200,15 +200,15 @@ def test_units_need_a_network_that_can_be_traced():
             return self.b(self.a(x)) if float(x.sum()) > 0 else self.a(x)
 
     with pytest.raises(InputError):
-        topo.prune(Untraceable(), "l1-filter", sparsity=0.5, input_shape=(2,))
+        topo.prune(Untraceable(), "l1-filter", sparsity=0.5, example=(2,))
 
 
 def test_multiple_inputs_come_from_the_data():
     from tests.zoo import small
 
     net, inputs = small("two-in-two-out")
-    samples = SimpleNamespace(input_shapes=lambda: [tuple(t.shape[1:]) for t in inputs])
-    made = SimpleNamespace(
-        name="x", samples=samples, weights=prunable_parameters(net), device=torch.device("cpu"), model=net
-    )
-    assert find_units(made).count > 0
+    targets = torch.zeros(len(inputs[0]), dtype=torch.int64)
+    masks = topo.prune(net, "l1-filter", sparsity=0.3, data=(inputs, targets), device="cpu")
+    assert masks == topo.prune(net, "l1-filter", sparsity=0.3, example=inputs, device="cpu")
+    shapes = tuple(tuple(tensor.shape[1:]) for tensor in inputs)
+    assert masks == topo.prune(net, "l1-filter", sparsity=0.3, example=shapes, device="cpu")

@@ -123,8 +123,8 @@ def test_the_rounds_follow_from_the_sparsity():
         ({"allocation": "globl"}, "unknown allocation 'globl'; did you mean 'global'"),
         ({"allocation": "uniform", "sparsity": 0.998}, "cannot be spread over"),
         ({"data": None}, "needs data"),
-        ({"data": (torch.zeros(4, 1, 8, 8), torch.arange(4))}, "trains the network; give data=a dataset"),
-        ({"recipe": None}, "trains the network; give data=a dataset"),
+        ({"data": (torch.zeros(4, 1, 8, 8), torch.rand(4))}, "targets of data must be classes"),
+        ({"recipe": None}, "trains the network; give data= and recipe="),
         ({"recipe": recipe("digits", epochs=1, learning_rate=1e30, warmup=0.0)}, "trains the network, and"),
     ],
 )

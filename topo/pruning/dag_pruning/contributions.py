@@ -22,8 +22,8 @@ from torch.utils import _pytree as pytree
 from ...dag.dag import Dag, Step
 from ...dag.interpreter import Interpreter
 from ...dag.relations import WeightLookup, map_of
+from ...datasets.inputs import Inputs
 from ...errors import InputError
-from ..samples import Inputs
 from ..task import Task
 from .prunable_network import PrunableNetwork
 

@@ -14,7 +14,7 @@ from ...masks import prunable_parameters
 from ...validation import whole_number
 from ..registry import PRUNERS
 from ..schedules import exponential
-from ..structured.unit_scoring import BUDGETS, excluded, find_units
+from ..structured.unit_scoring import BUDGETS, excluded, find_channels
 from ..task import Task
 from .candidates import GRANULARITIES, Candidate, candidates, drop
 from .prunable_network import LiveParts, PrunableNetwork
@@ -43,7 +43,6 @@ def dag(
     samples: int = 512,
     batch_size: int = 64,
     limit: int = 1000,
-    input_shape: Sequence[int] | None = None,
 ) -> dict[str, Tensor]:
     """Branches, nodes or channels of the network's DAG with the lowest scores, as long as a path is left.
 
@@ -76,14 +75,12 @@ def dag(
         About how many samples are looked at, and how many at a time.
     limit
         The most candidates that ``"ablation"`` evaluates.
-    input_shape
-        Shape of one input, without the batch dimension; taken from the data where there are some.
     """
     settings = Settings(granularity, score, order, budget, per, normalise, rounds, min_paths, floor)
     limits = {"samples": samples, "batch_size": batch_size, "limit": limit}
     for name, value in limits.items():
         whole_number(name, value, minimum=1)
-    found = find_units(task, input_shape, may_be_none=True)
+    found = find_channels(task, may_be_none=True)
     prunable = prunable_parameters(task.model)
     network = PrunableNetwork(found, [name for name in prunable if name not in task.weights])
     state = network.intact()

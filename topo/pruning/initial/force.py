@@ -28,15 +28,14 @@ def force(task: Task, *, batch_size: int = 128, allocation: str = "global", roun
     batch_size
         About how many samples each round looks at, as many of each class; given batches, the first one is used.
     allocation, rounds
-        As of every score, see `topo.pruning.weight_scoring.Scored`; after round k of n the density is density^(k/n).
+        As of `topo.pruning.weight_scoring.WeightScoring`; after round k of n the density is density^(k/n).
     """
     allocate = find_allocation(allocation, task.kept, task.total)
     original = {name: weight.detach().clone() for name, weight in task.weights.items()}
     masks: dict[str, Tensor] = {}
     for density in exponential(task.kept / task.total, whole_number("rounds", rounds, minimum=1)):
         gradients = task.gradients(task.loss(*task.samples.batch(whole_number("batch_size", batch_size, minimum=1))))
-        scores = {name: (original[name] * gradients[name]).abs() for name in original}
-        check_scores(scores)
+        scores = check_scores({name: (original[name] * gradients[name]).abs() for name in original}, task)
         masks = allocate(scores, round(density * task.total))
         with torch.no_grad():
             for name, weight in task.weights.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...datasets.inputs import Batch
 from ...validation import real_number, whole_number
 from ..registry import PRUNERS
 from ..samples import chunks
@@ -41,9 +42,7 @@ def grasp(
     return {name: weight.detach() * product[name] for name, weight in task.weights.items()}
 
 
-def hessian_gradient(
-    task: Task, samples: tuple[Tensor, Tensor], temperature: float, batch_size: int
-) -> dict[str, Tensor]:
+def hessian_gradient(task: Task, samples: Batch, temperature: float, batch_size: int) -> dict[str, Tensor]:
     """H g of the mean loss, as the gradient of g^T dL/dtheta with g held constant (two passes over the samples)."""
     parts = list(chunks(samples, batch_size))
     shares = [len(targets) / len(samples[1]) for _, targets in parts]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -11,7 +9,6 @@ from ...dag import trace
 from ...errors import InputError
 from ..allocation import keep_largest
 from ..registry import PRUNERS
-from ..samples import input_shapes
 from ..task import Task
 from .walks import WalkGraph
 
@@ -19,7 +16,7 @@ __all__ = ["phew"]
 
 
 @PRUNERS.register("phew", family="initial", stage="initial", paper="Patil & Dovrolis 2021", needs_data=False)
-def phew(task: Task, *, input_shape: Sequence[int] | None = None) -> dict[str, Tensor]:
+def phew(task: Task) -> dict[str, Tensor]:
     """Weights on biased random walks between inputs and outputs, a step along w with probability ~ |w|.
 
     Walks start in turn at an input and at an output, going round the input channels and the outputs; all weights they
@@ -30,18 +27,10 @@ def phew(task: Task, *, input_shape: Sequence[int] | None = None) -> dict[str, T
 
     When walks hardly find a weight that is not kept yet (fewer than one walk in a hundred does: at low sparsities, or
     where no path leads), the largest absolute weights among the others fill the places that are left.
-
-    Parameters
-    ----------
-    input_shape
-        Shape of one input, without the batch dimension; taken from the data where there are some.
     """
-    dtype = next(iter(task.weights.values())).dtype
-    shapes = input_shapes(task, input_shape)
-    example = tuple(torch.zeros(1, *shape, dtype=dtype, device=task.device) for shape in shapes)
     sizes = [weight.numel() for weight in task.weights.values()]
     ends = torch.tensor([0, *sizes]).cumsum(0).tolist()
-    graph = WalkGraph(trace(task.model, example), dict(zip(task.weights, ends, strict=False)))
+    graph = WalkGraph(trace(task.model, task.example), dict(zip(task.weights, ends, strict=False)))
     kept = torch.zeros(task.total, dtype=torch.bool)
     # As many at a time whatever is to be kept, so that what is kept of less lies within what is kept of more.
     pairs = min(max(task.total // 16, 2**11), 2**15)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from ...datasets.inputs import Batch
 from ...validation import real_number, whole_number
 from ..registry import PRUNERS
-from ..samples import Inputs
 from ..task import Task
 from ..weight_scoring import by_score
 
@@ -56,11 +57,14 @@ def prospr(
             velocity[name] = momentum * velocity[name] + gradient
         theta = {name: p - lr * velocity[name] for name, p in theta.items()}
     loss = _loss(task, theta, next(batches))
-    found = torch.autograd.grad(loss, list(masks.values()), allow_unused=True)
-    task.refuse_idle(found)
-    return {name: gradient.abs() for name, gradient in zip(masks, found, strict=True)}
+    gradients = torch.autograd.grad(loss, list(masks.values()), allow_unused=True)
+    return {name: gradient.abs() for name, gradient in task.by_name(gradients).items()}
 
 
-def _loss(task: Task, theta: Mapping[str, Tensor], batch: tuple[Inputs, Tensor]) -> Tensor:
+def _loss(task: Task, theta: Mapping[str, Tensor], batch: Batch) -> Tensor:
     """The loss with these parameters in place of the model's own."""
-    return replace(task, model=lambda *inputs: functional_call(task.model, dict(theta), inputs)).loss(*batch)
+
+    def called(*inputs: Any, **named: Any) -> Any:
+        return functional_call(task.model, dict(theta), inputs, named)
+
+    return replace(task, model=called).loss(*batch)

@@ -15,21 +15,21 @@ __all__ = ["fpgm"]
 
 @PRUNERS.register("fpgm", family="structured", stage="trained", paper="He et al. 2019", needs_data=False)
 @by_unit_score(scope="group")
-def fpgm(task: Task, found: CoupledChannels, alive: Tensor) -> Tensor:
+def fpgm(task: Task, channels: CoupledChannels, alive: Tensor) -> Tensor:
     """Sum of the distances of a filter to all other filters of its layer, ranked inside its layer.
 
     The filter with the smallest sum is nearest to the geometric median, and the others replace it best. Distances are
     Euclidean, to the filters that are left. Where layers are coupled, the sums of all filters that write the unit
     add up as they are, so that a unit counts by how far its filters lie from the others in all its layers together.
     """
-    total = torch.zeros(found.count, dtype=torch.float64)
+    total = torch.zeros(channels.count, dtype=torch.float64)
     parameters = dict(task.model.named_parameters())
-    for name, layers in found.layers.items():
-        if name not in found.axes or name not in parameters:
+    for name, layers in channels.layers.items():
+        if name not in channels.axes or name not in parameters:
             continue
         axis = layers[0].writes
-        unit = found.axes[name][axis]
-        here = found.alive(name, alive)[axis]
+        unit = channels.axes[name][axis]
+        here = channels.alive(name, alive)[axis]
         filters = parameters[name].detach().double().movedim(axis, 0).flatten(1)[here.to(task.device)]
         sums = torch.cdist(filters, filters).sum(dim=1).cpu()
         unit = unit[here]

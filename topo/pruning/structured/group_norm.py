@@ -18,7 +18,7 @@ __all__ = ["GroupPenalty", "group_norm", "shrinkage", "squared_norms"]
 @PRUNERS.register("group-norm", family="structured", stage="trained", paper="Fang et al. 2023", needs_data=False)
 @by_unit_score(scope="global")
 def group_norm(
-    task: Task, found: CoupledChannels, alive: Tensor, *, penalty: float = 0.0, alpha: float = 4.0
+    task: Task, channels: CoupledChannels, alive: Tensor, *, penalty: float = 0.0, alpha: float = 4.0
 ) -> Tensor:
     """Squared norm of all parameters that go with a unit, those that write and those that read it, by its group's mean.
 
@@ -37,16 +37,16 @@ def group_norm(
     """
     penalty, alpha = real_number("penalty", penalty, minimum=0), real_number("alpha", alpha, minimum=0)
     if penalty:
-        train_units(task, found, alive, GroupPenalty(found, alive, penalty, alpha))
-    importance = squared_norms(task.model, found)
-    groups = found.groups()
+        train_units(task, channels, alive, GroupPenalty(channels, alive, penalty, alpha))
+    importance = squared_norms(task.model, channels)
+    groups = channels.groups()
     left, total = groups[alive].bincount(), groups[alive].bincount(importance[alive])
     return importance * (left / total.clamp(min=torch.finfo(torch.float64).tiny))[groups]
 
 
-def squared_norms(model: nn.Module, found: CoupledChannels) -> Tensor:
+def squared_norms(model: nn.Module, channels: CoupledChannels) -> Tensor:
     """Sum of squares of all weights and scales of each unit, float64 (count,)."""
-    return found.sums({name: p.detach().square() for name, p in _counted(model, found).items()})
+    return channels.sums({name: p.detach().square() for name, p in _counted(model, channels).items()})
 
 
 def shrinkage(importance: Tensor, groups: Tensor, alpha: float) -> Tensor:
@@ -60,25 +60,25 @@ def shrinkage(importance: Tensor, groups: Tensor, alpha: float) -> Tensor:
 class GroupPenalty(Callback):
     """Adds penalty * sum of gamma_k * I_k to the loss, gamma computed anew at every step and held constant in it."""
 
-    def __init__(self, found: CoupledChannels, alive: Tensor, penalty: float, alpha: float) -> None:
-        self.found, self.alive, self.groups = found, alive, found.groups()
+    def __init__(self, channels: CoupledChannels, alive: Tensor, penalty: float, alpha: float) -> None:
+        self.channels, self.alive, self.groups = channels, alive, channels.groups()
         self.factor, self.alpha = penalty, alpha
 
     def penalty(self, state: TrainingState) -> Tensor:
-        gamma = torch.zeros(self.found.count, dtype=torch.float64)
-        importance = squared_norms(state.model, self.found)
+        gamma = torch.zeros(self.channels.count, dtype=torch.float64)
+        importance = squared_norms(state.model, self.channels)
         gamma[self.alive] = shrinkage(importance[self.alive], self.groups[self.alive], self.alpha)
         return self.factor * sum(
-            (along(self.found, name, gamma.to(p)) * p.square()).sum()
-            for name, p in _counted(state.model, self.found).items()
+            (along(self.channels, name, gamma.to(p)) * p.square()).sum()
+            for name, p in _counted(state.model, self.channels).items()
         )
 
 
-def _counted(model: nn.Module, found: CoupledChannels) -> dict[str, nn.Parameter]:
+def _counted(model: nn.Module, channels: CoupledChannels) -> dict[str, nn.Parameter]:
     """Weights of layers and scales of norms, by name."""
-    biases = {layer.bias for layers in found.layers.values() for layer in layers}
+    biases = {layer.bias for layers in channels.layers.values() for layer in layers}
     return {
         name: p
         for name, p in model.named_parameters()
-        if name in found.axes and name not in biases and name.rpartition(".")[2] != "bias"
+        if name in channels.axes and name not in biases and name.rpartition(".")[2] != "bias"
     }

@@ -10,6 +10,7 @@ from torch import Tensor
 from ...dag import Dag, Output
 from ...dag.channel_coupling import CoupledChannels
 from ...dag.weighted_layers import layer_of
+from ...datasets.inputs import call_model
 from ...validation import whole_number
 from ..registry import PRUNERS
 from ..samples import chunks
@@ -27,7 +28,7 @@ ACTIVATIONS = {
 
 @PRUNERS.register("hrank", family="structured", stage="trained", paper="Lin et al. 2020", needs_data=True)
 @by_unit_score(scope="group")
-def hrank(task: Task, found: CoupledChannels, *, samples: int = 64, batch_size: int = 32) -> Tensor:
+def hrank(task: Task, channels: CoupledChannels, *, samples: int = 64, batch_size: int = 32) -> Tensor:
     """Mean rank of the feature maps of a unit over a few images, ranked inside its layer.
 
     The map of a filter is what its convolution gives behind the norm, the addition and the activation that follow
@@ -43,21 +44,18 @@ def hrank(task: Task, found: CoupledChannels, *, samples: int = 64, batch_size: 
     batch_size
         The most images that go through the network at a time.
     """
-    dag = found.dag
+    dag = channels.dag
     places = _maps(dag)
     watched = replace(dag, outputs=tuple(Output(node) for node, _ in places), output_spec=None)
-    total = torch.zeros(found.count, dtype=torch.float64)
-    count = torch.zeros(found.count, dtype=torch.float64)
+    total = torch.zeros(channels.count, dtype=torch.float64)
+    count = torch.zeros(channels.count, dtype=torch.float64)
     # A network traced for one sample only takes one at a time.
     size = whole_number("batch_size", batch_size, minimum=1) if dag.symbols else 1
-    dtype = next(iter(task.weights.values())).dtype
     for inputs, _ in chunks(task.samples.batch(whole_number("samples", samples, minimum=1)), size):
-        tensors = (inputs,) if isinstance(inputs, Tensor) else inputs
-        tensors = [t.to(task.device, dtype if t.is_floating_point() else t.dtype) for t in tensors]
         with torch.no_grad():
-            values = watched(*tensors)
+            values = call_model(watched, task.on_device(inputs))
         for (node, axis), value in zip(places, values if len(places) > 1 else (values,), strict=True):
-            unit = found.nodes[node].movedim(axis, 0).flatten(1)[:, 0]
+            unit = channels.nodes[node].movedim(axis, 0).flatten(1)[:, 0]
             ranks = _rank_share(value.movedim(axis, 1)).sum(dim=0).double().cpu()
             total.index_add_(0, unit[unit >= 0], ranks[unit >= 0])
             count.index_add_(0, unit[unit >= 0], torch.full_like(ranks, len(value))[unit >= 0])
@@ -75,13 +73,13 @@ def _rank_share(maps: Tensor) -> Tensor:
 
 def _maps(dag: Dag) -> list[tuple[int, int]]:
     """The nodes that hold the feature maps of layers, each with the axis of the channels."""
-    found = {}
+    channels = {}
     for arc in dag.arcs:
         for step in arc.steps:
             layer = layer_of(dag, step)
             if layer is not None and dag.nodes[arc.target].shape == step.shape:
-                found[_behind(dag, arc.target), layer.target_axis] = None
-    return list(found)
+                channels[_behind(dag, arc.target), layer.target_axis] = None
+    return list(channels)
 
 
 def _behind(dag: Dag, node: int) -> int:

@@ -48,7 +48,7 @@ def mean_gate(log_alpha: Tensor) -> Tensor:
 @by_unit_score(scope="global", rounds=None)
 def l0(
     task: Task,
-    found: CoupledChannels,
+    channels: CoupledChannels,
     *,
     penalty: float = 1.0,
     drop_rate: float = 0.3,
@@ -78,53 +78,53 @@ def l0(
         real_number("learning_rate", learning_rate, minimum=0),
     )
     start = math.log((1 - drop_rate) / drop_rate)
-    noise = torch.randn(found.count, generator=task.generator)
+    noise = torch.randn(channels.count, generator=task.generator)
     log_alpha = (start + 0.01 * noise).to(task.device).requires_grad_()
-    gated = ~excluded(task.weights, found)
+    gated = ~excluded(task.weights, channels)
     model = task.model
-    task.model = Gated(model, found, log_alpha, gated.to(task.device))
+    task.model = Gated(model, channels, log_alpha, gated.to(task.device))
     try:
-        task.train(callbacks=[GateTraining(model, found, log_alpha, penalty, learning_rate)])
+        task.train(callbacks=[GateTraining(model, channels, log_alpha, penalty, learning_rate)])
     finally:
         task.model = model
     task.keep_state = True
     with torch.no_grad():
         gates = torch.where(gated.to(task.device), mean_gate(log_alpha), 1.0)
         for name, p in model.named_parameters():
-            if name in found.layers:
-                p.mul_(along(found, name, gates.to(p), "in", 1.0))
+            if name in channels.layers:
+                p.mul_(along(channels, name, gates.to(p), "in", 1.0))
     return torch.where(gated, log_alpha.detach().double().cpu(), torch.inf)
 
 
 class Gated(nn.Module):
     """A network with gates on the weights that read its units: random ones in training mode, mean ones otherwise."""
 
-    def __init__(self, model: nn.Module, found: CoupledChannels, log_alpha: Tensor, gated: Tensor) -> None:
+    def __init__(self, model: nn.Module, channels: CoupledChannels, log_alpha: Tensor, gated: Tensor) -> None:
         super().__init__()
-        self.model, self.found = model, found
+        self.model, self.channels = model, channels
         self.log_alpha, self.gated = log_alpha, gated
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **named: Any) -> Any:
         if self.training:
             gates = hard_concrete(self.log_alpha, torch.rand_like(self.log_alpha).clamp(1e-6, 1 - 1e-6))
         else:
             gates = mean_gate(self.log_alpha)
         gates = torch.where(self.gated, gates, 1.0)
         weights = {
-            name: p * along(self.found, name, gates.to(p.dtype), "in", 1.0)
+            name: p * along(self.channels, name, gates.to(p.dtype), "in", 1.0)
             for name, p in self.model.named_parameters()
-            if name in self.found.layers
+            if name in self.channels.layers
         }
-        return functional_call(self.model, weights, inputs)
+        return functional_call(self.model, weights, inputs, named)
 
 
 class GateTraining(Callback):
     """Adds the expected share of parameters to the loss and trains the gates with their own optimizer."""
 
     def __init__(
-        self, model: nn.Module, found: CoupledChannels, log_alpha: Tensor, penalty: float, learning_rate: float
+        self, model: nn.Module, channels: CoupledChannels, log_alpha: Tensor, penalty: float, learning_rate: float
     ) -> None:
-        sizes = found.sums({name: torch.ones_like(p) for name, p in model.named_parameters()})
+        sizes = channels.sums({name: torch.ones_like(p) for name, p in model.named_parameters()})
         self.shares = (sizes / sizes.sum()).to(log_alpha)
         self.log_alpha, self.factor = log_alpha, penalty
         self.optimizer = torch.optim.Adam([log_alpha], lr=learning_rate)

@@ -16,26 +16,26 @@ __all__ = ["l1_filter", "l2_filter"]
 
 @PRUNERS.register("l1-filter", family="structured", stage="trained", paper="Li et al. 2017", needs_data=False)
 @by_unit_score(scope="group")
-def l1_filter(task: Task, found: CoupledChannels) -> Tensor:
+def l1_filter(task: Task, channels: CoupledChannels) -> Tensor:
     """L1 norm of the filters of a unit, ranked inside its layer.
 
     Where layers are coupled, as on a residual stream, the norms of all filters that write the unit add up.
     """
-    return _sums(task, found, Tensor.abs)
+    return _sums(task, channels, Tensor.abs)
 
 
 @PRUNERS.register("l2-filter", family="structured", stage="trained", paper="Li et al. 2017", needs_data=False)
 @by_unit_score(scope="group")
-def l2_filter(task: Task, found: CoupledChannels) -> Tensor:
+def l2_filter(task: Task, channels: CoupledChannels) -> Tensor:
     """L2 norm of the filters of a unit, ranked inside its layer.
 
     The alternative that the paper compares with. Where layers are coupled it is the norm of all filters that write
     the unit, taken as one vector.
     """
-    return _sums(task, found, Tensor.square).sqrt()
+    return _sums(task, channels, Tensor.square).sqrt()
 
 
-def _sums(task: Task, found: CoupledChannels, of: Callable[[Tensor], Tensor]) -> Tensor:
+def _sums(task: Task, channels: CoupledChannels, of: Callable[[Tensor], Tensor]) -> Tensor:
     """Sum of a function of the weights over the filters of each unit."""
-    weights = {name: of(weight.detach()) for name, weight in task.model.named_parameters() if name in found.layers}
-    return found.sums(weights, side="out")
+    weights = {name: of(weight.detach()) for name, weight in task.model.named_parameters() if name in channels.layers}
+    return channels.sums(weights, side="out")

@@ -18,7 +18,7 @@ __all__ = ["slimming"]
 
 @PRUNERS.register("slimming", family="structured", stage="initial", paper="Liu et al. 2017", needs_data=True)
 @by_unit_score(scope="global")
-def slimming(task: Task, found: CoupledChannels, alive: Tensor, *, penalty: float = 1e-4) -> Tensor:
+def slimming(task: Task, channels: CoupledChannels, alive: Tensor, *, penalty: float = 1e-4) -> Tensor:
     """Absolute scale of the batch norm behind a channel, after training with an L1 penalty on all scales.
 
     The network is trained by the recipe with loss + penalty * sum |gamma|; its weights go along with the masks, to be
@@ -38,14 +38,14 @@ def slimming(task: Task, found: CoupledChannels, alive: Tensor, *, penalty: floa
         for path, module in task.model.named_modules()
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine
     ]
-    if not any(name in found.axes for name in names):
+    if not any(name in channels.axes for name in names):
         raise InputError("slimming ranks channels by the scales of batch norms, and none of the model scales a unit.")
     if penalty:
-        train_units(task, found, alive, ScalePenalty(names, penalty))
+        train_units(task, channels, alive, ScalePenalty(names, penalty))
     parameters = dict(task.model.named_parameters())
     scales = {name: parameters[name].detach().abs() for name in names}
-    norms = found.sums({name: torch.ones_like(scale) for name, scale in scales.items()})
-    return torch.where(norms > 0, found.sums(scales) / norms.clamp(min=1), torch.inf)
+    norms = channels.sums({name: torch.ones_like(scale) for name, scale in scales.items()})
+    return torch.where(norms > 0, channels.sums(scales) / norms.clamp(min=1), torch.inf)
 
 
 class ScalePenalty(Callback):

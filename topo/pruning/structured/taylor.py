@@ -20,7 +20,7 @@ VARIANTS = ("gate", "filter", "weights")
 @PRUNERS.register("taylor", family="structured", stage="trained", paper="Molchanov et al. 2019", needs_data=True)
 @by_unit_score(scope="global", rounds=10)
 def taylor(
-    task: Task, found: CoupledChannels, *, variant: str = "gate", samples: int = 512, batch_size: int = 64
+    task: Task, channels: CoupledChannels, *, variant: str = "gate", samples: int = 512, batch_size: int = 64
 ) -> Tensor:
     """Squared change of the loss, to first order, when a unit is removed, averaged over batches.
 
@@ -40,18 +40,18 @@ def taylor(
         The most samples of a batch, whose gradient g is that of its mean loss.
     """
     one_of("variant", variant, VARIANTS)
-    parameters = unit_parameters(task, found)
-    biases = {layer.bias for layers in found.layers.values() for layer in layers} if variant == "filter" else set()
-    used = {name: p for name, p in parameters.items() if name in found.layers or name in biases}
+    parameters = unit_parameters(task, channels)
+    biases = {layer.bias for layers in channels.layers.values() for layer in layers} if variant == "filter" else set()
+    used = {name: p for name, p in parameters.items() if name in channels.layers or name in biases}
     pair = task.samples.batch(whole_number("samples", samples, minimum=1))
-    score = torch.zeros(found.count, dtype=torch.float64)
+    score = torch.zeros(channels.count, dtype=torch.float64)
     for part in chunks(pair, whole_number("batch_size", batch_size, minimum=1)):
         loss = task.loss(*part)
         gradients = torch.autograd.grad(loss, list(used.values()), materialize_grads=True)
         changes = {name: g * p.detach() for (name, p), g in zip(used.items(), gradients, strict=True)}
         if variant == "weights":
-            squares = found.sums({name: change.square() for name, change in changes.items()}, side="out")
+            squares = channels.sums({name: change.square() for name, change in changes.items()}, side="out")
         else:
-            squares = found.sums(changes, side="in" if variant == "gate" else "out").square()
+            squares = channels.sums(changes, side="in" if variant == "gate" else "out").square()
         score += squares * (len(part[1]) / len(pair[1]))
     return score

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -16,7 +16,6 @@ from ...errors import InputError
 from ...masks import Masks, prunable_parameters
 from ...training import Callback
 from ...validation import one_of, whole_number
-from ..samples import input_shapes
 from ..schedules import exponential
 from ..task import Task
 
@@ -27,7 +26,7 @@ __all__ = [
     "along",
     "by_unit_score",
     "excluded",
-    "find_units",
+    "find_channels",
     "select_units",
     "train_units",
     "unit_masks",
@@ -41,7 +40,7 @@ UnitScore = Callable[..., Tensor]
 
 
 class UnitScored:
-    """A score of units as a pruning algorithm, which takes its settings and five more.
+    """A score of units as a pruning algorithm, which takes its settings and four more.
 
     Parameters
     ----------
@@ -56,51 +55,47 @@ class UnitScored:
         algorithm that trains the network for its score has one round and no such setting.
     floor
         The least number of units that every group keeps.
-    input_shape
-        Shape of one input, without the batch dimension; taken from the data where there are some.
     """
 
     def __init__(self, score: UnitScore, scope: str, budget: str, rounds: int | None) -> None:
         functools.update_wrapper(self, score)
         self.unit_score = score
-        own = {"scope": scope, "budget": budget, "rounds": rounds, "floor": 1, "input_shape": None}
+        own = {"scope": scope, "budget": budget, "rounds": rounds, "floor": 1}
         if rounds is None:
             del own["rounds"]
         self._defaults = own
         self.__signature__ = _signature(score, own)
         self.score = functools.update_wrapper(functools.partial(self._weight_scores), score)
-        self.score.__signature__ = _signature(score, {"input_shape": None})
+        self.score.__signature__ = _signature(score, {})
         self._asks_alive = "alive" in inspect.signature(score).parameters
 
     def __call__(self, task: Task, **settings: Any) -> dict[str, Tensor]:
         own = {name: settings.pop(name, default) for name, default in self._defaults.items()}
-        found = find_units(task, own["input_shape"])
-        alive = torch.ones(found.count, dtype=torch.bool)
+        channels = find_channels(task)
+        alive = torch.ones(channels.count, dtype=torch.bool)
         for share in exponential(1 - task.sparsity, whole_number("rounds", own.get("rounds", 1), minimum=1)):
-            scores = self._scores(task, found, alive, settings)
-            alive = select_units(task, found, scores, share, alive, own["scope"], own["budget"], own["floor"])
-            masks = unit_masks(task, found, alive)
+            scores = self._scores(task, channels, alive, settings)
+            alive = select_units(task, channels, scores, share, alive, own["scope"], own["budget"], own["floor"])
+            masks = unit_masks(task, channels, alive)
             parameters = dict(task.model.named_parameters())
             with torch.no_grad():
                 for name, mask in masks.items():
                     parameters[name].masked_fill_(~mask.to(task.device), 0.0)
         return masks
 
-    def _scores(self, task: Task, found: CoupledChannels, alive: Tensor, settings: dict[str, Any]) -> Tensor:
-        return self.unit_score(task, found, **settings, **({"alive": alive} if self._asks_alive else {}))
+    def _scores(self, task: Task, channels: CoupledChannels, alive: Tensor, settings: dict[str, Any]) -> Tensor:
+        scores = self.unit_score(task, channels, **settings, **({"alive": alive} if self._asks_alive else {}))
+        return _checked(scores, channels, task.name)
 
-    def _weight_scores(
-        self, task: Task, *, input_shape: Sequence[int] | None = None, **settings: Any
-    ) -> dict[str, Tensor]:
+    def _weight_scores(self, task: Task, **settings: Any) -> dict[str, Tensor]:
         """For `topo.pruning.score`: every weight has the score of the unit that it writes, infinity where it writes
         none that could go."""
-        found = find_units(task, input_shape)
-        scores = self._scores(task, found, torch.ones(found.count, dtype=torch.bool), settings).detach().double().cpu()
-        _check(scores, found)
+        channels = find_channels(task)
+        scores = self._scores(task, channels, torch.ones(channels.count, dtype=torch.bool), settings)
         return {
-            name: along(found, name, scores, "out", torch.inf).expand(weight.shape)
+            name: along(channels, name, scores, "out", torch.inf).expand(weight.shape)
             for name, weight in task.model.named_parameters()
-            if name in found.layers
+            if name in channels.layers
         }
 
 
@@ -108,41 +103,45 @@ def _signature(score: UnitScore, own: dict[str, Any]) -> inspect.Signature:
     """Of the task and the settings of a score, and `own` ones."""
     keyword = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
     signature = inspect.signature(score)
-    leading = [p for p in signature.parameters.values() if p.name not in ("found", "alive")]
-    return signature.replace(parameters=[*leading, *(keyword(name, default=value) for name, value in own.items())])
+    task, *others = signature.parameters.values()
+    settings = [parameter for parameter in others if parameter.kind is parameter.KEYWORD_ONLY]
+    added = [keyword(name, default=value, annotation=type(value).__name__) for name, value in own.items()]
+    return signature.replace(parameters=[task, *settings, *added])
 
 
 def by_unit_score(
     *, scope: str = "global", budget: str = "weights", rounds: int | None = 1
 ) -> Callable[[UnitScore], UnitScored]:
-    """Decorator that turns ``score(task, found, *, ...settings) -> Tensor (found.count,)`` into an algorithm.
+    """Decorator that turns ``score(task, channels, *, ...settings) -> Tensor (channels.count,)`` into an algorithm.
 
-    `found` are the `topo.dag.CoupledChannels`; the larger its score, the more a unit deserves to stay, and one
-    of infinity does. A score that must know which units earlier rounds have left takes them as a third argument
-    ``alive``, bool (found.count,). Give ``rounds=None`` where the score trains the network.
+    `channels` are the network's `topo.dag.CoupledChannels`. The larger its score, the more a unit deserves to stay; one
+    of infinity stays. A score that must know which units earlier rounds have left takes them as a third argument
+    ``alive``, bool (channels.count,).
+
+    Parameters
+    ----------
+    scope, budget, rounds
+        Defaults of the settings of `UnitScored`; ``rounds=None`` where the score trains the network.
     """
     return lambda score: UnitScored(score, scope, budget, rounds)
 
 
-def find_units(task: Task, input_shape: Sequence[int] | None = None, *, may_be_none: bool = False) -> CoupledChannels:
-    """The units of the task's model; `InputError` when it has none, unless it may, or no input shape is known."""
-    shapes = input_shapes(task, input_shape)
-    dtype = next(iter(task.weights.values())).dtype
-    example = tuple(torch.zeros(1, *shape, dtype=dtype, device=task.device) for shape in shapes)
-    found = coupled_channels(trace(task.model, example))
-    if not found.count and not may_be_none:
+def find_channels(task: Task, *, may_be_none: bool = False) -> CoupledChannels:
+    """The units of the task's model; `InputError` when it has none, unless it may, or its input is unknown."""
+    channels = coupled_channels(trace(task.model, task.example))
+    if not channels.count and not may_be_none:
         raise InputError("the model has no unit that could be removed: all its layers write to an output.")
-    return found
+    return channels
 
 
-def unit_masks(task: Task, found: CoupledChannels, alive: Tensor) -> dict[str, Tensor]:
+def unit_masks(task: Task, channels: CoupledChannels, alive: Tensor) -> dict[str, Tensor]:
     """Masks of all prunable weights, whatever the patterns: a unit goes with all that reads it."""
-    return found.masks(alive, prunable_parameters(task.model))
+    return channels.masks(alive, prunable_parameters(task.model))
 
 
 def select_units(
     task: Task,
-    found: CoupledChannels,
+    channels: CoupledChannels,
     scores: Tensor,
     share: float,
     alive: Tensor,
@@ -162,26 +161,25 @@ def select_units(
     one_of("scope", scope, SCOPES)
     one_of("budget", budget, BUDGETS)
     whole_number("floor", floor, minimum=1)
-    scores = scores.detach().double().cpu()
-    _check(scores, found)
-    groups = found.groups()
+    scores = _checked(scores, channels, task.name)
+    groups = channels.groups()
     ascending = torch.where(alive, scores, -torch.inf).argsort(stable=True)
     by_group = ascending[groups[ascending].argsort(stable=True)]
     sizes = groups.bincount()
-    rank = torch.empty(found.count, dtype=torch.int64)
-    rank[by_group] = torch.arange(found.count) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
-    protected = (sizes[groups] - rank <= floor) | (scores == torch.inf) | excluded(task.weights, found)
+    rank = torch.empty(channels.count, dtype=torch.int64)
+    rank[by_group] = torch.arange(channels.count) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+    protected = (sizes[groups] - rank <= floor) | (scores == torch.inf) | excluded(task.weights, channels)
     if scope == "group":
         ascending = ((rank + 1) / sizes[groups]).argsort(stable=True)
     order = torch.cat([ascending[~alive[ascending]], ascending[alive[ascending] & ~protected[ascending]]])
 
     def left(removed: int) -> Tensor:
-        staying = torch.ones(found.count, dtype=torch.bool)
+        staying = torch.ones(channels.count, dtype=torch.bool)
         staying[order[:removed]] = False
         return staying
 
-    allowed = share * found.costs(torch.ones(found.count, dtype=torch.bool))[budget]
-    smallest = found.costs(left(len(order)))[budget]
+    allowed = share * channels.costs(torch.ones(channels.count, dtype=torch.bool))[budget]
+    smallest = channels.costs(left(len(order)))[budget]
     if smallest > allowed:
         raise InputError(
             f"pruner {task.name!r} cannot go down to {allowed:.0f} {budget}: with every unit gone that may go "
@@ -190,21 +188,21 @@ def select_units(
     low, high = int((~alive).sum()), len(order)
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if found.costs(left(middle))[budget] <= allowed else (middle + 1, high)
+        low, high = (low, middle) if channels.costs(left(middle))[budget] <= allowed else (middle + 1, high)
     return left(low)
 
 
-def excluded(weights: Collection[str], found: CoupledChannels) -> Tensor:
+def excluded(weights: Collection[str], channels: CoupledChannels) -> Tensor:
     """Units written by layers whose weights are not among those to be pruned, bool (count,)."""
-    out = torch.zeros(found.count, dtype=torch.bool)
-    for name, layers in found.layers.items():
-        if name in found.axes and name not in weights:
-            index = found.axes[name][layers[0].writes]
+    out = torch.zeros(channels.count, dtype=torch.bool)
+    for name, layers in channels.layers.items():
+        if name in channels.axes and name not in weights:
+            index = channels.axes[name][layers[0].writes]
             out[index[index >= 0]] = True
     return out
 
 
-def along(found: CoupledChannels, name: str, values: Tensor, side: str = "both", fixed: float = 0.0) -> Tensor:
+def along(channels: CoupledChannels, name: str, values: Tensor, side: str = "both", fixed: float = 0.0) -> Tensor:
     """Values of units at the elements of a parameter that belong to them, to be broadcast against it.
 
     Parameters
@@ -218,30 +216,41 @@ def along(found: CoupledChannels, name: str, values: Tensor, side: str = "both",
     """
     padded = torch.cat([values, values.new_full((1,), fixed)])
     total = None
-    shape = found.dag.state[name].shape
-    for axis, index in enumerate(found.axes.get(name, ())):
-        if (index >= 0).any() and (side == "both" or (side == "in") == found.is_read_along(name, axis)):
+    shape = channels.dag.state[name].shape
+    for axis, index in enumerate(channels.axes.get(name, ())):
+        if (index >= 0).any() and (side == "both" or (side == "in") == channels.is_read_along(name, axis)):
             part = padded[index.to(values.device)].view([-1 if d == axis else 1 for d in range(len(shape))])
             total = part if total is None else total + part
     return padded[-1:].view([1] * len(shape)) if total is None else total
 
 
-def unit_parameters(task: Task, found: CoupledChannels) -> dict[str, nn.Parameter]:
+def unit_parameters(task: Task, channels: CoupledChannels) -> dict[str, nn.Parameter]:
     """The parameters of the copy that hold elements of units, by name; all may be differentiated."""
-    parameters = {name: p for name, p in task.model.named_parameters() if name in found.axes}
+    parameters = {name: p for name, p in task.model.named_parameters() if name in channels.axes}
     for p in parameters.values():
         p.requires_grad_(True)
     return parameters
 
 
-def train_units(task: Task, found: CoupledChannels, alive: Tensor, callback: Callback) -> None:
+def train_units(task: Task, channels: CoupledChannels, alive: Tensor, callback: Callback) -> None:
     """Train the copy with a callback, the units that earlier rounds removed held at zero, and keep its weights."""
-    task.train(None if alive.all() else Masks(unit_masks(task, found, alive)), callbacks=[callback])
+    task.train(None if alive.all() else Masks(unit_masks(task, channels, alive)), callbacks=[callback])
     task.keep_state = True
 
 
-def _check(scores: Tensor, found: CoupledChannels) -> None:
-    if scores.shape != (found.count,) or scores.isnan().any() or (scores == -torch.inf).any():
-        raise InputError("the scores of the units are not all numbers; look for NaN in the weights or the data.")
+def _checked(scores: Any, channels: CoupledChannels, name: str) -> Tensor:
+    """The scores of all units as float64 on the CPU; `InputError` when they are something else."""
+    if not isinstance(scores, Tensor) or scores.shape != (channels.count,):
+        described = f"a tensor of shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
+        raise InputError(
+            f"pruner {name!r} must score units by a tensor of shape ({channels.count},), one number each, not by "
+            f"{described}."
+        )
+    scores = scores.detach().double().cpu()
+    if scores.isnan().any() or (scores == -torch.inf).any():
+        raise InputError(
+            f"the scores that pruner {name!r} gives units are not all numbers; look for NaN in the weights or the data."
+        )
     if not scores.any():
-        raise InputError("the score of every unit is zero; is the network dead?")
+        raise InputError(f"pruner {name!r} scores every unit zero; is the network dead?")
+    return scores

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...datasets.inputs import Batch
 from ...validation import whole_number
 from ..registry import PRUNERS
 from ..samples import chunks
@@ -34,7 +35,7 @@ def obd(task: Task, *, samples: int = 128) -> dict[str, Tensor]:
     return {name: weight.detach().square() * diagonal[name] / 2 for name, weight in task.weights.items()}
 
 
-def fisher_diagonal(task: Task, samples: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+def fisher_diagonal(task: Task, samples: Batch) -> dict[str, Tensor]:
     """Mean squared gradient of the loss of a sample, by every weight."""
     diagonal = {name: torch.zeros_like(weight, requires_grad=False) for name, weight in task.weights.items()}
     for sample in chunks(samples, 1):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 
@@ -14,7 +12,6 @@ from ...masks import Masks, prunable_parameters
 from ...training import TrainingState
 from ...validation import one_of
 from ..registry import PRUNERS
-from ..samples import input_shapes
 from ..sparse_training import SparseTrainingCallback
 from ..structured.unit_scoring import BUDGETS, excluded
 from ..task import Task
@@ -52,8 +49,6 @@ class VariationalPruner(SparseTrainingCallback):
         See `topo.pruning.variational.VariationalConfig`. Gates are decided earlier than with a fixed nu, which closes
         most of them in the beginning: on the way to a target they close steadily, and the network needs time
         afterwards.
-    input_shape
-        Shape of one input, without the batch dimension; taken from the data where there are some.
     """
 
     def __init__(
@@ -67,11 +62,10 @@ class VariationalPruner(SparseTrainingCallback):
         estimator: str = "uniform",
         matching: str = "gradient",
         settle: float = 0.5,
-        input_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__(task)
         one_of("value of budget", budget, BUDGETS)
-        self._example = tuple(torch.zeros(1, *shape) for shape in input_shapes(task, input_shape))
+        self._example = task.example
         self._excluded = set(prunable_parameters(task.model)) - set(self.names)
         self.masks = Masks.dense(task.model)
         self.inner = VariationalCallback(
@@ -92,9 +86,7 @@ class VariationalPruner(SparseTrainingCallback):
         self.inner.selected_gates(gates)
 
     def _find_gates(self, model: nn.Module) -> Gates:
-        parameter = next(model.parameters())
-        example = tuple(value.to(parameter.device, parameter.dtype) for value in self._example)
-        channels = coupled_channels(trace(model, example))
+        channels = coupled_channels(trace(model, self._example))
         return place_gates(model, channels, ~excluded(self.names, channels), self._excluded.isdisjoint)
 
     def on_start(self, state: TrainingState) -> None:

@@ -1,0 +1,77 @@
+"""Checks of what a pruning algorithm returns, where it enters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError, nearest
+
+__all__ = ["checked_masks", "checked_tensors"]
+
+
+def checked_masks(
+    masks: Any, pruner: str, weights: Mapping[str, Tensor], others: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """The masks that an algorithm returned, after checking that they are masks of the weights.
+
+    Parameters
+    ----------
+    masks
+        What it returned.
+    pruner
+        Its name.
+    weights
+        The weights to be pruned: each must have a mask.
+    others
+        Further parameters of the model, which may have one.
+
+    Raises
+    ------
+    InputError
+        In one sentence that names the pruner and what is wrong.
+    """
+    checked = checked_tensors(masks, "mask", pruner, weights, others)
+    for name, mask in checked.items():
+        if mask.dtype != torch.bool:
+            raise InputError(f"pruner {pruner!r} returned a mask of {name!r} of {mask.dtype}; masks are bool tensors.")
+    return checked
+
+
+def checked_tensors(
+    values: Any, what: str, pruner: str, weights: Mapping[str, Tensor], others: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """Tensors by the names of weights and of their shapes; `what` they are is ``"mask"`` or ``"score"``."""
+    if not isinstance(values, Mapping):
+        described = "None" if values is None else f"a {type(values).__name__}"
+        raise InputError(
+            f"pruner {pruner!r} returned {described} in the place of {what}s; it must return a dict with a tensor for "
+            f"every name in task.weights."
+        )
+    known = {**(others or {}), **weights}
+    for name, value in values.items():
+        if name not in known:
+            close = nearest(str(name), known, 1)
+            hint = f"did you mean {close[0]!r}" if close else f"its weights are {', '.join(list(weights)[:5])}"
+            raise InputError(
+                f"pruner {pruner!r} returned a {what} of {name!r}, which is no parameter of the model; {hint}."
+            )
+        if not isinstance(value, Tensor):
+            raise InputError(
+                f"pruner {pruner!r} returned a {type(value).__name__} as the {what} of {name!r}; it must be a tensor."
+            )
+        if value.shape != known[name].shape:
+            raise InputError(
+                f"pruner {pruner!r} returned a {what} of shape {tuple(value.shape)} for {name!r}, whose shape is "
+                f"{tuple(known[name].shape)}."
+            )
+    missing = [name for name in weights if name not in values]
+    if missing:
+        raise InputError(
+            f"pruner {pruner!r} returned no {what} of {', '.join(map(repr, missing[:5]))}; it must return one of every "
+            "name in task.weights."
+        )
+    return dict(values)
