@@ -20,7 +20,7 @@ def draw(path: Path, *, sparsity: float = 0.95, seed: int = 0) -> Path:
     """Prune digits-cnn, encode it and write the drawing as a PNG file."""
     model = build("digits-cnn", input_shape=SHAPE, n_classes=10, seed=seed)
     masks = topo.prune(model, "synflow", sparsity=sparsity, seed=seed, example=SHAPE)
-    graph = topo.encode(model, masks, input_shape=SHAPE)
+    graph = topo.encode(model, masks, example=SHAPE)
     axes = topo.plots.draw_graph(graph, title=f"digits-cnn, synflow at {sparsity:.0%} sparsity")
     path.parent.mkdir(parents=True, exist_ok=True)
     axes.figure.savefig(path, dpi=160)

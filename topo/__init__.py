@@ -5,7 +5,7 @@ Examples
 >>> import torch, topo
 >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
 >>> masks = topo.prune(model, "erk", sparsity=0.5, seed=0)
->>> graph = topo.encode(model, masks, input_shape=(4,))
+>>> graph = topo.encode(model, masks, example=(4,))
 >>> int(topo.measure(graph)["edges"])
 28
 """

@@ -15,7 +15,7 @@ from topo.errors import InputError
 @pytest.fixture(scope="module")
 def graph() -> MultipartiteGraph:
     model, _ = small("u-net")
-    return topo.encode(model, input_shape=(2, 6, 6))
+    return topo.encode(model, example=(2, 6, 6))
 
 
 def test_conversions_agree(graph: MultipartiteGraph) -> None:

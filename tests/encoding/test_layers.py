@@ -76,7 +76,7 @@ def test_unrolled_is_the_derivative_of_each_layer() -> None:
     model, _ = small("mixer")
     model = positive(model)
     masks = random_masks(model, 0.6)
-    graphs = topo.encode(model.float(), masks, input_shape=(4, 6, 5), encoding="unrolled")
+    graphs = topo.encode(model.float(), masks, example=(4, 6, 5), encoding="unrolled")
     assert list(graphs) == ["grouped", "depthwise", "same", "head"]
     for name, graph in graphs.items():
         module = model.get_submodule(name)
@@ -90,35 +90,35 @@ def test_unrolled_is_the_derivative_of_each_layer() -> None:
 
 def test_a_linear_layer_on_tokens_repeats_its_weights() -> None:
     model = nn.Linear(3, 2, bias=False)
-    graph = topo.encode(model, input_shape=(5, 3), encoding="unrolled")["weight"]
+    graph = topo.encode(model, example=(5, 3), encoding="unrolled")["weight"]
     assert np.allclose(graph.matrix.toarray(), np.kron(np.eye(5), model.weight.detach().abs().numpy().T))
-    assert topo.encode(model, input_shape=(5, 3), encoding="rolled")["weight"].n_edges == 6
+    assert topo.encode(model, example=(5, 3), encoding="rolled")["weight"].n_edges == 6
 
 
 def test_published_size_of_the_first_layer() -> None:
     """CONV-6: 3 x 3 x 3 kernel elements and 64 filters are 91 nodes."""
-    graphs = topo.encode(topo.models.build("conv6"), input_shape=(3, 32, 32), encoding="rolled")
+    graphs = topo.encode(topo.models.build("conv6"), example=(3, 32, 32), encoding="rolled")
     assert next(iter(graphs.values())).n_nodes == 91
     assert len(graphs) == 9
 
 
 def test_shared_layers() -> None:
     model, _ = small("shared")
-    assert list(topo.encode(model, input_shape=(6,), encoding="rolled")) == ["layer", "head"]
-    unrolled = topo.encode(model, input_shape=(6,), encoding="unrolled")
+    assert list(topo.encode(model, example=(6,), encoding="rolled")) == ["layer", "head"]
+    unrolled = topo.encode(model, example=(6,), encoding="unrolled")
     assert list(unrolled) == ["layer", "layer#2", "layer#3", "layer#4", "head"]
 
 
 def test_attention_projections_are_layers() -> None:
     model, _ = small("attention")
-    graphs = topo.encode(model, input_shape=(5, 4), encoding="rolled")
+    graphs = topo.encode(model, example=(5, 4), encoding="rolled")
     assert graphs["attention.in_proj_weight"].matrix.shape == (4, 12)
     assert graphs["attention.out_proj"].matrix.shape == (4, 4)
 
 
 def test_round_trip(tmp_path) -> None:
     model, _ = small("u-net")
-    graphs = topo.encode(model, input_shape=(2, 6, 6), encoding="unrolled")
+    graphs = topo.encode(model, example=(2, 6, 6), encoding="unrolled")
     loaded = topo.LayerGraphs.load(graphs.save(tmp_path / "layers"))
     assert loaded.attributes == graphs.attributes and list(loaded) == list(graphs)
     for name in graphs:
@@ -130,4 +130,4 @@ def test_round_trip(tmp_path) -> None:
 
 def test_nothing_to_encode() -> None:
     with pytest.raises(InputError, match="no convolution or linear layer"):
-        topo.encode(nn.ReLU(), input_shape=(3,), encoding="rolled")
+        topo.encode(nn.ReLU(), example=(3,), encoding="rolled")

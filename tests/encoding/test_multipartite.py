@@ -162,19 +162,19 @@ def test_published_node_counts(name: str) -> None:
 
 def test_padding_nodes_are_sources_of_edges() -> None:
     model = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(9, 2))
-    graph = topo.encode(model, input_shape=(1, 3, 3), padding="nodes")
+    graph = topo.encode(model, example=(1, 3, 3), padding="nodes")
     assert graph.parts[0].shape == (1, 5, 5)
     assert graph.blocks[0].matrix.nnz == 81
-    assert topo.encode(model, input_shape=(1, 3, 3)).blocks[0].matrix.nnz == 49
+    assert topo.encode(model, example=(1, 3, 3)).blocks[0].matrix.nnz == 49
     with pytest.raises(InputError, match="padding='nodes' needs every reader of input 'input' to be a convolution"):
-        topo.encode(nn.Linear(3, 2), input_shape=(3,), padding="nodes")
+        topo.encode(nn.Linear(3, 2), example=(3,), padding="nodes")
 
 
 def test_no_edge_inside_a_part_and_degrees_of_strided_layers() -> None:
     """Stride 2 does not shift sources: degrees are convolutions of ones with the mask, forward and transposed."""
     model = topo.models.build("resnet20")
     masks = topo.prune(model, "uniform", sparsity=0.9, seed=0)
-    graph = topo.encode(model, masks, input_shape=(3, 32, 32), skips="projection")
+    graph = topo.encode(model, masks, example=(3, 32, 32), skips="projection")
     source, target, _ = graph.edges()
     part = np.repeat(np.arange(len(graph.parts)), [p.size for p in graph.parts])
     assert (part[target] == part[source] + 1).all()
@@ -195,7 +195,7 @@ def test_stride_two_by_hand() -> None:
     model = nn.Conv2d(1, 1, 3, stride=2, padding=1, bias=False)
     with torch.no_grad():
         model.weight.copy_(torch.arange(1.0, 10.0).reshape(1, 1, 3, 3))
-    graph = topo.encode(model, input_shape=(1, 4, 4))
+    graph = topo.encode(model, example=(1, 4, 4))
     expected = np.zeros((16, 4))
     for y in range(2):
         for x in range(2):
@@ -213,17 +213,17 @@ def test_kept_zero_weights_are_edges() -> None:
         for parameter in model.parameters():
             parameter.zero_()
     kept = {n: torch.ones(p.shape, dtype=torch.bool) for n, p in model.named_parameters() if p.ndim > 1}
-    graph = topo.encode(model, kept, input_shape=(1, 3, 3))
+    graph = topo.encode(model, kept, example=(1, 3, 3))
     assert [b.matrix.nnz for b in graph.blocks] == [32, 16]
     assert all((b.matrix.data == 0).all() for b in graph.blocks)
-    assert topo.encode(model, input_shape=(1, 3, 3)).n_edges == 0
-    assert topo.encode(model, kept, input_shape=(1, 3, 3), encoding="rolled")["0"].n_edges == 8
+    assert topo.encode(model, example=(1, 3, 3)).n_edges == 0
+    assert topo.encode(model, kept, example=(1, 3, 3), encoding="rolled")["0"].n_edges == 8
 
 
 def test_pooling_as_nodes() -> None:
     model, _ = small("u-net")
-    through = topo.encode(model, input_shape=(2, 6, 6))
-    nodes = topo.encode(model, input_shape=(2, 6, 6), pooling="node")
+    through = topo.encode(model, example=(2, 6, 6))
+    nodes = topo.encode(model, example=(2, 6, 6), pooling="node")
     assert len(nodes.parts) == len(through.parts) + 1
     pooled = next(i for i, p in enumerate(nodes.parts) if p.name.startswith("down.0"))
     assert nodes.parts[pooled].shape == (4, 3, 3)
@@ -237,8 +237,8 @@ def test_pooling_weights() -> None:
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 1, bias=False))
     with torch.no_grad():
         model[2].weight.fill_(-3.0)
-    assert (topo.encode(model, input_shape=(1, 2, 2)).blocks[0].matrix.toarray() == 3.0).all()
-    assert (topo.encode(model, input_shape=(1, 2, 2), weights="mean").blocks[0].matrix.toarray() == 0.75).all()
+    assert (topo.encode(model, example=(1, 2, 2)).blocks[0].matrix.toarray() == 3.0).all()
+    assert (topo.encode(model, example=(1, 2, 2), weights="mean").blocks[0].matrix.toarray() == 0.75).all()
 
 
 def test_skips() -> None:
@@ -250,7 +250,7 @@ def test_skips() -> None:
     identities = 3 * 16 * 1024 + 2 * 32 * 256 + 2 * 64 * 64
     assert every.n_edges - projection.n_edges == identities + 16 * 256 + 32 * 64
     projected = topo.models.build("resnet20", shortcut="projection")
-    graph = topo.encode(projected, input_shape=(3, 32, 32), skips="projection")
+    graph = topo.encode(projected, example=(3, 32, 32), skips="projection")
     assert sum(b.target - b.source > 1 for b in graph.blocks) == 2
 
 
@@ -264,7 +264,7 @@ def test_parallel_arcs_merge() -> None:
             return self.a(x) + self.b(x)
 
     model = Parallel()
-    (only,) = topo.encode(model, input_shape=(2,)).blocks
+    (only,) = topo.encode(model, example=(2,)).blocks
     expected = model.a.weight.abs() + model.b.weight.abs()
     assert np.allclose(only.matrix.toarray(), expected.detach().numpy().T)
     assert only.name == "a+b"
@@ -272,8 +272,8 @@ def test_parallel_arcs_merge() -> None:
 
 def test_attention_by_values() -> None:
     model, _ = small("attention")
-    exact = topo.encode(model, input_shape=(5, 4))
-    values = topo.encode(model, input_shape=(5, 4), attention="values")
+    exact = topo.encode(model, example=(5, 4))
+    values = topo.encode(model, example=(5, 4), attention="values")
     part = next(i for i, p in enumerate(values.parts) if "scaled_dot_product" in p.name)
     edges = {g: next(b for b in g.blocks if b.target == part).matrix.nnz for g in (exact, values)}
     # Two heads of two channels, six tokens: values alone, and with all channels of queries and keys.
@@ -316,15 +316,15 @@ class Unknown(nn.Module):
 @pytest.mark.parametrize(
     ("make", "arguments", "message"),
     [
-        (lambda: nn.Linear(3, 2), {}, "needs input_shape"),
-        (lambda: nn.Linear(3, 2), {"input_shape": (0,)}, "must be positive integers"),
-        (lambda: nn.Linear(3, 2), {"input_shape": (4,)}, "cannot trace the model"),
-        (lambda: nn.Linear(3, 2), {"input_shape": (3,), "encoding": "multipartit"}, "did you mean 'multipartite'"),
-        (lambda: nn.Linear(3, 2), {"input_shape": (3,), "skip": "all"}, "did you mean 'skips'"),
-        (lambda: nn.Linear(3, 2), {"input_shape": (3,), "pooling": "nodes"}, "did you mean 'node'"),
-        (lambda: nn.Linear(3, 2), {"input_shape": (3,), "max_edges": 5}, "layer 'weight' alone has 6 edges"),
-        (lambda: nn.Sequential(nn.Linear(3, 2), Unknown()), {"input_shape": (3,)}, "'cumsum' of module '1'"),
-        (lambda: "resnet20", {"input_shape": (3,)}, "needs an nn.Module or a Dag; got str"),
+        (lambda: nn.Linear(3, 2), {}, "needs example"),
+        (lambda: nn.Linear(3, 2), {"example": (0,)}, "must be of sizes from 1 up"),
+        (lambda: nn.Linear(3, 2), {"example": (4,)}, "cannot trace the model"),
+        (lambda: nn.Linear(3, 2), {"example": (3,), "encoding": "multipartit"}, "did you mean 'multipartite'"),
+        (lambda: nn.Linear(3, 2), {"example": (3,), "skip": "all"}, "did you mean 'skips'"),
+        (lambda: nn.Linear(3, 2), {"example": (3,), "pooling": "nodes"}, "did you mean 'node'"),
+        (lambda: nn.Linear(3, 2), {"example": (3,), "max_edges": 5}, "layer 'weight' alone has 6 edges"),
+        (lambda: nn.Sequential(nn.Linear(3, 2), Unknown()), {"example": (3,)}, "'cumsum' of module '1'"),
+        (lambda: "resnet20", {"example": (3,)}, "needs an nn.Module or a Dag; got str"),
     ],
 )
 def test_refusals(make, arguments, message) -> None:
@@ -335,13 +335,13 @@ def test_refusals(make, arguments, message) -> None:
 def test_masks_that_do_not_fit() -> None:
     model = nn.Sequential(nn.Linear(3, 2))
     with pytest.raises(InputError, match=r"unknown parameter in masks '0\.weights'; did you mean '0\.weight'"):
-        topo.encode(model, {"0.weights": torch.ones(2, 3)}, input_shape=(3,))
+        topo.encode(model, {"0.weights": torch.ones(2, 3)}, example=(3,))
     with pytest.raises(InputError, match=r"mask of '0.weight' has shape \(3, 2\); the parameter has \(2, 3\)"):
-        topo.encode(model, {"0.weight": torch.ones(3, 2)}, input_shape=(3,))
+        topo.encode(model, {"0.weight": torch.ones(3, 2)}, example=(3,))
 
 
 def test_fully_pruned_network_has_no_edges() -> None:
     model, _ = small("u-net")
     masks = {n: torch.zeros(p.shape) for n, p in model.named_parameters() if p.ndim > 1}
-    graph = topo.encode(model, masks, input_shape=(2, 6, 6))
+    graph = topo.encode(model, masks, example=(2, 6, 6))
     assert graph.n_edges == 0 and graph.attributes["weights_effective"] == 0

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from scipy import sparse
 
@@ -12,7 +16,7 @@ from tests.features.graphs import graphs, layers, random_block, random_graph, ra
 from topo.encoding.graph import BipartiteGraph, Block, LayerGraphs, MultipartiteGraph, Part
 from topo.errors import InputError
 from topo.features import CATEGORIES, METRICS, GraphView, column_names, measure, measure_layers
-from topo.features.registry import metric
+from topo.features.registry import category, columns_of, metric
 
 
 @pytest.fixture
@@ -73,7 +77,7 @@ def test_row_is_tidy_and_in_the_order_of_categories(worked: MultipartiteGraph) -
     row = measure(worked)
     assert list(row.index) == column_names()
     assert row.index.is_unique and row.dtype == np.float64
-    families = [METRICS.entry(name).family for name in METRICS if METRICS.entry(name).info["of"] != "layer"]
+    families = [METRICS.entry(name).family for name in METRICS if METRICS.entry(name).info["encodings"] != "layers"]
     assert set(families) == set(CATEGORIES) - {"ramanujan"}
     assert not any(column.startswith("imdb") for column in row.index)
     assert list(measure(random_layer(5, 5, 0.5, 0)).index)[-5:] == [
@@ -91,8 +95,8 @@ def test_chosen_metrics_columns_and_categories(worked: MultipartiteGraph) -> Non
     assert "max_degree" in measure(worked, metrics=["max_degree"]).index
     assert list(measure(worked, metrics=["n_paths"]).index) == ["n_paths", "log10_paths"]
     whole = measure(worked)
-    for category in CATEGORIES[:-1]:
-        part = measure(worked, metrics=category)
+    for name in list(CATEGORIES)[:-1]:
+        part = measure(worked, metrics=name)
         pd.testing.assert_series_equal(part, whole[part.index])
 
 
@@ -237,3 +241,73 @@ def test_a_new_metric_is_one_function(worked: MultipartiteGraph, monkeypatch: py
 
     row = measure(worked, metrics="hubs")
     assert row.to_dict() == {"hubs": 1.0, "hubs_norm": 1 / 7}
+
+
+def test_a_category_is_one_registration(worked: MultipartiteGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
+    monkeypatch.setattr(CATEGORIES, "_entries", dict(CATEGORIES._entries))
+    with pytest.raises(InputError, match="unknown category 'motion'"):
+        metric("hubs", category="motion")
+    category("motion", "How fast it goes.")
+
+    @metric("hubs", category="motion")
+    def hubs(view: GraphView) -> float:
+        """Nodes with at least three edges."""
+        return int((view.degree >= 3).sum())
+
+    assert measure(worked, metrics="motion").to_dict() == {"hubs": 1.0}
+    assert list(measure(worked).index)[-1] == "hubs"
+
+
+@pytest.mark.parametrize(
+    ("value", "columns", "sentence"),
+    [
+        (None, (), "metric 'own' returned None; it must return a number, or raise Undefined"),
+        ("7", (), "returned a str; it must return a number"),
+        (np.ones(3), (), "returned a ndarray of shape (3,); it must return a number"),
+        (torch.tensor(1.0), (), "returned a Tensor of shape (); it must return a number"),
+        (1j, (), "returned a complex; it must"),
+        (True, (), "returned a bool; it must"),
+        ({"a": 1.0}, (), "returned values for 'a', but declares 'own'"),
+        ({}, ("a",), "returned values for no column, but declares 'a'"),
+        ({"a": 1.0, "c": 2.0}, ("a", "b"), "returned values for 'a', 'c', but declares 'a', 'b'"),
+        (3.0, ("a", "b"), "returned a float; it declares the columns 'a', 'b', so it must return a dict"),
+        ({"a": 1.0, "b": None}, ("a", "b"), "returned None for column 'b'; it must return a number"),
+    ],
+)
+def test_what_a_metric_returns_is_checked(
+    value: object, columns: tuple[str, ...], sentence: str, worked: MultipartiteGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
+    metric("own", category="general", columns=columns)(lambda view: value)
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        measure(worked, metrics="own")
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence"),
+    [
+        ({"category": "generel"}, "did you mean 'general'"),
+        ({"category": "general", "per": "node"}, "did you mean 'nodes'"),
+        ({"category": "general", "encodings": "layer"}, "did you mean 'layers'"),
+        ({"category": "general", "reads_weights": ["x"]}, "unknown column of metric 'own' 'x'"),
+    ],
+)
+def test_declarations_are_checked(facts: dict[str, object], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        metric("own", **facts)
+
+
+def test_metrics_that_read_weights_say_so(worked: MultipartiteGraph) -> None:
+    rng = np.random.default_rng(0)
+    layer = random_layer(12, 9, 0.5, 1)
+    for graph in (random_graph([20, 30, 25], 0.2, 0), layer):
+        other = copy.deepcopy(graph)
+        for block in other.blocks:
+            block.matrix.data[:] = rng.uniform(0.5, 2.0, block.matrix.nnz)
+        before, after = measure(graph), measure(other)
+        changed = {c for c in before.index if before[c] != after[c] and not (pd.isna(before[c]) and pd.isna(after[c]))}
+        reading = {
+            c for e in METRICS.entries() for c in columns_of(e) if c.removesuffix("_norm") in e.info["reads_weights"]
+        }
+        assert changed == reading & set(before.index)

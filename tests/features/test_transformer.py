@@ -69,11 +69,11 @@ def test_layer_graphs() -> None:
 def test_networks_are_encoded() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3))
     masks = {"0.weight": torch.eye(6, 4, dtype=torch.bool), "2.weight": torch.ones(3, 6, dtype=torch.bool)}
-    table = Topometrics(metrics=["nodes", "edges"], input_shape=(4,), errors="raise").transform([(model, masks)])
+    table = Topometrics(metrics=["nodes", "edges"], example=(4,), errors="raise").transform([(model, masks)])
     assert table.to_numpy().tolist() == [[13.0, 22.0]]
-    rolled = Topometrics("rolled", metrics="edges", input_shape=(4,), errors="raise").transform([(model, masks)])
+    rolled = Topometrics("rolled", metrics="edges", example=(4,), errors="raise").transform([(model, masks)])
     assert rolled["edges_max"].tolist() == [18.0]
-    graph = topo.encode(model, masks, input_shape=(4,))
+    graph = topo.encode(model, masks, example=(4,))
     assert Topometrics(metrics="edges").transform([graph])["edges"].tolist() == [22.0]
 
 

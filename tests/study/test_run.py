@@ -297,7 +297,7 @@ def test_reused_traces_carry_the_weights_of_the_network_at_hand(tiny):
     cells = [cell for cell in study.cells if cell.pruner is not None and cell.pruner.name == "er"]
     for cell in cells:
         result = compute(cell, "cpu")
-        graph = topo.encode(result.weights, result.masks, input_shape=(1, 8, 8))
+        graph = topo.encode(result.weights, result.masks, example=(1, 8, 8))
         expected = topo.measure(graph, metrics=["strength", "expansion"])
         assert {name: result.row[name] for name in expected.index} == pytest.approx(dict(expected))
 

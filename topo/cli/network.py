@@ -64,13 +64,11 @@ class NamedNetwork:
 
     def graph(self, masks: Path | None, encoding: str, options: list[str] | None) -> MultipartiteGraph | LayerGraphs:
         """The network encoded."""
-        from ..dag import trace
         from ..encoding import encode
         from ..masks import Masks
 
         loaded = None if masks is None else Masks.load(masks)
-        dag = trace(self.model, self.example)
-        return encode(dag, loaded, encoding=encoding, **parsed_settings(options))
+        return encode(self.model, loaded, example=self.example, encoding=encoding, **parsed_settings(options))
 
 
 def _shapes(example: Any) -> Any:

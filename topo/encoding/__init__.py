@@ -1,9 +1,19 @@
-"""From a network and masks to graphs: ``topo.encode(model, masks, input_shape=...)``."""
+"""From a network and masks to graphs: ``topo.encode(model, masks, example=...)``."""
 
 from __future__ import annotations
 
 from . import layers, multipartite  # noqa: F401  (registers the encodings)
-from .encoder import ENCODINGS, encode
+from .encoder import ENCODINGS, encode, encoding, encoding_options
 from .graph import BipartiteGraph, Block, LayerGraphs, MultipartiteGraph, Part
 
-__all__ = ["ENCODINGS", "BipartiteGraph", "Block", "LayerGraphs", "MultipartiteGraph", "Part", "encode"]
+__all__ = [
+    "ENCODINGS",
+    "BipartiteGraph",
+    "Block",
+    "LayerGraphs",
+    "MultipartiteGraph",
+    "Part",
+    "encode",
+    "encoding",
+    "encoding_options",
+]

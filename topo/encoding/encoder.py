@@ -1,64 +1,96 @@
-"""The one entry to all encodings."""
+"""The one entry to all encodings, and how one is registered."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
-import torch
 from torch import nn
 
 from ..dag import Dag, trace
+from ..dag.example import Example
 from ..dag.structure import checked_masks
-from ..errors import InputError, unknown_name
+from ..errors import InputError
 from ..registry import Registry
+from ..validation import check_settings, flag, one_of, real_number, settings_of, whole_number
 from .graph import LayerGraphs, MultipartiteGraph
 
-__all__ = ["ENCODINGS", "Facts", "Options", "encode"]
+__all__ = ["ENCODINGS", "MAX_EDGES", "encode", "encoding", "encoding_options", "refuse_above"]
 
-Facts = dict[str, Any]
-ENCODINGS: Registry[Callable[..., MultipartiteGraph | LayerGraphs]] = Registry("encoding")
+Encoder: TypeAlias = Callable[..., MultipartiteGraph | LayerGraphs]
+ENCODINGS: Registry[Encoder] = Registry("encoding")
+"""Encodings ``encoder(dag, masks, *, ...options) -> graph``: a Dag of one sample, and bool tensors by parameter name."""
+
+MAX_EDGES = 400_000_000
 
 
-@dataclass(frozen=True)
-class Options:
-    """How to encode; see `encode`."""
+def encoding(name: str, *, layers: bool = False) -> Callable[[Encoder], Encoder]:
+    """Register a function ``encoder(dag, masks, *, ...options)`` as an encoding.
 
-    skips: Literal["all", "projection"] = "all"
-    pooling: Literal["through", "node"] = "through"
-    padding: Literal["none", "nodes"] = "none"
-    weights: Literal["sum", "mean"] = "sum"
-    attention: Literal["exact", "values"] = "exact"
-    max_edges: int = 400_000_000
+    Its keyword-only arguments are the encoding's options: their defaults, their types (a `Literal` lists what is
+    allowed) and their text in the docstring are what `encode`, studies and the command line go by.
 
-    CHOICES = {
-        "skips": ("all", "projection"),
-        "pooling": ("through", "node"),
-        "padding": ("none", "nodes"),
-        "weights": ("sum", "mean"),
-        "attention": ("exact", "values"),
-    }
+    Parameters
+    ----------
+    name
+        What `encode` calls it. The columns of its metrics in a study begin with it.
+    layers
+        Whether it returns `LayerGraphs`, one bipartite graph a layer, and not one graph of the whole network.
 
-    def __post_init__(self) -> None:
-        for name, known in self.CHOICES.items():
-            if getattr(self, name) not in known:
-                raise unknown_name(f"value of {name}", getattr(self, name), known)
+    Examples
+    --------
+    >>> import topo
+    >>> @encoding("reversed")
+    ... def reversed_network(dag, masks, *, weights: Literal["sum", "mean"] = "sum"):
+    ...     "The network from its outputs to its inputs."
+    >>> encoding_options("reversed", {})
+    {'weights': 'sum'}
+    >>> del ENCODINGS._entries["reversed"]
+    """
+    return ENCODINGS.register(name, layers=layers)
 
-    def refuse_above(self, count: int, layer: str) -> None:
-        """Raise `InputError` when `layer` has more edges than `max_edges`."""
-        if count > self.max_edges:
-            raise InputError(
-                f"layer {layer!r} alone has {count:,} edges, more than max_edges={self.max_edges:,}: prune more, use a "
-                "smaller input, attention='values' or a rolled encoding, or raise max_edges."
-            )
+
+def encoding_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of an encoding, those not given by their defaults, checked.
+
+    Raises
+    ------
+    InputError
+        When the encoding or an option is unknown, or a value is not of the option's type or not allowed.
+
+    Examples
+    --------
+    >>> encoding_options("unrolled", {"max_edges": 1000})
+    {'max_edges': 1000}
+    """
+    encoder = ENCODINGS[name]
+    check_settings(encoder, options, f"encoding {name!r}")
+    hints = get_type_hints(encoder)
+    given = {key: _checked(key, hints.get(key), value) for key, value in options.items()}
+    return {setting.name: given.get(setting.name, setting.default) for setting in settings_of(encoder)}
+
+
+def _checked(name: str, hint: Any, value: Any) -> Any:
+    if get_origin(hint) is Literal:
+        return one_of(name, value, get_args(hint))
+    check = {int: whole_number, float: real_number, bool: flag}.get(hint)
+    return value if check is None else check(name, value)
+
+
+def refuse_above(max_edges: int, count: int, layer: str) -> None:
+    """Raise `InputError` when `layer` has more edges than `max_edges`."""
+    if count > max_edges:
+        raise InputError(
+            f"layer {layer!r} alone has {count:,} edges, more than max_edges={max_edges:,}: prune more, use a "
+            "smaller input, attention='values' or a rolled encoding, or raise max_edges."
+        )
 
 
 def encode(
     model: nn.Module | Dag,
     masks: Mapping[str, Any] | None = None,
     *,
-    input_shape: tuple[int, ...] | None = None,
+    example: Example | None = None,
     encoding: str = "multipartite",
     **options: Any,
 ) -> MultipartiteGraph | LayerGraphs:
@@ -71,28 +103,16 @@ def encode(
     masks
         Parameter names to bool tensors; a kept weight is an edge even when its value is 0.0. Parameters
         without a mask contribute their non-zero weights.
-    input_shape
-        Shape of one sample, such as ``(3, 32, 32)``; needed with a module.
+    example
+        The model's input: a tensor, a tuple or dict of tensors, the shape of one sample such as ``(3, 32, 32)``, or a
+        tuple of shapes; see `topo.dag.example.Example`. Needed with a module.
     encoding
         ``"multipartite"``: one graph of the whole network, one part a tensor.
-        ``"unrolled"``, ``"rolled"``, ``"rolled-channel"``: one bipartite graph a layer.
-    skips
-        ``"all"`` (default), or ``"projection"`` to leave out the skips without weights, for comparison with
-        the published tables.
-    pooling
-        ``"through"`` (default): an edge that leaves a pooled element starts at every element of its window;
-        ``"node"``: pooled tensors are parts of their own.
-    padding
-        ``"none"`` (default): no edges from padded positions; ``"nodes"``: the zeros around the input are nodes,
-        for comparison with the published tables.
-    weights
-        ``"sum"`` (default): an edge through a pooling window keeps the weight; ``"mean"``: it is divided by the
-        size of the window.
-    attention
-        ``"exact"`` (default): the result at a token depends on its query, all keys and all values, as in the
-        Jacobian; ``"values"``: on the values only, which is much smaller.
-    max_edges
-        Refuse, before it is built, a block of more edges than this.
+        ``"unrolled"``, ``"rolled"``, ``"rolled-channel"``: one bipartite graph a layer. Or an encoding of one's own;
+        see `topo.encoding.encoding`.
+    options
+        Options of the encoding; for ``"multipartite"`` they are in `topo.encoding.multipartite.multipartite`, and
+        ``topo list encodings`` names those of each.
 
     Returns
     -------
@@ -116,29 +136,22 @@ def encode(
     >>> import torch
     >>> import topo
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(8, 3))
-    >>> topo.encode(model, input_shape=(1, 4, 4))
+    >>> topo.encode(model, example=(1, 4, 4))
     MultipartiteGraph(3 parts, 27 nodes, 96 edges)
-    >>> topo.encode(model, input_shape=(1, 4, 4), encoding="rolled")
+    >>> topo.encode(model, example=(1, 4, 4), encoding="rolled")
     LayerGraphs(2 layers, 22 nodes, 42 edges)
     """
-    build = ENCODINGS[encoding]
-    unknown = set(options) - set(Options.__dataclass_fields__)
-    if unknown:
-        name = sorted(unknown)[0]
-        raise unknown_name("encoding option", name, Options.__dataclass_fields__)
-    chosen = Options(**options)
-    dag = traced(model, input_shape)
-    return build(dag, checked_masks(dag, masks), chosen, {"encoding": encoding, "options": asdict(chosen)})
-
-
-def traced(model: nn.Module | Dag, input_shape: tuple[int, ...] | None) -> Dag:
-    """The Dag of one sample of a model, which may already be one."""
-    if isinstance(model, Dag):
-        return model.single()
-    if not isinstance(model, nn.Module):
+    chosen = encoding_options(encoding, options)
+    if not isinstance(model, nn.Module | Dag):
         raise InputError(f"topo.encode needs an nn.Module or a Dag; got {type(model).__name__}.")
-    if input_shape is None:
-        raise InputError("topo.encode needs input_shape, the shape of one sample such as (3, 32, 32).")
-    if not all(isinstance(n, int) and n > 0 for n in input_shape):
-        raise InputError(f"input_shape {input_shape!r} must be positive integers, such as (3, 32, 32).")
-    return trace(model, torch.zeros(1, *input_shape)).single()
+    if example is None and not isinstance(model, Dag):
+        raise InputError("topo.encode needs example, an input of the model or its shape, such as (3, 32, 32).")
+    dag = trace(model, example).single()
+    graph = ENCODINGS[encoding](dag, checked_masks(dag, masks), **chosen)
+    wanted = LayerGraphs if ENCODINGS.entry(encoding).info["layers"] else MultipartiteGraph
+    if not isinstance(graph, wanted):
+        raise InputError(
+            f"encoding {encoding!r} returned a {type(graph).__name__}; it must return a {wanted.__name__}."
+        )
+    graph.annotate({"encoding": encoding, "options": chosen})
+    return graph

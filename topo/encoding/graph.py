@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,6 +125,10 @@ class MultipartiteGraph:
             self._attributes.update(pending())
         return self._attributes
 
+    def annotate(self, facts: Mapping[str, Any]) -> None:
+        """Add to the attributes."""
+        self._attributes = {**self._attributes, **facts}
+
     @property
     def n_nodes(self) -> int:
         return sum(p.size for p in self.parts)
@@ -230,9 +235,8 @@ class MultipartiteGraph:
 
     def draw(self, ax: Any = None, **options: Any) -> Any:
         """Draw the graph on a matplotlib Axes; see `topo.plots.draw_graph`."""
-        from ..plots import draw_graph
-
-        return draw_graph(self, ax=ax, **options)
+        # By name, for the figures are built on the graphs and not the graphs on the figures.
+        return import_module("topo.plots").draw_graph(self, ax=ax, **options)
 
     def _require_int32(self) -> None:
         if max(self.n_nodes, self.n_edges) > INDEX_LIMIT:
@@ -289,6 +293,10 @@ class LayerGraphs(Mapping[str, BipartiteGraph]):
     def __init__(self, graphs: Mapping[str, BipartiteGraph], attributes: Mapping[str, Any] | None = None) -> None:
         self._graphs = dict(graphs)
         self.attributes = dict(attributes or {})
+
+    def annotate(self, facts: Mapping[str, Any]) -> None:
+        """Add to the attributes."""
+        self.attributes = {**self.attributes, **facts}
 
     def __getitem__(self, name: str) -> BipartiteGraph:
         return self._graphs[name]

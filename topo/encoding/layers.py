@@ -16,35 +16,45 @@ from ..dag.operators import is_parametric
 from ..dag.relations import Relation, WeightLookup, map_of
 from ..dag.structure import layer_name
 from ..errors import InputError
-from .encoder import ENCODINGS, Facts, Options
+from .encoder import MAX_EDGES, encoding, refuse_above
 from .graph import BipartiteGraph, LayerGraphs
 
 __all__ = ["rolled", "rolled_channel", "unrolled"]
 
 
-@ENCODINGS.register("unrolled")
-def unrolled(dag: Dag, masks: Mapping[str, Tensor], options: Options, facts: Facts) -> LayerGraphs:
-    """A graph a layer: elements of its input to elements of its result, an edge a weight and position."""
+@encoding("unrolled", layers=True)
+def unrolled(dag: Dag, masks: Mapping[str, Tensor], *, max_edges: int = MAX_EDGES) -> LayerGraphs:
+    """A graph a layer: elements of its input to elements of its result, an edge a weight and position.
+
+    Parameters
+    ----------
+    dag
+        Of one sample.
+    masks
+        Parameter name -> bool tensor.
+    max_edges
+        Refuse, before it is built, a layer of more edges than this.
+    """
     graphs: dict[str, BipartiteGraph] = {}
     for name, relation, weight in _layers(dag, masks):
-        options.refuse_above(relation.edge_count(), name)
+        refuse_above(max_edges, relation.edge_count(), name)
         unique, calls = name, 1
         while unique in graphs:  # a shared layer has one graph a call: its inputs may differ in shape
             calls += 1
             unique = f"{name}#{calls}"
         shapes = (relation.source_shape, relation.target_shape)
         graphs[unique] = _graph(relation.matrix(), unique, shapes, weight)
-    return LayerGraphs(graphs, facts)
+    return LayerGraphs(graphs)
 
 
-@ENCODINGS.register("rolled")
-def rolled(dag: Dag, masks: Mapping[str, Tensor], options: Options, facts: Facts) -> LayerGraphs:
+@encoding("rolled", layers=True)
+def rolled(dag: Dag, masks: Mapping[str, Tensor]) -> LayerGraphs:
     """A graph a layer: (input channel, kernel element) to output channel, an edge a weight."""
-    return LayerGraphs(_once_a_layer(dag, masks, lambda kernels: kernels), facts)
+    return LayerGraphs(_once_a_layer(dag, masks, lambda kernels: kernels))
 
 
-@ENCODINGS.register("rolled-channel")
-def rolled_channel(dag: Dag, masks: Mapping[str, Tensor], options: Options, facts: Facts) -> LayerGraphs:
+@encoding("rolled-channel", layers=True)
+def rolled_channel(dag: Dag, masks: Mapping[str, Tensor]) -> LayerGraphs:
     """A graph a layer: input channel to output channel, an edge a kernel with a kept weight, weighted by its norm."""
 
     def norms(kernels: Weight) -> Weight:
@@ -52,7 +62,7 @@ def rolled_channel(dag: Dag, masks: Mapping[str, Tensor], options: Options, fact
         kept = kernels.kept.reshape(flat.shape).any(-1)
         return Weight((flat.double() ** 2).sum(-1).sqrt(), kept)
 
-    return LayerGraphs(_once_a_layer(dag, masks, norms), facts)
+    return LayerGraphs(_once_a_layer(dag, masks, norms))
 
 
 def _once_a_layer(dag: Dag, masks: Mapping[str, Tensor], view: Callable[[Weight], Weight]) -> dict[str, BipartiteGraph]:
@@ -72,14 +82,14 @@ def _once_a_layer(dag: Dag, masks: Mapping[str, Tensor], view: Callable[[Weight]
 def _layers(dag: Dag, masks: Mapping[str, Tensor]) -> Iterator[tuple[str, Relation, Weight]]:
     """Every use of a weight: name of the layer, relation of that operation alone, weight."""
     lookup = WeightLookup(dag, masks)
-    found = False
+    some = False
     for arc in dag.arcs:
         for step in arc.steps:
             if is_parametric(step):
-                found = True
+                some = True
                 linear_map = map_of(dag, (step,), step.source_shapes[0], 0, lookup, {})
                 yield layer_name(dag, step), Relation(linear_map, True), _weight_of(linear_map)
-    if not found:
+    if not some:
         raise InputError("the network has no convolution or linear layer, so there is nothing to encode.")
 
 

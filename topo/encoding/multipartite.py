@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 from scipy import sparse
 from torch import Tensor
@@ -14,20 +15,54 @@ from ..dag.maps import Chain, Convolution, Gather, LinearMap
 from ..dag.matrices import compose, merge
 from ..dag.structure import StructuralArc, StructuralNode, Structure, structure, weight_counts
 from ..errors import InputError
-from .encoder import ENCODINGS, Facts, Options
+from .encoder import MAX_EDGES, encoding, refuse_above
 from .graph import Block, MultipartiteGraph, Part
 
 __all__ = ["multipartite"]
 
 
-@ENCODINGS.register("multipartite")
-def multipartite(dag: Dag, masks: Mapping[str, Tensor], options: Options, facts: Facts) -> MultipartiteGraph:
-    """The whole network as one graph, a part for every tensor, unrolled over positions."""
-    network = structure(dag, masks, pooling=options.pooling, weights=options.weights, attention=options.attention)
-    if options.padding == "nodes":
+@encoding("multipartite")
+def multipartite(
+    dag: Dag,
+    masks: Mapping[str, Tensor],
+    *,
+    skips: Literal["all", "projection"] = "all",
+    pooling: Literal["through", "node"] = "through",
+    padding: Literal["none", "nodes"] = "none",
+    weights: Literal["sum", "mean"] = "sum",
+    attention: Literal["exact", "values"] = "exact",
+    max_edges: int = MAX_EDGES,
+) -> MultipartiteGraph:
+    """The whole network as one graph, a part for every tensor, unrolled over positions.
+
+    Parameters
+    ----------
+    dag
+        Of one sample.
+    masks
+        Parameter name -> bool tensor.
+    skips
+        ``"all"``, or ``"projection"`` to leave out the skips without weights, for comparison with the published tables.
+    pooling
+        ``"through"``: an edge that leaves a pooled element starts at every element of its window; ``"node"``: pooled
+        tensors are parts of their own.
+    padding
+        ``"none"``: no edges from padded positions; ``"nodes"``: the zeros around the input are nodes, for comparison
+        with the published tables.
+    weights
+        ``"sum"``: an edge through a pooling window keeps the weight; ``"mean"``: it is divided by the size of the
+        window.
+    attention
+        ``"exact"``: the result at a token depends on its query, all keys and all values, as in the Jacobian;
+        ``"values"``: on the values only, which is much smaller.
+    max_edges
+        Refuse, before it is built, a block of more edges than this.
+    """
+    network = structure(dag, masks, pooling=pooling, weights=weights, attention=attention)
+    if padding == "nodes":
         network = _with_padded_input(network)
-    arcs = _chosen_skips(network) if options.skips == "projection" else network.arcs
-    blocks = _blocks(network, arcs, options)
+    arcs = _chosen_skips(network) if skips == "projection" else network.arcs
+    blocks = _blocks(network, arcs, max_edges)
     kept = [i for i, node in enumerate(network.nodes) if not node.relay]
     levels = dict.fromkeys(kept, 0)
     for source, target, *_ in sorted(blocks, key=lambda b: b[1]):
@@ -46,13 +81,13 @@ def multipartite(dag: Dag, masks: Mapping[str, Tensor], options: Options, facts:
         matrices.append(matrix)
         if name and name not in names:
             names.append(name)
-    found = [Block(s, t, merge(matrices), "+".join(names)) for (s, t), (matrices, names) in sorted(merged.items())]
+    joined = [Block(s, t, merge(matrices), "+".join(names)) for (s, t), (matrices, names) in sorted(merged.items())]
     # The sweep for weights on paths waits until somebody asks; the kept weights are those of now.
-    kept = {name: weight.kept for name, weight in network.lookup.known.items() if name in dag.state}
-    return MultipartiteGraph(parts, found, facts, partial(_weight_facts, dag, kept, options.attention))
+    kept_weights = {name: weight.kept for name, weight in network.lookup.known.items() if name in dag.state}
+    return MultipartiteGraph(parts, joined, pending=partial(_weight_counts, dag, kept_weights, attention))
 
 
-def _weight_facts(dag: Dag, kept: Mapping[str, Tensor], attention: str) -> Facts:
+def _weight_counts(dag: Dag, kept: Mapping[str, Tensor], attention: Literal["exact", "values"]) -> dict[str, int]:
     counts = weight_counts(dag, kept, attention=attention)
     return {"weights_total": counts.total, "weights_kept": counts.kept, "weights_effective": counts.effective}
 
@@ -62,13 +97,13 @@ def _sample_shape(node: StructuralNode) -> tuple[int, ...]:
 
 
 def _blocks(
-    network: Structure, arcs: tuple[StructuralArc, ...], options: Options
+    network: Structure, arcs: tuple[StructuralArc, ...], max_edges: int
 ) -> list[tuple[int, int, sparse.csr_array, str]]:
     """Edges between the nodes that are not relays; what a relay passes on starts at the elements it holds."""
     held: dict[int, list[tuple[int, sparse.csr_array]]] = {}
     blocks = []
     for arc in arcs:
-        options.refuse_above(arc.relation.edge_count(), arc.name or network.nodes[arc.target].name)
+        refuse_above(max_edges, arc.relation.edge_count(), arc.name or network.nodes[arc.target].name)
         matrix = arc.relation.matrix()
         source = network.nodes[arc.source]
         starts = (
@@ -109,8 +144,8 @@ def _with_padded_input(network: Structure) -> Structure:
     return replace(network, nodes=tuple(nodes), arcs=tuple(arcs))
 
 
-def _leading_convolution(found: LinearMap) -> Convolution | None:
+def _leading_convolution(linear_map: LinearMap) -> Convolution | None:
     """The map when it is one plain convolution, element-wise operations around it aside."""
-    every = found.maps if isinstance(found, Chain) else (found,)
+    every = linear_map.maps if isinstance(linear_map, Chain) else (linear_map,)
     steps = [m for m in every if not (isinstance(m, Gather) and m.index is None)]
     return steps[0] if len(steps) == 1 and isinstance(steps[0], Convolution) and not steps[0].transposed else None

@@ -7,7 +7,7 @@ category; see `topo.features.registry.METRICS` for all of them.
 from .graph_view import GraphView
 from .measurement import column_names, measure, measure_layers
 from .path_metrics import count_paths
-from .registry import CATEGORIES, METRICS, Undefined, metric
+from .registry import CATEGORIES, METRICS, Undefined, category, metric
 from .transformer import Topometrics
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "GraphView",
     "Topometrics",
     "Undefined",
+    "category",
     "column_names",
     "count_paths",
     "measure",

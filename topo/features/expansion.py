@@ -11,7 +11,7 @@ from .registry import Undefined, metric
 from .spectra import largest_eigenvalues, top_singular_values
 
 
-@metric("spectral_gap", category="expansion")
+@metric("spectral_gap", category="expansion", reads_weights=True)
 def spectral_gap(view: GraphView) -> float:
     """abs(l1) - abs(l3) of the weighted undirected adjacency, eigenvalues in order of magnitude.
 
@@ -39,7 +39,7 @@ def top_magnitudes(view: GraphView) -> np.ndarray:
     return found
 
 
-@metric("spectral_radius", category="expansion")
+@metric("spectral_radius", category="expansion", reads_weights=True)
 def spectral_radius(view: GraphView) -> float:
     """Largest eigenvalue of the weighted undirected Laplacian D - A."""
     _require_weights(view)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import isfinite, nan
+from numbers import Real
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..encoding.graph import BipartiteGraph, LayerGraphs, MultipartiteGraph
@@ -14,11 +16,9 @@ from ..registry import Entry
 from . import connectivity, expansion, general, local, neighbourhood, sparsity, strength  # noqa: F401  (register)
 from .graph_view import GraphView
 from .ramanujan import IMDB_RULES
-from .registry import Undefined, columns_of, select
+from .registry import STATISTICS, Metric, Undefined, columns_of, select
 
 __all__ = ["column_names", "measure", "measure_layers"]
-
-STATISTICS = ("mean", "min", "max", "weighted")
 
 
 def measure(
@@ -68,13 +68,13 @@ def measure(
         return _aggregate(measure_layers(graph, metrics=metrics, imdb_rule=imdb_rule), graph)
     if not isinstance(graph, MultipartiteGraph):
         raise InputError(
-            f"{type(graph).__name__} is not a graph; pass what topo.encode(model, masks, input_shape=...) returns."
+            f"{type(graph).__name__} is not a graph; pass what topo.encode(model, masks, example=...) returns."
         )
     if graph.n_nodes == 0:
         raise InputError("the graph has no node; nothing can be measured.")
     if imdb_rule not in IMDB_RULES:
         raise unknown_name("imdb_rule", imdb_rule, IMDB_RULES)
-    entries = select(metrics, bipartite=isinstance(graph, BipartiteGraph))
+    entries = select(metrics, layers=isinstance(graph, BipartiteGraph))
     view = GraphView(graph, imdb_rule=imdb_rule)
     values: dict[str, float] = {}
     undefined: dict[str, str] = {}
@@ -120,23 +120,21 @@ def measure_layers(
 def column_names(metrics: str | Iterable[str] | None = None, *, layers: bool = False) -> list[str]:
     """The columns of `measure`'s row, of a multipartite graph or (`layers`) of a network's layers."""
     metrics = metrics if metrics is None or isinstance(metrics, str) else list(metrics)
-    columns = [column for entry in select(metrics, bipartite=layers) for column in columns_of(entry)]
+    columns = [column for entry in select(metrics, layers=layers) for column in columns_of(entry)]
     if not layers:
         return columns
     return [f"{column}_{statistic}" for column in columns for statistic in STATISTICS]
 
 
-def _columns(entry: Entry, view: GraphView) -> dict[str, float | Undefined]:
+def _columns(entry: Entry[Metric], view: GraphView) -> dict[str, float | Undefined]:
     """A metric's columns, raw and normalised; an `Undefined` stands for a value that is not there."""
     names = entry.info["columns"]
     try:
         measured: Any = entry.item(view)
     except Undefined as reason:
         measured = dict.fromkeys(names, reason)
-    values = measured if isinstance(measured, Mapping) else {entry.name: measured}
     columns: dict[str, float | Undefined] = {}
-    for name in names:
-        value = values[name]
+    for name, value in _checked(entry, measured).items():
         if not isinstance(value, Undefined) and not isfinite(value):
             value = Undefined(f"came out as {value}; the weights may not be finite")
         columns[name] = value
@@ -145,6 +143,38 @@ def _columns(entry: Entry, view: GraphView) -> dict[str, float | Undefined]:
             missing = value if isinstance(value, Undefined) else Undefined("the graph has no edge to divide by")
             columns[f"{name}_norm"] = missing if isinstance(value, Undefined) or not count else value / count
     return columns
+
+
+def _checked(entry: Entry[Metric], measured: Any) -> dict[str, float | Undefined]:
+    """What a metric returned, by column, in the order that it declares; `InputError` when it is not numbers."""
+    names = entry.info["columns"]
+    several = isinstance(measured, Mapping)
+    if several and set(measured) != set(names):
+        raise InputError(
+            f"metric {entry.name!r} returned values for {', '.join(map(repr, measured)) or 'no column'}, but declares "
+            f"{', '.join(map(repr, names))}; declare what it returns: metric(..., columns=(...))."
+        )
+    if not several and names != (entry.name,):
+        raise InputError(
+            f"metric {entry.name!r} returned {_described(measured)}; it declares the columns "
+            f"{', '.join(map(repr, names))}, so it must return a dict with these keys."
+        )
+    values = {name: measured[name] for name in names} if several else {entry.name: measured}
+    for name, value in values.items():
+        if isinstance(value, bool | np.bool_) or not isinstance(value, Real | Undefined):
+            where = f"{_described(value)} for column {name!r}" if several else _described(value)
+            raise InputError(
+                f"metric {entry.name!r} returned {where}; it must return a number, or raise Undefined with the reason "
+                "why there is none."
+            )
+    return values
+
+
+def _described(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    if value is None:
+        return "None"
+    return f"a {type(value).__name__}" + (f" of shape {tuple(shape)}" if shape is not None else "")
 
 
 def _aggregate(table: pd.DataFrame, graphs: LayerGraphs) -> pd.Series:

@@ -27,7 +27,7 @@ MINIMUM_NODES = 3
 IMDB_RULES = ("mean_degree", "min_nodes")
 
 
-@metric("delta_r", category="ramanujan", of="layer")
+@metric("delta_r", category="ramanujan", encodings="layers")
 def delta_r(view: GraphView) -> float:
     """Difference of bound, (bound - abs(l3)) / bound, of the unweighted graph."""
     bound = _bound(view.shared(_layer))
@@ -36,7 +36,7 @@ def delta_r(view: GraphView) -> float:
     return (bound - view.shared(_spectrum)[1]) / bound
 
 
-@metric("delta_s", category="ramanujan", columns=("delta_s", "delta_s_relative"), of="layer")
+@metric("delta_s", category="ramanujan", columns=("delta_s", "delta_s_relative"), encodings="layers")
 def delta_s(view: GraphView) -> dict[str, float]:
     """2 sqrt(l1 - 1) - l2 of the unweighted graph, and the same divided by 2 sqrt(l1 - 1).
 
@@ -49,14 +49,14 @@ def delta_s(view: GraphView) -> dict[str, float]:
     return {"delta_s": bound - second, "delta_s_relative": (bound - second) / bound}
 
 
-@metric("imdb", category="ramanujan", of="layer")
+@metric("imdb", category="ramanujan", encodings="layers")
 def imdb(view: GraphView) -> float:
     """Iterative mean difference of bound: mean of delta_r over the d-left-regular subgraphs."""
     parts = view.shared(_left_regular)
     return float(np.mean([1 - _two_singular_values(_pattern(part))[1] / _bound(part) for part in parts]))
 
 
-@metric("iwsg", category="ramanujan", of="layer")
+@metric("iwsg", category="ramanujan", reads_weights=True, encodings="layers")
 def iwsg(view: GraphView) -> float:
     """Iterative weighted spectral gap: mean of abs(l1) - abs(l3), weighted, over the d-left-regular subgraphs."""
     if not view.weights_are_finite:

@@ -1,16 +1,21 @@
-"""The register of topometrics, and how one is declared."""
+"""The registers of topometrics and of their categories, and how one is declared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from ..errors import InputError, unknown_name
 from ..registry import Entry, Registry
+from ..validation import one_of
 from .graph_view import GraphView
 
-__all__ = ["CATEGORIES", "METRICS", "Undefined", "columns_of", "metric", "select"]
+__all__ = ["CATEGORIES", "METRICS", "Undefined", "category", "columns_of", "metric", "select", "statistic_of"]
 
-CATEGORIES = ("general", "local", "neighbourhood", "strength", "global", "expansion", "paths", "sparsity", "ramanujan")
+CATEGORIES: Registry[str] = Registry("category", plural="categories")
+"""Category -> its name, in the order in which tables and figures show them."""
+
+STATISTICS = ("mean", "min", "max", "weighted")
+"""How the values of a network's layers become one: the last is their mean weighted by numbers of weights."""
 
 
 class Undefined(Exception):
@@ -18,12 +23,52 @@ class Undefined(Exception):
 
 
 Measured = float | Mapping[str, float | Undefined]
-METRICS: Registry[Callable[[GraphView], Measured]] = Registry("metric")
+Metric = Callable[[GraphView], Measured]
+METRICS: Registry[Metric] = Registry("metric")
+
+
+def category(name: str, summary: str) -> str:
+    """Register a category of metrics; it comes after those that are there.
+
+    Parameters
+    ----------
+    name
+        A word, such as ``"local"``.
+    summary
+        One line on what its metrics say.
+
+    Examples
+    --------
+    >>> category("general", "Size, density, degrees and how degrees mix.")
+    'general'
+    """
+    CATEGORIES.register(name, summary=summary)(name)
+    return name
+
+
+for _name, _summary in (
+    ("general", "Size, density, degrees and how degrees mix."),
+    ("local", "Nodes without edges on one side or on both, and the edges that lead nowhere."),
+    ("neighbourhood", "How many nodes are near, and the small subgraphs."),
+    ("strength", "How much weight the nodes carry, and how deep they sit in dense cores."),
+    ("global", "Cut edges, cut nodes and connected components."),
+    ("expansion", "The extreme eigenvalues of the adjacency and of the Laplacian."),
+    ("paths", "Paths from the input to the output."),
+    ("sparsity", "The share of weights that is gone, directly and effectively."),
+    ("ramanujan", "Spectra of layers against the bounds of Ramanujan graphs."),
+):
+    category(_name, _summary)
 
 
 def metric(
-    name: str, *, category: str, per: str | None = None, columns: tuple[str, ...] = (), of: str = "any"
-) -> Callable[[Callable[[GraphView], Measured]], Callable[[GraphView], Measured]]:
+    name: str,
+    *,
+    category: str,
+    reads_weights: bool | Iterable[str] = False,
+    per: str | None = None,
+    columns: Iterable[str] = (),
+    encodings: str = "all",
+) -> Callable[[Metric], Metric]:
     """Declare a function of a `GraphView` as a topometric.
 
     Parameters
@@ -32,43 +77,74 @@ def metric(
         The metric's name, and its column when it has only one.
     category
         One of `CATEGORIES`.
+    reads_weights
+        Whether its value depends on the values of the weights and not on the edges alone, so that it is not known
+        before training; or the columns of which that is true.
     per
         ``"nodes"`` or ``"edges"``: the count that the published normalisation divides by, reported as
         ``<name>_norm`` beside the raw value; None for metrics that are published raw.
     columns
         The keys of the mapping that the function returns, for one that returns several values; an
         `Undefined` in it stands for a value that is not there.
-    of
-        The graphs it is defined on: ``"layer"`` for bipartite graphs alone, ``"network"`` for multipartite graphs
-        of whole networks alone, ``"any"``.
+    encodings
+        The encodings it is defined on: ``"layers"`` for those that give one bipartite graph a layer, ``"network"`` for
+        those that give one graph of the whole network, ``"all"``.
+
+    Raises
+    ------
+    InputError
+        When the category is unknown, `per` or `encodings` has another value, or `reads_weights` names no column.
     """
     if category not in CATEGORIES:
         raise unknown_name("category", category, CATEGORIES)
-    return METRICS.register(name, family=category, per=per, columns=columns or (name,), of=of)
+    if per is not None:
+        one_of("per", per, ("nodes", "edges"))
+    one_of("encodings", encodings, ("all", "layers", "network"))
+    names = tuple(columns) or (name,)
+    reading = (names if reads_weights else ()) if isinstance(reads_weights, bool) else tuple(reads_weights)
+    for column in reading:
+        if column not in names:
+            raise unknown_name(f"column of metric {name!r}", column, names)
+    return METRICS.register(
+        name, family=category, per=per, columns=names, reads_weights=frozenset(reading), encodings=encodings
+    )
 
 
-def columns_of(entry: Entry) -> tuple[str, ...]:
+def columns_of(entry: Entry[Metric]) -> tuple[str, ...]:
     """The columns a metric fills, each raw value followed by its normalised one."""
     suffixes = ("", "_norm") if entry.info["per"] else ("",)
     return tuple(column + suffix for column in entry.info["columns"] for suffix in suffixes)
 
 
-def select(metrics: str | list[str] | tuple[str, ...] | None, *, bipartite: bool) -> list[Entry]:
-    """The entries of the metrics, columns or categories named, in the order of the register.
+def statistic_of(column: str) -> tuple[str, str]:
+    """A column of a network's layers without its statistic, and the statistic, or as it is and nothing.
 
-    With None, all metrics that the kind of graph admits.
+    Examples
+    --------
+    >>> statistic_of("k_core_norm_mean"), statistic_of("k_core")
+    (('k_core_norm', 'mean'), ('k_core', ''))
     """
-    kinds = ("any", "layer" if bipartite else "network")
-    entries = sorted(METRICS.entries(), key=lambda entry: CATEGORIES.index(entry.family))
+    head, _, statistic = column.rpartition("_")
+    return (head, statistic) if head and statistic in STATISTICS else (column, "")
+
+
+def select(metrics: str | Iterable[str] | None, *, layers: bool) -> list[Entry[Metric]]:
+    """The entries of the metrics, columns or categories named, by category.
+
+    With None, all metrics that the kind of graph admits: `layers` of a network, or the whole network.
+    """
+    kinds = ("all", "layers" if layers else "network")
+    order = list(CATEGORIES)
+    entries = sorted(METRICS.entries(), key=lambda entry: order.index(entry.family))
     if metrics is None:
-        return [entry for entry in entries if entry.info["of"] in kinds]
+        return [entry for entry in entries if entry.info["encodings"] in kinds]
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     if not names:
         raise InputError("metrics is empty; name metrics or categories, or leave it out to measure everything.")
-    found = set()
+    chosen = set()
     for name in names:
         matching = [entry.name for entry in entries if name in {entry.name, entry.family, *columns_of(entry)}]
         if not matching:
             raise unknown_name("metric or category", name, {*METRICS, *CATEGORIES})
-        found.update(matching)
-    return [entry for entry in entries if entry.name in found]
+        chosen.update(matching)
+    return [entry for entry in entries if entry.name in chosen]

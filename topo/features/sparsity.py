@@ -12,7 +12,7 @@ def direct_sparsity(view: GraphView) -> float:
     return 1 - _fraction(view, "weights_kept")
 
 
-@metric("effective_sparsity", category="sparsity", of="network")
+@metric("effective_sparsity", category="sparsity", encodings="network")
 def effective_sparsity(view: GraphView) -> float:
     """Fraction of the weights that are removed, or kept but on no path from the input to the output.
 

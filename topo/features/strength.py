@@ -8,7 +8,7 @@ from .graph_view import GraphView
 from .registry import metric
 
 
-@metric("strength", category="strength", per="edges")
+@metric("strength", category="strength", reads_weights=True, per="edges")
 def strength(view: GraphView) -> float:
     """Mean over nodes of the summed absolute weights of their edges, in and out."""
     total = sum(float(matrix.data.sum(dtype=np.float64)) for matrix in view.blocks.values())

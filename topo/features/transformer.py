@@ -10,7 +10,8 @@ import pandas as pd
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from .. import encoding as encoder
+from ..dag.example import Example
+from ..encoding import ENCODINGS, encode
 from ..encoding.graph import LayerGraphs, MultipartiteGraph
 from ..errors import InputError, unknown_name
 from .measurement import column_names, measure
@@ -28,8 +29,8 @@ class Topometrics(TransformerMixin, BaseEstimator):
         multipartite graphs for ``"multipartite"``, layer graphs for the bipartite encodings.
     metrics
         As in `topo.measure`.
-    input_shape
-        Shape of one sample, needed when networks are passed.
+    example
+        The models' input, as in `topo.encode`; needed when networks are passed that are not traced.
     encode_options
         Further options of `topo.encode`.
     imdb_rule
@@ -62,7 +63,7 @@ class Topometrics(TransformerMixin, BaseEstimator):
         encoding: str = "multipartite",
         *,
         metrics: str | Iterable[str] | None = None,
-        input_shape: tuple[int, ...] | None = None,
+        example: Example | None = None,
         encode_options: Mapping[str, Any] | None = None,
         imdb_rule: str = "mean_degree",
         errors: str = "nan",
@@ -70,7 +71,7 @@ class Topometrics(TransformerMixin, BaseEstimator):
     ) -> None:
         self.encoding = encoding
         self.metrics = metrics
-        self.input_shape = input_shape
+        self.example = example
         self.encode_options = encode_options
         self.imdb_rule = imdb_rule
         self.errors = errors
@@ -94,7 +95,7 @@ class Topometrics(TransformerMixin, BaseEstimator):
             raise InputError(f"pass a list of graphs or of (model, masks) pairs, not one {type(X).__name__}.")
         settings = {
             "encoding": self.encoding,
-            "input_shape": self.input_shape,
+            "example": self.example,
             **(self.encode_options or {}),
         }
         kwargs = {"metrics": self.metrics, "imdb_rule": self.imdb_rule}
@@ -108,7 +109,7 @@ class Topometrics(TransformerMixin, BaseEstimator):
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """The columns that `transform` returns; `input_features` is ignored."""
-        return np.array(column_names(self.metrics, layers=self.encoding != "multipartite"), dtype=object)
+        return np.array(column_names(self.metrics, layers=ENCODINGS.entry(self.encoding).info["layers"]), dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -120,7 +121,7 @@ class Topometrics(TransformerMixin, BaseEstimator):
         return tags
 
     def _check(self) -> None:
-        encoder.ENCODINGS.entry(self.encoding)
+        ENCODINGS.entry(self.encoding)
         if self.errors not in ("nan", "raise"):
             raise unknown_name("value of errors", self.errors, ("nan", "raise"))
         self.get_feature_names_out()
@@ -135,8 +136,8 @@ def _measured(
         if not isinstance(item, MultipartiteGraph | LayerGraphs):
             if not isinstance(item, tuple) or len(item) != 2:
                 raise InputError(f"{type(item).__name__} is neither a graph nor a (model, masks) pair.")
-            graph = encoder.encode(*item, **settings)
-        if isinstance(graph, LayerGraphs) != (settings["encoding"] != "multipartite"):
+            graph = encode(*item, **settings)
+        if isinstance(graph, LayerGraphs) != ENCODINGS.entry(settings["encoding"]).info["layers"]:
             raise InputError(
                 f"{type(graph).__name__} is not what encoding {settings['encoding']!r} makes; set encoding to match."
             )

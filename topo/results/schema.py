@@ -44,7 +44,8 @@ PUBLISHED_FAMILIES = {"prospr": "initial"} | dict.fromkeys(("snfs", "rigl", "ito
 
 METRIC_OF = {column: entry.name for entry in METRICS.entries() for column in entry.info["columns"]}
 PLACES = {
-    column: (CATEGORIES.index(METRICS.entry(name).family), i) for i, (column, name) in enumerate(METRIC_OF.items())
+    column: (list(CATEGORIES).index(METRICS.entry(name).family), i)
+    for i, (column, name) in enumerate(METRIC_OF.items())
 }
 SUFFIX = re.compile(r"_(norm|mean|min|max|weighted)$")
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..datasets import DATASETS
-from ..encoding import ENCODINGS
-from ..encoding.encoder import Options
+from ..encoding import ENCODINGS, encoding_options
 from ..errors import InputError, unknown_name
 from ..models import MODELS, torchvision_names
 from ..pruning import PRUNERS
@@ -177,11 +175,7 @@ class EncodingChoice(Choice):
     @property
     def options(self) -> dict[str, Any]:
         """All its options, those not given by their defaults."""
-        known = [option.name for option in fields(Options)]
-        for key in self.settings:
-            if key not in known:
-                raise unknown_name(f"option of encoding {self.name!r}", key, known)
-        return asdict(Options(**self.settings))
+        return encoding_options(self.name, self.settings)
 
     def decides(self) -> dict[str, Any]:
         return {"name": self.name, "prefix": self.prefix, **self.options}

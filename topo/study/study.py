@@ -220,7 +220,7 @@ class Study:
         """The graph of a network of the study; its weights are those of `model`."""
         masks = None if self.cell(key).pruner is None else self.masks(key)
         shape = self.dataset(key).input_shape
-        return encode(self.model(key), masks, input_shape=shape, encoding=encoding, **options)
+        return encode(self.model(key), masks, example=shape, encoding=encoding, **options)
 
     def import_code(self) -> None:
         """Import the study's own code, as a run does; the networks of its own models and datasets can then be had."""

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
 from ..dag import Dag, trace
+from ..dag.example import Example
 from ..encoding import encode
 from ..errors import InputError, unknown_name
 from ..features import measure
@@ -149,7 +149,7 @@ def measure_trajectory(
     model: nn.Module | Dag,
     trajectory: MaskTrajectory,
     *,
-    input_shape: tuple[int, ...] | None = None,
+    example: Example | None = None,
     encoding: str = "multipartite",
     metrics: str | Iterable[str] | None = None,
     **options: Any,
@@ -160,7 +160,7 @@ def measure_trajectory(
 
     Parameters
     ----------
-    model, input_shape, encoding, options
+    model, example, encoding, options
         As for `topo.encode`; a module is traced once.
     metrics
         As for `topo.measure`.
@@ -172,11 +172,7 @@ def measure_trajectory(
     """
     metrics = metrics if metrics is None or isinstance(metrics, str) else list(metrics)
     if not isinstance(model, Dag):
-        if input_shape is None:
-            raise InputError("input_shape is missing; give the shape of one sample, such as (3, 32, 32).")
-        parameter = next(model.parameters())
-        sample = torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device)
-        model = trace(model, sample).single()
+        model = trace(model, example).single()
     rows = [dict(measure(encode(model, m, encoding=encoding, **options), metrics=metrics)) for m in trajectory]
     return trajectory.table().join(pd.DataFrame(rows))
 

@@ -197,7 +197,7 @@ def test_is_a_plain_module_of_the_models_own_classes():
     torch.testing.assert_close(again(x), smaller.eval()(x))
     twice = compact(again, None, x[:1])
     torch.testing.assert_close(twice(x), again(x), rtol=1e-5, atol=1e-5)
-    assert topo.measure(topo.encode(smaller, input_shape=(3, 32, 32)), metrics=["nodes"])["nodes"] > 0
+    assert topo.measure(topo.encode(smaller, example=(3, 32, 32)), metrics=["nodes"])["nodes"] > 0
 
 
 def test_dropout_drops_in_training_only():
