@@ -13,7 +13,7 @@ from topo.safe_files import write_arrays
 
 
 def test_prune_encode_and_measure_pass_files_on(topo_command, in_folder: Path):
-    model = build("digits-mlp", input_shape=(1, 8, 8), seed=3)
+    model = build("digits-mlp", example=(1, 8, 8), seed=3)
     topo.save_checkpoint(model, "weights.safetensors")
     options = ["digits-mlp", "--dataset", "digits", "--checkpoint", "weights.safetensors"]
 
@@ -25,7 +25,7 @@ def test_prune_encode_and_measure_pass_files_on(topo_command, in_folder: Path):
     result = topo_command("encode", *options, "--masks", "masks.safetensors")
     assert result.exit_code == 0
     graph = topo.MultipartiteGraph.load("graph.safetensors")
-    expected = topo.encode(model, masks, input_shape=(1, 8, 8))
+    expected = topo.encode(model, masks, example=(1, 8, 8))
     assert (graph.n_nodes, graph.n_edges) == (expected.n_nodes, expected.n_edges)
     assert (graph.adjacency() != expected.adjacency()).nnz == 0
 

@@ -123,12 +123,6 @@ def _settings_of(kind: str, entry: Entry[Any]) -> list[Setting]:
         return [
             Setting(f.name, str(f.type), getattr(entry.item, f.name), f.metadata["help"]) for f in fields(entry.item)
         ]
-    if kind == "encodings":
-        from ..encoding.encoder import Options, encode
-        from ..validation import _documented_parameters
-
-        texts = _documented_parameters(encode)
-        return [Setting(f.name, str(f.type), f.default, texts.get(f.name, "")) for f in fields(Options)]
     return [] if kind == "metrics" else settings_of(entry.item)
 
 

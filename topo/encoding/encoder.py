@@ -19,7 +19,7 @@ __all__ = ["ENCODINGS", "MAX_EDGES", "encode", "encoding", "encoding_options", "
 
 Encoder: TypeAlias = Callable[..., MultipartiteGraph | LayerGraphs]
 ENCODINGS: Registry[Encoder] = Registry("encoding")
-"""Encodings ``encoder(dag, masks, *, ...options) -> graph``: a Dag of one sample, and bool tensors by parameter name."""
+"""Encodings ``encoder(dag, masks, *, ...options) -> graph``, of a Dag of one sample and of bool tensors by name."""
 
 MAX_EDGES = 400_000_000
 
