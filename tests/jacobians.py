@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from topo.dag import Dag, Step, coarsen
+from topo.dag.elements import Values
 from topo.dag.operators import POINTWISE
 from topo.encoding import MultipartiteGraph
 
@@ -37,7 +38,7 @@ def random_masks(model: nn.Module, density: float, seed: int = 0) -> dict[str, T
     return {n: torch.rand(known[n].shape, generator=generator) < density for n in names if n in known}
 
 
-def run(step: Step, slots: tuple[Tensor, ...], values: dict[str, Tensor], sizes: dict) -> Tensor:
+def run(step: Step, slots: tuple[Tensor, ...], values: Values) -> Tensor:
     """One operation, made linear where it is an activation, a normalisation or max-pooling."""
     if len(slots) == 1 and step.name in POINTWISE and isinstance(slots[0], Tensor):
         if step.shape == ():  # a normalisation whose first entry is read next
@@ -55,7 +56,7 @@ def run(step: Step, slots: tuple[Tensor, ...], values: dict[str, Tensor], sizes:
         return slots[0].reshape(step.shape)
     if step.name == "amax":
         return slots[0].mean(*step.args[1:], **step.kwargs)
-    return step.run(slots, values, sizes)
+    return step.run(slots, values)
 
 
 class Reference:
@@ -66,7 +67,6 @@ class Reference:
         generator = torch.Generator().manual_seed(seed)
         state = {n: (v * masks[n] if n in masks else v).detach() for n, v in dag.state.items()}
         values = dag.values(state)
-        sizes = {symbol: 1 for symbol, _ in dag.symbols}
         part = {p.name: i for i, p in enumerate(graph.parts)}
         self.leaves: dict[int, Tensor] = {}
         self.results: dict[int, Tensor] = {}
@@ -77,14 +77,14 @@ class Reference:
                 value = z[arc.source]
                 slots = value if isinstance(value, tuple) else (value,)
                 for step in arc.steps:
-                    value = run(step, slots, values, sizes)
+                    value = run(step, slots, values)
                     slots = (value,)
                 arrived.append((arc.slot, value))
             if node.kind == "sum":
                 value = sum(v for _, v in arrived)
             elif node.kind != "input":
                 entries = tuple(v for _, v in sorted(arrived, key=lambda pair: pair[0]))
-                value = entries if node.combine is None else node.combine.run(entries, values, sizes)
+                value = entries if node.combine is None else node.combine.run(entries, values)
             if node.name in part:
                 i = part[node.name]
                 if node.kind != "input":

@@ -44,9 +44,9 @@ def test_patterns_select_names(topo_command):
         ("pruners", "rigl", ["stage: training", "initial=erk", "How the random masks at the start spread"]),
         ("pruners", "grasp", ["needs data: yes", "temperature=200.0", "Divides the logits"]),
         ("models", "digits-cnn", ["Small residual network", "width=8"]),
-        ("encodings", "rolled", ["weights=sum", "it is divided by the size of the window"]),
+        ("encodings", "multipartite", ["weights=sum", "it is divided by the size of the window"]),
         ("metrics", "k_core", ["Mean coreness", "strength"]),
-        ("recipes", "digits", ["A few seconds", "epochs=15", "passes over the training images"]),
+        ("recipes", "digits", ["A few seconds", "epochs=15", "passes over the training samples"]),
         ("questions", "beyond_density", ["topology, or just density"]),
     ],
 )

@@ -300,7 +300,8 @@ def test_declarations_are_checked(facts: dict[str, object], sentence: str) -> No
 
 def test_metrics_that_read_weights_say_so(worked: MultipartiteGraph) -> None:
     rng = np.random.default_rng(0)
-    layer = random_layer(12, 9, 0.5, 1)
+    pattern = rng.permuted(np.tile([1, 1, 1, 1, 0, 0, 0, 0, 0], (12, 1)), axis=1).astype(np.float32)
+    layer = BipartiteGraph(sparse.csr_array(pattern))
     for graph in (random_graph([20, 30, 25], 0.2, 0), layer):
         other = copy.deepcopy(graph)
         for block in other.blocks:

@@ -87,3 +87,25 @@ def test_refusals(batch: list[MultipartiteGraph]) -> None:
         Topometrics(errors="rais").fit(batch)
     with pytest.raises(InputError, match="unknown metric"):
         Topometrics(metrics=["zzz"]).fit(batch)
+
+
+class Gated(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = torch.nn.Linear(4, 3), torch.nn.Linear(2, 3)
+
+    def forward(self, x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+        return self.a(x) * self.b(gate)
+
+
+@pytest.mark.parametrize(
+    "example", [((4,), (2,)), (torch.zeros(1, 4), torch.zeros(1, 2)), {"x": (4,), "gate": torch.zeros(1, 2)}]
+)
+def test_networks_of_several_inputs(example: object) -> None:
+    model = Gated()
+    masks = {"a.weight": torch.ones(3, 4, dtype=torch.bool), "b.weight": torch.eye(3, 2, dtype=torch.bool)}
+    table = Topometrics(metrics="edges", example=example, errors="raise").transform([(model, masks)])
+    traced = Topometrics(metrics="edges", errors="raise").transform([(topo.trace(model, example), masks)])
+    assert table["edges"].tolist() == traced["edges"].tolist()
+    nodes = {part.name for part in topo.encode(model, masks, example=example).parts}
+    assert {"x", "gate"} <= nodes

@@ -53,10 +53,10 @@ def test_other_datasets_get_the_published_recipe(tmp_path: Path):
             r"line 4: pruners\[0\]: unknown setting of pruner 'grasp' 'temperatur'; did you mean 'temperature'",
         ),
         (
-            SMALLEST + "encodings:\n  - {name: rolled, skip: all}\n",
-            "line 5: .*unknown option of encoding 'rolled' 'skip'; did you mean 'skips'",
+            SMALLEST + "encodings:\n  - {name: multipartite, skip: all}\n",
+            "line 5: .*unknown setting of encoding 'multipartite' 'skip'; did you mean 'skips'",
         ),
-        (SMALLEST + "encodings:\n  - {name: rolled, skips: al}\n", "unknown value of skips 'al'"),
+        (SMALLEST + "encodings:\n  - {name: multipartite, skips: al}\n", "unknown value of skips 'al'"),
         (SMALLEST.replace("0.9", "90"), "line 3: sparsities: sparsity 90 is not at least 0 and below 1; 90% is 0.9"),
         (SMALLEST.replace("0.9", "1.0"), "sparsity 1 is not at least 0 and below 1"),
         (SMALLEST.replace("0.9", "-0.1"), "sparsity -0.1 is not"),
@@ -133,7 +133,7 @@ def test_overrides_replace_keys_of_the_file(tmp_path: Path):
     seeds=st.lists(st.integers(0, 2**31), min_size=1, unique=True),
     epochs=st.integers(1, 1000),
     rate=st.floats(1e-8, 10),
-    encodings=st.sampled_from([["multipartite"], ["rolled", {"name": "unrolled", "weights": "mean"}]]),
+    encodings=st.sampled_from([["multipartite"], ["rolled", {"name": "unrolled", "max_edges": 1000}]]),
     metrics=st.sampled_from([None, ["local", "k_core"]]),
 )
 def test_what_is_written_reads_back_the_same(pruners, sparsities, seeds, epochs, rate, encodings, metrics):

@@ -107,7 +107,7 @@ def test_the_table_counts_what_changed_and_what_was_explored(few):
 @pytest.mark.parametrize("encoding", ["multipartite", "rolled"])
 def test_the_topology_is_measured_along_the_way(few, encoding):
     net, _, trajectory, _ = recorded(few)
-    options = {"encoding": encoding, "input_shape": (1, 8, 8)}
+    options = {"encoding": encoding, "example": (1, 8, 8)}
     table = measure_trajectory(net, trajectory, metrics=["local", "k_core"], **options)
     assert table.columns[:5].tolist() == ["step", "epoch", "sparsity", "changed", "explored"] and len(table) == 4
     for index, masks in enumerate(trajectory):
@@ -117,7 +117,7 @@ def test_the_topology_is_measured_along_the_way(few, encoding):
     dag = topo.trace(net, torch.zeros(1, 1, 8, 8)).single()
     again = measure_trajectory(dag, trajectory, encoding=encoding, metrics=iter(["local", "k_core"]))
     assert again.equals(table)
-    with pytest.raises(InputError, match="input_shape is missing"):
+    with pytest.raises(InputError, match="needs an example"):
         measure_trajectory(net, trajectory)
 
 

@@ -85,7 +85,7 @@ class Cell:
         named = [self.dataset, self.model, *self.encodings, *([] if self.pruner is None else [self.pruner])]
         sources = [choice.source for choice in named]
         if self.encodings and self.metrics:
-            sources += [entry.source for entry in select(list(self.metrics), bipartite=False)]
+            sources += [entry.source for entry in select(list(self.metrics), layers=False)]
         elif self.encodings:  # a metric that was only tried out in a notebook does not belong to "all metrics"
             sources += [entry.source for entry in METRICS.entries() if not entry.source.is_interactive]
         return (source for source in sources if source is not None and not source.built_in)

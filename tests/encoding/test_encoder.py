@@ -1,0 +1,108 @@
+"""An encoding of one's own is one registration, with its options, in encode, batches and studies."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from torch import nn
+
+import topo
+from topo.encoding import ENCODINGS, BipartiteGraph, LayerGraphs, encoding, encoding_options
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ENCODINGS, "_entries", dict(ENCODINGS._entries))
+
+    @encoding("fan", layers=True)
+    def fan(dag, masks, *, side: Literal["in", "out"] = "in", least: int = 1):
+        """A graph a layer: one node on one side.
+
+        Parameters
+        ----------
+        side
+            Which side keeps its channels.
+        least
+            Edges that a channel must have.
+        """
+        graphs = {}
+        for name, mask in masks.items():
+            counts = mask.flatten(1).sum(1 if side == "in" else 0).numpy()
+            kept = (counts >= least).astype(np.float32)
+            graphs[name] = BipartiteGraph(sparse.csr_array(kept[:, None] if side == "in" else kept[None]), name)
+        return LayerGraphs(graphs)
+
+
+NET = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+MASKS = {"0.weight": torch.eye(3, 4, dtype=torch.bool), "2.weight": torch.zeros(2, 3, dtype=torch.bool)}
+
+
+@pytest.mark.usefixtures("own")
+def test_its_options_are_its_own():
+    graphs = topo.encode(NET, MASKS, example=(4,), encoding="fan", side="out")
+    assert graphs.attributes == {"encoding": "fan", "options": {"side": "out", "least": 1}}
+    assert (graphs["0.weight"].n_edges, graphs["2.weight"].n_edges) == (3, 0)
+    table = topo.Topometrics("fan", metrics="edges", example=(4,), errors="raise").transform([(NET, MASKS)])
+    assert table["edges_max"].tolist() == [3.0]
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"sides": "in"}, "unknown setting of encoding 'fan' 'sides'; did you mean 'side'"),
+        ({"side": "inn"}, "did you mean 'in'"),
+        ({"least": 1.5}, "least must be a whole number, not 1.5"),
+        ({"least": True}, "least must be a whole number, not True"),
+    ],
+)
+def test_its_options_are_checked(options: dict[str, object], sentence: str):
+    with pytest.raises(topo.InputError, match=sentence):
+        encoding_options("fan", options)
+
+
+def test_it_is_part_of_a_study(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ENCODINGS, "_entries", dict(ENCODINGS._entries))
+    code = tmp_path / "fans.py"
+    code.write_text(
+        """
+import numpy as np
+from scipy import sparse
+from topo.encoding import BipartiteGraph, LayerGraphs, encoding
+
+@encoding("fan", layers=True)
+def fan(dag, masks, *, least: int = 1):
+    \"\"\"A graph a layer: its outputs with enough edges.\"\"\"
+    counts = {name: mask.flatten(1).sum(1).numpy() for name, mask in masks.items()}
+    return LayerGraphs(
+        {n: BipartiteGraph(sparse.csr_array((c >= least).astype(np.float32)[:, None]), n) for n, c in counts.items()}
+    )
+"""
+    )
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        """
+imports: [fans.py]
+datasets: [{name: digits, subset: 60}]
+models: [{name: digits-mlp, widths: [8]}]
+pruners: [er]
+sparsities: [0.5]
+seeds: [0]
+recipe: {name: digits, epochs: 1}
+encodings: [multipartite, {name: fan, least: 2}]
+metrics: [edges]
+"""
+    )
+    table = topo.Study.read(study, tmp_path / "results").run(workers=1, progress=False)
+    assert {"edges", "fan__edges_mean"} <= set(table.columns), table["reason"].tolist()
+
+
+def test_what_an_encoding_returns_is_checked(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ENCODINGS, "_entries", dict(ENCODINGS._entries))
+    encoding("nothing")(lambda dag, masks: None)
+    with pytest.raises(topo.InputError, match="encoding 'nothing' returned a NoneType; it must return a Multipart"):
+        topo.encode(NET, example=(4,), encoding="nothing")
