@@ -28,9 +28,9 @@ from torch import nn
 import topo
 from topo.device import resolve_device
 from topo.errors import InputError
-from topo.plots.labels import percent
 from topo.plots.theme import HUES, INK, MUTED, figure, style
 from topo.pruning.variational import train as train_pruning
+from topo.results.labels import percent
 from topo.training import Recipe, evaluate, recipe, train
 
 HERE = Path(__file__).resolve().parent

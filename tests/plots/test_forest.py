@@ -8,7 +8,7 @@ import pytest
 from matplotlib.text import Text
 
 from topo.plots.confounders import MOST_DOTS, relative_strips
-from topo.plots.forest import forest
+from topo.plots.forest import forest_plot
 from topo.plots.pooled_heatmap import pooled_heatmap
 
 METRICS = ["edges", "sink_nodes_norm", "removable_in_norm", "mean_component_size_norm", "spectral_gap"]
@@ -37,27 +37,28 @@ def texts_overlap(drawn) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("groups", [1, 3, 6])
 def test_forest_texts_are_apart_and_inside(groups):
     table = rows(groups)
-    drawn = forest(table, list(dict.fromkeys(table["scope"])), title="A title")
+    drawn = forest_plot(table, list(dict.fromkeys(table["scope"])), title="A title")
     assert texts_overlap(drawn) == []
 
 
 def test_forest_draws_the_numbers_of_the_table():
     table = rows(2)
     table.loc[0, ["r", "low", "high"]] = np.nan
-    lines = forest(table, ["group number 0", "group number 1"]).axes[0].get_lines()
+    lines = forest_plot(table, ["group number 0", "group number 1"]).axes[0].get_lines()
     drawn = [x for line in lines if line.get_linestyle() == "None" for x in line.get_xdata()]
     assert sorted(drawn) == pytest.approx(sorted(table["r"].dropna()))
 
 
 def test_heatmap_texts_are_apart_and_what_is_missing_is_hatched():
-    table = rows(1).rename(columns={"scope": "level"})
+    table = rows(1).rename(columns={"scope": "level"}).assign(q=[0.01, 0.2, 0.3, 0.01, 0.5])
     long = table.assign(level="wide-resnet-28-2")
     blocks = {"architecture": pd.concat([table, long]), "sparsity": table.assign(level="90%").iloc[:-1]}
     drawn = pooled_heatmap(blocks, METRICS, title="A title")
     assert texts_overlap(drawn) == []
     ax = drawn.axes[0]
     assert len(ax.patches) == 15 and sum(p.get_hatch() is not None for p in ax.patches) == 1
-    assert len([t for t in ax.texts if t.get_fontsize() < 8]) == 14
+    numbers = [t for t in ax.texts if t.get_fontsize() < 8]
+    assert len(numbers) == 14 and sum(t.get_fontweight() == "bold" for t in numbers) == 6
 
 
 def test_strips_draw_every_network_or_an_even_choice():

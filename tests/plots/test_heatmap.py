@@ -6,9 +6,10 @@ from scipy import stats
 
 from topo.errors import InputError
 from topo.features import column_names
-from topo.plots import correlations_for_heatmap, spearman_heatmap
-from topo.plots.heatmap import EVERY
+from topo.plots import correlation_heatmap, spearman_heatmap
 from topo.results import example_results
+from topo.results.schema import ALL_FAMILIES
+from topo.stats import correlations_by_family, significant
 
 
 @pytest.fixture
@@ -21,26 +22,26 @@ def wide_table():
 
 def test_cells_are_scipys_correlations():
     table = example_results()
-    correlations = correlations_for_heatmap(table, n_boot=0)
+    correlations = correlations_by_family(table)
     sparse = table[table["pruner"] != "dense"]
     checked = 0
     for cell in correlations.itertuples():
         group = sparse[sparse["sparsity"] == cell.sparsity]
-        group = group if cell.family == EVERY else group[group["family"] == cell.family]
+        group = group if cell.family == ALL_FAMILIES else group[group["family"] == cell.family]
         if len(group) < 5 or cell.metric == "nodes":
-            assert np.isnan(cell.rho) and cell.reason
+            assert np.isnan(cell.r) and cell.reason
             continue
-        assert cell.rho == pytest.approx(stats.spearmanr(group[cell.metric], group["accuracy"]).statistic)
+        assert cell.r == pytest.approx(stats.spearmanr(group[cell.metric], group["accuracy"]).statistic)
         checked += 1
     assert checked == 2 * 3 * 11
 
 
 def test_the_figure_draws_those_cells():
-    correlations = correlations_for_heatmap(example_results(), n_boot=0)
-    ax = spearman_heatmap(example_results(), correlations=correlations)
+    correlations = correlations_by_family(example_results())
+    ax = correlation_heatmap(correlations)
     drawn, hatched = ax.collections
-    defined = correlations["rho"].notna()
-    np.testing.assert_allclose(drawn.get_array(), correlations.loc[defined, "rho"])
+    defined = correlations["r"].notna()
+    np.testing.assert_allclose(drawn.get_array(), correlations.loc[defined, "r"])
     # The trained family has too few networks everywhere: it takes no column.
     empty = correlations["family"] == "trained"
     assert not defined[empty].any()
@@ -51,41 +52,43 @@ def test_the_figure_draws_those_cells():
 
 
 def test_rows_are_where_their_labels_are():
-    correlations = correlations_for_heatmap(example_results(), ["edges", "spectral_gap"], n_boot=0)
-    ax = spearman_heatmap(example_results(), correlations=correlations)
+    correlations = correlations_by_family(example_results(), ["edges", "spectral_gap"])
+    ax = correlation_heatmap(correlations)
     numbers = {t.get_position()[1] for t in ax.texts if t.get_text().lstrip("+−").startswith(".")}
     assert len(numbers) == 2
     np.testing.assert_allclose(sorted(numbers), sorted(ax.get_yticks()), atol=0.05)
 
 
-def test_bold_means_the_interval_excludes_zero():
-    correlations = correlations_for_heatmap(example_results(seeds=4), n_boot=200)
-    ax = spearman_heatmap(example_results(), correlations=correlations)
-    clear = ((correlations["low"] > 0) | (correlations["high"] < 0)).sum()
+def test_bold_numbers_are_the_significant_ones():
+    correlations = correlations_by_family(example_results(seeds=4))
+    ax = correlation_heatmap(correlations)
+    clear = significant(correlations).sum()
     cells = [t for t in ax.texts if t.get_fontsize() == 7.2]
-    assert len(cells) == correlations["rho"].notna().sum()
+    assert len(cells) == correlations["r"].notna().sum()
     assert sum(t.get_fontweight() == "bold" for t in cells) == clear > 0
 
 
 @pytest.mark.parametrize("options", [{}, {"sparsities": (0.9,)}, {"pruners": ("snip",), "seeds": 6}])
 def test_no_texts_collide(options, collisions):
-    ax = spearman_heatmap(example_results(**options), n_boot=20, title="digits · small-cnn")
+    ax = spearman_heatmap(example_results(**options), title="digits · small-cnn")
     assert collisions(ax.figure) == []
 
 
 def test_all_metrics_fit(wide_table, collisions):
-    ax = spearman_heatmap(wide_table, n_boot=20, title="all")
+    ax = spearman_heatmap(wide_table, title="all")
     assert len(ax.get_yticklabels()) > 25
     assert collisions(ax.figure) == []
 
 
 def test_one_family_is_not_repeated_as_all():
-    correlations = correlations_for_heatmap(example_results(pruners=("snip", "er")), n_boot=0)
+    correlations = correlations_by_family(example_results(pruners=("snip", "er")))
     assert set(correlations["family"]) == {"initial"}
 
 
 def test_bad_input():
     with pytest.raises(InputError, match="no metric columns"):
         spearman_heatmap(example_results()[["accuracy", "pruner", "sparsity"]])
+    with pytest.raises(InputError, match="2 pairs of dataset and model"):
+        spearman_heatmap(example_results(models=("a", "b")))
     with pytest.raises(InputError, match="nothing to correlate"):
         spearman_heatmap(example_results().assign(accuracy=np.nan))

@@ -5,8 +5,9 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from topo.errors import InputError
-from topo.plots import accuracy_against_metric, pruner_color, scatter_panels, telling_metrics
+from topo.plots import accuracy_against_metric, pruner_color, scatter_panels
 from topo.results import category_of, example_results
+from topo.stats import strongest_metrics
 
 
 def test_points_are_the_networks():
@@ -41,14 +42,14 @@ def test_panels_keep_to_metrics_with_values():
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["edges"]
 
 
-def test_telling_metrics_one_a_category_none_constant():
-    chosen = telling_metrics(example_results())
+def test_strongest_metrics_one_a_category_none_constant():
+    chosen = strongest_metrics(example_results())
     assert len({category_of(m) for m in chosen}) == len(chosen) <= 6
     assert "nodes" not in chosen and "edges" in chosen
 
 
-def test_telling_metrics_where_groups_are_small():
-    assert "edges" in telling_metrics(example_results(pruners=("snip", "er", "erk"), seeds=1))
+def test_strongest_metrics_where_groups_are_small():
+    assert "edges" in strongest_metrics(example_results(pruners=("snip", "er", "erk"), seeds=1))
 
 
 def test_bad_input():

@@ -11,9 +11,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from topo.plots import pruner_color, style
-from topo.plots.labels import label_line_ends, percent, short, spread
+from topo.plots.labels import label_line_ends, short_number, spread_apart
 from topo.plots.theme import HUES, PRUNERS, pruner_dashes, pruner_marker, pruner_order
 from topo.pruning import PRUNERS as REGISTERED
+from topo.results.labels import percent
 
 # Machado, Oliveira, Fernandes, *A physiologically-based model for simulation of color vision deficiency* (2009),
 # severity 1: normal sight, protanopia, deuteranopia, tritanopia, on linear RGB.
@@ -73,7 +74,7 @@ def test_settings_come_back_even_after_an_error():
 
 @given(st.lists(st.floats(-5, 105), min_size=1, max_size=20), st.floats(0.5, 10))
 def test_spread_keeps_gap_order_and_range(positions, gap):
-    placed = spread(positions, gap, 0, 100)
+    placed = spread_apart(positions, gap, 0, 100)
     room = min(gap, 100 / max(len(positions) - 1, 1))
     assert (np.diff(np.sort(placed)) >= room - 1e-6).all()
     assert placed.min() >= -1e-6 and placed.max() <= 100 + 1e-6
@@ -82,7 +83,7 @@ def test_spread_keeps_gap_order_and_range(positions, gap):
 
 
 def test_spread_leaves_alone_what_fits():
-    assert spread([10, 30, 80], 5, 0, 100).tolist() == [10, 30, 80]
+    assert spread_apart([10, 30, 80], 5, 0, 100).tolist() == [10, 30, 80]
 
 
 def test_labels_under_a_layout_engine(collisions):
@@ -94,4 +95,4 @@ def test_labels_under_a_layout_engine(collisions):
 
 
 def test_numbers_in_words():
-    assert (percent(0.6), percent(0.999), short(0), short(2.5e9)) == ("60%", "99.9%", "0", "2.5G")
+    assert (percent(0.6), percent(0.999), short_number(0), short_number(2.5e9)) == ("60%", "99.9%", "0", "2.5G")

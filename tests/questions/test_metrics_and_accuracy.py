@@ -27,7 +27,7 @@ def test_a_planted_effect_is_found_and_named():
 
 
 def test_noise_gives_nothing_at_the_stated_rate(monkeypatch):
-    for drawing in ("forest", "pooled_heatmap"):
+    for drawing in ("forest_plot", "pooled_heatmap"):
         monkeypatch.setattr(f"topo.questions.metrics_and_accuracy.{drawing}", lambda *_, **__: None)
     # Twenty tables without any effect: the share in which anything at all is found is near 5%.
     pooled, single = [], []
@@ -54,7 +54,7 @@ def test_families_that_differ_by_recipe_are_told_apart_from_a_metric():
 
 def test_signs_that_flip_with_the_architecture():
     answer = ask(Evidence.of(planted(effect=1.5, flip=True)), n_boot=0)
-    flips = answer.tables["sign_flips"].query("scope == 'initial' and stratum == 'architecture'")
+    flips = answer.tables["sign_flips"].query("scope == 'initial' and grouping == 'architecture'")
     assert flips[["metric", "positive_in", "negative_in"]].values.tolist() == [["sink_nodes_norm", "conv6", "resnet20"]]
     assert "the sign flips with architecture for 1 metric (most for sink nodes (norm.)" in answer.sentences[2]
     straight = ask(Evidence.of(planted(effect=1.5)), n_boot=0)

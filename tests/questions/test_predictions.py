@@ -9,7 +9,7 @@ import pytest
 
 from tests.stats.grids import grid
 from topo.questions import QUESTIONS, Evidence
-from topo.questions.sample import at_most
+from topo.questions.grouping import limit_networks
 
 NAMES = ("multipartite_or_bipartite", "ranking_pruners", "pruner_from_mask", "before_training")
 
@@ -140,7 +140,7 @@ def test_small_studies_get_an_answer_or_a_reason(name, table):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hundred_thousand_rows(name, monkeypatch):
-    monkeypatch.setattr(f"topo.questions.{name}.at_most", partial(at_most, most=2000))
+    monkeypatch.setattr(f"topo.questions.{name}.limit_networks", partial(limit_networks, most=2000))
     pruners = tuple(f"p{i}" for i in range(10))
     table = evidence(models=5, datasets=5, seeds=200, pruners=("snip", "er", "erk", *pruners[3:]))
     assert len(table) == 100_000

@@ -8,9 +8,8 @@ from __future__ import annotations
 import pytest
 
 from topo.questions import QUESTIONS, Evidence
+from topo.results.schema import GROUPS
 from topo.stats.correlation import grouped_correlation
-
-GROUPS = ["dataset", "model", "sparsity"]
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +101,11 @@ def test_size_and_weights_do_not_explain_the_local_metrics(tables):
 
 def test_signs_flip_with_architecture_and_sparsity(evidence):
     flips = QUESTIONS["metrics_and_accuracy"](evidence, n_boot=0).tables["sign_flips"]
-    mine = flips[flips["scope"] == "initial"]
-    by_model = mine[mine["stratum"] == "architecture"].set_index("metric")
+    of_initial = flips[flips["scope"] == "initial"]
+    by_model = of_initial[of_initial["grouping"] == "architecture"].set_index("metric")
     assert {"sink_nodes", "disconnected_nodes", "removable_out", "cut_edges"} <= set(by_model.index)
     assert by_model.loc["disconnected_nodes", "positive_in"] == "CONV-6"
-    assert "strength" in set(mine.loc[mine["stratum"] == "sparsity", "metric"])
+    assert "strength" in set(of_initial.loc[of_initial["grouping"] == "sparsity", "metric"])
 
 
 def test_means_over_both_datasets_as_recorded(families):

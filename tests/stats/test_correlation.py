@@ -9,8 +9,8 @@ from scipy import stats
 
 from topo.errors import InputError
 from topo.results import example_results
-from topo.stats import grouped_spearman, spearman
-from topo.stats.correlation import grouped_correlation, p_value
+from topo.stats import grouped_correlation, spearman
+from topo.stats.correlation import correlations_by_family, p_value
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -39,7 +39,6 @@ def test_too_few_rows_give_a_reason_and_no_number():
     found = spearman([1, 2, 3, 4], [1, 2, 3, 4])
     assert np.isnan([found.rho, found.low, found.high]).all()
     assert found.reason == "fewer than 5 networks have both values"
-    assert not found.excludes_zero
 
 
 def test_constant_accuracy_gives_a_reason():
@@ -76,20 +75,21 @@ def test_global_random_state_is_left_alone():
 
 def test_groups_equal_scipy_on_each_group():
     table = example_results().query("pruner != 'dense'")
-    found = grouped_spearman(table, ["edges", "spectral_gap", "nodes"], n_boot=0, min_rows=4)
+    by = ["family", "sparsity"]
+    found = grouped_correlation(table, ["edges", "spectral_gap", "nodes"], by=by, n_boot=0, min_rows=4)
     assert len(found) == 6 * 3
     for row in found.itertuples():
         group = table[(table["family"] == row.family) & (table["sparsity"] == row.sparsity)]
         if row.metric == "nodes":
-            assert np.isnan(row.rho) and row.reason == "the metric is constant"
+            assert np.isnan(row.r) and row.reason == "the metric is constant"
         else:
-            assert row.rho == pytest.approx(stats.spearmanr(group[row.metric], group["accuracy"]).statistic)
+            assert row.r == pytest.approx(stats.spearmanr(group[row.metric], group["accuracy"]).statistic)
         assert row.n == len(group)
 
 
 def test_no_groups_means_all_rows():
     table = example_results()
-    found = grouped_spearman(table, ["edges"], by=[], n_boot=0)
+    found = grouped_correlation(table, ["edges"], by=[], n_boot=0)
     assert found["n"].tolist() == [len(table)]
 
 
@@ -99,7 +99,7 @@ def test_no_groups_means_all_rows():
         (lambda: spearman([1, 2], [1, 2, 3]), "one length"),
         (lambda: spearman([1], [1], level=1.5), "level"),
         (lambda: spearman([1], [1], min_rows=2), "min_rows"),
-        (lambda: grouped_spearman(pd.DataFrame({"accuracy": [1.0]}), ["k_core"], by=[]), "'k_core'"),
+        (lambda: grouped_correlation(pd.DataFrame({"accuracy": [1.0]}), ["k_core"], by=[]), "'k_core'"),
     ],
 )
 def test_bad_input(call, words):
@@ -163,3 +163,16 @@ def test_missing_values_are_left_out_metric_by_metric():
 def test_unknown_kind_names_the_right_ones():
     with pytest.raises(InputError, match="did you mean 'spearman'"):
         grouped_correlation(example_results(), ["edges"], kind="spearmann")
+
+
+def test_correlations_by_family_take_algorithms_as_the_sample_and_adjust_for_all_tests():
+    table = example_results(seeds=4)
+    found = correlations_by_family(table, ["edges", "spectral_gap"])
+    assert set(found["family"]) == {"initial", "trained", "all families"} and len(found) == 3 * 3 * 2
+    initial = found[found["family"] == "initial"]
+    assert (initial["n"] == 24).all() and (initial["clusters"] == 6).all()
+    np.testing.assert_allclose(initial["p"], p_value("spearman", initial["r"], initial["clusters"]))
+    known = found["p"].notna()
+    np.testing.assert_allclose(found.loc[known, "q"], stats.false_discovery_control(found.loc[known, "p"]))
+    few = correlations_by_family(example_results(pruners=("snip", "er"), seeds=6), ["edges"])
+    assert (few["clusters"] == few["n"]).all() and set(few["family"]) == {"initial"}

@@ -2,10 +2,10 @@
 
 from .accuracy import accuracy_against_sparsity, accuracy_grid
 from .graph import draw_graph
-from .heatmap import correlations_for_heatmap, spearman_heatmap
+from .heatmap import correlation_heatmap, spearman_heatmap
 from .layers import layer_density, layer_density_grid
 from .level_factors import draw_lifting
-from .scatter import accuracy_against_metric, scatter_panels, telling_metrics
+from .scatter import accuracy_against_metric, scatter_panels
 from .theme import pruner_color, style
 from .variational_run import pruning_course
 
@@ -13,7 +13,7 @@ __all__ = [
     "accuracy_against_metric",
     "accuracy_against_sparsity",
     "accuracy_grid",
-    "correlations_for_heatmap",
+    "correlation_heatmap",
     "draw_graph",
     "draw_lifting",
     "layer_density",
@@ -23,5 +23,4 @@ __all__ = [
     "scatter_panels",
     "spearman_heatmap",
     "style",
-    "telling_metrics",
 ]

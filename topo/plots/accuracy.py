@@ -12,8 +12,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from ..errors import InputError
+from ..results.labels import percent
 from ..results.schema import accuracy_summary, tidy_results
-from .labels import label_line_ends, percent
+from .labels import label_line_ends
 from .theme import INK, MUTED, figure, own_axes, pruner_color, pruner_dashes, pruner_marker, pruner_order, style
 
 __all__ = ["accuracy_against_sparsity", "accuracy_grid"]

@@ -11,7 +11,7 @@ from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
 from ..errors import InputError
-from .theme import MUTED, SEQUENTIAL, figure, pruner_color, style
+from .theme import MUTED, SEQUENTIAL, cell_ink, figure, pruner_color, style
 
 __all__ = ["clustered_distances"]
 
@@ -61,8 +61,7 @@ def clustered_distances(distances: pd.DataFrame, families: Mapping[str, str] | N
         ax.pcolormesh(np.ma.masked_invalid(shown), cmap=SEQUENTIAL.reversed(), vmin=low, vmax=high, edgecolors="face",
                       linewidth=0)  # fmt: skip
         for i, j in zip(*np.nonzero(np.isfinite(shown)), strict=True):
-            # Fixed inks on fixed cell colours: they must not follow the report's scheme.
-            color = "#ffffff" if (shown[i, j] - low) / (high - low) < 0.55 else "#1a1d21"
+            color = cell_ink((shown[i, j] - low) / (high - low) < 0.55)
             weight = "bold" if i == j else "normal"
             text = f"{shown[i, j]:.2f}".removeprefix("0")
             ax.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=7.2, color=color, fontweight=weight)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from .theme import INK, SEQUENTIAL, own_axes, style
+from .theme import INK, SEQUENTIAL, cell_ink, own_axes, style
 
 __all__ = ["confusion_matrix"]
 
@@ -29,8 +29,7 @@ def confusion_matrix(shares: pd.DataFrame, ax: Axes | None = None, *, title: str
         ax, own = own_axes(ax, width, height, (left, width - left - 0.42 * columns, 0.15, top))
         ax.pcolormesh(np.ma.masked_invalid(values), cmap=SEQUENTIAL, vmin=0, vmax=1, edgecolors="face", linewidth=0)
         for i, j in zip(*np.nonzero(np.nan_to_num(values) >= 0.005), strict=True):
-            # Fixed inks on fixed cell colours: they must not follow the report's scheme.
-            color = "#ffffff" if values[i, j] > 0.45 else "#1a1d21"
+            color = cell_ink(values[i, j] > 0.45)
             text = f"{values[i, j]:.2f}".removeprefix("0")
             ax.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=7.2, color=color)
         ax.set_ylim(rows, 0)

@@ -10,22 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..results.schema import category_of, metric_label
-from .theme import GRID, HUES, INK, MUTED, figure, style
+from .theme import FAMILY_COLORS, GRID, HUES, MARKERS, MUTED, figure, style
 
-__all__ = ["FAMILY_COLORS", "forest"]
+__all__ = ["forest_plot"]
 
-FAMILY_COLORS = {
-    "initial": HUES[0],
-    "dynamic": HUES[1],
-    "trained": HUES[2],
-    "structured": HUES[3],
-    "all families": INK,
-}
-MARKERS = "osD^vP"
 ROW = 0.3
 
 
-def forest(
+def forest_plot(
     table: pd.DataFrame,
     groups: Sequence[str],
     *,
@@ -54,7 +46,7 @@ def forest(
     Examples
     --------
     >>> rows = [("edges", "initial", 0.4, 0.2, 0.6), ("sink_nodes", "initial", -0.2, -0.5, 0.1)]
-    >>> drawn = forest(pd.DataFrame(rows, columns=["metric", "scope", "r", "low", "high"]), ["initial"])
+    >>> drawn = forest_plot(pd.DataFrame(rows, columns=["metric", "scope", "r", "low", "high"]), ["initial"])
     >>> [label.get_text() for label in drawn.axes[0].get_yticklabels()]
     ['edges', 'sink nodes']
     """

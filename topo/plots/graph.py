@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from ..encoding.graph import MultipartiteGraph
 from ..errors import InputError
 from .graph_layout import PartLayout, degrees, edges_between_groups, lay_out_part
-from .labels import short
+from .labels import short_number
 from .theme import INK, MUTED, PAPER, SEQUENTIAL, figure, style
 
 __all__ = ["draw_graph"]
@@ -291,13 +291,13 @@ def _draw_names(ax, names, pitch, upright, scale) -> None:
 def _draw_key(ax, x, y, norm, dead, skips, scale) -> None:
     """A line of explanation: the degree scale and, where they occur, lone elements and skips."""
     text = {"fontsize": 7.5 * scale, "va": "center", "color": MUTED}
-    least = f"degree {short(norm.vmin)}"
+    least = f"degree {short_number(norm.vmin)}"
     ax.text(x, y, least, **text)
     x += 0.08 + 0.06 * len(least)
     ramp = SEQUENTIAL(np.linspace(0, 1, 64))[None]
     ax.imshow(ramp, extent=(x, x + 0.7, y - 0.05, y + 0.05), aspect="auto", zorder=3)
     ax.set_aspect("equal")
-    most = short(norm.vmax)
+    most = short_number(norm.vmax)
     ax.text(x + 0.76, y, most, **text)
     x += 1.0 + 0.065 * len(most)
     if dead:

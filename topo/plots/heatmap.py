@@ -4,50 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection
-from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
 from ..errors import InputError
-from ..results.schema import category_of, metric_columns, metric_label, ordered_metrics, tidy_results
-from ..stats.correlation import grouped_spearman
-from .labels import percent
+from ..results.labels import percent
+from ..results.schema import category_of, metric_label, ordered_families
+from ..stats.correlation import correlations_by_family
+from ..stats.significance import FALSE_DISCOVERY_RATE, significant
+from .correlation_cells import SCALE, UNDEFINED_HATCH, cell_rectangle, write_correlation
 from .theme import DIVERGING, GRID, INK, MUTED, own_axes, style
 
-__all__ = ["correlations_for_heatmap", "spearman_heatmap"]
+__all__ = ["correlation_heatmap", "spearman_heatmap"]
 
-EVERY = "all families"
 GAP = 0.28
-
-
-def correlations_for_heatmap(
-    table: pd.DataFrame, metrics: Sequence[str] | None = None, *, n_boot: int = 400, min_rows: int = 5, seed: int = 0
-) -> pd.DataFrame:
-    """The numbers of `spearman_heatmap`: within family and sparsity, and over all families at one sparsity.
-
-    Dense networks and networks without an accuracy are left out. `metrics` left out: those of the whole-network
-    graph, in their published form.
-
-    Returns
-    -------
-    DataFrame
-        family, sparsity, metric, n, rho, low, high, reason.
-    """
-    table = tidy_results(table)
-    table = table[(table["pruner"] != "dense") & table["accuracy"].notna()]
-    if metrics is None:
-        metrics = ordered_metrics(c for c in metric_columns(table) if "__" not in c)
-    if not len(metrics):
-        raise InputError("the table has no metric columns, so there is nothing to correlate with accuracy.")
-    options = {"n_boot": n_boot, "min_rows": min_rows, "seed": seed}
-    pieces = [grouped_spearman(table, metrics, by=["family", "sparsity"], **options)]
-    if len(table["family"].unique()) > 1:
-        pieces.append(grouped_spearman(table.assign(family=EVERY), metrics, by=["family", "sparsity"], **options))
-    return pd.concat(pieces, ignore_index=True)
 
 
 def spearman_heatmap(
@@ -55,41 +28,72 @@ def spearman_heatmap(
     ax: Axes | None = None,
     *,
     metrics: Sequence[str] | None = None,
-    correlations: pd.DataFrame | None = None,
-    n_boot: int = 400,
     min_rows: int = 5,
     title: str = "",
 ) -> Axes:
     """Spearman's correlation of each metric (row) with accuracy, within pruner family and sparsity (columns).
 
-    Bold numbers: the 95% bootstrap interval lies on one side of zero. Hatched: undefined (the metric is constant or
-    missing, or fewer than `min_rows` networks). A family without any value is named below and takes no column.
-
     Parameters
     ----------
     table
         Results table of one dataset and model.
-    correlations
-        What `correlations_for_heatmap` returned, to draw it without computing it again.
+    ax
+        Axes to draw on; new ones of a fitting size when left out.
+    metrics
+        Metric columns; those of the whole-network graph when left out.
+    min_rows
+        Fewest networks for a correlation.
+    title
+        Title of the figure.
+
+    Raises
+    ------
+    InputError
+        The table holds several datasets or models, no metric or no accuracy of a sparse network.
 
     Examples
     --------
     >>> from topo.results import example_results
-    >>> ax = spearman_heatmap(example_results(), n_boot=0)
+    >>> ax = spearman_heatmap(example_results())
     >>> len(ax.get_yticklabels())
     12
     """
-    if correlations is None:
-        correlations = correlations_for_heatmap(table, metrics, n_boot=n_boot, min_rows=min_rows)
+    return correlation_heatmap(correlations_by_family(table, metrics, min_rows=min_rows), ax, title=title)
+
+
+def correlation_heatmap(correlations: pd.DataFrame, ax: Axes | None = None, *, title: str = "") -> Axes:
+    """Correlations of metrics (rows) with accuracy by pruner family and sparsity (columns).
+
+    Bold numbers are clear by the rule of `topo.stats.significant`. Hatched cells are undefined. A family without any
+    value is named below and takes no column.
+
+    Parameters
+    ----------
+    correlations
+        Rows of one dataset and model of what `topo.stats.correlations_by_family` returned.
+    ax
+        Axes to draw on; new ones of a fitting size when left out.
+    title
+        Title of the figure.
+
+    Raises
+    ------
+    InputError
+        There are no correlations, or some of several datasets or models.
+    """
     if correlations.empty:
         raise InputError("no sparse network in the table has an accuracy, so there is nothing to correlate.")
+    pairs = len(correlations[["dataset", "model"]].drop_duplicates())
+    if pairs != 1:
+        raise InputError(f"the table holds {pairs} pairs of dataset and model; draw a heat map for each.")
     correlations, left_out = _without_empty_families(correlations)
     rows = list(dict.fromkeys(correlations["metric"]))
     groups = correlations[["family", "sparsity"]].drop_duplicates()
     families = ordered_families(groups["family"].unique())
     columns = [(f, s) for f in families for s in sorted(groups.loc[groups["family"] == f, "sparsity"])]
     left_of = {c: i + GAP * families.index(c[0]) for i, c in enumerate(columns)}
-    top_of, category_spans = {}, []
+    top_of: dict[str, float] = {}
+    category_spans: list[tuple[str, int, int]] = []
     for i, metric in enumerate(rows):
         category = category_of(metric)
         if not category_spans or category_spans[-1][0] != category:
@@ -104,37 +108,25 @@ def spearman_heatmap(
     with style():
         width = max(0.46 * wide, 1.6) + left + right
         ax, own = own_axes(ax, width, 0.235 * high + bottom + top, (left, right, bottom, top))
-        defined = correlations[correlations["rho"].notna()]
-        undefined = correlations[correlations["rho"].isna()]
+        defined = correlations[correlations["r"].notna()]
+        undefined = correlations[correlations["r"].isna()]
 
         def cells(part: pd.DataFrame) -> list[Rectangle]:
             return [
-                Rectangle((left_of[f, s] + 0.02, top_of[m] + 0.03), 0.96, 0.94)
+                cell_rectangle(left_of[f, s], top_of[m])
                 for f, s, m in part[["family", "sparsity", "metric"]].itertuples(index=False)
             ]
 
-        scale = Normalize(-1, 1)
-        drawn = PatchCollection(cells(defined), cmap=DIVERGING, norm=scale, linewidth=0)
-        drawn.set_array(defined["rho"].to_numpy(float))
+        drawn = PatchCollection(cells(defined), cmap=DIVERGING, norm=SCALE, linewidth=0)
+        drawn.set_array(defined["r"].to_numpy(float))
         ax.add_collection(drawn)
         ax.add_collection(
-            PatchCollection(cells(undefined), facecolor="none", edgecolor=MUTED, hatch="//////", linewidth=0, alpha=0.6)
-        )
-        for cell in defined.itertuples():
-            clear = cell.low > 0 or cell.high < 0
-            # Fixed inks on fixed cell colours: they must not follow the report's scheme.
-            color = "#ffffff" if abs(cell.rho) > 0.62 else "#1a1d21"
-            ax.text(
-                left_of[cell.family, cell.sparsity] + 0.5,
-                top_of[cell.metric] + 0.52,
-                _signed(cell.rho),
-                ha="center",
-                va="center",
-                fontsize=7.2,
-                fontweight="bold" if clear else "normal",
-                color=color,
-                alpha=1 if clear else 0.8,
+            PatchCollection(
+                cells(undefined), facecolor="none", edgecolor=MUTED, hatch=UNDEFINED_HATCH, linewidth=0, alpha=0.6
             )
+        )
+        for row, clear in zip(defined.itertuples(), significant(defined), strict=True):
+            write_correlation(ax, left_of[row.family, row.sparsity], top_of[row.metric], row.r, bold=clear)
         ax.set_xlim(0, wide)
         ax.set_ylim(high, 0)
         ax.set_yticks([top_of[m] + 0.5 for m in rows], [metric_label(m) for m in rows])
@@ -147,8 +139,9 @@ def spearman_heatmap(
         if title:
             ax.set_title(title, pad=28 + 10 * heads)
         if own:
-            _colorbar(ax, scale)
-            note = "bold: 95% bootstrap interval excludes 0" + ("   hatched: undefined" if len(undefined) else "")
+            _colorbar(ax)
+            note = f"bold: clear at a {percent(FALSE_DISCOVERY_RATE)} false-discovery rate"
+            note += "   hatched: undefined" if len(undefined) else ""
             note += f"\nno value at all: {', '.join(left_out)}" if left_out else ""
             ax.figure.text(0.15 / width, 0.12 / ax.figure.get_figheight(), note, fontsize=7.5, color=MUTED)
     return ax
@@ -156,22 +149,11 @@ def spearman_heatmap(
 
 def _without_empty_families(correlations: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Leave out the families without a single value, unless that is all of them, and name them."""
-    defined = correlations["rho"].notna().groupby(correlations["family"]).any()
+    defined = correlations["r"].notna().groupby(correlations["family"]).any()
     if not defined.any():
         return correlations, []
     empty = ordered_families(defined.index[~defined])
     return correlations[~correlations["family"].isin(empty)], empty
-
-
-def ordered_families(families: Sequence[str]) -> list[str]:
-    """Pruner families in the order of the moment at which they prune, all of them together last."""
-    order = {name: i for i, name in enumerate(("initial", "dynamic", "trained", "structured"))}
-    return sorted(families, key=lambda f: (f == EVERY, order.get(f, len(order)), f))
-
-
-def _signed(rho: float) -> str:
-    text = f"{rho:+.2f}"
-    return ".00" if text[1:] == "0.00" else text.replace("-", "−").replace("0.", ".", 1)
 
 
 def _head(family: str, columns: list) -> list[str]:
@@ -181,9 +163,9 @@ def _head(family: str, columns: list) -> list[str]:
 
 def _family_heads(ax: Axes, families: list[str], columns: list, left_of: dict) -> None:
     for family in families:
-        mine = [left_of[c] for c in columns if c[0] == family]
+        lefts = [left_of[c] for c in columns if c[0] == family]
         across = ax.get_xaxis_transform()
-        ends, y = (mine[0] + 0.06, mine[-1] + 0.94), 1 + _points(ax, 19)
+        ends, y = (lefts[0] + 0.06, lefts[-1] + 0.94), 1 + _points(ax, 19)
         ax.plot(ends, (y, y), transform=across, color=MUTED, linewidth=0.7, clip_on=False)
         words = _head(family, columns)
         ax.text(
@@ -210,13 +192,13 @@ def _points(ax: Axes, points: float) -> float:
     return points / (ax.get_window_extent().height * 72 / ax.figure.dpi)
 
 
-def _colorbar(ax: Axes, scale: Normalize) -> None:
+def _colorbar(ax: Axes) -> None:
     box = ax.get_position()
     width, height = ax.figure.get_size_inches()
     tall = min(1.6, box.height * height) / height
     place = ax.figure.add_axes((box.x1 + 0.18 / width, box.y1 - tall, 0.09 / width, tall))
-    bar = ax.figure.colorbar(ScalarMappable(scale, DIVERGING), cax=place)
+    bar = ax.figure.colorbar(ScalarMappable(SCALE, DIVERGING), cax=place)
     bar.outline.set_visible(False)
-    bar.set_ticks(np.array([-1, -0.5, 0, 0.5, 1]), labels=["−1", "−.5", "0", "+.5", "+1"])
+    bar.set_ticks([-1, -0.5, 0, 0.5, 1], labels=["−1", "−.5", "0", "+.5", "+1"])
     place.tick_params(length=0, labelsize=7.5)
     place.set_title("ρ", fontsize=9, loc="center", pad=5)

@@ -10,18 +10,26 @@ from matplotlib.text import Text
 from matplotlib.transforms import blended_transform_factory
 from scipy.optimize import isotonic_regression
 
-__all__ = ["label_line_ends", "percent", "short", "spread"]
+__all__ = ["label_line_ends", "short_number", "spread_apart"]
 
 
-def spread(positions: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
-    """Positions at least `gap` apart, as near as possible to those asked for, between `low` and `high`.
+def spread_apart(positions: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
+    """Positions at least `gap` apart, as near as possible to those given, between `low` and `high`.
 
-    Least squares under order constraints (isotonic regression); where `high - low` is too short for the gap, the
-    gap shrinks.
+    Least squares under order constraints (isotonic regression).
+
+    Parameters
+    ----------
+    positions
+        Where the items would lie by themselves.
+    gap
+        Smallest distance between two items; smaller where `high - low` is too short for it.
+    low, high
+        Bounds of the positions.
 
     Examples
     --------
-    >>> spread([1.0, 1.0, 5.0], 2.0, 0.0, 10.0).tolist()
+    >>> spread_apart([1.0, 1.0, 5.0], 2.0, 0.0, 10.0).tolist()
     [0.0, 2.0, 5.0]
     """
     positions = np.asarray(positions, dtype=float)
@@ -63,7 +71,7 @@ def label_line_ends(
     height = ax.get_window_extent().height * 72 / figure.dpi
     heights = [ax.transAxes.inverted().transform(ax.transData.transform(end))[1] * height for end in ends]
     line = fontsize * 1.22
-    placed = spread(heights, line, line * 0.3, height - line * 0.3)
+    placed = spread_apart(heights, line, line * 0.3, height - line * 0.3)
     across = blended_transform_factory(ax.transAxes, ax.transAxes)
     width = ax.get_window_extent().width * 72 / figure.dpi
     labels = []
@@ -79,23 +87,17 @@ def label_line_ends(
     return labels
 
 
-def percent(value: float) -> str:
-    """A share as a percentage without needless digits.
+def short_number(number: float) -> str:
+    """A number in few characters, with k, M or G for thousands, millions or billions.
+
+    Parameters
+    ----------
+    number
+        Any number.
 
     Examples
     --------
-    >>> percent(0.9), percent(0.995), percent(0.0)
-    ('90%', '99.5%', '0%')
-    """
-    return f"{round(100 * value, 3):g}%"
-
-
-def short(number: float) -> str:
-    """A large number in few characters.
-
-    Examples
-    --------
-    >>> short(950), short(1_670_000), short(3740)
+    >>> short_number(950), short_number(1_670_000), short_number(3740)
     ('950', '1.67M', '3.74k')
     """
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from ..errors import InputError
-from .labels import label_line_ends, percent
+from ..results.labels import percent
+from .labels import label_line_ends
 from .theme import GRID, figure, own_axes, pruner_color, pruner_order, style
 
 __all__ = ["layer_density", "layer_density_grid"]

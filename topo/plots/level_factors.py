@@ -16,7 +16,7 @@ from ..dag.operators import is_parametric
 from ..dag.path_counts import count_paths
 from ..decomposition.lifting import Lifting
 from ..errors import InputError
-from .labels import short
+from .labels import short_number
 from .theme import GRID, INK, MUTED, SEQUENTIAL, own_axes, style
 
 __all__ = ["draw_lifting"]
@@ -221,7 +221,7 @@ def _draw_head(ax: Axes, lifting: Lifting, title: str, height: float, width: flo
         x += 0.35 + 0.062 * len(text)
     if scale is not None:
         key.imshow(SEQUENTIAL(np.linspace(0, 1, 64))[None], extent=(x, x + 0.6, 0.05, 0.15), aspect="auto")
-        low, high = short(round(scale.vmin / 0.9)), short(scale.vmax)
+        low, high = short_number(round(scale.vmin / 0.9)), short_number(scale.vmax)
         text = f"{low} to {high} weights" if low != high else f"{high} weights"
         key.text(x + 0.67, 0.1, text, fontsize=7.5, va="center", color=MUTED)
         key.set_xlim(0, width)

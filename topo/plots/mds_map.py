@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..errors import InputError
-from .labels import percent
+from ..results.labels import percent
 from .theme import GRID, MUTED, figure, pruner_color, pruner_marker, pruner_order, style
 
 __all__ = ["mds_map"]

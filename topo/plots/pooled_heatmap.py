@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
+from ..results.labels import percent
 from ..results.schema import metric_label
+from ..stats.significance import FALSE_DISCOVERY_RATE, significant
+from .correlation_cells import SCALE, UNDEFINED_HATCH, cell_rectangle, write_correlation
 from .theme import DIVERGING, GRID, INK, MUTED, figure, style
 
 __all__ = ["pooled_heatmap"]
@@ -26,18 +26,25 @@ def pooled_heatmap(
     *,
     value: str = "r",
     title: str = "",
-    note: str = "bold: the 95% interval leaves out 0",
 ) -> Figure:
-    """Numbers in coloured cells: rows are metrics, blocks of columns are ways to part the networks.
+    """Pooled correlations of metrics (rows) by the levels of several groupings (blocks of columns).
+
+    Bold numbers are clear by the rule of `topo.stats.significant`; hatched cells are undefined.
 
     Parameters
     ----------
     blocks
-        Heading of a block -> table with columns metric, level (the column's name), `value`, low, high.
+        Heading of a block -> table with the columns metric, level (the column's name), `value` and q.
+    metrics
+        The rows.
+    value
+        Column with the correlations.
+    title
+        Title of the figure.
 
     Examples
     --------
-    >>> table = pd.DataFrame({"metric": ["edges"], "level": ["conv6"], "r": [0.5], "low": [0.2], "high": [0.7]})
+    >>> table = pd.DataFrame({"metric": ["edges"], "level": ["conv6"], "r": [0.5], "q": [0.01]})
     >>> len(pooled_heatmap({"architecture": table}, ["edges"]).axes)
     1
     """
@@ -56,23 +63,19 @@ def pooled_heatmap(
         drawn = figure(width, height)
         box = (left / width, bottom / height, CELL[0] * wide / width, CELL[1] * tall / height)
         ax = drawn.add_axes(box)
-        scale = Normalize(-1, 1)
         for head, level, at in columns:
             table = blocks[head]
             rows = table[table["level"].astype(str) == level].set_index("metric")
             for i, metric in enumerate(metrics):
                 known = metric in rows.index and np.isfinite(rows.loc[metric, value])
                 if not known:
-                    ax.add_patch(_cell(at, i, facecolor="none", edgecolor=GRID, hatch="//////", linewidth=0))
+                    ax.add_patch(
+                        cell_rectangle(at, i, facecolor="none", edgecolor=GRID, hatch=UNDEFINED_HATCH, linewidth=0)
+                    )
                     continue
-                r, low, high = (float(rows.loc[metric, c]) for c in (value, "low", "high"))
-                ax.add_patch(_cell(at, i, facecolor=DIVERGING(scale(r)), linewidth=0))
-                clear = low > 0 or high < 0
-                ax.text(
-                    at + 0.5, i + 0.52, f"{r:+.2f}".replace("-", "−").replace("0.", ".", 1), ha="center", va="center",
-                    fontsize=7.2, fontweight="bold" if clear else "normal",
-                    color="#ffffff" if abs(r) > 0.62 else "#1a1d21",
-                )  # fmt: skip
+                r = float(rows.loc[metric, value])
+                ax.add_patch(cell_rectangle(at, i, facecolor=DIVERGING(SCALE(r)), linewidth=0))
+                write_correlation(ax, at, i, r, bold=bool(significant(rows).loc[metric]))
         ax.set_xlim(0, wide)
         ax.set_ylim(tall, 0)
         ax.set_yticks(np.arange(tall) + 0.5, [metric_label(m) for m in metrics])
@@ -81,15 +84,18 @@ def pooled_heatmap(
         ax.tick_params(length=0, pad=2)
         ax.spines[:].set_visible(False)
         for head in blocks:
-            mine = [at for name, _, at in columns if name == head]
+            lefts = [at for name, _, at in columns if name == head]
             ax.text(
-                mine[0] + 0.05, -(heads - 0.18) / CELL[1], head, fontsize=8.5, fontweight="bold", color=INK, va="center"
+                lefts[0] + 0.05,
+                -(heads - 0.18) / CELL[1],
+                head,
+                fontsize=8.5,
+                fontweight="bold",
+                color=INK,
+                va="center",
             )
+        note = f"bold: clear at a {percent(FALSE_DISCOVERY_RATE)} false-discovery rate"
         drawn.text(0.15 / width, 0.12 / height, note, fontsize=7.5, color=MUTED)
         if title:
             drawn.text(0.15 / width, 1 - 0.18 / height, title, fontsize=9.5, fontweight="bold", va="center")
     return drawn
-
-
-def _cell(x: float, y: int, **look: Any) -> Rectangle:
-    return Rectangle((x + 0.02, y + 0.03), 0.96, 0.94, **look)

@@ -10,12 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..errors import InputError
-from .theme import GRID, HUES, MUTED, figure, style
+from .theme import GRID, HUES, MARKERS, MUTED, figure, style
 
 __all__ = ["predicted_against_true"]
 
 PANEL = 2.2
-MARKERS = "osD^vPX*"
 MOST = 4000
 
 

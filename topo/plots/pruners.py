@@ -8,15 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..errors import InputError
+from ..results.labels import percent
 from ..results.schema import tidy_results
 from ..stats.pruners import pruner_means, pruner_ranking
-from .labels import percent
-from .theme import GRID, INK, MUTED, figure, style
+from .theme import FAMILY_COLORS, GRID, INK, MUTED, figure, style
 
-__all__ = ["FAMILY_COLORS", "ranked_pruners"]
+__all__ = ["ranked_pruners"]
 
-# Four hues that stay apart for every kind of colour vision.
-FAMILY_COLORS = {"initial": "#0072b2", "dynamic": "#009e73", "trained": "#d55e00", "structured": "#8422e6"}
 FAMILY_NAMES = {
     "initial": "at initialisation",
     "dynamic": "during training",

@@ -13,12 +13,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ..errors import InputError
-from ..results.schema import category_of, metric_columns, metric_label, ordered_metrics, tidy_results
-from ..stats.correlation import grouped_spearman
-from .labels import percent
+from ..results.labels import percent
+from ..results.schema import metric_label, tidy_results
+from ..stats.correlation import strongest_metrics
 from .theme import INK, MUTED, figure, own_axes, pruner_color, pruner_order, sparsity_marker, style
 
-__all__ = ["accuracy_against_metric", "scatter_panels", "telling_metrics"]
+__all__ = ["accuracy_against_metric", "scatter_panels"]
 
 
 def accuracy_against_metric(
@@ -99,27 +99,6 @@ def _ten(power: int) -> str:
     return "10" + str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def telling_metrics(table: pd.DataFrame, count: int = 6, *, min_rows: int = 5) -> list[str]:
-    """In every category the whole-network metric with the largest median of \\|rho\\| over groups of one sparsity.
-
-    Groups are rows of one dataset, model, family and sparsity; where all are too small, of one dataset and model.
-    Metrics that are constant everywhere are left out.
-    """
-    table = tidy_results(table)
-    table = table[(table["pruner"] != "dense") & table["accuracy"].notna()]
-    metrics = ordered_metrics(c for c in metric_columns(table) if "__" not in c)
-    for by in (["dataset", "model", "family", "sparsity"], ["dataset", "model"]):
-        found = grouped_spearman(table, metrics, by=by, n_boot=0, min_rows=min_rows)
-        strength = found.assign(rho=found["rho"].abs()).groupby("metric", sort=False)["rho"].median().dropna()
-        if len(strength):
-            break
-    best: dict[str, str] = {}
-    for metric in strength.sort_values(ascending=False, kind="stable").index:
-        best.setdefault(category_of(metric), metric)
-    chosen = sorted(best.values(), key=lambda m: -strength[m])[:count]
-    return [m for m in metrics if m in chosen]
-
-
 def scatter_panels(
     table: pd.DataFrame, metrics: Sequence[str] | None = None, *, columns: int = 3, title: str = ""
 ) -> Figure:
@@ -130,7 +109,7 @@ def scatter_panels(
     table
         Results table of one dataset and model.
     metrics
-        Left out: `telling_metrics` of the table.
+        Columns; `topo.stats.strongest_metrics` of the table when left out.
 
     Examples
     --------
@@ -141,7 +120,7 @@ def scatter_panels(
     table = tidy_results(table)
     table = table[(table["pruner"] != "dense") & table["accuracy"].notna()]
     if metrics is None:
-        metrics = telling_metrics(table)
+        metrics = strongest_metrics(table)
     finite = [m for m in metrics if m in table.columns and np.isfinite(table[m].astype(float)).any()]
     if not finite:
         raise InputError("no metric has a value beside an accuracy, so there is nothing to draw.")

@@ -15,13 +15,19 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 
+from ..results.schema import ALL_FAMILIES
+
 __all__ = [
     "DIVERGING",
+    "FAMILY_COLORS",
     "GRID",
+    "HUES",
     "INK",
+    "MARKERS",
     "MUTED",
     "PAPER",
     "SEQUENTIAL",
+    "cell_ink",
     "figure",
     "pruner_color",
     "pruner_dashes",
@@ -40,9 +46,17 @@ HUES = (
     *("#b2b262", "#99176e", "#8c8cff", "#5d47cc", "#e6004d", "#4a7d3a", "#cc1faf", "#8a3b12"),
 )
 MARKERS = "osD^vPX*"
+# Pruner families, in hues that stay apart for every kind of colour vision.
+FAMILY_COLORS = {
+    "initial": HUES[0],
+    "dynamic": HUES[2],
+    "trained": HUES[3],
+    "structured": HUES[6],
+    ALL_FAMILIES: INK,
+}
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 
-# A name's place decides its colour for good: append, never reorder.
+# A pruner's position decides its colour: append, never reorder.
 PRUNERS = (
     *("uniform", "er", "erk", "snip", "grasp", "synflow", "magnitude", "magnitude-layerwise"),
     *("prospr", "phew", "set", "rigl", "itop", "snfs", "lamp", "gmp"),
@@ -50,7 +64,7 @@ PRUNERS = (
     *("movement", "obd", "obs", "ramanujan", "l1-filter", "fpgm", "slimming", "taylor"),
     *("magnitude-init", "expander", "chts", "l2-filter", "hrank", "group-norm", "l0", "dag", "variational"),
 )
-PLACES = {name: i for i, name in enumerate(PRUNERS)}
+POSITIONS = {name: i for i, name in enumerate(PRUNERS)}
 
 DIVERGING = LinearSegmentedColormap.from_list(
     "topo_diverging", ["#8c2d04", "#d9773a", "#f5c9a4", "#f7f6f4", "#a9cbe3", "#3f83bd", "#084a8b"]
@@ -62,8 +76,8 @@ FONTS = ("Inter", "Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans")
 
 @cache
 def _fonts() -> list[str]:
-    there = set(font_manager.get_font_names())
-    return [f for f in FONTS if f in there] or ["sans-serif"]
+    installed = set(font_manager.get_font_names())
+    return [font for font in FONTS if font in installed] or ["sans-serif"]
 
 
 @contextmanager
@@ -134,11 +148,12 @@ def own_axes(ax: Axes | None, width: float, height: float, margins: Sequence[flo
     return new.add_axes(size), True
 
 
-def _place(name: str) -> int:
+def _position(name: str) -> int:
+    """Position of a pruner in the order of colours, markers and dashes; of an unknown one from its name."""
     name = name.lower()
-    if name in PLACES:
-        return PLACES[name]
-    return len(PLACES) + zlib.crc32(name.encode()) % 64
+    if name in POSITIONS:
+        return POSITIONS[name]
+    return len(POSITIONS) + zlib.crc32(name.encode()) % 64
 
 
 def _shade(color: str, step: int) -> str:
@@ -150,6 +165,17 @@ def _shade(color: str, step: int) -> str:
         step - 1
     ]
     return to_hex(colorsys.hls_to_rgb(hue, light, saturation))
+
+
+def cell_ink(dark: bool) -> str:
+    """Colour of a number on a coloured cell: fixed, since it must not follow the report's light or dark scheme.
+
+    Parameters
+    ----------
+    dark
+        Whether the cell is dark.
+    """
+    return "#ffffff" if dark else "#1a1d21"
 
 
 def palette() -> list[str]:
@@ -167,18 +193,18 @@ def pruner_color(name: str) -> str:
     """
     if name.lower() == "dense":
         return INK
-    place = _place(name)
-    return _shade(HUES[place % 16], place // 16 % 4)
+    position = _position(name)
+    return _shade(HUES[position % 16], position // 16 % 4)
 
 
 def pruner_dashes(name: str) -> Any:
     """The pruner's line style: solid for the first eight, dashes for those after."""
-    return DASHES[_place(name) // 8 % 4]
+    return DASHES[_position(name) // 8 % 4]
 
 
 def pruner_marker(name: str) -> str:
     """The pruner's marker: a second sign beside its colour."""
-    return MARKERS[_place(name) % 8]
+    return MARKERS[_position(name) % 8]
 
 
 def sparsity_marker(sparsities: Sequence[float]) -> dict[float, str]:
@@ -188,4 +214,4 @@ def sparsity_marker(sparsities: Sequence[float]) -> dict[float, str]:
 
 def pruner_order(names: Sequence[str]) -> list[str]:
     """Pruner names in the fixed order of their colours."""
-    return sorted(names, key=lambda n: (_place(n), n))
+    return sorted(names, key=lambda n: (_position(n), n))

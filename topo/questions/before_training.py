@@ -12,15 +12,15 @@ from ..results.evidence import Evidence
 from ..results.feature_sets import feature_sets, with_norms
 from ..stats.comparison import comparison_table
 from ..stats.regression import regression_table, same_rows, score
+from ..stats.significance import significant
 from .answer import Answer
+from .grouping import HELD_OUT, limit_networks
 from .registry import QUESTIONS
-from .sample import at_most
 
 __all__ = ["before_training"]
 
 TITLE = "Accuracy before training"
 QUESTION = "Can the accuracy of a new sparse network be predicted before training it, from its mask alone?"
-HELD_OUT = {"dataset": "unseen dataset", "model": "unseen model", "pruner": "unseen algorithm", "seed": "unseen seed"}
 BASE = "sparsity + model"
 SETTING = "sparsity + model + dataset"
 LABELS = {
@@ -48,7 +48,7 @@ def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
     sets = _sets(table)
     if "mask" not in sets:
         return Answer.without(TITLE, QUESTION, "the table has no metric of the mask that varies.")
-    table, left_out = at_most(same_rows(table, sets), seed=seed)
+    table, left_out = limit_networks(same_rows(table, sets), seed=seed)
     table = table.reset_index(drop=True)
     holds = [h for h in HELD_OUT if len(table[h].unique()) > 1]
     if not holds:
@@ -87,7 +87,8 @@ def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
             f"fixed before training and whose layers are known ({len(table)}). Mask metrics: those of the whole "
             "network and of single layers without any that contain trained weights. Random forest and ridge "
             f"regression, whole groups left out in at most {FOLDS} folds; model, dataset and algorithm coded one-hot, "
-            f"so they say nothing of unseen ones. Differences: Nadeau and Bengio's corrected t-interval.{left_out}"
+            "so they say nothing of unseen ones. Differences: Nadeau and Bengio's corrected t-test, "
+            f"Benjamini-Hochberg over the table.{left_out}"
         ),
         caveats=(
             *(("The reference is the best sparse network of the dataset, model and seed, which one must know too.",)
@@ -185,10 +186,10 @@ def _sentences(scores: pd.DataFrame, differences: pd.DataFrame, failures: pd.Dat
 
 
 def _verdict(differences: pd.DataFrame) -> str:
-    """Which of the mask's gains over what needs no topology have an interval clear of zero."""
+    """Which gains of the mask over inputs without topology are clear."""
     of = differences[differences["second"].isin([BASE, SETTING]) & (differences["model"] == "forest")]
-    clear = of[(of["low"] > 0) | (of["high"] < 0)]
+    clear = of[significant(of)]
     if clear.empty:
-        return "no difference has an interval clear of 0"
+        return "no difference is clear at a 5% false-discovery rate"
     each = (f"{HELD_OUT[r.held_out]} against {r.second} ({r.difference:+.2f} of R²)" for r in clear.itertuples())
-    return f"differences with an interval clear of 0: {', '.join(each)}"
+    return f"differences that are clear at a 5% false-discovery rate: {', '.join(each)}"

@@ -6,11 +6,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..plots.confounders import relative_strips
-from ..plots.forest import forest
+from ..plots.forest import forest_plot
 from ..plots.theme import HUES, INK
 from ..results.evidence import Evidence
-from ..results.schema import metric_label
+from ..results.schema import ALL_FAMILIES, metric_label
 from ..stats.confounders import edge_spread, mean_absolute_weight, reached_gap, relative_to_group
+from ..stats.significance import significant
 from .answer import Answer
 from .confounding import (
     RAMANUJAN,
@@ -23,7 +24,7 @@ from .confounding import (
     redundant_metrics,
     weights,
 )
-from .grouping import EVERY, varying
+from .grouping import varying_metrics
 from .registry import QUESTIONS
 
 __all__ = ["beyond_density"]
@@ -51,7 +52,7 @@ def beyond_density(evidence: Evidence, *, seed: int = 0, min_rows: int = 5, thre
         return Answer.without(TITLE, QUESTION, "no sparse network has an accuracy.")
     if "edges" not in table.columns or table["edges"].isna().all():
         return Answer.without(TITLE, QUESTION, "the networks have no number of edges (column 'edges') to hold still.")
-    metrics = varying(table, evidence.whole_network_metrics)
+    metrics = varying_metrics(table, evidence.whole_network_metrics)
     if not metrics:
         return Answer.without(TITLE, QUESTION, "no metric of the whole network varies at any one sparsity.")
     weight = mean_absolute_weight(table)
@@ -81,7 +82,7 @@ def beyond_density(evidence: Evidence, *, seed: int = 0, min_rows: int = 5, thre
         QUESTION,
         _sentences(tables, main, steps),
         {
-            "controlled": forest(
+            "controlled": forest_plot(
                 shown, steps, group="control", colors=COLORS, axis="(partial) Spearman's ρ with accuracy"
             ),
             "confounders": _confounders(table, tables.get("ramanujan_and_density")),
@@ -127,8 +128,8 @@ def _sentences(tables: dict[str, pd.DataFrame], main: str, steps: list[str]) -> 
 
 def _on_families(tables: dict[str, pd.DataFrame], main: str) -> str:
     families = tables["families"].set_index("metric")
-    if f"median {EVERY}" in families and main != EVERY:
-        one, every = families[f"median {main}"], families[f"median {EVERY}"]
+    if f"median {ALL_FAMILIES}" in families and main != ALL_FAMILIES:
+        one, every = families[f"median {main}"], families[f"median {ALL_FAMILIES}"]
         moved = (every - one).abs().sort_values(ascending=False).dropna().index[:3]
         text = (
             f"Pooling families changes the picture: the median ρ within groups goes from {main} pruners to all by "
@@ -157,23 +158,27 @@ def _on_size(tables: dict[str, pd.DataFrame], main: str, steps: list[str]) -> st
         )
     else:
         text = "No group has two algorithms whose edges could be compared"
-    mine = controlled[controlled["scope"] == main].set_index(["control", "metric"])
-    alone = mine.loc["alone"]
-    clear = alone.index[alone["q"] < 0.05]
+    of_scope = controlled[controlled["scope"] == main].set_index(["control", "metric"])
+    alone = of_scope.loc["alone"]
+    clear = alone.index[significant(alone)]
     last = steps[-1]
-    rest = mine.loc[last].reindex(clear)
-    left = rest[(rest["q"] < 0.05) & (rest["r"] * alone.loc[clear, "r"] > 0)]
-    turned = int(((rest["q"] < 0.05) & (rest["r"] * alone.loc[clear, "r"] < 0)).sum())
+    given_all = of_scope.loc[last].reindex(clear)
+    same_sign = given_all["r"] * alone.loc[clear, "r"] > 0
+    opposite_sign = given_all["r"] * alone.loc[clear, "r"] < 0
+    still_clear = given_all[significant(given_all) & same_sign]
+    turned = int((significant(given_all) & opposite_sign).sum())
     if not len(clear):
         return (
             f"{text}; no metric clearly moves with accuracy within {main} pruners, so nothing is to be explained away."
         )
     text += (
-        f"; of {len(clear)} metrics that clearly move with accuracy within {main} pruners, {len(left)} still do {last}"
+        f"; of {len(clear)} metrics that clearly move with accuracy within {main} pruners, {len(still_clear)} still "
+        f"do {last}"
     )
-    if len(left):
-        best = left["r"].abs().idxmax()
-        text += f" (most {metric_label(best)}: ρ {alone.loc[best, 'r']:+.2f} alone, {left.loc[best, 'r']:+.2f} then)"
+    if len(still_clear):
+        best = still_clear["r"].abs().idxmax()
+        then = still_clear.loc[best, "r"]
+        text += f" (most {metric_label(best)}: ρ {alone.loc[best, 'r']:+.2f} alone, {then:+.2f} then)"
     if turned:
         text += f" and {turned} turn{'s' * (turned == 1)} the other way"
     return text + "."

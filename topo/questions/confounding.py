@@ -5,12 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from ..results.evidence import Evidence
+from ..results.schema import GROUPS
 from ..stats.collinearity import collinear_groups, determined_columns
 from ..stats.correlation import grouped_correlation
-from ..stats.discovery import q_values
 from ..stats.partial import partial_correlation
 from ..stats.pooling import pool_correlations
-from .grouping import GROUPS, cluster_of, scopes
+from ..stats.significance import cluster_column, with_q_values
+from .grouping import scopes
 
 __all__ = [
     "RAMANUJAN",
@@ -48,18 +49,18 @@ def controlled_correlations(table: pd.DataFrame, metrics: list[str], min_rows: i
     pieces = []
     for scope, part in scopes(table).items():
         # Every step on the same networks, so that the steps differ by their covariates only.
-        whole = part.dropna(subset=controls[list(controls)[-1]])
+        complete = part.dropna(subset=controls[list(controls)[-1]])
         for control, given in controls.items():
-            options = {"by": GROUPS, "cluster": cluster_of(table), "min_rows": min_rows}
-            found = partial_correlation(whole, metrics, given, **options)
-            pooled = pool_correlations(found, covariates=len(given))
-            why = found.groupby("metric", sort=False)["reason"].agg(lambda r: r.mode().iloc[0])
+            partial = partial_correlation(
+                complete, metrics, given, by=GROUPS, cluster=cluster_column(table), min_rows=min_rows
+            )
+            pooled = pool_correlations(partial, covariates=len(given))
+            why = partial.groupby("metric", sort=False)["reason"].agg(lambda r: r.mode().iloc[0])
             pooled["reason"] = pooled["reason"].where(
                 pooled["r"].notna() | (pooled["metric"].map(why) == ""), pooled["metric"].map(why)
             )
             pieces.append(pooled.assign(scope=scope, control=control))
-    controlled = pd.concat(pieces, ignore_index=True)
-    controlled["q"] = q_values(controlled["p"].to_numpy(float))
+    controlled = with_q_values(pd.concat(pieces, ignore_index=True))
     first = ["scope", "control", "metric", "k", "r", "low", "high", "p", "q"]
     return controlled[[*first, *[c for c in controlled.columns if c not in first]]]
 

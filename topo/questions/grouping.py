@@ -1,37 +1,97 @@
-"""How networks are parted before anything is correlated: by dataset, architecture and sparsity, within families."""
+"""How the networks of a question are grouped, and sampled where there are too many."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
-from ..plots.heatmap import EVERY, ordered_families
+from ..results.schema import ALL_FAMILIES, GROUPS, ordered_families
 
-__all__ = ["EVERY", "GROUPS", "cluster_of", "resamples", "scopes", "varying"]
+__all__ = ["HELD_OUT", "limit_networks", "resample_count", "scopes", "varying_metrics"]
 
-GROUPS = ("dataset", "model", "sparsity")
-FEWEST_ALGORITHMS = 4
-DRAWS = 10_000_000
+# Titles of the ways of holding groups out, by the column whose values are held out.
+HELD_OUT = {"dataset": "unseen dataset", "model": "unseen model", "pruner": "unseen algorithm", "seed": "unseen seed"}
+# Networks that are kept or left out together when there are too many.
+SAMPLED_TOGETHER = [*GROUPS, "seed"]
+MOST_NETWORKS = 20_000
+MOST_DRAWS = 10_000_000
 
 
 def scopes(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Rows of every pruner family and, where there are several, of all of them together."""
+    """Networks of every pruner family and, where there are several, of all of them together.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    """
     families = ordered_families(table["family"].unique())
     parts = {family: table[table["family"] == family] for family in families}
-    return parts | ({EVERY: table} if len(families) > 1 else {})
+    return parts | ({ALL_FAMILIES: table} if len(families) > 1 else {})
 
 
-def varying(table: pd.DataFrame, metrics: list[str], by: tuple[str, ...] = GROUPS) -> list[str]:
-    """Those metrics that are not constant in every group of rows."""
-    spread = table.groupby(list(by), observed=True)[metrics].agg(lambda column: column.max() - column.min())
-    return [m for m in metrics if (spread[m] > 0).any()]
+def varying_metrics(table: pd.DataFrame, metrics: Sequence[str], by: Sequence[str] = GROUPS) -> list[str]:
+    """Those metrics that are not constant in every group.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    metrics
+        Numeric columns.
+    by
+        Columns that form the groups.
+    """
+    spread = table.groupby(list(by), observed=True)[list(metrics)].agg(lambda column: column.max() - column.min())
+    return [metric for metric in metrics if (spread[metric] > 0).any()]
 
 
-def cluster_of(table: pd.DataFrame, by: tuple[str, ...] = GROUPS) -> str | None:
-    """``"pruner"`` where groups hold several algorithms, whose seeds are no independent evidence; else None: rows."""
-    several = table.groupby(list(by), observed=True)["pruner"].nunique().median()
-    return "pruner" if several >= FEWEST_ALGORITHMS else None
+def resample_count(table: pd.DataFrame, most: int) -> int:
+    """Number of bootstrap resamples for a table of this length: at most `most`, fewer for long tables, at least 100.
+
+    Parameters
+    ----------
+    table
+        What is resampled.
+    most
+        Resamples of a short table.
+    """
+    return int(min(most, max(100, MOST_DRAWS // max(len(table), 1))))
 
 
-def resamples(table: pd.DataFrame, most: int) -> int:
-    """Bootstrap resamples that a table of this length allows, at most `most` and at least 100."""
-    return int(min(most, max(100, DRAWS // max(len(table), 1))))
+def limit_networks(table: pd.DataFrame, *, most: int = MOST_NETWORKS, seed: int = 0) -> tuple[pd.DataFrame, str]:
+    """At most about `most` networks, drawn at random with all algorithms of a group and seed.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    most
+        Networks to keep.
+    seed
+        Seeds the draw.
+
+    Returns
+    -------
+    table : DataFrame
+        The networks kept.
+    note : str
+        A sentence that says how many were left out; empty where none were.
+
+    Examples
+    --------
+    >>> from topo.results import example_results
+    >>> kept, note = limit_networks(example_results(), most=20)
+    >>> len(kept), note
+    (16, ' Of 50 networks 16 were used, drawn at random with all algorithms of a group and seed.')
+    """
+    if len(table) <= most:
+        return table, ""
+    code = table.groupby(SAMPLED_TOGETHER, dropna=False).ngroup()
+    order = pd.Series(code.unique()).sample(frac=1, random_state=seed)
+    sizes = code.value_counts().loc[order].cumsum()
+    kept = sizes.index[: max(1, int((sizes <= most).sum()))]
+    part = table[code.isin(kept)].reset_index(drop=True)
+    note = f" Of {len(table)} networks {len(part)} were used, drawn at random with all algorithms of a group and seed."
+    return part, note

@@ -12,22 +12,21 @@ from ..plots.interval_dots import dots
 from ..results.accuracy_drop import TO_BEST, with_drop
 from ..results.evidence import Evidence
 from ..results.feature_sets import BASELINES, feature_sets, set_label, uses_trained_weights, with_norms
-from ..results.schema import metric_label
+from ..results.schema import GROUPS, metric_label
 from ..stats.collinearity import collinear_groups
 from ..stats.comparison import comparison_table
-from ..stats.explained import CELL, explained_table
+from ..stats.explained import explained_table
 from ..stats.importance import fold_agreement, permutation_importance, standardised_coefficients
 from ..stats.regression import regression_table, same_rows
+from ..stats.significance import significant
 from .answer import Answer
+from .grouping import HELD_OUT, limit_networks
 from .registry import QUESTIONS
-from .sample import at_most
 
 __all__ = ["multipartite_or_bipartite"]
 
 TITLE = "Multipartite or bipartite"
 QUESTION = "Do multipartite encodings predict the accuracy drop better than bipartite and Ramanujan ones?"
-HELD_OUT = {"dataset": "unseen dataset", "model": "unseen model", "pruner": "unseen algorithm", "seed": "unseen seed"}
-WITHIN = CELL
 FOLDS = 6
 # What is predicted with groups held out: the baselines, and each encoding normalised where it can be.
 PREDICTED = (*BASELINES, "multipartite", "multipartite_untrained")
@@ -52,7 +51,7 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
         return Answer.without(TITLE, QUESTION, f"no set of metrics can be fitted: {explained['reason'].iloc[0]}.")
     chosen = {n: sets[n] for n in (*PREDICTED, *_as_normalised(sets)) if n in sets}
     whole = table
-    table, left_out = at_most(whole, seed=seed)
+    table, left_out = limit_networks(whole, seed=seed)
     note = left_out and f" Predictions and importance:{left_out}"
     scores, differences = _held_out(table, chosen, seed)
     if scores["r2"].notna().sum() == 0:
@@ -122,7 +121,7 @@ def _held_out(table: pd.DataFrame, sets: dict, seed: int) -> tuple[pd.DataFrame,
     """Scores and differences from the multipartite set, pooled and within groups."""
     holds = [h for h in ("dataset", "model", "pruner") if len(table[h].unique()) > 1] or ["seed"]
     scores, differences = [], []
-    for scope, within in (("pooled", ()), ("within groups", WITHIN)):
+    for scope, within in (("pooled", ()), ("within groups", GROUPS)):
         found, predictions = regression_table(
             table, sets, by=holds, models=("ridge", "forest"), within=within, max_folds=FOLDS, seed=seed
         )  # fmt: skip
@@ -143,7 +142,7 @@ def _importance(table: pd.DataFrame, features: list[str], scores: pd.DataFrame, 
     """
     tried = set(scores.loc[scores["r2"].notna(), "held_out"])
     by = next(h for h in ("model", "dataset", "seed", "pruner") if h in tried)
-    kin = collinear_groups(table, features, threshold=0.9, by=list(WITHIN))
+    kin = collinear_groups(table, features, threshold=0.9, by=GROUPS)
     groups = {_name(kept, len(part)): part["metric"].tolist() for kept, part in kin.groupby("kept", sort=False)}
     weights = [c for c in features if uses_trained_weights(c)]
     if weights:
@@ -221,9 +220,9 @@ def _sentences(
         if part["r2"].notna().any():
             top, own = part.loc[part["r2"].idxmax()], part[part["features"] == "multipartite"]["r2"].iloc[0]
             parts.append(f"{HELD_OUT[hold]}: multipartite {own:.2f}, best {set_label(top['features'])} {top['r2']:.2f}")
-    sure = differences[differences["q"] < 0.05]
+    clear = differences[significant(differences)]
     third = (
-        f"Held out, a forest's R² is, for an {'; '.join(parts)}; {len(sure)} of {len(differences)} differences between "
-        "the multipartite and another set clear a 5% false-discovery rate."
+        f"Held out, a forest's R² is, for an {'; '.join(parts)}; {len(clear)} of {len(differences)} differences "
+        "between the multipartite and another set clear a 5% false-discovery rate."
     )
     return first, second + ".", third

@@ -13,14 +13,13 @@ from ..results.feature_sets import feature_sets, set_label, with_norms
 from ..stats.classification import classification_table, confusion_shares, relative_to_group
 from ..stats.regression import same_rows
 from .answer import Answer
+from .grouping import HELD_OUT, limit_networks
 from .registry import QUESTIONS
-from .sample import at_most
 
 __all__ = ["pruner_from_mask"]
 
 TITLE = "The algorithm behind a mask"
 QUESTION = "Which family or algorithm made a mask: can its topology alone tell?"
-HELD_OUT = {"dataset": "unseen dataset", "model": "unseen model", "seed": "unseen seed"}
 NAMES = {"family": "family", "pruner": "algorithm"}
 POOLED, RELATIVE = "as measured", "relative to its group"
 
@@ -38,7 +37,7 @@ def pruner_from_mask(evidence: Evidence, *, seed: int = 0) -> Answer:
     sets = {n: sets[n] for n in wanted if n in sets}
     if not {n for n in sets if n not in ("mean", "sparsity")}:
         return Answer.without(TITLE, QUESTION, "the table has no metric that varies.")
-    table, left_out = at_most(same_rows(table, sets), seed=seed)
+    table, left_out = limit_networks(same_rows(table, sets), seed=seed)
     holds = [h for h in ("dataset", "model") if len(table[h].unique()) > 1] or ["seed"]
     columns = [c for s in sets.values() for c in s]
     pieces, predictions = [], {}

@@ -12,14 +12,14 @@ from ..results.feature_sets import feature_sets, set_label, with_norms
 from ..stats.ranking import ranking_table
 from ..stats.regression import same_rows
 from .answer import Answer
+from .grouping import HELD_OUT, limit_networks
 from .registry import QUESTIONS
-from .sample import at_most
 
 __all__ = ["ranking_pruners"]
 
 TITLE = "Ranking of pruning algorithms"
 QUESTION = "Can topology rank pruning algorithms on a dataset, architecture or algorithm that it was not learned on?"
-HELD_OUT = {"dataset": "unseen dataset", "model": "unseen model", "pruner": "unseen algorithms"}
+HELD_OUT_GROUPS = HELD_OUT | {"pruner": "unseen algorithms"}
 BASELINES = ("random", "past", "density", "edges_density", "another seed")
 LABELS = {"past": "past results, no topology", "another seed": "another seed (ceiling)", "random": "random order"}
 
@@ -39,7 +39,7 @@ def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
     if not topology:
         return Answer.without(TITLE, QUESTION, "the table has no metric that varies.")
     table = same_rows(table, sets)
-    table, left_out = at_most(table, seed=seed)
+    table, left_out = limit_networks(table, seed=seed)
     scopes = {"all families": table}
     initial = table[table["family"] == "initial"]
     if 3 <= initial["pruner"].nunique() < table["pruner"].nunique():
@@ -67,7 +67,7 @@ def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
                 high="tau_high",
                 panel="held_out",
                 variant="scope",
-                heads=HELD_OUT,
+                heads=HELD_OUT_GROUPS,
                 label=_label,
                 axis="Kendall's τ-b with the true order",
             )
@@ -100,7 +100,7 @@ def _label(name: str) -> str:
 def _sentences(summary: pd.DataFrame, learned: pd.DataFrame) -> tuple[str, str, str]:
     def listed(scope: str) -> str:
         parts = []
-        for hold, text in HELD_OUT.items():
+        for hold, text in HELD_OUT_GROUPS.items():
             of = learned[(learned["scope"] == scope) & (learned["held_out"] == hold)]
             if len(of):
                 best = of.loc[of["tau"].idxmax()]
@@ -116,14 +116,14 @@ def _sentences(summary: pd.DataFrame, learned: pd.DataFrame) -> tuple[str, str, 
         if name in ("random", "another seed"):  # the same whatever is left out
             parts.append(f"{_label(name)} {part['tau'].iloc[0]:.2f}")
         else:
-            each = (f"{r.tau:.2f} ({HELD_OUT[r.held_out]})" for r in part.itertuples())
+            each = (f"{r.tau:.2f} ({HELD_OUT_GROUPS[r.held_out]})" for r in part.itertuples())
             parts.append(f"{_label(name)} {', '.join(each)}")
     second = f"For comparison, over all families: {'; '.join(parts)}."
     best = learned.loc[learned["tau"].idxmax()]
     guess = f"{best['best']:.0%}" if pd.notna(best["best"]) else "no"
     third = (
-        f"Where ranking works best ({_label(best['features'])}, {HELD_OUT[best['held_out']]}, {best['scope']}), the "
-        f"algorithm put first is the best one in {guess} of {int(best['cells'])} cells and costs "
-        f"{100 * best['regret']:.1f} points of accuracy on average."
+        f"Where ranking works best ({_label(best['features'])}, {HELD_OUT_GROUPS[best['held_out']]}, "
+        f"{best['scope']}), the algorithm put first is the best one in {guess} of {int(best['cells'])} cells and "
+        f"costs {100 * best['regret']:.1f} points of accuracy on average."
     )
     return first, second, third

@@ -18,6 +18,7 @@ from ..similarity.distance_tests import (
     seed_effect,
     within_algorithms,
 )
+from ..stats.significance import significant
 from .answer import Answer
 from .network_distances import NetworkDistances, network_distances
 from .registry import QUESTIONS
@@ -201,7 +202,7 @@ def _sentences(
     )
     known = tested.iloc[1:].dropna(subset=["ratio"])
     if len(known):
-        clear = int((known["q"] < 0.05).sum())
+        clear = int(significant(known).sum())
         loose = known.loc[known["ratio"].idxmax()]
         second += (
             f"; {clear} of {len(known)} algorithms lie closer to themselves than to the others at a 5% false-discovery "

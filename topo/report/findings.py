@@ -8,9 +8,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from ..plots.heatmap import EVERY
-from ..plots.labels import percent
-from ..results.schema import metric_label
+from ..results.labels import percent
+from ..results.schema import ALL_FAMILIES, GROUPS, metric_label
+from ..stats.significance import FALSE_DISCOVERY_RATE, significant
 
 __all__ = [
     "accuracy_findings",
@@ -110,27 +110,27 @@ def accuracy_findings(summary: pd.DataFrame) -> list[str]:
 
 def correlation_findings(correlations: pd.DataFrame) -> list[str]:
     """The metric most tied to accuracy within groups, and how many change sign when families are pooled."""
-    defined = correlations[correlations["rho"].notna()]
-    within = defined[defined["family"] != EVERY]
+    defined = correlations[correlations["r"].notna()]
+    within = defined[defined["family"] != ALL_FAMILIES]
     if within.empty:
         return []
-    groups = within[["dataset", "model", "family", "sparsity"]].drop_duplicates()
-    by_metric = within.groupby("metric", sort=False)["rho"]
+    groups = within[[*GROUPS, "family"]].drop_duplicates()
+    by_metric = within.groupby("metric", sort=False)["r"]
     # A metric defined in one group of many would win by luck.
     median = by_metric.median()[by_metric.size() >= len(groups) / 2]
     sentences = []
     if len(median):
         best = median.abs().idxmax()
         rows = within[within["metric"] == best]
-        clear = int(((rows["low"] > 0) | (rows["high"] < 0)).sum())
+        clear = int(significant(rows).sum())
         sentences.append(
             f"Within {_count(len(groups), 'group')} of one dataset, model, pruner family and sparsity, the metric most "
             f"tied to accuracy is {metric_label(best)}: median ρ = {_signed(median[best])}, from "
-            f"{_signed(rows['rho'].min())} to {_signed(rows['rho'].max())}; its 95% interval excludes "
-            f"zero in {clear} of {_count(len(rows), 'group')}. "
+            f"{_signed(rows['r'].min())} to {_signed(rows['r'].max())}; it is clear in {clear} of "
+            f"{_count(len(rows), 'group')} at a {percent(FALSE_DISCOVERY_RATE)} false-discovery rate. "
             f"It is the largest of {_count(len(median), 'metric')}, so chance has had that many tries."
         )
-    pooled = defined[defined["family"] == EVERY].groupby("metric")["rho"].median()
+    pooled = defined[defined["family"] == ALL_FAMILIES].groupby("metric")["r"].median()
     both = median.index.intersection(pooled.index)
     flipped = [m for m in both if median[m] * pooled[m] < 0]
     if len(both):
@@ -190,7 +190,7 @@ def undefined_values(table: pd.DataFrame, metrics: Sequence[str], reasons: dict[
 
 def undefined_correlations(correlations: pd.DataFrame) -> pd.DataFrame:
     """Groups and metrics without a correlation, by reason."""
-    missing = correlations[correlations["rho"].isna()]
+    missing = correlations[correlations["r"].isna()]
     if missing.empty:
         return pd.DataFrame(columns=["reason", "groups", "metrics"])
     place = missing.apply(lambda r: f"{r['dataset']} · {r['model']}, {r['family']} at {percent(r['sparsity'])}", axis=1)

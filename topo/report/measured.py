@@ -12,15 +12,14 @@ import pandas as pd
 from ..errors import InputError
 from ..plots import (
     accuracy_grid,
-    correlations_for_heatmap,
+    correlation_heatmap,
     draw_graph,
     layer_density_grid,
     scatter_panels,
-    spearman_heatmap,
-    telling_metrics,
 )
 from ..results.schema import accuracy_summary, metric_columns, metric_label, ordered_metrics
 from ..results.source import Source
+from ..stats.correlation import CORRELATION_COLUMNS, correlations_by_family, strongest_metrics
 from . import findings
 from .figures import LARGEST_SVG, FigureHtml, try_figure
 from .full_table import ENCODINGS
@@ -41,7 +40,7 @@ def measured(source: Source, folder: Path | None = None) -> dict[str, Any]:
     pairs = [
         (d, m) for d, m in trained[["dataset", "model"]].drop_duplicates().sort_values(["dataset", "model"]).values
     ]
-    correlations = _correlations(trained, pairs, whole)
+    correlations = correlations_by_family(trained, whole) if whole else pd.DataFrame(columns=CORRELATION_COLUMNS)
     summary = accuracy_summary(table)
     # Many pairs bring many figures each; as pictures they keep the page light.
     draw = partial(try_figure, folder=folder, largest=LARGEST_SVG if len(pairs) <= FEW_PAIRS else LARGEST_SVG // 5)
@@ -76,17 +75,6 @@ def _varying(table: pd.DataFrame, metrics: Sequence[str]) -> list[str]:
     return [m for m in metrics if len(table[m].dropna().unique()) > 1]
 
 
-def _correlations(trained: pd.DataFrame, pairs: list, metrics: Sequence[str]) -> pd.DataFrame:
-    """`correlations_for_heatmap` of every dataset and model, none where there is nothing to correlate."""
-    columns = ["dataset", "model", "family", "sparsity", "metric", "n", "rho", "low", "high", "reason"]
-    if not metrics:
-        return pd.DataFrame(columns=columns)
-    found = [
-        correlations_for_heatmap(_of(trained, pair), metrics).assign(dataset=pair[0], model=pair[1]) for pair in pairs
-    ]
-    return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
-
-
 def _of(table: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
     return table[(table["dataset"] == pair[0]) & (table["model"] == pair[1])]
 
@@ -101,10 +89,10 @@ def _each(
 
 
 def _heatmap(correlations: pd.DataFrame, title: str) -> Any:
-    if correlations["rho"].isna().all():
+    if correlations["r"].isna().all():
         reasons = findings.join(sorted(set(correlations["reason"])))
         raise InputError(f"no correlation is defined on {title}, because {reasons}.")
-    return spearman_heatmap(correlations, correlations=correlations, title=title)
+    return correlation_heatmap(correlations, title=title)
 
 
 def _heatmaps(write: Draw, correlations: pd.DataFrame, pairs: list) -> list[FigureHtml]:
@@ -143,8 +131,8 @@ def _encoding_heatmaps(
             continue
 
         def draw(pair: tuple[str, str], mine: list[str] = mine) -> Any:
-            correlations = correlations_for_heatmap(_of(trained, pair), mine)
-            defined = correlations.groupby("metric")["rho"].transform("count") > 0
+            correlations = correlations_by_family(_of(trained, pair), mine)
+            defined = correlations.groupby("metric")["r"].transform("count") > 0
             return _heatmap(correlations[defined] if defined.any() else correlations, " · ".join(pair))
 
         figures[name] = _each(write, pairs, prefix.replace("_", "-"), draw, f"Layer-wise metrics, {name}, on")
@@ -157,7 +145,7 @@ def _scatter(write: Draw, trained: pd.DataFrame, pairs: list) -> list[FigureHtml
 
     def draw(pair: tuple[str, str]) -> Any:
         here = _of(trained, pair)
-        chosen = telling_metrics(here)
+        chosen = strongest_metrics(here)
         if not chosen:
             raise InputError(f"no metric of {' · '.join(pair)} varies over enough networks to be worth a panel.")
         return scatter_panels(here, chosen, title=" · ".join(pair))

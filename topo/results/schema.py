@@ -12,7 +12,23 @@ from ..errors import InputError, nearest
 from ..features import METRICS
 from ..features.registry import CATEGORIES
 
-__all__ = ["accuracy_summary", "category_of", "metric_columns", "metric_label", "ordered_metrics", "tidy_results"]
+__all__ = [
+    "ALL_FAMILIES",
+    "GROUPS",
+    "accuracy_summary",
+    "category_of",
+    "metric_columns",
+    "metric_label",
+    "ordered_families",
+    "ordered_metrics",
+    "tidy_results",
+]
+
+# Networks that agree in these columns can be compared with each other.
+GROUPS = ("dataset", "model", "sparsity")
+# Pruner families in the order of the moment at which they prune, and what all of them together are called.
+FAMILIES = ("initial", "dynamic", "trained", "structured")
+ALL_FAMILIES = "all families"
 
 # Names used by published tables for what is called otherwise here.
 ALIASES = {
@@ -189,3 +205,20 @@ def accuracy_summary(table: pd.DataFrame) -> pd.DataFrame:
     whole = table[table["accuracy"].notna()]
     groups = whole.groupby(["dataset", "model", "pruner", "sparsity"], sort=True, observed=True)["accuracy"]
     return groups.agg(mean="mean", low="min", high="max", n="size").reset_index()
+
+
+def ordered_families(families: Iterable[str]) -> list[str]:
+    """Pruner families in the order of the moment at which they prune, all of them together last.
+
+    Parameters
+    ----------
+    families
+        Names of families; unknown ones follow the known ones by name.
+
+    Examples
+    --------
+    >>> ordered_families(["all families", "trained", "initial", "mine"])
+    ['initial', 'trained', 'mine', 'all families']
+    """
+    position = {name: i for i, name in enumerate(FAMILIES)}
+    return sorted(families, key=lambda name: (name == ALL_FAMILIES, position.get(name, len(position)), name))

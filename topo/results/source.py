@@ -15,9 +15,9 @@ import pandas as pd
 from ..encoding.graph import MultipartiteGraph
 from ..errors import InputError
 from ..masks import Masks
-from ..plots.labels import percent
 from ..study import Study
 from .evidence import Evidence, together
+from .labels import percent
 from .schema import tidy_results
 
 __all__ = ["Source", "load_published_source", "load_source", "load_sources"]

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.manifold import smacof
 
-from ..stats.discovery import q_values
+from ..stats.significance import q_values
 
 __all__ = ["GroupDistances", "between_algorithms", "embedded", "nearest_share", "seed_effect", "within_algorithms"]
 

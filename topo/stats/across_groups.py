@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
+from ..results.schema import GROUPS
 from .resampling import correlations
 
 __all__ = ["mean_over_groups"]
@@ -21,7 +22,7 @@ def mean_over_groups(
     cluster: str = "pruner",
     kind: str = "spearman",
     target: str = "accuracy",
-    by: Sequence[str] = ("dataset", "model", "sparsity"),
+    by: Sequence[str] = GROUPS,
     n_boot: int = 400,
     level: float = 0.95,
     min_rows: int = 5,

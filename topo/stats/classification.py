@@ -15,13 +15,13 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..errors import InputError, unknown_name
+from ..results.schema import GROUPS
 from .predictors import ROWS_A_TREE, SignedLog, prepared
 from .regression import MAX_FOLDS, refuse_missing
 
 __all__ = ["CLASSIFIERS", "classification_table", "classify_held_out", "confusion_shares", "relative_to_group"]
 
 CLASSIFIERS = ("logistic", "forest")
-GROUPS = ("dataset", "model", "sparsity")
 
 
 def classify_held_out(

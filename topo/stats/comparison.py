@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from ..errors import InputError
-from .discovery import q_values
+from .significance import q_values
 
 __all__ = ["comparison_table", "paired_difference"]
 

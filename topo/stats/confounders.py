@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
+from ..results.schema import GROUPS
 
 __all__ = ["edge_spread", "mean_absolute_weight", "reached_gap", "relative_to_group"]
-
-GROUPS = ("dataset", "model", "sparsity")
 
 
 def mean_absolute_weight(table: pd.DataFrame) -> pd.Series | None:

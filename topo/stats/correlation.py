@@ -4,21 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isnan, nan
+from math import nan
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from ..errors import InputError, unknown_name
+from ..results.schema import ALL_FAMILIES, GROUPS, category_of, metric_columns, ordered_metrics, tidy_results
 from .resampling import KINDS, correlations, draw_counts
+from .significance import cluster_column, with_q_values
 
-__all__ = ["Correlation", "grouped_correlation", "grouped_spearman", "p_value", "spearman"]
+__all__ = [
+    "Correlation",
+    "correlations_by_family",
+    "grouped_correlation",
+    "p_value",
+    "spearman",
+    "strongest_metrics",
+]
+
+# Columns of what `correlations_by_family` returns.
+CORRELATION_COLUMNS = [
+    *("dataset", "model", "family", "sparsity"),
+    *("metric", "n", "clusters", "r", "p", "q", "reason"),
+]
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """A rank correlation, its interval and the rows behind it; `reason` says why it is NaN when it is."""
+    """A rank correlation with its interval.
+
+    Attributes
+    ----------
+    rho
+        The correlation; NaN where it is undefined.
+    low, high
+        Ends of the interval.
+    n
+        Rows with both values.
+    reason
+        Why the correlation is undefined; empty where it is not.
+    """
 
     rho: float
     low: float
@@ -26,15 +54,10 @@ class Correlation:
     n: int
     reason: str = ""
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the whole interval lies on one side of zero."""
-        return not isnan(self.low) and (self.low > 0 or self.high < 0)
-
 
 def spearman(
-    x: np.ndarray,
-    y: np.ndarray,
+    x: ArrayLike,
+    y: ArrayLike,
     *,
     n_boot: int = 1000,
     level: float = 0.95,
@@ -76,8 +99,8 @@ def spearman(
         raise InputError(f"the two columns must have one axis and one length; got shapes {x.shape} and {y.shape}.")
     _check("spearman", level, min_rows)
     generator = generator or np.random.default_rng(0)
-    found = _block("spearman", x[:, None], y, None, n_boot, level, min_rows, generator)
-    n, rho, low, high, reason = (column[0] for column in found)
+    columns = _block("spearman", x[:, None], y, None, n_boot, level, min_rows, generator)
+    n, rho, low, high, reason = (column[0] for column in columns)
     return Correlation(float(rho), float(low), float(high), int(n), str(reason))
 
 
@@ -87,7 +110,7 @@ def grouped_correlation(
     *,
     kind: str = "spearman",
     target: str = "accuracy",
-    by: Sequence[str] = ("dataset", "model", "sparsity"),
+    by: Sequence[str] = GROUPS,
     cluster: str | None = None,
     n_boot: int = 1000,
     level: float = 0.95,
@@ -139,49 +162,123 @@ def grouped_correlation(
         codes = None if cluster is None else pd.factorize(group[cluster])[0]
         x, y = group[metrics].to_numpy(float), group[target].to_numpy(float)
         n, r, low, high, reason = _block(kind, x, y, codes, n_boot, level, min_rows, generator)
-        whole = np.isfinite(y)[:, None] & np.isfinite(x)
-        clusters = n if codes is None else [len(np.unique(codes[w])) for w in whole.T]
+        complete = np.isfinite(y)[:, None] & np.isfinite(x)
+        clusters = n if codes is None else [len(np.unique(codes[rows])) for rows in complete.T]
         piece = {**dict(zip(by, key, strict=True)), "metric": metrics, "n": n, "clusters": clusters}
         pieces.append(pd.DataFrame({**piece, "r": r, "low": low, "high": high, "reason": reason}))
     columns = [*by, "metric", "n", "clusters", "r", "low", "high", "reason"]
-    found = pd.concat(pieces, ignore_index=True)[columns] if pieces else pd.DataFrame(columns=columns)
-    found.insert(found.columns.get_loc("reason"), "p", p_value(kind, found["r"], found["clusters"]))
-    return found
+    result = pd.concat(pieces, ignore_index=True)[columns] if pieces else pd.DataFrame(columns=columns)
+    result.insert(result.columns.get_loc("reason"), "p", p_value(kind, result["r"], result["clusters"]))
+    return result
 
 
-def grouped_spearman(
-    table: pd.DataFrame,
-    metrics: Sequence[str],
-    *,
-    target: str = "accuracy",
-    by: Sequence[str] = ("family", "sparsity"),
-    n_boot: int = 1000,
-    level: float = 0.95,
-    min_rows: int = 5,
-    seed: int = 0,
+def correlations_by_family(
+    table: pd.DataFrame, metrics: Sequence[str] | None = None, *, min_rows: int = 5
 ) -> pd.DataFrame:
-    """Spearman's correlation of every metric with `target` inside every group: `grouped_correlation` in short.
+    """Spearman's correlation of metrics with accuracy in every group, within each pruner family and over all of them.
+
+    Groups are networks of one dataset, model and sparsity. Dense networks and networks without an accuracy are left
+    out.
+
+    Parameters
+    ----------
+    table
+        Results table.
+    metrics
+        Metric columns; those of the whole-network graph when left out.
+    min_rows
+        Fewest networks for a correlation.
 
     Returns
     -------
     DataFrame
-        One row per group and metric: the columns of `by`, metric, n, rho, low, high, reason.
+        dataset, model, family, sparsity, metric, n, clusters, r, p, q, reason; the sample of p is that of
+        `topo.stats.significance.cluster_column`, and q is over all rows.
+
+    Raises
+    ------
+    InputError
+        The table has no metric.
 
     Examples
     --------
     >>> from topo.results import example_results
-    >>> table = example_results().query("pruner != 'dense'")
-    >>> grouped_spearman(table, ["edges"], by=["family"], n_boot=0)[["family", "n"]].values.tolist()
-    [['initial', 36], ['trained', 12]]
+    >>> correlations_by_family(example_results(), ["edges"])["family"].unique().tolist()
+    ['initial', 'trained', 'all families']
     """
-    options = {"n_boot": n_boot, "level": level, "min_rows": min_rows, "seed": seed}
-    found = grouped_correlation(table, metrics, target=target, by=by, **options)
-    return found.rename(columns={"r": "rho"}).drop(columns=["clusters", "p"])
+    table = _with_accuracy(table)
+    if metrics is None:
+        metrics = ordered_metrics(c for c in metric_columns(table) if "__" not in c)
+    if not len(metrics):
+        raise InputError("the table has no metric columns, so there is nothing to correlate with accuracy.")
+    by = CORRELATION_COLUMNS[:4]
+    parts = [table]
+    if len(table["family"].unique()) > 1:
+        parts.append(table.assign(family=ALL_FAMILIES))
+    cluster = cluster_column(table)
+    pieces = [grouped_correlation(part, metrics, by=by, cluster=cluster, n_boot=0, min_rows=min_rows) for part in parts]
+    return with_q_values(pd.concat(pieces, ignore_index=True))[CORRELATION_COLUMNS]
 
 
-def p_value(kind: str, r: np.ndarray, n: np.ndarray, *, covariates: int = 0) -> np.ndarray:
+def strongest_metrics(table: pd.DataFrame, count: int = 6, *, min_rows: int = 5) -> list[str]:
+    """In every category the whole-network metric with the largest median of \\|rho\\| over groups of one sparsity.
+
+    Groups are networks of one dataset, model, family and sparsity; where all are too small, of one dataset and model.
+    Metrics that are constant everywhere are left out.
+
+    Parameters
+    ----------
+    table
+        Results table.
+    count
+        Most metrics.
+    min_rows
+        Fewest networks for a correlation.
+
+    Examples
+    --------
+    >>> from topo.results import example_results
+    >>> len(strongest_metrics(example_results(), count=3))
+    3
+    """
+    table = _with_accuracy(table)
+    metrics = ordered_metrics(c for c in metric_columns(table) if "__" not in c)
+    size = pd.Series(dtype=float)
+    for by in (["dataset", "model", "family", "sparsity"], ["dataset", "model"]):
+        correlations = grouped_correlation(table, metrics, by=by, n_boot=0, min_rows=min_rows)
+        sizes = correlations.assign(r=correlations["r"].abs())
+        size = sizes.groupby("metric", sort=False)["r"].median().dropna()
+        if len(size):
+            break
+    best: dict[str, str] = {}
+    for metric in size.sort_values(ascending=False, kind="stable").index:
+        best.setdefault(category_of(metric), metric)
+    chosen = sorted(best.values(), key=lambda metric: -size[metric])[:count]
+    return [metric for metric in metrics if metric in chosen]
+
+
+def _with_accuracy(table: pd.DataFrame) -> pd.DataFrame:
+    """The sparse networks that have an accuracy."""
+    table = tidy_results(table)
+    return table[(table["pruner"] != "dense") & table["accuracy"].notna()]
+
+
+def p_value(kind: str, r: ArrayLike, n: ArrayLike, *, covariates: int = 0) -> np.ndarray:
     """Two-sided p-value of no correlation.
 
+    Parameters
+    ----------
+    kind
+        ``"pearson"``, ``"spearman"`` or ``"kendall"``.
+    r
+        Correlations.
+    n
+        Size of the sample of each.
+    covariates
+        Number of covariates that were partialled out.
+
+    Notes
+    -----
     Pearson's and Spearman's by Student's t with n - 2 - covariates degrees of freedom, Kendall's by the normal with
     variance 2 (2n + 5) / (9 n (n - 1)); n less the covariates there too. NaN with fewer than four rows.
 
@@ -222,29 +319,29 @@ def _block(
     columns = x.shape[1]
     n, reason = np.zeros(columns, dtype=int), np.full(columns, "", dtype=object)
     r, low, high = np.full((3, columns), nan)
-    whole = np.isfinite(x) & np.isfinite(y)[:, None]
+    complete = np.isfinite(x) & np.isfinite(y)[:, None]
     # Columns that lack the same rows share their resamples.
-    patterns, which = np.unique(whole, axis=1, return_inverse=True)
+    patterns, pattern_of_column = np.unique(complete, axis=1, return_inverse=True)
     for i, rows in enumerate(patterns.T):
-        mine = np.flatnonzero(which.ravel() == i)
-        n[mine] = rows.sum()
+        chosen = np.flatnonzero(pattern_of_column.ravel() == i)
+        n[chosen] = rows.sum()
         if rows.sum() < min_rows:
-            reason[mine] = f"fewer than {min_rows} networks have both values"
+            reason[chosen] = f"fewer than {min_rows} networks have both values"
             continue
-        a, b = x[np.ix_(rows, mine)], y[rows]
+        a, b = x[np.ix_(rows, chosen)], y[rows]
         constant = np.ptp(a, axis=0) == 0
-        reason[mine[constant]] = "the metric is constant"
+        reason[chosen[constant]] = "the metric is constant"
         if np.ptp(b) == 0:
-            reason[mine[~constant]] = "the accuracy is constant"
+            reason[chosen[~constant]] = "the accuracy is constant"
             continue
-        mine, a = mine[~constant], a[:, ~constant]
-        if not len(mine):
+        chosen, a = chosen[~constant], a[:, ~constant]
+        if not len(chosen):
             continue
-        r[mine] = correlations(kind, a, b, np.ones((1, len(b))))[0]
+        r[chosen] = correlations(kind, a, b, np.ones((1, len(b))))[0]
         if n_boot:
             codes = None if clusters is None else np.unique(clusters[rows], return_inverse=True)[1]
             draws = [correlations(kind, a, b, c) for c in draw_counts(n_boot, len(b), generator, clusters=codes)]
-            low[mine], high[mine] = _interval(np.concatenate(draws), level)
+            low[chosen], high[chosen] = _interval(np.concatenate(draws), level)
     return n, r, low, high, reason
 
 

@@ -10,11 +10,10 @@ import pandas as pd
 from scipy import stats
 
 from ..errors import InputError
+from ..results.schema import GROUPS
 from .regression import centred, same_rows
 
 __all__ = ["adjusted_r2", "explained_table"]
-
-CELL = ("dataset", "model", "sparsity")
 
 
 def adjusted_r2(
@@ -23,7 +22,7 @@ def adjusted_r2(
     *,
     target: str = "drop",
     within: Sequence[str] = (),
-    clusters: Sequence[str] = CELL,
+    clusters: Sequence[str] = GROUPS,
     level: float = 0.95,
 ) -> dict[str, float | str]:
     """R2 of ordinary least squares, corrected for the number of columns, with an interval over clusters.
@@ -129,7 +128,7 @@ def explained_table(
     table: pd.DataFrame,
     sets: Mapping[str, Sequence[str]],
     *,
-    within: Sequence[str] = CELL,
+    within: Sequence[str] = GROUPS,
     targets: Sequence[str] = ("drop", "accuracy"),
 ) -> pd.DataFrame:
     """`adjusted_r2` of every set on the same rows: pooled, and within groups.
@@ -157,7 +156,7 @@ def explained_table(
             for name, columns in sets.items():
                 if columns:
                     # What differs inside a group is the algorithm, and the algorithms are the same in every group.
-                    clusters = ("pruner",) if groups else CELL
+                    clusters = ("pruner",) if groups else GROUPS
                     options = {"within": groups, "clusters": clusters}
                     found = adjusted_r2(shared, columns, target=target, **options)
                     rows.append({"target": target, "scope": scope, "features": name, "columns": len(columns), **found})

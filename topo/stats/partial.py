@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from ..errors import InputError, unknown_name
+from ..results.schema import GROUPS
 from .correlation import p_value
 
 __all__ = ["partial_correlation"]
@@ -21,7 +22,7 @@ def partial_correlation(
     *,
     kind: str = "spearman",
     target: str = "accuracy",
-    by: Sequence[str] = ("dataset", "model", "sparsity"),
+    by: Sequence[str] = GROUPS,
     cluster: str | None = None,
     min_rows: int = 5,
 ) -> pd.DataFrame:

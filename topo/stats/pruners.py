@@ -10,10 +10,12 @@ from scipy import stats
 
 from ..errors import InputError
 from ..results.schema import tidy_results
+from .significance import interval_sign
 
 __all__ = ["check_orderings", "pruner_means", "pruner_ranking"]
 
 LEVEL = 0.95
+VERDICTS = {1: "confirmed", -1: "contradicted", 0: "undecided"}
 
 
 def pruner_means(table: pd.DataFrame) -> pd.DataFrame:
@@ -102,7 +104,7 @@ def check_orderings(
         if not {better, worse} <= known or len(difference) < 2:
             verdict = "not measured"
         else:
-            verdict = "confirmed" if low > 0 else "contradicted" if high < 0 else "undecided"
+            verdict = VERDICTS[int(interval_sign(low, high))]
         where = "all" if sparsities is None else ", ".join(f"{s:g}" for s in sparsities)
         rows.append((better, worse, where, source, len(difference), mean, low, high, verdict))
     columns = ["better", "worse", "sparsities", "source", "seeds", "difference", "low", "high", "verdict"]

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
+from ..results.schema import GROUPS
 from .regression import held_out, refuse_missing
 
 __all__ = ["another_seed", "kendall", "past", "random_order", "rank_agreement", "rank_biased_overlap", "ranking_table"]
-
-CELL = ("dataset", "model", "sparsity")
 
 
 def kendall(first: Sequence[float], second: Sequence[float]) -> float:
@@ -69,7 +68,7 @@ def rank_biased_overlap(first: Sequence, second: Sequence, p: float = 0.8) -> fl
 
 
 def rank_agreement(
-    table: pd.DataFrame, score: str, *, truth: str = "drop", cell: Sequence[str] = CELL, p: float = 0.8
+    table: pd.DataFrame, score: str, *, truth: str = "drop", cell: Sequence[str] = GROUPS, p: float = 0.8
 ) -> pd.DataFrame:
     """How well a score orders the pruners of every cell; scores and truth are means over seeds, small is good.
 
@@ -108,7 +107,7 @@ def rank_agreement(
 
 def past(table: pd.DataFrame, by: str, *, target: str = "drop") -> pd.Series:
     """The score that needs no topology: a pruner's mean drop, less its cells' means, in the groups not held out."""
-    relative = table[target] - table.groupby(list(CELL))[target].transform("mean")
+    relative = table[target] - table.groupby(list(GROUPS))[target].transform("mean")
     total = relative.groupby(table["pruner"]).agg(["sum", "count"]).loc[table["pruner"]].to_numpy()
     own = relative.groupby([table["pruner"], table[by]]).agg(["sum", "count"])
     own = own.loc[pd.MultiIndex.from_arrays([table["pruner"], table[by]])].to_numpy()
@@ -121,8 +120,8 @@ def another_seed(table: pd.DataFrame, *, truth: str = "drop", seed: int = 0) -> 
     seeds = sorted(table["seed"].unique())
     pieces = []
     for one in seeds if len(seeds) > 1 else []:
-        alone = table[table["seed"] == one].set_index([*CELL, "pruner"])[truth].rename("one").reset_index()
-        rest = table[table["seed"] != one].merge(alone, on=[*CELL, "pruner"], how="inner")
+        alone = table[table["seed"] == one].set_index([*GROUPS, "pruner"])[truth].rename("one").reset_index()
+        rest = table[table["seed"] != one].merge(alone, on=[*GROUPS, "pruner"], how="inner")
         pieces.append(rank_agreement(rest, "one", truth=truth))
     return pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame()
 
@@ -130,7 +129,7 @@ def another_seed(table: pd.DataFrame, *, truth: str = "drop", seed: int = 0) -> 
 def random_order(table: pd.DataFrame, *, truth: str = "drop", seed: int = 0) -> pd.DataFrame:
     """Agreement of orders drawn at random: tau is 0 on average, the overlap is not."""
     generator = np.random.default_rng(seed)
-    means = table.groupby([*CELL, "pruner"], observed=True)[truth].mean().reset_index()
+    means = table.groupby([*GROUPS, "pruner"], observed=True)[truth].mean().reset_index()
     repeats = min(max(1, 8000 // max(len(means), 1)), 50)
     draws = [rank_agreement(means.assign(s=generator.random(len(means))), "s", truth=truth) for _ in range(repeats)]
     return pd.concat(draws, ignore_index=True)
@@ -153,7 +152,7 @@ def unseen_pruners(
         half = dict(zip(generator.permutation(names), np.arange(len(names)) % 2, strict=True))
         split = table.assign(half=table["pruner"].map(half))
         predicted = held_out(split, columns, by="half", model=model, target=target, seed=seed)["predicted"]
-        agreement = rank_agreement(split.assign(score=predicted), "score", truth=target, cell=[*CELL, "half"])
+        agreement = rank_agreement(split.assign(score=predicted), "score", truth=target, cell=[*GROUPS, "half"])
         pieces.append(agreement.drop(columns="half"))
     return pd.concat(pieces, ignore_index=True)
 
@@ -223,6 +222,6 @@ def _mean_of_cells(cells: pd.DataFrame, n_boot: int, seed: int) -> dict[str, flo
         draws = np.random.default_rng(seed).integers(len(sums), size=(n_boot, len(sums)))
         drawn = sums[draws].sum(1)
         low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
-    distinct = len(cells[list(CELL)].drop_duplicates())
+    distinct = len(cells[list(GROUPS)].drop_duplicates())
     means = cells[["tau", "rbo", "best", "regret"]].astype(float).mean()
     return {"cells": distinct, **means, "tau_low": low, "tau_high": high}

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from topo.errors import InputError
-from topo.stats.discovery import q_values
+from topo.results import example_results
+from topo.stats.significance import cluster_column, q_values, significant, with_q_values
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
@@ -51,3 +53,16 @@ def test_under_dependence_values_are_larger():
 def test_bad_input():
     with pytest.raises(InputError, match="between 0 and 1"):
         q_values(np.array([1.5]))
+
+
+def test_a_test_is_significant_below_the_false_discovery_rate_of_its_table():
+    tests = with_q_values(pd.DataFrame({"p": [0.001, 0.02, 0.04, 0.3, np.nan], "q": 0.0}))
+    assert significant(tests).tolist() == [True, True, False, False, False]
+    assert significant(with_q_values(tests.iloc[[2]])).tolist() == [True]
+    with pytest.raises(InputError, match="no column 'q'"):
+        significant(pd.DataFrame({"p": [0.01]}))
+
+
+def test_algorithms_are_the_sample_where_groups_hold_four_of_them():
+    assert cluster_column(example_results(pruners=("er", "snip", "grasp", "synflow"))) == "pruner"
+    assert cluster_column(example_results(pruners=("er", "snip", "grasp"), seeds=9)) is None
