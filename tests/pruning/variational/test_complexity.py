@@ -30,7 +30,7 @@ def counted(gates, xi):
     names = [name for name, value in gates.channels.dag.state.items() if isinstance(value, torch.nn.Parameter)]
     closed = [arc for layer, on in zip(gates.layers, xi[gates.is_layer], strict=True) if not on for arc in layer.arcs]
     dead = (~gates.remaining_units(xi.bool())).nonzero().flatten().tolist()
-    state = network.whole().without(arcs=closed, units=dead)
+    state = network.intact().without(arcs=closed, units=dead)
     left = {name: int(mask.sum()) for name, mask in network.masks(state, names).items()}
     live = set(state.counts.live)
     macs = sum(

@@ -197,7 +197,7 @@ def test_the_shift_of_a_closed_unit_does_not_stay_alive(name):
 @pytest.mark.parametrize("name", [name for name in NETS if NETS[name][3]])
 def test_every_set_of_layer_gates_kills_what_each_of_them_kills(name):
     network, layers = prepared(name)[2].network, prepared(name)[2].layers
-    whole = network.whole()
+    whole = network.intact()
     for size in range(1, len(layers) + 1):
         for some in combinations(layers, size):
             union = {arc for layer in some for arc in layer.arcs}
