@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from scipy import sparse
 from torch import Tensor
 
 from .channel_labels import FIXED, ChannelLabels
+from .costs import BUDGETS, ElementCosts
 from .dag import Dag
 from .weighted_layers import Layer
 
@@ -135,26 +137,22 @@ class CoupledChannels:
 
     def costs(self, alive: Tensor) -> dict[str, int]:
         """Parameters, prunable weights of layers, and multiply-accumulates that are left with the units `alive`."""
-        totals = {"parameters": 0, "weights": 0, "macs": 0}
-        for name, (shape, positions) in self._sizes.items():
-            kept = 1
-            axes = self.axes.get(name)
-            for axis, length in enumerate(shape):
-                kept *= int(_lookup(alive, axes[axis]).sum()) if axes else length
-            totals["parameters"] += kept
-            if positions:
-                totals["weights"] += kept
-                totals["macs"] += positions * kept
-        return totals
+        kept = {name: self._kept_elements(name, alive) for name in self._element_costs["parameters"]}
+        return {
+            budget: sum(each * kept[name] for name, each in element_costs.items())
+            for budget, element_costs in self._element_costs.items()
+        }
+
+    def _kept_elements(self, name: str, alive: Tensor) -> int:
+        """How many elements of a parameter stay when the units `alive` do."""
+        if name not in self.axes:
+            return self.dag.state[name].numel()
+        return prod(int(kept.sum()) for kept in self.alive(name, alive))
 
     @cached_property
-    def _sizes(self) -> dict[str, tuple[tuple[int, ...], int]]:
-        """Shape of every parameter, and how often each of its weights is used on one sample."""
-        return {
-            name: (tuple(value.shape), sum(layer.positions for layer in self.layers.get(name, ())))
-            for name, value in self.dag.state.items()
-            if isinstance(value, torch.nn.Parameter)
-        }
+    def _element_costs(self) -> dict[str, dict[str, int]]:
+        costs = ElementCosts(self.dag)
+        return {budget: costs.of(budget) for budget in BUDGETS}
 
 
 def _lookup(alive: Tensor, index: Tensor) -> Tensor:

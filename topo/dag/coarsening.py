@@ -175,6 +175,7 @@ class _Coarsening:
             nodes=tuple(nodes),
             arcs=tuple(arcs),
             outputs=tuple(outputs),
+            model=None,
             retrace=None if retrace is None else _CoarseRetrace(retrace, self.keep_pooling),
         )
 

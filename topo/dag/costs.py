@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import chain
 
 import pandas as pd
 import torch
 from torch import nn
 
+from .additive_graph import AdditiveGraph
 from .dag import Dag
-from .tracing import trace
-from .weighted_layers import layers
+from .example import Example
+from .tracing import traced
+from .weighted_layers import layers_by_arc
 
-__all__ = ["cost", "cost_table"]
+__all__ = ["BUDGETS", "ElementCosts", "WeightUse", "cost", "cost_table"]
+
+BUDGETS = ("weights", "parameters", "macs")
+"""What networks may be allowed to cost: weights of layers, all parameters, or multiply-accumulates of one sample."""
 
 
-def cost(network: nn.Module | Dag, example: Any = None) -> dict[str, int]:
+@dataclass(frozen=True)
+class WeightUse:
+    """That an arc, by its place in ``dag.arcs``, multiplies by a weight, every element `positions` times a sample."""
+
+    place: int
+    positions: int
+
+
+def cost(model: nn.Module | Dag, example: Example | None = None) -> dict[str, int]:
     """Parameters and multiply-accumulates of a network.
 
     Multiply-accumulates are those of the operations that have weights: convolutions and linear layers, attention
@@ -24,35 +39,107 @@ def cost(network: nn.Module | Dag, example: Any = None) -> dict[str, int]:
 
     Parameters
     ----------
-    network
-        A model, with `example` inputs of one sample, or a `Dag`.
+    model
+        A module, or a traced network.
+    example
+        The model's input, as for `topo.trace`; not needed with a traced network.
 
     Returns
     -------
     dict
         ``"parameters"``: all of them, biases and norms too; ``"macs"``.
 
+    Raises
+    ------
+    InputError
+        When the model cannot be traced.
+
     Examples
     --------
-    >>> import torch, topo
-    >>> cost(topo.models.build("resnet20"), torch.zeros(1, 3, 32, 32))
+    >>> import topo
+    >>> cost(topo.models.build("resnet20"), (3, 32, 32))
     {'parameters': 269722, 'macs': 40551040}
     """
-    dag = (network if isinstance(network, Dag) else trace(network, example)).single()
+    dag = traced(model, example, "topo.cost").single()
     parameters = {id(value): value.numel() for value in dag.state.values() if isinstance(value, nn.Parameter)}
-    if isinstance(network, nn.Module):
-        parameters |= {id(value): value.numel() for value in network.parameters()}
+    module = model if isinstance(model, nn.Module) else dag.model
+    if module is not None:
+        parameters |= {id(value): value.numel() for value in module.parameters()}
     return {"parameters": sum(parameters.values()), "macs": int(cost_table(dag)["macs"].sum())}
 
 
-def cost_table(network: nn.Module | Dag, example: Any = None) -> pd.DataFrame:
-    """One row per layer in the order in which they run: name of the weight, its shape, weights, positions, macs."""
-    dag = (network if isinstance(network, Dag) else trace(network, example)).single()
-    rows = []
+def cost_table(model: nn.Module | Dag, example: Example | None = None) -> pd.DataFrame:
+    """One row per layer in the order in which they run: name of the weight, its shape, weights, positions, macs.
+
+    Parameters
+    ----------
+    model, example
+        As for `cost`.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3))
+    >>> cost_table(model, (1, 4, 4))[["weight", "weights", "macs"]].values.tolist()
+    [['0.weight', 18, 72], ['2.weight', 24, 24]]
+    """
+    dag = traced(model, example, "topo.dag.cost_table").single()
     values = dag.values()
-    for _, layer in layers(dag):
+    rows = []
+    for _, layer in chain.from_iterable(layers_by_arc(dag)):
         with torch.no_grad():
             shape = tuple(values[layer.weight].shape)
         weights = torch.Size(shape).numel()
         rows.append((layer.weight, shape, weights, layer.positions, weights * layer.positions))
     return pd.DataFrame(rows, columns=["weight", "shape", "weights", "positions", "macs"])
+
+
+class ElementCosts:
+    """What every element of each parameter costs, whichever of them are left.
+
+    Parameters
+    ----------
+    dag
+        Its shapes those of one sample.
+
+    Attributes
+    ----------
+    uses
+        Weight -> where layers multiply by it, in the order in which they run. A weight may also be computed from
+        parameters.
+
+    Examples
+    --------
+    >>> import topo
+    >>> from torch import nn
+    >>> costs = ElementCosts(topo.trace(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)), (1, 8, 8)))
+    >>> costs.of("macs"), sorted(costs.of("parameters"))
+    ({'0.weight': 36}, ['0.bias', '0.weight', '1.bias', '1.weight'])
+    """
+
+    def __init__(self, dag: AdditiveGraph) -> None:
+        uses: dict[str, list[WeightUse]] = {}
+        for place, layers in enumerate(layers_by_arc(dag)):
+            for _, layer in layers:
+                uses.setdefault(layer.weight, []).append(WeightUse(place, layer.positions))
+        self.uses = {name: tuple(where) for name, where in uses.items()}
+        self._parameters = [name for name, value in dag.state.items() if isinstance(value, nn.Parameter)]
+
+    def of(self, budget: str, live: Collection[int] | None = None) -> dict[str, int]:
+        """Parameter -> what each of its elements costs, of those that cost anything.
+
+        Parameters
+        ----------
+        budget
+            One of `BUDGETS`. An element costs one of the parameters, one of the weights if a layer multiplies by it,
+            and as many multiply-accumulates as layers use it on one sample.
+        live
+            The places of the arcs that run, for ``"macs"``; all by default.
+        """
+        if budget == "parameters":
+            return dict.fromkeys(self._parameters, 1)
+        weights = [name for name in self._parameters if name in self.uses]
+        if budget == "weights":
+            return dict.fromkeys(weights, 1)
+        return {
+            name: sum(use.positions for use in self.uses[name] if live is None or use.place in live) for name in weights
+        }

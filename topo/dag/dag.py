@@ -37,6 +37,10 @@ class Dag(AdditiveGraph):
         The number of samples for which the shapes hold: 1 when the number of samples is free.
     keywords
         Names of the inputs, in the order of the input nodes, of a network that was traced with a dict.
+    retrace
+        Traces the network for the number of samples of the inputs that it is called with, where that number is fixed.
+    model
+        The model that was traced, as long as nodes and arcs are those of its operations.
 
     Examples
     --------
@@ -51,6 +55,7 @@ class Dag(AdditiveGraph):
     """
 
     retrace: Callable[..., Dag] | None = field(default=None, repr=False)
+    model: nn.Module | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"Dag({len(self.nodes)} nodes, {len(self.arcs)} arcs, depth {self.depth})"
@@ -93,7 +98,7 @@ class Dag(AdditiveGraph):
                     f"the model does not fit the traced network: {name!r} is {_shape(new)}, expected {_shape(old)}."
                 )
             state[name] = new
-        return replace(self, state=state)
+        return replace(self, state=state, model=None if self.model is None else model)
 
     def single(self) -> Dag:
         """The Dag with shapes for exactly one sample, as the element-level views need it."""

@@ -65,7 +65,7 @@ def traced(model: nn.Module | Dag, example: Example | None, verb: str) -> Dag:
     with evaluation_mode(model), torch.no_grad():
         program = export(model, args, kwargs)
     dag = _Reader(model, program, (args, kwargs)).read()
-    dag = replace(dag, keywords=tuple(kwargs))
+    dag = replace(dag, keywords=tuple(kwargs), model=model)
     return dag if dag.symbols else replace(dag, retrace=_Retrace(model))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from .dag import Dag, Hole, Step, Value
+from .additive_graph import AdditiveGraph
+from .elements import Hole, Step, Value
 
-__all__ = ["Layer", "layer_of", "layers"]
+__all__ = ["Layer", "layer_of", "layers_by_arc"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Layer:
     positions: int
 
 
-def layer_of(dag: Dag, step: Step) -> Layer | None:
+def layer_of(dag: AdditiveGraph, step: Step) -> Layer | None:
     """The step as a layer; None when it has no weight, or its weight is not a matrix or a kernel.
 
     The Dag's shapes must be those of one sample.
@@ -71,10 +72,12 @@ def layer_of(dag: Dag, step: Step) -> Layer | None:
     return Layer(args[1].name, _name(bias), reads, writes, axis, axis, int(groups), samples * places)
 
 
-def layers(dag: Dag) -> list[tuple[Step, Layer]]:
-    """All layers of a Dag, in the order in which they run."""
-    found = ((step, layer_of(dag, step)) for arc in dag.arcs for step in arc.steps)
-    return [(step, layer) for step, layer in found if layer is not None]
+def layers_by_arc(dag: AdditiveGraph) -> tuple[tuple[tuple[int, Layer], ...], ...]:
+    """For every arc the layers that it applies, in order, each with the number of its step among the arc's steps."""
+    return tuple(
+        tuple((number, layer) for number, step in enumerate(arc.steps) if (layer := layer_of(dag, step)) is not None)
+        for arc in dag.arcs
+    )
 
 
 def _dense(
@@ -89,5 +92,5 @@ def _name(value: object) -> str | None:
     return value.name if isinstance(value, Value) else None
 
 
-def _shape(dag: Dag, value: Value) -> tuple[int, ...]:
+def _shape(dag: AdditiveGraph, value: Value) -> tuple[int, ...]:
     return tuple(dag.state[value.name].shape) if value.name in dag.state else dag.constants[value.name].shape

@@ -99,7 +99,7 @@ def normal_form(dag: Dag) -> Dag:
     outputs = [(output.node, output.steps) for output in dag.outputs if output.node is not None]
     ((first, steps), *others) = outputs
     if not others and not steps and dag.nodes[first].kind != "input":
-        return replace(dag, outputs=(Output(first),), output_spec=None, retrace=None)
+        return replace(dag, outputs=(Output(first),), output_spec=None, retrace=None, model=None)
     sink = len(dag.nodes)
     shapes = tuple(steps[-1].shape if steps else dag.nodes[node].shape for node, steps in outputs)
     level = 1 + max(dag.nodes[node].level for node, _ in outputs)
@@ -114,6 +114,7 @@ def normal_form(dag: Dag) -> Dag:
         outputs=(Output(sink),),
         output_spec=None,
         retrace=None,
+        model=None,
     )
 
 

@@ -9,9 +9,10 @@ from torch import nn
 
 import topo
 from topo.dag.channel_coupling import coupled_channels
+from topo.dag.costs import BUDGETS
 from topo.errors import InputError
 from topo.masks import prunable_parameters
-from topo.pruning.structured.unit_scoring import BUDGETS, SCOPES, along, by_unit_score, select_units
+from topo.pruning.structured.unit_scoring import SCOPES, along, by_unit_score, select_units
 from topo.registry import Registry
 
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from ...dag.channel_coupling import CoupledChannels
 from ...dag.coarsening import coarsen
 from ...dag.compaction.zero_branches import Silence
+from ...dag.costs import ElementCosts
 from ...dag.path_counts import PathCounts
-from ...dag.weighted_layers import Layer, layer_of
+from ...dag.weighted_layers import layers_by_arc
 from .concat_columns import slot_columns
 
 __all__ = ["LiveParts", "PrunableNetwork"]
@@ -55,6 +56,8 @@ class PrunableNetwork:
         The coarse Dag; arcs are named by their places in ``dag.arcs``.
     layers
         For every arc, the layers that it applies, each with the place of its step.
+    element_costs
+        What every element of each parameter costs.
     columns
         Arc into a concatenation -> for each weight that reads its slot, which indices of the axis that it reads along
         (bool); arcs of which this cannot be said are missing, and cannot go.
@@ -63,12 +66,9 @@ class PrunableNetwork:
     def __init__(self, channels: CoupledChannels, protected: Collection[str] = ()) -> None:
         self.channels = channels
         self.dag = coarsen(channels.dag)
-        arcs = self.dag.arcs
-        self.layers: list[tuple[tuple[int, Layer], ...]] = [
-            tuple((i, layer) for i, step in enumerate(arc.steps) if (layer := layer_of(self.dag, step)) is not None)
-            for arc in arcs
-        ]
-        self.parameters = [frozenset(self.dag.parameters(arc)) for arc in arcs]
+        self.layers = layers_by_arc(self.dag)
+        self.element_costs = ElementCosts(self.dag)
+        self.parameters = [frozenset(self.dag.parameters(arc)) for arc in self.dag.arcs]
         readers: dict[str, set[int]] = {}
         for place, names in enumerate(self.parameters):
             for name in names:
@@ -192,23 +192,7 @@ class PrunableNetwork:
         """How often the budget counts each element of every parameter that is left."""
         live = set(state.counts.live)
         dead = self.dead_parameters(live)
-        if budget == "parameters":
-            return {name: 1 for name in self._shapes[0] if name not in dead}
-        return {
-            name: sum(positions for place, positions in uses if place in live) if budget == "macs" else 1
-            for name, uses in self._uses.items()
-            if name not in dead
-        }
-
-    @cached_property
-    def _uses(self) -> dict[str, list[tuple[int, int]]]:
-        """Weight -> the arcs with a layer that uses it, and how often that layer uses each of its elements."""
-        found: dict[str, list[tuple[int, int]]] = {}
-        for place, layers in enumerate(self.layers):
-            for _, layer in layers:
-                if layer.weight in self.channels.layers:
-                    found.setdefault(layer.weight, []).append((place, layer.positions))
-        return found
+        return {name: each for name, each in self.element_costs.of(budget, live).items() if name not in dead}
 
     @cached_property
     def _shapes(self) -> tuple[dict[str, tuple[tuple[int, ...], tuple[int, ...]]], list[np.ndarray]]:

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...dag.costs import BUDGETS
 from ...errors import InputError, unknown_name
 from ...masks import prunable_parameters
 from ...validation import whole_number
 from ..registry import PRUNERS
 from ..schedules import exponential
-from ..structured.unit_scoring import BUDGETS, excluded, find_channels
+from ..structured.unit_scoring import excluded, find_channels
 from ..task import Task
 from .candidates import GRANULARITIES, Candidate, candidates, drop
 from .prunable_network import LiveParts, PrunableNetwork

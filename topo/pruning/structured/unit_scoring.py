@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...dag import trace
 from ...dag.channel_coupling import CoupledChannels, coupled_channels
+from ...dag.costs import BUDGETS
 from ...errors import InputError
 from ...masks import Masks, prunable_parameters
 from ...training import Callback
@@ -20,7 +21,6 @@ from ..schedules import exponential
 from ..task import Task
 
 __all__ = [
-    "BUDGETS",
     "SCOPES",
     "UnitScored",
     "along",
@@ -33,7 +33,6 @@ __all__ = [
     "unit_parameters",
 ]
 
-BUDGETS = ("weights", "parameters", "macs")
 SCOPES = ("global", "group")
 
 UnitScore = Callable[..., Tensor]

@@ -200,8 +200,8 @@ class Complexity:
         survival = self.gates.survival
         for name, value in self.gates.channels.dag.state.items():
             if isinstance(value, nn.Parameter):
-                uses = [(survival.arcs[arc], positions) for arc, positions in survival.uses.get(name, ())]
-                yield name, survival.parameter(name), uses
+                uses = survival.network.element_costs.uses.get(name, ())
+                yield name, survival.parameter(name), [(survival.arcs[use.place], use.positions) for use in uses]
         if self.gates.unread_parameters:
             yield None, ALWAYS, []
 

@@ -7,13 +7,14 @@ from torch import nn
 
 from ...dag import trace
 from ...dag.channel_coupling import coupled_channels
+from ...dag.costs import BUDGETS
 from ...errors import InputError
 from ...masks import Masks, prunable_parameters
 from ...training import TrainingState
 from ...validation import one_of
 from ..registry import PRUNERS
 from ..sparse_training import SparseTrainingCallback
-from ..structured.unit_scoring import BUDGETS, excluded
+from ..structured.unit_scoring import excluded
 from ..task import Task
 from .budget_target import BudgetTarget
 from .callback import VariationalCallback

@@ -106,15 +106,6 @@ class SurvivalConditions:
         return either(self.arcs[arc] for arc in readers) if readers else ALWAYS
 
     @cached_property
-    def uses(self) -> dict[str, list[tuple[int, int]]]:
-        """Weight -> the arcs with a layer that applies it, and how often it uses each element on one sample."""
-        uses: dict[str, list[tuple[int, int]]] = {}
-        for arc, applied in enumerate(self.network.layers):
-            for _, layer in applied:
-                uses.setdefault(layer.weight, []).append((arc, layer.positions))
-        return uses
-
-    @cached_property
     def units(self) -> tuple[np.ndarray, list[Condition]]:
         """For every unit the number of its condition, int64 (units,), and the conditions; units of one group, which
         the same layers write and read, share one."""
@@ -123,8 +114,8 @@ class SurvivalConditions:
         count = int(group.max(initial=-1)) + 1
         written: list[set[Condition]] = [set() for _ in range(count)]
         read: list[set[Condition]] = [set() for _ in range(count)]
-        for name, uses in self.uses.items():
-            condition = either(self.arcs[arc] for arc, _ in uses)
+        for name, uses in self.network.element_costs.uses.items():
+            condition = either(self.arcs[use.place] for use in uses)
             for axis, index in enumerate(channels.axes.get(name, ())):
                 grouped = channels.layers[name][0].groups > 1
                 side = read if not grouped and channels.is_read_along(name, axis) else written
