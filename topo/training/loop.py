@@ -218,7 +218,7 @@ def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
 
 
 def batch_loss(
-    model: nn.Module, inputs: Inputs, targets: torch.Tensor, recipe: Recipe
+    model: Callable[..., Any], inputs: Inputs, targets: torch.Tensor, recipe: Recipe
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean loss of a batch and the number of right answers."""
     kind = targets.device.type

@@ -67,7 +67,7 @@ class Mixed(nn.Module):
 
 def prune(net: nn.Module, *, epochs: int = 6, config: dict[str, Any] | None = None, **options: Any) -> VariationalRun:
     """Of the public call, with settings that do not follow the defaults."""
-    options = {"dataset": digits(), "recipe": plan(epochs)} | QUIET | options
+    options = {"data": digits(), "recipe": plan(epochs)} | QUIET | options
     return train_pruning(net, config=VariationalConfig(**CONFIG | (config or {})), **options)
 
 

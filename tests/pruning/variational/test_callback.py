@@ -63,7 +63,7 @@ RULES = {"needless": lambda x, y: x + y > 0, "needed": lambda x, y: x * y > 0}
 @pytest.mark.parametrize("rule", RULES)
 def test_a_block_goes_where_it_is_useless_and_stays_where_it_is_needed(rule):
     """A line parts the classes of one task, which takes no block; opposite quadrants are no linear task."""
-    options = {"nu": 0.15, "config": {"warmup": 0.3, "horizon": 0.2}, "dataset": two_classes(RULES[rule])}
+    options = {"nu": 0.15, "config": {"warmup": 0.3, "horizon": 0.2}, "data": two_classes(RULES[rule])}
     result = prune(Skip(2), recipe=plan(epochs=15, batch_size=20, learning_rate=0.05), **options)
     assert bool(result.is_open[result.gates.is_layer].item()) == (rule == "needed")
     assert result.training.history["test_accuracy"].iloc[-1] > 0.9

@@ -141,3 +141,32 @@ def test_wrapped_and_compiled_models():
 def test_nothing_to_gate():
     with pytest.raises(InputError, match="nothing to gate"):
         prune(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)))
+
+
+class TwoInputs(nn.Module):
+    """A hidden layer for each of two inputs, and one for both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.first, self.second = nn.Linear(5, 6), nn.Linear(3, 6)
+            self.both, self.head = nn.Linear(12, 8), nn.Linear(8, 3)
+
+    def forward(self, a, b):
+        x = torch.cat([torch.relu(self.first(a)), torch.relu(self.second(b))], dim=1)
+        return self.head(torch.relu(self.both(x)))
+
+
+@pytest.mark.parametrize("form", [tuple, dict])
+def test_several_inputs(form):
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(57, 5, generator=generator), torch.randn(57, 3, generator=generator)
+    inputs = (a, b) if form is tuple else {"a": a, "b": b}
+    result = prune(TwoInputs(), nu=1.0, data=(inputs, torch.arange(57) % 3), config={"estimator": "exact"})
+    assert not result.is_open.all()
+    small = topo.compact(TwoInputs(), result.masks(), inputs if form is dict else (a, b))
+    assert [p.shape for p in small.parameters()] == [p.shape for p in result.model.parameters()]
+    with torch.no_grad():
+        outputs = result.model.eval()(*inputs) if form is tuple else result.model.eval()(**inputs)
+    assert outputs.shape == (57, 3)

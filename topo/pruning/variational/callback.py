@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...datasets.inputs import Batch
 from ...errors import InputError
-from ...training import Callback, Diverged, TrainingState, batch_loss, recalibrate
+from ...training import Callback, Diverged, Recipe, TrainingState, batch_loss, recalibrate
 from .budget_target import BudgetTarget, TargetSelection
 from .closing_criterion import ClosingCriterion
 from .complexity import BUDGETS, Complexity
 from .config import VariationalConfig
-from .estimators import make_estimator, reuse_loss
+from .estimators import Loss, make_estimator, reuse_loss
 from .gate_updates import GateUpdates
 from .gated import GatedModel, shrink
 from .gates import Gates
@@ -158,10 +159,19 @@ class VariationalCallback(Callback):
     def on_gradients(self, state: TrainingState) -> None:
         # Delta is estimated before the first theta moves: whatever moves first makes the rest look cheaper.
         first = self.config.warmup * state.total_steps - self.updates.horizon
-        xi = self.gated.xi
-        if self.decided or xi is None or xi.grad is None or state.step < first:
+        gates = self.gated.xi
+        if self.decided or gates is None or gates.grad is None or state.step < first:
             return
-        self._estimate_delta(state, xi.detach().cpu().double(), xi.grad.cpu().double())
+        assert state.batch is not None and state.loss is not None, "gradients are those of a batch"
+        xi, g = gates.detach().cpu().double(), gates.grad.cpu().double()
+        loss = reuse_loss(self._batch_loss(state.batch, state.recipe), xi[self._active], float(state.loss))
+        delta, known = self._estimate_delta(xi, g, loss)
+        if not bool(delta[known].isfinite().all()):
+            raise Diverged(
+                f"the slope of the loss in the gates is no longer finite at step {state.step + 1} in epoch "
+                f"{state.epoch + 1}; try a lower learning rate."
+            )
+        self.updates.observe(delta, known)
         if self._progress(state) >= 0:
             self._step(state)
 
@@ -206,34 +216,29 @@ class VariationalCallback(Callback):
         xi, self._chosen = self.estimator.draw(self.theta[self._active], self.generator)
         return torch.zeros_like(self.theta).index_copy(0, self._active, xi).float().to(self._device)
 
-    def _batch_loss(self, state: TrainingState) -> Callable[[Tensor], float]:
-        """The loss of the current batch as a function of the active gates; nothing of the network changes."""
+    def _batch_loss(self, batch: Batch, recipe: Recipe) -> Loss:
+        """The loss of a batch as a function of the active gates; nothing of the network changes."""
 
         def loss(active: Tensor) -> float:
             xi = torch.zeros_like(self.theta).index_copy(0, self._active, active.double()).float().to(self._device)
             statistics = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
             with torch.no_grad():
-                value = float(batch_loss(partial(self.gated.forward_with, xi), *state.batch, state.recipe)[0])
+                value = float(batch_loss(partial(self.gated.forward_with, xi), *batch, recipe)[0])
                 for buffer, before in statistics:
                     buffer.copy_(before)
             return value
 
         return loss
 
-    def _estimate_delta(self, state: TrainingState, xi: Tensor, g: Tensor) -> None:
-        """Estimate Delta from the current batch, its gates `xi` and the derivatives `g` of its loss."""
+    def _estimate_delta(self, xi: Tensor, g: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+        """Estimate Delta from a batch: its gates `xi`, the derivatives `g` of its loss, and its loss as a function of
+        the active gates."""
         active = self._active
-        loss = reuse_loss(self._batch_loss(state), xi[active], float(state.loss))
         delta, known = torch.zeros_like(xi), torch.zeros_like(self.is_open)
         delta[active], known[active] = self.estimator.delta(
             self.theta[active], xi[active], g[active], self._chosen, loss
         )
-        if not bool(delta[known].isfinite().all()):
-            raise Diverged(
-                f"the slope of the loss in the gates is no longer finite at step {state.step + 1} in epoch "
-                f"{state.epoch + 1}; try a lower learning rate."
-            )
-        self.updates.observe(delta, known)
+        return delta, known
 
     def _step(self, state: TrainingState) -> None:
         """Move theta along the averaged estimates of Delta."""

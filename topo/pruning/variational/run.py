@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ...dag.example import Example
-from ...datasets import Dataset
+from ...datasets import as_dataset
 from ...masks import Masks
 from ...training import Callback, Diverged, Recipe, Training
 from ...training import train as train_network
@@ -62,7 +62,7 @@ class VariationalRun:
 
 def train(
     model: nn.Module,
-    dataset: Dataset,
+    data: Any,
     recipe: Recipe | str = "reference",
     *,
     nu: float = 1.0,
@@ -85,8 +85,8 @@ def train(
     ----------
     model
         Returns logits (N, classes); it is trained in place until something is removed, and is then left behind.
-    dataset
-        The data to train on.
+    data
+        What to train on, in any of the forms that `topo.training.train` takes.
     recipe
         How to train, a `topo.training.Recipe` or its name.
     nu
@@ -98,7 +98,7 @@ def train(
     config
         All other settings.
     example
-        An input of the model, or its shape, to trace it with; by default of the dataset's shape.
+        An input of the model, or its shape, to trace it with; by default the first sample of the data.
     seed
         Order of the batches, augmentation, dropout and the draws of the gates.
     device
@@ -132,7 +132,8 @@ def train(
     [0, 1, 2]
     """
     check_unwrapped(model)
-    example = tuple(dataset.input_shape) if example is None else example
+    dataset = as_dataset(data)
+    example = dataset.example if example is None else example
     callback = VariationalCallback(partial(find_gates, example=example), nu, kappa, alpha, config=config)
     was_training = model.training
     training = train_network(
