@@ -30,7 +30,7 @@ class CHT(TopologyUpdater):
     Parameters
     ----------
     settled
-        Share of a layer's grown links that were just dropped from which on it is settled.
+        Share of a layer's grown links, from 0 to 1, that were just dropped from which on the layer is settled.
     """
 
     settled: float = 0.9

@@ -32,7 +32,8 @@ class CHTs(TopologyUpdater):
     Parameters
     ----------
     alpha
-        1: magnitudes alone decide what stays; 0: relative importance alone.
+        Weight of the magnitudes against the relative importance, from 0 to 1; 1: magnitudes alone decide what stays, 0:
+        relative importance alone.
     """
 
     alpha: float = 1.0

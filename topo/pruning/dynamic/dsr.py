@@ -28,11 +28,11 @@ class DSR(TopologyUpdater):
     Parameters
     ----------
     threshold
-        H at the first update.
+        The threshold H at the first update, above 0, in units of the weights.
     tolerance
-        How far the number of dropped weights may be from the number aimed at.
+        How far the number of dropped weights may be from the number aimed at, as a share of it, from 0 to 1.
     drop_fraction
-        The number aimed at, as a share of all kept weights.
+        The number of weights aimed at in an update, as a share of all kept weights, from 0 to 1.
     """
 
     threshold: float = 1e-3

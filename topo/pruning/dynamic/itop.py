@@ -30,7 +30,7 @@ class ITOP(TopologyUpdater):
     Parameters
     ----------
     growth
-        ``"gradient"``, as RigL, or ``"random"``, as SET with magnitudes.
+        What decides which weights are grown: ``"gradient"``, as in RigL, or ``"random"``, as in SET with magnitudes.
 
     Attributes
     ----------

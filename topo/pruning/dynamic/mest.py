@@ -28,7 +28,7 @@ class MEST(TopologyUpdater):
     Parameters
     ----------
     gradient_weight
-        The factor lambda.
+        The factor lambda of the gradient in the score, from 0 up.
     soft_bound
         Whether to exceed the count of kept weights between updates.
     """

@@ -30,7 +30,7 @@ class SNFS(TopologyUpdater):
     Parameters
     ----------
     smoothing
-        The factor a.
+        The factor a of the exponential average of the gradients, from 0 to 1.
     """
 
     smoothing: float = 0.9

@@ -25,7 +25,7 @@ def expander(task: Task, *, unit: str = "kernel", allocation: str = "uniform") -
         What an edge is: ``"kernel"``, as in the paper's X-Conv, or ``"weight"``, so that a convolution is a graph
         between its output channels and all elements of its unfolded input.
     allocation
-        Densities of the layers: ``"uniform"``, ``"er"`` or ``"erk"``.
+        How many weights each layer keeps: ``"uniform"``, ``"er"`` or ``"erk"``.
     """
 
     def draw(outputs: int, inputs: int, edges: int) -> Tensor:

@@ -26,9 +26,13 @@ def force(task: Task, *, batch_size: int = 128, allocation: str = "global", roun
     Parameters
     ----------
     batch_size
-        About how many samples each round looks at, as many of each class; given batches, the first one is used.
-    allocation, rounds
-        As of `topo.pruning.weight_scoring.WeightScoring`; after round k of n the density is density^(k/n).
+        About how many samples each round looks at, from 1 up, as many of each class; given batches, the first one is
+        used.
+    allocation
+        Where the kept weights may lie: ``"global"`` ranks all weights together; others see
+        `topo.pruning.allocation.allocation`.
+    rounds
+        Number of rounds, from 1 up; after round k of n the density is density^(k/n).
     """
     allocate = find_allocation(allocation, task.kept, task.total)
     original = {name: weight.detach().clone() for name, weight in task.weights.items()}

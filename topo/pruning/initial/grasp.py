@@ -30,11 +30,11 @@ def grasp(
     Parameters
     ----------
     samples_per_class
-        Samples of each class that are looked at.
+        Samples of each class that are looked at, from 1 up.
     temperature
-        Divides the logits, so that the loss is smooth at initialisation.
+        What the logits are divided by, above 0, so that the loss is smooth at initialisation.
     batch_size
-        The most samples that go through the network at a time.
+        The most samples that go through the network at a time, from 1 up.
     """
     temperature = real_number("temperature", temperature, above=0)
     samples = task.samples.balanced(whole_number("samples_per_class", samples_per_class, minimum=1))

@@ -36,11 +36,14 @@ def prospr(
     Parameters
     ----------
     steps
-        Number M of steps; memory grows with it.
-    lr, momentum
-        Of the steps.
+        Number M of steps, from 0 up; memory grows with it.
+    lr
+        Learning rate of the steps, from 0 up.
+    momentum
+        Factor of the velocity in the steps, from 0 up.
     batch_size
-        About how many samples each step sees, as many of each class; given batches, each step takes the next one.
+        About how many samples each step sees, from 1 up, as many of each class; given batches, each step takes the next
+        one.
     """
     steps = whole_number("steps", steps, minimum=0)
     lr, momentum = real_number("lr", lr, minimum=0), real_number("momentum", momentum, minimum=0)

@@ -27,9 +27,13 @@ def ramanujan(task: Task, *, draws: int = 20, unit: str = "weight", allocation: 
     Parameters
     ----------
     draws
-        The most draws of a layer.
-    unit, allocation
-        As of ``"expander"``; the paper unfolds convolutions, so that an edge is a weight.
+        The most draws of a layer, from 1 up.
+    unit
+        What an edge is: ``"weight"``, as in the paper, which unfolds convolutions, so that a convolution is a graph
+        between its output channels and all elements of its unfolded input; or ``"kernel"``, whole kernels between
+        channels.
+    allocation
+        How many weights each layer keeps: ``"uniform"``, ``"er"`` or ``"erk"``.
     """
     whole_number("draws", draws, minimum=1)
 

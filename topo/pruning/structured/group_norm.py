@@ -29,11 +29,11 @@ def group_norm(
     Parameters
     ----------
     penalty
-        Above 0 the network is first trained by the recipe with loss + penalty * sum over units of gamma_k * I_k, its
-        weights then go along with the masks. With 0 nothing is trained.
+        Weight of the penalty, from 0 up. Above 0 the network is first trained by the recipe with loss + penalty * sum
+        over units of gamma_k * I_k, and its weights then go along with the masks. With 0 nothing is trained.
     alpha
-        Of gamma_k = 2^(alpha (I_max - I_k) / (I_max - I_min)), extremes over the group: the least important unit is
-        shrunk 2^alpha times as strongly as the most important one.
+        Strength of gamma_k = 2^(alpha (I_max - I_k) / (I_max - I_min)), from 0 up, extremes over the group: the least
+        important unit is shrunk 2^alpha times as strongly as the most important one.
     """
     penalty, alpha = real_number("penalty", penalty, minimum=0), real_number("alpha", alpha, minimum=0)
     if penalty:

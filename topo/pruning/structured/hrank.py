@@ -40,9 +40,9 @@ def hrank(task: Task, channels: CoupledChannels, *, samples: int = 64, batch_siz
     Parameters
     ----------
     samples
-        About how many images are looked at, as many of each class; given batches, the first one is used.
+        About how many images are looked at, from 1 up, as many of each class; given batches, the first one is used.
     batch_size
-        The most images that go through the network at a time.
+        The most images that go through the network at a time, from 1 up.
     """
     dag = channels.dag
     places = _maps(dag)

@@ -65,12 +65,13 @@ def l0(
     Parameters
     ----------
     penalty
-        What the expected share of parameters costs: 1 makes the whole network as dear as a cross-entropy of 1.
-        (The paper's lambda is this divided by the number of parameters.)
+        What the expected share of parameters costs, from 0 up: 1 makes the whole network as dear as a cross-entropy of
+        1; the paper's lambda is this divided by the number of parameters.
     drop_rate
-        Where gates start: log(alpha) = log((1 - drop_rate) / drop_rate), with noise of standard deviation 0.01.
+        Where gates start, above 0 and below 1: log(alpha) = log((1 - drop_rate) / drop_rate), with noise of standard
+        deviation 0.01.
     learning_rate
-        Of the gates' own Adam; weights are trained as the recipe says.
+        Learning rate of the gates' own Adam, from 0 up; weights are trained as the recipe says.
     """
     drop_rate = real_number("drop_rate", drop_rate, above=0, below=1)
     penalty, learning_rate = (

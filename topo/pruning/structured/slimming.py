@@ -29,8 +29,8 @@ def slimming(task: Task, channels: CoupledChannels, alive: Tensor, *, penalty: f
     Parameters
     ----------
     penalty
-        Weight of the L1 norm; the paper uses 1e-4 and 1e-5. With 0 nothing is trained, and the scales are those that
-        the network has: use it on one that was trained with a penalty, or without one.
+        Weight of the L1 norm, from 0 up; the paper uses 1e-4 and 1e-5. With 0 nothing is trained, and the scales are
+        those that the network has: use it on one that was trained with a penalty, or without one.
     """
     penalty = real_number("penalty", penalty, minimum=0)
     names = [

@@ -50,10 +50,10 @@ class UnitScored:
         and norms, ``"macs"`` the multiply-accumulates of one sample. What layers left out by the patterns hold counts
         too, for it shrinks with the units that they read.
     rounds
-        Number of rounds; after round k of n the share left is (share)^(k/n), and what is left is scored again. An
-        algorithm that trains the network for its score has one round and no such setting.
+        Number of rounds, from 1 up; after round k of n the remaining share is (share)^(k/n), and the units that remain
+        are scored again. An algorithm that trains the network for its score has one round and no such setting.
     floor
-        The least number of units that every group keeps.
+        The least number of units that every group keeps, from 1 up.
     """
 
     def __init__(self, score: UnitScore, scope: str, budget: str, rounds: int | None) -> None:

@@ -15,12 +15,8 @@ __all__ = ["GMP"]
 class GMP(Gradual):
     """Absolute value of a weight, while the network is trained: s_t = s_f (1 - (1 - t/T)^3).
 
-    A weight once pruned stays so, for its value is zero from then on.
-
-    Parameters
-    ----------
-    allocation, start, stop, interval
-        See `Gradual`; the paper gives every layer the same sparsity.
+    A weight once pruned stays so, for its value is zero from then on. As in the paper, every layer has the same
+    sparsity unless another allocation is given.
     """
 
     def scores(self, state: TrainingState) -> dict[str, Tensor]:

@@ -29,11 +29,13 @@ class Gradual(SparseTrainingCallback):
     allocation
         Where the kept weights may lie: ``"uniform"`` for the same density in every layer, ``"global"`` for all weights
         ranked together; others see `topo.pruning.allocation`.
-    start, stop
-        Shares of the steps of training between which the density falls. From the stop on the masks stay, and the
-        count is exact.
+    start
+        Share of the steps of training, from 0 to 1, after which the density begins to fall.
+    stop
+        Share of the steps of training, above 0 and at most 1, after which the masks stay and the count is exact.
     interval
-        Steps between updates; `longest_interval`, or an epoch where that is shorter, unless given.
+        Optimizer steps between two updates, from 1 up; when None, 100 (movement pruning: 10), or an epoch where that is
+        shorter.
     """
 
     longest_interval = 100

@@ -33,9 +33,11 @@ def imp(task: Task, *, rate: float = 0.2, rewind: float = 0, allocation: str = "
     Parameters
     ----------
     rate
-        Share of the weights left that a round prunes; the last round prunes fewer, to end at the exact count.
+        Share of the remaining weights that a round prunes, above 0 and below 1; the last round prunes fewer, to end at
+        the exact count.
     rewind
-        The rewinding point: 0 for the initial weights, below 1 a share of the training, from 1 on a number of epochs.
+        The rewinding point: 0 for the initial weights, a number below 1 for a share of the training, one from 1 on for
+        a number of epochs.
     allocation
         ``"global"`` ranks all weights together, as in the paper for deep networks; ``"uniform"`` gives each layer the
         same density, as for small ones; others see `topo.pruning.allocation`.

@@ -21,12 +21,8 @@ class Movement(Gradual):
     W' = W * mask is what the network computes with; by the straight-through estimate its gradient reaches the scores
     of pruned weights too. Those keep the value they had when they were pruned, with which they come back when their
     score is again among the largest (the hard version of the paper). The learning rate of the scores scales all of
-    them and is left out.
-
-    Parameters
-    ----------
-    allocation, start, stop, interval
-        See `Gradual`; the paper finds the masks anew at every step, here it is every tenth unless an interval is given.
+    them and is left out. The paper finds the masks anew at every step, here it is every tenth unless an interval is
+    given.
     """
 
     longest_interval = 10

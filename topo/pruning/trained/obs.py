@@ -41,18 +41,18 @@ def obs(
     Parameters
     ----------
     rounds
-        With one round, as in Dong et al., all errors are those of the dense rows. With more, the density falls
-        exponentially and the errors are computed anew for what is left; with so many that each removes one
-        weight, this is Hassibi's algorithm. A round takes the inverse of a matrix for every row.
+        Number of rounds, from 1 up. With one round, as in Dong et al., all errors are those of the dense rows. With
+        more, the density falls exponentially and the errors are computed anew for the weights that remain; with so many
+        that each removes one weight, this is Hassibi's algorithm. A round takes the inverse of a matrix for every row.
     allocation
         How many weights each layer keeps: ``"uniform"``, ``"er"`` or ``"erk"``.
     damping
-        Share of the mean of H's diagonal that is added to it.
+        Share of the mean of H's diagonal that is added to it, from 0 up.
     samples
-        About how many samples are looked at, as many of each class; given batches, the first one is used.
+        About how many samples are looked at, from 1 up, as many of each class; given batches, the first one is used.
     sequential
-        The inputs of a layer are those that come out of the layers before it once they are pruned; otherwise those of
-        the dense network.
+        True: the inputs of a layer are those that come out of the layers before it once they are pruned; False: those
+        of the dense network.
     """
     whole_number("rounds", rounds, minimum=1)
 

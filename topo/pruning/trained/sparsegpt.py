@@ -43,20 +43,20 @@ def sparsegpt(
     Parameters
     ----------
     pattern
-        Such as ``"2:4"``: of every 4 consecutive inputs of an output 2 are kept, of a convolution of input channels at
-        one place of the kernel. Inputs left over at the end, fewer than 4, keep their share. It takes the place of
-        `allocation`, and the sparsity must be that of the pattern.
+        None, or a pattern such as ``"2:4"``: of every 4 consecutive inputs of an output 2 are kept, of a convolution of
+        input channels at one place of the kernel. Inputs beyond the last whole 4 keep their share. It takes the place
+        of `allocation`, and the sparsity must be that of the pattern.
     allocation
         How many weights each layer keeps: ``"uniform"``, as in the paper, ``"er"`` or ``"erk"``.
     block
-        Columns for which the weights to remove are chosen at a time.
+        Number of columns for which the weights to remove are chosen at a time, from 1 up.
     damping
-        Share of the mean of H's diagonal that is added to it.
+        Share of the mean of H's diagonal that is added to it, from 0 up.
     samples
-        About how many samples are looked at, as many of each class; given batches, the first one is used.
+        About how many samples are looked at, from 1 up, as many of each class; given batches, the first one is used.
     sequential
-        The inputs of a layer are those that come out of the layers before it once they are pruned, as in the paper;
-        otherwise those of the dense network.
+        True: the inputs of a layer are those that come out of the layers before it once they are pruned, as in the
+        paper; False: those of the dense network.
     """
     whole_number("block", block, minimum=1)
     if pattern is None:

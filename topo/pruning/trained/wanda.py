@@ -28,10 +28,10 @@ def wanda(task: Task, *, samples: int = 128, sequential: bool = True) -> dict[st
     Parameters
     ----------
     samples
-        About how many samples are looked at, as many of each class; given batches, the first one is used.
+        About how many samples are looked at, from 1 up, as many of each class; given batches, the first one is used.
     sequential
-        The inputs of a layer are those that come out of the layers before it once their rows are pruned, as in the
-        paper; otherwise those of the dense network.
+        True: the inputs of a layer are those that come out of the layers before it once they are pruned, as in the
+        paper; False: those of the dense network.
     """
     density = task.kept / task.total
     scores, dense = {}, {}

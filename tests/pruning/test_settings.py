@@ -1,0 +1,39 @@
+"""Every setting of every pruner is documented, and others are refused."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from torch import nn
+
+import topo
+from topo.errors import InputError
+from topo.pruning import PRUNERS, settings_of
+
+
+@pytest.mark.parametrize("name", PRUNERS)
+def test_every_setting_of_every_pruner_is_documented(name):
+    entry = PRUNERS.entry(name)
+    assert entry.summary
+    assert entry.info["paper"]
+    for setting in settings_of(name):
+        assert len(setting.text) > 15, f"{name} says nothing of {setting.name} under Parameters"
+        assert setting.text.endswith("."), setting.text
+        assert setting.type, f"{name} does not say of what type {setting.name} is"
+        assert setting.default is not inspect.Parameter.empty, f"{setting.name} of {name} has no default"
+
+
+@pytest.mark.parametrize("name", PRUNERS)
+def test_settings_that_a_pruner_does_not_have_are_refused(name):
+    with pytest.raises(InputError, match=f"pruner '{name}'.*'nonsense'"):
+        topo.prune(nn.Linear(3, 3), name, sparsity=0.5, nonsense=1)
+
+
+def test_settings_keep_the_defaults_and_the_order_of_the_signature():
+    assert [setting.name for setting in settings_of("snip")] == ["batch_size", "allocation", "rounds"]
+    by_name = {setting.name: setting for setting in settings_of("rigl")}
+    assert by_name["drop_fraction"].default == 0.3
+    assert by_name["interval"].type == "int | None"
+    with pytest.raises(InputError, match="unknown pruner 'snipp'; did you mean 'snip'"):
+        settings_of("snipp")
