@@ -47,6 +47,8 @@ def dag(
 ) -> dict[str, Tensor]:
     """Branches, nodes or channels of the network's DAG with the lowest scores, as long as a path is left.
 
+    Parameters
+    ----------
     granularity
         ``"arc"``: branches, which go as a whole: arcs of the coarse DAG with a layer, and arcs into a slot of a
         concatenation. ``"node"``: nodes with all arcs into and out of them. ``"channel"``: units, that is coupled
