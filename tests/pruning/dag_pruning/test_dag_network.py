@@ -20,7 +20,7 @@ from topo.dag.costs import cost
 from topo.masks import prunable_parameters
 from topo.pruning.dag_pruning.candidates import candidates, drop
 from topo.pruning.dag_pruning.prunable_network import PrunableNetwork
-from topo.pruning.dag_pruning.removal import Walk
+from topo.pruning.dag_pruning.removal import Removals
 
 
 def names(network, granularity):
@@ -120,30 +120,30 @@ def prepared(make):
 def test_any_walk_keeps_a_path_a_unit_of_each_group_and_equals_its_compaction(make, least, data):
     model, x, network = prepared(make)
     known = list(names(network, data.draw(st.sampled_from(["arc", "node", "mixed"]))).values())
-    walk = Walk(network, network.intact(), "macs", least, 1)
-    costs = [walk.cost()]
+    removals = Removals(network, network.intact(), "macs", least, 1)
+    costs = [removals.cost()]
     for candidate in data.draw(st.permutations(known)):
-        walk.drop(candidate)
-        assert walk.state.counts.total >= least
-        costs.append(walk.cost())
+        removals.drop(candidate)
+        assert removals.parts.counts.total >= least
+        costs.append(removals.cost())
     assert costs == sorted(costs, reverse=True)
-    assert network.is_sound(walk.state)
+    assert network.is_sound(removals.parts)
     groups = network.channels.groups().numpy()
-    assert set(groups[walk.state.alive]) == set(groups)
+    assert set(groups[removals.parts.alive]) == set(groups)
     # Trimming again finds nothing.
-    assert topo.dag.trim(network.dag, walk.state.counts.live) == frozenset(walk.state.counts.live)
-    drops = data.draw(st.integers(0, len(walk.dropped)))
-    expected = walk.at(drops)
-    walk.undo(drops)
-    assert walk.state.counts.live == expected.counts.live
-    assert (walk.state.alive == expected.alive).all()
-    masks = network.masks(walk.state, prunable_parameters(model))
+    assert topo.dag.trim(network.dag, removals.parts.counts.live) == frozenset(removals.parts.counts.live)
+    drops = data.draw(st.integers(0, len(removals.dropped)))
+    expected = removals.at(drops)
+    removals.undo(drops)
+    assert removals.parts.counts.live == expected.counts.live
+    assert (removals.parts.alive == expected.alive).all()
+    masks = network.masks(removals.parts, prunable_parameters(model))
     masked = topo.Masks(masks).apply(copy.deepcopy(model))
     smaller = compact(model, masks, found=network.channels)
     with torch.no_grad():
         torch.testing.assert_close(smaller(x), masked(x), rtol=1e-10, atol=1e-10)
     if make is Blocks:
-        assert cost(smaller, x[:1])["macs"] <= network.cost(walk.state, "macs")
+        assert cost(smaller, x[:1])["macs"] <= network.cost(removals.parts, "macs")
 
 
 def test_what_is_left_is_what_the_smaller_module_costs():
@@ -151,13 +151,13 @@ def test_what_is_left_is_what_the_smaller_module_costs():
     x = normal(3, 1, 8, 8)
     network = network_of(model, x)
     branch = next(c for c in names(network, "arc").values() if "conv2" in c.name)
-    walk = Walk(network, network.intact(), "macs", 1, 1)
+    removals = Removals(network, network.intact(), "macs", 1, 1)
     for candidate in [branch, *list(names(network, "channel").values())[:6]]:
-        walk.drop(candidate)
-    masks = network.masks(walk.state, prunable_parameters(model))
+        removals.drop(candidate)
+    masks = network.masks(removals.parts, prunable_parameters(model))
     smaller = cost(compact(model, masks, found=network.channels), x[:1])
-    assert smaller == {budget: network.cost(walk.state, budget) for budget in ("parameters", "macs")}
-    assert network.cost(walk.state, "weights") == sum(
+    assert smaller == {budget: network.cost(removals.parts, budget) for budget in ("parameters", "macs")}
+    assert network.cost(removals.parts, "weights") == sum(
         int(mask.sum()) for name, mask in masks.items() if name in network.channels.layers
     )
 

@@ -124,7 +124,7 @@ def test_ablation_is_the_loss_of_the_masked_network_less_that_of_the_whole():
         whole = sample_losses(model, data).mean()
         assert len(found) > 10
         for candidate, after in zip(scoring.candidates, scoring.after, strict=True):
-            state = after or scoring.state.without(units=[candidate.unit])
+            state = after or scoring.parts.without(units=[candidate.unit])
             masked = copy.deepcopy(model)
             parameters = dict(masked.named_parameters())
             with torch.no_grad():
@@ -209,9 +209,9 @@ def test_the_mass_that_a_candidate_takes_is_what_the_others_lack(make):
     def total(state):
         return path_mass(network, contributions, network.masks(state, names))[0, entry]
 
-    whole = total(scoring.state)
+    whole = total(scoring.parts)
     for candidate, after in zip(scoring.candidates, scoring.after, strict=True):
         if candidate.name.startswith("stem"):
             continue  # The mass is looked at behind the stem, whose own units are gone there already.
-        left = total(after or scoring.state.without(units=[candidate.unit]))
+        left = total(after or scoring.parts.without(units=[candidate.unit]))
         assert found[candidate.name] == pytest.approx(whole - left, rel=1e-9)

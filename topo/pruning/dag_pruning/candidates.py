@@ -34,13 +34,15 @@ class Candidate:
     unit: int | None = None
 
 
-def drop(network: PrunableNetwork, state: LiveParts, candidate: Candidate, min_paths: int = 1) -> LiveParts | None:
-    """The state without a candidate; None when fewer than `min_paths` paths would be left, masks cannot express it or
-    a protected layer would die."""
+def drop(network: PrunableNetwork, parts: LiveParts, candidate: Candidate, min_paths: int = 1) -> LiveParts | None:
+    """What is left without a candidate.
+
+    None when fewer than `min_paths` paths would be left, masks cannot express it or a protected layer would die.
+    """
     if candidate.unit is not None:
-        return state.without(units=[candidate.unit])
+        return parts.without(units=[candidate.unit])
     try:
-        after = state.without(arcs=candidate.arcs)
+        after = parts.without(arcs=candidate.arcs)
     except InputError:
         return None
     return after if after.counts.total >= min_paths and network.is_sound(after) else None
@@ -51,22 +53,24 @@ def candidates(network: PrunableNetwork, granularity: str, fixed_units: np.ndarr
 
     Parameters
     ----------
+    network
+        The network.
     granularity
         ``"arc"``: an arc with a layer, or into a slot of a concatenation, with those that share its parameters.
         ``"node"``: a node, with all arcs into and out of it. ``"channel"``: units. ``"mixed"``: arcs and units.
     fixed_units
         Units that stay, bool (units,).
     """
-    found: list[Candidate] = []
+    known: list[Candidate] = []
     if granularity != "channel":
-        found += _arcs(network, _nodes(network) if granularity == "node" else _parametric(network))
+        known += _arcs(network, _nodes(network) if granularity == "node" else _parametric(network))
     if granularity in ("channel", "mixed"):
-        found += [
+        known += [
             Candidate(name, level, unit=unit)
             for unit, (level, name) in enumerate(network.unit_levels)
             if not fixed_units[unit]
         ]
-    return sorted(found, key=lambda c: (c.level, c.name))
+    return sorted(known, key=lambda c: (c.level, c.name))
 
 
 def _parametric(network: PrunableNetwork) -> list[frozenset[int]]:
@@ -86,17 +90,17 @@ def _nodes(network: PrunableNetwork) -> list[frozenset[int]]:
 
 def _arcs(network: PrunableNetwork, sets: Collection[frozenset[int]]) -> list[Candidate]:
     """Candidates that drop these arcs; of those that take the same with them, as the layers of a branch, one."""
-    state = network.intact()
-    found: dict[frozenset[int], Candidate] = {}
+    intact = network.intact()
+    by_dead_arcs: dict[frozenset[int], Candidate] = {}
     for arcs in sets:
-        arcs = arcs & set(state.counts.live)
+        arcs = arcs & set(intact.counts.live)
         if not arcs:
             continue
         candidate = Candidate("", 0, tuple(sorted(arcs)))
-        after = drop(network, state, candidate)
+        after = drop(network, intact, candidate)
         if after is None:
             continue
-        dead = frozenset(state.counts.live) - frozenset(after.counts.live)
+        dead = frozenset(intact.counts.live) - frozenset(after.counts.live)
         last = max(dead, key=lambda a: (bool(network.layers[a]), network.level(a), a))
-        found[dead] = Candidate(network.label(last), network.level(last), tuple(sorted(dead)))
-    return list(found.values())
+        by_dead_arcs[dead] = Candidate(network.label(last), network.level(last), tuple(sorted(dead)))
+    return list(by_dead_arcs.values())

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...dag.dag import Arc, Dag
+from ...dag.dag import Arc, Dag, Step
 from ...dag.relations import WeightLookup, map_of
 from ...dag.weighted_layers import Layer
 from ...errors import InputError
@@ -34,15 +34,16 @@ def slot_columns(dag: Dag, layers: Sequence[tuple[tuple[int, Layer], ...]]) -> d
     lookup = WeightLookup(dag)
     results = {o.node for o in dag.outputs}
     uses = Counter(layer.weight for applied in layers for _, layer in applied)
-    found: dict[int, dict[str, np.ndarray]] = {}
+    by_arc: dict[int, dict[str, np.ndarray]] = {}
     for node, value in enumerate(dag.nodes):
-        if value.kind != "concat" or node in results or value.combine.values:
+        combine = value.combine
+        if combine is None or node in results or combine.values:
             continue
-        leaving = [place for place, arc in enumerate(dag.arcs) if arc.source == node]
+        leaving = dag.places_from[node]
         if not all(layers[place] for place in leaving):
             continue
-        slots = [place for place, arc in enumerate(dag.arcs) if arc.target == node]
-        marks = _marks(dag, node, [dag.arcs[place] for place in slots], lookup)
+        slots = dag.places_into[node]
+        marks = _marks(dag, combine, [dag.arcs[place].slot or 0 for place in slots], lookup)
         if marks is None:
             continue
         per_reader = [_read(dag, dag.arcs[place], layers[place][0], marks, lookup) for place in leaving]
@@ -50,22 +51,22 @@ def slot_columns(dag: Dag, layers: Sequence[tuple[tuple[int, Layer], ...]]) -> d
             columns: dict[str, np.ndarray] = {}
             for place, read in zip(leaving, per_reader, strict=True):
                 name = layers[place][0][1].weight
-                if read is None or read[number] is None or name not in dag.state or uses[name] > 1:
+                along = None if read is None else read[number]
+                if along is None or name not in dag.state or uses[name] > 1:
                     break
-                columns[name] = read[number]
+                columns[name] = along
             else:
-                found[slot] = columns
-    return found
+                by_arc[slot] = columns
+    return by_arc
 
 
-def _marks(dag: Dag, node: int, arcs: list[Arc], lookup: WeightLookup) -> Tensor | None:
-    """For every slot the elements of the concatenation that it fills, float (slots, elements)."""
-    combine = dag.nodes[node].combine
+def _marks(dag: Dag, combine: Step, slots: Sequence[int], lookup: WeightLookup) -> Tensor | None:
+    """For each of these slots the elements of the concatenation that it fills, float (slots, elements)."""
     marks = []
-    for arc in arcs:
-        shape = combine.source_shapes[arc.slot]
+    for slot in slots:
+        shape = combine.source_shapes[slot]
         try:
-            marks.append(map_of(dag, (combine,), shape, arc.slot, lookup, {}).apply(torch.ones(shape)).reshape(-1))
+            marks.append(map_of(dag, (combine,), shape, slot, lookup, {}).apply(torch.ones(shape)).reshape(-1))
         except InputError:
             return None
     return torch.stack(marks)
@@ -88,4 +89,4 @@ def _read(
     held = torch.stack([through.apply(mark.reshape(shape)).reshape(source) > 0 for mark in marks])
     channels = held.movedim(1 + layer.source_axis, 1).flatten(2).any(dim=2)
     shared = channels.sum(dim=0) > 1
-    return [None if (mine & shared).any() else mine.numpy() for mine in channels]
+    return [None if (of_slot & shared).any() else of_slot.numpy() for of_slot in channels]

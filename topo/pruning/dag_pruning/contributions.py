@@ -181,7 +181,7 @@ def path_mass(network: PrunableNetwork, contributions: Contributions, masks: Map
             for node in dag.inputs
         ]
         twin = _LinearTwin(network, contributions, masks)
-        mass = sum(value.sum() for value in twin.evaluate(ones) if isinstance(value, Tensor))
+        mass = twin.add([value.sum() for value in twin.evaluate(ones) if isinstance(value, Tensor)])
     if not torch.isfinite(mass):
         raise InputError("the mass of the paths of the network is too large for a float; use another score.")
     slopes = torch.autograd.grad(mass, [value for _, value in twin.noted], allow_unused=True, materialize_grads=True)
@@ -216,8 +216,7 @@ class _LinearTwin(Interpreter):
                 operands = (operands[0].view_as(operands[0]),)
                 self.noted.append((held, operands[0]))
             operands = (self.follow(steps[start:stop], operands),)
-        value = operands[0].view_as(operands[0])
-        return value
+        return operands[0].view_as(operands[0])
 
     def follow(self, steps: Sequence[Step], operands: tuple[Tensor, ...]) -> Tensor:
         if not steps:

@@ -29,7 +29,13 @@ class LiveParts:
     alive: np.ndarray
 
     def without(self, arcs: Iterable[int] = (), units: Iterable[int] = ()) -> LiveParts:
-        """The state when these go too, and with the arcs all that is then on no path; `InputError` without a path."""
+        """What is left when these go too, and with the arcs all that is then on no path.
+
+        Raises
+        ------
+        InputError
+            When no path is left.
+        """
         counts, alive = self.counts, self.alive
         arcs, units = list(arcs), list(units)
         if arcs:
@@ -105,29 +111,29 @@ class PrunableNetwork:
         """The parameters that only dead arcs read."""
         return {name for name, places in self.readers.items() if places.isdisjoint(live)}
 
-    def stopped_arcs(self, state: LiveParts) -> list[int]:
+    def stopped_arcs(self, parts: LiveParts) -> list[int]:
         """The dead arcs that end at live nodes: where something stops to contribute."""
-        live = set(state.counts.live)
-        nodes = self._live_nodes(state)
+        live = set(parts.counts.live)
+        nodes = self._live_nodes(parts)
         return [a for a, arc in enumerate(self.dag.arcs) if a not in live and nodes[arc.target]]
 
-    def _live_nodes(self, state: LiveParts) -> list[bool]:
-        return [f > 0 and b > 0 for f, b in zip(state.counts.forward, state.counts.backward, strict=True)]
+    def _live_nodes(self, parts: LiveParts) -> list[bool]:
+        return [f > 0 and b > 0 for f, b in zip(parts.counts.forward, parts.counts.backward, strict=True)]
 
-    def is_sound(self, state: LiveParts) -> bool:
+    def is_sound(self, parts: LiveParts) -> bool:
         """Whether masks can express that the dead arcs contribute nothing, and no protected layer died."""
-        live = set(state.counts.live)
+        live = set(parts.counts.live)
         if not self.protected <= live:
             return False
         gone = self.dead_parameters(live)
-        nodes = self._live_nodes(state)
+        nodes = self._live_nodes(parts)
         quiet = [False] * len(nodes)
         for index, node in enumerate(self.dag.nodes):
             if nodes[index] or node.kind != "sum":
                 continue
             into = self.dag.places_into[index]
             quiet[index] = all(self._is_silent(a, quiet, gone) for a in into)
-        for place in self.stopped_arcs(state):
+        for place in self.stopped_arcs(parts):
             target = self.dag.nodes[self.dag.arcs[place].target]
             # An operation on several operands needs them all.
             if target.kind == "product":
@@ -145,39 +151,39 @@ class PrunableNetwork:
             self._known[key] = self._silence.along(arc, quiet[arc.source], gone)
         return self._known[key]
 
-    def cut_columns(self, state: LiveParts) -> dict[str, np.ndarray]:
+    def cut_columns(self, parts: LiveParts) -> dict[str, np.ndarray]:
         """Weight -> which indices of the axis that it reads along no live arc fills, bool."""
         cut: dict[str, np.ndarray] = {}
-        for place in self.stopped_arcs(state):
+        for place in self.stopped_arcs(parts):
             for name, columns in self.columns.get(place, {}).items():
                 cut[name] = cut[name] | columns if name in cut else columns
         return cut
 
-    def masks(self, state: LiveParts, names: Iterable[str]) -> dict[str, Tensor]:
+    def masks(self, parts: LiveParts, names: Iterable[str]) -> dict[str, Tensor]:
         """Masks of the named weights, and of every other parameter that died."""
-        masks = self.channels.masks(torch.from_numpy(state.alive), names)
-        for name, columns in self.cut_columns(state).items():
+        masks = self.channels.masks(torch.from_numpy(parts.alive), names)
+        for name, columns in self.cut_columns(parts).items():
             if name in masks:
                 axis = self.channels.layers[name][0].reads
                 shape = [-1 if d == axis else 1 for d in range(masks[name].ndim)]
                 masks[name] = masks[name] & ~torch.from_numpy(columns).view(shape)
-        dead = self.dead_parameters(state.counts.live)
+        dead = self.dead_parameters(parts.counts.live)
         return masks | {
             name: torch.zeros(value.shape, dtype=torch.bool) for name, value in self.dag.state.items() if name in dead
         }
 
-    def cost(self, state: LiveParts, budget: str) -> int:
+    def cost(self, parts: LiveParts, budget: str) -> int:
         """What is left: weights of layers, all parameters, or multiply-accumulates of one sample, exactly."""
-        return sum(self.costs(state, budget).values())
+        return sum(self.costs(parts, budget).values())
 
-    def costs(self, state: LiveParts, budget: str) -> dict[str, int]:
+    def costs(self, parts: LiveParts, budget: str) -> dict[str, int]:
         """The same, of every parameter that is left."""
-        cut = self.cut_columns(state)
-        alive = np.append(state.alive, True)
+        cut = self.cut_columns(parts)
+        alive = np.append(parts.alive, True)
         shapes, indices = self._shapes
         kept = [int(np.count_nonzero(alive[index])) for index in indices]
-        found = {}
-        for name, total in self.times(state, budget).items():
+        costs = {}
+        for name, total in self.times(parts, budget).items():
             shape, axes = shapes[name]
             for axis, length in enumerate(shape):
                 if name in cut and axis == self.channels.layers[name][0].reads:
@@ -185,12 +191,12 @@ class PrunableNetwork:
                     total *= int(np.count_nonzero(alive[index] & ~cut[name]))
                 else:
                     total *= kept[axes[axis]] if axes else length
-            found[name] = total
-        return found
+            costs[name] = total
+        return costs
 
-    def times(self, state: LiveParts, budget: str) -> dict[str, int]:
+    def times(self, parts: LiveParts, budget: str) -> dict[str, int]:
         """How often the budget counts each element of every parameter that is left."""
-        live = set(state.counts.live)
+        live = set(parts.counts.live)
         dead = self.dead_parameters(live)
         return {name: each for name, each in self.element_costs.of(budget, live).items() if name not in dead}
 
@@ -200,7 +206,7 @@ class PrunableNetwork:
         follow: many parameters have an axis in common."""
         number: dict[bytes, int] = {}
         indices: list[np.ndarray] = []
-        found = {}
+        shapes = {}
         for name, value in self.channels.dag.state.items():
             if not isinstance(value, nn.Parameter):
                 continue
@@ -211,13 +217,13 @@ class PrunableNetwork:
                     number[key] = len(indices)
                     indices.append(index.numpy())
                 axes.append(number[key])
-            found[name] = tuple(value.shape), tuple(axes)
-        return found, indices
+            shapes[name] = tuple(value.shape), tuple(axes)
+        return shapes, indices
 
     @cached_property
     def unit_levels(self) -> list[tuple[int, str]]:
         """For every unit the level and the name of the first layer that writes it."""
-        found: list[tuple[int, str] | None] = [None] * self.channels.count
+        first: list[tuple[int, str] | None] = [None] * self.channels.count
         for place in sorted(range(len(self.dag.arcs)), key=self.level):
             for _, layer in self.layers[place]:
                 axes = self.channels.axes.get(layer.weight)
@@ -225,9 +231,9 @@ class PrunableNetwork:
                     continue
                 writes = 0 if layer.groups > 1 else layer.writes
                 for index, unit in enumerate(axes[writes].tolist()):
-                    if unit >= 0 and found[unit] is None:
-                        found[unit] = (self.level(place), f"{layer.weight}[{index}]")
-        return [entry or (0, f"unit {unit}") for unit, entry in enumerate(found)]
+                    if unit >= 0 and first[unit] is None:
+                        first[unit] = (self.level(place), f"{layer.weight}[{index}]")
+        return [entry or (0, f"unit {unit}") for unit, entry in enumerate(first)]
 
     def level(self, place: int) -> int:
         """The level at which an arc ends."""

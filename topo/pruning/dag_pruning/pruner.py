@@ -19,7 +19,7 @@ from ..structured.unit_scoring import excluded, find_channels
 from ..task import Task
 from .candidates import GRANULARITIES, Candidate, candidates, drop
 from .prunable_network import LiveParts, PrunableNetwork
-from .removal import ORDERS, Walk, by_level, overall
+from .removal import ORDERS, Removals, remove_by_level, remove_overall
 from .scores import SCORES, Scoring
 
 __all__ = ["NORMALISATIONS", "RANKINGS", "dag"]
@@ -80,21 +80,22 @@ def dag(
         The most candidates that ``"ablation"`` evaluates.
     """
     settings = Settings(granularity, score, order, budget, per, normalise, rounds, min_paths, floor)
-    limits = {"samples": samples, "batch_size": batch_size, "limit": limit}
-    for name, value in limits.items():
+    for name, value in {"samples": samples, "batch_size": batch_size, "limit": limit}.items():
         whole_number(name, value, minimum=1)
-    found = find_channels(task, may_be_none=True)
+    channels = find_channels(task, may_be_none=True)
     prunable = prunable_parameters(task.model)
-    network = PrunableNetwork(found, [name for name in prunable if name not in task.weights])
-    state = network.intact()
-    if state.counts.total < min_paths:
-        raise InputError(f"the network has {state.counts.total} paths to begin with; min_paths is {min_paths}.")
-    known = candidates(network, granularity, excluded(task.weights, found).numpy())
-    whole = network.cost(state, budget)
+    network = PrunableNetwork(channels, [name for name in prunable if name not in task.weights])
+    parts = network.intact()
+    if parts.counts.total < min_paths:
+        raise InputError(f"the network has {parts.counts.total} paths to begin with; min_paths is {min_paths}.")
+    known = candidates(network, granularity, excluded(task.weights, channels).numpy())
+    full_cost = network.cost(parts, budget)
+    masks: dict[str, Tensor] = {}
     for share in exponential(1 - task.sparsity, rounds):
         if share < 1:
-            state = _round(Scoring(task, network, state, known, **limits), settings, share * whole, whole)
-        masks = network.masks(state, prunable)
+            scoring = Scoring(task, network, parts, known, samples, batch_size, limit)
+            parts = _round(scoring, settings, share * full_cost, full_cost)
+        masks = network.masks(parts, prunable)
         parameters = dict(task.model.named_parameters())
         with torch.no_grad():
             for name, mask in masks.items():
@@ -131,17 +132,17 @@ class Settings:
             whole_number(name, getattr(self, name), minimum=1)
 
 
-def _round(scoring: Scoring, settings: Settings, allowed: float, whole: int) -> LiveParts:
+def _round(scoring: Scoring, settings: Settings, allowed: float, full_cost: int) -> LiveParts:
     """What is left after a round; `InputError` when more than `allowed` is with all gone that may go."""
     name, network = scoring.task.name, scoring.network
-    if network.cost(scoring.state, settings.budget) <= allowed:
-        return scoring.state
+    if network.cost(scoring.parts, settings.budget) <= allowed:
+        return scoring.parts
     scoring = _possible(scoring, settings.min_paths)
-    walk = Walk(network, scoring.state, settings.budget, settings.min_paths, settings.floor)
+    removals = Removals(network, scoring.parts, settings.budget, settings.min_paths, settings.floor)
     if not scoring.candidates:
-        if walk.cost() < whole:
-            raise _too_far(name, walk, settings, allowed, whole)
-        raise InputError(_nothing_to_drop(name, network, scoring.state, settings))
+        if removals.cost() < full_cost:
+            raise _too_far(name, removals, settings, allowed, full_cost)
+        raise InputError(_nothing_to_drop(name, network, scoring.parts, settings))
     scores = np.asarray(SCORES[settings.score](scoring), dtype=float)
     if not np.isfinite(scores).all():
         raise InputError(f"the {settings.score} scores are not all numbers; look for NaN in the weights or the data.")
@@ -154,54 +155,54 @@ def _round(scoring: Scoring, settings: Settings, allowed: float, whole: int) -> 
     )
     ranked = [scoring.candidates[i] for i in ranking]
     if settings.order == "global":
-        reached = overall(walk, ranked, allowed)
+        reached = remove_overall(removals, ranked, allowed)
     else:
-        reached = by_level(walk, ranked, costs[ranking], allowed, settings.order == "backward")
+        reached = remove_by_level(removals, ranked, costs[ranking].tolist(), allowed, settings.order == "backward")
     if not reached:
-        raise _too_far(name, walk, settings, allowed, whole)
-    return walk.state
+        raise _too_far(name, removals, settings, allowed, full_cost)
+    return removals.parts
 
 
-def _too_far(name: str, walk: Walk, settings: Settings, allowed: float, whole: int) -> InputError:
+def _too_far(name: str, removals: Removals, settings: Settings, allowed: float, full_cost: int) -> InputError:
     return InputError(
         f"pruner {name!r} cannot go down to {allowed:.0f} {settings.budget}: with granularity "
-        f"{settings.granularity!r} the smallest connected sub-network that it finds has {walk.cost()} of {whole} "
-        f"(paths left: {walk.state.counts.total}); lower the sparsity"
+        f"{settings.granularity!r} the smallest connected sub-network that it finds has {removals.cost()} of "
+        f"{full_cost} (paths left: {removals.parts.counts.total}); lower the sparsity"
         f"{'' if settings.granularity == 'mixed' else ', choose granularity mixed'} or exclude fewer layers."
     )
 
 
 def _possible(scoring: Scoring, min_paths: int) -> Scoring:
     """With the candidates that may go now, and what is left then."""
-    state, live = scoring.state, set(scoring.state.counts.live)
-    found = []
+    parts, live = scoring.parts, set(scoring.parts.counts.live)
+    possible: list[tuple[Candidate, LiveParts | None]] = []
     for candidate in scoring.candidates:
         if candidate.unit is not None:
-            # Its state would cost a copy of all units, and is asked for by few.
-            if state.alive[candidate.unit]:
-                found.append((candidate, None))
+            # What is left then would cost a copy of all units, and is asked for by few.
+            if parts.alive[candidate.unit]:
+                possible.append((candidate, None))
         elif not live.isdisjoint(candidate.arcs):
-            after = drop(scoring.network, state, candidate, min_paths)
+            after = drop(scoring.network, parts, candidate, min_paths)
             if after is not None:
-                found.append((candidate, after))
-    return replace(scoring, candidates=[c for c, _ in found], after=[after for _, after in found])
+                possible.append((candidate, after))
+    return replace(scoring, candidates=[c for c, _ in possible], after=[after for _, after in possible])
 
 
 def _costs(scoring: Scoring, budget: str) -> np.ndarray:
     """What goes of the budget with each candidate alone; the elements that a unit both reads and writes count twice."""
-    network, state, found = scoring.network, scoring.state, scoring.network.channels
-    times = network.times(state, budget)
+    network, parts, channels = scoring.network, scoring.parts, scoring.network.channels
+    times = network.times(parts, budget)
     masks = scoring.masks
     sizes = {
         name: times[name] * (masks[name] if name in masks else torch.ones(network.dag.state[name].shape)).float()
-        for name in found.axes
+        for name in channels.axes
         if name in times
     }
-    of_units = found.sums(sizes).numpy()
-    whole = network.cost(state, budget)
+    of_units = channels.sums(sizes).numpy()
+    cost = network.cost(parts, budget)
     return np.array(
         [
-            of_units[candidate.unit] if candidate.unit is not None else whole - network.cost(after, budget)
+            of_units[candidate.unit] if after is None else cost - network.cost(after, budget)
             for candidate, after in zip(scoring.candidates, scoring.after, strict=True)
         ],
         dtype=float,
@@ -215,13 +216,13 @@ def _normalised(scores: np.ndarray, known: Sequence[Candidate]) -> np.ndarray:
     return scores / np.sqrt(np.maximum(squares, np.finfo(float).tiny))[levels]
 
 
-def _nothing_to_drop(name: str, network: PrunableNetwork, state: LiveParts, settings: Settings) -> str:
+def _nothing_to_drop(name: str, network: PrunableNetwork, parts: LiveParts, settings: Settings) -> str:
     if settings.granularity == "channel":
         return f"pruner {name!r} finds no unit that could be removed: all layers write to an output, or are excluded."
     bridges = sum(
-        bool(network.layers[arc]) and state.counts.through(arc) == state.counts.total for arc in state.counts.live
+        bool(network.layers[arc]) and parts.counts.through(arc) == parts.counts.total for arc in parts.counts.live
     )
-    layers = sum(bool(network.layers[arc]) for arc in state.counts.live)
+    layers = sum(bool(network.layers[arc]) for arc in parts.counts.live)
     return (
         f"pruner {name!r} has nothing to drop with granularity {settings.granularity!r}: of {layers} arcs with a layer "
         f"{bridges} are bridges, which every path takes, and masks can silence no other that may go; "

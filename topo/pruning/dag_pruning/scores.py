@@ -11,6 +11,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from ...datasets.inputs import Batch
 from ...errors import InputError
 from ...masks import prunable_parameters
 from ..samples import chunks
@@ -28,7 +29,7 @@ class Scoring:
 
     Attributes
     ----------
-    state
+    parts
         What is left of the network; its masks are applied to the weights of the task's model.
     candidates
         What may go.
@@ -40,16 +41,21 @@ class Scoring:
 
     task: Task
     network: PrunableNetwork
-    state: LiveParts
+    parts: LiveParts
     candidates: Sequence[Candidate]
     samples: int
     batch_size: int
     limit: int
     after: Sequence[LiveParts | None] = ()
 
+    def without(self, row: int) -> LiveParts:
+        """What is left without the candidate of this number."""
+        after, unit = self.after[row], self.candidates[row].unit
+        return after or self.parts.without(units=[] if unit is None else [unit])
+
     @cached_property
     def masks(self) -> dict[str, Tensor]:
-        return self.network.masks(self.state, prunable_parameters(self.task.model))
+        return self.network.masks(self.parts, prunable_parameters(self.task.model))
 
     @cached_property
     def contributions(self) -> Contributions:
@@ -59,12 +65,12 @@ class Scoring:
     def stops(self) -> sparse.csr_array:
         """Which contributions (columns) stop with each candidate (rows)."""
         contributions, network = self.contributions, self.network
-        before = set(network.stopped_arcs(self.state))
+        before = set(network.stopped_arcs(self.parts))
         rows: list[np.ndarray] = []
         columns: list[np.ndarray] = []
         row_of_unit = np.full(network.channels.count + 1, -1)
         for row, (candidate, after) in enumerate(zip(self.candidates, self.after, strict=True)):
-            if candidate.unit is not None:
+            if after is None:
                 row_of_unit[candidate.unit] = row
                 continue
             for arc in set(network.stopped_arcs(after)) - before:
@@ -78,18 +84,18 @@ class Scoring:
                 )
                 columns += stopped
                 rows += [np.full(len(part), row) for part in stopped]
-        live = set(self.state.counts.live)
+        live = set(self.parts.counts.live)
         for (arc, _), (weight, numbers) in contributions.channels.items():
             axes = network.channels.axes.get(weight)
             if axes is not None and arc in live:
                 row = row_of_unit[axes[network.channels.layers[weight][0].reads].numpy()]
                 rows.append(row[row >= 0])
                 columns.append(numbers.start + np.flatnonzero(row >= 0))
-        row, column = (np.concatenate(parts) if parts else np.zeros(0, int) for parts in (rows, columns))
+        places = [np.concatenate(chunk) if chunk else np.zeros(0, int) for chunk in (rows, columns)]
         shape = (len(self.candidates), contributions.count)
-        return sparse.csr_array((np.ones(len(row)), (row, column)), shape=shape)
+        return sparse.csr_array((np.ones(len(places[0])), tuple(places)), shape=shape)
 
-    def batches(self, score: str) -> list[tuple[object, Tensor]]:
+    def batches(self, score: str) -> list[Batch]:
         """The samples in parts of at most `batch_size`; `InputError` without data."""
         if self.task.samples is None:
             free = ", ".join(repr(name) for name in SCORES if name not in NEED_DATA)
@@ -129,10 +135,10 @@ def magnitude(scoring: Scoring) -> np.ndarray:
     }
     sums = {name: float(value.sum()) for name, value in weights.items()}
     of_units = channels.sums(weights).numpy()
-    before = network.dead_parameters(scoring.state.counts.live)
+    before = network.dead_parameters(scoring.parts.counts.live)
     scores = np.zeros(len(scoring.candidates))
     for row, (candidate, after) in enumerate(zip(scoring.candidates, scoring.after, strict=True)):
-        if candidate.unit is not None:
+        if after is None:
             scores[row] = of_units[candidate.unit]
             continue
         dead = network.dead_parameters(after.counts.live)
@@ -156,25 +162,24 @@ def ablation(scoring: Scoring) -> np.ndarray:
     count = sum(len(targets) for _, targets in batches)
     parameters = dict(task.model.named_parameters())
 
-    def loss(state: LiveParts) -> float:
+    def loss(parts: LiveParts) -> float:
         changed = {
             name: mask
-            for name, mask in network.masks(state, prunable_parameters(task.model)).items()
+            for name, mask in network.masks(parts, prunable_parameters(task.model)).items()
             if name not in scoring.masks or not torch.equal(mask, scoring.masks[name])
         }
         kept = {name: parameters[name].detach().clone() for name in changed}
         try:
             for name, mask in changed.items():
                 parameters[name].masked_fill_(~mask.to(task.device), 0.0)
-            return sum(float(task.loss(*part)) * len(part[1]) for part in batches) / count
+            return sum(float(task.loss(inputs, targets)) * len(targets) for inputs, targets in batches) / count
         finally:
             for name, value in kept.items():
                 parameters[name].copy_(value)
 
     with torch.no_grad():
-        whole = loss(scoring.state)
-        states = zip(scoring.candidates, scoring.after, strict=True)
-        return np.array([loss(after or scoring.state.without(units=[c.unit])) - whole for c, after in states])
+        before = loss(scoring.parts)
+        return np.array([loss(scoring.without(row)) - before for row in range(len(scoring.candidates))])
 
 
 def through(scoring: Scoring) -> np.ndarray:
