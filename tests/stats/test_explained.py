@@ -7,7 +7,8 @@ from sklearn.linear_model import LinearRegression
 
 from tests.stats.grids import grid
 from topo.errors import InputError
-from topo.stats.explained import CELL, adjusted_r2, explained_table
+from topo.results.schema import GROUPS
+from topo.stats.explained import adjusted_r2, explained_table
 
 
 def test_equals_the_textbook_formula():
@@ -22,12 +23,12 @@ def test_equals_the_textbook_formula():
 
 def test_within_groups_equals_a_regression_with_a_dummy_per_group():
     table = grid(2, effect=1, level=2)
-    dummies = pd.get_dummies(table[list(CELL)].astype(str).agg("-".join, axis=1)).astype(float)
+    dummies = pd.get_dummies(table[list(GROUPS)].astype(str).agg("-".join, axis=1)).astype(float)
     full = LinearRegression().fit(dummies.assign(x=table["signal"]), table["drop"])
     rest = ((table["drop"] - full.predict(dummies.assign(x=table["signal"]))) ** 2).sum()
-    total = ((table["drop"] - table.groupby(list(CELL))["drop"].transform("mean")) ** 2).sum()
+    total = ((table["drop"] - table.groupby(list(GROUPS))["drop"].transform("mean")) ** 2).sum()
     n, g = len(table), dummies.shape[1]
-    found = adjusted_r2(table, ["signal"], within=CELL)
+    found = adjusted_r2(table, ["signal"], within=GROUPS)
     assert found["adjusted_r2"] == pytest.approx(1 - (rest / (n - g - 1)) / (total / (n - g)))
 
 
@@ -42,9 +43,9 @@ def test_the_jackknife_equals_leaving_clusters_out_by_hand():
 
 def test_the_jackknife_within_groups_counts_the_groups_that_go():
     table = grid(3, effect=1, level=1)
-    cells = [part for _, part in table.groupby(list(CELL))]
-    left = [adjusted_r2(table.drop(index=c.index), ["signal"], within=CELL)["adjusted_r2"] for c in cells]
-    found = adjusted_r2(table, ["signal"], within=CELL)
+    cells = [part for _, part in table.groupby(list(GROUPS))]
+    left = [adjusted_r2(table.drop(index=c.index), ["signal"], within=GROUPS)["adjusted_r2"] for c in cells]
+    found = adjusted_r2(table, ["signal"], within=GROUPS)
     k = len(left)
     half = 2.1314495 * np.sqrt((k - 1) / k * ((left - np.mean(left)) ** 2).sum())  # 15 degrees
     assert found["high"] - found["adjusted_r2"] == pytest.approx(half, rel=1e-5)

@@ -12,7 +12,7 @@ from topo.errors import InputError
 from topo.stats.ranking import (
     another_seed,
     kendall,
-    past,
+    past_results,
     random_order,
     rank_agreement,
     rank_biased_overlap,
@@ -105,10 +105,10 @@ def test_the_training_mean_ranks_nothing_among_unseen_pruners():
 
 def test_past_results_use_other_groups_only():
     table = ranked()
-    before = past(table, "model")
+    before = past_results(table, "model")
     mine = table["model"] == "m0"
     changed = table.assign(drop=table["drop"].where(~mine, 99 * table["blank"]))
-    np.testing.assert_allclose(past(changed, "model")[mine], before[mine])
+    np.testing.assert_allclose(past_results(changed, "model")[mine], before[mine])
     one = table[~mine & (table["pruner"] == "er")]
     cell = table.groupby(["dataset", "model", "sparsity"])["drop"].transform("mean")
     expected = (one["drop"] - cell[one.index]).mean()

@@ -10,7 +10,7 @@ from topo.errors import InputError
 from topo.stats.predictors import PREDICTORS, Fill, SignedLog
 from topo.stats.regression import centred, folds, held_out, regression_table, same_rows, score
 
-CELL = ("dataset", "model", "sparsity")
+GROUPS = ("dataset", "model", "sparsity")
 
 
 @pytest.mark.parametrize("by", ["dataset", "model", "pruner", "seed"])
@@ -43,7 +43,7 @@ def test_a_planted_confounder_is_exposed_by_leaving_models_out():
     assert score(held_out(table, ["named"], by="seed", model="forest"))["r2"] > 0.8
     twisted = table.assign(named=table["named"] * np.where(table["model"].isin(["m0", "m1"]), 1, -1))
     assert score(held_out(twisted, ["named"], by="model", model="ols"))["r2"] < 0.2
-    assert score(held_out(table, ["named"], by="seed", model="ols", within=CELL))["r2"] < 0.1
+    assert score(held_out(table, ["named"], by="seed", model="ols", within=GROUPS))["r2"] < 0.1
 
 
 def test_least_squares_equals_the_closed_form():
@@ -64,7 +64,7 @@ def test_no_held_out_value_enters_a_fit():
     other = table.copy()
     mine = table["pruner"] == "er"
     other.loc[mine, "drop"] = 50 + np.arange(mine.sum())
-    for within in ((), CELL):
+    for within in ((), GROUPS):
         for model in ("ridge", "forest"):
             options = {"by": "pruner", "model": model, "within": within}
             before, after = (held_out(t, ["signal", "blank"], **options) for t in (table, other))
@@ -74,17 +74,17 @@ def test_no_held_out_value_enters_a_fit():
 def test_centring_takes_out_the_means_of_training_rows():
     table = grid(4, level=3)
     everything = np.arange(len(table))
-    x, y = centred(table, ["signal"], "drop", CELL, everything)
-    keys = [table[c] for c in CELL]
+    x, y = centred(table, ["signal"], "drop", GROUPS, everything)
+    keys = [table[c] for c in GROUPS]
     np.testing.assert_allclose(x["signal"].groupby(keys).mean(), 0, atol=1e-12)
-    np.testing.assert_allclose(y, table["drop"] - table.groupby(list(CELL))["drop"].transform("mean"))
+    np.testing.assert_allclose(y, table["drop"] - table.groupby(list(GROUPS))["drop"].transform("mean"))
     train = np.flatnonzero(table["pruner"] != "er")
-    _, y = centred(table, ["signal"], "drop", CELL, train)
-    means = table.iloc[train].groupby(list(CELL))["drop"].mean()
-    expected = table["drop"] - means.loc[pd.MultiIndex.from_frame(table[list(CELL)])].to_numpy()
+    _, y = centred(table, ["signal"], "drop", GROUPS, train)
+    means = table.iloc[train].groupby(list(GROUPS))["drop"].mean()
+    expected = table["drop"] - means.loc[pd.MultiIndex.from_frame(table[list(GROUPS)])].to_numpy()
     np.testing.assert_allclose(y, expected)
     with pytest.raises(InputError, match="text columns"):
-        centred(table, ["model"], "drop", CELL, everything)
+        centred(table, ["model"], "drop", GROUPS, everything)
 
 
 def test_scores_equal_scikit_learn():

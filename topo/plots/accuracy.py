@@ -141,10 +141,10 @@ def accuracy_grid(table: pd.DataFrame, *, columns: int | None = None) -> Figure:
     wide, high = (4.6 if columns == 1 else 3.1), max(2.7, 0.17 * names)
     cell = (left + wide + right, bottom + high + top)
     with style():
-        whole = figure(columns * cell[0], rows * cell[1])
+        grid = figure(columns * cell[0], rows * cell[1])
         for i, ((dataset, model), group) in enumerate(groups):
             row, column = divmod(i, columns)
-            ax = whole.add_axes(
+            ax = grid.add_axes(
                 (
                     (column * cell[0] + left) / (columns * cell[0]),
                     ((rows - 1 - row) * cell[1] + bottom) / (rows * cell[1]),
@@ -154,4 +154,4 @@ def accuracy_grid(table: pd.DataFrame, *, columns: int | None = None) -> Figure:
             )
             accuracy_against_sparsity(group, ax, title=f"{dataset} · {model}")
             ax.yaxis.label.set_color(MUTED)
-    return whole
+    return grid

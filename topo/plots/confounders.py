@@ -80,15 +80,15 @@ def _strips(ax: Axes, table: pd.DataFrame, column: str, rows: dict[str, float]) 
     values = table[column].to_numpy(float)
     known = np.isfinite(values) & (values > 0)
     for pruner, y in rows.items():
-        mine = values[known & (table["pruner"] == pruner).to_numpy()]
-        if not len(mine):
+        of_pruner = values[known & (table["pruner"] == pruner).to_numpy()]
+        if not len(of_pruner):
             continue
-        middle = np.median(mine)
-        if len(mine) > MOST_DOTS:
-            mine = np.sort(mine)[np.linspace(0, len(mine) - 1, MOST_DOTS).astype(int)]
+        middle = np.median(of_pruner)
+        if len(of_pruner) > MOST_DOTS:
+            of_pruner = np.sort(of_pruner)[np.linspace(0, len(of_pruner) - 1, MOST_DOTS).astype(int)]
         # A low-discrepancy pattern spreads the dots evenly without chance.
-        shift = (np.arange(len(mine)) * 0.618034 % 1 - 0.5) * 0.6
-        ax.plot(mine, y + shift, "o", color=pruner_color(pruner), markersize=2.6, alpha=0.55, markeredgewidth=0)
+        shift = (np.arange(len(of_pruner)) * 0.618034 % 1 - 0.5) * 0.6
+        ax.plot(of_pruner, y + shift, "o", color=pruner_color(pruner), markersize=2.6, alpha=0.55, markeredgewidth=0)
         ax.vlines(middle, y - 0.42, y + 0.42, color=INK, linewidth=1.4, zorder=4)
     ax.set_xscale("log")
     low, high = (values[known].min(), values[known].max()) if known.any() else (0.5, 2.0)

@@ -107,10 +107,12 @@ def _frame(ax: Axes, metrics: Sequence[str], labels: Sequence[str], places: Mapp
     wide = ax.get_window_extent().width / ax.figure.dpi
     x = -(0.068 * max(map(len, labels)) + 0.18) / wide
     for category in dict.fromkeys(map(category_of, metrics)):
-        mine = [places[m] for m in metrics if category_of(m) == category]
+        heights = [places[m] for m in metrics if category_of(m) == category]
         down = ax.get_yaxis_transform()
-        ax.plot((x, x), (mine[0] - 0.35, mine[-1] + 0.35), transform=down, color=GRID, linewidth=1.6, clip_on=False)
+        ax.plot(
+            (x, x), (heights[0] - 0.35, heights[-1] + 0.35), transform=down, color=GRID, linewidth=1.6, clip_on=False
+        )
         ax.text(
-            x - 0.07 / wide, (mine[0] + mine[-1]) / 2, category, transform=down, ha="right", va="center", fontsize=8,
-            color=MUTED,
+            x - 0.07 / wide, (heights[0] + heights[-1]) / 2, category, transform=down, ha="right", va="center",
+            fontsize=8, color=MUTED,
         )  # fmt: skip

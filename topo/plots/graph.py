@@ -156,7 +156,7 @@ def _place(layouts: list[PartLayout], column: dict[int, int], pitch: float, sing
 
 
 def _draw_edges(ax, graph, placed, skips, single, scale) -> None:
-    found = []
+    ribbons = []
     crowds: Counter[tuple[float, float]] = Counter()
     for block in graph.blocks:
         if any(block is s for s in skips) or not block.matrix.nnz:
@@ -165,10 +165,10 @@ def _draw_edges(ax, graph, placed, skips, single, scale) -> None:
         counts = edges_between_groups(block, source.layout, target.layout)
         dense = counts / np.outer(source.layout.sizes, target.layout.sizes)
         s, t = np.nonzero(counts)
-        found.append((source, target, s, t, dense[s, t] / dense.max()))
+        ribbons.append((source, target, s, t, dense[s, t] / dense.max()))
         crowds[source.x, target.x] += float((dense[s, t] / dense.max()).sum())
     lines, widths, alphas = [], [], []
-    for source, target, s, t, share in found:
+    for source, target, s, t, share in ribbons:
         ends = (source.x + source.side / 2, target.x - target.side / 2)
         lines.append(_curves(ends, source.y[s], target.y[t], straight=single))
         # Many ribbons between two columns would add up to a slab of ink.

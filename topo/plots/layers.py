@@ -135,14 +135,14 @@ def layer_density_grid(table: pd.DataFrame, *, columns: int = 3) -> Figure:
     wide = 3.6 if columns == 1 else wide
     width, height = columns * (left + wide + right), rows * (bottom + high + top)
     with style():
-        whole = figure(width, height)
+        grid = figure(width, height)
         floor = _floor(table)
         for i, pruner in enumerate(pruners):
             row, column = divmod(i, columns)
             x = column * (left + wide + right) + left
             y = (rows - 1 - row) * (bottom + high + top) + bottom
-            ax = whole.add_axes((x / width, y / height, wide / width, high / height))
+            ax = grid.add_axes((x / width, y / height, wide / width, high / height))
             layer_density(table[table["pruner"] == pruner], ax, floor=floor)
             if column == 0:
                 ax.set_ylabel("weights kept", fontsize=8)
-    return whole
+    return grid

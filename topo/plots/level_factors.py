@@ -118,8 +118,8 @@ def _level_marks(levels: list[int], inch: float) -> list[tuple[int, float]]:
     """Levels to write a number at, and the middle of their rows; as many as have room."""
     middles = []
     for level, members in groupby(range(len(levels)), key=levels.__getitem__):
-        mine = list(members)
-        middles.append((level, (mine[0] + mine[-1] + 1) / 2))
+        positions = list(members)
+        middles.append((level, (positions[0] + positions[-1] + 1) / 2))
     room = 0.17
     for every in (1, 2, 5, 10, 20, 50, 100, 200, 500):
         chosen = [(level, at) for level, at in middles if level % every == 0]
@@ -208,8 +208,8 @@ def _draw_head(ax: Axes, lifting: Lifting, title: str, height: float, width: flo
     ax.figure.text(0.15 / width, y, size, fontsize=8.5 if title else 9.5, va="center", color=INK,
                    fontweight="normal" if title else "bold")  # fmt: skip
     y -= 0.24 / height
-    there = {_kind(lifting, arc) for arc in dag.arcs}
-    keys = [("identity", IDENTITY), *((name, color) for name, color in COLORS.items() if name in there)]
+    kinds = {_kind(lifting, arc) for arc in dag.arcs}
+    keys = [("identity", IDENTITY), *((name, color) for name, color in COLORS.items() if name in kinds)]
     key = ax.figure.add_axes((0, y - 0.1 / height, 1, 0.2 / height))
     key.set_xlim(0, width)
     key.set_ylim(0, 0.2)

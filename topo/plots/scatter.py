@@ -134,10 +134,10 @@ def scatter_panels(
     lines = len(pruners) + len(markers) + 3
     height = max(rows * (high + bottom + 0.4) + top - 0.4, 0.175 * lines + 0.5)
     with style():
-        whole = figure(width, height)
+        grid = figure(width, height)
         for i, metric in enumerate(finite):
             row, column = divmod(i, columns)
-            ax = whole.add_axes(
+            ax = grid.add_axes(
                 (
                     (left + column * (wide + gap)) / width,
                     1 - (top + row * (high + bottom + 0.4) + high) / height,
@@ -148,19 +148,19 @@ def scatter_panels(
             accuracy_against_metric(table, metric, ax, markers=markers)
             if column == 0:
                 ax.set_ylabel("test accuracy", color=MUTED)
-        _key(whole, pruners, markers, 1 - (key - 0.25) / width, 1 - (top - 0.08) / height)
+        _key(grid, pruners, markers, 1 - (key - 0.25) / width, 1 - (top - 0.08) / height)
         if title:
-            whole.text(left / width, 1 - 0.22 / height, title, fontsize=9.5, fontweight="bold", color=INK, va="center")
-    return whole
+            grid.text(left / width, 1 - 0.22 / height, title, fontsize=9.5, fontweight="bold", color=INK, va="center")
+    return grid
 
 
-def _key(whole: Figure, pruners: list[str], markers: dict[float, str], x: float, y: float) -> None:
+def _key(grid: Figure, pruners: list[str], markers: dict[float, str], x: float, y: float) -> None:
     blank = Line2D([], [], linestyle="none")
     dots = [Line2D([], [], linestyle="none", marker="o", color=pruner_color(p), markersize=5.5) for p in pruners]
     signs = [Line2D([], [], linestyle="none", marker=m, color=MUTED, markersize=5.5) for m in markers.values()]
     handles = [blank, *dots, blank, blank, *signs]
     texts = ["Pruner", *pruners, " ", "Sparsity", *(percent(s) for s in markers)]
-    legend = whole.legend(
+    legend = grid.legend(
         handles, texts, loc="upper left", bbox_to_anchor=(x, y), labelspacing=0.35, handletextpad=0.3, borderpad=0
     )
     for text in legend.get_texts():

@@ -96,10 +96,10 @@ def _cost(ax: Axes, record: pd.DataFrame) -> None:
     ax.set_title("Cost, share of the whole network")
     ends = []
     for column, label, color in (("macs", "MACs", BLUE), ("parameters", "parameters", ORANGE)):
-        whole = record[column].iloc[0]
-        ax.plot(record["epoch"], record[f"expected_{column}"] / whole, color=color, linestyle=(0, (4, 2)), linewidth=1)
-        ax.step(record["epoch"], record[column] / whole, where="post", color=color)
-        ends.append((float(record[column].iloc[-1] / whole), label, color))
+        dense = record[column].iloc[0]
+        ax.plot(record["epoch"], record[f"expected_{column}"] / dense, color=color, linestyle=(0, (4, 2)), linewidth=1)
+        ax.step(record["epoch"], record[column] / dense, where="post", color=color)
+        ends.append((float(record[column].iloc[-1] / dense), label, color))
     ends.sort()
     # Apart from each other, and from the numbers below.
     middle = (ends[0][0] + ends[1][0]) / 2

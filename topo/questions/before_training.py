@@ -103,12 +103,12 @@ def _sets(table: pd.DataFrame) -> dict[str, list[str]]:
     known = feature_sets(table)
 
     def mask_only(*names: str) -> list[str]:
-        found = [known[n] for name in names for n in (f"{name}_untrained", name) if n in known]
-        return found[0] if found else []
+        candidates = [known[n] for name in names for n in (f"{name}_untrained", name) if n in known]
+        return candidates[0] if candidates else []
 
     layers = [c for e in ("rolled", "rolled_channel") for c in mask_only(f"{e}_norm", e)]
     mask = list(dict.fromkeys([*mask_only("multipartite"), *layers]))
-    sets = {
+    sets: dict[str, list[str]] = {
         "mean": [],
         "sparsity": known.get("sparsity", []),
         BASE: ["sparsity", "model"],
@@ -146,16 +146,16 @@ def _failures(table: pd.DataFrame, shown: dict[str, pd.DataFrame]) -> pd.DataFra
         for group, part in predicted.groupby("group"):
             error = part["predicted"] - part["actual"]
             by_sparsity = error.abs().groupby(table.loc[part.index, "sparsity"]).mean()
-            found = {
+            row = {
                 "held_out": hold,
                 "group": group,
                 **score(part),
                 "bias": error.mean(),
                 "mean_drop": part["actual"].mean(),
             }
-            rows.append({**found, "worst_sparsity": by_sparsity.idxmax(), "mae_there": by_sparsity.max()})
-    found = pd.DataFrame(rows).drop(columns="folds")
-    return found.sort_values(["held_out", "mae"], ascending=[True, False], ignore_index=True)
+            rows.append({**row, "worst_sparsity": by_sparsity.idxmax(), "mae_at_worst": by_sparsity.max()})
+    failures = pd.DataFrame(rows).drop(columns="folds")
+    return failures.sort_values(["held_out", "mae"], ascending=[True, False], ignore_index=True)
 
 
 def _sentences(scores: pd.DataFrame, differences: pd.DataFrame, failures: pd.DataFrame) -> tuple[str, str, str]:
@@ -180,7 +180,7 @@ def _sentences(scores: pd.DataFrame, differences: pd.DataFrame, failures: pd.Dat
     third = (
         f"It fails most for {worst['group']} left out ({HELD_OUT[worst['held_out']]}: mean error "
         f"{100 * worst['mae']:.1f} points, bias {100 * worst['bias']:+.1f}), there most at sparsity "
-        f"{worst['worst_sparsity']:g} ({100 * worst['mae_there']:.1f} points)."
+        f"{worst['worst_sparsity']:g} ({100 * worst['mae_at_worst']:.1f} points)."
     )
     return first, second + ".", third
 

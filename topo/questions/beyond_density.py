@@ -66,14 +66,14 @@ def beyond_density(evidence: Evidence, *, seed: int = 0, min_rows: int = 5, thre
     spread = edge_spread(table)
     redundant = redundant_metrics(table, metrics, threshold)
     tables = {"controlled": controlled, "families": families, "edge_spread": spread, "redundant": redundant}
-    for name, found in (
+    for name, optional in (
         ("weights", weights(table)),
         ("reached_sparsity", reached_gap(table)),
         ("ramanujan_and_density", ramanujan_and_density(evidence)),
         ("ramanujan_and_accuracy", ramanujan_and_accuracy(table, evidence.layer_metrics("ramanujan"), min_rows)),
     ):
-        if found is not None and len(found):
-            tables[name] = found
+        if optional is not None and len(optional):
+            tables[name] = optional
     main = controlled.loc[controlled["r"].notna(), "scope"].iloc[0]
     shown = controlled[controlled["scope"] == main]
     steps = [s for s in COLORS if shown.loc[shown["control"] == s, "r"].notna().any()]

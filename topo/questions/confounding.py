@@ -69,11 +69,11 @@ def family_medians(table: pd.DataFrame, metrics: list[str], min_rows: int) -> pd
     """Median and mean over groups of Spearman's correlation, within families and over all, and mean by dataset."""
     columns = {}
     for scope, part in scopes(table).items():
-        found = grouped_correlation(part, metrics, by=GROUPS, n_boot=0, min_rows=min_rows)
-        by_metric = found.groupby("metric", sort=False)["r"]
+        correlations = grouped_correlation(part, metrics, by=GROUPS, n_boot=0, min_rows=min_rows)
+        by_metric = correlations.groupby("metric", sort=False)["r"]
         columns[f"median {scope}"], columns[f"mean {scope}"] = by_metric.median(), by_metric.mean()
         if len(table["dataset"].unique()) > 1:
-            for dataset, rows in found.groupby("dataset", sort=False):
+            for dataset, rows in correlations.groupby("dataset", sort=False):
                 columns[f"mean {scope}, {dataset}"] = rows.groupby("metric", sort=False)["r"].mean()
     return pd.DataFrame(columns).rename_axis("metric").reset_index()
 
@@ -123,7 +123,7 @@ def ramanujan_and_accuracy(table: pd.DataFrame, ramanujan: list[str], min_rows: 
         return None
     rows = []
     for scope, part in scopes(table).items():
-        found = grouped_correlation(part, [density, *ramanujan], by=GROUPS, n_boot=0, min_rows=min_rows)
-        for metric, r in found.groupby("metric", sort=False)["r"]:
+        correlations = grouped_correlation(part, [density, *ramanujan], by=GROUPS, n_boot=0, min_rows=min_rows)
+        for metric, r in correlations.groupby("metric", sort=False)["r"]:
             rows.append([scope, metric, int(r.notna().sum()), r.median(), r.abs().median()])
     return pd.DataFrame(rows, columns=["scope", "metric", "groups", "median", "median_size"])

@@ -50,8 +50,8 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
     if explained["adjusted_r2"].isna().all():
         return Answer.without(TITLE, QUESTION, f"no set of metrics can be fitted: {explained['reason'].iloc[0]}.")
     chosen = {n: sets[n] for n in (*PREDICTED, *_as_normalised(sets)) if n in sets}
-    whole = table
-    table, left_out = limit_networks(whole, seed=seed)
+    every_network = table
+    table, left_out = limit_networks(every_network, seed=seed)
     note = left_out and f" Predictions and importance:{left_out}"
     scores, differences = _held_out(table, chosen, seed)
     if scores["r2"].notna().sum() == 0:
@@ -91,15 +91,15 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
             "Grey or upper rows are baselines without topology."
         ),
         method=(
-            f"Target: {meaning}. All sets on the same {len(whole)} networks. Least squares with 95% jackknife "
-            "intervals over cells (pooled) or algorithms (within groups). Ridge regression and a random forest "
-            f"with whole groups left out (in at most {FOLDS} folds), preprocessing fitted inside the folds; for "
-            "unseen models, pooled, also least squares, lasso and gradient boosting. Differences: Nadeau and Bengio's "
-            "corrected t-interval over held-out groups, Benjamini-Hochberg over the table. '/ size': each layer's "
-            "metrics divided by its nodes or edges before the mean over layers, as the multipartite ones are by the "
-            "network's. 'Mask only': without the metrics that contain weights after training. Importance: ridge "
-            f"regression, metrics that correlate over .9 permuted together; "
-            f"Kendall's W of the folds {agreement:.2f}.{note}"
+            f"Target: {meaning}. All sets on the same {len(every_network)} networks. Least squares with 95% jackknife "
+            "intervals over groups of equal dataset, model and sparsity (pooled) or algorithms (within groups). "
+            f"Ridge regression and a random forest with whole groups left out (in at most {FOLDS} folds), "
+            "preprocessing fitted inside the folds; for unseen models, pooled, also least squares, lasso and "
+            "gradient boosting. Differences: Nadeau and Bengio's corrected t-interval over held-out groups, "
+            "Benjamini-Hochberg over the table. '/ size': each layer's metrics divided by its nodes or edges before "
+            "the mean over layers, as the multipartite ones are by the network's. 'Mask only': without the metrics "
+            "that contain weights after training. Importance: ridge regression, metrics that correlate over .9 "
+            f"permuted together; Kendall's W of the folds {agreement:.2f}.{note}"
         ),
         caveats=(
             *(
@@ -122,15 +122,15 @@ def _held_out(table: pd.DataFrame, sets: dict, seed: int) -> tuple[pd.DataFrame,
     holds = [h for h in ("dataset", "model", "pruner") if len(table[h].unique()) > 1] or ["seed"]
     scores, differences = [], []
     for scope, within in (("pooled", ()), ("within groups", GROUPS)):
-        found, predictions = regression_table(
+        part, predictions = regression_table(
             table, sets, by=holds, models=("ridge", "forest"), within=within, max_folds=FOLDS, seed=seed
         )  # fmt: skip
         if "model" in holds and not within:
             further = ("ols", "lasso", "boosting")
             more = regression_table(table, sets, by=["model"], models=further, within=within, seed=seed)[0]
-            found = pd.concat([found, more[more["model"] != "mean"]])
+            part = pd.concat([part, more[more["model"] != "mean"]])
         pairs = [("multipartite", n) for n in sets if n != "multipartite"]
-        scores.append(found.assign(scope=scope))
+        scores.append(part.assign(scope=scope))
         differences.append(comparison_table(predictions, pairs).assign(scope=scope))
     return pd.concat(scores, ignore_index=True), pd.concat(differences, ignore_index=True)
 

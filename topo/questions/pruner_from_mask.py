@@ -92,14 +92,14 @@ def _mask_only(sets: dict, encoding: str) -> list[str]:
 
 def _best(scores: pd.DataFrame) -> dict[str, pd.Series]:
     """For each label the mask-only set that tells it best."""
-    found = {}
+    best = {}
     for label, part in scores.groupby("label", sort=False):
         part = part[part["balanced_accuracy"].notna() & (part["columns"] > 0)]
         mask = part[part["features"].str.contains("untrained")]
         part = mask if len(mask) else part
         if len(part):
-            found[label] = part.loc[part["balanced_accuracy"].idxmax()]
-    return found
+            best[label] = part.loc[part["balanced_accuracy"].idxmax()]
+    return best
 
 
 def _draw(scores: pd.DataFrame, holds: list[str]):

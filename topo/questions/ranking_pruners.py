@@ -44,11 +44,11 @@ def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
     initial = table[table["family"] == "initial"]
     if 3 <= initial["pruner"].nunique() < table["pruner"].nunique():
         scopes["at initialisation"] = initial
-    summaries, cells = [], []
+    summaries, groups = [], []
     for scope, part in scopes.items():
         summary, each = ranking_table(part, sets, seed=seed)
         summaries.append(summary.assign(scope=scope))
-        cells.append(each.assign(scope=scope))
+        groups.append(each.assign(scope=scope))
     summary = pd.concat(summaries, ignore_index=True)
     learned = summary[summary["features"].isin(topology) & summary["tau"].notna()]
     if learned.empty:
@@ -72,22 +72,22 @@ def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
                 axis="Kendall's τ-b with the true order",
             )
         },
-        {"ranking": summary, "cells": pd.concat(cells, ignore_index=True)},
+        {"ranking": summary, "groups": pd.concat(groups, ignore_index=True)},
         caption=(
-            "Dots: mean over cells (one dataset, model and sparsity) of Kendall's τ-b between the order of algorithms "
+            "Dots: mean over groups (one dataset, model and sparsity) of Kendall's τ-b between the order of algorithms "
             "by predicted drop and by true drop; 1 is the true order, 0 none of it. Lines: 95% intervals over pairs of "
             "dataset and model, where there are three. 'Another seed' is how well one seed orders the others."
         ),
         method=(
             f"Target: {meaning}. A random forest learns the drop from each set of metrics without the group left out; "
-            "drops are averaged over seeds and ranked inside each cell. For unseen algorithms half of them are left "
+            "drops are averaged over seeds and ranked inside each group. For unseen algorithms half of them are left "
             "out together, six times, and ranked among themselves. 'Past results' ranks by the algorithms' mean drop "
             f"in the groups seen. Rank-biased overlap is extrapolated, p = .8.{left_out}"
         ),
         caveats=(
-            *(("The dense accuracy is not known; inside a cell that changes no order.",) * (meaning == TO_BEST)),
+            *(("The dense accuracy is not known; inside a group that changes no order.",) * (meaning == TO_BEST)),
             "Overlaps for unseen algorithms are of shorter lists, so larger: compare them with each other only.",
-            "The best of several sets is chosen on the cells that score it, so the best numbers are a little high.",
+            "The best of several sets is chosen on the groups that score it, so the best numbers are a little high.",
             "Over all families the training recipes differ, which metrics of trained weights can see.",
         ),
     )
@@ -123,7 +123,7 @@ def _sentences(summary: pd.DataFrame, learned: pd.DataFrame) -> tuple[str, str, 
     guess = f"{best['best']:.0%}" if pd.notna(best["best"]) else "no"
     third = (
         f"Where ranking works best ({_label(best['features'])}, {HELD_OUT_GROUPS[best['held_out']]}, "
-        f"{best['scope']}), the algorithm put first is the best one in {guess} of {int(best['cells'])} cells and "
+        f"{best['scope']}), the algorithm put first is the best one in {guess} of {int(best['groups'])} groups and "
         f"costs {100 * best['regret']:.1f} points of accuracy on average."
     )
     return first, second, third

@@ -76,13 +76,13 @@ def try_figure(
         drawn = draw()
     except InputError as error:
         return FigureHtml(name, missing=str(error))
-    whole = drawn if isinstance(drawn, Figure) else drawn.figure
-    body, width = figure_html(whole, name, describe or caption, folder, largest)
+    figure = drawn if isinstance(drawn, Figure) else drawn.figure
+    body, width = figure_html(figure, name, describe or caption, folder, largest)
     return FigureHtml(name, body, width, caption)
 
 
 def figure_html(
-    whole: Figure, name: str, describe: str, folder: Path | None = None, largest: int = LARGEST_SVG
+    figure: Figure, name: str, describe: str, folder: Path | None = None, largest: int = LARGEST_SVG
 ) -> tuple[str, int]:
     """A figure as markup, and its natural width in CSS pixels; with a folder also written there as SVG and PDF.
 
@@ -97,19 +97,19 @@ def figure_html(
     """
     text = io.StringIO()
     with style():
-        whole.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
         with style():
-            whole.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
-    width = round(whole.get_size_inches()[0] * 96)
+            figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+    width = round(figure.get_size_inches()[0] * 96)
     label = html.escape(describe, quote=True)
     # A hundredth of a point is finer than any screen; smaller numbers are scales and stay.
     svg = re.sub(r"(\d\d\.\d\d)\d+", r"\1", svg)
     if len(svg) > largest:
-        data = base64.b64encode(_png(whole)).decode()
+        data = base64.b64encode(_png(figure)).decode()
         if len(data) < len(svg):
             return f'<img class="picture" alt="{label}" width="{width}" src="data:image/png;base64,{data}">', width
     svg = svg[svg.index("<svg") :]
@@ -126,11 +126,11 @@ def figure_html(
     return svg.replace('role="img">', f'role="img" aria-label="{label}">', 1), width
 
 
-def _png(whole: Figure) -> bytes:
+def _png(figure: Figure) -> bytes:
     """A figure as a PNG of at most 256 colours, a third of the size."""
     picture = io.BytesIO()
     with style():
-        whole.savefig(picture, format="png", dpi=170)
+        figure.savefig(picture, format="png", dpi=170)
     small = io.BytesIO()
     Image.open(picture).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
     return min(picture.getvalue(), small.getvalue(), key=len)

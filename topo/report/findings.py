@@ -91,17 +91,17 @@ def accuracy_findings(summary: pd.DataFrame) -> list[str]:
         unit = 100 if group["high"].max() <= 1.5 else 1
         pruners = sparse.groupby("sparsity")["pruner"].nunique()
         top = pruners[pruners == pruners.max()].index.max()
-        here = sparse[sparse["sparsity"] == top].sort_values("mean", ascending=False, kind="stable")
-        best, worst = here.iloc[0], here.iloc[-1]
+        ranked = sparse[sparse["sparsity"] == top].sort_values("mean", ascending=False, kind="stable")
+        best, worst = ranked.iloc[0], ranked.iloc[-1]
         seeds = f"mean of {best['n']} seeds" if best["n"] > 1 else "one seed"
         text = f"{dataset} · {model} at {percent(top)} sparsity: {best['pruner']} is the most accurate "
         text += f"({best['mean'] * unit:.1f}%, {seeds}"
         if len(dense):
             text += f", {(dense['mean'].iloc[0] - best['mean']) * unit:.1f} points below dense"
         text += ")"
-        if len(here) > 1:
+        if len(ranked) > 1:
             text += f", {worst['pruner']} the least ({worst['mean'] * unit:.1f}%)"
-            second = here.iloc[1]
+            second = ranked.iloc[1]
             if best["low"] <= second["high"] and best["n"] > 1:
                 text += f"; the seeds of {best['pruner']} and of {second['pruner']} overlap"
         sentences.append(text + ".")
@@ -164,8 +164,8 @@ def collinear_pairs(table: pd.DataFrame, metrics: Sequence[str], threshold: floa
     for _, group in sparse.groupby(["dataset", "model"]):
         if len(group) < 5:
             continue
-        here = group[list(metrics)].astype(float).rank().corr(min_periods=5).abs()
-        least = here if least is None else pd.DataFrame(np.fmin(least, here), here.index, here.columns)
+        size = group[list(metrics)].astype(float).rank().corr(min_periods=5).abs()
+        least = size if least is None else pd.DataFrame(np.fmin(least, size), size.index, size.columns)
     if least is None:
         return []
     return [(a, b) for a, b in combinations(metrics, 2) if least.loc[a, b] >= threshold]
@@ -179,11 +179,11 @@ def undefined_values(table: pd.DataFrame, metrics: Sequence[str], reasons: dict[
         if len(missing):
             pruners = join(sorted(missing["pruner"].unique()))
             rows.append((metric, len(missing), pruners, reasons.get(metric, "no reason recorded")))
-    found = pd.DataFrame(rows, columns=["metric", "networks", "pruners", "reason"])
-    if found.empty:
-        return found
+    undefined = pd.DataFrame(rows, columns=["metric", "networks", "pruners", "reason"])
+    if undefined.empty:
+        return undefined
     together = {"metric": lambda m: ", ".join(m), "networks": "first"}
-    return found.groupby(["reason", "pruners", "networks"], sort=False, as_index=False).agg(
+    return undefined.groupby(["reason", "pruners", "networks"], sort=False, as_index=False).agg(
         {"metric": together["metric"]}
     )
 

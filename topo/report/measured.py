@@ -35,12 +35,16 @@ def measured(source: Source, folder: Path | None = None) -> dict[str, Any]:
     """What the page says of the results table; figures are also written to `folder`, if given."""
     table = source.table
     metrics = metric_columns(table)
-    whole = ordered_metrics(c for c in metrics if "__" not in c)
+    network_metrics = ordered_metrics(c for c in metrics if "__" not in c)
     trained = table[(table["pruner"] != "dense") & table["accuracy"].notna()]
     pairs = [
         (d, m) for d, m in trained[["dataset", "model"]].drop_duplicates().sort_values(["dataset", "model"]).values
     ]
-    correlations = correlations_by_family(trained, whole) if whole else pd.DataFrame(columns=CORRELATION_COLUMNS)
+    correlations = (
+        correlations_by_family(trained, network_metrics)
+        if network_metrics
+        else pd.DataFrame(columns=CORRELATION_COLUMNS)
+    )
     summary = accuracy_summary(table)
     # Many pairs bring many figures each; as pictures they keep the page light.
     draw = partial(try_figure, folder=folder, largest=LARGEST_SVG if len(pairs) <= FEW_PAIRS else LARGEST_SVG // 5)
@@ -63,7 +67,8 @@ def measured(source: Source, folder: Path | None = None) -> dict[str, Any]:
         "layers": _layers(draw, source),
         "drawing": _drawing(draw, source),
         "collinear": [
-            (metric_label(a), metric_label(b)) for a, b in findings.collinear_pairs(trained, _varying(trained, whole))
+            (metric_label(a), metric_label(b))
+            for a, b in findings.collinear_pairs(trained, _varying(trained, network_metrics))
         ],
         "undefined": findings.undefined_values(trained, metrics, source.undefined).to_dict("records"),
         "undefined_correlations": findings.undefined_correlations(correlations).to_dict("records"),
@@ -115,10 +120,10 @@ def _encoding_heatmaps(
     """Heat maps of the layer-wise metrics, averaged over layers, for each bipartite encoding in the table."""
     figures: dict[str, list[FigureHtml]] = {}
     for prefix in dict.fromkeys(c.rpartition("__")[0] for c in metrics if "__" in c):
-        mine = ordered_metrics(c for c in metrics if c.startswith(f"{prefix}__") and c.endswith("_mean"))
-        mine = [c for c in mine if trained[c].notna().any()]
+        layer_metrics = ordered_metrics(c for c in metrics if c.startswith(f"{prefix}__") and c.endswith("_mean"))
+        layer_metrics = [c for c in layer_metrics if trained[c].notna().any()]
         name = ENCODINGS.get(prefix, prefix.replace("_", " "))
-        if not mine:
+        if not layer_metrics:
             continue
         if len(pairs) > MOST_LAYER_PAIRS:
             figures[name] = [
@@ -130,8 +135,8 @@ def _encoding_heatmaps(
             ]
             continue
 
-        def draw(pair: tuple[str, str], mine: list[str] = mine) -> Any:
-            correlations = correlations_by_family(_of(trained, pair), mine)
+        def draw(pair: tuple[str, str], layer_metrics: list[str] = layer_metrics) -> Any:
+            correlations = correlations_by_family(_of(trained, pair), layer_metrics)
             defined = correlations.groupby("metric")["r"].transform("count") > 0
             return _heatmap(correlations[defined] if defined.any() else correlations, " · ".join(pair))
 
@@ -144,11 +149,11 @@ def _scatter(write: Draw, trained: pd.DataFrame, pairs: list) -> list[FigureHtml
         return [FigureHtml("scatter", missing="No sparse network has an accuracy, so there is nothing to draw.")]
 
     def draw(pair: tuple[str, str]) -> Any:
-        here = _of(trained, pair)
-        chosen = strongest_metrics(here)
+        networks = _of(trained, pair)
+        chosen = strongest_metrics(networks)
         if not chosen:
             raise InputError(f"no metric of {' · '.join(pair)} varies over enough networks to be worth a panel.")
-        return scatter_panels(here, chosen, title=" · ".join(pair))
+        return scatter_panels(networks, chosen, title=" · ".join(pair))
 
     return _each(write, pairs, "scatter", draw, "Accuracy against selected metrics on")
 

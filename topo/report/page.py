@@ -137,8 +137,8 @@ def _content(
     jobs = [delayed(measured)(source, inside("measured"))]
     jobs += [delayed(answered)(source.evidence, name, inside(name)) for name in order]
     # Processes that do not run the main script again, so that a script needs no guard.
-    shown, *found = Parallel(n_jobs=min(workers or os.cpu_count() or 1, len(jobs)))(jobs)
-    by_name = dict(zip(order, found, strict=True))
+    shown, *asked = Parallel(n_jobs=min(workers or os.cpu_count() or 1, len(jobs)))(jobs)
+    by_name = dict(zip(order, asked, strict=True))
     answers = [by_name[name] for name in names]
     table = source.table
     if folder is not None:

@@ -57,17 +57,17 @@ def mean_over_groups(
     for _, group in table.groupby(by, observed=True) if by else [((), table)]:
         codes = np.searchsorted(names, group[cluster].to_numpy())
         x, y = group[metrics].to_numpy(float), group[target].to_numpy(float)
-        whole = np.isfinite(x) & np.isfinite(y)[:, None]
-        patterns, which = np.unique(whole, axis=1, return_inverse=True)
+        complete = np.isfinite(x) & np.isfinite(y)[:, None]
+        patterns, pattern_of_column = np.unique(complete, axis=1, return_inverse=True)
         for i, rows in enumerate(patterns.T):
             if rows.sum() < min_rows:
                 continue
-            mine = np.flatnonzero(which.ravel() == i)
-            r = correlations(kind, x[np.ix_(rows, mine)], y[rows], counts[:, codes[rows]])
+            chosen = np.flatnonzero(pattern_of_column.ravel() == i)
+            r = correlations(kind, x[np.ix_(rows, chosen)], y[rows], counts[:, codes[rows]])
             # A group that is undefined as it stands is none; a resample may leave it out.
             known = np.isfinite(r) & np.isfinite(r[:1])
-            total[:, mine] += np.where(known, r, 0)
-            defined[:, mine] += known
+            total[:, chosen] += np.where(known, r, 0)
+            defined[:, chosen] += known
     means = np.divide(total, defined, out=np.full(total.shape, np.nan), where=defined > 0)
     low = high = np.full(len(metrics), np.nan)
     if n_boot:

@@ -81,19 +81,19 @@ def collinear_groups(
     if len(defined) < 2:
         labels = np.arange(1, len(defined) + 1)
     else:
-        apart = 1 - size.to_numpy()
-        apart = np.clip((apart + apart.T) / 2, 0, None)
-        np.fill_diagonal(apart, 0)
-        labels = fcluster(linkage(squareform(apart, checks=False), "complete"), 1 - threshold + 1e-9, "distance")
+        distance = 1 - size.to_numpy()
+        distance = np.clip((distance + distance.T) / 2, 0, None)
+        np.fill_diagonal(distance, 0)
+        labels = fcluster(linkage(squareform(distance, checks=False), "complete"), 1 - threshold + 1e-9, "distance")
     rows = []
     for label in np.unique(labels):
         members = [m for m, one in zip(defined, labels, strict=True) if one == label]
         kept = size.loc[members, members].sum().idxmax()
         rows += [[m, len(members), kept, size.loc[m, kept], defined.index(members[0])] for m in members]
-    found = pd.DataFrame(rows, columns=["metric", "size", "kept", "r", "first"])
-    found = found.sort_values(["size", "first"], ascending=[False, True], kind="stable", ignore_index=True)
-    found.insert(1, "group", found["first"].ne(found["first"].shift()).cumsum() if len(found) else [])
-    return found.drop(columns="first")
+    result = pd.DataFrame(rows, columns=["metric", "size", "kept", "r", "first"])
+    result = result.sort_values(["size", "first"], ascending=[False, True], kind="stable", ignore_index=True)
+    result.insert(1, "group", result["first"].ne(result["first"].shift()).cumsum() if len(result) else [])
+    return result.drop(columns="first")
 
 
 def determined_columns(table: pd.DataFrame, *, tolerance: float = 1e-6) -> pd.DataFrame:

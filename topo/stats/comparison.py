@@ -57,16 +57,16 @@ def paired_difference(first: pd.DataFrame, second: pd.DataFrame, *, level: float
     size = first.groupby("fold").size()
     gain = pd.Series(error[1] - error[0]).groupby(fold).mean().to_numpy() / actual.var()
     k = len(gain)
-    found = {"difference": float(gain.mean()), "low": nan, "high": nan, "p": nan, "folds": k, "reason": ""}
+    result = {"difference": float(gain.mean()), "low": nan, "high": nan, "p": nan, "folds": k, "reason": ""}
     if k < 2:
-        return {**found, "reason": "only one group was held out"}
+        return {**result, "reason": "only one group was held out"}
     ratio = (size / first.groupby("fold")["trained_on"].first()).mean()
     deviation = float(np.sqrt(gain.var(ddof=1) * (1 / k + ratio)))
     if deviation == 0:
-        return {**found, "low": gain.mean(), "high": gain.mean(), "p": 1.0 if gain.mean() == 0 else 0.0}
+        return {**result, "low": gain.mean(), "high": gain.mean(), "p": 1.0 if gain.mean() == 0 else 0.0}
     half = stats.t.ppf(0.5 + level / 2, k - 1) * deviation
     p = 2 * stats.t.sf(abs(gain.mean()) / deviation, k - 1)
-    return {**found, "low": gain.mean() - half, "high": gain.mean() + half, "p": p}
+    return {**result, "low": gain.mean() - half, "high": gain.mean() + half, "p": p}
 
 
 def comparison_table(
@@ -98,6 +98,6 @@ def comparison_table(
             head = {"held_out": hold, "model": model, "first": first, "second": second}
             rows.append({**head, **paired_difference(*both)})
     columns = ["held_out", "model", "first", "second", "difference", "low", "high", "p", "q", "folds", "reason"]
-    found = pd.DataFrame(rows).reindex(columns=columns)
-    found["q"] = q_values(found["p"].to_numpy(float))
-    return found
+    table = pd.DataFrame(rows).reindex(columns=columns)
+    table["q"] = q_values(table["p"].to_numpy(float))
+    return table

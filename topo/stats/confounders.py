@@ -79,7 +79,7 @@ def reached_gap(table: pd.DataFrame, *, tolerance: float = 0.01) -> pd.DataFrame
     gap = table["reached_sparsity"].astype(float) - table["sparsity"]
     known = table[["pruner", "family"]].assign(gap=gap)[gap.notna()]
     grouped = known.groupby(["pruner", "family"])["gap"]
-    found = grouped.agg(networks="size", median="median", lowest="min", highest="max").reset_index()
+    result = grouped.agg(networks="size", median="median", lowest="min", highest="max").reset_index()
     off = known["gap"].abs().gt(tolerance).groupby(known["pruner"]).sum()
-    found.insert(3, "off", found["pruner"].map(off))
-    return found.sort_values("off", ascending=False, kind="stable", ignore_index=True)
+    result.insert(3, "off", result["pruner"].map(off))
+    return result.sort_values("off", ascending=False, kind="stable", ignore_index=True)

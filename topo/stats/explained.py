@@ -84,15 +84,15 @@ def adjusted_r2(
     low = high = nan
     k = len(moments)
     if k >= 5:
-        left = moments.sum(0) - moments
-        n = left[:, 0, 0]
+        remaining = moments.sum(0) - moments
+        n = remaining[:, 0, 0]
         # Of groups that lie across clusters none goes when a cluster does.
         groups_left = groups if groups == 1 else groups - _groups_inside(table, within, clusters)
-        values = _adjusted(_r2(left), n, groups_left, rank)
+        values = _adjusted(_r2(remaining), n, groups_left, rank)
         half = stats.t.ppf(0.5 + level / 2, k - 1) * np.sqrt((k - 1) / k * ((values - values.mean()) ** 2).sum())
         low, high = value - half, value + half
-    found = {"n": len(y), "rank": rank, "r2": r2, "adjusted_r2": value, "low": float(low), "high": float(high)}
-    return {**found, "clusters": k, "reason": ""}
+    result = {"n": len(y), "rank": rank, "r2": r2, "adjusted_r2": value, "low": float(low), "high": float(high)}
+    return {**result, "clusters": k, "reason": ""}
 
 
 def _groups_inside(table: pd.DataFrame, within: Sequence[str], clusters: Sequence[str]) -> np.ndarray:
@@ -133,7 +133,7 @@ def explained_table(
 ) -> pd.DataFrame:
     """`adjusted_r2` of every set on the same rows: pooled, and within groups.
 
-    Intervals leave out cells (dataset, model, sparsity) when pooled, algorithms within groups.
+    Intervals leave out groups (dataset, model, sparsity) when pooled, algorithms within groups.
 
     Returns
     -------
@@ -158,6 +158,6 @@ def explained_table(
                     # What differs inside a group is the algorithm, and the algorithms are the same in every group.
                     clusters = ("pruner",) if groups else GROUPS
                     options = {"within": groups, "clusters": clusters}
-                    found = adjusted_r2(shared, columns, target=target, **options)
-                    rows.append({"target": target, "scope": scope, "features": name, "columns": len(columns), **found})
+                    r2 = adjusted_r2(shared, columns, target=target, **options)
+                    rows.append({"target": target, "scope": scope, "features": name, "columns": len(columns), **r2})
     return pd.DataFrame(rows)

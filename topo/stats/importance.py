@@ -61,14 +61,14 @@ def permutation_importance(
         table, features, by=by, model=model, target=target, within=within, max_folds=max_folds, seed=seed
     ):
         x, actual = fold.x.iloc[fold.test], fold.y[fold.test]
-        whole = ((fold.predict(x) - actual) ** 2).mean()
+        error = ((fold.predict(x) - actual) ** 2).mean()
         orders = [generator.permutation(len(x)) for _ in range(repeats)]
         losses = {}
         for name, columns in groups.items():
             # All repeats at once: one call of a forest costs more than its rows.
             moved = pd.concat([x.assign(**{c: x[c].to_numpy()[order] for c in columns}) for order in orders])
             errors = (fold.predict(moved) - np.tile(actual, repeats)) ** 2
-            losses[name] = (errors.mean() - whole) / np.var(fold.y)
+            losses[name] = (errors.mean() - error) / np.var(fold.y)
         lost.append(losses)
     per_fold = pd.DataFrame(lost)
     summary = pd.DataFrame(
@@ -130,14 +130,14 @@ def standardised_coefficients(
     options = {"by": by, "model": "ridge", "target": target, "within": within, "max_folds": max_folds, "seed": seed}
     for fold in folds(table, features, **options):
         rows.append(fold.fitted[-1].coef_ / fold.y[fold.train].std())
-    found = pd.DataFrame(rows, columns=list(features))
+    by_fold = pd.DataFrame(rows, columns=list(features))
     summary = pd.DataFrame(
         {
             "metric": list(features),
-            "coefficient": found.mean().to_numpy(),
-            "low": found.min().to_numpy(),
-            "high": found.max().to_numpy(),
-            "same_sign": (np.sign(found).abs().sum() == np.sign(found).sum().abs()).to_numpy(),
+            "coefficient": by_fold.mean().to_numpy(),
+            "low": by_fold.min().to_numpy(),
+            "high": by_fold.max().to_numpy(),
+            "same_sign": (np.sign(by_fold).abs().sum() == np.sign(by_fold).sum().abs()).to_numpy(),
         }
     )
     order = summary["coefficient"].abs().sort_values(ascending=False, kind="stable").index

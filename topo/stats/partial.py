@@ -66,13 +66,13 @@ def partial_correlation(
     rows = []
     for key, group in table.groupby(by, sort=True, observed=True) if by else [((), table)]:
         values = {c: group[c].to_numpy(float) for c in {target, *metrics, *given}}
-        rest = np.isfinite(values[target])
+        complete = np.isfinite(values[target])
         for c in given:
-            rest &= np.isfinite(values[c])
+            complete &= np.isfinite(values[c])
         codes = None if cluster is None else pd.factorize(group[cluster])[0]
         cache: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
         for metric in metrics:
-            use = rest & np.isfinite(values[metric])
+            use = complete & np.isfinite(values[metric])
             n = int(use.sum())
             clusters = n if codes is None else len(np.unique(codes[use]))
             r, reason = np.nan, ""
@@ -86,11 +86,11 @@ def partial_correlation(
                 x = _residuals(_scores(values[metric][use], kind), basis)
                 r, reason = _correlate(x, y, metric in given)
             rows.append([*key, metric, n, clusters, r, reason])
-    found = pd.DataFrame(rows, columns=[*by, "metric", "n", "clusters", "r", "reason"])
-    found.insert(
-        found.columns.get_loc("reason"), "p", p_value(kind, found["r"], found["clusters"], covariates=len(given))
+    result = pd.DataFrame(rows, columns=[*by, "metric", "n", "clusters", "r", "reason"])
+    result.insert(
+        result.columns.get_loc("reason"), "p", p_value(kind, result["r"], result["clusters"], covariates=len(given))
     )
-    return found
+    return result
 
 
 def _scores(x: np.ndarray, kind: str) -> np.ndarray:
@@ -104,8 +104,8 @@ def _basis(columns: list[np.ndarray], n: int) -> np.ndarray:
     """Orthonormal basis of the covariates, shape (rows, rank)."""
     if not columns:
         return np.zeros((n, 0))
-    left, sizes, _ = np.linalg.svd(np.column_stack(columns), full_matrices=False)
-    return left[:, sizes > 1e-9 * np.sqrt(n)]
+    vectors, sizes, _ = np.linalg.svd(np.column_stack(columns), full_matrices=False)
+    return vectors[:, sizes > 1e-9 * np.sqrt(n)]
 
 
 def _residuals(x: np.ndarray, basis: np.ndarray) -> np.ndarray:

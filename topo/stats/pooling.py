@@ -90,7 +90,7 @@ def pool(r: np.ndarray, n: np.ndarray, *, kind: str = "spearman", level: float =
     reach = stats.t.ppf(half, k - 1) * error
     fixed = 1 / v
     q = fixed @ (z - fixed @ z / fixed.sum()) ** 2
-    found = {
+    result = {
         "k": k,
         "r": np.tanh(centre),
         "low": np.tanh(centre - reach),
@@ -105,8 +105,8 @@ def pool(r: np.ndarray, n: np.ndarray, *, kind: str = "spearman", level: float =
     }
     if k > 2:
         reach = stats.t.ppf(half, k - 2) * np.sqrt(tau2 + error**2)
-        found |= {"next_low": np.tanh(centre - reach), "next_high": np.tanh(centre + reach)}
-    return {name: value if name == "k" else float(value) for name, value in found.items()} | {"reason": ""}
+        result |= {"next_low": np.tanh(centre - reach), "next_high": np.tanh(centre + reach)}
+    return {name: value if name == "k" else float(value) for name, value in result.items()} | {"reason": ""}
 
 
 def _between(z: np.ndarray, v: np.ndarray) -> float:
@@ -128,7 +128,7 @@ def _between(z: np.ndarray, v: np.ndarray) -> float:
 
 
 def pool_correlations(
-    found: pd.DataFrame,
+    correlations: pd.DataFrame,
     *,
     by: Sequence[str] = (),
     kind: str = "spearman",
@@ -158,7 +158,7 @@ def pool_correlations(
     """
     by = list(by)
     rows = []
-    for key, group in found.groupby([*by, "metric"], sort=False, observed=True):
+    for key, group in correlations.groupby([*by, "metric"], sort=False, observed=True):
         pooled = pool(group["r"].to_numpy(float), group[size].to_numpy(float) - covariates, kind=kind, level=level)
         rows.append({**dict(zip([*by, "metric"], key, strict=True)), **pooled})
     return pd.DataFrame(rows, columns=[*by, "metric", *COLUMNS])

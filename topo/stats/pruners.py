@@ -40,9 +40,9 @@ def pruner_means(table: pd.DataFrame) -> pd.DataFrame:
     keys = ["dataset", "model", "pruner", "family", "sparsity"]
     rows = []
     for key, group in table.groupby(keys, sort=True):
-        found = group["accuracy"].dropna()
-        mean, low, high = _interval(found)
-        rows.append((*key, len(found), len(group) - len(found), mean, low, high))
+        accuracies = group["accuracy"].dropna()
+        mean, low, high = _interval(accuracies)
+        rows.append((*key, len(accuracies), len(group) - len(accuracies), mean, low, high))
     means = pd.DataFrame(rows, columns=[*keys, "n", "missing", "mean", "low", "high"])
     means["rank"] = means.groupby(["dataset", "model", "sparsity"])["mean"].rank(ascending=False)
     return means
@@ -54,19 +54,19 @@ def pruner_ranking(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        pruner, family, mean_rank, best_rank, worst_rank, mean_accuracy, cells (of the table's cells, those in which it
-        has an accuracy).
+        pruner, family, mean_rank, best_rank, worst_rank, mean_accuracy, groups (of one dataset, model and
+        sparsity, in which it has an accuracy).
     """
     means = pruner_means(table)
     grouped = means.groupby(["pruner", "family"])
-    found = grouped.agg(
+    ranking = grouped.agg(
         mean_rank=("rank", "mean"),
         best_rank=("rank", "min"),
         worst_rank=("rank", "max"),
         mean_accuracy=("mean", "mean"),
-        cells=("mean", "count"),
+        groups=("mean", "count"),
     )
-    return found.reset_index().sort_values("mean_rank", ignore_index=True)
+    return ranking.reset_index().sort_values("mean_rank", ignore_index=True)
 
 
 def check_orderings(

@@ -78,14 +78,14 @@ def held_out(
     for fold in folds(
         table, features, by=by, model=model, target=target, within=within, max_folds=max_folds, seed=seed
     ):
-        found = {
+        part = {
             "fold": fold.number,
             "group": table[by].astype(str).to_numpy()[fold.test],
             "actual": fold.y[fold.test],
             "predicted": fold.predict(fold.x.iloc[fold.test]),
             "trained_on": len(fold.train),
         }
-        pieces.append(pd.DataFrame(found, index=table.index[fold.test]))
+        pieces.append(pd.DataFrame(part, index=table.index[fold.test]))
     return pd.concat(pieces).loc[table.index]
 
 
@@ -125,8 +125,8 @@ def folds(
     splits = GroupKFold(min(len(names), max(2, max_folds))).split(table, groups=groups)
     for number, (train, test) in enumerate(splits):
         if len(train) < FEWEST_ROWS:
-            left = f"leaving {by} {groups[test][0]!r} out leaves {len(train)} rows to learn from"
-            raise InputError(f"{left}; at least {FEWEST_ROWS} are needed.")
+            removal = f"leaving {by} {groups[test][0]!r} out leaves {len(train)} rows to learn from"
+            raise InputError(f"{removal}; at least {FEWEST_ROWS} are needed.")
         x, y = centred(table, features, target, within, train)
         chosen = predictor(model if len(features) else "mean", x.iloc[train], seed=seed)
         with warnings.catch_warnings():
@@ -248,9 +248,9 @@ def regression_table(
                     if model == "ols" and len(columns) > 1 and len(table) <= 2 * len(columns):
                         raise InputError(f"{len(table)} rows are too few for least squares on {len(columns)} columns.")
                     options = {"by": hold, "model": model, "target": target, "within": within}
-                    found = held_out(table, columns, **options, max_folds=max_folds, seed=seed)
-                    predictions[hold, name, model] = found
-                    rows.append({**head, **score(found), "reason": ""})
+                    predicted = held_out(table, columns, **options, max_folds=max_folds, seed=seed)
+                    predictions[hold, name, model] = predicted
+                    rows.append({**head, **score(predicted), "reason": ""})
                 except InputError as error:
                     rows.append({**head, "n": len(table), "reason": str(error)})
     order = ["held_out", "features", "columns", "model", "n", "folds", "r2", "mae", "mape", "tau", "reason"]
