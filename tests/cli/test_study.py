@@ -67,7 +67,7 @@ def test_executors_that_cannot_be_had(
     assert "not of the form dask:ADDRESS" in refused("study", "run", "small.yaml", "--executor", "tcp://here")
     assert "no Dask scheduler answers at nobody" in refused("study", "run", "small.yaml", "--executor", "dask:nobody")
     monkeypatch.setitem(sys.modules, "distributed", None)
-    assert "pip install 'topo[cluster]'" in refused("study", "run", "small.yaml", "--executor", "dask:here")
+    assert "pip install 'topo-sparse[cluster]'" in refused("study", "run", "small.yaml", "--executor", "dask:here")
 
 
 def test_a_study_that_cannot_be_written(refused, in_folder: Path, study_text: str):

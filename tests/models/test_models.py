@@ -166,3 +166,17 @@ def test_torchvision_settings():
 def test_bad_input(name, options, message):
     with pytest.raises(InputError, match=message):
         build(name, **options)
+
+
+def test_weights_of_lazy_layers_are_seeded():
+    @MODELS.register("lazy-net")
+    def lazy_net(input_shape, n_classes):
+        return nn.Sequential(nn.Flatten(), nn.LazyLinear(n_classes))
+
+    try:
+        state = torch.random.get_rng_state()
+        first, second, other = (build("lazy-net", input_shape=(1, 4, 4), seed=seed) for seed in (1, 1, 2))
+        assert torch.equal(first[1].weight, second[1].weight) and not torch.equal(first[1].weight, other[1].weight)
+        assert torch.equal(torch.random.get_rng_state(), state)
+    finally:
+        del MODELS._entries["lazy-net"]

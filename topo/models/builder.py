@@ -60,7 +60,7 @@ def build(
             model = builder(shape, n_classes, **settings)
         except RuntimeError as error:
             raise _misfit(name, shape, error) from error
-    _check_forward(name, model, shape)
+        _check_forward(name, model, shape)  # which draws the weights of lazy layers
     return model
 
 
