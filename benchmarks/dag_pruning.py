@@ -11,15 +11,13 @@ share of one arc. Lifting is all of `topo.lift` at 224x224, over the tracing tha
 from __future__ import annotations
 
 import argparse
-import json
 import platform
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from measuring import times, write_record
 from torch.nn import functional as F
 
 import topo
@@ -33,16 +31,6 @@ from topo.pruning.task import Task
 BATCH, SHAPE, CLASSES = 128, (3, 32, 32), 10
 
 
-def seconds(function: Callable[[], Any], repeats: int) -> float:
-    """Shortest time of `repeats` calls."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
 def row(name: str) -> dict[str, Any]:
     torch.manual_seed(0)
     model = topo.models.build(name, input_shape=SHAPE, n_classes=CLASSES).eval()
@@ -52,43 +40,28 @@ def row(name: str) -> dict[str, Any]:
         F.cross_entropy(model(batch[0]), batch[1]).backward()
         model.zero_grad()
 
-    floor = seconds(step, 3)
-    whole = seconds(
-        lambda: topo.prune(
-            model,
-            "dag",
-            sparsity=0.5,
-            data=batch,
-            samples=BATCH,
-            batch_size=BATCH,
-            budget="macs",
-            score="taylor",
-            rounds=1,
-            device="cpu",
-        ),
-        2,
-    )
-    start = time.perf_counter()
-    dag = topo.trace(model, batch[0][:1])
-    traced = time.perf_counter() - start
-    found = topo.dag.coupled_channels(dag)
-    network = PrunableNetwork(found)
-    known = candidates(network, "channel", np.zeros(found.count, dtype=bool))
+    floor = min(times(step, 3))
+    settings = {"samples": BATCH, "batch_size": BATCH, "budget": "macs", "score": "taylor", "rounds": 1}
+    pruned = min(times(lambda: topo.prune(model, "dag", sparsity=0.5, data=batch, device="cpu", **settings), 2))
+    traced = min(times(lambda: topo.trace(model, batch[0][:1]), 2))
+    channels = topo.dag.coupled_channels(topo.trace(model, batch[0][:1]))
+    network = PrunableNetwork(channels)
+    known = candidates(network, "channel", np.zeros(channels.count, dtype=bool))
     generator = torch.Generator().manual_seed(0)
     task = Task(model, dict(model.named_parameters()), 0, Samples(batch, generator), generator, torch.device("cpu"))
     scoring = Scoring(task, network, network.intact(), known, BATCH, BATCH, 1, [None] * len(known))
-    scored = seconds(lambda: taylor(scoring), 2)
+    scored = min(times(lambda: taylor(scoring), 2))
     counts = PathCounts(network.dag)
     droppable = next(a for a in counts.live if counts.through(a) < counts.total) if counts.total > 1 else None
-    recount = seconds(lambda: counts.copy().drop([] if droppable is None else [droppable]), 20)
+    recount = min(times(lambda: counts.copy().drop([] if droppable is None else [droppable]), 20))
     arcs = len(network.dag.arcs)
     return {
         "model": name,
         "arcs": arcs,
-        "units": found.count,
+        "units": channels.count,
         "forward_backward_s": round(floor, 3),
-        "prune_s": round(whole, 2),
-        "prune_per_forward_backward": round(whole / floor, 1),
+        "prune_s": round(pruned, 2),
+        "prune_per_forward_backward": round(pruned / floor, 1),
         "trace_s": round(traced, 2),
         "scores_s": round(scored, 2),
         "scores_per_forward_backward": round(scored / floor, 2),
@@ -100,8 +73,8 @@ def row(name: str) -> dict[str, Any]:
 def lifting(name: str) -> dict[str, Any]:
     example = torch.zeros(1, 3, 224, 224)
     model = topo.models.build(name, input_shape=example.shape[1:], n_classes=1000).eval()
-    traced = seconds(lambda: topo.trace(model, example), 2)
-    lifted = seconds(lambda: topo.lift(model, example), 2)
+    traced = min(times(lambda: topo.trace(model, example), 2))
+    lifted = min(times(lambda: topo.lift(model, example), 2))
     levels = topo.lift(model, example).levels
     return {
         "model": name,
@@ -125,8 +98,7 @@ def main() -> None:
     for name in arguments.models:
         rows.append(row(name))
         print(rows[-1], flush=True)
-        found = {**machine, "batch": BATCH, "lifting": lifted, "rows": rows}
-        arguments.output.write_text(json.dumps(found, indent=1) + "\n")
+        write_record(arguments.output, {**machine, "batch": BATCH, "lifting": lifted, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -14,17 +14,15 @@ import argparse
 import json
 import multiprocessing
 import platform
-import resource
 import statistics
-import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from measuring import peak_memory, times, write_record
 
 import topo
 
@@ -32,48 +30,38 @@ SPARSITIES = (0.6, 0.8, 0.9, 0.95, 0.98)
 REPEATS = 5
 
 
-def seconds(function: Callable[[], Any], repeats: int = 1) -> tuple[float, Any]:
-    """Median time of `repeats` calls, and the last result."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        result = function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times), result
-
-
-def peak_memory() -> int:
-    """Largest resident size of this process so far, MiB."""
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size // (1024 if sys.platform == "linux" else 1024**2)
-
-
 def cell(pruner: str, sparsity: float, data_root: str) -> dict[str, Any]:
     """One row of the table."""
     torch.set_num_threads(1)
     data = topo.datasets.load("cifar10", root=data_root, subset=50)
     model = topo.models.build("resnet20", input_shape=data.input_shape, n_classes=data.n_classes, seed=0)
-    prune_seconds, masks = seconds(lambda: topo.prune(model, pruner, sparsity=sparsity, data=data, seed=0))
-    trace_seconds, dag = seconds(lambda: topo.trace(model, torch.zeros(1, *data.input_shape)))
+    start = time.perf_counter()
+    masks = topo.prune(model, pruner, sparsity=sparsity, data=data, seed=0)
+    pruned = time.perf_counter()
+    dag = topo.trace(model, data.input_shape)
+    traced = time.perf_counter()
     before = peak_memory()
-    encode_seconds, graph = seconds(lambda: topo.encode(dag, masks), REPEATS)
+    encode_seconds = statistics.median(times(lambda: topo.encode(dag, masks), REPEATS))
     encoded = peak_memory()
+    graph = topo.encode(dag, masks)
     ones = [np.ones(block.matrix.shape[1], np.float32) for block in graph.blocks]
 
     def products() -> None:
         for block, x in zip(graph.blocks, ones, strict=True):
             block.matrix @ x
 
-    product_seconds, _ = seconds(products, 4 * REPEATS)
-    measure_seconds, row = seconds(lambda: topo.measure(graph))
+    product_seconds = statistics.median(times(products, 4 * REPEATS))
+    start_measure = time.perf_counter()
+    row = topo.measure(graph)
+    measure_seconds = time.perf_counter() - start_measure
     return {
         "pruner": pruner,
         "sparsity": sparsity,
         "reached_sparsity": masks.sparsity,
         "nodes": graph.n_nodes,
         "edges": graph.n_edges,
-        "seconds_prune": prune_seconds,
-        "seconds_trace": trace_seconds,
+        "seconds_prune": pruned - start,
+        "seconds_trace": traced - pruned,
         "seconds_encode": encode_seconds,
         "seconds_product": product_seconds,
         "encode_in_products": encode_seconds / product_seconds,
@@ -110,7 +98,7 @@ def main() -> None:
                     "machine": f"{platform.machine()}, {multiprocessing.cpu_count()} cores",
                     "rows": rows,
                 }
-                options.output.write_text(json.dumps(result, indent=1) + "\n")
+                write_record(options.output, result)
 
 
 if __name__ == "__main__":

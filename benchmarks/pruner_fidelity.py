@@ -35,6 +35,7 @@ from unittest import mock
 import numpy as np
 import scipy
 import torch
+from measuring import write_record
 from torch import Tensor, nn
 
 import topo
@@ -1176,7 +1177,7 @@ def main() -> None:
         "not_compared": sorted(set(topo.pruning.PRUNERS) - {row["algorithm"] for row in rows}),
         "rows": rows,
     }
-    options.output.write_text(json.dumps(result, indent=1) + "\n")
+    write_record(options.output, result)
 
 
 if __name__ == "__main__":

@@ -19,15 +19,13 @@ import json
 import multiprocessing
 import os
 import platform
-import resource
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from measuring import peak_memory, times, write_record
 
 import topo
 from topo.datasets import Split, make_dataset
@@ -39,26 +37,6 @@ SPARSITY = 0.9
 TRAINING_THEMSELVES = ("imp", "l0", "slimming")
 SHAPE, CLASSES = (3, 32, 32), 10
 BATCHES = {"resnet20": 128, "resnet50": 32}
-
-
-def peak_memory() -> int:
-    """Largest resident size of this process so far, MiB."""
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size // (1024 if sys.platform == "linux" else 1024**2)
-
-
-def seconds(function: Callable[[], Any], device: str, repeats: int = 1) -> float:
-    """Shortest time of `repeats` calls."""
-    times = []
-    for _ in range(repeats):
-        if device == "cuda":
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        function()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def network(name: str) -> torch.nn.Module:
@@ -81,13 +59,13 @@ def prune_cell(model_name: str, pruner: str, device: str) -> dict[str, Any]:
         torch.nn.functional.cross_entropy(model(x), y).backward()
 
     gradient()
-    floor = seconds(gradient, device, 2)
+    floor = min(times(gradient, 2, device))
     before = peak_memory()
-    time_found = seconds(lambda: topo.prune(model, pruner, sparsity=SPARSITY, data=data, device=device), device)
+    (seconds,) = times(lambda: topo.prune(model, pruner, sparsity=SPARSITY, data=data, device=device), 1, device)
     return {
-        "seconds": time_found,
+        "seconds": seconds,
         "floor_seconds": floor,
-        "ratio": time_found / floor,
+        "ratio": seconds / floor,
         "peak_MiB": peak_memory() - before,
         "of": f"finding masks once, over one gradient on a batch of {batch}",
     }
@@ -112,11 +90,11 @@ def training_cell(model_name: str, pruner: str, device: str) -> dict[str, Any]:
         )
 
     run(False)
-    floor, time_found = seconds(lambda: run(False), device) / steps, seconds(lambda: run(True), device) / steps
+    floor, seconds = (times(lambda sparse=sparse: run(sparse), 1, device)[0] / steps for sparse in (False, True))
     return {
-        "seconds": time_found,
+        "seconds": seconds,
         "floor_seconds": floor,
-        "ratio": time_found / floor,
+        "ratio": seconds / floor,
         "peak_MiB": peak_memory(),
         "of": f"a training step on a batch of {batch} that updates the masks, over one with fixed masks",
     }
@@ -128,13 +106,13 @@ def selection_cell(model_name: str, pruner: str, device: str) -> dict[str, Any]:
     scores = {name: torch.rand(p.shape, device=device) for name, p in weights.items()}
     total = sum(s.numel() for s in scores.values())
     before = peak_memory()
-    time_found = seconds(lambda: keep_largest(scores, total // 10), device)
+    (seconds,) = times(lambda: keep_largest(scores, total // 10), 1, device)
     peak = peak_memory() - before
-    floor = seconds(lambda: torch.cat([s.flatten() for s in scores.values()]).sort(), device)
+    (floor,) = times(lambda: torch.cat([s.flatten() for s in scores.values()]).sort(), 1, device)
     return {
-        "seconds": time_found,
+        "seconds": seconds,
         "floor_seconds": floor,
-        "ratio": time_found / floor,
+        "ratio": seconds / floor,
         "peak_MiB": peak,
         "peak_over_scores": peak * 2**20 / (4 * total),
         "scores": total,
@@ -150,12 +128,12 @@ def isolated(work: Callable[..., dict[str, Any]], arguments: tuple, limit: float
     process.start()
     sender.close()
     try:
-        found = receiver.recv() if receiver.poll(limit) else {"reason": f"stopped after {limit:.0f} s"}
+        result = receiver.recv() if receiver.poll(limit) else {"reason": f"stopped after {limit:.0f} s"}
     except EOFError:
-        found = {"reason": "its process ended without a word, most likely for want of memory"}
+        result = {"reason": "its process ended without a result, most likely for lack of memory"}
     process.kill()
     process.join()
-    return found
+    return result
 
 
 def _send(sender: Any, work: Callable[..., dict[str, Any]], arguments: tuple) -> None:
@@ -181,8 +159,8 @@ def main() -> None:
         for name in names:
             during = name != "selection" and PRUNERS.entry(name).info["stage"] == "training"
             work = selection_cell if name == "selection" else training_cell if during else prune_cell
-            found = isolated(work, (model_name, name, arguments.device), arguments.limit)
-            rounded = {key: round(v, 4) if isinstance(v, float) else v for key, v in found.items()}
+            result = isolated(work, (model_name, name, arguments.device), arguments.limit)
+            rounded = {key: round(v, 4) if isinstance(v, float) else v for key, v in result.items()}
             key = {"model": model_name, "pruner": name, "device": arguments.device}
             rows = [row for row in rows if {k: row[k] for k in key} != key] + [{**key, **rounded}]
             print(json.dumps(rows[-1]), flush=True)
@@ -197,9 +175,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
         "cores": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = {"run": "python benchmarks/pruners.py", "sparsity": SPARSITY, "machine": machine, "rows": rows}
-    path.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+    write_record(path, {"run": "python benchmarks/pruners.py", "sparsity": SPARSITY, "machine": machine, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Does pruning while training pay? Training with variational pruning against dense training of the same network.
+"""Does pruning while training save time? Variational pruning against dense training of the same network.
 
     python benchmarks/variational.py [--model resnet20] [--dataset digits] [--epochs 20] [--nu 0.3 1 3] [--output FILE]
 
@@ -12,7 +12,6 @@ turn. Ratios are pruned over dense, and below 1 where pruning is ahead; accuracy
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from measuring import times, write_record
 from torch import Tensor, nn
 
 import topo
@@ -29,24 +29,18 @@ from topo.training import evaluate, recipe, train
 
 
 def inference(models: list[nn.Module], batch: Tensor, repeats: int) -> list[float]:
-    """Median seconds of a batch for each model, run in turn."""
-    times: list[list[float]] = [[] for _ in models]
-    wait = torch.cuda.synchronize if batch.is_cuda else lambda: None
+    """Median seconds of a batch for each model, run in turn, after two calls that do not count."""
+    seconds: list[list[float]] = [[] for _ in models]
     with torch.inference_mode():
-        for k in range(repeats + 2):
-            for model, own in zip(models, times, strict=True):
-                wait()
-                start = time.perf_counter()
-                model(batch)
-                wait()
-                own.extend([time.perf_counter() - start] * (k >= 2))
-    return [float(np.median(own)) for own in times]
+        for _ in range(repeats + 2):
+            for model, of_model in zip(models, seconds, strict=True):
+                of_model += times(lambda model=model: model(batch), 1, batch.device)
+    return [float(np.median(of_model[2:])) for of_model in seconds]
 
 
 def compared(a: argparse.Namespace, data: topo.datasets.Dataset, seed: int) -> list[dict[str, Any]]:
     """One row for each nu, beside the dense training of the same seed."""
     plan, device = recipe(a.recipe, epochs=a.epochs), resolve_device(a.device)
-    example = torch.zeros(1, *data.input_shape)
     batch = torch.zeros(a.batch, *data.input_shape, device=device)
     options = {"seed": seed, "device": device, "progress": False}
 
@@ -57,15 +51,15 @@ def compared(a: argparse.Namespace, data: topo.datasets.Dataset, seed: int) -> l
     dense = fresh()
     train(dense, data, plan, **options)
     dense_seconds = time.perf_counter() - start
-    whole, images = topo.cost(dense.cpu(), example), len(data.train)
+    dense_cost, samples = topo.cost(dense.cpu(), data.input_shape), len(data.train)
     accuracy = evaluate(dense, data, device=device)["accuracy"]
     rows = []
     for nu in a.nu:
         start = time.perf_counter()
         pruned = train_pruning(fresh(), data, plan, nu=nu, kappa=a.kappa, alpha=a.alpha, **options)
         seconds = time.perf_counter() - start
-        small = topo.cost(pruned.model.cpu(), example)
-        found = evaluate(pruned.model, data, device=device)["accuracy"]
+        small_cost = topo.cost(pruned.model.cpu(), data.input_shape)
+        small_accuracy = evaluate(pruned.model, data, device=device)["accuracy"]
         before, after = inference([m.to(device).eval() for m in (dense, pruned.model)], batch, a.repeats)
         spent = float(pruned.record["training_macs"].sum())
         rows.append(
@@ -75,22 +69,22 @@ def compared(a: argparse.Namespace, data: topo.datasets.Dataset, seed: int) -> l
                 "dense": {
                     "accuracy": accuracy,
                     "seconds": dense_seconds,
-                    "training_macs": float(whole["macs"]) * images * a.epochs,
+                    "training_macs": float(dense_cost["macs"]) * samples * a.epochs,
                     "inference_s": before,
-                    **whole,
+                    **dense_cost,
                 },
                 "pruned": {
-                    "accuracy": found,
+                    "accuracy": small_accuracy,
                     "seconds": seconds,
                     "training_macs": spent,
                     "inference_s": after,
-                    **small,
+                    **small_cost,
                 },
             }
         )
         ratios = {k: rows[-1]["pruned"][k] / rows[-1]["dense"][k] for k in rows[-1]["dense"] if k != "accuracy"}
         rows[-1]["ratios"] = {k: round(v, 4) for k, v in ratios.items()}
-        print(f"seed {seed}, nu {nu:g}: accuracy {found - accuracy:+.4f},", rows[-1]["ratios"], flush=True)
+        print(f"seed {seed}, nu {nu:g}: accuracy {small_accuracy - accuracy:+.4f},", rows[-1]["ratios"], flush=True)
     return rows
 
 
@@ -123,9 +117,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for seed in a.seeds:
         rows += compared(a, data, seed)
-        found = {"machine": machine, "torch": torch.__version__, **settings, "rows": rows}
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(found, indent=1) + "\n")
+        write_record(output, {"machine": machine, "torch": torch.__version__, **settings, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from measuring import write_record
 from scipy import stats
 
 import topo
@@ -125,7 +126,7 @@ def main() -> None:
         "summary": json.loads(means.round(5).to_json(orient="records")),
         "rows": json.loads(table.round(5).to_json(orient="records")),
     }
-    output.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(output, record)
     print(means.to_string(index=False))
 
 
