@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from topo.dag import Dag, Step, coarsen
 from topo.dag.elements import Values
-from topo.dag.operators import POINTWISE
+from topo.dag.operators import operator_of
 from topo.encoding import MultipartiteGraph
 
 AVERAGE = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
@@ -40,7 +40,7 @@ def random_masks(model: nn.Module, density: float, seed: int = 0) -> dict[str, T
 
 def run(step: Step, slots: tuple[Tensor, ...], values: Values) -> Tensor:
     """One operation, made linear where it is an activation, a normalisation or max-pooling."""
-    if len(slots) == 1 and step.name in POINTWISE and isinstance(slots[0], Tensor):
+    if len(slots) == 1 and operator_of(step).pointwise and isinstance(slots[0], Tensor):
         if step.shape == ():  # a normalisation whose first entry is read next
             return (slots[0],)
         if len([leaf for leaf in step.args if type(leaf).__name__ == "Hole"]) <= 1:

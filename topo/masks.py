@@ -12,16 +12,13 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import UninitializedParameter
 
+from .dag.operators import embedding_modules, trained_modules
 from .errors import InputError, nearest
 from .safe_files import read_arrays, write_arrays
 
 __all__ = ["HeldMasks", "Masks", "prunable_parameters"]
-
-_WEIGHTED = (_ConvNd, nn.Linear, nn.Bilinear, nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
-_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 
 class Masks(Mapping[str, Tensor]):
@@ -296,8 +293,8 @@ def prunable_parameters(
         aliases[first_name[id(parameter)]].append(name)
 
     owned = [(module, p) for module in model.modules() for p in module.parameters(recurse=False)]
-    embedded = {id(p) for module, p in owned if isinstance(module, _EMBEDDINGS)}
-    weighted = {id(p) for module, p in owned if isinstance(module, _WEIGHTED) and p.ndim >= 2} - embedded
+    embedded = {id(p) for module, p in owned if isinstance(module, embedding_modules())}
+    weighted = {id(p) for module, p in owned if isinstance(module, trained_modules()) and p.ndim >= 2} - embedded
     # bias_k and bias_v of attention have three dimensions but are added, not multiplied.
     prunable = {
         name for name, p in parameters.items() if id(p) in weighted and not name.rpartition(".")[2].startswith("bias")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ from torch import Tensor
 from ..errors import InputError
 from .dag import Arc, Dag, Step
 from .maps import AxisMaps, Chain, Gather, LinearMap, Union
+from .operators import operator_of
 from .relations import WeightLookup, map_of
 from .weighted_layers import Layer, layer_of
 
@@ -18,14 +21,6 @@ FIXED = 0
 """Label of elements that cannot be removed: those of inputs, outputs and what no rule explains."""
 CONSTANT = -1
 """Label of elements that do not depend on the input, such as padding."""
-
-# Their statistics are over several elements, so these elements stay or go as one.
-_NORMS = {
-    **dict.fromkeys(("layer_norm", "native_layer_norm", "rms_norm", "_fused_rms_norm"), "last"),
-    **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax", "normalize"), "dim"),
-    **dict.fromkeys(("group_norm", "native_group_norm", "local_response_norm"), "channels"),
-}
-_COMPARISONS = {"gt", "ge", "lt", "le", "eq", "ne", "logical_and", "logical_or", "logical_not"}
 
 
 class ChannelLabels:
@@ -106,10 +101,11 @@ class ChannelLabels:
         return merged
 
     def _through(self, step: Step, found: LinearMap, labels: Tensor) -> Tensor:
-        if step.name in _COMPARISONS:
+        record = operator_of(step)
+        if record.comparison:
             return torch.broadcast_to(labels, step.shape)
-        if step.name in _NORMS:
-            return self._norm(step, labels)
+        if record.statistics is not None:
+            return self._joined_along(labels, record.statistics(step, labels.ndim))
         return self._moved(found, labels)
 
     def _moved(self, found: LinearMap, labels: Tensor) -> Tensor:
@@ -162,15 +158,8 @@ class ChannelLabels:
         self._join(labels.index_select(axis, first[target]), labels.index_select(axis, source))
         return _compressed(labels.index_select(axis, first))
 
-    def _norm(self, step: Step, labels: Tensor) -> Tensor:
-        kind, args = _NORMS[step.name], step.args
-        if kind == "last":
-            axes = range(labels.ndim - len(args[1]), labels.ndim)
-        elif kind == "dim":
-            dims = args[1] if len(args) > 1 else step.kwargs.get("dim", -1)
-            axes = [d % labels.ndim for d in ([dims] if isinstance(dims, int) else dims)]
-        else:
-            axes = [1]
+    def _joined_along(self, labels: Tensor, axes: Sequence[int]) -> Tensor:
+        """Labels of results that each depend on all elements along some axes: these become one."""
         for axis in axes:
             length = labels.shape[axis]
             labels = self._gathered_along(labels, axis, torch.ones(length, length, dtype=torch.bool))
@@ -226,8 +215,7 @@ class ChannelLabels:
 
     def _record_values(self, step: Step, labels: Tensor) -> None:
         """Vectors of parameters and buffers that a step applies along one axis of its result."""
-        per_channel = step.name in ("batch_norm", "_native_batch_norm_legit_no_training", "prelu", "instance_norm")
-        axis = 1 if per_channel and labels.ndim > 1 else labels.ndim - 1
+        axis = operator_of(step).channel_axis % labels.ndim if labels.ndim > 1 else labels.ndim - 1
         for name in step.values:
             value = self.dag.state.get(name)
             if value is not None and value.ndim == 1 and value.numel() == labels.shape[axis] > 1:

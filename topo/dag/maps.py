@@ -32,8 +32,13 @@ Placement = tuple[tuple[int, ...], np.ndarray, np.ndarray]
 class LinearMap(Protocol):
     """A non-negative linear map from a tensor of `source_shape` to one of `target_shape`."""
 
-    source_shape: tuple[int, ...]
-    target_shape: tuple[int, ...]
+    @property
+    def source_shape(self) -> tuple[int, ...]:
+        """Shape of what it reads."""
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Shape of what it gives."""
 
     def matrix(self) -> sparse.csr_array:
         """Edges: CSR (source elements, target elements), int32 indices, float32 weights, stored zeros included."""

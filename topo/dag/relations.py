@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .dag import Arc, Dag, Step
 from .maps import Chain, Gather, LinearMap, Weight
-from .operators import Call, is_parametric, step_map
+from .operators import Call, is_parametric, operator_of, step_map
 
 __all__ = ["Relation", "WeightLookup", "map_of", "relation"]
 
@@ -113,7 +113,7 @@ def map_of(
     position = 0
     while position < len(steps):
         step = steps[position]
-        if not step.shape and position + 1 < len(steps) and steps[position + 1].name == "getitem":
+        if not step.shape and position + 1 < len(steps) and operator_of(steps[position + 1]).entry:
             step = _entry(step, steps[position + 1])
             position += 1
         maps.append(step_map(Call(step, slot, lookup.values, lookup, options)))

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..errors import InputError, unknown_name
 from .coarsening import coarsen
-from .dag import Dag, Step, Value
+from .dag import Dag, Step
 from .maps import Chain, Weight
-from .operators import is_parametric
+from .operators import is_parametric, weight_of
 from .relations import Relation, WeightLookup, arc_map, map_of
 
 __all__ = ["StructuralArc", "StructuralNode", "Structure", "WeightCounts", "structure", "weight_counts"]
@@ -50,8 +50,8 @@ class Structure:
 
 def layer_name(dag: Dag, step: Step) -> str:
     """Name of a parametric step's weight in the model, without ``.weight``; of other steps, their module."""
-    leaves = [arg.name for arg in step.args if isinstance(arg, Value)]
-    weights = dag.parameters_behind(leaves[-1:] if step.name == "addmm" else leaves[:1])
+    weight = weight_of(step)
+    weights = dag.parameters_behind([] if weight is None else [weight.name])
     return weights[0].removesuffix(".weight") if weights else step.module
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..errors import InputError
 from .dag import Arc, Dag, Hole, Node, Output, Size, Step, Value
 from .example import Example, example_arguments
 from .export import evaluation_mode, export, is_symbol
+from .operators import aten, operator_called
 
 __all__ = ["trace", "traced"]
 
@@ -173,7 +173,7 @@ class _Reader:
         if isinstance(value, torch.SymInt | torch.SymBool | torch.SymFloat | int | float | bool):
             self.meaning[node] = _symbolic(value)
             return
-        if node.target is operator.getitem and isinstance(self.meaning[node.args[0]], _Entries):
+        if node.target is aten.ENTRY and isinstance(self.meaning[node.args[0]], _Entries):
             whole = self.meaning[node.args[0]]
             step = self._step(node, (Hole(0), node.args[1]), {}, ())
             self.meaning[node] = self._result(node, whole.source, (*whole.steps, step))
@@ -182,7 +182,7 @@ class _Reader:
         if (filling := _filling(node)) is not None:
             sizes = [_symbolic(size) for size in value.shape]
             facts = {"dtype": value.dtype, "device": value.device}
-            self.constants[node.name] = Step(torch.ops.aten.full.default, (sizes, filling), facts, _module(node))
+            self.constants[node.name] = Step(aten.FULL, (sizes, filling), facts, _module(node))
             self.meaning[node] = Value(node.name)
             return
 
@@ -211,13 +211,14 @@ class _Reader:
             self.constants[node.name] = self._step(node, args, kwargs, ())
             self.meaning[node] = Value(node.name)
             return
-        name = getattr(node.target, "_overloadname", None) and node.target.overloadpacket.__name__
-        if name in ("add", "sub") and count == 2 and self._is_plain_sum(node, kwargs):
-            self.meaning[node] = self._read_sum(node, negated=name == "sub")
+        record = operator_called(node.target)
+        fills_slots = record is not None and record.fills_slots
+        if record is not None and record.addend and count == 2 and self._is_plain_sum(node, kwargs):
+            self.meaning[node] = self._read_sum(node, negated=record.addend < 0)
             return
         if len(sources) > 1:
             shapes = tuple(self.nodes[s].shape for s in sources)
-            combine = self._step(node, args, kwargs, shapes) if name in ("cat", "stack", "concat") else None
+            combine = self._step(node, args, kwargs, shapes) if fills_slots else None
             kind = "product" if combine is None else "concat"
             label = self._name(node) + (".operands" if combine is None else "")
             shape = shapes if combine is None else self._static(value.shape)
@@ -257,16 +258,16 @@ class _Reader:
             before = self.nodes[end].shape
             if before != shape:
                 sizes = [_symbolic(s) for s in node.meta["val"].shape]
-                steps = (Step(torch.ops.aten.expand.default, (Hole(0), sizes), {}, _module(node), (before,), shape),)
+                steps = (Step(aten.EXPAND, (Hole(0), sizes), {}, _module(node), (before,), shape),)
             if negated and position == 1:
-                steps += (Step(torch.ops.aten.neg.default, (Hole(0),), {}, _module(node), (shape,), shape),)
+                steps += (Step(aten.NEGATE, (Hole(0),), {}, _module(node), (shape,), shape),)
             self.arcs.append(Arc(end, total.index, steps))
         return total
 
     def _step(self, node: fx.Node, args: Any, kwargs: Any, source_shapes: tuple[Any, ...]) -> Step:
         value = node.meta.get("val")
         shape = self._static(value.shape) if isinstance(value, Tensor) else ()
-        if node.target is operator.getitem and not source_shapes:
+        if node.target is aten.ENTRY and not source_shapes:
             entries = node.args[0].meta["val"]
             source_shapes = (tuple(self._static(v.shape) if isinstance(v, Tensor) else () for v in entries),)
         return Step(node.target, args, kwargs, _module(node), source_shapes, shape)
@@ -341,11 +342,8 @@ class _Entries:
 
 def _filling(node: fx.Node) -> Any:
     """The number that an operation fills a tensor with when it reads only the shape of its input; else None."""
-    packet = getattr(node.target, "overloadpacket", None)
-    name = packet.__name__ if packet is not None else ""
-    if name in ("new_full", "full_like"):
-        return node.args[-1]
-    return {"new_zeros": 0, "zeros_like": 0, "new_ones": 1, "ones_like": 1}.get(name)
+    record = operator_called(node.target)
+    return None if record is None or record.fills is None else record.fills(node.args)
 
 
 def _symbolic(leaf: Any) -> Any:

@@ -5,37 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..dag.dag import Dag, Step
-from ..dag.operators import is_parametric
+from ..dag.operators import is_parametric, operator_of
 from ..dag.structure import layer_name
 
 __all__ = ["arc_labels", "description"]
 
-# Operations that only lay out or pick what others computed.
-SILENT = {
-    *("getitem", "clone", "contiguous", "alias", "detach", "view", "_unsafe_view", "reshape", "transpose", "permute"),
-    *("expand", "unsqueeze", "squeeze", "flatten", "t", "slice", "select", "split", "chunk", "split_with_sizes"),
-    *("dropout", "to", "_to_copy", "lift_fresh_copy"),
-}
-SHORT = {
-    "_native_batch_norm_legit_no_training": "bn",
-    "native_layer_norm": "layer_norm",
-    "scaled_dot_product_attention": "attention",
-    "adaptive_avg_pool2d": "avg_pool",
-    "_adaptive_avg_pool2d": "avg_pool",
-    "avg_pool2d": "avg_pool",
-    "max_pool2d": "max_pool",
-    "max_pool2d_with_indices": "max_pool",
-    "upsample_bilinear2d": "upsample",
-    "upsample_nearest2d": "upsample",
-}
 WIDTH = 96
 
 
 def step_label(dag: Dag, step: Step) -> str:
     """The layer of a parametric step, else the operation."""
     if is_parametric(step):
-        return layer_name(dag, step) or SHORT.get(step.name, step.name)
-    return SHORT.get(step.name, step.name.strip("_"))
+        return layer_name(dag, step) or step.name
+    return operator_of(step).label or step.name.strip("_")
 
 
 def arc_labels(dag: Dag) -> tuple[str, ...]:
@@ -45,7 +27,7 @@ def arc_labels(dag: Dag) -> tuple[str, ...]:
     """
     labels = []
     for arc in dag.arcs:
-        loud = [step for step in arc.steps if step.name not in SILENT]
+        loud = [step for step in arc.steps if not operator_of(step).silent]
         names = [step_label(dag, step) for step in reversed(loud or arc.steps[-1:])]
         labels.append("∘".join(names) or ("I" if arc.slot is None else f"slot {arc.slot}"))
     return tuple(labels)

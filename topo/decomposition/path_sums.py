@@ -25,30 +25,12 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ..dag.dag import Hole, Step
+from ..dag.operators import is_piecewise_affine
 from ..dag.path_counts import residual_blocks
 from ..errors import InputError
 from .lifting import Lifting
 
 __all__ = ["Linearisation", "PathTerm", "jacobian_by_block", "jacobian_by_branches", "unrectified_terms"]
-
-# Operations f with f(z) = J z + b exactly, J the derivative where it is taken: linear or constant-adding ones ...
-AFFINE = {
-    *("linear", "addmm", "mm", "matmul", "bmm", "conv1d", "conv2d", "conv3d", "convolution", "native_batch_norm"),
-    *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "_native_batch_norm_legit_no_training", "batch_norm"),
-    *("add", "sub", "rsub", "neg", "mul", "div", "mean", "sum", "cumsum", "pad", "constant_pad_nd", "reflection_pad2d"),
-    *("replication_pad2d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d"),
-    *("_adaptive_avg_pool2d", "adaptive_avg_pool3d", "upsample_nearest2d", "upsample_bilinear2d", "cat", "stack"),
-    *("view", "_unsafe_view", "reshape", "flatten", "unflatten", "transpose", "permute", "t", "squeeze", "unsqueeze"),
-    *("expand", "repeat", "roll", "flip", "slice", "select", "index", "index_select", "split", "split_with_sizes"),
-    *("chunk", "unbind", "narrow", "getitem", "clone", "contiguous", "alias", "detach", "dropout", "_to_copy", "to"),
-    *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "zeros_like", "slice_scatter", "select_scatter", "concat"),
-}
-# ... and piecewise linear ones, un-rectified where they are.
-RECTIFIERS = {
-    *("relu", "leaky_relu", "prelu", "_prelu_kernel", "hardtanh", "relu6", "clamp", "clamp_min", "clamp_max", "abs"),
-    *("threshold", "max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices", "amax", "adaptive_max_pool2d"),
-}
 
 
 class Linearisation:
@@ -279,27 +261,13 @@ def _has_constant(lifting: Lifting, arc: int) -> bool:
 def check_piecewise_linear(lifting: Lifting) -> None:
     """Raise `InputError` for the first operation that is not piecewise linear in what it reads."""
     for arc in lifting.dag.arcs:
-        fused = lifting.dag.nodes[arc.source].kind == "product"
         for step in arc.steps:
-            linear = step.name in RECTIFIERS or (step.name in AFFINE and not _multiplies_by_input(step))
-            if fused and step.name not in ("slice_scatter", "select_scatter", "add", "sub", "cat", "stack"):
-                linear = False
-            if not linear:
+            if not is_piecewise_affine(step):
                 where = f"module {step.module!r}" if step.module else "the model"
                 raise InputError(
                     f"{where} applies {step.name!r}, which is not piecewise linear, so the output is no exact sum over "
                     "paths; use jacobian_by_branches (the Jacobian always is one) or moebius."
                 )
-            fused = False
-
-
-def _multiplies_by_input(step: Step) -> bool:
-    """Whether a product has the flowing value on both sides, or a quotient has it below."""
-    sides = [i for i, arg in enumerate(step.args) if isinstance(arg, Hole)]
-    if step.name == "div":
-        return sides != [0]
-    multiplies = step.name in ("mul", "matmul", "mm", "bmm", "linear", "addmm") or "conv" in step.name
-    return multiplies and len(sides) > 1
 
 
 def jacobian_by_branches(

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..dag.additive_graph import AdditiveGraph
 from ..dag.elements import Step
 from ..dag.interpreter import Interpreter
+from ..dag.operators import operator_of
 
 __all__ = ["BatchInterpreter", "State", "minus", "plus"]
 
@@ -128,9 +129,8 @@ Facts: TypeAlias = tuple[torch.Size, torch.dtype, torch.device]
 
 def _any_layout(step: Step) -> Step:
     """The step, a view of memory made a reshape: states need not lie in memory as the network lays them out."""
-    if step.operation in (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default):
-        return replace(step, operation=torch.ops.aten.reshape.default)
-    return step
+    operation = operator_of(step).any_layout
+    return step if operation is None else replace(step, operation=operation)
 
 
 def _facts(value: Tensor) -> Facts:

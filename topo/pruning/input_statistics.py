@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..dag.operators import operator_called
 from ..datasets.inputs import Batch
 from ..errors import InputError
 from .samples import chunks
@@ -167,13 +168,11 @@ class _Watch(TorchDispatchMode):
         self._on_use = on_use
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = operation.overloadpacket.__name__
-        if name == "convolution":
+        record = operator_called(operation)
+        if record is not None and record.kernel:
             self._convolution(*args)
-        elif name in ("mm", "bmm"):
-            self._product(*args[:2])
-        elif name in ("addmm", "baddbmm"):
-            self._product(*args[1:3])
+        elif record is not None and record.factors is not None:
+            self._product(*(args[position] for position in record.factors))
         return operation(*args, **(kwargs or {}))
 
     def _convolution(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..channel_coupling import CoupledChannels
 from ..dag import Dag, Hole
+from ..operators import operator_of
 
 __all__ = ["idle_nodes", "joins"]
 
@@ -41,6 +42,6 @@ def idle_nodes(found: CoupledChannels, alive: Tensor) -> set[int]:
 def joins(dag: Dag, node: int) -> bool:
     """Whether a node is a concatenation of a plain list of values."""
     combine = dag.nodes[node].combine
-    if dag.nodes[node].kind != "concat" or combine.name != "cat":
+    if combine is None or not operator_of(combine).concatenates:
         return False
     return isinstance(combine.args[0], list | tuple) and all(isinstance(entry, Hole) for entry in combine.args[0])

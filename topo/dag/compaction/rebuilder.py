@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import operator
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -19,7 +18,7 @@ from torch.utils import _pytree as pytree
 from ...errors import InputError
 from ..channel_coupling import CoupledChannels
 from ..dag import Arc, Hole, Size, Step, Value
-from ..operators.views import VIEWS
+from ..operators import aten, operator_of
 from ..relations import WeightLookup, map_of
 from ..weighted_layers import layer_of
 from .empty_nodes import idle_nodes
@@ -29,9 +28,6 @@ from .zero_branches import silent_arcs
 __all__ = ["Rebuilder"]
 
 Steps = tuple[Step, ...]
-
-_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
-_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 
 
 class Rebuilder:
@@ -62,9 +58,7 @@ class Rebuilder:
                 inputs.append(made[-1])
                 if len(inputs) == len(self.dag.inputs):
                     for symbol, position in self.dag.symbols:
-                        self.sizes[symbol] = self.graph.call_function(
-                            torch.ops.aten.sym_size.int, (inputs[position], 0)
-                        )
+                        self.sizes[symbol] = self.graph.call_function(aten.BATCH_SIZE, (inputs[position], 0))
                 continue
             if index in self.idle:
                 made.append(None)
@@ -81,7 +75,7 @@ class Rebuilder:
             if node.kind == "sum":
                 total = arrived[0]
                 for value in arrived[1:]:
-                    total = self.graph.call_function(operator.add, (total, value))
+                    total = self.graph.call_function(aten.SUM, (total, value))
                 made.append(total)
                 continue
             entries = [v for _, v in sorted(zip((a.slot for a in arcs), arrived, strict=True), key=lambda p: p[0])]
@@ -135,9 +129,11 @@ class Rebuilder:
     def _emit(self, run: Steps, slots: tuple[Any, ...], parts: tuple[Remnant, ...], target: Remnant) -> fx.Node:
         step = run[0]
         owner = self.modules.get(step.module)
-        if step.name == "clone" and isinstance(owner, nn.modules.dropout._DropoutNd):
+        record = operator_of(step)
+        is_owner = isinstance(owner, record.modules) and len(slots) == 1
+        if is_owner and record.silent:
             return self._call_module(step.module, owner, slots)
-        if step.name in VIEWS and len(slots) == 1 and not (target.whole and parts[0].whole):
+        if record.view and len(slots) == 1 and not (target.whole and parts[0].whole):
             return self._view(run, slots[0], parts[0], target)
         if any(part.box is None for part in (*parts, target)):
             flat = all(torch.equal(part.kept, target.kept) for part in parts if part.shape == target.shape)
@@ -146,11 +142,11 @@ class Rebuilder:
             return self._plain(run, slots, target)
         layer = layer_of(self.dag, step) if len(slots) == 1 else None
         if layer is not None and layer.weight in self.dag.state:
-            if isinstance(owner, _LAYERS) and layer.weight == f"{step.module}.weight":
+            if is_owner and layer.weight == f"{step.module}.weight":
                 return self._call_module(step.module, owner, slots)
             if layer.groups > 1 and not (target.whole and parts[0].whole):
                 raise _inseparable(_place(step), *parts, target)
-        elif isinstance(owner, _NORMS) and ("norm" in step.name) and len(slots) == 1:
+        elif is_owner and record.norm:
             return self._call_module(step.module, owner, slots)
         return self._plain(run, slots, target)
 
@@ -166,9 +162,9 @@ class Rebuilder:
             return self._size(leaf.expression) if isinstance(leaf, Size) else leaf
 
         args, kwargs = pytree.tree_map(fill, (step.args, dict(step.kwargs)))
-        made = self.graph.call_function(_stable(step.operation), tuple(args), dict(kwargs))
+        made = self.graph.call_function(operator_of(step).any_layout or step.operation, tuple(args), dict(kwargs))
         for later in run[1:]:
-            made = self.graph.call_function(operator.getitem, (made, later.args[1]))
+            made = self.graph.call_function(aten.ENTRY, (made, later.args[1]))
         return made
 
     def _kept_of(self, step: Step, name: str, target: Remnant) -> tuple[Tensor, ...]:
@@ -179,7 +175,12 @@ class Rebuilder:
         whole = tuple(torch.ones(length, dtype=torch.bool) for length in shape)
         if target.whole or target.box is None or layer_of(self.dag, step) is not None:
             return whole
-        if len(shape) == 1 and "norm" in step.name and len(target.shape) > 1 and shape[0] == target.shape[1]:
+        if (
+            len(shape) == 1
+            and operator_of(step).channel_axis == 1
+            and len(target.shape) > 1
+            and shape[0] == target.shape[1]
+        ):
             return (target.along[1],)
         offset = len(target.shape) - len(shape)
         if offset < 0:
@@ -271,7 +272,7 @@ class Rebuilder:
                 return made
         if source.shape[0] != 1 or target.shape[0] != 1 or step.values:
             raise _inseparable(_place(step), source, target)
-        flat = self.graph.call_function(torch.ops.aten.flatten.using_ints, (value, 1)) if source.box else value
+        flat = self.graph.call_function(aten.FLATTEN, (value, 1)) if source.box else value
         if (wanted < 0).any():
             flat = self._with_constant(step, flat, 1, 2, source)
             wanted = torch.where(wanted < 0, source.count, wanted)
@@ -279,7 +280,7 @@ class Rebuilder:
             flat = self._select(flat, 1, wanted)
         if target.box is None:
             return flat
-        return self.graph.call_function(torch.ops.aten.reshape.default, (flat, [-1, *target.box[1:]]))
+        return self.graph.call_function(aten.RESHAPE, (flat, [-1, *target.box[1:]]))
 
     def _natively(
         self, run: Steps, value: fx.Node, source: Remnant, target: Remnant, wanted: Tensor, resized: bool
@@ -299,10 +300,10 @@ class Rebuilder:
                 for size, full, left in zip(sizes, target.shape, target.box, strict=True)
             ]
 
-        if resized and (not step.shape or step.name not in _SIZED):
+        if resized and (not step.shape or not operator_of(step).sizes):
             return None
         arguments = [scaled(a) for a in step.args] if resized else list(step.args)
-        operation = torch.ops.aten.reshape.default if step.name in ("view", "_unsafe_view") else step.operation
+        operation = operator_of(step).any_layout or step.operation
 
         def fill(make: Any, hole: Any, leaf: Any) -> Any:
             if isinstance(leaf, Hole):
@@ -327,7 +328,7 @@ class Rebuilder:
         args, kwargs = pytree.tree_map(lambda leaf: fill(True, value, leaf), (arguments, dict(step.kwargs)))
         made = self.graph.call_function(operation, tuple(args), dict(kwargs))
         for later in run[1:]:
-            made = self.graph.call_function(operator.getitem, (made, later.args[1]))
+            made = self.graph.call_function(aten.ENTRY, (made, later.args[1]))
         return made
 
     @cached_property
@@ -380,7 +381,7 @@ class Rebuilder:
     def _select(self, value: fx.Node, axis: int, index: Tensor) -> fx.Node:
         name = f"kept_{sum(1 for path in self.root if path.startswith('kept_'))}"
         self.root[name] = index.to(next(iter(self.dag.state.values())).device)
-        return self.graph.call_function(torch.ops.aten.index_select.default, (value, axis, self.graph.get_attr(name)))
+        return self.graph.call_function(aten.SELECT, (value, axis, self.graph.get_attr(name)))
 
     def _size(self, expression: sympy.Expr) -> Any:
         """An integer that depends on the number of samples, computed in the graph."""
@@ -388,7 +389,7 @@ class Rebuilder:
             return int(expression)
         if expression in self.sizes:
             return self.sizes[expression]
-        combine = operator.mul if expression.is_Mul else operator.add if expression.is_Add else None
+        combine = aten.TIMES if expression.is_Mul else aten.SUM if expression.is_Add else None
         if combine is None:
             raise InputError(f"cannot compact the model: a size of it is {expression} of the number of samples.")
         total, *rest = (self._size(part) for part in expression.args)
@@ -398,22 +399,12 @@ class Rebuilder:
         return total
 
 
-# Operations whose list of sizes is that of their result.
-_SIZED = {"view", "_unsafe_view", "reshape", "expand", "_reshape_alias", "broadcast_to"}
-
-
 def _inseparable(where: str, *parts: Remnant) -> Inseparable:
     return Inseparable(where, torch.cat([part.dead for part in parts]).unique())
 
 
 def _place(step: Step) -> str:
     return f"operation {step.name!r} of {f'module {step.module!r}' if step.module else 'the model'}"
-
-
-def _stable(operation: Any) -> Any:
-    """A view of a tensor that may no longer lie in memory as it did is a reshape."""
-    named = getattr(operation, "overloadpacket", None)
-    return torch.ops.aten.reshape.default if named is torch.ops.aten.view else operation
 
 
 def _identifier(name: str) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..dag import Arc, Dag, Step
 from ..elements import Values
+from ..operators import keeps_zero, operator_of
 from ..weighted_layers import layer_of
 
 __all__ = ["Silence", "silent_arcs"]
@@ -62,16 +63,6 @@ def _passes_zero(dag: Dag, step: Step, quiet: bool, gone: set[str], values: Valu
     if layer is not None:
         return (quiet or layer.weight in gone) and (layer.bias is None or layer.bias in gone)
     affine = [name for name in step.values if isinstance(dag.state.get(name), torch.nn.Parameter)]
-    if "norm" in step.name and len(affine) == 2:
+    if operator_of(step).norm and len(affine) == 2:
         return set(affine) <= gone
-    if step.name == "getitem":
-        return quiet
-    if not quiet or not step.shape or len(step.source_shapes) != 1:
-        return False
-    zero = torch.zeros(step.source_shapes[0])
-    try:
-        read = next((values[name] for name in step.values), zero)
-        result = step.run((zero.to(read) if read.is_floating_point() else zero,), values)
-    except (RuntimeError, TypeError, IndexError):
-        return False
-    return isinstance(result, Tensor) and not result.any()
+    return quiet and keeps_zero(step, values)

@@ -1,13 +1,46 @@
-"""What each operation means for the graph: one rule an operation, or a family of operations.
+"""What operations are: one record an operation, and all that the toolkit asks of them.
 
-A rule takes a `Call` and returns the map from one input of the operation to its result. To teach the toolkit a new
-operation, add its name to `elementwise.POINTWISE` or `views.VIEWS`, or write a rule of a few lines.
+To teach the toolkit an operation, define its record in the file of its family: its name in exported graphs, the map
+between the elements of an input and those of the result, and what else applies of `Operator`. Tracing, encodings,
+coupled channels, compaction, decompositions, linearised models and pruners ask nothing but these records. From outside
+the toolkit, `define` and `rule` do the same.
+
+Examples
+--------
+>>> operator_of("relu").rectifier, operator_of("conv2d").weights, operator_of("layer_norm").norm
+(True, (1,), True)
 """
 
 from __future__ import annotations
 
-from . import layers, pointwise, products, views, windows  # noqa: F401  (register their rules)
-from .call import RULES, Call, is_parametric, is_pooling, rule, step_map
-from .pointwise import POINTWISE
+from . import layers, pointwise, products, views, windows  # noqa: F401  (define their records)
+from .questions import (
+    embedding_modules,
+    is_parametric,
+    is_piecewise_affine,
+    is_pooling,
+    keeps_zero,
+    step_map,
+    trained_modules,
+    weight_of,
+)
+from .record import OPERATORS, Call, Layer, Operator, define, operator_called, operator_of, rule
 
-__all__ = ["POINTWISE", "RULES", "Call", "is_parametric", "is_pooling", "rule", "step_map"]
+__all__ = [
+    "OPERATORS",
+    "Call",
+    "Layer",
+    "Operator",
+    "define",
+    "embedding_modules",
+    "is_parametric",
+    "is_piecewise_affine",
+    "is_pooling",
+    "keeps_zero",
+    "operator_called",
+    "operator_of",
+    "rule",
+    "step_map",
+    "trained_modules",
+    "weight_of",
+]

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-import torch
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Any
 
-from ..dag import Hole, Value
+import torch
+from torch import nn
+
+from ..elements import Hole, Step, Value
 from ..maps import AxisMaps, Chain, Convolution, LinearMap, Union, Weight
-from .call import Call, rule
+from . import linearized
 from .pointwise import broadcast
+from .record import Call, Layer, argument, define
 
 __all__ = ["ones"]
 
+DENSE = (nn.Linear,)
+RECURRENT = {"modules": (nn.RNNBase, nn.RNNCellBase), "trained": True}
 
-@rule("linear", "addmm", "mm", "matmul", "bmm", parametric=True)
-def _matrix_product(call: Call) -> LinearMap:
-    """A weight times the last axis, or the product of two activations, each taken as the sum over the other."""
-    name, args = call.step.name, call.step.args
-    if name == "linear":
-        return _along_last(call, call.weight(1))
-    if name == "addmm":
-        args = args[1:]
-    left, right = args[0], args[1]
-    if isinstance(right, Value):
-        weight = call.lookup(right.name)
+
+def _matrix_product(call: Call, left: int, right: int) -> LinearMap:
+    """A weight times an axis, or the product of two activations, each taken as the sum over the other."""
+    first, second = call.step.args[left], call.step.args[right]
+    if isinstance(second, Value):
+        weight = call.lookup(second.name)
         if weight.kept.ndim == 2:
             return _along_last(call, Weight(weight.magnitude.T, weight.kept.T))
         raise call.refusal("its constant factor has more than two axes")
-    if isinstance(left, Value):
-        weight = call.lookup(left.name)
+    if isinstance(first, Value):
+        weight = call.lookup(first.name)
         if weight.kept.ndim == 2 and len(call.source_shape) >= 2:
             return AxisMaps(call.source_shape, call.target_shape, ((len(call.source_shape) - 2, weight),))
         raise call.refusal("its constant factor has more than two axes")
     spreads = []
-    if isinstance(left, Hole) and left.slot == call.slot:
+    if isinstance(first, Hole) and first.slot == call.slot:
         spreads.append(_factor(call, -1, call.target_shape[-1]))
-    if isinstance(right, Hole) and right.slot == call.slot:
+    if isinstance(second, Hole) and second.slot == call.slot:
         spreads.append(_factor(call, -2, call.target_shape[-2]))
     return spreads[0] if len(spreads) == 1 else Union(tuple(spreads))
 
@@ -60,37 +64,119 @@ def ones(rows: int, columns: int) -> Weight:
     return Weight(torch.ones(rows, columns), torch.ones(rows, columns, dtype=torch.bool))
 
 
-@rule(
-    "conv1d",
-    "conv2d",
-    "conv3d",
-    "convolution",
-    "conv_transpose1d",
-    "conv_transpose2d",
-    "conv_transpose3d",
-    parametric=True,
+def _matrix_layer(
+    step: Step, weight: Value, shape: tuple[int, ...], left: int, right: int, bias: int | None = None
+) -> Layer | None:
+    """A matrix times the last axis; other products use their weight in another way."""
+    if len(shape) != 2 or not isinstance(step.args[left], Hole) or step.args[right] != weight:
+        return None
+    return _dense_layer(step, weight, None if bias is None else step.args[bias], reads=0)
+
+
+def _dense_layer(step: Step, weight: Value, bias: Any, reads: int) -> Layer:
+    source, target = step.source_shapes[0], step.shape
+    positions = prod(source[:-1])
+    return Layer(weight.name, _name(bias), reads, 1 - reads, len(source) - 1, len(target) - 1, 1, positions)
+
+
+def _name(value: Any) -> str | None:
+    return value.name if isinstance(value, Value) else None
+
+
+define(
+    "linear",
+    map=lambda call: _along_last(call, call.weight(1)),
+    layer=lambda step, weight, shape: _dense_layer(step, weight, argument(step, 2, "bias"), reads=1),
+    weights=(1,),
+    affine=((0, 2), (1, 2)),
+    modules=DENSE,
+    trained=True,
 )
-def _convolution(call: Call) -> LinearMap:
-    weight = call.weight(1)
-    dimensions = weight.kept.ndim - 2
-    stride = call.integers(3, "stride", 1, dimensions)
-    padding = call.argument(4, "padding", 0)
-    name = call.step.name
-    if name == "convolution":
-        transposed, groups = bool(call.argument(6, "transposed")), int(call.argument(8, "groups"))
-        dilation = call.integers(5, "dilation", 1, dimensions)
-    elif name.startswith("conv_transpose"):
-        transposed, groups = True, int(call.argument(6, "groups", 1))
-        dilation = call.integers(7, "dilation", 1, dimensions)
-    else:
-        transposed, groups = False, int(call.argument(6, "groups", 1))
-        dilation = call.integers(5, "dilation", 1, dimensions)
-    if isinstance(padding, str):
-        reach = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilation, weight.kept.shape[2:], strict=True)]
-        pairs = tuple((r // 2, r - r // 2) for r in reach)
-    else:
-        pairs = tuple((p, p) for p in call.integers(4, "padding", 0, dimensions))
-    source, target = call.source_shape, call.target_shape
-    if len(source) == dimensions + 1:
-        source, target = (1, *source), (1, *target)
-    return Convolution(source, target, weight, stride, pairs, dilation, groups, transposed)
+define(
+    *("mm", "matmul", "bmm"),
+    map=partial(_matrix_product, left=0, right=1),
+    layer=partial(_matrix_layer, left=0, right=1),
+    weights=(0, 1),
+    factors=(0, 1),
+    affine=((0,), (1,)),
+    linearized=linearized.product_of(torch.matmul),
+    aliases=("__matmul__",),
+    modules=DENSE,
+)
+define(
+    *("addmm", "baddbmm"),
+    map=partial(_matrix_product, left=1, right=2),
+    layer=partial(_matrix_layer, left=1, right=2, bias=0),
+    weights=(1, 2),
+    factors=(1, 2),
+    affine=((0, 1), (0, 2)),
+    modules=DENSE,
+)
+
+
+@dataclass(frozen=True)
+class _Convolution:
+    """A form of convolution: where its arguments stand, and whether it is transposed (None: an argument says so)."""
+
+    transposed: bool | None
+    dilation: int
+    groups: int
+
+    def is_transposed(self, step: Step) -> bool:
+        return bool(argument(step, 6, "transposed")) if self.transposed is None else self.transposed
+
+    def map(self, call: Call) -> LinearMap:
+        weight = call.weight(1)
+        dimensions = weight.kept.ndim - 2
+        stride = call.integers(3, "stride", 1, dimensions)
+        dilation = call.integers(self.dilation, "dilation", 1, dimensions)
+        groups = int(call.argument(self.groups, "groups", 1))
+        padding = call.argument(4, "padding", 0)
+        if isinstance(padding, str):
+            sizes = weight.kept.shape[2:]
+            reach = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilation, sizes, strict=True)]
+            pairs = tuple((r // 2, r - r // 2) for r in reach)
+        else:
+            pairs = tuple((p, p) for p in call.integers(4, "padding", 0, dimensions))
+        source, target = call.source_shape, call.target_shape
+        if len(source) == dimensions + 1:
+            source, target = (1, *source), (1, *target)
+        transposed = self.is_transposed(call.step)
+        return Convolution(source, target, weight, stride, pairs, dilation, groups, transposed)
+
+    def layer(self, step: Step, weight: Value, shape: tuple[int, ...]) -> Layer:
+        transposed = self.is_transposed(step)
+        source, target = step.source_shapes[0], step.shape
+        axis = len(target) - (len(shape) - 2) - 1
+        # A weight is used once for every position of the tensor that the kernel slides over.
+        slid = source if transposed else target
+        reads, writes = (0, 1) if transposed else (1, 0)
+        groups = int(argument(step, self.groups, "groups", 1))
+        bias = _name(argument(step, 2, "bias"))
+        return Layer(weight.name, bias, reads, writes, axis, axis, groups, prod(slid[:axis]) * prod(slid[axis + 1 :]))
+
+
+def _convolutions(*names: str, form: _Convolution) -> None:
+    define(
+        *names,
+        map=form.map,
+        layer=form.layer,
+        weights=(1,),
+        kernel=True,
+        affine=((0, 2), (1, 2)),
+        modules=(nn.modules.conv._ConvNd,),
+        trained=True,
+    )
+
+
+_convolutions("conv1d", "conv2d", "conv3d", form=_Convolution(transposed=False, dilation=5, groups=6))
+_convolutions(
+    *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+    form=_Convolution(transposed=True, dilation=7, groups=6),
+)
+_convolutions("convolution", form=_Convolution(transposed=None, dilation=5, groups=8))
+
+# Without a map between elements so far; pruners know their weights.
+define("bilinear", modules=(nn.Bilinear,), trained=True)
+define("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell", **RECURRENT)
+define("embedding", "embedding_bag", modules=(nn.Embedding, nn.EmbeddingBag), lookup=True)

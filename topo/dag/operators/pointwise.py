@@ -1,39 +1,22 @@
-"""Operations that treat every element alike, and those through which nothing flows."""
+"""Operations that treat every element alike, norms among them, and those through which nothing flows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from math import prod
 
 import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
 
+from ..elements import Step
 from ..maps import Gather
-from .call import Call, rule
+from . import linearized
+from .record import FIRST, Call, argument, define, rule
 
-__all__ = ["POINTWISE", "broadcast", "nothing"]
-
-# Normalisations count as element-wise: their statistics are treated as constants.
-# fmt: off
-POINTWISE = (
-    "abs", "alias", "batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm",
-    "native_batch_norm", "clamp", "clamp_max", "clamp_min", "clone", "contiguous", "cos", "celu", "detach",
-    "div", "dropout", "elu", "erf", "exp", "expm1", "fill", "floor", "gelu", "group_norm",
-    "native_group_norm", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "instance_norm", "layer_norm",
-    "native_layer_norm", "leaky_relu", "lift_fresh_copy", "log", "log1p", "log_sigmoid", "log_softmax",
-    "_log_softmax", "masked_fill", "maximum", "minimum", "mish", "mul", "native_dropout", "neg", "pow",
-    "prelu", "reciprocal", "relu", "relu6", "rms_norm", "_fused_rms_norm", "rrelu", "rsqrt", "rsub", "selu",
-    "sigmoid", "sign", "silu", "sin", "softmax", "_softmax", "softplus", "softshrink", "softsign", "sqrt",
-    "square", "sub", "tanh", "tanhshrink", "threshold", "to", "_to_copy", "add", "addcmul", "where",
-    "bernoulli", "local_response_norm", "normalize",
-)
-# fmt: on
-
-
-@rule(*POINTWISE)
-def _pointwise(call: Call) -> Gather:
-    """Element by element, broadcast where the result is larger."""
-    if call.source_shape == call.target_shape:
-        return Gather(call.source_shape, call.target_shape)
-    return broadcast(call.source_shape, call.target_shape)
+__all__ = ["broadcast", "nothing"]
 
 
 def broadcast(source_shape: tuple[int, ...], target_shape: tuple[int, ...]) -> Gather:
@@ -42,7 +25,118 @@ def broadcast(source_shape: tuple[int, ...], target_shape: tuple[int, ...]) -> G
     return Gather.reading(source_shape, target_shape, np.broadcast_to(index, target_shape))
 
 
-@rule("gt", "ge", "lt", "le", "eq", "ne", "logical_and", "logical_or", "logical_not", "isnan", "isinf", "isfinite")
+def _elementwise(call: Call) -> Gather:
+    """Element by element, broadcast where the result is larger."""
+    if call.source_shape == call.target_shape:
+        return Gather(call.source_shape, call.target_shape)
+    return broadcast(call.source_shape, call.target_shape)
+
+
+pointwise = partial(define, map=_elementwise, pointwise=True)
+
+# Copies, and what does nothing in evaluation mode.
+pointwise("clone", affine=FIRST, silent=True, modules=(nn.modules.dropout._DropoutNd,))
+pointwise("alias", "contiguous", "detach", "lift_fresh_copy", "to", "_to_copy", affine=FIRST, silent=True)
+pointwise("dropout", "native_dropout", affine=FIRST, silent=True)
+pointwise("bernoulli")
+
+# Arithmetic. Products count as sums.
+pointwise("add", affine=((0, 1),), addend=1)
+pointwise("sub", affine=((0, 1),), addend=-1)
+pointwise("rsub", affine=((0, 1),))
+pointwise("neg", affine=FIRST)
+pointwise(
+    "mul",
+    affine=((0,), (1,)),
+    linearized=linearized.product_of(torch.mul),
+    aliases=("multiply", "__mul__", "__rmul__", "__imul__"),
+)
+pointwise("div", affine=FIRST)
+pointwise("addcmul", affine=((0, 1), (0, 2)))
+pointwise("where", affine=((1, 2),))
+pointwise("masked_fill", affine=FIRST)
+pointwise("maximum", "minimum", affine=((0, 1),), rectifier=True)
+pointwise("abs", affine=FIRST, rectifier=True)
+pointwise("cos", "erf", "exp", "expm1", "log", "log1p", "pow", "reciprocal", "rsqrt", "sin", "sqrt", "square")
+pointwise("fill", "floor", "sign")
+
+# Activations.
+activation = partial(pointwise, activation=True, linearized=linearized.identity)
+activation("relu", affine=FIRST, rectifier=True)
+activation("relu6", affine=FIRST, rectifier=True)
+activation("hardtanh", affine=FIRST, rectifier=True)
+activation("clamp", "clamp_max", "clamp_min", affine=FIRST, rectifier=True, aliases=("clip",))
+activation("leaky_relu", "rrelu", affine=FIRST, rectifier=True)
+activation("prelu", "_prelu_kernel", affine=FIRST, rectifier=True, channel_axis=1)
+activation("threshold", affine=FIRST, rectifier=True, aliases=("_threshold",))
+activation("hardshrink", affine=FIRST, rectifier=True)
+activation("softshrink", affine=FIRST, rectifier=True)
+activation("elu", "celu", "selu", "gelu", "silu", "mish", "hardswish", "softplus", "sigmoid", "hardsigmoid", "tanh")
+activation("log_sigmoid", "softsign", "tanhshrink")
+
+
+# Norms: what a statistic is taken over stays or goes together.
+
+
+def _last_axes(step: Step, ndim: int) -> Sequence[int]:
+    return range(ndim - len(step.args[1]), ndim)
+
+
+def _given_axes(step: Step, ndim: int, position: int = 1) -> Sequence[int]:
+    axes = argument(step, position, "dim", -1)
+    return [axis % ndim for axis in ([axes] if isinstance(axes, int) else axes)]
+
+
+def _channels(step: Step, ndim: int) -> Sequence[int]:
+    return [1]
+
+
+norm = partial(pointwise, norm=True)
+per_channel = partial(norm, channel_axis=1, linearized=linearized.scaled)
+per_channel(
+    *("_native_batch_norm_legit_no_training", "batch_norm", "native_batch_norm", "cudnn_batch_norm"),
+    affine=FIRST,
+    label="bn",
+    functions=(F.batch_norm,),
+    modules=(nn.modules.batchnorm._NormBase,),
+)
+per_channel("instance_norm", functions=(F.instance_norm,), modules=(nn.modules.instancenorm._InstanceNorm,))
+per_channel(
+    *("group_norm", "native_group_norm"),
+    statistics=_channels,
+    functions=(F.group_norm,),
+    modules=(nn.GroupNorm,),
+)
+norm(
+    *("layer_norm", "native_layer_norm"),
+    statistics=_last_axes,
+    linearized=linearized.scaled,
+    label="layer_norm",
+    functions=(F.layer_norm,),
+    modules=(nn.LayerNorm,),
+)
+norm(
+    *("rms_norm", "_fused_rms_norm"),
+    statistics=_last_axes,
+    linearized=linearized.scaled,
+    label="rms_norm",
+    functions=(F.rms_norm,),
+)
+pointwise("local_response_norm", statistics=_channels, linearized=linearized.identity)
+pointwise("normalize", statistics=partial(_given_axes, position=2))
+pointwise("softmax", "_softmax", statistics=_given_axes, linearized=linearized.identity, label="softmax")
+pointwise("log_softmax", "_log_softmax", statistics=_given_axes, linearized=linearized.identity, label="log_softmax")
+
+# What reads only the shape of its input.
+define("zeros_like", "new_zeros", fills=lambda args: 0)
+define("ones_like", "new_ones", fills=lambda args: 1)
+define("full_like", "new_full", fills=lambda args: args[-1])
+
+
+@rule(
+    *("gt", "ge", "lt", "le", "eq", "ne", "logical_and", "logical_or", "logical_not", "isnan", "isinf", "isfinite"),
+    comparison=True,
+)
 def nothing(call: Call) -> Gather:
     """A comparison is constant almost everywhere: nothing flows through it."""
     return Gather(call.source_shape, call.target_shape, np.full(call.target_shape, -1))

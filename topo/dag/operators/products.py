@@ -6,15 +6,18 @@ from math import prod
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn import functional as F
 
-from ..dag import Hole, Value
+from ..elements import Hole, Value
 from ..maps import AxisMaps, Chain, Gather, LinearMap, Union, Weight
-from .call import Call, rule
+from . import linearized
 from .layers import ones
 from .pointwise import nothing
+from .record import Call, define, rule
 
 
-@rule("einsum")
+@rule("einsum", linearized=linearized.product_of(torch.einsum))
 def _einsum(call: Call) -> LinearMap:
     """A product of activations: summed axes reach one place, axes of other operands alone are filled."""
     inputs, _, result = call.step.args[0].replace(" ", "").partition("->")
@@ -44,7 +47,12 @@ def _einsum_operand(call: Call, labels: str, result: str) -> LinearMap:
     return Chain((reduced, placed)) if summed else placed
 
 
-@rule("scaled_dot_product_attention")
+@rule(
+    "scaled_dot_product_attention",
+    label="attention",
+    linearized=linearized.attention,
+    functions=(F.scaled_dot_product_attention,),
+)
 def _attention(call: Call) -> LinearMap:
     """Softmax attention: the result at a token reads the values at all tokens it may attend to.
 
@@ -87,3 +95,12 @@ def _allowed(call: Call, length: int, tokens: int) -> Weight:
         given = given if given.dtype == torch.bool else given > -torch.inf
         allowed &= given.reshape(-1, *given.shape[-2:]).any(dim=0)
     return Weight(allowed.double(), allowed)
+
+
+define(
+    "multi_head_attention_forward",
+    linearized=linearized.multi_head_attention,
+    functions=(F.multi_head_attention_forward,),
+    modules=(nn.MultiheadAttention,),
+    trained=True,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 from weakref import WeakKeyDictionary
 
@@ -10,27 +11,12 @@ from torch import Tensor
 
 from ..elements import Step, Values
 from ..maps import Gather
-from .call import Call, rule
-
-# fmt: off
-VIEWS = (
-    "_reshape_alias", "_unsafe_view", "as_strided", "atleast_2d", "broadcast_to", "cat", "channel_shuffle",
-    "chunk", "concat", "constant_pad_nd", "diagonal", "expand", "expand_as", "flatten", "flip", "gather",
-    "getitem", "im2col", "index", "index_select", "movedim", "narrow", "pad", "permute", "pixel_shuffle",
-    "pixel_unshuffle", "reflection_pad1d", "reflection_pad2d", "repeat", "repeat_interleave",
-    "replication_pad1d", "replication_pad2d", "reshape", "roll", "select", "select_scatter", "slice",
-    "slice_scatter", "split", "split_with_sizes", "squeeze", "stack", "swapaxes", "t", "tile", "transpose",
-    "unbind", "unflatten", "unfold", "unsqueeze", "upsample_nearest1d", "upsample_nearest2d", "view",
-    "view_as",
-)
-# fmt: on
-
+from .record import FIRST, Call, define, operator_of
 
 # Views are the same for every mask of a network; an entry goes when its step does.
 _KNOWN: WeakKeyDictionary[Step, dict[int, Gather]] = WeakKeyDictionary()
 
 
-@rule(*VIEWS)
 def _view(call: Call) -> Gather:
     """The element that each element of the result is read from."""
     if call.step.values:
@@ -53,7 +39,7 @@ def _read_off(call: Call) -> Gather:
     for shift in (1.0, n + 1.0):
         slots = [torch.zeros(shape, dtype=torch.float64) for shape in step.source_shapes]
         slots[call.slot] = numbers + shift
-        slots_or_tuple = (tuple(slots),) if step.name == "getitem" else tuple(slots)
+        slots_or_tuple = (tuple(slots),) if operator_of(step).entry else tuple(slots)
         values = {name: _as_double(call.values[name]) for name in step.values}
         runs.append(step.run(slots_or_tuple, Values(values, {}, sizes)))
     if isinstance(runs[0], list | tuple):
@@ -66,3 +52,36 @@ def _read_off(call: Call) -> Gather:
 def _as_double(value: Tensor) -> Tensor:
     value = value.detach().cpu()
     return value.double() if value.is_floating_point() else value
+
+
+view = partial(define, map=_view, view=True, affine=FIRST)
+
+# Another layout of the same elements.
+reshape = torch.ops.aten.reshape.default
+view("view", silent=True, sizes=True, any_layout=reshape)
+view("_unsafe_view", silent=True, sizes=True, any_layout=reshape)
+view("reshape", silent=True, sizes=True)
+view("_reshape_alias", sizes=True)
+view("flatten", "squeeze", "unsqueeze", silent=True)
+view("t", "transpose", "permute", silent=True)
+view("as_strided", "atleast_2d", "movedim", "swapaxes", "unflatten", "view_as")
+
+# Some of the elements.
+view("getitem", silent=True, entry=True)
+view("slice", "select", "split", "chunk", "split_with_sizes", silent=True)
+view("diagonal", "gather", "im2col", "index", "index_select", "narrow", "unbind", "unfold")
+
+# In another order, or repeated.
+view("expand", silent=True, sizes=True)
+view("broadcast_to", sizes=True)
+view("expand_as", "repeat", "repeat_interleave", "tile")
+view("channel_shuffle", "flip", "pixel_shuffle", "pixel_unshuffle", "roll")
+view("upsample_nearest1d", "upsample_nearest2d", label="upsample")
+
+# With constants around them.
+view("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d")
+
+# Several values side by side, or one within another.
+view("cat", "concat", fills_slots=True, concatenates=True)
+view("stack", fills_slots=True)
+define("select_scatter", "slice_scatter", map=_view, view=True, affine=((0, 1),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,16 @@ import torch
 
 from ..elements import Values
 from ..maps import AxisMaps, Weight
-from .call import Call, rule
+from .record import FIRST, Call, define, rule
 
 
-@rule("max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices")
+@rule(
+    *("max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices"),
+    pooling=True,
+    affine=FIRST,
+    rectifier=True,
+    label="max_pool",
+)
 def _max_pool(call: Call) -> AxisMaps:
     dimensions = 1 if "1d" in call.step.name else 2 if "2d" in call.step.name else 3
     kernel = call.integers(1, "kernel_size", None, dimensions)
@@ -20,7 +27,7 @@ def _max_pool(call: Call) -> AxisMaps:
     return _windows(call, kernel, call.argument(2, "stride", ()) or kernel, call.argument(3, "padding", 0), dilation)
 
 
-@rule("avg_pool1d", "avg_pool2d", "avg_pool3d")
+@rule("avg_pool1d", "avg_pool2d", "avg_pool3d", pooling=True, affine=FIRST, label="avg_pool")
 def _average_pool(call: Call) -> AxisMaps:
     dimensions = int(call.step.name[-2])
     kernel = call.integers(1, "kernel_size", None, dimensions)
@@ -46,9 +53,6 @@ def _windows(call: Call, kernel: Any, stride: Any, padding: Any, dilation: Any) 
     return AxisMaps(call.source_shape, call.target_shape, tuple(maps))
 
 
-@rule(
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "_adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool2d"
-)
 def _adaptive_pool(call: Call) -> AxisMaps:
     count = int(call.step.name[-2])
     first = len(call.source_shape) - count
@@ -61,16 +65,34 @@ def _adaptive_pool(call: Call) -> AxisMaps:
     return AxisMaps(call.source_shape, call.target_shape, tuple(maps))
 
 
-@rule("mean", "sum", "amax", "amin", "max", "min", "logsumexp", "linalg_vector_norm", "norm")
-def _reduction(call: Call) -> AxisMaps:
-    """Every element along the reduced axes reaches the result."""
+define(
+    *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "_adaptive_avg_pool2d", "adaptive_avg_pool3d"),
+    map=_adaptive_pool,
+    pooling=True,
+    affine=FIRST,
+    label="avg_pool",
+)
+define("adaptive_max_pool2d", map=_adaptive_pool, pooling=True, affine=FIRST, rectifier=True, label="max_pool")
+
+
+def _reduction(call: Call, position: int = 1) -> AxisMaps:
+    """Every element along the reduced axes, an argument at this position, reaches the result."""
     rank = len(call.source_shape)
-    axes = call.argument(2 if "norm" in call.step.name else 1, "dim")
+    axes = call.argument(position, "dim")
     axes = range(rank) if axes is None or axes == [] else [axes] if isinstance(axes, int) else axes
     maps = []
     for axis in sorted(a % rank for a in axes):
         maps.append((axis, _pooling_weight(call, np.ones((1, call.source_shape[axis]), bool))))
     return AxisMaps(call.source_shape, call.target_shape, tuple(maps))
+
+
+define("mean", map=_reduction, pooling=True, affine=FIRST)
+define("sum", map=_reduction, affine=FIRST)
+define("amax", map=_reduction, pooling=True, affine=FIRST, rectifier=True)
+define("amin", "max", "min", map=_reduction, affine=FIRST, rectifier=True)
+define("logsumexp", map=_reduction)
+define("linalg_vector_norm", "norm", map=partial(_reduction, position=2))
+define("cumsum", affine=FIRST)
 
 
 def _pooling_weight(call: Call, kept: np.ndarray) -> Weight:
@@ -82,7 +104,10 @@ def _pooling_weight(call: Call, kept: np.ndarray) -> Weight:
 
 
 @rule(
-    "upsample_bilinear2d", "upsample_linear1d", "upsample_bicubic2d", "_upsample_bilinear2d_aa", "upsample_trilinear3d"
+    *("upsample_linear1d", "upsample_bilinear2d", "_upsample_bilinear2d_aa", "upsample_bicubic2d"),
+    "upsample_trilinear3d",
+    affine=FIRST,
+    label="upsample",
 )
 def _interpolation(call: Call) -> AxisMaps:
     """Interpolation along each axis, its coefficients read off the operation itself."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...dag import Dag, Output
 from ...dag.channel_coupling import CoupledChannels
+from ...dag.operators import operator_of
 from ...dag.weighted_layers import layer_of
 from ...datasets.inputs import call_model
 from ...validation import whole_number
@@ -18,12 +19,6 @@ from ..task import Task
 from .unit_scoring import by_unit_score
 
 __all__ = ["hrank"]
-
-NORMS = {"batch_norm", "_native_batch_norm_legit_no_training", "instance_norm", "layer_norm", "group_norm"}
-ACTIVATIONS = {
-    *("relu", "relu6", "hardtanh", "clamp", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu", "mish"),
-    *("hardswish", "sigmoid", "hardsigmoid", "tanh", "softplus"),
-}
 
 
 @PRUNERS.register("hrank", family="structured", stage="trained", paper="Lin et al. 2020", needs_data=True)
@@ -87,10 +82,11 @@ def _behind(dag: Dag, node: int) -> int:
     while len(dag.arcs_from[node]) == 1:
         (arc,) = dag.arcs_from[node]
         target = dag.nodes[arc.target]
-        names = {step.name for step in arc.steps} - {"getitem"}
-        if target.kind != "sum" or target.shape != dag.nodes[node].shape or not names <= NORMS | ACTIVATIONS:
+        records = [operator_of(step) for step in arc.steps]
+        passes = all(record.norm or record.activation or record.entry for record in records)
+        if target.kind != "sum" or target.shape != dag.nodes[node].shape or not passes:
             return node
         node = arc.target
-        if names & ACTIVATIONS:
+        if any(record.activation for record in records):
             return node
     return node

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ...dag.dag import Step
+from ...dag.operators import operator_of
 from ...dag.weighted_layers import layer_of
 from ..dag_pruning.candidates import candidates, drop
 from ..dag_pruning.prunable_network import LiveParts, PrunableNetwork
@@ -116,9 +117,10 @@ def _scaling_parameters(network: PrunableNetwork, steps: Sequence[Step], removed
     for step in reversed(steps):
         layer = layer_of(network.dag, step)
         names = [n for n in step.values if isinstance(state.get(n), torch.nn.Parameter)]
-        if (layer is not None or "norm" in step.name) and names and set(names) <= removed:
+        record = operator_of(step)
+        if (layer is not None or record.norm) and names and set(names) <= removed:
             return tuple(names)
-        if "norm" in step.name or "softmax" in step.name:
+        if record.norm or record.statistics is not None:
             return None
     return ()
 

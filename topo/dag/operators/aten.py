@@ -1,0 +1,20 @@
+"""The operations of torch that the toolkit itself writes into graphs."""
+
+from __future__ import annotations
+
+import operator
+
+import torch
+
+__all__ = ["BATCH_SIZE", "ENTRY", "EXPAND", "FLATTEN", "FULL", "NEGATE", "RESHAPE", "SELECT", "SUM", "TIMES"]
+
+BATCH_SIZE = torch.ops.aten.sym_size.int
+ENTRY = operator.getitem
+EXPAND = torch.ops.aten.expand.default
+FLATTEN = torch.ops.aten.flatten.using_ints
+FULL = torch.ops.aten.full.default
+NEGATE = torch.ops.aten.neg.default
+RESHAPE = torch.ops.aten.reshape.default
+SELECT = torch.ops.aten.index_select.default
+SUM = operator.add
+TIMES = operator.mul

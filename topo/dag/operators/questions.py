@@ -1,0 +1,78 @@
+"""What the toolkit asks of single steps, answered from the records of their operations."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..elements import Hole, Step, Value, Values
+from ..maps import LinearMap
+from .record import OPERATORS, Call, holes, operator_of
+
+__all__ = [
+    "embedding_modules",
+    "is_parametric",
+    "is_piecewise_affine",
+    "is_pooling",
+    "keeps_zero",
+    "step_map",
+    "trained_modules",
+    "weight_of",
+]
+
+
+def step_map(call: Call) -> LinearMap:
+    """The map of one step from one of its slots; raises `InputError` for an operation without one."""
+    record = operator_of(call.step)
+    if record.map is None:
+        raise call.refusal("the toolkit knows no element-level meaning for it")
+    return record.map(call)
+
+
+def weight_of(step: Step) -> Value | None:
+    """The weight that a step multiplies its one input by, if it does."""
+    positions = [position for position in operator_of(step).weights if position < len(step.args)]
+    weights = [step.args[position] for position in positions if isinstance(step.args[position], Value)]
+    return weights[0] if len(weights) == 1 and len(step.source_shapes) == 1 else None
+
+
+def is_parametric(step: Step) -> bool:
+    """Whether the step multiplies its one input by a weight matrix or kernel, so that its result is a node."""
+    return weight_of(step) is not None
+
+
+def is_pooling(step: Step) -> bool:
+    """Whether the step pools windows or whole axes."""
+    return operator_of(step).pooling
+
+
+def is_piecewise_affine(step: Step) -> bool:
+    """Whether the step is affine, at least piece by piece, in all that flows into it together."""
+    flowing = set(holes(step.args))
+    by_name = any(isinstance(given, Hole) for given in step.kwargs.values())
+    return not by_name and any(flowing <= set(positions) for positions in operator_of(step).affine)
+
+
+def keeps_zero(step: Step, values: Values) -> bool:
+    """Whether the step maps zero to zero, found by running it; a step with several inputs or results counts as not."""
+    if operator_of(step).entry:
+        return True
+    if not step.shape or len(step.source_shapes) != 1:
+        return False
+    zero = torch.zeros(step.source_shapes[0])
+    try:
+        read = next((values[name] for name in step.values), zero)
+        result = step.run((zero.to(read) if read.is_floating_point() else zero,), values)
+    except (RuntimeError, TypeError, IndexError):
+        return False
+    return isinstance(result, Tensor) and not result.any()
+
+
+def trained_modules() -> tuple[type, ...]:
+    """Classes of modules whose weights of two or more dimensions are prunable."""
+    return tuple(dict.fromkeys(module for record in OPERATORS.values() if record.trained for module in record.modules))
+
+
+def embedding_modules() -> tuple[type, ...]:
+    """Classes of modules whose weights are tables of rows that are looked up, which are never pruned."""
+    return tuple(dict.fromkeys(module for record in OPERATORS.values() if record.lookup for module in record.modules))

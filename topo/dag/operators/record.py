@@ -1,0 +1,274 @@
+"""The record of an operation: all that the toolkit knows of it, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...errors import InputError
+from ..elements import Hole, Step, Value, Values
+from ..maps import LinearMap, Weight
+
+__all__ = ["OPERATORS", "Call", "Layer", "Operator", "define", "operator_called", "operator_of", "rule"]
+
+FIRST = ((0,),)
+"""Affine in the first argument alone, the others being constants."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One step as seen from one of its inputs: arguments by position or name, and the weights it may read.
+
+    Attributes
+    ----------
+    step
+        The operation with its arguments.
+    slot
+        Which of its inputs is meant.
+    values
+        Parameters, buffers and constants by name.
+    lookup
+        Gives the weight of a name: absolute values, and which of them are kept.
+    options
+        ``weights="mean"`` divides by the pooling window; ``attention="values"`` leaves queries and keys out.
+    """
+
+    step: Step
+    slot: int
+    values: Values
+    lookup: Callable[[str], Weight]
+    options: Mapping[str, Any]
+
+    @property
+    def source_shape(self) -> tuple[int, ...]:
+        return self.step.source_shapes[self.slot]
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        return self.step.shape
+
+    def argument(self, position: int, name: str, default: Any = None) -> Any:
+        """An argument as traced: a `Hole`, a `Value` or a plain value."""
+        return argument(self.step, position, name, default)
+
+    def integers(self, position: int, name: str, default: Any, count: int) -> tuple[int, ...]:
+        """An argument of `count` integers; a single one is repeated."""
+        given = self.argument(position, name, default)
+        values = [int(v) for v in ([given] if isinstance(given, int) else given)]
+        return tuple(values * count if len(values) == 1 else values)
+
+    def weight(self, position: int, name: str = "weight") -> Weight:
+        """The weight given as an argument; raises `InputError` when it is computed from the input."""
+        given = self.argument(position, name)
+        if isinstance(given, Hole):
+            raise self.refusal("its weight is computed from the input")
+        return self.lookup(given.name)
+
+    def refusal(self, why: str) -> InputError:
+        """The error for a step that has no element-level meaning."""
+        where = f"module {self.step.module!r}" if self.step.module else "the model"
+        return InputError(
+            f"cannot encode operation {self.step.name!r} of {where}: {why}; replace the operation or leave that "
+            "part of the network out."
+        )
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A step that multiplies its input by a weight matrix or kernel.
+
+    Attributes
+    ----------
+    weight, bias
+        Names of the values; a weight may also be computed from parameters. The bias may be None.
+    reads, writes
+        The axes of the weight that run over the units of the input and of the output.
+    source_axis, target_axis
+        The axes of the input and the output tensor that these units lie along.
+    groups
+        Of a grouped convolution; the axis of the weight that is shared by the groups counts the units of one group.
+    positions
+        How often every weight is used on one sample, so that layer and sample cost ``positions * weights``
+        multiply-accumulates.
+    """
+
+    weight: str
+    bias: str | None
+    reads: int
+    writes: int
+    source_axis: int
+    target_axis: int
+    groups: int
+    positions: int
+
+
+Rule = Callable[[Call], LinearMap]
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """What the toolkit knows of an operation, or of a family of operations that differ in nothing it asks.
+
+    Attributes
+    ----------
+    names
+        Of the operation in an exported graph, without namespace and overload, such as ``"conv2d"``.
+    map
+        From a `Call` to the map of the elements of one input to those of the result; None when there is none.
+    pointwise
+        Treats every element alike. Norms count: their statistics are taken as constants.
+    view
+        Only moves elements, and fills in constants.
+    entry
+        Picks an entry of the tuple that another operation returned.
+    comparison
+        Constant almost everywhere.
+    pooling
+        Pools windows or whole axes.
+    norm
+        Normalises its input, and may scale and shift the result by parameters.
+    activation
+        Bends every number by itself, such as ReLU.
+    statistics
+        From a step and the number of axes of its input to the axes over which it takes statistics, so that the
+        elements along them stay or go together.
+    channel_axis
+        The axis of its result along which its vectors of parameters lie.
+    affine
+        Sets of positions of arguments; in those of a set together the operation is affine, the others being constant.
+    rectifier
+        Affine only piece by piece.
+    weights
+        Positions of the arguments of which one may be a weight that multiplies the input. Steps with one are
+        parametric and make nodes.
+    factors
+        Positions of the left and the right factor of a matrix product.
+    kernel
+        Whether its weight slides over positions, as in a convolution.
+    layer
+        From a step, its weight and the shape of this to the `Layer`; None where the weight is used in another way.
+    addend
+        The sign of its second argument in a sum of two values, 0 when it is no such sum.
+    fills
+        From the arguments of an operation that reads only the shape of its input to the number that it fills in.
+    fills_slots
+        Joins several values, each of which fills a slot of the result.
+    concatenates
+        Joins several values along an axis that they have.
+    sizes
+        One of its arguments lists the sizes of its result.
+    any_layout
+        An operation that does the same wherever the elements of the input lie in memory.
+    label, silent
+        Its short name in lists of paths, and whether it is left out of them.
+    linearized
+        Its counterpart in a network made linear and non-negative (`topo.pruning.linearized_model`): takes the function
+        that Python code calls, and the arguments. None when it stays as it is.
+    functions
+        Functions of torch that Python code calls for it and that `linearized` serves; others of the same name stay.
+    aliases
+        More names of functions that Python code calls for it, beside `names` and their in-place forms.
+    modules
+        Classes of modules that run it.
+    trained
+        Whether the weights of two or more dimensions of these modules are prunable.
+    lookup
+        Whether these modules are tables whose rows are looked up, whose weights are never pruned.
+    """
+
+    names: tuple[str, ...]
+    map: Rule | None = None
+    pointwise: bool = False
+    view: bool = False
+    entry: bool = False
+    comparison: bool = False
+    pooling: bool = False
+    norm: bool = False
+    activation: bool = False
+    statistics: Callable[[Step, int], Sequence[int]] | None = None
+    channel_axis: int = -1
+    affine: tuple[tuple[int, ...], ...] = ()
+    rectifier: bool = False
+    weights: tuple[int, ...] = ()
+    factors: tuple[int, int] | None = None
+    kernel: bool = False
+    layer: Callable[[Step, Value, tuple[int, ...]], Layer | None] | None = None
+    addend: int = 0
+    fills: Callable[[Sequence[Any]], Any] | None = None
+    fills_slots: bool = False
+    concatenates: bool = False
+    sizes: bool = False
+    any_layout: Any = None
+    label: str | None = None
+    silent: bool = False
+    linearized: Callable[..., Any] | None = field(default=None, repr=False)
+    functions: tuple[Callable[..., Any], ...] = ()
+    aliases: tuple[str, ...] = ()
+    modules: tuple[type, ...] = ()
+    trained: bool = False
+    lookup: bool = False
+
+
+OPERATORS: dict[str, Operator] = {}
+"""Name of the operation -> its record."""
+_CALLED: dict[Any, Operator] = {}
+"""Function, or name of functions, that Python code calls -> the record of the operation."""
+
+
+def define(*names: str, **facts: Any) -> Operator:
+    """Record what is known of the operations called `names`; a later record of a name replaces the earlier one.
+
+    Parameters
+    ----------
+    names
+        Of the operations, in exported graphs.
+    facts
+        Attributes of their `Operator`.
+    """
+    record = Operator(names, **facts)
+    OPERATORS.update(dict.fromkeys(names, record))
+    if record.functions:
+        _CALLED.update(dict.fromkeys(record.functions, record))
+    else:
+        called = (*names, *record.aliases)
+        _CALLED.update(dict.fromkeys((*called, *(f"{name}_" for name in called)), record))
+    return record
+
+
+def rule(*names: str, **facts: Any) -> Callable[[Rule], Rule]:
+    """Record operations whose map is the decorated function; see `define`."""
+
+    def add(function: Rule) -> Rule:
+        define(*names, map=function, **facts)
+        return function
+
+    return add
+
+
+def operator_of(operation: Step | str) -> Operator:
+    """The record of a step's operation, or of the operation of a name; an empty one when there is none."""
+    name = operation if isinstance(operation, str) else operation.name
+    return OPERATORS.get(name) or Operator((name,))
+
+
+def operator_called(function: Any) -> Operator | None:
+    """The record of the operation that Python code calls as `function`, also in place."""
+    packet = getattr(function, "overloadpacket", function)
+    return _CALLED.get(packet) or _CALLED.get(getattr(packet, "__name__", None))
+
+
+def argument(step: Step, position: int, name: str, default: Any = None) -> Any:
+    """An argument of a step by its position or its name."""
+    if position < len(step.args):
+        return step.args[position]
+    return step.kwargs.get(name, default)
+
+
+def holes(arguments: Iterable[Any]) -> list[int]:
+    """The positions of the arguments, lists among them, through which values flow in."""
+    return [
+        position
+        for position, given in enumerate(arguments)
+        if isinstance(given, Hole) or (isinstance(given, list | tuple) and any(isinstance(g, Hole) for g in given))
+    ]
