@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["attention", "identity", "multi_head_attention", "product_of", "scaled"]
+__all__ = ["attention", "identity", "multi_head_attention", "product_of", "scaled", "sum_of_halves"]
 
 signature = lru_cache(inspect.signature)
 
@@ -45,6 +45,12 @@ def product_of(multiply: Callable[..., Tensor]) -> Callable[..., Any]:
         return function(*args, **kwargs)
 
     return summed
+
+
+def sum_of_halves(function: Callable[..., Any], input: Tensor, dim: int = -1) -> Tensor:
+    """The sum in place of the product of one half and an activation of the other."""
+    first, second = input.chunk(2, dim)
+    return first + second
 
 
 def attention(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:

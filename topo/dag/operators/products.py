@@ -97,6 +97,14 @@ def _allowed(call: Call, length: int, tokens: int) -> Weight:
     return Weight(allowed.double(), allowed)
 
 
+@rule("glu", linearized=linearized.sum_of_halves)
+def _gated_linear_unit(call: Call) -> LinearMap:
+    """One half along an axis times the gates that the other half gives: a result reads one element of each."""
+    axis = call.argument(1, "dim", -1) % len(call.source_shape)
+    halves = np.split(np.arange(prod(call.source_shape)).reshape(call.source_shape), 2, axis)
+    return Union(tuple(Gather.reading(call.source_shape, call.target_shape, half) for half in halves))
+
+
 define(
     "multi_head_attention_forward",
     linearized=linearized.multi_head_attention,
