@@ -202,7 +202,7 @@ def coupled_channels(dag: Dag) -> CoupledChannels:
         layers={name: tuple(used) for name, used in labels.layers.items()},
         nodes=tuple(
             tuple(unit[part] for part in node) if isinstance(node, tuple) else _looked_up(unit, node)
-            for node in labels.nodes
+            for node in (labels.node_values[index] for index in range(len(labels.dag.nodes)))
         ),
     )
 

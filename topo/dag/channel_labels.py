@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .dag import Arc, Dag, Step
+from .dag import Dag
+from .elements import Output, Step
+from .interpreter import Interpreter
 from .maps import AxisMaps, Chain, Gather, LinearMap, Union
 from .operators import operator_of
 from .relations import WeightLookup, map_of
@@ -23,8 +26,8 @@ CONSTANT = -1
 """Label of elements that do not depend on the input, such as padding."""
 
 
-class ChannelLabels:
-    """The labels of a traced network.
+class ChannelLabels(Interpreter):
+    """The labels of a traced network: values are labels, a label an element, in place of numbers.
 
     Parameters
     ----------
@@ -33,7 +36,7 @@ class ChannelLabels:
 
     Attributes
     ----------
-    nodes
+    node_values
         For every node of the Dag the label of each of its elements; a tuple of tensors for a product.
     axes
         Parameter or buffer -> for each of its axes the label of every index, None where it has none.
@@ -45,89 +48,92 @@ class ChannelLabels:
         Arrays (2, pairs) of labels that are one.
     """
 
+    dag: Dag
+
     def __init__(self, dag: Dag) -> None:
-        self.dag = dag
+        super().__init__(dag, garbage_collect_values=False)
         self.lookup = WeightLookup(dag)
         self.next = 1
         self.pairs: list[Tensor] = []
         self.axes: dict[str, list[Tensor | None]] = {}
         self.layers: dict[str, list[Layer]] = {}
-        self.nodes: list[Tensor | tuple[Tensor, ...]] = []
-        self._label()
+        self.evaluate([torch.full((), FIXED).expand(dag.nodes[index].shape) for index in dag.inputs])
 
-    def _label(self) -> None:
-        for index, node in enumerate(self.dag.nodes):
-            arcs = self.dag.arcs_into[index]
-            arrived = [self._follow(self.nodes[arc.source], arc) for arc in arcs]
-            if node.kind == "input":
-                self.nodes.append(torch.full((), FIXED).expand(node.shape))
-            elif node.kind == "product":
-                ordered = sorted(zip((arc.slot for arc in arcs), arrived, strict=True), key=lambda pair: pair[0])
-                self.nodes.append(tuple(labels for _, labels in ordered))
-            elif node.kind == "concat":
-                self.nodes.append(self._concat(node.combine, arcs, arrived))
-            else:
-                self.nodes.append(self._merged(arrived))
-        for output in self.dag.outputs:
-            if output.node is not None:
-                end = self._follow(self.nodes[output.node], Arc(output.node, output.node, output.steps))
-                self._join(end, torch.full((), FIXED))
-
-    def _follow(self, labels: Tensor | tuple[Tensor, ...], arc: Arc) -> Tensor:
-        slots = labels if isinstance(labels, tuple) else (labels,)
+    def follow(self, steps: Sequence[Step], operands: tuple[Tensor, ...]) -> Any:
+        """The labels after some steps; one that returns a tuple goes together with the choice of an entry."""
         position = 0
-        while position < len(arc.steps):
-            step = arc.steps[position]
-            taken = 2 if not step.shape and position + 1 < len(arc.steps) else 1
-            slots = (self._step(arc.steps[position : position + taken], slots),)
+        while position < len(steps):
+            taken = 2 if not steps[position].shape and position + 1 < len(steps) else 1
+            operands = (self._after(tuple(steps[position : position + taken]), operands),)
             position += taken
-        return slots[0]
+        return operands[0] if len(operands) == 1 else operands
 
-    def _step(self, steps: tuple[Step, ...], slots: tuple[Tensor, ...]) -> Tensor:
+    def join(self, node: int, arrived: Mapping[int, Tensor]) -> Any:
+        """The labels of a node; in a concatenation every value keeps its own."""
+        if self.dag.nodes[node].kind == "concat":
+            return self._concatenated(node, arrived)
+        return super().join(node, arrived)
+
+    def add(self, values: Sequence[Tensor]) -> Tensor:
+        """The labels of values that meet, which become one."""
+        merged = values[0]
+        for labels in values[1:]:
+            merged = self._join(merged, labels)
+        return merged
+
+    def output(self, output: Output) -> Any:
+        """What is an output of the network stays."""
+        if output.node is None:
+            return None
+        return self._join(super().output(output), torch.full((), FIXED))
+
+    def _after(self, steps: tuple[Step, ...], slots: tuple[Tensor, ...]) -> Tensor:
         step = steps[0]
         layer = layer_of(self.dag, step) if len(slots) == 1 else None
         if layer is not None:
             return self._layer(step, layer, slots[0])
-        found = []
+        arrived = []
         for slot, labels in enumerate(slots):
             try:
-                found.append(self._through(step, map_of(self.dag, steps, labels.shape, slot, self.lookup, {}), labels))
+                arrived.append(
+                    self._through(step, map_of(self.dag, steps, labels.shape, slot, self.lookup, {}), labels)
+                )
             except InputError:
                 # No rule says what moves where, so nothing that meets here may go.
                 self._join(labels, torch.full((), FIXED))
-                found.append(torch.full((), FIXED).expand(steps[-1].shape))
-        merged = self._merged(found)
+                arrived.append(torch.full((), FIXED).expand(steps[-1].shape))
+        merged = self.add(arrived)
         self._record_values(step, merged)
         return merged
 
-    def _through(self, step: Step, found: LinearMap, labels: Tensor) -> Tensor:
+    def _through(self, step: Step, element_map: LinearMap, labels: Tensor) -> Tensor:
         record = operator_of(step)
         if record.comparison:
             return torch.broadcast_to(labels, step.shape)
         if record.statistics is not None:
             return self._joined_along(labels, record.statistics(step, labels.ndim))
-        return self._moved(found, labels)
+        return self._moved(element_map, labels)
 
-    def _moved(self, found: LinearMap, labels: Tensor) -> Tensor:
-        if isinstance(found, Gather):
-            if found.index is None:
-                same = labels.shape == torch.Size(found.target_shape)
-                return labels if same else _compressed(labels.reshape(found.target_shape))
-            index = torch.from_numpy(np.ascontiguousarray(found.index))
+    def _moved(self, element_map: LinearMap, labels: Tensor) -> Tensor:
+        if isinstance(element_map, Gather):
+            if element_map.index is None:
+                same = labels.shape == torch.Size(element_map.target_shape)
+                return labels if same else _compressed(labels.reshape(element_map.target_shape))
+            index = torch.from_numpy(np.ascontiguousarray(element_map.index))
             moved = torch.where(index >= 0, labels.reshape(-1)[index.clamp(min=0)], CONSTANT)
-            moved = moved.reshape(found.target_shape)
+            moved = moved.reshape(element_map.target_shape)
             return _compressed(self._filled(moved) if (index < 0).any() else moved)
-        if isinstance(found, Chain):
-            for part in found.maps:
+        if isinstance(element_map, Chain):
+            for part in element_map.maps:
                 labels = self._moved(part, labels.reshape(part.source_shape))
             return labels
-        if isinstance(found, Union):
-            return self._merged([self._moved(part, labels).reshape(found.target_shape) for part in found.maps])
-        if isinstance(found, AxisMaps):
-            labels = labels.reshape(found.source_shape)
-            for axis, weight in found.maps:
+        if isinstance(element_map, Union):
+            return self.add([self._moved(part, labels).reshape(element_map.target_shape) for part in element_map.maps])
+        if isinstance(element_map, AxisMaps):
+            labels = labels.reshape(element_map.source_shape)
+            for axis, weight in element_map.maps:
                 labels = self._gathered_along(labels, axis, weight.kept)
-            return labels.reshape(found.target_shape)
+            return labels.reshape(element_map.target_shape)
         raise InputError("a layer whose weight is not a parameter")
 
     def _filled(self, labels: Tensor) -> Tensor:
@@ -188,7 +194,7 @@ class ChannelLabels:
                 blocks = ends.reshape(layer.groups, -1)
                 self._join(blocks, blocks[:, :1].expand_as(blocks))
             self._join(read.reshape(layer.groups, -1)[:, 0], written.reshape(layer.groups, -1)[:, 0])
-        if layer.bias in self.dag.state:
+        if layer.bias is not None and layer.bias in self.dag.state:
             self._record(layer.bias, 0, written)
         places = [1] * len(step.shape)
         places[layer.target_axis] = length
@@ -196,9 +202,11 @@ class ChannelLabels:
 
     def _known_or_new(self, name: str, axis: int, length: int) -> Tensor:
         known = self.axes.get(name)
-        if known is None or known[axis] is None:
-            self._record(name, axis, self._new(length))
-        return self.axes[name][axis]
+        labels = None if known is None else known[axis]
+        if labels is None:
+            labels = self._new(length)
+            self._record(name, axis, labels)
+        return labels
 
     def _new(self, length: int) -> Tensor:
         labels = torch.arange(self.next, self.next + length)
@@ -208,10 +216,11 @@ class ChannelLabels:
     def _record(self, name: str, axis: int, labels: Tensor) -> None:
         """Note the labels along an axis of a parameter; those of another use become one with them."""
         axes = self.axes.setdefault(name, [None] * self.dag.state[name].ndim)
-        if axes[axis] is None:
+        known = axes[axis]
+        if known is None:
             axes[axis] = labels.clone()
         else:
-            self._join(axes[axis], labels)
+            self._join(known, labels)
 
     def _record_values(self, step: Step, labels: Tensor) -> None:
         """Vectors of parameters and buffers that a step applies along one axis of its result."""
@@ -228,23 +237,18 @@ class ChannelLabels:
                 labels = self._gathered_along(labels, other, torch.ones(1, labels.shape[other], dtype=torch.bool))
         return labels.reshape(-1)
 
-    def _concat(self, combine: Step, arcs: tuple[Arc, ...], arrived: list[Tensor]) -> Tensor:
-        found = None
-        for arc, labels in zip(arcs, arrived, strict=True):
-            shape = combine.source_shapes[arc.slot]
-            index = map_of(self.dag, (combine,), shape, arc.slot, self.lookup, {}).index
-            index = torch.arange(labels.numel()).reshape(combine.shape) if index is None else torch.from_numpy(index)
-            moved = labels.reshape(-1)[index.clamp(min=0)]
-            found = moved if found is None else torch.where(index >= 0, moved, found)
-            if arc is arcs[0]:
-                found = torch.where(index >= 0, found, CONSTANT)
-        return _compressed(found.reshape(combine.shape))
-
-    def _merged(self, found: list[Tensor]) -> Tensor:
-        merged = found[0]
-        for labels in found[1:]:
-            merged = self._join(merged, labels)
-        return merged
+    def _concatenated(self, node: int, arrived: Mapping[int, Tensor]) -> Tensor:
+        combine = self.dag.nodes[node].combine
+        assert combine is not None
+        joined = torch.full(combine.shape, CONSTANT)
+        for place, labels in arrived.items():
+            slot = self.dag.arcs[place].slot or 0
+            read = map_of(self.dag, (combine,), combine.source_shapes[slot], slot, self.lookup, {})
+            assert isinstance(read, Gather)
+            places = np.arange(labels.numel()) if read.index is None else read.index
+            index = torch.from_numpy(places).reshape(combine.shape)
+            joined = torch.where(index >= 0, labels.reshape(-1)[index.clamp(min=0)], joined)
+        return _compressed(joined)
 
     def _join(self, left: Tensor, right: Tensor) -> Tensor:
         """Make labels that meet one, and return those of the meeting place; constants take on the other's."""
