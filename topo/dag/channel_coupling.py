@@ -106,8 +106,8 @@ class CoupledChannels:
         for row, index in zip(touched, (index for axes in self.axes.values() for index in axes), strict=True):
             row[index[index >= 0].numpy()] = True
         # Eight rows a byte, and the bytes of a unit as one key: sorted at once.
-        keys = np.ascontiguousarray(np.packbits(touched, axis=0).T)
-        keys = keys.view(f"V{keys.shape[1]}").reshape(-1) if keys.size else np.zeros(self.count)
+        packed = np.ascontiguousarray(np.packbits(touched, axis=0).T)
+        keys: np.ndarray = packed.view(f"V{packed.shape[1]}").reshape(-1) if packed.size else np.zeros(self.count)
         _, signature = np.unique(keys, return_inverse=True)
         first = pd.unique(signature)
         order = np.empty(len(first), dtype=np.int64)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import product
 from math import prod
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -188,10 +188,10 @@ class Convolution:
         source_area, target_area = prod(self.source_shape[2:]), prod(self.target_shape[2:])
         pieces = []
         for taps, source_positions, target_positions in self._placements():
-            here = (slice(None), slice(None), *taps)
-            first, second = np.nonzero(kept[here])
+            tap: tuple[Any, ...] = (slice(None), slice(None), *taps)
+            first, second = np.nonzero(kept[tap])
             if len(first):
-                values = magnitude[here][first, second]
+                values = magnitude[tap][first, second]
                 pieces.append((*self._channels(first, second), values, source_positions, target_positions))
         total = sum(len(piece[0]) * len(piece[3]) for piece in pieces)
         sources, targets = np.empty(total, np.int32), np.empty(total, np.int32)
@@ -199,11 +199,10 @@ class Convolution:
         start = 0
         for source_channel, target_channel, values, source_positions, target_positions in pieces:
             size = (len(values), len(source_positions))
-            here = slice(start, start + prod(size))
-            start = here.stop
-            np.add.outer(source_channel * source_area, source_positions, out=sources[here].reshape(size))
-            np.add.outer(target_channel * target_area, target_positions, out=targets[here].reshape(size))
-            weights[here].reshape(size)[:] = values[:, None]
+            part, start = slice(start, start + prod(size)), start + prod(size)
+            np.add.outer(source_channel * source_area, source_positions, out=sources[part].reshape(size))
+            np.add.outer(target_channel * target_area, target_positions, out=targets[part].reshape(size))
+            weights[part].reshape(size)[:] = values[:, None]
         shape = (prod(self.source_shape[1:]), prod(self.target_shape[1:]))
         return repeat_block(csr(weights, sources, targets, shape), self.source_shape[0])
 
@@ -322,25 +321,26 @@ def _placements(
     Position q of the tensor of lengths `few` is joined to position q * stride - before + tap * dilation of the one
     of lengths `many`, where that is inside. The same few geometries recur in a network and over its masks.
     """
-    found = []
+    placements: list[Placement] = []
     for taps in product(*map(range, kernel)):
         sides = [np.zeros(1, np.int32), np.zeros(1, np.int32)]
         for axis, tap in enumerate(taps):
-            here = np.arange(few[axis], dtype=np.int32)
-            there = here * stride[axis] - before[axis] + tap * dilation[axis]
-            inside = (there >= 0) & (there < many[axis])
-            for side, (positions, length) in enumerate(((there[inside], many[axis]), (here[inside], few[axis]))):
+            reading = np.arange(few[axis], dtype=np.int32)
+            read = reading * stride[axis] - before[axis] + tap * dilation[axis]
+            inside = (read >= 0) & (read < many[axis])
+            for side, (positions, length) in enumerate(((read[inside], many[axis]), (reading[inside], few[axis]))):
                 sides[side] = np.add.outer(sides[side] * np.int32(length), positions).ravel()
         if len(sides[0]):
-            found.append((taps, *sides))
-    return tuple(found)
+            placements.append((taps, sides[0], sides[1]))
+    return tuple(placements)
 
 
 def _weight_csr(weight: Weight) -> sparse.csr_array:
     """CSR of a 2-d weight: kept entries, zeros among them included."""
     rows, columns = np.nonzero(weight.kept.detach().cpu().numpy())
     values = weight.magnitude.detach().cpu().to(torch.float32).numpy()[rows, columns]
-    return csr(values, rows.astype(np.int32), columns.astype(np.int32), tuple(weight.kept.shape))
+    height, width = weight.kept.shape
+    return csr(values, rows.astype(np.int32), columns.astype(np.int32), (height, width))
 
 
 def _append_identity(block: sparse.csr_array | None, size: int) -> sparse.csr_array | None:

@@ -99,15 +99,16 @@ def structure(
         places.append(tuple(range(len(nodes), len(nodes) + len(names))))
         nodes.extend(StructuralNode(n, s, role, relay) for n, s in zip(names, shapes, strict=True))
         for arc in dag.arcs_into[index]:
-            target = places[index][arc.slot if fused else 0]
+            entry = arc.slot or 0
+            target = places[index][entry if fused else 0]
             for slot, source in enumerate(places[arc.source]):
-                found = arc_map(dag, arc, slot, lookup, options)
+                element_map = arc_map(dag, arc, slot, lookup, options)
                 if node.combine is not None:
-                    shape = node.combine.source_shapes[arc.slot]
-                    found = Chain((found, map_of(dag, (node.combine,), shape, arc.slot, lookup, options)))
+                    shape = node.combine.source_shapes[entry]
+                    element_map = Chain((element_map, map_of(dag, (node.combine,), shape, entry, lookup, options)))
                 weighted = [step for step in arc.steps if is_parametric(step)]
                 name = layer_name(dag, weighted[-1]) if weighted else ""
-                arcs.append(StructuralArc(source, target, Relation(found, bool(weighted)), name))
+                arcs.append(StructuralArc(source, target, Relation(element_map, bool(weighted)), name))
     return Structure(tuple(nodes), tuple(arcs), lookup)
 
 
@@ -169,6 +170,7 @@ def weight_counts(dag: Dag, masks: Mapping[str, Any] | None = None, **options: A
         for arc in into[index]:
             source = reached[arc.source].clone().requires_grad_()
             (arc.relation.matvec(source) * live[index]).sum().backward()
+            assert source.grad is not None
             live[arc.source] = ((live[arc.source] + source.grad) > 0).float()
     kept = {name: int(weight.kept.sum()) for name, weight in lookup.known.items()}
     effective = 0
