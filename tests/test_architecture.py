@@ -6,9 +6,14 @@ import ast
 import inspect
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+
+import networkx as nx
+import pytest
 
 import topo
 
@@ -17,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Each room imports only from those before it; rooms in one line do not import each other.
 ROOMS = (
     ("errors",),
-    ("device", "registry", "safe_files", "validation"),
+    ("device", "randomness", "registry", "safe_files", "validation"),
     ("checkpoint", "own_code", "torchvision_import"),
     ("masks", "dag"),
     ("decomposition", "encoding"),
@@ -49,12 +54,68 @@ def modules() -> dict[str, Path]:
     return names
 
 
+def imported_modules(module: str) -> Iterator[tuple[str, int]]:
+    """The modules of the package that a module imports anywhere in its code, with the line."""
+    path = modules()[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                if name.name in modules():
+                    yield name.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = package.split(".")
+                base = ".".join([*parts[: len(parts) - node.level + 1], *filter(None, [base])])
+            if base not in modules():
+                continue
+            for name in node.names:
+                if (base, name.name) == ("topo", "__version__"):
+                    continue
+                submodule = f"{base}.{name.name}"
+                yield submodule if submodule in modules() else base, node.lineno
+
+
+def import_graph() -> nx.DiGraph:
+    """Modules, an arc from each to those it imports; the package's own front door, which loads lazily, left out."""
+    graph = nx.DiGraph()
+    graph.add_nodes_from(name for name in modules() if name != "topo")
+    for module in graph.nodes:
+        graph.add_edges_from((module, other) for other, _ in imported_modules(module) if other not in ("topo", module))
+    return graph
+
+
 def room(module: str) -> str:
     return module.split(".")[1]
 
 
+def test_imports_have_no_circles():
+    circles = [sorted(part) for part in nx.strongly_connected_components(import_graph()) if len(part) > 1]
+    assert circles == []
+
+
 def test_every_room_has_its_floor():
     assert {room(name) for name in modules() if name != "topo"} - FLOORS.keys() - {"__main__"} == set()
+
+
+def test_a_room_imports_only_from_rooms_above_it():
+    climbing = [
+        f"{module} imports {other} (line {line})"
+        for module in modules()
+        if module not in ("topo", "topo.__main__")
+        for other, line in imported_modules(module)
+        if other == "topo" or (room(other) != room(module) and FLOORS[room(other)] >= FLOORS[room(module)])
+    ]
+    assert climbing == []
+
+
+@pytest.mark.parametrize("package", [name for name, path in modules().items() if path.name == "__init__.py"])
+def test_a_package_hides_none_of_its_modules(package: str):
+    submodules = {name.rpartition(".")[2] for name in modules() if name.rpartition(".")[0] == package}
+    loaded = import_module(package)
+    for name in submodules & {*vars(loaded), *getattr(loaded, "__all__", ())}:
+        assert isinstance(getattr(loaded, name), ModuleType), f"{package}.{name} is no module"
 
 
 def test_verbs_have_real_signatures():
@@ -68,6 +129,11 @@ def test_verbs_have_real_signatures():
         kinds = {parameter.kind for parameter in inspect.signature(verb).parameters.values()}
         assert inspect.Parameter.VAR_POSITIONAL not in kinds, f"topo.{name} takes *args"
         assert inspect.get_annotations(verb).get("return"), f"topo.{name} has no return type"
+
+
+def test_one_name_for_the_input_of_a_model():
+    for name in ("trace", "prune", "encode", "compact", "lift", "cost", "Topometrics"):
+        assert "example" in inspect.signature(getattr(topo, name)).parameters, f"topo.{name}"
 
 
 def test_rooms_are_reached_by_their_names_in_a_fresh_process():
