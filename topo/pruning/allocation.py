@@ -25,6 +25,7 @@ __all__ = [
     "keep_best",
     "keep_in_rows",
     "keep_largest",
+    "largest_remainder",
     "layer_counts",
     "uniform_share",
 ]
@@ -175,16 +176,31 @@ def layer_counts(shapes: Mapping[str, Sequence[int]], kept: int, share: Callable
     totals = np.clip(bends[:, None] * rates, 1.0, sizes).sum(axis=1)
     epsilon = np.interp(kept, totals, bends)
     ideal = np.clip(epsilon * rates, 1.0, sizes)
-    return _rounded(ideal, sizes, kept).tolist()
+    return largest_remainder(ideal, sizes, kept).tolist()
 
 
-def _rounded(ideal: np.ndarray, sizes: np.ndarray, kept: int) -> np.ndarray:
-    """Whole numbers of sum `kept`, by the largest remainder, none beyond its size."""
+def largest_remainder(ideal: np.ndarray, room: np.ndarray, total: int) -> np.ndarray:
+    """Whole numbers that sum to `total`: those below the ideal ones, and one more for the largest remainders.
+
+    Parameters
+    ----------
+    ideal
+        Numbers from 0 up whose sum is `total`.
+    room
+        Whole numbers that the results must not exceed.
+    total
+        A whole number.
+
+    Examples
+    --------
+    >>> largest_remainder(np.array([1.5, 2.7, 0.8]), np.array([9, 9, 9]), 5).tolist()
+    [1, 3, 1]
+    """
     # Solving leaves errors of the last digit, which must not move a whole number below itself.
     counts = np.floor(ideal + 1e-9)
     largest_first = np.argsort(-np.round(ideal - counts, 9), kind="stable")
-    room = largest_first[counts[largest_first] < sizes[largest_first]]
-    counts[room[: kept - int(counts.sum())]] += 1
+    open_ones = largest_first[counts[largest_first] < room[largest_first]]
+    counts[open_ones[: total - int(counts.sum())]] += 1
     return counts.astype(int)
 
 
@@ -218,7 +234,7 @@ def _keep_of_every(scores: Mapping[str, Tensor], kept: int, n: int, m: int) -> d
     density = kept / sizes.sum()
     # Before the last of several rounds more are kept than the pattern does.
     last = kept <= sizes.sum() * n / m + 0.5 + 1e-6
-    counts = _rounded(sizes * n / m, sizes, kept) if last else np.ceil(sizes * density - 1e-9).astype(int)
+    counts = largest_remainder(sizes * n / m, sizes, kept) if last else np.ceil(sizes * density - 1e-9).astype(int)
     found = [keep_in_rows(part, int(count)) for part, count in zip(parts, counts, strict=True)]
     masks = {}
     for (name, score), whole, rest in zip(scores.items(), found[::2], found[1::2], strict=True):

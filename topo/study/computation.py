@@ -193,7 +193,7 @@ def _compact_columns(cell: Cell, model: nn.Module, dataset: Dataset, masks: Mask
     """What the smaller module without the dead units costs, for pruners that remove whole units."""
     if cell.pruner is None or PRUNERS.entry(cell.pruner.name).family != "structured":
         return {}
-    smaller = compact(model, masks, found=coupled_channels(_dag(cell, model, dataset)))
+    smaller = compact(model, masks, channels=coupled_channels(_dag(cell, model, dataset)))
     left = cost(smaller, torch.zeros(1, *dataset.input_shape))
     return {"compact_parameters": left["parameters"], "compact_macs": left["macs"]}
 

@@ -61,7 +61,7 @@ def check(
     masked = copy.deepcopy(model)
     topo.Masks(masks).apply(masked)
     before = copy.deepcopy(model.state_dict())
-    smaller = compact(model, masks, found=found)
+    smaller = compact(model, masks, channels=found)
     with torch.no_grad():
         expected, got, dense = flat(masked(*inputs)), flat(smaller(*inputs)), flat(model(*inputs))
     scale = expected.abs().max().clamp(min=1)
@@ -238,7 +238,7 @@ def test_buffers_and_flags_come_along():
 
 def test_bad_input():
     model = nn.Linear(2, 2)
-    with pytest.raises(InputError, match="give example="):
+    with pytest.raises(InputError, match=r"topo\.compact needs an example of the model's input"):
         compact(model, {})
     with pytest.raises(InputError, match="shape"):
         compact(model, {"weight": torch.ones(3, 3, dtype=torch.bool)}, torch.zeros(1, 2))

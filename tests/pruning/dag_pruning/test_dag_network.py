@@ -139,7 +139,7 @@ def test_any_walk_keeps_a_path_a_unit_of_each_group_and_equals_its_compaction(ma
     assert (removals.parts.alive == expected.alive).all()
     masks = network.masks(removals.parts, prunable_parameters(model))
     masked = topo.Masks(masks).apply(copy.deepcopy(model))
-    smaller = compact(model, masks, found=network.channels)
+    smaller = compact(model, masks, channels=network.channels)
     with torch.no_grad():
         torch.testing.assert_close(smaller(x), masked(x), rtol=1e-10, atol=1e-10)
     if make is Blocks:
@@ -155,7 +155,7 @@ def test_what_is_left_is_what_the_smaller_module_costs():
     for candidate in [branch, *list(names(network, "channel").values())[:6]]:
         removals.drop(candidate)
     masks = network.masks(removals.parts, prunable_parameters(model))
-    smaller = cost(compact(model, masks, found=network.channels), x[:1])
+    smaller = cost(compact(model, masks, channels=network.channels), x[:1])
     assert smaller == {budget: network.cost(removals.parts, budget) for budget in ("parameters", "macs")}
     assert network.cost(removals.parts, "weights") == sum(
         int(mask.sum()) for name, mask in masks.items() if name in network.channels.layers

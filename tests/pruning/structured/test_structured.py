@@ -92,7 +92,7 @@ def test_the_smaller_network_computes_what_the_masked_one_does(known, few_digits
     masks = topo.prune(net, name, **options)
     assert masks.sparsity >= 0.3
     masked = masks.install(copy.deepcopy(net)).double().eval()
-    small = compact(masked, masks, found=coupled_channels(dag.bind(masked)))
+    small = compact(masked, masks, channels=coupled_channels(dag.bind(masked)))
     inputs = few_digits.test_inputs[:5].double()
     with torch.no_grad():
         torch.testing.assert_close(small(inputs), masked(inputs), rtol=1e-10, atol=1e-10)
@@ -107,7 +107,7 @@ def test_the_budget_is_kept(little, few_digits, name, budget):
     options = {"data": few_digits, "recipe": QUICK, "device": "cpu", **SETTINGS.get(name, {})}
     masks = topo.prune(little, name, sparsity=0.4, budget=budget, scope="global", **options)
     masked = masks.install(copy.deepcopy(little))
-    small = compact(masked, masks, found=find(masked))
+    small = compact(masked, masks, channels=find(masked))
     dense, left = cost(find(little).dag), cost(small, EXAMPLE)
     for each in (dense, left):
         each["weights"] = 0

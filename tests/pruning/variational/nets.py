@@ -260,4 +260,4 @@ def compacted(name: str, seed: int) -> tuple[Tensor, dict[str, Tensor], nn.Modul
     model, _, gates = prepared(name)
     xi = draw(gates, seed)
     masks = gates.masks(xi.bool())
-    return xi, masks, topo.compact(model, masks, found=gates.channels)
+    return xi, masks, topo.compact(model, masks, channels=gates.channels)

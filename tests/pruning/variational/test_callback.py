@@ -133,7 +133,7 @@ def remaining_share(gates: Gates, is_open: Tensor, budget: str) -> float:
     if budget == "weights":
         remaining, full = (sum(int(of(masks[name])) for name in gates.prunable) for of in (torch.sum, torch.numel))
         return remaining / full
-    small = topo.compact(net, masks, found=replace(gates.channels, dag=gates.channels.dag.bind(net)))
+    small = topo.compact(net, masks, channels=replace(gates.channels, dag=gates.channels.dag.bind(net)))
     return cost_by_torch(small, EXAMPLE)[budget] / cost_by_torch(net, EXAMPLE)[budget]
 
 

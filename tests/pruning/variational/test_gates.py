@@ -263,7 +263,7 @@ def test_without_layer_gates_an_empty_block_goes_all_the_same():
     units_only = replace(gates, layers=())
     alive = torch.ones(12, dtype=torch.bool)
     alive[:3] = False
-    small = topo.compact(model, units_only.masks(alive), found=gates.channels)
+    small = topo.compact(model, units_only.masks(alive), channels=gates.channels)
     assert not any(name.startswith("blocks.0.") for name, _ in small.named_parameters())
     assert any(name.startswith("blocks.1.") for name, _ in small.named_parameters())
 

@@ -10,8 +10,10 @@ from torch import Tensor, fx, nn
 
 from ...errors import InputError
 from ..channel_coupling import CoupledChannels, coupled_channels
+from ..dag import Dag
+from ..example import Example
 from ..structure import checked_masks
-from ..tracing import trace
+from ..tracing import traced
 from .empty_nodes import idle_nodes
 from .rebuilder import Rebuilder
 from .remaining import Inseparable
@@ -20,29 +22,29 @@ __all__ = ["compact", "live_units"]
 
 
 def compact(
-    model: nn.Module,
+    model: nn.Module | Dag,
     masks: Mapping[str, Any] | None = None,
-    example: Any = None,
+    example: Example | None = None,
     *,
-    found: CoupledChannels | None = None,
+    channels: CoupledChannels | None = None,
 ) -> fx.GraphModule:
     """A smaller module without the units that are dead under masks, whose output equals the masked network's.
 
     A unit is dead when nothing that matters reads it. Whole units go: a layer loses rows and columns, norms their
-    channels, attention its heads; pruned weights of units that stay are zero. A branch that the masks silence, the
+    channels, attention its heads; pruned weights of units that stay are zero. A branch that the masks make zero, the
     scale and shift of its last norm or its last bias among them, goes as a whole. A unit that is read stays, even if
     all its own weights are pruned, for its bias or its norm may still make it a constant that matters.
 
     Parameters
     ----------
     model
-        The network; it is not changed.
+        The network, which is not changed: a module, or one as `topo.trace` has traced it.
     masks
         Parameter name -> bool tensor, True where a weight is kept; by default nothing is masked.
     example
-        Inputs to trace the model with: a tensor or a tuple of its arguments.
-    found
-        The units of the model, where they are known; in place of `example`.
+        The model's input, as for `topo.trace`; not needed with a traced network.
+    channels
+        The coupled channels of the model, where they are known; in place of `example`.
 
     Returns
     -------
@@ -63,51 +65,55 @@ def compact(
     >>> small.get_submodule("0")
     Linear(in_features=4, out_features=2, bias=True)
     """
-    if found is None:
-        if example is None:
-            raise InputError("compaction needs the inputs to trace the model with; give example=a tensor.")
-        found = coupled_channels(trace(model, example))
-    masks = checked_masks(found.dag, masks)
-    alive = live_units(found, masks)
+    module = model.model if isinstance(model, Dag) else model
+    if module is None:
+        raise InputError(
+            "topo.compact builds on the modules of the model, which a coarse Dag or a part of one does not have; give "
+            "the model, or the Dag that topo.trace returns."
+        )
+    if channels is None:
+        channels = coupled_channels(traced(model, example, "topo.compact"))
+    masks = checked_masks(channels.dag, masks)
+    alive = live_units(channels, masks)
     while True:
         try:
-            return Rebuilder(model, found, alive, masks).build()
-        except Inseparable as stuck:
+            return Rebuilder(module, channels, alive, masks).build()
+        except Inseparable as refusal:
             # What is left of a tensor is no box that the next operation could take; exactness comes first.
             revived = torch.zeros_like(alive)
-            revived[stuck.units] = True
+            revived[refusal.units] = True
             if not (revived & ~alive).any():
-                raise InputError(f"cannot compact {stuck.where}; leave its units alive.") from None
-            alive = _with_survivors(found, alive | revived)
+                raise InputError(f"cannot compact {refusal.where}; leave its units alive.") from None
+            alive = _with_survivors(channels, alive | revived)
 
 
-def live_units(found: CoupledChannels, masks: Mapping[str, Tensor]) -> Tensor:
+def live_units(channels: CoupledChannels, masks: Mapping[str, Tensor]) -> Tensor:
     """Which units something reads that itself matters under masks, bool (count,); one of each layer stays, unless all
     that the layer writes fills slots of concatenations that others fill too."""
-    alive = torch.ones(found.count, dtype=torch.bool)
+    alive = torch.ones(channels.count, dtype=torch.bool)
     while True:
-        read = torch.zeros(found.count, dtype=torch.bool)
-        for name, axes in found.axes.items():
+        read = torch.zeros(channels.count, dtype=torch.bool)
+        for name, axes in channels.axes.items():
             # What a grouped convolution reads and writes is one unit, and its own weights do not save it.
-            if name not in found.layers or found.layers[name][0].groups > 1:
+            if name not in channels.layers or channels.layers[name][0].groups > 1:
                 continue
-            reads, writes = found.layers[name][0].reads, found.layers[name][0].writes
-            written = found.alive(name, alive)[writes]
-            mask = masks[name].cpu() if name in masks else torch.ones(found.dag.state[name].shape, dtype=torch.bool)
+            reads, writes = channels.layers[name][0].reads, channels.layers[name][0].writes
+            written = channels.alive(name, alive)[writes]
+            mask = masks[name].cpu() if name in masks else torch.ones(channels.dag.state[name].shape, dtype=torch.bool)
             kept = mask.movedim((reads, writes), (0, 1))[:, written].flatten(1).any(dim=1)
             read[axes[reads][kept & (axes[reads] >= 0)]] = True
         if torch.equal(read & alive, alive):
-            return _with_survivors(found, alive)
+            return _with_survivors(channels, alive)
         alive = alive & read
 
 
-def _with_survivors(found: CoupledChannels, alive: Tensor) -> Tensor:
+def _with_survivors(channels: CoupledChannels, alive: Tensor) -> Tensor:
     """One unit more wherever a layer would have none left: its weights are masked, so nothing changes but the shape."""
     alive = alive.clone()
-    idle = idle_nodes(found, alive)
-    needed = {name for arc in found.dag.arcs if arc.target not in idle for name in found.dag.parameters(arc)}
-    for name, axes in found.axes.items():
-        for index, kept in zip(axes, found.alive(name, alive), strict=True):
+    idle = idle_nodes(channels, alive)
+    needed = {name for arc in channels.dag.arcs if arc.target not in idle for name in channels.dag.parameters(arc)}
+    for name, axes in channels.axes.items():
+        for index, kept in zip(axes, channels.alive(name, alive), strict=True):
             if not kept.any() and name in needed:
                 alive[index[0]] = True
     return alive

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...errors import InputError
 from ...training import TrainingState
 from ...validation import one_of, share, whole_number
-from ..allocation import SHARES
+from ..allocation import SHARES, largest_remainder
 from ..initial.random import random_masks
 from ..sparse_training import SparseTrainingCallback
 from ..task import Task
@@ -234,9 +234,5 @@ def spread(amount: int, shares: Sequence[float], room: Sequence[int]) -> list[in
     bends = np.concatenate([[0.0], np.sort(space / rates)])
     totals = np.minimum(bends[:, None] * rates, space).sum(axis=1)
     ideal = np.minimum(np.interp(amount, totals, bends) * rates, space)
-    whole = np.floor(ideal + 1e-9)
-    order = np.argsort(-np.round(ideal - whole, 9), kind="stable")
-    order = order[whole[order] < space[order]]
-    whole[order[: amount - int(whole.sum())]] += 1
-    counts[open_] = whole
+    counts[open_] = largest_remainder(ideal, space, amount)
     return counts.astype(int).tolist()

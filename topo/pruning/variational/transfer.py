@@ -57,7 +57,7 @@ class ParameterTransfer:
                 start += tensor.numel()
                 tensor.copy_(torch.arange(starts[-1], start).view(tensor.shape))
         channels = replace(gates.channels, dag=gates.channels.dag.bind(numbered))
-        self.model: fx.GraphModule = compact(numbered, gates.masks(is_open), found=channels)
+        self.model: fx.GraphModule = compact(numbered, gates.masks(is_open), channels=channels)
         full_tensors, names = _parameters_and_statistics(full_model), list(tensors)
         bounds = torch.tensor([*starts[1:], start])
         self.full_names: dict[str, str] = {}
