@@ -47,14 +47,10 @@ def whole_number(name: str, value: Any, *, minimum: int | None = None, maximum: 
     Traceback (most recent call last):
     topo.errors.InputError: rounds must be a whole number of at least 1, not 0.
     """
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, Integral)
-        or (minimum is not None and value < minimum)
-        or (maximum is not None and value > maximum)
-    ):
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    if number is None or (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
         raise InputError(f"{name} must be a whole number{_bounds(minimum, maximum)}, not {value!r}.")
-    return int(value)
+    return number
 
 
 def real_number(

@@ -158,9 +158,9 @@ def test_torchvision_settings():
         ("resnet20", {"input_shape": (32, 32)}, r"must be \(channels, height, width\)"),
         ("resnet20", {"input_shape": (0, 32, 32)}, "all positive"),
         ("resnet20", {"input_shape": "3x32x32"}, "must be"),
-        ("resnet20", {"n_classes": 0}, "n_classes must be at least 1"),
-        ("digits-mlp", {"widths": (8, 0)}, "positive whole numbers"),
-        ("digits-cnn", {"width": 0}, "positive whole number"),
+        ("resnet20", {"n_classes": 0}, "n_classes must be a whole number of at least 1"),
+        ("digits-mlp", {"widths": (8, 0)}, "every number of widths must be a whole number of at least 1"),
+        ("digits-cnn", {"width": 0}, "width, in channels, must be a whole number of at least 1"),
     ],
 )
 def test_bad_input(name, options, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,8 @@ import torch
 from torch import nn
 
 from ..errors import InputError, nearest, unknown_name
-from ..validation import check_settings
+from ..randomness import own_randomness
+from ..validation import check_settings, whole_number
 from .registry import MODELS
 from .torchvision_models import PREFIX, torchvision_model, torchvision_names
 
@@ -17,7 +19,7 @@ __all__ = ["build"]
 
 
 def build(
-    name: str, *, input_shape: tuple[int, ...] = (3, 32, 32), n_classes: int = 10, seed: int = 0, **settings: Any
+    name: str, *, input_shape: Sequence[int] = (3, 32, 32), n_classes: int = 10, seed: int = 0, **settings: Any
 ) -> nn.Module:
     """Build a network with fresh weights, on the CPU and in training mode.
 
@@ -31,9 +33,16 @@ def build(
     input_shape
         Shape of one input: channels, height, width.
     n_classes
-        Number of outputs.
+        Number of outputs, from 1 up.
+    seed
+        Seed of the fresh weights.
     settings
         The network's own options, such as ``shortcut="projection"``.
+
+    Returns
+    -------
+    nn.Module
+        It maps (N, *input_shape) to (N, n_classes).
 
     Raises
     ------
@@ -47,15 +56,14 @@ def build(
     torch.Size([2, 10])
     """
     shape = _checked_shape(input_shape)
-    if n_classes < 1:
-        raise InputError(f"n_classes must be at least 1, not {n_classes}.")
+    whole_number("n_classes", n_classes, minimum=1)
+    builder: Callable[..., nn.Module]
     if name in MODELS:
         check_settings(MODELS[name], settings, f"model {name!r}")
         builder = MODELS[name]
     else:
         builder = partial(torchvision_model, _torchvision_name(name))
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with own_randomness(whole_number("seed", seed)):
         try:
             model = builder(shape, n_classes, **settings)
         except RuntimeError as error:
@@ -64,14 +72,15 @@ def build(
     return model
 
 
-def _checked_shape(input_shape: tuple[int, ...]) -> tuple[int, int, int]:
+def _checked_shape(input_shape: Sequence[int]) -> tuple[int, int, int]:
     try:
         shape = tuple(int(size) for size in input_shape)
     except (TypeError, ValueError):
         shape = ()
     if len(shape) != 3 or min(shape) < 1:
         raise InputError(f"input_shape must be (channels, height, width), all positive, not {input_shape!r}.")
-    return shape
+    channels, height, width = shape
+    return channels, height, width
 
 
 def _torchvision_name(name: str) -> str:

@@ -8,6 +8,7 @@ from math import prod
 from torch import nn
 
 from ..errors import InputError
+from ..validation import whole_number
 from .initialise import initialise
 from .registry import MODELS
 from .resnet import ResNet
@@ -18,8 +19,10 @@ __all__ = ["digits_cnn", "digits_mlp"]
 @MODELS.register("digits-mlp", family="digits")
 def digits_mlp(input_shape: tuple[int, int, int], n_classes: int, *, widths: Sequence[int] = (64, 32)) -> nn.Module:
     """Linear layers with hidden `widths` on the flattened image, for 8x8 digits."""
-    if not widths or min(widths) < 1:
-        raise InputError(f"widths must be one or more positive whole numbers, not {tuple(widths)}.")
+    if not widths:
+        raise InputError("widths is empty; give the width of at least one hidden layer.")
+    for width in widths:
+        whole_number("every number of widths", width, minimum=1)
     layers: list[nn.Module] = [nn.Flatten()]
     source = prod(input_shape)
     for width in widths:
@@ -33,6 +36,5 @@ def digits_cnn(
     input_shape: tuple[int, int, int], n_classes: int, *, width: int = 8, shortcut: str = "projection"
 ) -> nn.Module:
     """Small residual network for 8x8 digits: a stem, a block of `width` channels, one of twice as many at stride 2."""
-    if width < 1:
-        raise InputError(f"width must be a positive whole number of channels, not {width}.")
+    whole_number("width, in channels,", width, minimum=1)
     return initialise(ResNet(input_shape[0], n_classes, blocks=(1, 1), widths=(width, 2 * width), shortcut=shortcut))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..errors import unknown_name
+from ..validation import one_of
 from .initialise import initialise
 from .registry import MODELS
 
@@ -40,6 +40,7 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
+        self.shortcut: nn.Module
         if stride == 1 and in_channels == channels:
             self.shortcut = nn.Identity()
         elif shortcut == "identity":
@@ -76,8 +77,7 @@ class ResNet(nn.Module):
         self, in_channels: int, n_classes: int, blocks: Sequence[int], widths: Sequence[int], shortcut: str
     ) -> None:
         super().__init__()
-        if shortcut not in SHORTCUTS:
-            raise unknown_name("shortcut", shortcut, SHORTCUTS)
+        one_of("shortcut", shortcut, SHORTCUTS)
         self.conv = nn.Conv2d(in_channels, widths[0], 3, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(widths[0])
         stages: list[nn.Module] = []

@@ -62,15 +62,8 @@ def torchvision_model(name: str, input_shape: tuple[int, int, int], n_classes: i
 
 def _replace_first_convolution(model: nn.Module, channels: int) -> None:
     name, old = next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
-    new = nn.Conv2d(
-        channels,
-        old.out_channels,
-        old.kernel_size,
-        old.stride,
-        old.padding,
-        old.dilation,
-        bias=old.bias is not None,
-    )
+    copied: dict[str, Any] = {key: getattr(old, key) for key in ("kernel_size", "stride", "padding", "dilation")}
+    new = nn.Conv2d(channels, old.out_channels, bias=old.bias is not None, **copied)
     nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
     if new.bias is not None:
         nn.init.zeros_(new.bias)

@@ -228,18 +228,18 @@ def _keep_of_every(scores: Mapping[str, Tensor], kept: int, n: int, m: int) -> d
     parts: list[Tensor] = []
     for score in scores.values():
         inputs = _rows(score).movedim(1, -1)
-        whole = inputs.shape[-1] - inputs.shape[-1] % m
-        parts += [inputs[..., :whole].reshape(-1, m), inputs[..., whole:].flatten(0, -2)]
+        end = inputs.shape[-1] - inputs.shape[-1] % m
+        parts += [inputs[..., :end].reshape(-1, m), inputs[..., end:].flatten(0, -2)]
     sizes = np.array([part.numel() for part in parts], dtype=float)
     density = kept / sizes.sum()
     # Before the last of several rounds more are kept than the pattern does.
     last = kept <= sizes.sum() * n / m + 0.5 + 1e-6
     counts = largest_remainder(sizes * n / m, sizes, kept) if last else np.ceil(sizes * density - 1e-9).astype(int)
-    found = [keep_in_rows(part, int(count)) for part, count in zip(parts, counts, strict=True)]
+    kept_parts = [keep_in_rows(part, int(count)) for part, count in zip(parts, counts, strict=True)]
     masks = {}
-    for (name, score), whole, rest in zip(scores.items(), found[::2], found[1::2], strict=True):
+    for (name, score), groups, rest in zip(scores.items(), kept_parts[::2], kept_parts[1::2], strict=True):
         shape = _rows(score).movedim(1, -1).shape
-        joined = torch.cat([whole.view(rest.shape[0], -1), rest], dim=1).view(shape)
+        joined = torch.cat([groups.view(rest.shape[0], -1), rest], dim=1).view(shape)
         masks[name] = joined.movedim(-1, 1).reshape(score.shape)
     return masks
 

@@ -250,7 +250,8 @@ def _unfolded_transposed(
 ) -> Iterator[Tensor]:
     """The same of a transposed convolution: a convolution, by the mirrored kernel, of the inputs spaced with zeros."""
     spaced = inputs.new_zeros(*inputs.shape[:2], *((n - 1) * s + 1 for n, s in zip(inputs.shape[2:], stride)))
-    spaced[(..., *(slice(None, None, s) for s in stride))] = inputs
+    places: tuple[Any, ...] = (..., *(slice(None, None, s) for s in stride))
+    spaced[places] = inputs
     reach = [d * (k - 1) - p for d, k, p in zip(dilation, kernel, padding)]
     margins = [(r, r + extra) for r, extra in zip(reach, output_padding)]
     return _windows(spaced, kernel, [1] * len(kernel), margins, dilation, groups, flipped=True)

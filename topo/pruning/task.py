@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,8 +45,8 @@ class Task:
         Parameter name -> the parameter of the copy; these alone require gradients.
     kept
         How many of the weights to keep in all.
-    samples
-        The data, or None when none were given.
+    given_samples
+        The data, or None when none were given; see `samples`.
     generator
         Source of every random choice, on the CPU.
     device
@@ -57,6 +57,8 @@ class Task:
         What `train` trains with, where they were given.
     given_example
         The example of the model's input that the call gave, as a tuple or a dict of arguments; see `example`.
+    call
+        What `forward` calls in the place of the model, such as the model with other parameters.
     keep_state
         Set by an algorithm that adjusts or trains the weights: what the model holds at the end goes with the masks,
         as `Masks.state`.
@@ -65,7 +67,7 @@ class Task:
     model: nn.Module
     weights: dict[str, nn.Parameter]
     kept: int
-    samples: Samples | None
+    given_samples: Samples | None
     generator: torch.Generator
     device: torch.device
     name: str = "an algorithm"
@@ -75,11 +77,21 @@ class Task:
     keep_state: bool = False
     sparsity: float = 0.0
     given_example: tuple[Any, ...] | dict[str, Any] | None = None
+    call: Callable[..., Any] | None = None
 
     @property
     def total(self) -> int:
         """Number of the weights."""
         return sum(weight.numel() for weight in self.weights.values())
+
+    @property
+    def samples(self) -> Samples:
+        """The data to look at; `InputError` when none were given."""
+        if self.given_samples is None:
+            raise InputError(
+                f"pruner {self.name!r} needs data; give data=(inputs, targets), a dataset, a loader or batches."
+            )
+        return self.given_samples
 
     @cached_property
     def dataset(self) -> Dataset | None:
@@ -99,7 +111,7 @@ class Task:
         """
         example: Any = self.given_example
         if example is None:
-            if self.samples is None:
+            if self.given_samples is None:
                 raise InputError(
                     f"pruner {self.name!r} needs an example of the model's input; give example=, a tensor or the shape "
                     "of one sample such as (3, 32, 32), or data."
@@ -119,7 +131,7 @@ class Task:
         """The model's output; `InputError` when it does not take such inputs."""
         inputs = self.on_device(inputs)
         try:
-            return call_model(self.model, inputs)
+            return call_model(self.call or self.model, inputs)
         except (torch.OutOfMemoryError, InputError):
             raise
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -271,7 +283,9 @@ def open_task(
     ):
         copied = _working_copy(model, target, PRUNERS.entry(name).info.get("stage") == "initial")
         parameters = dict(copied.named_parameters())
-        weights = {key: parameters[key].requires_grad_(True) for key in names}
+        weights = {key: parameters[key] for key in names}
+        for weight in weights.values():
+            weight.requires_grad_(True)
         positional, named = ((), {}) if example is None else example_arguments(example, copied, verb="topo.prune")
         yield Task(
             copied,

@@ -143,8 +143,7 @@ def train(
         if target.type == "cuda":
             stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
             if recipe.channels_last:
-                model.to(memory_format=torch.channels_last)
-                stack.callback(model.to, memory_format=torch.contiguous_format)
+                stack.enter_context(_channels_last_weights(model))
         state = TrainingState(
             model=model,
             optimizer=_optimizer(model, recipe),
@@ -253,6 +252,16 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         weight_decay=recipe.weight_decay,
         nesterov=recipe.nesterov,
     )
+
+
+@contextmanager
+def _channels_last_weights(model: nn.Module) -> Iterator[None]:
+    """The model's weights in channels-last memory; afterwards as usual."""
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack this overload
+    try:
+        yield
+    finally:
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 @contextmanager

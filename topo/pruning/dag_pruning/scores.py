@@ -97,7 +97,7 @@ class Scoring:
 
     def batches(self, score: str) -> list[Batch]:
         """The samples in parts of at most `batch_size`; `InputError` without data."""
-        if self.task.samples is None:
+        if self.task.given_samples is None:
             free = ", ".join(repr(name) for name in SCORES if name not in NEED_DATA)
             raise InputError(
                 f"the score {score!r} of pruner {self.task.name!r} needs data; give data=(inputs, targets), a dataset "

@@ -53,7 +53,7 @@ def hessian_gradient(task: Task, samples: Batch, temperature: float, batch_size:
     product = {name: torch.zeros_like(weight) for name, weight in task.weights.items()}
     for part, share in zip(parts, shares, strict=True):
         slope = task.gradients(share * task.loss(*part, temperature), create_graph=True)
-        along = sum((gradient[name] * slope[name]).sum() for name in task.weights)
+        along = sum(((gradient[name] * slope[name]).sum() for name in task.weights), start=torch.zeros(()))
         for name, found in task.gradients(along, may_be_constant=True).items():
             product[name] += found
     return product

@@ -25,4 +25,4 @@ def iterative_snip(task: Task, *, batch_size: int = 128) -> dict[str, Tensor]:
         About how many samples each round looks at, from 1 up, as many of each class; given batches, the first one is
         used.
     """
-    return snip.score(task, batch_size=batch_size)
+    return dict(snip.score(task, batch_size=batch_size))

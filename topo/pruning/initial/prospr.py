@@ -70,4 +70,4 @@ def _loss(task: Task, theta: Mapping[str, Tensor], batch: Batch) -> Tensor:
     def called(*inputs: Any, **named: Any) -> Any:
         return functional_call(task.model, dict(theta), inputs, named)
 
-    return replace(task, model=called).loss(*batch)
+    return replace(task, call=called).loss(*batch)

@@ -38,14 +38,15 @@ def ramanujan(task: Task, *, draws: int = 20, unit: str = "weight", allocation: 
     whole_number("draws", draws, minimum=1)
 
     def draw(outputs: int, inputs: int, edges: int) -> Tensor:
-        best, best_gap = None, float("-inf")
-        for _ in range(draws):
+        best = draw_regular(outputs, inputs, edges, task.generator)
+        best_gap = bound_gap(best)
+        for _ in range(draws - 1):
+            if best_gap >= 0:
+                break
             graph = draw_regular(outputs, inputs, edges, task.generator)
             gap = bound_gap(graph)
-            if best is None or gap > best_gap:
+            if gap > best_gap:
                 best, best_gap = graph, gap
-            if gap >= 0:
-                break
         return best
 
     return regular_masks(task, draw, unit=unit, allocation=allocation)

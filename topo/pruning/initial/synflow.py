@@ -47,4 +47,4 @@ def _total(outputs: Any) -> Tensor:
         return outputs.sum()
     if isinstance(outputs, dict):
         outputs = outputs.values()
-    return sum(_total(output) for output in outputs if output is not None)
+    return sum((_total(output) for output in outputs if output is not None), start=torch.zeros(()))

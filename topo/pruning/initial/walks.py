@@ -42,21 +42,21 @@ class WalkGraph:
         self.dag = coarsen(dag.single())
         self.lookup = WeightLookup(self.dag)
         self.numbers = _Numbers(self.dag, offsets)
-        nodes, outputs = self.dag.nodes, [o for o in self.dag.outputs if o.node is not None]
+        nodes, outputs = self.dag.nodes, [(o.node, o.steps) for o in self.dag.outputs if o.node is not None]
         self.ends = range(len(nodes), len(nodes) + len(outputs))
         self.arcs: list[_Arc] = []
         for arc in self.dag.arcs:
             moves, shape = self._moves(arc.source, arc.steps)
             node = nodes[arc.target]
-            if node.kind == "concat":
+            if node.kind == "concat" and node.combine is not None and arc.slot is not None:
                 moves.append(_Crossing(map_of(self.dag, (node.combine,), shape, arc.slot, self.lookup, {}).matrix()))
             elif node.kind == "product":
                 moves.append(_Shift(sum(map(prod, node.shape[: arc.slot])), prod(shape)))
             self.arcs.append(_Arc(arc.source, arc.target, moves))
         shapes = []
-        for end, output in zip(self.ends, outputs, strict=True):
-            moves, shape = self._moves(output.node, output.steps)
-            self.arcs.append(_Arc(output.node, end, moves))
+        for end, (node_index, steps) in zip(self.ends, outputs, strict=True):
+            moves, shape = self._moves(node_index, steps)
+            self.arcs.append(_Arc(node_index, end, moves))
             shapes.append(shape)
         self.sources = _Places(self.dag.inputs, [nodes[i].shape for i in self.dag.inputs])
         self.targets = _Places(self.ends, shapes)

@@ -69,8 +69,11 @@ class GroupPenalty(Callback):
         importance = squared_norms(state.model, self.channels)
         gamma[self.alive] = shrinkage(importance[self.alive], self.groups[self.alive], self.alpha)
         return self.factor * sum(
-            (along(self.channels, name, gamma.to(p)) * p.square()).sum()
-            for name, p in _counted(state.model, self.channels).items()
+            (
+                (along(self.channels, name, gamma.to(p)) * p.square()).sum()
+                for name, p in _counted(state.model, self.channels).items()
+            ),
+            start=torch.zeros(()),
         )
 
 

@@ -50,7 +50,9 @@ def hrank(task: Task, channels: CoupledChannels, *, samples: int = 64, batch_siz
         with torch.no_grad():
             values = call_model(watched, task.on_device(inputs))
         for (node, axis), value in zip(places, values if len(places) > 1 else (values,), strict=True):
-            unit = channels.nodes[node].movedim(axis, 0).flatten(1)[:, 0]
+            units = channels.nodes[node]
+            assert isinstance(units, Tensor), "what a layer writes is one tensor"
+            unit = units.movedim(axis, 0).flatten(1)[:, 0]
             ranks = _rank_share(value.movedim(axis, 1)).sum(dim=0).double().cpu()
             total.index_add_(0, unit[unit >= 0], ranks[unit >= 0])
             count.index_add_(0, unit[unit >= 0], torch.full_like(ranks, len(value))[unit >= 0])
@@ -68,13 +70,13 @@ def _rank_share(maps: Tensor) -> Tensor:
 
 def _maps(dag: Dag) -> list[tuple[int, int]]:
     """The nodes that hold the feature maps of layers, each with the axis of the channels."""
-    channels = {}
+    maps: dict[tuple[int, int], None] = {}
     for arc in dag.arcs:
         for step in arc.steps:
             layer = layer_of(dag, step)
             if layer is not None and dag.nodes[arc.target].shape == step.shape:
-                channels[_behind(dag, arc.target), layer.target_axis] = None
-    return list(channels)
+                maps[_behind(dag, arc.target), layer.target_axis] = None
+    return list(maps)
 
 
 def _behind(dag: Dag, node: int) -> int:

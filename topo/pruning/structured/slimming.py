@@ -56,4 +56,4 @@ class ScalePenalty(Callback):
 
     def penalty(self, state: TrainingState) -> Tensor:
         parameters = dict(state.model.named_parameters())
-        return self.factor * sum(parameters[name].abs().sum() for name in self.names)
+        return self.factor * sum((parameters[name].abs().sum() for name in self.names), start=torch.zeros(()))

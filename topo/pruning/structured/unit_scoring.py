@@ -64,8 +64,10 @@ class UnitScored:
             del own["rounds"]
         self._defaults = own
         self.__signature__ = _signature(score, own)
-        self.score = functools.update_wrapper(functools.partial(self._weight_scores), score)
-        self.score.__signature__ = _signature(score, {})
+        weight_scores: Any = functools.partial(self._weight_scores)
+        functools.update_wrapper(weight_scores, score)
+        weight_scores.__signature__ = _signature(score, {})
+        self.score = weight_scores
         self._asks_alive = "alive" in inspect.signature(score).parameters
 
     def __call__(self, task: Task, **settings: Any) -> dict[str, Tensor]:

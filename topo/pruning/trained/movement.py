@@ -35,8 +35,9 @@ class Movement(Gradual):
 
     def underlying(self, state: TrainingState) -> dict[str, Tensor]:
         """The weights W: those in the network, and of pruned ones the values they had."""
+        masks = self.held(state)
         return {
-            name: torch.where(state.masks[name].to(weight.device), weight.detach(), self.values[name])
+            name: torch.where(masks[name].to(weight.device), weight.detach(), self.values[name])
             for name, weight in self.weights(state).items()
         }
 

@@ -121,7 +121,8 @@ def inverse_factor(name: str, hessian: Tensor) -> Tensor:
 def in_blocks(weight: Tensor, kept: int, block: int, first: int = 0) -> tuple[Tensor, list[Choice]]:
     """The order of the columns, which stays, and blocks from column `first` on that keep `kept` weights in all."""
     columns = weight.shape[-1]
-    choices, before = [], 0
+    choices: list[Choice] = []
+    before = 0
     for start in range(first, columns, block):
         stop = min(start + block, columns)
         after = kept * (stop - first) // (columns - first)
@@ -144,7 +145,7 @@ def in_pattern(
     rest = kept - weight[..., :first].numel() // m * n
     if not 0 <= rest <= weight[..., first:].numel():
         raise InputError(f"pattern {pattern!r} does not fit {kept} weights of {name}; exclude it.")
-    choices = [(stop, partial(_largest_of_rows, count=n)) for stop in range(m, first + 1, m)]
+    choices: list[Choice] = [(stop, partial(_largest_of_rows, count=n)) for stop in range(m, first + 1, m)]
     order = torch.cat([places[:whole].T.flatten(), places[whole:].flatten()])
     return order, choices + in_blocks(weight, rest, block, first)[1]
 
