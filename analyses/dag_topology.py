@@ -19,7 +19,7 @@ import torch
 
 import topo
 from topo.dag import coarsen, trace
-from topo.dag.compaction.zero_branches import silent_arcs
+from topo.dag.compaction.zero_branches import zero_arcs
 from topo.dag.path_counts import PathCounts
 from topo.plots.theme import HUES, figure, style
 from topo.training import evaluate, recipe, train
@@ -43,8 +43,8 @@ METRICS = {
 def measured(model: torch.nn.Module, masks: topo.Masks, example: torch.Tensor) -> dict[str, float]:
     """Paths of arcs that still pass something on, and the topometrics of the masked network."""
     dag = coarsen(trace(model, example).single())
-    silent = silent_arcs(dag, masks)
-    live = [i for i, arc in enumerate(dag.arcs) if arc not in silent]
+    zero = zero_arcs(dag, masks)
+    live = [i for i, arc in enumerate(dag.arcs) if arc not in zero]
     weights = {name: mask for name, mask in masks.items() if mask.ndim > 1}
     row = topo.measure(topo.encode(dag, weights), metrics=["k_core", "spectral_gap", "one_hop", "effective_sparsity"])
     left = topo.cost(topo.compact(model, masks, example), example)

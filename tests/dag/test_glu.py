@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import topo
 import topo.pruning
-from topo.pruning.linearized_model import PositiveMode
+from topo.pruning.linearized_model import LinearizedOperations
 
 
 class GatedConvolutions(nn.Module):
@@ -85,7 +85,7 @@ def test_a_network_with_glu_is_compacted(gated):
 
 def test_glu_is_a_sum_in_a_linearised_model(gated):
     model, x = gated
-    with PositiveMode():
+    with LinearizedOperations():
         assert torch.equal(F.glu(x, 1), x[:, :1] + x[:, 1:])
     scores = topo.pruning.score(model, "synflow", data=(x, torch.tensor([0, 1, 0])))
     # Synaptic flow is conserved: what enters the two halves of a unit leaves it.

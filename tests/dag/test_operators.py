@@ -16,7 +16,7 @@ import topo
 from topo.dag import operators
 from topo.dag.elements import Hole, Step
 from topo.dag.operators import OPERATORS, Operator, operator_called, operator_of
-from topo.pruning.linearized_model import PositiveMode
+from topo.pruning.linearized_model import LinearizedOperations
 
 TOPO = Path(topo.__file__).parent
 # Names of operations that are also words, of columns, statistics and kinds of nodes, or names of other things.
@@ -270,7 +270,7 @@ def test_activations_bend_every_number_by_itself_and_are_the_identity_where_line
     differs = run(changed) != run(x)
     differs[0, 1, 2, 3] = False
     assert not differs.any() and run(x).shape == x.shape
-    with PositiveMode():
+    with LinearizedOperations():
         assert torch.equal(run(x), x)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from topo.pruning.linearized_model import PositiveMode, make_positive
+from topo.pruning.linearized_model import LinearizedOperations, linearize_parameters
 
 
 class Gated(nn.Module):
@@ -45,7 +45,7 @@ class Attention(nn.Module):
 
 def positive(net: nn.Module) -> nn.Module:
     net = copy.deepcopy(net)
-    make_positive(net)
+    linearize_parameters(net)
     return net
 
 
@@ -56,7 +56,7 @@ def test_the_network_is_linear_and_positive(make):
     torch.manual_seed(0)
     net = positive(make())
     x, y = torch.rand(2, 1, 2, 5, 5, dtype=torch.float64).requires_grad_()
-    with PositiveMode():
+    with LinearizedOperations():
         torch.testing.assert_close(net(2 * x + 3 * y), 2 * net(x) + 3 * net(y))
         assert (net(x) >= 0).all()
 
@@ -70,7 +70,7 @@ def test_attention_is_one_mean_however_it_is_written(kind):
     q, k, v = (t.unflatten(-1, (2, 3)) for t in (q, k, v))  # batch, token, head, feature
     scale = 3**-0.5 if kind == "written" else 1.0
     mixed = v.mean(1, keepdim=True) + scale * (q.mean(-1, keepdim=True) + k.mean((1, 3), keepdim=True))
-    with PositiveMode():
+    with LinearizedOperations():
         out = net(x)
     torch.testing.assert_close(out, mixed.flatten(2) @ net.proj.weight.T)
 
@@ -79,7 +79,7 @@ def test_attention_with_separate_projections():
     torch.manual_seed(0)
     net = positive(nn.MultiheadAttention(4, 2, kdim=3, vdim=5))
     query, key, value = (torch.rand(7 if n == 4 else 6, 2, n, dtype=torch.float64) for n in (4, 3, 5))
-    with PositiveMode():
+    with LinearizedOperations():
         out = net(query, key, value)[0]
         torch.testing.assert_close(net(2 * query, 2 * key, 2 * value)[0], 2 * out)
     assert out.shape == (7, 2, 4)
@@ -93,14 +93,14 @@ def test_batch_norm_keeps_its_scale():
         net.running_mean.fill_(9.0)
         net.running_var.fill_(4.0)
     net = positive(net)
-    with PositiveMode():
+    with LinearizedOperations():
         out = net(torch.ones(1, 3, 1, 1, dtype=torch.float64)).flatten()
     torch.testing.assert_close(out, torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64) / (4 + 1e-5) ** 0.5)
 
 
 def test_outside_the_context_functions_are_themselves():
     assert torch.sigmoid(torch.tensor(0.0)) == 0.5
-    with PositiveMode():
+    with LinearizedOperations():
         pass
     assert F.relu6(torch.tensor(9.0)) == 6
 
@@ -108,7 +108,7 @@ def test_outside_the_context_functions_are_themselves():
 def test_products_of_activations_are_sums_and_those_with_weights_are_products():
     x = torch.rand(3, 3, requires_grad=True)
     weight = nn.Parameter(torch.rand(3, 3))
-    with PositiveMode():
+    with LinearizedOperations():
         hidden = x + 1
         results = [
             torch.einsum("ij,kj->ik", hidden, x + 2),

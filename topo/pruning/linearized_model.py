@@ -10,11 +10,11 @@ from torch.overrides import TorchFunctionMode
 
 from ..dag.operators import operator_called
 
-__all__ = ["PositiveMode", "make_positive"]
+__all__ = ["LinearizedOperations", "linearize_parameters"]
 
 
 @torch.no_grad()
-def make_positive(model: nn.Module) -> None:
+def linearize_parameters(model: nn.Module) -> None:
     """Turn a model, in place, to float64 and evaluation mode, its parameters to absolute values, its biases to zero."""
     model.double().eval()
     for name, parameter in model.named_parameters():
@@ -24,7 +24,7 @@ def make_positive(model: nn.Module) -> None:
             parameter.abs_()
 
 
-class PositiveMode(TorchFunctionMode):
+class LinearizedOperations(TorchFunctionMode):
     """Context in which activations are the identity, normalisations only scale, and products are sums.
 
     It works on the functions that modules call, so it serves models that call them directly too. Batch norm scales
@@ -38,7 +38,7 @@ class PositiveMode(TorchFunctionMode):
     Examples
     --------
     >>> from torch.nn import functional as F
-    >>> with PositiveMode():
+    >>> with LinearizedOperations():
     ...     torch.sigmoid(torch.tensor(7.0)), F.layer_norm(torch.ones(2), (2,), weight=torch.tensor([3.0, 4.0]))
     (tensor(7.), tensor([3., 4.]))
     """

@@ -23,7 +23,7 @@ from ..relations import WeightLookup, map_of
 from ..weighted_layers import layer_of
 from .empty_nodes import idle_nodes
 from .remaining import Inseparable, Remnant
-from .zero_branches import silent_arcs
+from .zero_branches import zero_arcs
 
 __all__ = ["Rebuilder"]
 
@@ -37,7 +37,7 @@ class Rebuilder:
         self.model, self.found, self.alive, self.masks = model, found, alive, masks
         self.dag = found.dag
         self.lookup = WeightLookup(self.dag)
-        self.silent = silent_arcs(self.dag, masks)
+        self.zero_arcs = zero_arcs(self.dag, masks)
         self.idle = idle_nodes(found, alive)
         self.graph = fx.Graph()
         self.root: dict[str, Any] = {}
@@ -66,8 +66,8 @@ class Rebuilder:
             arcs = [arc for arc in self.dag.arcs_into[index] if arc.source not in self.idle]
             part = self.parts[index]
             if node.kind == "sum":
-                # Silent arcs add nothing, but where all are, the zeros must come from somewhere.
-                arcs = [arc for arc in arcs if arc not in self.silent] or arcs
+                # Arcs whose value is zero add nothing, but where all are, the zeros must come from somewhere.
+                arcs = [arc for arc in arcs if arc not in self.zero_arcs] or arcs
             arrived = [
                 self._follow(made[arc.source], self.parts[arc.source], arc.steps, part if node.kind == "sum" else None)
                 for arc in arcs

@@ -1,68 +1,94 @@
-"""Branches that masks have silenced: what they pass on is zero, whatever the input."""
+"""Branches whose weights are masked: what they pass on is zero, whatever the input."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..dag import Arc, Dag, Step
-from ..elements import Values
+from ..additive_graph import AdditiveGraph
+from ..elements import Arc, Output, Step
+from ..interpreter import Interpreter
 from ..operators import keeps_zero, operator_of
 from ..weighted_layers import layer_of
 
-__all__ = ["Silence", "silent_arcs"]
+__all__ = ["ZeroValues", "zero_arcs"]
 
 
-def silent_arcs(dag: Dag, masks: Mapping[str, Tensor]) -> set[Arc]:
+def zero_arcs(dag: AdditiveGraph, masks: Mapping[str, Tensor]) -> set[Arc]:
     """The arcs whose value is exactly zero under masks, for every input and whatever the kept weights become.
 
-    A layer is silent when all its weights are masked and it has no bias or a masked one, a norm when its scale and
-    its shift are masked; what maps zero to zero passes silence on.
+    A layer gives zero when all its weights are masked and it has no bias or a masked one, a norm when its scale and
+    its shift are masked; what maps zero to zero passes it on.
 
     Examples
     --------
     >>> from topo.dag import trace
     >>> dag = trace(torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.ReLU()), torch.zeros(1, 2))
-    >>> len(silent_arcs(dag, {"0.weight": torch.zeros(2, 2, dtype=torch.bool)}))
+    >>> len(zero_arcs(dag, {"0.weight": torch.zeros(2, 2, dtype=torch.bool)}))
     2
     """
-    gone = {name for name, mask in masks.items() if not mask.any()}
-    if not gone:
+    removed = {name for name, mask in masks.items() if not mask.any()}
+    if not removed:
         return set()
-    along = Silence(dag).along
-    silent: set[Arc] = set()
-    quiet_nodes: list[bool] = []
-    for index, node in enumerate(dag.nodes):
-        arcs = dag.arcs_into[index]
-        for arc in arcs:
-            if along(arc, quiet_nodes[arc.source], gone):
-                silent.add(arc)
-        quiet_nodes.append(node.kind == "sum" and all(arc in silent for arc in arcs))
-    return silent
+    values = ZeroValues(dag, removed)
+    values.evaluate([False] * len(dag.inputs))
+    return {dag.arcs[place] for place in values.zero_places}
 
 
-class Silence:
-    """Says of single arcs of a `Dag` whether their value is zero."""
+class ZeroValues(Interpreter):
+    """Whether values are zero, in place of the values.
 
-    def __init__(self, dag: Dag) -> None:
-        self.dag = dag
-        self.values = dag.values()
+    Parameters
+    ----------
+    dag
+        The network.
+    removed
+        Parameters that are masked altogether.
 
-    def along(self, arc: Arc, quiet: bool, gone: set[str]) -> bool:
-        """Whether an arc brings zero when the parameters `gone` are masked; `quiet` says whether its source is zero."""
-        for step in arc.steps:
-            quiet = _passes_zero(self.dag, step, quiet, gone, self.values)
-        return quiet
+    Attributes
+    ----------
+    zero_places
+        The places in ``dag.arcs`` of the arcs whose value is zero, after `evaluate`.
+    """
 
+    def __init__(self, dag: AdditiveGraph, removed: Collection[str] = ()) -> None:
+        super().__init__(dag)
+        self.removed = set(removed)
+        self.zero_places: set[int] = set()
 
-def _passes_zero(dag: Dag, step: Step, quiet: bool, gone: set[str], values: Values) -> bool:
-    """Whether the result of a step is zero, where `quiet` says whether its input is."""
-    layer = layer_of(dag, step)
-    if layer is not None:
-        return (quiet or layer.weight in gone) and (layer.bias is None or layer.bias in gone)
-    affine = [name for name in step.values if isinstance(dag.state.get(name), torch.nn.Parameter)]
-    if operator_of(step).norm and len(affine) == 2:
-        return set(affine) <= gone
-    return quiet and keeps_zero(step, values)
+    def brings_zero(self, arc: Arc, source_is_zero: bool, removed: Collection[str]) -> bool:
+        """Whether an arc brings zero from its source when the parameters `removed` are masked."""
+        self.removed = set(removed)
+        return self.follow(arc.steps, (source_is_zero,))
+
+    def operands(self, node: int) -> tuple[bool]:
+        """Whether the value of a node is zero; of a product never, for its entries are taken together."""
+        return (self.node_values[node],)
+
+    def arc(self, place: int, operands: tuple[Any, ...]) -> bool:
+        """Whether an arc brings zero, noted in `zero_places`."""
+        is_zero = super().arc(place, operands)
+        if is_zero:
+            self.zero_places.add(place)
+        return is_zero
+
+    def join(self, node: int, arrived: Mapping[int, bool]) -> bool:
+        """A sum of zeros is zero."""
+        return self.dag.nodes[node].kind == "sum" and all(arrived.values())
+
+    def step(self, step: Step, operands: tuple[Any, ...]) -> bool:
+        """Whether the result of an operation is zero, given whether its input is."""
+        (is_zero,) = operands
+        layer = layer_of(self.dag, step)
+        if layer is not None:
+            return (is_zero or layer.weight in self.removed) and (layer.bias is None or layer.bias in self.removed)
+        parameters = [name for name in step.values if isinstance(self.dag.state.get(name), torch.nn.Parameter)]
+        if operator_of(step).norm and len(parameters) == 2:
+            return set(parameters) <= self.removed
+        return is_zero and keeps_zero(step, self.values)
+
+    def output(self, output: Output) -> None:
+        """Nothing is asked of the network's outputs."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...dag.channel_coupling import CoupledChannels
 from ...dag.coarsening import coarsen
-from ...dag.compaction.zero_branches import Silence
+from ...dag.compaction.zero_branches import ZeroValues
 from ...dag.costs import ElementCosts
 from ...dag.path_counts import PathCounts
 from ...dag.weighted_layers import layers_by_arc
@@ -83,7 +83,7 @@ class PrunableNetwork:
         self.readers = {name: arcs for name, arcs in readers.items() if name not in always}
         self.protected = {place for name in protected for place in readers.get(name, ())}
         self.columns = slot_columns(self.dag, self.layers)
-        self._silence = Silence(self.dag)
+        self._zero_values = ZeroValues(self.dag)
         self._known: dict[tuple[int, bool, frozenset[str]], bool] = {}
 
     def intact(self) -> LiveParts:
@@ -148,7 +148,7 @@ class PrunableNetwork:
         arc = self.dag.arcs[place]
         key = (place, quiet[arc.source], self.parameters[place] & gone)
         if key not in self._known:
-            self._known[key] = self._silence.along(arc, quiet[arc.source], gone)
+            self._known[key] = self._zero_values.brings_zero(arc, quiet[arc.source], gone)
         return self._known[key]
 
     def cut_columns(self, parts: LiveParts) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ..linearized_model import PositiveMode, make_positive
+from ..linearized_model import LinearizedOperations, linearize_parameters
 from ..registry import PRUNERS
 from ..task import Task
 from ..weight_scoring import by_score
@@ -27,9 +27,9 @@ def synflow(task: Task) -> dict[str, Tensor]:
     `topo.pruning.linearized_model`. Public implementations keep |bias|, which no path from the input carries; this
     follows the paper. Everything is done in float64.
     """
-    make_positive(task.model)
+    linearize_parameters(task.model)
     ones = pytree.tree_map_only(Tensor, _ones, task.example)
-    with PositiveMode():
+    with LinearizedOperations():
         flow = _total(task.forward(ones))
     gradients = task.gradients(flow)
     return {name: (weight.detach() * gradients[name]).abs() for name, weight in task.weights.items()}
