@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 import topo
 from tests.dag.nets import DenseBlock, Tower, lively, normal
 from tests.zoo import small
-from topo.decomposition import SubNetwork, count_subarchitectures, moebius, residual_blocks, trim
+from topo.decomposition import SubNetwork, count_subarchitectures, moebius_decomposition, residual_blocks, trim
 from topo.errors import InputError
 
 
@@ -34,7 +34,7 @@ def test_terms_are_those_of_the_definition() -> None:
     lifting = lifted(Tower(2, torch.tanh))
     x = normal(4, 3)
     expected = by_definition(lifting, x)
-    found = moebius(lifting, x)
+    found = moebius_decomposition(lifting, x)
     terms = dict(zip(found.sets, found.terms, strict=True))
     for h, term in expected.items():
         if h in terms:
@@ -50,7 +50,7 @@ def test_terms_add_up_to_the_output(name: str) -> None:
     model.double().eval()
     inputs = tuple(x.double() for x in inputs)
     lifting = topo.lift(model, tuple(x[:1] for x in inputs))
-    found = moebius(lifting, *inputs)
+    found = moebius_decomposition(lifting, *inputs)
     expected = torch.cat([y.detach().flatten(1) for y in pytree.tree_leaves(model(*inputs))], dim=1)
     torch.testing.assert_close(found.output, expected)
     assert len(found.sets) == count_subarchitectures(lifting.dag)
@@ -58,7 +58,7 @@ def test_terms_add_up_to_the_output(name: str) -> None:
 
 
 def test_two_tanh_blocks_have_four_path_terms_and_one_interaction() -> None:
-    found = moebius(lifted(Tower(2, torch.tanh)), normal(6, 3))
+    found = moebius_decomposition(lifted(Tower(2, torch.tanh)), normal(6, 3))
     table = found.table()
     assert len(table) == 9
     there = table[table["norm"] > 1e-9]
@@ -70,7 +70,7 @@ def test_a_linear_network_is_its_paths() -> None:
     model = Tower(3, lambda x: x)
     for layer in model.layers:
         layer.bias = None
-    found = moebius(lifted(model), normal(6, 3))
+    found = moebius_decomposition(lifted(model), normal(6, 3))
     table = found.table()
     assert (table["kind"] == "path").sum() == 8 and len(table) == 27
     assert table[table["kind"] == "interaction"]["norm"].max() < 1e-12
@@ -82,7 +82,7 @@ def test_groups_are_switched_together() -> None:
     lifting = lifted(model)
     x = normal(5, 3)
     groups = [block.branches for block in residual_blocks(lifting.dag)]
-    found = moebius(lifting, x, groups=groups)
+    found = moebius_decomposition(lifting, x, groups=groups)
     assert [len(h) for h in found.sets] == [0, 1, 1, 1, 2, 2, 2, 3]
     torch.testing.assert_close(found.output, model(x).detach())
     terms = dict(zip(found.sets, found.terms, strict=True))
@@ -96,13 +96,13 @@ def test_groups_are_switched_together() -> None:
 def test_bad_input() -> None:
     lifting = lifted(Tower(7))
     with pytest.raises(InputError, match="2,187 sub-architectures, more than 1,024; switch arcs together"):
-        moebius(lifting, normal(1, 3))
+        moebius_decomposition(lifting, normal(1, 3))
     with pytest.raises(InputError, match=r"11 groups have 2\^11 subsets"):
-        moebius(lifting, normal(1, 3), groups=[[i] for i in range(11)])
+        moebius_decomposition(lifting, normal(1, 3), groups=[[i] for i in range(11)])
     with pytest.raises(InputError, match="groups share an arc"):
-        moebius(lifting, normal(1, 3), groups=[[0, 1], [1, 2]])
+        moebius_decomposition(lifting, normal(1, 3), groups=[[0, 1], [1, 2]])
     with pytest.raises(InputError, match="there is no arc 99"):
-        moebius(lifting, normal(1, 3), groups=[[99]])
+        moebius_decomposition(lifting, normal(1, 3), groups=[[99]])
     dense = lifted(DenseBlock(9), 2)
     with pytest.raises(InputError, match=r"sub-architectures, more than|needs more than"):
-        moebius(dense, normal(1, 2))
+        moebius_decomposition(dense, normal(1, 2))

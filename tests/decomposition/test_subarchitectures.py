@@ -15,7 +15,7 @@ from tests.dag.nets import DenseBlock, Tower, Worked, lively, normal
 from tests.dag.test_path_counts import live_dags, random_dag
 from tests.zoo import SMALL, small
 from topo.dag import Dag, trim
-from topo.decomposition import SubNetwork, count_subarchitectures, residual_blocks, subarchitectures
+from topo.decomposition import SubNetwork, count_subarchitectures, iterate_subarchitectures, residual_blocks
 from topo.errors import InputError
 
 
@@ -29,7 +29,7 @@ def brute_force(dag: Dag, live: frozenset[int]) -> set[tuple[int, ...]]:
 def test_counts_and_lists_are_those_of_brute_force(case: tuple[Dag, frozenset[int]]) -> None:
     dag, live = case
     expected = brute_force(dag, live)
-    found = list(subarchitectures(dag, live))
+    found = list(iterate_subarchitectures(dag, live))
     assert len(found) == len(set(found)) and set(found) == expected
     assert count_subarchitectures(dag, live) == len(expected)
 
@@ -39,7 +39,7 @@ def test_residual_networks_have_three_to_the_blocks(blocks: int) -> None:
     dag = topo.lift(Tower(blocks), torch.zeros(1, 3)).dag
     assert count_subarchitectures(dag) == 3**blocks
     if blocks <= 5:
-        assert len(list(subarchitectures(dag))) == 3**blocks
+        assert len(list(iterate_subarchitectures(dag))) == 3**blocks
 
 
 def test_a_network_that_is_not_series_parallel() -> None:
@@ -58,7 +58,7 @@ def test_series_multiply_and_parallels_multiply_after_adding_one() -> None:
 
 def test_dense_blocks_are_counted_without_a_list() -> None:
     lifting = topo.lift(DenseBlock(3), torch.zeros(1, 2))
-    assert count_subarchitectures(lifting.dag) == len(set(subarchitectures(lifting.dag)))
+    assert count_subarchitectures(lifting.dag) == len(set(iterate_subarchitectures(lifting.dag)))
     assert count_subarchitectures(topo.lift(DenseBlock(6), torch.zeros(1, 2)).dag) > 10**5
 
 
@@ -80,7 +80,7 @@ def test_the_whole_is_the_network(name: str) -> None:
     for a, b in zip(pytree.tree_leaves(found), pytree.tree_leaves(expected), strict=True):
         assert torch.equal(a, b)
     assert {n for n, _ in whole.named_parameters()} == {n for n, _ in model.named_parameters()}
-    for arcs in subarchitectures(lifting.dag):
+    for arcs in iterate_subarchitectures(lifting.dag):
         outputs = pytree.tree_leaves(SubNetwork(lifting, arcs)(*inputs))
         assert [o.shape for o in outputs] == [b.shape for b in pytree.tree_leaves(expected)]
 

@@ -6,8 +6,8 @@ what                              exact for                                  whe
 path counts, what dropping costs  any network                                `PathCounts`, `trim`
 paths, the heaviest first         any network                                `paths`, `heaviest_paths`
 sub-architectures                 any network                                `count_subarchitectures`,
-                                                                             `subarchitectures`, `SubNetwork`
-output = sum over sets of arcs    any network                                `moebius`
+                                                                             `iterate_subarchitectures`, `SubNetwork`
+output = sum over sets of arcs    any network                                `moebius_decomposition`
 Jacobian = sum over paths         differentiable networks                    `jacobian_by_branches`,
                                                                              `jacobian_by_block`, `Linearisation`
 output = sum over paths           piecewise linear networks, at an input     `unrectified_terms`
@@ -26,9 +26,9 @@ from __future__ import annotations
 
 from ..dag.path_counts import PathCounts, ResidualBlock, heaviest_paths, paths, residual_blocks, trim
 from .lifting import Lifting, lift
-from .moebius import Moebius, moebius
+from .moebius import Moebius, moebius_decomposition
 from .path_sums import Linearisation, PathTerm, jacobian_by_block, jacobian_by_branches, unrectified_terms
-from .subarchitectures import SubNetwork, count_subarchitectures, subarchitectures
+from .subarchitectures import SubNetwork, count_subarchitectures, iterate_subarchitectures
 
 __all__ = [
     "Lifting",
@@ -40,13 +40,13 @@ __all__ = [
     "SubNetwork",
     "count_subarchitectures",
     "heaviest_paths",
+    "iterate_subarchitectures",
     "jacobian_by_block",
     "jacobian_by_branches",
     "lift",
-    "moebius",
+    "moebius_decomposition",
     "paths",
     "residual_blocks",
-    "subarchitectures",
     "trim",
     "unrectified_terms",
 ]

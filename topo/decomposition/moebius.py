@@ -21,9 +21,9 @@ from torch.utils import _pytree as pytree
 from ..dag.path_counts import checked_arcs
 from ..errors import InputError
 from .lifting import Lifting
-from .subarchitectures import SubNetwork, count_subarchitectures, subarchitectures
+from .subarchitectures import SubNetwork, count_subarchitectures, iterate_subarchitectures
 
-__all__ = ["Moebius", "moebius"]
+__all__ = ["Moebius", "moebius_decomposition"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class Moebius:
         return self.table().groupby("kind")["share"].sum()
 
 
-def moebius(
+def moebius_decomposition(
     lifting: Lifting, *inputs: Any, groups: Sequence[Iterable[int]] | None = None, limit: int = 1024
 ) -> Moebius:
     """The Moebius terms of a network on a batch.
@@ -107,7 +107,7 @@ def moebius(
     ...         x = x + torch.tanh(self.f(x))
     ...         return x + torch.tanh(self.g(x))
     >>> x = torch.randn(4, 3)
-    >>> found = moebius(topo.lift(Residual(), x), x)
+    >>> found = moebius_decomposition(topo.lift(Residual(), x), x)
     >>> table = found.table()
     >>> table[table["norm"] > 1e-6]["kind"].value_counts().to_dict()
     {'path': 4, 'interaction': 1}
@@ -121,7 +121,7 @@ def moebius(
                 f"the network has {number:,} sub-architectures, more than {limit:,}; switch arcs together with groups= "
                 "(such as the branches of each residual block), or raise the limit."
             )
-        sets = sorted(subarchitectures(dag), key=len)
+        sets = sorted(iterate_subarchitectures(dag), key=len)
         kept: list[Iterable[int]] = list(sets)
     else:
         members = [checked_arcs(dag, group) for group in groups]

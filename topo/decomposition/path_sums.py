@@ -266,7 +266,7 @@ def check_piecewise_linear(lifting: Lifting) -> None:
                 where = f"module {step.module!r}" if step.module else "the model"
                 raise InputError(
                     f"{where} applies {step.name!r}, which is not piecewise linear, so the output is no exact sum over "
-                    "paths; use jacobian_by_branches (the Jacobian always is one) or moebius."
+                    "paths; use jacobian_by_branches (the Jacobian always is one) or moebius_decomposition."
                 )
 
 

@@ -18,7 +18,7 @@ from ..errors import InputError
 from .lifting import Lifting
 from .state import BatchInterpreter
 
-__all__ = ["SubNetwork", "count_subarchitectures", "subarchitectures"]
+__all__ = ["SubNetwork", "count_subarchitectures", "iterate_subarchitectures"]
 
 SOURCE = -1
 
@@ -113,7 +113,7 @@ def _reduced(dag: Dag, live: Iterable[int], sink: int) -> dict[int, dict[int, in
     return dict(into)
 
 
-def subarchitectures(dag: Dag, live: Iterable[int] | None = None) -> Iterator[tuple[int, ...]]:
+def iterate_subarchitectures(dag: Dag, live: Iterable[int] | None = None) -> Iterator[tuple[int, ...]]:
     """Every sub-architecture that is not empty, one after the other, as ascending places of arcs; none is stored.
 
     From the sink backwards: every node that something reads gets one or more of its arcs.
@@ -123,7 +123,7 @@ def subarchitectures(dag: Dag, live: Iterable[int] | None = None) -> Iterator[tu
     >>> import torch, topo
     >>> lifting = topo.lift(topo.models.build("resnet20"), torch.zeros(1, 3, 32, 32))
     >>> from itertools import islice
-    >>> len(list(islice(subarchitectures(lifting.dag), 1000)))
+    >>> len(list(islice(iterate_subarchitectures(lifting.dag), 1000)))
     1000
     """
     into: dict[int, list[int]] = defaultdict(list)
