@@ -59,7 +59,7 @@ def test_every_pruner_runs_in_one_study(tmp_path):
 
 @pytest.mark.slow
 def test_structured_pruning_is_compared_at_equal_epochs(tmp_path):
-    options = ("--epochs", 2, "--nu", 1, "--sparsities", 0.5, "--seeds", 0, "--results", tmp_path)
+    options = ("--subset", 60, "--epochs", 2, "--nu", 1, "--sparsities", 0.5, "--seeds", 0, "--results", tmp_path)
     text = run("structured_comparison", *options)
     assert "The dense network reaches" in text
     table = pd.read_csv(tmp_path / "structured_comparison_digits_digits-cnn.csv")
