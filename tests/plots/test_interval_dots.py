@@ -6,7 +6,7 @@ import pytest
 
 from topo.errors import InputError
 from topo.plots.confusion import confusion_matrix
-from topo.plots.interval_dots import dots
+from topo.plots.interval_dots import interval_dots
 from topo.plots.predicted import predicted_against_true
 
 
@@ -23,7 +23,7 @@ def test_texts_do_not_collide(table, collisions):
     for variant in ("scope", None):
         for limits in ((-0.6, 1.0), None):
             shown = table if variant else table.drop_duplicates(["set", "by"])
-            drawn = dots(
+            drawn = interval_dots(
                 shown, row="set", value="r2", low="low", high="high", panel="by", variant=variant, limits=limits,
                 axis="held-out R² of a forest",
             )  # fmt: skip
@@ -32,11 +32,11 @@ def test_texts_do_not_collide(table, collisions):
 
 def test_a_key_wider_than_the_panels_fits(table, collisions):
     wide = table[table["by"] == "model"].replace({"scope": {"pooled": "a variant with an uncommonly long name"}})
-    assert collisions(dots(wide, row="set", value="r2", panel="by", variant="scope")) == []
+    assert collisions(interval_dots(wide, row="set", value="r2", panel="by", variant="scope")) == []
 
 
 def test_dots_stand_at_their_values_and_rows_keep_their_places(table):
-    drawn = dots(table, row="set", value="r2", panel="by", variant="scope")
+    drawn = interval_dots(table, row="set", value="r2", panel="by", variant="scope")
     lines = [line for line in drawn.axes[0].lines if line.get_marker() in "oD"]
     found = sorted((line.get_xdata()[0], round(line.get_ydata()[0])) for line in lines)
     places = {n: i for i, n in enumerate(dict.fromkeys(table["set"]))}
@@ -45,15 +45,15 @@ def test_dots_stand_at_their_values_and_rows_keep_their_places(table):
 
 
 def test_values_beyond_the_limits_are_named_at_the_edge(table):
-    drawn = dots(table, row="set", value="r2", panel="by", variant="scope", limits=(-0.6, 1.0))
+    drawn = interval_dots(table, row="set", value="r2", panel="by", variant="scope", limits=(-0.6, 1.0))
     assert "−3.0" in [t.get_text() for t in drawn.axes[0].texts]
 
 
 def test_rows_without_a_value_leave_a_gap_and_none_at_all_is_refused(table):
     half = table.assign(r2=table["r2"].where(table["set"] != "rolled"))
-    assert len(dots(half, row="set", value="r2", panel="by").axes[0].get_yticklabels()) == 3
+    assert len(interval_dots(half, row="set", value="r2", panel="by").axes[0].get_yticklabels()) == 3
     with pytest.raises(InputError, match="nothing to draw"):
-        dots(table.assign(r2=np.nan), row="set", value="r2", panel="by")
+        interval_dots(table.assign(r2=np.nan), row="set", value="r2", panel="by")
 
 
 @pytest.mark.parametrize("count", [1, 2, 11])

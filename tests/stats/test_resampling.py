@@ -41,7 +41,7 @@ def test_long_tables_are_cut_into_pieces(monkeypatch):
     x, y = generator.normal(size=(40, 3)), generator.normal(size=40)
     whole = np.concatenate(list(draw_counts(50, 40, np.random.default_rng(5))))
     expected = correlations("spearman", x, y, whole)
-    monkeypatch.setattr("topo.stats.resampling.MOST", 300)
+    monkeypatch.setattr("topo.stats.resampling.MOST_NUMBERS", 300)
     pieces = list(draw_counts(50, 40, np.random.default_rng(5)))
     assert len(pieces) > 1
     assert np.concatenate(pieces) == pytest.approx(whole)

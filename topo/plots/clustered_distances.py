@@ -1,11 +1,13 @@
-"""Distances between kinds of network as a matrix in the order of a tree."""
+"""Distance matrix in the order of a hierarchical clustering."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
@@ -20,14 +22,14 @@ TREE = 1.15
 
 
 def clustered_distances(distances: pd.DataFrame, families: Mapping[str, str] | None = None) -> Figure:
-    """Mean distances as numbers on a scale of colour, dark where alike, beside the tree that orders them.
+    """Mean distances as numbers in coloured cells (dark: small) beside the tree that orders them.
 
     Parameters
     ----------
     distances
-        Square, the same names along rows and columns; the diagonal is the distance inside a kind, NaN where unknown.
+        Square, the same names along rows and columns; the diagonal is the distance within a kind, NaN where unknown.
     families
-        Kind -> what is written behind its name.
+        Kind -> its family, which is written behind its name.
 
     Raises
     ------
@@ -80,7 +82,7 @@ def clustered_distances(distances: pd.DataFrame, families: Mapping[str, str] | N
     return drawn
 
 
-def _tree(ax, placed: dict, leaves: int) -> None:
+def _tree(ax: Axes, placed: dict[str, Any], leaves: int) -> None:
     for x, y in zip(placed["icoord"], placed["dcoord"], strict=True):
         # The tree counts its leaves 5, 15, 25, ...
         ax.plot(y, np.array(x) / 10, color=MUTED, linewidth=0.9)

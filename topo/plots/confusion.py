@@ -1,4 +1,4 @@
-"""Which kind is taken for which."""
+"""Confusion matrices."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from .theme import INK, SEQUENTIAL, cell_ink, own_axes, style
+from .theme import INK, SEQUENTIAL, cell_ink, figure_of, own_axes, style
 
 __all__ = ["confusion_matrix"]
 
 
 def confusion_matrix(shares: pd.DataFrame, ax: Axes | None = None, *, title: str = "") -> Axes:
-    """Shares of each kind (row) guessed as each kind (column), as numbers on a scale of colour; below .005 left blank.
+    """Shares of each true label (row) predicted as each label (column); shares below .005 stay blank.
+
+    Parameters
+    ----------
+    shares
+        Square, as `topo.stats.classification.confusion_shares` returns it.
+    ax
+        Axes to draw on; new ones of a fitting size when left out.
+    title
+        Title of the figure.
 
     Examples
     --------
@@ -39,8 +48,9 @@ def confusion_matrix(shares: pd.DataFrame, ax: Axes | None = None, *, title: str
         ax.tick_params(length=0, pad=3)
         ax.spines[:].set_visible(False)
         if own:
-            high, wide = ax.figure.get_figheight(), ax.figure.get_figwidth()
-            ax.figure.text(0.12 / wide, 1 - 0.18 / high, title, fontsize=9.5, fontweight="bold", va="center")
+            parent = figure_of(ax)
+            high, wide = parent.get_figheight(), parent.get_figwidth()
+            parent.text(0.12 / wide, 1 - 0.18 / high, title, fontsize=9.5, fontweight="bold", va="center")
             ax.set_ylabel("made by", color=INK)
-            ax.figure.text(left / wide, 1 - (0.18 + 0.26 * bool(title)) / high, "taken for", fontsize=9, va="center")
+            parent.text(left / wide, 1 - (0.18 + 0.26 * bool(title)) / high, "taken for", fontsize=9, va="center")
     return ax

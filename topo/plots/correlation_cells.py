@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
+from .labels import with_minus
 from .theme import cell_ink
 
 __all__ = ["SCALE", "UNDEFINED_HATCH", "cell_rectangle", "write_correlation"]
@@ -52,4 +53,4 @@ def write_correlation(ax: Axes, x: float, y: float, value: float, *, bold: bool)
 def _signed(value: float) -> str:
     """A correlation with its sign and without a leading zero."""
     text = f"{value:+.2f}"
-    return ".00" if text[1:] == "0.00" else text.replace("-", "−").replace("0.", ".", 1)
+    return ".00" if text[1:] == "0.00" else with_minus(text).replace("0.", ".", 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from math import ceil
 
@@ -157,7 +157,7 @@ def _place(layouts: list[PartLayout], column: dict[int, int], pitch: float, sing
 
 def _draw_edges(ax, graph, placed, skips, single, scale) -> None:
     ribbons = []
-    crowds: Counter[tuple[float, float]] = Counter()
+    crowds: defaultdict[tuple[float, float], float] = defaultdict(float)
     for block in graph.blocks:
         if any(block is s for s in skips) or not block.matrix.nnz:
             continue
@@ -167,21 +167,21 @@ def _draw_edges(ax, graph, placed, skips, single, scale) -> None:
         s, t = np.nonzero(counts)
         ribbons.append((source, target, s, t, dense[s, t] / dense.max()))
         crowds[source.x, target.x] += float((dense[s, t] / dense.max()).sum())
-    lines, widths, alphas = [], [], []
+    curves, widths, alphas = [], [], []
     for source, target, s, t, share in ribbons:
         ends = (source.x + source.side / 2, target.x - target.side / 2)
-        lines.append(_curves(ends, source.y[s], target.y[t], straight=single))
+        curves.append(_curves(ends, source.y[s], target.y[t], straight=single))
         # Many ribbons between two columns would add up to a slab of ink.
         crowd = min(1.0, (30 / crowds[source.x, target.x]) ** 0.5)
         widths.append(0.6 + 0.2 * share if single else 0.25 + 1.9 * crowd * share**1.5)
         alphas.append(0.15 + 0.4 * crowd + 0 * share if single else (0.06 + 0.74 * share**2) * (0.3 + 0.7 * crowd))
-    if not lines:
+    if not curves:
         return
-    lines, widths, alphas = np.concatenate(lines), np.concatenate(widths), np.concatenate(alphas)
-    order = np.argsort(alphas, kind="stable")
+    lines, width, alpha = np.concatenate(curves), np.concatenate(widths), np.concatenate(alphas)
+    order = np.argsort(alpha, kind="stable")
     colors = np.tile(to_rgba(EDGE), (len(lines), 1))
-    colors[:, 3] = alphas
-    drawn = LineCollection(lines[order], linewidths=widths[order] * scale, colors=colors[order], zorder=1)
+    colors[:, 3] = alpha
+    drawn = LineCollection(list(lines[order]), linewidths=width[order] * scale, colors=colors[order], zorder=1)
     drawn.set_rasterized(len(lines) > 2500)
     drawn.set_gid("edges")
     ax.add_collection(drawn, autolim=False)

@@ -16,7 +16,7 @@ from ..results.schema import category_of, metric_label, ordered_families
 from ..stats.correlation import correlations_by_family
 from ..stats.significance import FALSE_DISCOVERY_RATE, significant
 from .correlation_cells import SCALE, UNDEFINED_HATCH, cell_rectangle, write_correlation
-from .theme import DIVERGING, GRID, INK, MUTED, own_axes, style
+from .theme import DIVERGING, GRID, INK, MUTED, figure_of, own_axes, style
 
 __all__ = ["correlation_heatmap", "spearman_heatmap"]
 
@@ -143,7 +143,8 @@ def correlation_heatmap(correlations: pd.DataFrame, ax: Axes | None = None, *, t
             note = f"bold: clear at a {percent(FALSE_DISCOVERY_RATE)} false-discovery rate"
             note += "   hatched: undefined" if len(undefined) else ""
             note += f"\nno value at all: {', '.join(left_out)}" if left_out else ""
-            ax.figure.text(0.15 / width, 0.12 / ax.figure.get_figheight(), note, fontsize=7.5, color=MUTED)
+            figure = figure_of(ax)
+            figure.text(0.15 / width, 0.12 / figure.get_figheight(), note, fontsize=7.5, color=MUTED)
     return ax
 
 
@@ -194,10 +195,11 @@ def _points(ax: Axes, points: float) -> float:
 
 def _colorbar(ax: Axes) -> None:
     box = ax.get_position()
-    width, height = ax.figure.get_size_inches()
+    figure = figure_of(ax)
+    width, height = figure.get_size_inches()
     tall = min(1.6, box.height * height) / height
-    place = ax.figure.add_axes((box.x1 + 0.18 / width, box.y1 - tall, 0.09 / width, tall))
-    bar = ax.figure.colorbar(ScalarMappable(SCALE, DIVERGING), cax=place)
+    place = figure.add_axes((box.x1 + 0.18 / width, box.y1 - tall, 0.09 / width, tall))
+    bar = figure.colorbar(ScalarMappable(SCALE, DIVERGING), cax=place)
     bar.outline.set_visible(False)
     bar.set_ticks([-1, -0.5, 0, 0.5, 1], labels=["−1", "−.5", "0", "+.5", "+1"])
     place.tick_params(length=0, labelsize=7.5)

@@ -1,4 +1,4 @@
-"""Values with their intervals: a row per thing compared, a panel per way of comparing, a colour per variant."""
+"""Dots with intervals: a row per item, a panel per comparison, a colour per variant."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..errors import InputError
+from .labels import plain_number, with_minus
 from .theme import GRID, HUES, INK, MUTED, figure, style
 
-__all__ = ["dots"]
+__all__ = ["interval_dots"]
 
 ROW, PANEL, GAP = 0.235, 2.0, 0.26
 ROW_OF_VARIANTS = 0.3
@@ -21,7 +22,7 @@ COLORS = (HUES[0], HUES[3], HUES[2], HUES[6])
 MARKERS = "oDs^"
 
 
-def dots(
+def interval_dots(
     table: pd.DataFrame,
     *,
     row: str,
@@ -37,16 +38,20 @@ def dots(
     line: float | None = 0.0,
     muted: Sequence[str] = (),
 ) -> Figure:
-    """A dot with its interval for every row (thing compared) of every panel.
+    """A dot with its interval for every item (row) of every comparison (panel).
 
     Parameters
     ----------
     table
-        Long: the columns named by `row`, `panel`, `variant`, `value`, `low`, `high`. Rows without a value leave a gap.
+        One row a dot; rows without a value leave a gap.
+    row, value, panel, variant, low, high
+        Columns with the item, the value, the comparison, the variant (colour and marker) and the interval's ends.
     label
-        From a row's name to its text.
+        Text of an item.
     heads
         Titles of the panels, in their order; those of the column when left out.
+    axis
+        What the axis shows.
     limits
         Ends of the axis; values beyond them become an arrowhead at the edge with their number.
     line
@@ -62,7 +67,7 @@ def dots(
     Examples
     --------
     >>> table = pd.DataFrame({"set": ["a", "b"], "by": "seed", "r2": [0.5, 0.2]})
-    >>> [tick.get_text() for tick in dots(table, row="set", value="r2", panel="by").axes[0].get_yticklabels()]
+    >>> [tick.get_text() for tick in interval_dots(table, row="set", value="r2", panel="by").axes[0].get_yticklabels()]
     ['a', 'b']
     """
     known = table[np.isfinite(table[value].to_numpy(float))]
@@ -71,11 +76,11 @@ def dots(
     names = list(dict.fromkeys(table[row]))
     heads = heads or {p: str(p) for p in dict.fromkeys(known[panel])}
     heads = {p: text for p, text in heads.items() if (known[panel] == p).any()}
-    variants = list(dict.fromkeys(known[variant])) if variant else [None]
+    variants: list[str | None] = list(dict.fromkeys(known[variant])) if variant else [None]
     texts = [label(n) for n in names]
     step = ROW if len(variants) == 1 else ROW_OF_VARIANTS
     left, bottom, top = 0.2 + 0.073 * max(map(len, texts)), 0.5, 0.38 + (0.25 if variant else 0)
-    key = sum(_wide(v) for v in variants) if variant else 0
+    key = sum(map(_key_width, variants)) if variant else 0.0
     width, height = max(left + max(len(heads) * (PANEL + GAP), key) + 0.1, 4.2), bottom + step * len(names) + top
     ends = known[[c for c in (value, low, high) if c]].to_numpy(float)
     limits = limits or _around(ends, line)
@@ -119,10 +124,13 @@ def _frame(ax: Axes, texts: list[str], limits: tuple[float, float], line: float 
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}".replace("-", "−"))
+    ax.xaxis.set_major_formatter(plain_number)
 
 
-def _dot(ax: Axes, y: float, value: float, span: tuple[float, float], limits, color: str, marker: str) -> None:
+def _dot(
+    ax: Axes, y: float, value: float, span: tuple[float, float], limits: tuple[float, float], color: str, marker: str
+) -> None:
+    """A value with its interval, or an arrowhead with its number where it lies beyond the limits."""
     if np.isfinite(span).all():
         ax.plot(np.clip(span, *limits), (y, y), color=color, linewidth=1.2, alpha=0.55, solid_capstyle="butt", zorder=2)
     if limits[0] <= value <= limits[1]:
@@ -130,19 +138,20 @@ def _dot(ax: Axes, y: float, value: float, span: tuple[float, float], limits, co
         return
     below = value < limits[0]
     ax.plot(limits[0 if below else 1], y, "<" if below else ">", color=color, markersize=4.4, clip_on=False, zorder=3)
-    text = f"{value:.1f}".replace("-", "−")
-    place = {"textcoords": "offset points", "va": "center", "fontsize": 7, "color": INK}
-    ax.annotate(text, (limits[0 if below else 1], y), (5 if below else -5, 0), ha="left" if below else "right", **place)
+    ax.annotate(
+        with_minus(f"{value:.1f}"), (limits[0 if below else 1], y), (5 if below else -5, 0),
+        textcoords="offset points", ha="left" if below else "right", va="center", fontsize=7, color=INK,
+    )  # fmt: skip
 
 
-def _key(drawn: Figure, variants: list, x: float, y: float) -> None:
+def _key(drawn: Figure, variants: Sequence[str | None], x: float, y: float) -> None:
     for v, name in enumerate(variants):
         sign = {"o": "●", "D": "◆", "s": "■", "^": "▲"}[MARKERS[v % len(MARKERS)]]
         color = COLORS[v % len(COLORS)]
         drawn.text(x, y, f"{sign} {name}", color=color, fontsize=8.5, fontweight="bold", va="center")
-        x += _wide(name) / drawn.get_figwidth()
+        x += _key_width(name) / drawn.get_figwidth()
 
 
-def _wide(name: str) -> float:
-    """Inches of a variant in the key."""
+def _key_width(name: str | None) -> float:
+    """Inches that a variant takes in the key."""
     return 0.38 + 0.083 * len(str(name))

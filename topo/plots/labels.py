@@ -10,7 +10,9 @@ from matplotlib.text import Text
 from matplotlib.transforms import blended_transform_factory
 from scipy.optimize import isotonic_regression
 
-__all__ = ["label_line_ends", "short_number", "spread_apart"]
+from .theme import figure_of
+
+__all__ = ["label_line_ends", "plain_number", "short_number", "spread_apart", "with_minus"]
 
 
 def spread_apart(positions: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
@@ -32,13 +34,13 @@ def spread_apart(positions: Sequence[float], gap: float, low: float, high: float
     >>> spread_apart([1.0, 1.0, 5.0], 2.0, 0.0, 10.0).tolist()
     [0.0, 2.0, 5.0]
     """
-    positions = np.asarray(positions, dtype=float)
-    if len(positions) == 0:
-        return positions
-    gap = min(gap, (high - low) / max(len(positions) - 1, 1))
-    order = np.argsort(positions, kind="stable")
-    steps = gap * np.arange(len(positions))
-    placed = isotonic_regression(positions[order] - steps).x
+    wanted = np.asarray(positions, dtype=float)
+    if len(wanted) == 0:
+        return wanted
+    gap = min(gap, (high - low) / max(len(wanted) - 1, 1))
+    order = np.argsort(wanted, kind="stable")
+    steps = gap * np.arange(len(wanted))
+    placed = isotonic_regression(wanted[order] - steps).x
     placed = np.clip(placed, low, high - steps[-1]) + steps
     result = np.empty_like(placed)
     result[order] = placed
@@ -54,18 +56,24 @@ def label_line_ends(
     fontsize: float = 8.5,
     inset: float = 10,
 ) -> list[Text]:
-    """Write each line's name right of the Axes at the height of its last point, moved apart where they collide.
+    """Write the name of each line right of the Axes at the height of its last point, moved apart where names collide.
 
     The limits of the Axes must be final. A thin leader joins a label to its point.
 
     Parameters
     ----------
+    ax
+        Axes with their final limits.
     ends
         Last point (x, y) of each line, in data units.
+    texts, colors
+        Names of the lines, and their colours.
+    fontsize
+        Size of the names.
     inset
         Points between the right edge of the Axes and the labels.
     """
-    figure = ax.figure
+    figure = figure_of(ax)
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
     height = ax.get_window_extent().height * 72 / figure.dpi
@@ -82,8 +90,12 @@ def label_line_ends(
             [start[0], stop[0]], [start[1], stop[1]], transform=across, color=color, linewidth=0.6, alpha=0.55,
             clip_on=False, zorder=1, label="_leader",
         )  # fmt: skip
-        style = {"color": color, "fontsize": fontsize, "fontweight": "bold", "va": "center", "ha": "left"}
-        labels.append(ax.text(1 + inset / width, at / height, text, transform=across, **style))
+        labels.append(
+            ax.text(
+                1 + inset / width, at / height, text, transform=across, color=color, fontsize=fontsize,
+                fontweight="bold", va="center", ha="left",
+            )
+        )  # fmt: skip
     return labels
 
 
@@ -104,3 +116,35 @@ def short_number(number: float) -> str:
         if abs(number) >= size:
             return f"{number / size:.3g}{unit}"
     return f"{number:.3g}"
+
+
+def with_minus(text: str) -> str:
+    """A number's text with a minus sign in place of a hyphen.
+
+    Parameters
+    ----------
+    text
+        A formatted number.
+
+    Examples
+    --------
+    >>> with_minus("-0.5")
+    '−0.5'
+    """
+    return text.replace("-", "−")
+
+
+def plain_number(value: float, _: float | None = None) -> str:
+    """A number in general format, as a formatter of an axis (the second argument is the tick's position).
+
+    Parameters
+    ----------
+    value
+        Any number.
+
+    Examples
+    --------
+    >>> plain_number(-0.50)
+    '−0.5'
+    """
+    return with_minus(f"{value:g}")

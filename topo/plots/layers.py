@@ -7,14 +7,14 @@ from math import ceil
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from ..errors import InputError
 from ..results.labels import percent
 from .labels import label_line_ends
-from .theme import GRID, figure, own_axes, pruner_color, pruner_order, style
+from .theme import GRID, figure, figure_of, own_axes, pruner_color, pruner_order, style
 
 __all__ = ["layer_density", "layer_density_grid"]
 
@@ -61,11 +61,13 @@ def layer_density(
     with style():
         ax, _ = own_axes(ax, 3.6, 3.0, (0.6, 0.65, 1.05, 0.4))
         floor = floor or _floor(table)
-        ends, colors = [], []
+        ends: list[tuple[float, float]] = []
+        texts: list[str] = []
+        colors: list[str] = []
         for i, sparsity in enumerate(sparsities):
             rows = table[table["sparsity"] == sparsity].groupby("layer")["density"].agg(["mean", "min", "max"])
             rows = rows.reindex(layers)
-            color = _step(pruner_color(pruners[0]), i, len(sparsities))
+            color = _paler(pruner_color(pruners[0]), i, len(sparsities))
             x = np.arange(len(layers))
             ax.plot(x, rows["mean"].clip(lower=floor), color=color, marker="o", markersize=3, linewidth=1.3, zorder=3)
             low, high = rows["min"].clip(lower=floor), rows["max"].clip(lower=floor)
@@ -73,7 +75,8 @@ def layer_density(
             shown = rows["mean"].clip(lower=floor).dropna()
             if len(shown):
                 ends.append((layers.index(shown.index[-1]), shown.iloc[-1]))
-                colors.append((percent(sparsity), color))
+                texts.append(percent(sparsity))
+                colors.append(color)
         ax.set_xlim(-0.4, len(layers) - 0.6)
         ax.set_yscale("log")
         ax.set_ylim(floor / 1.15, 1.15)
@@ -87,7 +90,7 @@ def layer_density(
         ax.tick_params(axis="y", length=0)
         name_layers(ax, layers)
         ax.set_title(title if title is not None else pruners[0], color=pruner_color(pruners[0]))
-        label_line_ends(ax, ends, [t for t, _ in colors], [c for _, c in colors], fontsize=7.5, inset=6)
+        label_line_ends(ax, ends, texts, colors, fontsize=7.5, inset=6)
     return ax
 
 
@@ -96,15 +99,16 @@ def _floor(table: pd.DataFrame) -> float:
     return max(float(kept.min()), 1e-4) / 1.5 if len(kept) else 1e-3
 
 
-def _step(color: str, index: int, count: int) -> tuple[float, float, float]:
+def _paler(color: str, index: int, count: int) -> str:
     """The colour itself for the highest sparsity, paler towards the lowest."""
     pale = 0.55 * (1 - index / max(count - 1, 1)) if count > 1 else 0
-    return tuple(c + (0.75 - c) * pale for c in to_rgb(color))
+    red, green, blue = (c + (0.75 - c) * pale for c in to_rgb(color))
+    return to_hex((red, green, blue))
 
 
 def name_layers(ax: Axes, layers: list[str], fontsize: float = 7) -> None:
     """Upright layer names under the x axis, every k-th where they would touch."""
-    points = ax.get_window_extent().width * 72 / ax.figure.dpi
+    points = ax.get_window_extent().width * 72 / figure_of(ax).dpi
     every = max(1, ceil(len(layers) * fontsize * 1.3 / points))
     shown = list(range(0, len(layers), every))
     names = [_cut(layers[i].removesuffix(".weight"), 20) for i in shown]

@@ -167,7 +167,7 @@ def _draw_arcs(ax: Axes, lifting: Lifting, place: dict[int, int], gap: float, in
         y = place[arc.target] + gap
         drawn[pair] += 1
         cells.append(Rectangle((x, y), wide - (gap if together[pair] > 1 else 0), 1 - 2 * gap))
-        color = SEQUENTIAL(scale(size)) if size else COLORS.get(kind, FUNCTION)
+        color = SEQUENTIAL(scale(size)) if size and scale is not None else COLORS.get(kind, FUNCTION)
         colors.append(color)
         if inch:
             _write(ax, label, (x + wide / 2 - gap / 2 * (together[pair] > 1), y + 0.5 - gap), wide * inch, color)
@@ -219,7 +219,7 @@ def _draw_head(ax: Axes, lifting: Lifting, title: str, height: float, width: flo
         key.add_patch(Rectangle((x, 0.045), 0.11, 0.11, color=color, linewidth=0))
         key.text(x + 0.17, 0.1, text, fontsize=7.5, va="center", color=MUTED)
         x += 0.35 + 0.062 * len(text)
-    if scale is not None:
+    if scale is not None and scale.vmin is not None and scale.vmax is not None:
         key.imshow(SEQUENTIAL(np.linspace(0, 1, 64))[None], extent=(x, x + 0.6, 0.05, 0.15), aspect="auto")
         low, high = short_number(round(scale.vmin / 0.9)), short_number(scale.vmax)
         text = f"{low} to {high} weights" if low != high else f"{high} weights"

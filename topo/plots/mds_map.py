@@ -1,4 +1,4 @@
-"""A map of networks: near points are alike."""
+"""Map of networks: near points are similar networks."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ MARGIN = 0.2
 HEAD = 0.48
 SIZE = 7.5
 MOST_SPOTS = 6
-# Where a label may stand, in points from the middle of what it names, the nearest first.
+# Offsets of a label from its point, in points, the nearest first.
 PLACES = [(r * np.cos(a), r * np.sin(a)) for r in (9, 14, 20, 28, 38, 50) for a in np.linspace(0, 2 * np.pi, 17)[1:]]
 
 
-def mds_map(places: pd.DataFrame) -> Figure:
-    """One panel for each dataset, model and sparsity; colour and marker tell the algorithm, which is named beside it.
+def mds_map(positions: pd.DataFrame) -> Figure:
+    """Maps of the networks of every dataset, model and sparsity; colour, marker and a label tell the algorithm.
 
     Parameters
     ----------
-    places
+    positions
         One row a network: dataset, model, sparsity, pruner, x, y, stress.
 
     Examples
     --------
-    >>> places = pd.DataFrame({"dataset": "digits", "model": "cnn", "sparsity": 0.9, "pruner": ["er", "er", "snip"],
+    >>> positions = pd.DataFrame({"dataset": "digits", "model": "cnn", "sparsity": 0.9, "pruner": ["er", "er", "snip"],
     ...     "x": [0.0, 0.1, 1.0], "y": [0.0, 0.2, 0.5], "stress": 0.05})
-    >>> [text.get_text() for text in mds_map(places).axes[0].texts]
+    >>> [text.get_text() for text in mds_map(positions).axes[0].texts]
     ['er', 'snip', '90% sparse, stress 0.05']
     """
-    if places.empty:
+    if positions.empty:
         raise InputError("no network has a place on the map.")
-    groups = list(places.groupby(["dataset", "model", "sparsity"], sort=True))
+    groups = list(positions.groupby(["dataset", "model", "sparsity"], sort=True))
     columns = min(COLUMNS, len(groups))
     rows = -(-len(groups) // columns)
     width, height = columns * (PANEL + MARGIN) + MARGIN, rows * (PANEL + HEAD) + MARGIN
@@ -93,12 +93,12 @@ def _name(ax: Axes, spots: dict[str, np.ndarray], xy: np.ndarray) -> None:
     taken: list[np.ndarray] = []
     for pruner, own in spots.items():
         reach = np.array([0.31 * SIZE * len(pruner) + 1.5, 0.55 * SIZE])
-        options = [
+        options: list[tuple[np.ndarray, np.ndarray]] = [
             (at + np.array(p) + (np.sign(p[0]) * reach[0] * (abs(p[0]) > 1e-6), 0), at)
             for at in on_page(own)[:MOST_SPOTS]
             for p in PLACES
         ]
-        best, at = min(options, key=lambda option: _cost(*option, reach, points, taken, size))
+        best, at = min(options, key=lambda option: _cost(option[0], option[1], reach, points, taken, size))
         taken.append(np.array([best, reach]))
         x, y = best / size
         color = pruner_color(pruner)
@@ -110,8 +110,16 @@ def _name(ax: Axes, spots: dict[str, np.ndarray], xy: np.ndarray) -> None:
                 color=color)  # fmt: skip
 
 
-def _cost(at: np.ndarray, home: np.ndarray, reach: np.ndarray, points: np.ndarray, taken: list, size) -> float:
+def _cost(
+    at: np.ndarray,
+    home: np.ndarray,
+    reach: np.ndarray,
+    points: np.ndarray,
+    taken: list[np.ndarray],
+    size: np.ndarray,
+) -> float:
+    """How bad a label is at a place: what it covers, how far it leaves the panel and how far from home it lies."""
     out = np.maximum(reach - at, 0) + np.maximum(at + reach - size, 0)
     covered = (np.abs(points - at) < reach + 2).all(axis=1).sum()
     overlap = sum(np.prod(np.maximum(reach + r + 0.5 - np.abs(at - o), 0)) for o, r in taken)
-    return 1000 * out.sum() + 50 * overlap + 25 * covered + np.linalg.norm(at - home)
+    return float(1000 * out.sum() + 50 * overlap + 25 * covered + np.linalg.norm(at - home))

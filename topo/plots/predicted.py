@@ -1,4 +1,4 @@
-"""Predicted against true values, a panel per way of leaving groups out."""
+"""Predicted against true values, a panel per kind of held-out group."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..errors import InputError
+from .labels import plain_number
 from .theme import GRID, HUES, MARKERS, MUTED, figure, style
 
 __all__ = ["predicted_against_true"]
@@ -27,6 +28,10 @@ def predicted_against_true(
     ----------
     panels
         Title -> table with columns actual, predicted and `color_by`. At most 4,000 points of each are drawn.
+    color_by
+        Column that decides colour and marker.
+    unit
+        What is predicted.
 
     Examples
     --------
@@ -63,7 +68,7 @@ def predicted_against_true(
             ax.tick_params(length=0, labelleft=i == 0)
             for axis in (ax.xaxis, ax.yaxis):
                 axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-                axis.set_major_formatter(lambda v, _: f"{v:g}".replace("-", "−"))
+                axis.set_major_formatter(plain_number)
             ax.set_title(title, pad=6)
             if i == 0:
                 ax.set_xlabel(f"true {unit}", loc="left")

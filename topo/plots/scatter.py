@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..results.labels import percent
 from ..results.schema import metric_label, tidy_results
 from ..stats.correlation import strongest_metrics
+from .labels import with_minus
 from .theme import INK, MUTED, figure, own_axes, pruner_color, pruner_order, sparsity_marker, style
 
 __all__ = ["accuracy_against_metric", "scatter_panels"]
@@ -82,7 +83,7 @@ def _linear(ax: Axes, values: np.ndarray) -> None:
     largest = float(np.abs(values).max())
     power = floor(log10(largest)) if largest else 0
     power = 0 if -3 <= power < 4 else power
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v / 10.0**power:.4g}".replace("-", "−")))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: with_minus(f"{v / 10.0**power:.4g}")))
     if power:
         ax.set_xlabel(f"× {_ten(power)}", loc="right", fontsize=7.5, labelpad=1)
 

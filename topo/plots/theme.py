@@ -83,7 +83,7 @@ def _fonts() -> list[str]:
 @contextmanager
 def style() -> Iterator[None]:
     """Use the project's look inside a ``with`` block; the settings from before come back after it."""
-    settings = {
+    settings: Any = {
         "font.family": _fonts(),
         "font.size": 9,
         "text.color": INK,
@@ -136,6 +136,20 @@ def style() -> Iterator[None]:
 def figure(width: float, height: float) -> Figure:
     """A blank figure of a size in inches that pyplot does not hold on to, so nothing needs closing."""
     return Figure(figsize=(width, height))
+
+
+def figure_of(ax: Axes) -> Figure:
+    """The figure that holds Axes.
+
+    Parameters
+    ----------
+    ax
+        Axes of a figure or of one of its subfigures.
+    """
+    root = ax.get_figure(root=True)
+    if root is None:
+        raise ValueError("the Axes belong to no figure")
+    return root
 
 
 def own_axes(ax: Axes | None, width: float, height: float, margins: Sequence[float]) -> tuple[Axes, bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ..errors import InputError
-from ..plots.interval_dots import dots
+from ..plots.interval_dots import interval_dots
 from ..plots.predicted import predicted_against_true
 from ..results.accuracy_drop import TO_BEST, with_drop
 from ..results.evidence import Evidence
@@ -69,7 +69,7 @@ def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
         _sentences(scores, differences, failures),
         {
             "predicted": predicted_against_true(panels),
-            "error": dots(
+            "error": interval_dots(
                 scores[scores["model"].isin(["forest", "mean"])].assign(points=lambda t: 100 * t["mae"]),
                 row="features", value="points", panel="held_out", heads=HELD_OUT, label=_label,
                 axis="mean error, points of accuracy", muted=("mean", "sparsity", BASE, SETTING, "recipe"),
@@ -129,7 +129,7 @@ def _draw_failures(failures: pd.DataFrame):
     measures = {"mae": "mean error", "bias": "predicted less true drop"}
     long = failures.melt(["held_out", "group"], list(measures), "measure").replace({"measure": measures})
     long["row"] = long["held_out"].replace({"pruner": "algorithm"}) + ": " + long["group"]
-    return dots(
+    return interval_dots(
         long.assign(points=100 * long["value"], panel="the group left out"),
         row="row",
         value="points",

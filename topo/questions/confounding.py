@@ -1,6 +1,8 @@
-"""Tables of question 2: what else differs between algorithms, and what is left of a metric once that is held still."""
+"""Tables of question 2: confounders of the metrics, and correlations with the confounders partialled out."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import pandas as pd
 
@@ -51,11 +53,11 @@ def controlled_correlations(table: pd.DataFrame, metrics: list[str], min_rows: i
         # Every step on the same networks, so that the steps differ by their covariates only.
         complete = part.dropna(subset=controls[list(controls)[-1]])
         for control, given in controls.items():
-            partial = partial_correlation(
+            correlations = partial_correlation(
                 complete, metrics, given, by=GROUPS, cluster=cluster_column(table), min_rows=min_rows
             )
-            pooled = pool_correlations(partial, covariates=len(given))
-            why = partial.groupby("metric", sort=False)["reason"].agg(lambda r: r.mode().iloc[0])
+            pooled = pool_correlations(correlations, covariates=len(given))
+            why = correlations.groupby("metric", sort=False)["reason"].agg(lambda r: r.mode().iloc[0])
             pooled["reason"] = pooled["reason"].where(
                 pooled["r"].notna() | (pooled["metric"].map(why) == ""), pooled["metric"].map(why)
             )
@@ -110,9 +112,9 @@ def ramanujan_and_density(evidence: Evidence) -> pd.DataFrame | None:
     metrics = [m for m in RAMANUJAN if m in layers.columns and layers[m].notna().any()]
     if not metrics:
         return None
-    options = {"target": "layer_density", "n_boot": 0}
-    every = grouped_correlation(layers, metrics, by=[], **options).assign(dataset="all", model="all")
-    each = grouped_correlation(layers, metrics, by=["dataset", "model"], **options)
+    correlate = partial(grouped_correlation, layers, metrics, target="layer_density", n_boot=0)
+    every = correlate(by=[]).assign(dataset="all", model="all")
+    each = correlate(by=["dataset", "model"])
     return pd.concat([every, each], ignore_index=True)[["dataset", "model", "metric", "n", "r", "reason"]]
 
 

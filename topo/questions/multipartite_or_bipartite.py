@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from ..plots.interval_dots import dots
+from ..plots.interval_dots import interval_dots
 from ..results.accuracy_drop import TO_BEST, with_drop
 from ..results.evidence import Evidence
 from ..results.feature_sets import BASELINES, feature_sets, set_label, uses_trained_weights, with_norms
@@ -66,7 +66,7 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
             "adjusted_r2": _draw_explained(explained),
             "held_out_r2": _draw_held_out(scores, chosen),
             "paired_differences": _draw_differences(differences),
-            "importance": dots(
+            "importance": interval_dots(
                 importance,
                 row="name",
                 value="importance",
@@ -147,12 +147,11 @@ def _importance(table: pd.DataFrame, features: list[str], scores: pd.DataFrame, 
     weights = [c for c in features if uses_trained_weights(c)]
     if weights:
         groups["all with trained weights"] = weights
-    options = {"by": by, "seed": seed}
-    together, folds = permutation_importance(table, features, groups=groups, **options)
+    together, folds = permutation_importance(table, features, by=by, groups=groups, seed=seed)
     half = 2 * together["sd"] / np.sqrt(len(folds))
     together = together.assign(low=together["importance"] - half, high=together["importance"] + half)
-    alone = permutation_importance(table, features, **options)[0]
-    coefficients = standardised_coefficients(table, features, **options)
+    alone = permutation_importance(table, features, by=by, seed=seed)[0]
+    coefficients = standardised_coefficients(table, features, by=by, seed=seed)
     return together.assign(panel=HELD_OUT[by]), alone, coefficients, fold_agreement(folds)
 
 
@@ -163,7 +162,7 @@ def _name(kept: str, size: int) -> str:
 def _draw_explained(explained: pd.DataFrame):
     shown = explained[explained["target"] == "drop"]
     heads = {"pooled": "pooled", "within groups": "within groups"}
-    return dots(
+    return interval_dots(
         shown, row="features", value="adjusted_r2", low="low", high="high", panel="scope", heads=heads,
         label=set_label, axis="adjusted R²", muted=BASELINES,
     )  # fmt: skip
@@ -171,7 +170,7 @@ def _draw_explained(explained: pd.DataFrame):
 
 def _draw_held_out(scores: pd.DataFrame, sets: dict):
     shown = scores[scores["model"].isin(["forest", "mean"])]
-    return dots(
+    return interval_dots(
         shown, row="features", value="r2", panel="held_out", variant="scope", heads=HELD_OUT, label=set_label,
         axis="held-out R², random forest", limits=(-0.6, 1.0),
     )  # fmt: skip
@@ -179,7 +178,7 @@ def _draw_held_out(scores: pd.DataFrame, sets: dict):
 
 def _draw_differences(differences: pd.DataFrame):
     shown = differences[differences["model"] == "forest"]
-    return dots(
+    return interval_dots(
         shown, row="second", value="difference", low="low", high="high", panel="held_out", variant="scope",
         heads=HELD_OUT, label=set_label, axis="R² of multipartite less R² of the row", limits=(-1.0, 1.0),
     )  # fmt: skip

@@ -6,7 +6,7 @@ import pandas as pd
 
 from ..errors import InputError
 from ..plots.confusion import confusion_matrix
-from ..plots.interval_dots import dots
+from ..plots.interval_dots import interval_dots
 from ..results.accuracy_drop import with_drop
 from ..results.evidence import Evidence
 from ..results.feature_sets import feature_sets, set_label, with_norms
@@ -40,7 +40,8 @@ def pruner_from_mask(evidence: Evidence, *, seed: int = 0) -> Answer:
     table, left_out = limit_networks(same_rows(table, sets), seed=seed)
     holds = [h for h in ("dataset", "model") if len(table[h].unique()) > 1] or ["seed"]
     columns = [c for s in sets.values() for c in s]
-    pieces, predictions = [], {}
+    pieces = []
+    predictions: dict[tuple[str, ...], pd.DataFrame] = {}
     for view, data in ((POOLED, table), (RELATIVE, relative_to_group(table, columns))):
         models = ("logistic", "forest") if view == POOLED else ("forest",)
         part, predicted = classification_table(data, sets, by=holds, models=models, seed=seed)
@@ -106,7 +107,7 @@ def _draw(scores: pd.DataFrame, holds: list[str]):
     shown = scores[scores["model"].isin(["forest", "most frequent"])].copy()
     shown["panel"] = shown["label"] + ", " + shown["held_out"].map(HELD_OUT)
     heads = {f"{k}, {HELD_OUT[h]}": f"{k}, {HELD_OUT[h]}" for k in ("family", "pruner") for h in holds}
-    return dots(
+    return interval_dots(
         shown, row="features", value="balanced_accuracy", low="low", high="high", panel="panel", variant="view",
         heads=heads, label=lambda n: "most frequent kind" if n == "mean" else set_label(n), axis="balanced accuracy",
         limits=(0, 1.02),

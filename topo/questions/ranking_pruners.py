@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ..errors import InputError
-from ..plots.interval_dots import dots
+from ..plots.interval_dots import interval_dots
 from ..results.accuracy_drop import TO_BEST, with_drop
 from ..results.evidence import Evidence
 from ..results.feature_sets import feature_sets, set_label, with_norms
@@ -59,7 +59,7 @@ def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
         QUESTION,
         _sentences(summary, learned),
         {
-            "ranking": dots(
+            "ranking": interval_dots(
                 summary,
                 row="features",
                 value="tau",

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..errors import InputError
 from ..plots.clustered_distances import clustered_distances
-from ..plots.interval_dots import dots
+from ..plots.interval_dots import interval_dots
 from ..plots.mds_map import mds_map
 from ..results.evidence import Evidence
 from ..similarity.distance_tests import (
@@ -174,7 +174,9 @@ def _draw_seeds(tested: pd.DataFrame, pairs: pd.DataFrame):
     }
     rows = [(p, kind, values.get(p)) for kind, values in shown.items() for p in known["pruner"]]
     table = pd.DataFrame(rows, columns=["pruner", "kind", "distance"]).assign(panel="mean distance to")
-    return dots(table, row="pruner", value="distance", panel="panel", variant="kind", axis="distance", line=None)
+    return interval_dots(
+        table, row="pruner", value="distance", panel="panel", variant="kind", axis="distance", line=None
+    )
 
 
 def _sentences(

@@ -32,7 +32,8 @@ def cell(value: Any, digits: int = 5) -> str:
     if isinstance(value, int | np.integer):
         return str(value)
     if isinstance(value, float | np.floating):
-        return f"{value:.0f}" if abs(value) < 1e15 and value == round(value) else f"{value:.{digits}g}"
+        number = float(value)
+        return f"{number:.0f}" if abs(number) < 1e15 and number == round(number) else f"{number:.{digits}g}"
     return str(value)
 
 

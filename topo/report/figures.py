@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ..errors import InputError
-from ..plots.theme import GRID, INK, MUTED, PAPER, palette, style
+from ..plots.theme import GRID, INK, MUTED, PAPER, figure_of, palette, style
 
 __all__ = ["FigureHtml", "dark_colors", "figure_html", "try_figure"]
 
@@ -76,7 +76,7 @@ def try_figure(
         drawn = draw()
     except InputError as error:
         return FigureHtml(name, missing=str(error))
-    figure = drawn if isinstance(drawn, Figure) else drawn.figure
+    figure = drawn if isinstance(drawn, Figure) else figure_of(drawn)
     body, width = figure_html(figure, name, describe or caption, folder, largest)
     return FigureHtml(name, body, width, caption)
 

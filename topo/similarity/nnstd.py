@@ -13,16 +13,15 @@ directions and the smaller one taken, so that it is symmetric.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 
 from ..errors import InputError
 from ..masks import Masks
-from .permutable_units import PermutableUnits, WeightUnits
+from .permutable_units import LayerMasks, PermutableUnits, WeightUnits
 
 __all__ = ["Matching", "edit_distances", "nnstd", "nnstd_matrix", "shuffled"]
 
@@ -97,7 +96,7 @@ def nnstd(first: Masks, second: Masks, permutable: PermutableUnits | None = None
 
 
 def nnstd_matrix(
-    masks: Sequence[Mapping[str, ArrayLike]], permutable: PermutableUnits | None = None, *, rounds: int = ROUNDS
+    masks: Sequence[LayerMasks], permutable: PermutableUnits | None = None, *, rounds: int = ROUNDS
 ) -> np.ndarray:
     """Distances between all pairs of networks.
 
@@ -149,7 +148,7 @@ def shuffled(masks: Masks, seed: int) -> dict[str, np.ndarray]:
     return {n: generator.permutation(np.asarray(m).reshape(-1)).reshape(tuple(m.shape)) for n, m in masks.items()}
 
 
-def bits(masks: Mapping[str, ArrayLike], permutable: PermutableUnits) -> list[np.ndarray]:
+def bits(masks: LayerMasks, permutable: PermutableUnits) -> list[np.ndarray]:
     """The masks as bool arrays in the order of the layers, the axis of the outputs first."""
     arrays = []
     for layer in permutable.layers:
@@ -217,11 +216,11 @@ class _Comparison:
         cost = np.zeros((len(group), len(group)), dtype=np.float32)
         for i, layer in enumerate(self.permutable.layers):
             if layer.axes[0].counts[group[0]]:
-                cost = cost + self._incoming_distances(i, layer, group) / layer.shape[0]
+                cost += self._incoming_distances(i, layer, group) / layer.shape[0]
                 touched.append(i)
             for axis in range(1, len(layer.axes)):
                 if layer.axes[axis].counts[group[0]]:
-                    cost = cost + self._outgoing_distances(i, layer, axis, group) / layer.shape[axis]
+                    cost += self._outgoing_distances(i, layer, axis, group) / layer.shape[axis]
                     touched.append(i)
         match = self.match.copy()
         match[group] = group[linear_sum_assignment(cost)[1]]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
+from torch import Tensor
 
 from ..dag.channel_coupling import CoupledChannels
 from ..errors import InputError
 from ..masks import Masks
 
-__all__ = ["AxisUnits", "PermutableUnits", "WeightUnits"]
+__all__ = ["AxisUnits", "LayerMasks", "PermutableUnits", "WeightUnits"]
 
+# Masks by layer, as tensors or as arrays.
+LayerMasks = Mapping[str, Tensor] | Mapping[str, np.ndarray]
 # Unit of an index that cannot change its place.
 FIXED = -1
 
@@ -137,7 +141,7 @@ class PermutableUnits:
         return cls._with_groups(layers, [np.flatnonzero(group == g) for g in np.unique(group)], channels.count)
 
     @classmethod
-    def of_chain(cls, masks: Masks) -> PermutableUnits:
+    def of_chain(cls, masks: LayerMasks) -> PermutableUnits:
         """The permutable units of layers that run one after the other, in the order of the masks.
 
         Parameters

@@ -17,7 +17,7 @@ __all__ = ["comparison_table", "paired_difference"]
 
 
 def paired_difference(first: pd.DataFrame, second: pd.DataFrame, *, level: float = 0.95) -> dict[str, float | str]:
-    """How much more of the spread `first` explains than `second`, on the same rows and folds, with an interval.
+    """Difference in held-out R2 of two sets of predictions of the same rows and folds, with an interval.
 
     In every fold the mean squared error of the second less that of the first is divided by the variance of all
     targets: the gain in R2. The folds' mean has a t-interval whose variance is that of Nadeau & Bengio (*Inference for
@@ -28,6 +28,8 @@ def paired_difference(first: pd.DataFrame, second: pd.DataFrame, *, level: float
     ----------
     first, second
         What `topo.stats.regression.held_out` returned for each.
+    level
+        Coverage of the interval.
 
     Returns
     -------
@@ -57,7 +59,14 @@ def paired_difference(first: pd.DataFrame, second: pd.DataFrame, *, level: float
     size = first.groupby("fold").size()
     gain = pd.Series(error[1] - error[0]).groupby(fold).mean().to_numpy() / actual.var()
     k = len(gain)
-    result = {"difference": float(gain.mean()), "low": nan, "high": nan, "p": nan, "folds": k, "reason": ""}
+    result: dict[str, float | str] = {
+        "difference": float(gain.mean()),
+        "low": nan,
+        "high": nan,
+        "p": nan,
+        "folds": k,
+        "reason": "",
+    }
     if k < 2:
         return {**result, "reason": "only one group was held out"}
     ratio = (size / first.groupby("fold")["trained_on"].first()).mean()

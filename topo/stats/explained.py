@@ -7,6 +7,7 @@ from math import nan
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from ..errors import InputError
@@ -120,7 +121,9 @@ def _r2(moments: np.ndarray) -> np.ndarray:
     return np.divide(explained, yy, out=np.full(len(yy), np.nan), where=yy > 0)
 
 
-def _adjusted(r2, n, groups: int, rank: int):
+def _adjusted(r2: ArrayLike, n: ArrayLike, groups: ArrayLike, rank: int) -> np.ndarray:
+    """R2 corrected for the number of columns and group means."""
+    r2, n, groups = (np.asarray(value, dtype=float) for value in (r2, n, groups))
     return 1 - (1 - r2) * (n - groups) / (n - groups - rank)
 
 
@@ -157,7 +160,6 @@ def explained_table(
                 if columns:
                     # What differs inside a group is the algorithm, and the algorithms are the same in every group.
                     clusters = ("pruner",) if groups else GROUPS
-                    options = {"within": groups, "clusters": clusters}
-                    r2 = adjusted_r2(shared, columns, target=target, **options)
+                    r2 = adjusted_r2(shared, columns, target=target, within=groups, clusters=clusters)
                     rows.append({"target": target, "scope": scope, "features": name, "columns": len(columns), **r2})
     return pd.DataFrame(rows)

@@ -127,8 +127,9 @@ def standardised_coefficients(
     """
     table = with_target(table, target, [*features, by, *within])
     rows = []
-    options = {"by": by, "model": "ridge", "target": target, "within": within, "max_folds": max_folds, "seed": seed}
-    for fold in folds(table, features, **options):
+    for fold in folds(
+        table, features, by=by, model="ridge", target=target, within=within, max_folds=max_folds, seed=seed
+    ):
         rows.append(fold.fitted[-1].coef_ / fold.y[fold.train].std())
     by_fold = pd.DataFrame(rows, columns=list(features))
     summary = pd.DataFrame(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from ..errors import InputError, unknown_name
@@ -15,9 +16,20 @@ __all__ = ["pool", "pool_correlations", "z_variance"]
 COLUMNS = ("k", "r", "low", "high", "p", "tau2", "i2", "q_p", "next_low", "next_high", "median", "mean", "reason")
 
 
-def z_variance(kind: str, r: np.ndarray, n: np.ndarray) -> np.ndarray:
+def z_variance(kind: str, r: ArrayLike, n: ArrayLike) -> np.ndarray:
     """Variance of atanh of a correlation from n rows.
 
+    Parameters
+    ----------
+    kind
+        ``"pearson"``, ``"spearman"`` or ``"kendall"``.
+    r
+        Correlations.
+    n
+        Size of the sample of each.
+
+    Notes
+    -----
     Pearson: 1/(n - 3) (Fisher 1921). Spearman: (1 + r^2/2)/(n - 3) (Bonett & Wright, *Sample size requirements for
     estimating Pearson, Kendall and Spearman correlations*, Psychometrika 65, 2000). Kendall: 0.437/(n - 4) (Fieller,
     Hartley & Pearson, *Tests for rank correlation coefficients*, Biometrika 44, 1957). NaN where n is too small.
@@ -27,7 +39,8 @@ def z_variance(kind: str, r: np.ndarray, n: np.ndarray) -> np.ndarray:
     >>> z_variance("spearman", np.array([0.0, 1.0]), np.array([13, 13])).tolist()
     [0.1, 0.15]
     """
-    r, n = np.asarray(r, dtype=float), np.asarray(n, dtype=float)
+    r = np.asarray(r, dtype=float)
+    n = np.asarray(n, dtype=float)
     if kind not in ("pearson", "spearman", "kendall"):
         raise unknown_name("correlation", kind, ("pearson", "spearman", "kendall"))
     less = 4 if kind == "kendall" else 3
@@ -35,7 +48,7 @@ def z_variance(kind: str, r: np.ndarray, n: np.ndarray) -> np.ndarray:
     return np.divide(top, n - less, out=np.full(np.broadcast(r, n).shape, np.nan), where=n > less)
 
 
-def pool(r: np.ndarray, n: np.ndarray, *, kind: str = "spearman", level: float = 0.95) -> dict[str, float]:
+def pool(r: ArrayLike, n: ArrayLike, *, kind: str = "spearman", level: float = 0.95) -> dict[str, float | str]:
     """One correlation from those of k groups.
 
     Groups are weighted by 1/(variance + tau2), tau2 the variance between groups by Paule & Mandel (1982), which
@@ -47,6 +60,10 @@ def pool(r: np.ndarray, n: np.ndarray, *, kind: str = "spearman", level: float =
     r, n
         Correlations and the sizes they rest on, shape (groups,); groups without a correlation or too small for a
         variance are left out. Correlations of +-1 count as 1 - 1/(2n), for which atanh is finite.
+    kind
+        ``"pearson"``, ``"spearman"`` or ``"kendall"``.
+    level
+        Coverage of the intervals.
 
     Returns
     -------
@@ -61,22 +78,22 @@ def pool(r: np.ndarray, n: np.ndarray, *, kind: str = "spearman", level: float =
     >>> round(found["r"], 2), found["tau2"], found["i2"]
     (0.5, 0.0, 0.0)
     """
-    r, n = np.asarray(r, dtype=float), np.asarray(n, dtype=float)
-    if r.shape != n.shape or r.ndim != 1:
-        raise InputError(f"r and n must have one axis and one length; got shapes {r.shape} and {n.shape}.")
-    if (np.abs(r[np.isfinite(r)]) > 1).any():
+    given, sizes = np.asarray(r, dtype=float), np.asarray(n, dtype=float)
+    if given.shape != sizes.shape or given.ndim != 1:
+        raise InputError(f"r and n must have one axis and one length; got shapes {given.shape} and {sizes.shape}.")
+    if (np.abs(given[np.isfinite(given)]) > 1).any():
         raise InputError("correlations must lie between -1 and 1.")
-    v = z_variance(kind, r, n)
-    use = np.isfinite(r) & np.isfinite(v)
-    r, n, v = r[use], n[use], v[use]
-    k = len(r)
+    variances = z_variance(kind, given, sizes)
+    known = np.isfinite(given) & np.isfinite(variances)
+    defined, v = given[known], variances[known]
+    k = len(defined)
     empty = dict.fromkeys(COLUMNS[1:-1], np.nan)
     if k == 0:
         return {"k": 0, **empty, "reason": "no group is large enough for a correlation"}
-    most = 1 - 1 / (2 * n)
-    z = np.arctanh(np.clip(r, -most, most))
+    most = 1 - 1 / (2 * sizes[known])
+    z = np.arctanh(np.clip(defined, -most, most))
     half = 0.5 + level / 2
-    plain = {"median": float(np.median(r)), "mean": float(r.mean())}
+    plain = {"median": float(np.median(defined)), "mean": float(defined.mean())}
     if k == 1:
         reach = stats.norm.ppf(half) * np.sqrt(v[0])
         ends = {"low": np.tanh(z[0] - reach), "high": np.tanh(z[0] + reach)}

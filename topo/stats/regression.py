@@ -247,8 +247,16 @@ def regression_table(
                 try:
                     if model == "ols" and len(columns) > 1 and len(table) <= 2 * len(columns):
                         raise InputError(f"{len(table)} rows are too few for least squares on {len(columns)} columns.")
-                    options = {"by": hold, "model": model, "target": target, "within": within}
-                    predicted = held_out(table, columns, **options, max_folds=max_folds, seed=seed)
+                    predicted = held_out(
+                        table,
+                        columns,
+                        by=hold,
+                        model=model,
+                        target=target,
+                        within=within,
+                        max_folds=max_folds,
+                        seed=seed,
+                    )
                     predictions[hold, name, model] = predicted
                     rows.append({**head, **score(predicted), "reason": ""})
                 except InputError as error:

@@ -7,6 +7,7 @@ from the counts without sorting anew, so all resamples of all columns are a few 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from scipy import stats
@@ -15,7 +16,7 @@ __all__ = ["KINDS", "correlations", "draw_counts"]
 
 KINDS = ("pearson", "spearman", "kendall")
 # Numbers held at once: larger blocks are cut into pieces of resamples.
-MOST = 4_000_000
+MOST_NUMBERS = 4_000_000
 # Kendall's tau of resamples takes a matrix of pairs of rows.
 MOST_PAIRED_ROWS = 2_000
 FEW_ROWS = 200
@@ -49,17 +50,18 @@ def correlations(kind: str, columns: np.ndarray, target: np.ndarray, counts: np.
     counts = np.asarray(counts, dtype=float)
     if kind == "kendall":
         return _kendall(columns, target, counts)
-    centred = _midranks if kind == "spearman" else _deviations
-    y = _sorted_codes(target) if kind == "spearman" else target
-    first = [_sorted_codes(c) for c in columns.T] if kind == "spearman" else list(columns.T)
+    centred_target, *centred_columns = [
+        partial(_midranks, _sorted_codes(x)) if kind == "spearman" else partial(_deviations, x)
+        for x in (target, *columns.T)
+    ]
     result = np.empty((len(counts), columns.shape[1]))
-    step = max(1, MOST // max(counts.shape[1], 1))
+    step = max(1, MOST_NUMBERS // max(counts.shape[1], 1))
     for at in range(0, len(counts), step):
         part = counts[at : at + step]
-        b = centred(y, part)
+        b = centred_target(part)
         b_square = np.einsum("rn,rn,rn->r", part, b, b)
-        for j, x in enumerate(first):
-            a = centred(x, part)
+        for j, centred_column in enumerate(centred_columns):
+            a = centred_column(part)
             result[at : at + step, j] = _ratio(
                 np.einsum("rn,rn,rn->r", part, a, b), np.einsum("rn,rn,rn->r", part, a, a) * b_square
             )
@@ -127,12 +129,18 @@ def draw_counts(
 
     Parameters
     ----------
+    n_boot
+        Number of resamples.
+    rows
+        Number of rows.
+    generator
+        Source of the draws.
     clusters
         Cluster of every row as whole numbers from 0; each resample draws as many clusters as there are, with all
         their rows.
     """
     n = rows if clusters is None else int(clusters.max()) + 1
-    step = max(1, MOST // max(rows, 1))
+    step = max(1, MOST_NUMBERS // max(rows, 1))
     for at in range(0, n_boot, step):
         size = min(step, n_boot - at)
         drawn = generator.integers(n, size=(size, n))
