@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from topo.features import METRICS, column_names
-from topo.results.feature_sets import ENCODINGS, feature_sets, uses_trained_weights, with_norms
-from topo.results.schema import category_of
+from topo.features import METRICS, column_names, metric
+from topo.results.feature_sets import feature_sets, with_norms
+from topo.results.schema import category_of, metric_columns, reads_weights
+
+ENCODINGS = ("rolled", "rolled_channel", "unrolled")
 
 
 @pytest.fixture(scope="module")
@@ -33,19 +37,13 @@ def test_metrics_of_weights_are_those_whose_source_reads_weights():
     both = pd.DataFrame(rows).select_dtypes("number").dropna(axis=1)
     moved = [c for c in both if not np.isclose(both[c].iloc[0], both[c].iloc[1], rtol=1e-5)]
     assert {c.removesuffix("_norm") for c in moved} == {"strength", "spectral_gap", "spectral_radius"}
-    assert all(uses_trained_weights(c) == (c in moved) for c in both)
+    assert all(reads_weights(c) == (c in moved) for c in both)
 
 
 def test_published_names_of_weighted_metrics():
-    weighted = (
-        "strenght_all",
-        "spectral_gap_weighted_directed",
-        "iterative_spectral_gap",
-        "rolled__strength_norm_mean",
-    )
-    assert all(map(uses_trained_weights, weighted))
+    assert all(map(reads_weights, ("rolled__strength_norm_mean", "rolled__spectral_gap_mean", "ramanujan__iwsg_mean")))
     masks = ("spectral_gap_unweighted", "spectral_radius_unweighted", "rolled__edges_weighted", "rolled__imdb_mean")
-    assert not any(map(uses_trained_weights, masks))
+    assert not any(map(reads_weights, masks))
 
 
 def test_sets_hold_what_they_say(everything):
@@ -59,7 +57,7 @@ def test_sets_hold_what_they_say(everything):
     for name, columns in sets.items():
         assert len(columns) == len(set(columns))
         if name.endswith("_untrained"):
-            assert not any(map(uses_trained_weights, columns))
+            assert not any(map(reads_weights, columns))
             assert set(columns) < set(sets[name.removesuffix("_untrained")])
     topology = {c for name in ("multipartite", *ENCODINGS) for c in sets[name]}
     assert not {"general", "sparsity", "ramanujan", "other"} & {category_of(c) for c in topology}
@@ -97,3 +95,31 @@ def test_layers_are_divided_before_they_are_averaged():
     assert with_norms(networks, None) is networks
     per = {e.info["per"] for e in METRICS.entries()}
     assert per == {"nodes", "edges", None}
+
+
+def test_a_new_metric_that_reads_weights_is_never_known_before_training(everything, monkeypatch):
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
+    metric("energy", category="paths", reads_weights=True, columns=("energy", "entropy"))(lambda view: {})
+    metric("bottlenecks", category="paths", per="nodes")(lambda view: 0.0)
+    values = np.random.default_rng(1).uniform(size=(3, 4))
+    table = everything.assign(energy=values[0], rolled__entropy_mean=values[1], bottlenecks_norm=values[2])
+    sets = feature_sets(table)
+    assert {"energy", "bottlenecks_norm"} <= set(sets["multipartite"]) and "rolled__entropy_mean" in sets["rolled"]
+    assert "bottlenecks_norm" in sets["multipartite_untrained"]
+    for name, columns in sets.items():
+        if name.endswith("_untrained"):
+            assert not {"energy", "rolled__entropy_mean"} & set(columns), name
+
+
+def test_a_column_that_no_metric_fills_is_in_no_set(everything):
+    values = np.random.default_rng(1).uniform(size=(3, 4))
+    table = everything.assign(seconds_backup=values[0], calibration=values[1], rolled__calibration_mean=values[2])
+    assert not {"calibration", "rolled__calibration_mean", "seconds_backup"} & set(chain(*feature_sets(table).values()))
+    assert not {"calibration", "rolled__calibration_mean", "seconds_backup"} & set(metric_columns(table))
+
+
+def test_an_encoding_of_ones_own_makes_a_set(everything):
+    table = everything.assign(**{f"fan__{c}_mean": everything[f"rolled__{c}_mean"] for c in ("k_core", "cut_nodes")})
+    sets = feature_sets(table)
+    assert sorted(sets["fan"]) == ["fan__cut_nodes_mean", "fan__k_core_mean"]
+    assert list(sets).index("fan") > list(sets).index("unrolled")

@@ -8,7 +8,8 @@ import pytest
 
 from tests.published_tables import LAYERS, layers, networks, ramanujan, write
 from topo.errors import InputError
-from topo.results.published import NETWORK, load_published
+from topo.results.published import load_published
+from topo.results.schema import NETWORK
 
 
 def anomalies(folder, file: str, column: str) -> dict[str, int]:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -97,3 +100,27 @@ def test_summary_equals_groupby():
         row = summary.loc[(pruner, sparsity)]
         assert row["mean"] == pytest.approx(group.mean())
         assert (row["low"], row["high"], row["n"]) == (group.min(), group.max(), group.count())
+
+
+def test_a_table_says_what_its_own_metrics_are_to_a_process_that_has_not_registered_them(tmp_path):
+    table = pd.DataFrame({"accuracy": [0.5, 0.6], "pruner": "mine", "family": "own", "sparsity": 0.5})
+    table = table.assign(hubs=[1.0, 2.0], fan__hubs_norm_mean=[0.1, 0.2], edges=[3.0, 4.0], spare=[5.0, 6.0])
+    table.attrs["metrics"] = {"hubs": {"category": "motion", "per": "nodes", "reads_weights": True}}
+    table.to_parquet(tmp_path / "results.parquet")
+    code = (
+        "import pandas as pd, sys\n"
+        "from topo.results import category_of, metric_columns, ordered_metrics, tidy_results\n"
+        "from topo.results.schema import reads_weights\n"
+        "table = tidy_results(pd.read_parquet(sys.argv[1]))\n"
+        "print(metric_columns(table), category_of('hubs'), reads_weights('fan__hubs_norm_mean'), "
+        "ordered_metrics(['hubs', 'edges']), set(table['family']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "results.parquet"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "['hubs', 'fan__hubs_norm_mean', 'edges'] motion True ['edges', 'hubs'] {'own'}"
+
+
+def test_numbers_that_no_metric_fills_are_no_metrics():
+    table = pd.DataFrame({"accuracy": [0.5], "edges": [1.0], "minutes": [3.0], "rolled__minutes_mean": [3.0]})
+    assert metric_columns(table.assign(edges_p95=1.0, cut_edges=True, nodes="many")) == ["edges"]

@@ -22,6 +22,24 @@ from .graph import BipartiteGraph, LayerGraphs
 __all__ = ["rolled", "rolled_channel", "unrolled"]
 
 
+@encoding("rolled", layers=True)
+def rolled(dag: Dag, masks: Mapping[str, Tensor]) -> LayerGraphs:
+    """A graph a layer: (input channel, kernel element) to output channel, an edge a weight."""
+    return LayerGraphs(_once_a_layer(dag, masks, lambda kernels: kernels))
+
+
+@encoding("rolled-channel", layers=True)
+def rolled_channel(dag: Dag, masks: Mapping[str, Tensor]) -> LayerGraphs:
+    """A graph a layer: input channel to output channel, an edge a kernel with a kept weight, weighted by its norm."""
+
+    def norms(kernels: Weight) -> Weight:
+        flat = kernels.effective.flatten(2) if kernels.kept.ndim > 2 else kernels.effective[..., None]
+        kept = kernels.kept.reshape(flat.shape).any(-1)
+        return Weight((flat.double() ** 2).sum(-1).sqrt(), kept)
+
+    return LayerGraphs(_once_a_layer(dag, masks, norms))
+
+
 @encoding("unrolled", layers=True)
 def unrolled(dag: Dag, masks: Mapping[str, Tensor], *, max_edges: int = MAX_EDGES) -> LayerGraphs:
     """A graph a layer: elements of its input to elements of its result, an edge a weight and position.
@@ -45,24 +63,6 @@ def unrolled(dag: Dag, masks: Mapping[str, Tensor], *, max_edges: int = MAX_EDGE
         shapes = (relation.source_shape, relation.target_shape)
         graphs[unique] = _graph(relation.matrix(), unique, shapes, weight)
     return LayerGraphs(graphs)
-
-
-@encoding("rolled", layers=True)
-def rolled(dag: Dag, masks: Mapping[str, Tensor]) -> LayerGraphs:
-    """A graph a layer: (input channel, kernel element) to output channel, an edge a weight."""
-    return LayerGraphs(_once_a_layer(dag, masks, lambda kernels: kernels))
-
-
-@encoding("rolled-channel", layers=True)
-def rolled_channel(dag: Dag, masks: Mapping[str, Tensor]) -> LayerGraphs:
-    """A graph a layer: input channel to output channel, an edge a kernel with a kept weight, weighted by its norm."""
-
-    def norms(kernels: Weight) -> Weight:
-        flat = kernels.effective.flatten(2) if kernels.kept.ndim > 2 else kernels.effective[..., None]
-        kept = kernels.kept.reshape(flat.shape).any(-1)
-        return Weight((flat.double() ** 2).sum(-1).sqrt(), kept)
-
-    return LayerGraphs(_once_a_layer(dag, masks, norms))
 
 
 def _once_a_layer(dag: Dag, masks: Mapping[str, Tensor], view: Callable[[Weight], Weight]) -> dict[str, BipartiteGraph]:

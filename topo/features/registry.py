@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from ..errors import InputError, unknown_name
 from ..registry import Entry, Registry
 from ..validation import one_of
 from .graph_view import GraphView
 
-__all__ = ["CATEGORIES", "METRICS", "Undefined", "category", "columns_of", "metric", "select", "statistic_of"]
+__all__ = ["CATEGORIES", "METRICS", "Undefined", "category", "columns_of", "metric", "metric_facts", "select"]
 
 CATEGORIES: Registry[str] = Registry("category", plural="categories")
 """Category -> its name, in the order in which tables and figures show them."""
@@ -116,16 +117,23 @@ def columns_of(entry: Entry[Metric]) -> tuple[str, ...]:
     return tuple(column + suffix for column in entry.info["columns"] for suffix in suffixes)
 
 
-def statistic_of(column: str) -> tuple[str, str]:
-    """A column of a network's layers without its statistic, and the statistic, or as it is and nothing.
+def metric_facts() -> dict[str, dict[str, Any]]:
+    """What every registered metric column is: its category, what normalises it, whether it reads weights.
 
     Examples
     --------
-    >>> statistic_of("k_core_norm_mean"), statistic_of("k_core")
-    (('k_core_norm', 'mean'), ('k_core', ''))
+    >>> metric_facts()["strength"]
+    {'category': 'strength', 'per': 'edges', 'reads_weights': True}
     """
-    head, _, statistic = column.rpartition("_")
-    return (head, statistic) if head and statistic in STATISTICS else (column, "")
+    return {
+        column: {
+            "category": entry.family,
+            "per": entry.info["per"],
+            "reads_weights": column in entry.info["reads_weights"],
+        }
+        for entry in METRICS.entries()
+        for column in entry.info["columns"]
+    }
 
 
 def select(metrics: str | Iterable[str] | None, *, layers: bool) -> list[Entry[Metric]]:

@@ -11,8 +11,8 @@ from ..errors import InputError
 from ..plots.interval_dots import interval_dots
 from ..results.accuracy_drop import TO_BEST, with_drop
 from ..results.evidence import Evidence
-from ..results.feature_sets import BASELINES, feature_sets, set_label, uses_trained_weights, with_norms
-from ..results.schema import GROUPS, metric_label
+from ..results.feature_sets import BASELINES, feature_sets, set_label, with_norms
+from ..results.schema import GROUPS, metric_label, reads_weights
 from ..stats.collinearity import collinear_groups
 from ..stats.comparison import comparison_table
 from ..stats.explained import explained_table
@@ -144,7 +144,7 @@ def _importance(table: pd.DataFrame, features: list[str], scores: pd.DataFrame, 
     by = next(h for h in ("model", "dataset", "seed", "pruner") if h in tried)
     kin = collinear_groups(table, features, threshold=0.9, by=GROUPS)
     groups = {_name(kept, len(part)): part["metric"].tolist() for kept, part in kin.groupby("kept", sort=False)}
-    weights = [c for c in features if uses_trained_weights(c)]
+    weights = [c for c in features if reads_weights(c)]
     if weights:
         groups["all with trained weights"] = weights
     together, folds = permutation_importance(table, features, by=by, groups=groups, seed=seed)

@@ -11,9 +11,9 @@ import pandas as pd
 from ..dag import coupled_channels, trace
 from ..errors import InputError
 from ..masks import Masks
-from ..results.accuracy_drop import NETWORK
-from ..results.evidence import ENCODINGS, Evidence
+from ..results.evidence import Evidence
 from ..results.feature_sets import feature_sets
+from ..results.schema import GROUPS, NETWORK
 from ..similarity.distance_tests import GroupDistances
 from ..similarity.nnstd import nnstd_matrix, shuffled
 from ..similarity.permutable_units import PermutableUnits
@@ -23,7 +23,7 @@ from ..study.store import Store
 
 __all__ = ["NetworkDistances", "network_distances"]
 
-CELL = ["dataset", "model", "sparsity"]
+CELL = list(GROUPS)
 FEWEST_NETWORKS = 3
 MOST_IN_GROUP = 200
 MOST_NETWORKS = 5_000
@@ -184,7 +184,7 @@ def _layer_profiles(evidence: Evidence, sets: dict, dataset: str, model: str) ->
     density = layers.drop_duplicates([*NETWORK, "layer"])
     if "layer_density" in layers.columns and density["layer_density"].notna().any():
         yield layer_profile(density, NETWORK, ["layer_density"])
-    for encoding in ENCODINGS:
+    for encoding in layers["encoding"].unique():
         head = f"{encoding}__"
         names = [c.removeprefix(head).removesuffix("_mean") for c in _mask_only(sets, encoding)]
         part = layers[layers["encoding"] == encoding]

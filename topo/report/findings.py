@@ -147,7 +147,7 @@ def size_finding(table: pd.DataFrame) -> str | None:
         return None
     sparse = table[(table["pruner"] != "dense") & (table["edges"] > 0)]
     means = sparse.groupby(["dataset", "model", "sparsity", "pruner"])["edges"].mean()
-    spread = means.groupby(["dataset", "model", "sparsity"]).agg(lambda e: e.max() / e.min() if len(e) > 1 else np.nan)
+    spread = means.groupby(list(GROUPS)).agg(lambda e: e.max() / e.min() if len(e) > 1 else np.nan)
     spread = spread.dropna()
     if spread.empty:
         return None

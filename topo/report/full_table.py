@@ -9,12 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from ..results.schema import ordered_metrics
+from ..results.schema import encoding_label, ordered_metrics
 from .cells import cell
 
-__all__ = ["ENCODINGS", "full_table"]
+__all__ = ["full_table"]
 
-ENCODINGS = {"": "whole network", "rolled": "rolled", "rolled_channel": "rolled-channel", "unrolled": "unrolled"}
 IDENTITY = ("dataset", "model", "pruner", "family", "sparsity", "seed", "status", "accuracy", "dense_accuracy",
             "accuracy_drop", "loss", "reached_sparsity", "reason")  # fmt: skip
 # Beyond these the page gets too heavy: cells in it, and rows of them.
@@ -34,7 +33,7 @@ def full_table(table: pd.DataFrame, metrics: Sequence[str]) -> dict[str, Any]:
         "whole network": ordered_metrics([c for c in metrics if "__" not in c], published=False),
     }
     for prefix in dict.fromkeys(c.rpartition("__")[0] for c in metrics if "__" in c):
-        groups[ENCODINGS.get(prefix, prefix)] = [c for c in metrics if c.rpartition("__")[0] == prefix]
+        groups[encoding_label(prefix)] = [c for c in metrics if c.rpartition("__")[0] == prefix]
     if other:
         groups["run"] = other
     groups = {name: columns for name, columns in groups.items() if columns}

@@ -17,12 +17,11 @@ from ..plots import (
     layer_density_grid,
     scatter_panels,
 )
-from ..results.schema import accuracy_summary, metric_columns, metric_label, ordered_metrics
+from ..results.schema import accuracy_summary, encoding_label, metric_columns, metric_label, ordered_metrics
 from ..results.source import Source
 from ..stats.correlation import CORRELATION_COLUMNS, correlations_by_family, strongest_metrics
 from . import findings
 from .figures import LARGEST_SVG, FigureHtml, try_figure
-from .full_table import ENCODINGS
 
 __all__ = ["measured"]
 
@@ -122,7 +121,7 @@ def _encoding_heatmaps(
     for prefix in dict.fromkeys(c.rpartition("__")[0] for c in metrics if "__" in c):
         layer_metrics = ordered_metrics(c for c in metrics if c.startswith(f"{prefix}__") and c.endswith("_mean"))
         layer_metrics = [c for c in layer_metrics if trained[c].notna().any()]
-        name = ENCODINGS.get(prefix, prefix.replace("_", " "))
+        name = encoding_label(prefix)
         if not layer_metrics:
             continue
         if len(pairs) > MOST_LAYER_PAIRS:

@@ -6,12 +6,11 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from .schema import tidy_results
+from .schema import NETWORK, tidy_results
 
-__all__ = ["NETWORK", "TO_BEST", "TO_DENSE", "with_drop"]
+__all__ = ["TO_BEST", "TO_DENSE", "with_drop"]
 
 # What makes a row of a results table one network.
-NETWORK = ("dataset", "model", "pruner", "sparsity", "seed")
 
 TO_DENSE = "accuracy of the dense network less that of the sparse one"
 TO_BEST = (

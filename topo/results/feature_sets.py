@@ -9,12 +9,18 @@ import numpy as np
 import pandas as pd
 
 from ..features import METRICS
-from .accuracy_drop import NETWORK
-from .schema import category_of, metric_columns, ordered_metrics
+from .schema import (
+    NETWORK,
+    category_of,
+    encoding_label,
+    layer_encodings,
+    metric_columns,
+    ordered_metrics,
+    reads_weights,
+)
 
-__all__ = ["BASELINES", "ENCODINGS", "feature_sets", "set_label", "uses_trained_weights", "with_norms"]
+__all__ = ["BASELINES", "feature_sets", "set_label", "with_norms"]
 
-ENCODINGS = ("rolled", "rolled_channel", "unrolled")
 
 # Sets that hold no topology: what any set of metrics has to beat.
 BASELINES = ("mean", "sparsity", "density", "edges_density", "ramanujan")
@@ -24,12 +30,6 @@ TOPOLOGY = ("local", "neighbourhood", "strength", "global", "expansion", "paths"
 # Raw counts that grow with the graph (the number of paths beyond what a float holds).
 MOTIFS = "motifs_of_three"  # what published layer tables count; no registered metric
 COUNTS = re.compile(r"^(n_paths|effective_edges)(_mean)?$")
-
-AGGREGATE = re.compile(r"_(mean|min|max|weighted)$")
-FROM_WEIGHTS = re.compile(
-    r"^(strength|strenght|spectral_gap$|spectral_radius$|iwsg|iterative_spectral_gap)|(?<!un)weighted"
-)
-
 
 LABELS = {"edges_density": "edges + density", "density": "layer density", "mean": "mean of training rows"}
 
@@ -44,22 +44,9 @@ def set_label(name: str) -> str:
     """
     if name in LABELS:
         return LABELS[name]
-    text = name.replace("rolled_channel", "rolled-channel").replace("_untrained", ", mask only")
-    return text.replace("_norm", " / size").replace("_", " ")
-
-
-def uses_trained_weights(column: str) -> bool:
-    """Whether a metric column is computed from the values of the weights, not from the mask alone.
-
-    Examples
-    --------
-    >>> [uses_trained_weights(c) for c in ("strength_norm", "rolled__spectral_gap_mean", "rolled__iwsg_weighted")]
-    [True, True, True]
-    >>> [uses_trained_weights(c) for c in ("k_core", "rolled__k_core_weighted", "spectral_gap_unweighted_mean")]
-    [False, False, False]
-    """
-    encoding, _, name = column.rpartition("__")
-    return bool(FROM_WEIGHTS.search(AGGREGATE.sub("", name) if encoding else name))
+    mask_only, normalised = name.endswith("_untrained"), name.removesuffix("_untrained").endswith("_norm")
+    head = name.removesuffix("_untrained").removesuffix("_norm")
+    return encoding_label(head) + " / size" * normalised + ", mask only" * mask_only
 
 
 def feature_sets(table: pd.DataFrame) -> dict[str, list[str]]:
@@ -91,31 +78,33 @@ def feature_sets(table: pd.DataFrame) -> dict[str, list[str]]:
     ['rolled__k_core_mean']
     """
     usable = [c for c in metric_columns(table) if _varies(table[c])]
-    whole = [c for c in usable if "__" not in c]
+    of_network = [c for c in usable if "__" not in c]
     layers = [c for c in usable if c.startswith("rolled__density_")]
     layers += [c for c in table.columns if c.startswith("layer_density") and _varies(table[c])]
-    densities = [c for c in ("density", "rolled__density_mean", "layer_density_mean") if c in (*whole, *layers)]
+    densities = [c for c in ("density", "rolled__density_mean", "layer_density_mean") if c in (*of_network, *layers)]
     sets = {
         "mean": [],
         "sparsity": ["sparsity"] if "sparsity" in table.columns and _varies(table["sparsity"]) else [],
         "density": layers,
-        "edges_density": [*(c for c in ("edges",) if c in whole), *densities[:1]],
+        "edges_density": [*(c for c in ("edges",) if c in of_network), *densities[:1]],
         "ramanujan": _ramanujan(usable),
-        "multipartite": ordered_metrics(_topology(whole)),
+        "multipartite": ordered_metrics(_topology(of_network)),
     }
-    for encoding in ENCODINGS:
+    for encoding in layer_encodings(usable):
+        if encoding in sets:  # the published Ramanujan table, whose metrics are a set already
+            continue
         columns = _topology(c for c in usable if c.startswith(f"{encoding}__") and c.endswith("_mean"))
         sets[encoding] = ordered_metrics((c for c in columns if not c.endswith("_norm_mean")), published=False)
         normalised = ordered_metrics(columns)
         sets[f"{encoding}_norm"] = normalised if normalised != sets[encoding] else []
-    found = {}
+    offered = {}
     for name, columns in sets.items():
         if columns or name == "mean":
-            found[name] = columns
-        untrained = [c for c in columns if not uses_trained_weights(c)]
+            offered[name] = columns
+        untrained = [c for c in columns if not reads_weights(c)]
         if 0 < len(untrained) < len(columns):
-            found[f"{name}_untrained"] = untrained
-    return found
+            offered[f"{name}_untrained"] = untrained
+    return offered
 
 
 def _topology(columns: Iterable[str]) -> list[str]:
@@ -166,7 +155,7 @@ def with_norms(networks: pd.DataFrame, layers: pd.DataFrame | None) -> pd.DataFr
         return networks
     per = {c: e.info["per"] for e in METRICS.entries() for c in e.info["columns"] if e.info["per"]} | {MOTIFS: "edges"}
     keys = list(NETWORK)
-    for encoding in ENCODINGS:
+    for encoding in layers["encoding"].unique():
         part = layers[layers["encoding"] == encoding]
         norms = {
             f"{encoding}__{metric}_norm_mean": part[metric] / part[size].where(part[size] > 0)

@@ -17,13 +17,14 @@ import pandas as pd
 
 from ..errors import InputError
 from .data_issues import Anomalies
-from .published_files import read_csv, without_repeats
+from .published_columns import read_csv, without_repeats
 from .published_layers import layer_means, read_layers
 from .schema import ALIASES, tidy_results
+from .schema import NETWORK as IDENTITY
 
-__all__ = ["NETWORK", "Published", "load_published"]
+__all__ = ["Published", "load_published"]
 
-NETWORK = ["dataset", "model", "pruner", "sparsity", "seed"]
+NETWORK = list(IDENTITY)
 FILE = "unrolled/unrolled.csv"
 COLUMNS = (
     *("accuracy", "pruning", "sparsity", "model", "dataset", "seed", "nodes", "edges", "sink_nodes", "source_nodes"),

@@ -1,6 +1,35 @@
-"""Columns of the layer-wise published tables: our names for them, and those that mean nothing."""
+"""Columns of the published tables: reading those that a file must have, our names for them, those that mean nothing."""
 
-__all__ = ["AS_THEY_ARE", "LEFT_OUT", "NAMES", "RAMANUJAN", "RAMANUJAN_AS_THEY_ARE"]
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..errors import InputError
+from .data_issues import Anomalies
+
+__all__ = [
+    "AS_THEY_ARE",
+    "LEFT_OUT",
+    "NAMES",
+    "PUBLISHED_METRICS",
+    "RAMANUJAN",
+    "RAMANUJAN_AS_THEY_ARE",
+    "read_csv",
+    "without_repeats",
+]
+
+# Metrics that only published tables have: their category, and whether they depend on the values of weights.
+PUBLISHED_METRICS: dict[str, dict[str, Any]] = {
+    "motifs_of_three": {"category": "other", "reads_weights": False},
+    "largest_component": {"category": "other", "reads_weights": False},
+    "smallest_component": {"category": "other", "reads_weights": False},
+    "delta_r_mean_degree": {"category": "other", "reads_weights": False},
+    "spectral_gap_unweighted": {"category": "other", "reads_weights": False},
+    "spectral_radius_unweighted": {"category": "other", "reads_weights": False},
+}
 
 NAMES = {
     "pruning_algorithm": "pruner",
@@ -66,3 +95,29 @@ RAMANUJAN = {
     "degree_bound": "delta_r",
 }
 RAMANUJAN_AS_THEY_ARE = ("accuracy", "sparsity", "seed", "model", "dataset", "layer_name")
+TEXT = {"pruning", "pruning_algorithm", "model", "dataset", "layer_name"}
+
+
+def read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """A CSV file that must have `columns`; columns that are neither names nor empty must be numbers."""
+    try:
+        table = pd.read_csv(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read as a table: {str(error).splitlines()[0]}") from error
+    missing = [c for c in columns if c not in table.columns]
+    if missing:
+        raise InputError(f"{file} has no column {', '.join(map(repr, missing))}; it is not the published schema.")
+    text = [c for c in columns if c not in TEXT and not pd.api.types.is_numeric_dtype(table[c])]
+    if text:
+        raise InputError(f"{file}: column {text[0]!r} holds values that are not numbers.")
+    return table[list(columns)]
+
+
+def without_repeats(table: pd.DataFrame, keys: list[str], file: str, found: Anomalies) -> pd.DataFrame:
+    """The first row of every key; the others are listed, those that say something else apart."""
+    again = table.duplicated(keys)
+    same = table.duplicated()
+    column = ", ".join(keys)
+    found.add(file, column, int(same.sum()), "rows are written twice", "left out")
+    found.add(file, column, int((again & ~same).sum()), "rows repeat a key with other values", "the first kept")
+    return table[~again]

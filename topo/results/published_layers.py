@@ -9,13 +9,12 @@ import pandas as pd
 
 from ..errors import InputError
 from .data_issues import Anomalies
-from .published_columns import AS_THEY_ARE, LEFT_OUT, NAMES, RAMANUJAN, RAMANUJAN_AS_THEY_ARE
-from .published_files import read_csv, without_repeats
-from .schema import metric_columns, tidy_results
+from .published_columns import AS_THEY_ARE, LEFT_OUT, NAMES, RAMANUJAN, RAMANUJAN_AS_THEY_ARE, read_csv, without_repeats
+from .schema import NETWORK, metric_columns, tidy_results
 
 __all__ = ["layer_means", "read_layers"]
 
-KEYS = ["dataset", "model", "pruner", "sparsity", "seed", "layer"]
+KEYS = [*NETWORK, "layer"]
 FOLDERS = ("rolled", "rolled_channel", "ramanunjan_results")
 
 
@@ -183,7 +182,7 @@ def layer_means(layers: pd.DataFrame) -> pd.DataFrame:
     network = KEYS[:5]
     pieces = []
     for encoding, part in layers.groupby("encoding", sort=False):
-        metrics = [c for c in metric_columns(part) if c != "layer" and part[c].notna().any()]
+        metrics = [c for c in metric_columns(part) if part[c].notna().any()]
         means = part.groupby(network)[metrics].mean()
         pieces.append(means.rename(columns=lambda c, e=encoding: f"{e}__{c}_mean"))
     density = layers[layers["encoding"] == "rolled"].groupby(network)["layer_density"].agg(["mean", "min", "max"])

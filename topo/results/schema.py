@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ..encoding import ENCODINGS
 from ..errors import InputError, nearest
-from ..features import METRICS
-from ..features.registry import CATEGORIES
+from ..features import CATEGORIES
+from ..features.registry import STATISTICS, metric_facts
+from .published_columns import PUBLISHED_METRICS
 
 __all__ = [
     "ALL_FAMILIES",
     "GROUPS",
+    "NETWORK",
+    "MetricColumn",
     "accuracy_summary",
     "category_of",
+    "encoding_label",
+    "layer_encodings",
+    "metric_column",
     "metric_columns",
     "metric_label",
     "ordered_families",
     "ordered_metrics",
+    "reads_weights",
+    "remember_metrics",
     "tidy_results",
 ]
 
+# What tells one network from another.
+NETWORK = ("dataset", "model", "pruner", "sparsity", "seed")
 # Networks that agree in these columns can be compared with each other.
 GROUPS = ("dataset", "model", "sparsity")
 # Pruner families in the order of the moment at which they prune, and what all of them together are called.
@@ -47,23 +59,81 @@ ALIASES = {
     "k-core": "k_core",
 }
 
-NOT_METRICS = {
-    "dataset", "model", "pruner", "family", "sparsity", "seed", "status", "reason", "accuracy", "loss",
-    "dense_accuracy", "accuracy_drop", "reached_sparsity", "recipe", "cell", "key", "hash", "stage", "device",
-    "epochs", "undefined", "train_loss", "train_accuracy", "kept_weights", "total_weights", "peak_memory",
-    "compact_parameters", "compact_macs",
-}  # fmt: skip
-NOT_METRIC_PREFIXES = ("seconds", "layer_density", "setting_", "settings_", "n_layers", "empty_layers")
-
 # Families of pruners that published tables name and the registry may not.
 PUBLISHED_FAMILIES = {"prospr": "initial"} | dict.fromkeys(("snfs", "rigl", "itop", "dsr", "set"), "dynamic")
 
-METRIC_OF = {column: entry.name for entry in METRICS.entries() for column in entry.info["columns"]}
-PLACES = {
-    column: (list(CATEGORIES).index(METRICS.entry(name).family), i)
-    for i, (column, name) in enumerate(METRIC_OF.items())
-}
-SUFFIX = re.compile(r"_(norm|mean|min|max|weighted)$")
+STATISTICS_AND_NORM = ("norm", *STATISTICS)
+
+
+@dataclass(frozen=True)
+class MetricColumn:
+    """What a column of a results table says of a graph.
+
+    Attributes
+    ----------
+    encoding
+        What the column's name begins with, such as ``"rolled_channel"``; empty for the graph of the whole network.
+    metric
+        The metric's own column, such as ``"k_core"``.
+    suffixes
+        ``"norm"`` where it is normalised, and the statistic over layers where it is one.
+    category
+        The metric's.
+    reads_weights
+        Whether it depends on the values of the weights, which training changes, and not on the edges alone.
+    """
+
+    encoding: str
+    metric: str
+    suffixes: tuple[str, ...]
+    category: str
+    reads_weights: bool
+
+    @property
+    def statistic(self) -> str:
+        """How it is taken over layers: ``"mean"``, ``"min"``, ``"max"``, ``"weighted"``, or nothing."""
+        return next((suffix for suffix in self.suffixes if suffix != "norm"), "")
+
+
+# Facts of metrics that tables which were read bring along, for those that are not registered here.
+_recorded: dict[str, dict[str, Any]] = {}
+
+
+def metric_column(column: str) -> MetricColumn | None:
+    """What a column measures, or None for a column that no registered, published or recorded metric fills.
+
+    Examples
+    --------
+    >>> metric_column("rolled_channel__strength_norm_mean")
+    MetricColumn(encoding='rolled_channel', metric='strength', suffixes=('norm', 'mean'), category='strength',
+                 reads_weights=True)
+    >>> metric_column("seconds_train") is None
+    True
+    """
+    known = metric_facts()
+    encoding, _, name = str(column).rpartition("__")
+    suffixes: list[str] = []
+    while name not in known:
+        if name in PUBLISHED_METRICS or name in _recorded:
+            break
+        name, separator, suffix = name.rpartition("_")
+        if not separator or suffix not in STATISTICS_AND_NORM:
+            return None
+        suffixes.insert(0, suffix)
+    facts = known.get(name) or PUBLISHED_METRICS.get(name) or _recorded[name]
+    return MetricColumn(encoding, name, tuple(suffixes), facts["category"], bool(facts["reads_weights"]))
+
+
+def remember_metrics(table: pd.DataFrame) -> None:
+    """Remember what a table records of its metrics (``table.attrs["metrics"]``), where none of that name is registered.
+
+    A study writes with its table what each metric is, so that the table can be read and its columns be told apart
+    where the code of its own metrics has not been imported.
+    """
+    known = metric_facts()
+    for name, facts in table.attrs.get("metrics", {}).items():
+        if name not in known and isinstance(facts, dict) and {"category", "reads_weights"} <= set(facts):
+            _recorded[name] = facts
 
 
 def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
@@ -85,6 +155,7 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
     """
     if not isinstance(table, pd.DataFrame):
         raise InputError(f"a results table must be a pandas DataFrame; got {type(table).__name__}.")
+    remember_metrics(table)
     table = table.rename(columns={k: v for k, v in ALIASES.items() if v not in table.columns}).reset_index(drop=True)
     for name in ("accuracy", "pruner", "sparsity"):
         if name not in table.columns:
@@ -124,37 +195,67 @@ def _families() -> dict[str, str]:
 
 
 def metric_columns(table: pd.DataFrame) -> list[str]:
-    """Numeric columns that measure a graph, in the order of the table."""
+    """The columns that measure a graph, in the order of the table: those that a metric fills with numbers."""
     return [
-        c
-        for c in table.columns
-        if c not in NOT_METRICS
-        and not c.startswith(NOT_METRIC_PREFIXES)
-        and pd.api.types.is_numeric_dtype(table[c])
-        and not pd.api.types.is_bool_dtype(table[c])
+        column
+        for column in table.columns
+        if pd.api.types.is_numeric_dtype(table[column])
+        and not pd.api.types.is_bool_dtype(table[column])
+        and metric_column(column) is not None
     ]
 
 
-def _split(column: str) -> tuple[str, str, str]:
-    """Encoding prefix, metric name and suffixes of a column."""
-    encoding, _, name = column.rpartition("__")
-    suffixes: list[str] = []
-    while name not in METRIC_OF and (found := SUFFIX.search(name)):
-        name = name[: found.start()]
-        suffixes.insert(0, found.group(1))
-    return encoding, name, ", ".join(suffixes).replace("norm", "norm.")
+def layer_encodings(columns: Iterable[str]) -> list[str]:
+    """What the names of layer-wise metric columns begin with: those of registered encodings first, in their order.
+
+    Examples
+    --------
+    >>> layer_encodings(["edges", "unrolled__edges_mean", "ramanujan__imdb_mean", "rolled__edges_mean"])
+    ['rolled', 'unrolled', 'ramanujan']
+    """
+    described = map(metric_column, columns)
+    there = list(dict.fromkeys(c.encoding for c in described if c is not None and c.encoding and c.statistic))
+    registered = [name.replace("-", "_") for name in ENCODINGS]
+    return sorted(there, key=lambda e: registered.index(e) if e in registered else len(registered))
+
+
+def encoding_label(encoding: str) -> str:
+    """An encoding, as columns name it, as a figure writes it.
+
+    Examples
+    --------
+    >>> encoding_label(""), encoding_label("rolled_channel"), encoding_label("my_own")
+    ('whole network', 'rolled-channel', 'my own')
+    """
+    if not encoding:
+        return "whole network"
+    return next((name for name in ENCODINGS if name.replace("-", "_") == encoding), encoding.replace("_", " "))
 
 
 def category_of(column: str) -> str:
-    """Category of a metric column: the registered metric's, or ``"other"``.
+    """Category of a metric column, or ``"other"`` for any other.
 
     Examples
     --------
     >>> category_of("sink_nodes_norm"), category_of("rolled__k_core_mean"), category_of("unheard_of")
     ('local', 'strength', 'other')
     """
-    name = _split(column)[1]
-    return METRICS.entry(METRIC_OF[name]).family if name in METRIC_OF else "other"
+    described = metric_column(column)
+    return "other" if described is None else described.category
+
+
+def reads_weights(column: str) -> bool:
+    """Whether a metric column depends on the values of the weights, not on the mask alone; so does an unknown one.
+
+    Examples
+    --------
+    >>> [reads_weights(c) for c in ("strength_norm", "rolled__spectral_gap_mean", "unheard_of")]
+    [True, True, True]
+    >>> [reads_weights(c) for c in ("k_core", "rolled__k_core_weighted", "spectral_gap_unweighted_mean")]
+    [False, False, False]
+    """
+    described = metric_column(column)
+    return described is None or described.reads_weights
 
 
 def ordered_metrics(columns: Iterable[str], *, published: bool = True) -> list[str]:
@@ -169,16 +270,25 @@ def ordered_metrics(columns: Iterable[str], *, published: bool = True) -> list[s
     """
     columns = list(columns)
     if published:
-        columns = [c for c in columns if _normalised(c) not in columns]
-    last = (len(CATEGORIES), 0)
-    return sorted(columns, key=lambda c: PLACES.get(_split(c)[1], last))
+        present = set(columns)
+        columns = [c for c in columns if _normalised(c) not in present]
+    categories = list(CATEGORIES)
+    places = {name: (categories.index(facts["category"]), i) for i, (name, facts) in enumerate(metric_facts().items())}
+
+    def place(column: str) -> tuple[int, int]:
+        described = metric_column(column)
+        return (len(categories), 0) if described is None else places.get(described.metric, (len(categories), 0))
+
+    return sorted(columns, key=place)
 
 
 def _normalised(column: str) -> str:
     """Name of the normalised column beside a raw one, aggregated or not."""
-    encoding, name, suffix = _split(column)
-    head = f"{encoding}__" if encoding else ""
-    return f"{head}{name}_norm_{suffix}" if suffix and "norm" not in suffix else f"{column}_norm"
+    described = metric_column(column)
+    if described is None or not described.suffixes or "norm" in described.suffixes:
+        return f"{column}_norm"
+    head = f"{described.encoding}__" if described.encoding else ""
+    return "_".join((f"{head}{described.metric}_norm", *described.suffixes))
 
 
 def metric_label(column: str) -> str:
@@ -189,8 +299,11 @@ def metric_label(column: str) -> str:
     >>> metric_label("sink_nodes_norm"), metric_label("rolled__k_core_mean"), metric_label("mean_degree")
     ('sink nodes (norm.)', 'k core (mean)', 'mean degree')
     """
-    _, name, suffix = _split(column)
-    text = name.replace("_", " ")
+    described = metric_column(column)
+    if described is None:
+        return column.rpartition("__")[2].replace("_", " ")
+    text = described.metric.replace("_", " ")
+    suffix = ", ".join(described.suffixes).replace("norm", "norm.")
     return f"{text} ({suffix})" if suffix else text
 
 
@@ -202,8 +315,8 @@ def accuracy_summary(table: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         One row per dataset, model, pruner and sparsity: mean, low, high, n (networks with an accuracy).
     """
-    whole = table[table["accuracy"].notna()]
-    groups = whole.groupby(["dataset", "model", "pruner", "sparsity"], sort=True, observed=True)["accuracy"]
+    measured = table[table["accuracy"].notna()]
+    groups = measured.groupby(["dataset", "model", "pruner", "sparsity"], sort=True, observed=True)["accuracy"]
     return groups.agg(mean="mean", low="min", high="max", n="size").reset_index()
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from ..errors import InputError
-from ..results.schema import tidy_results
+from ..results.schema import GROUPS, tidy_results
 from .significance import interval_sign
 
 __all__ = ["check_orderings", "pruner_means", "pruner_ranking"]
@@ -44,7 +44,7 @@ def pruner_means(table: pd.DataFrame) -> pd.DataFrame:
         mean, low, high = _interval(accuracies)
         rows.append((*key, len(accuracies), len(group) - len(accuracies), mean, low, high))
     means = pd.DataFrame(rows, columns=[*keys, "n", "missing", "mean", "low", "high"])
-    means["rank"] = means.groupby(["dataset", "model", "sparsity"])["mean"].rank(ascending=False)
+    means["rank"] = means.groupby(list(GROUPS))["mean"].rank(ascending=False)
     return means
 
 

@@ -19,6 +19,7 @@ from torch import nn
 
 from ..checkpoint import save_checkpoint
 from ..errors import InputError
+from ..features.registry import metric_facts
 from ..masks import Masks
 from ..own_code import is_file_name
 from ..safe_files import replacing
@@ -176,8 +177,17 @@ class Store:
     def write_table(self, table: pd.DataFrame) -> Path:
         """Write ``results.parquet``, whole or not at all."""
         with _reported(self.folder), replacing(self.table_file) as name:
+            # What each metric is travels with the table: whoever reads it may not have registered them.
+            table.attrs["metrics"] = metric_facts()
             table.to_parquet(name, index=False)
         return self.table_file
+
+    def recorded_metrics(self) -> dict[str, Any]:
+        """What ``results.parquet`` says of its metrics; nothing when there is none or it can not be read."""
+        try:
+            return pd.read_parquet(self.table_file, columns=[]).attrs.get("metrics", {})
+        except (OSError, ValueError):
+            return {}
 
     def _part(self, key: str) -> str:
         """A key of this process alone, under which a cell is written before it has its own."""

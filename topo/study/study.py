@@ -162,6 +162,7 @@ class Study:
         """
         if self.store.cells.is_dir():
             table = self.store.gather(self.plan)
+            table.attrs["metrics"] = self.store.recorded_metrics()
         elif self.store.table_file.is_file():
             table = pd.read_parquet(self.store.table_file)
         else:
