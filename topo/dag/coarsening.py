@@ -151,10 +151,10 @@ class _Coarsening:
         if self.dag.nodes[source].kind == "product":
             return False
         try:
-            found = map_of(self.dag, steps, self.dag.nodes[source].shape, 0, self.lookup, {})
+            element_map = map_of(self.dag, steps, self.dag.nodes[source].shape, 0, self.lookup, {})
         except InputError:
             return False  # Such an arc is refused where it is encoded; evaluating the Dag needs no meaning.
-        maps = getattr(found, "maps", (found,))
+        maps = getattr(element_map, "maps", (element_map,))
         return all(isinstance(m, Gather) and m.is_bijective for m in maps)
 
     def _rebuilt(self) -> Dag:

@@ -32,11 +32,11 @@ def checked_arcs(dag: Dag, arcs: Iterable[int] | None) -> frozenset[int]:
     """Places of arcs as a set, all of them when None; raises `InputError` for a place that does not exist."""
     if arcs is None:
         return frozenset(range(len(dag.arcs)))
-    found = frozenset(arcs)
-    wrong = [a for a in found if not isinstance(a, int) or not 0 <= a < len(dag.arcs)]
+    places = frozenset(arcs)
+    wrong = [a for a in places if not isinstance(a, int) or not 0 <= a < len(dag.arcs)]
     if wrong:
         raise InputError(f"there is no arc {wrong[0]!r}; arcs are numbered from 0 to {len(dag.arcs) - 1}.")
-    return found
+    return places
 
 
 def trim(dag: Dag, live: Iterable[int] | None = None) -> frozenset[int]:
@@ -186,7 +186,7 @@ def heaviest_paths(
     combine: str = "sum",
     live: Iterable[int] | None = None,
 ) -> Iterator[tuple[float, tuple[int, ...]]]:
-    """Paths in falling order of weight, found one at a time: the first is there long before all are.
+    """Paths in falling order of weight, one at a time: the first comes long before all are known.
 
     Best-first search, led by the exact weight of the best way on from each node, which one backward sweep gives.
 
@@ -229,28 +229,30 @@ def heaviest_paths(
         for arc in leaving[node]:
             best[node] = max(best[node], cost[arc] + best[dag.arcs[arc].target])
     ticket = count()
-    # An entry is a path so far and either the node it is at, to go on from, or None: it ends here.
-    heap = [(-best[node], next(ticket), 0, (), node) for node in dag.inputs if leaving[node] or node in ends]
+    # An entry is a path so far and either the node to go on from, or None: it ends here.
+    heap: list[tuple[float, int, float, tuple[int, ...], int | None]] = [
+        (-best[node], next(ticket), 0, (), node) for node in dag.inputs if leaving[node] or node in ends
+    ]
     heapq.heapify(heap)
     while heap:
-        _, _, weighs, path, node = heapq.heappop(heap)
-        if node is None:
+        _, _, weighs, path, end = heapq.heappop(heap)
+        if end is None:
             product = math.prod(given[a] for a in path)
             yield (product if combine == "product" else weighs), path
             continue
-        if node in ends:
+        if end in ends:
             heapq.heappush(heap, (-weighs, next(ticket), weighs, path, None))
-        for arc in leaving[node]:
+        for arc in leaving[end]:
             target, so_far = dag.arcs[arc].target, weighs + cost[arc]
             heapq.heappush(heap, (-(so_far + best[target]), next(ticket), so_far, (*path, arc), target))
 
 
 def _leaving(dag: Dag, live: Iterable[int]) -> list[list[int]]:
     """For every node, the live arcs that start there, ascending."""
-    found: list[list[int]] = [[] for _ in dag.nodes]
+    leaving: list[list[int]] = [[] for _ in dag.nodes]
     for arc in sorted(live):
-        found[dag.arcs[arc].source].append(arc)
-    return found
+        leaving[dag.arcs[arc].source].append(arc)
+    return leaving
 
 
 @dataclass(frozen=True)

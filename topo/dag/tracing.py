@@ -147,12 +147,13 @@ class _Reader:
                 self.state[constants[node.name]] = self.program.constants[constants[node.name]]
                 self.meaning[node] = Value(constants[node.name])
             else:
-                value = node.meta.get("val")
+                value: Any = node.meta.get("val")
                 if not isinstance(value, Tensor):
                     self.meaning[node] = value
                     continue
-                if is_symbol(value.shape[0]):
-                    self.symbols.append((value.shape[0].node.expr, position))
+                samples: Any = value.shape[0]
+                if is_symbol(samples):
+                    self.symbols.append((samples.node.expr, position))
                 position += 1
                 name = "input" if len(self._user_tensors()) == 1 else node.name
                 self.meaning[node] = self._add_node(name, "input", 0, self._static(value.shape))
@@ -166,17 +167,16 @@ class _Reader:
         ]
 
     def _read_call(self, node: fx.Node) -> None:
-        value = node.meta.get("val")
+        value: Any = node.meta.get("val")
         if not node.users:
             return
         self._check_sizes(node)
         if isinstance(value, torch.SymInt | torch.SymBool | torch.SymFloat | int | float | bool):
             self.meaning[node] = _symbolic(value)
             return
-        if node.target is aten.ENTRY and isinstance(self.meaning[node.args[0]], _Entries):
-            whole = self.meaning[node.args[0]]
+        if node.target is aten.ENTRY and isinstance(entries := self.meaning[_argument(node, 0)], _Entries):
             step = self._step(node, (Hole(0), node.args[1]), {}, ())
-            self.meaning[node] = self._result(node, whole.source, (*whole.steps, step))
+            self.meaning[node] = self._result(node, entries.source, (*entries.steps, step))
             return
 
         if (filling := _filling(node)) is not None:
@@ -193,18 +193,18 @@ class _Reader:
             nonlocal count
             if not isinstance(leaf, fx.Node):
                 return _symbolic(leaf)
-            found = self.meaning[leaf]
-            if isinstance(found, _Entries):
+            meant = self.meaning[leaf]
+            if isinstance(meant, _Entries):
                 raise InputError(
                     f"cannot trace module {_module(node)!r}: operation {node.target} reads a whole tuple of tensors; "
                     "index its entries instead."
                 )
-            if not isinstance(found, _At):
-                return found
+            if not isinstance(meant, _At):
+                return meant
             count += 1
-            if found.index not in sources:
-                sources.append(found.index)
-            return Hole(sources.index(found.index))
+            if meant.index not in sources:
+                sources.append(meant.index)
+            return Hole(sources.index(meant.index))
 
         args, kwargs = pytree.tree_map(read, (tuple(node.args), dict(node.kwargs)))
         if not sources:
@@ -236,7 +236,7 @@ class _Reader:
 
     def _result(self, node: fx.Node, source: int, steps: tuple[Step, ...]) -> _At | _Entries:
         """A new node at the end of an arc with `steps`, or a note of a tuple whose entries become nodes when read."""
-        value = node.meta.get("val")
+        value: Any = node.meta.get("val")
         if isinstance(value, list | tuple):
             return _Entries(source, steps)
         end = self._add_node(self._name(node), "sum", self.nodes[source].level + 1, self._static(value.shape))
@@ -245,13 +245,13 @@ class _Reader:
 
     def _is_plain_sum(self, node: fx.Node, kwargs: dict[str, Any]) -> bool:
         """Whether operands of one type and no factor are added, so that adding the arcs' values gives the same bits."""
-        operands = [arg.meta["val"] for arg in node.args[:2]]
+        operands = [_argument(node, place).meta["val"] for place in (0, 1)]
         kinds = {operand.dtype for operand in operands} | {node.meta["val"].dtype}
         return len(node.args) == 2 and len(kinds) == 1 and kwargs.get("alpha", 1) == 1
 
     def _read_sum(self, node: fx.Node, negated: bool) -> _At:
         shape = self._static(node.meta["val"].shape)
-        ends = [self.meaning[arg].index for arg in node.args[:2]]
+        ends = [self.meaning[_argument(node, place)].index for place in (0, 1)]
         total = self._add_node(self._name(node), "sum", 1 + max(self.nodes[e].level for e in ends), shape)
         for position, end in enumerate(ends):
             steps: tuple[Step, ...] = ()
@@ -265,12 +265,13 @@ class _Reader:
         return total
 
     def _step(self, node: fx.Node, args: Any, kwargs: Any, source_shapes: tuple[Any, ...]) -> Step:
-        value = node.meta.get("val")
+        value: Any = node.meta.get("val")
         shape = self._static(value.shape) if isinstance(value, Tensor) else ()
         if node.target is aten.ENTRY and not source_shapes:
-            entries = node.args[0].meta["val"]
+            entries = _argument(node, 0).meta["val"]
             source_shapes = (tuple(self._static(v.shape) if isinstance(v, Tensor) else () for v in entries),)
-        return Step(node.target, args, kwargs, _module(node), source_shapes, shape)
+        operation: Any = node.target
+        return Step(operation, args, kwargs, _module(node), source_shapes, shape)
 
     def _static(self, shape: Any) -> tuple[int, ...]:
         one = {symbol: sympy.Integer(1) for symbol, _ in self.symbols}
@@ -300,8 +301,8 @@ class _Reader:
     def _name(self, node: fx.Node) -> str:
         """The module's path, with the operation's name where the module does more than one thing."""
         path = _module(node)
-        packet = getattr(node.target, "overloadpacket", None)
-        operation = packet.__name__ if packet is not None else node.target.__name__
+        target: Any = node.target
+        operation = getattr(target, "overloadpacket", target).__name__
         if not path:
             return operation
         return path if not list(self.model.get_submodule(path).children()) else f"{path}.{operation}"
@@ -313,15 +314,15 @@ class _Reader:
         for kind, leaf in zip(kinds, node.args[0], strict=True):
             if kind != "USER_OUTPUT":
                 continue
-            found = self.meaning[leaf] if isinstance(leaf, fx.Node) else leaf
-            if isinstance(found, _At):
-                outputs.append(Output(found.index))
-            elif isinstance(found, Value):
+            meant = self.meaning[leaf] if isinstance(leaf, fx.Node) else leaf
+            if isinstance(meant, _At):
+                outputs.append(Output(meant.index))
+            elif isinstance(meant, Value):
                 raise InputError(
                     "the model returns a tensor that does not depend on its input; leave it out to trace it."
                 )
             else:
-                outputs.append(Output(None, constant=found))
+                outputs.append(Output(None, constant=meant))
         return outputs
 
 
@@ -344,6 +345,13 @@ def _filling(node: fx.Node) -> Any:
     """The number that an operation fills a tensor with when it reads only the shape of its input; else None."""
     record = operator_called(node.target)
     return None if record is None or record.fills is None else record.fills(node.args)
+
+
+def _argument(node: fx.Node, place: int) -> fx.Node:
+    """The node that an operation reads at this place of its arguments."""
+    argument = node.args[place]
+    assert isinstance(argument, fx.Node)
+    return argument
 
 
 def _symbolic(leaf: Any) -> Any:

@@ -56,10 +56,10 @@ class Moebius:
         norm is the mean over samples of the term's length by the output's; share, of its projection on the output,
         so shares add up to one.
         """
-        whole = self.output
-        square = (whole * whole).sum(1)
+        output = self.output
+        square = (output * output).sum(1)
         norm = ((self.terms * self.terms).sum(2) / square).sqrt().mean(1)
-        share = ((self.terms * whole).sum(2) / square).mean(1)
+        share = ((self.terms * output).sum(2) / square).mean(1)
         order = [len(h) for h in self.sets]
         if self.grouped:
             kinds = ["base" if k == 0 else "single" if k == 1 else "interaction" for k in order]
@@ -74,7 +74,11 @@ class Moebius:
 
 
 def moebius_decomposition(
-    lifting: Lifting, *inputs: Any, groups: Sequence[Iterable[int]] | None = None, limit: int = 1024
+    lifting: Lifting,
+    *inputs: Any,
+    groups: Sequence[Iterable[int]] | None = None,
+    limit: int = 1024,
+    **keywords: Any,
 ) -> Moebius:
     """The Moebius terms of a network on a batch.
 
@@ -82,8 +86,8 @@ def moebius_decomposition(
     ----------
     lifting
         Any network.
-    inputs
-        The batch.
+    inputs, keywords
+        The batch, as the network takes it.
     groups
         Sets of arcs that are switched together, such as ``[block.branches for block in residual_blocks(lifting.dag)]``;
         arcs in no group stay on. There are 2^groups terms then, and the empty one is the network without any group.
@@ -107,8 +111,8 @@ def moebius_decomposition(
     ...         x = x + torch.tanh(self.f(x))
     ...         return x + torch.tanh(self.g(x))
     >>> x = torch.randn(4, 3)
-    >>> found = moebius_decomposition(topo.lift(Residual(), x), x)
-    >>> table = found.table()
+    >>> terms = moebius_decomposition(topo.lift(Residual(), x), x)
+    >>> table = terms.table()
     >>> table[table["norm"] > 1e-6]["kind"].value_counts().to_dict()
     {'path': 4, 'interaction': 1}
     """
@@ -137,11 +141,11 @@ def moebius_decomposition(
         sets = sorted(chosen, key=len)
         kept = [fixed.union(*(members[i] for i in h)) for h in sets]
     with torch.no_grad():
-        values = torch.stack([_flat(SubNetwork(lifting, arcs)(*inputs)) for arcs in kept])
+        values = torch.stack([_flat(SubNetwork(lifting, arcs)(*inputs, **keywords)) for arcs in kept])
     masks = [sum(1 << i for i in h) for h in sets]
-    inside = torch.tensor([[float(k & h == k) for k in masks] for h in masks], dtype=torch.float64)
+    subset = torch.tensor([[float(k & h == k) for k in masks] for h in masks], dtype=torch.float64)
     # phi_H is the sum of Delta_K over K in H: unit lower-triangular in the order of size.
-    terms = torch.linalg.solve_triangular(inside, values.flatten(1).cpu(), upper=False, unitriangular=True)
+    terms = torch.linalg.solve_triangular(subset, values.flatten(1).cpu(), upper=False, unitriangular=True)
     paths = tuple(lifting.path_counts(arcs).total for arcs in kept)
     return Moebius(tuple(sets), paths, terms.reshape(values.shape), groups is not None)
 

@@ -15,6 +15,7 @@ need no list of paths. The formulation is ours (see `topo.decomposition.lifting`
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,7 +68,8 @@ class Linearisation:
     def constant(self, arc: int) -> Any:
         """b_e = f_e(z) - J_e z."""
         at = self.z.at(self.dag.arcs[arc].source)
-        value, linear = torch.func.jvp(self.function(arc), (at,), (at,))
+        pair: Any = torch.func.jvp(self.function(arc), (at,), (at,))
+        value, linear = pair
         return pytree.tree_map(torch.sub, value, linear)
 
     def pull(self, arc: int, cotangents: Any) -> Any:
@@ -343,7 +345,8 @@ def _size_and_share(part: Sequence[Tensor], whole: Sequence[Tensor]) -> tuple[fl
     """Of a part of the Jacobian relative to the whole, means over samples: (outputs, samples, ...) per input."""
 
     def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
-        return sum((x.double() * y.double()).transpose(0, 1).flatten(1).sum(1) for x, y in zip(a, b, strict=True))
+        products = [(x.double() * y.double()).transpose(0, 1).flatten(1).sum(1) for x, y in zip(a, b, strict=True)]
+        return functools.reduce(torch.add, products)
 
     total = dot(whole, whole)
     return float((dot(part, part) / total).sqrt().mean()), float((dot(part, whole) / total).mean())

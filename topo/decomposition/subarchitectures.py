@@ -54,14 +54,14 @@ def count_subarchitectures(dag: Dag, live: Iterable[int] | None = None, *, limit
     states: dict[tuple[int, int], int] = {(1, 1): 1}
     place = {SOURCE: 0} | {node: i + 1 for i, node in enumerate(sorted(into))}
     for node in sorted(into):
-        mine = 1 << place[node]
+        own_bit = 1 << place[node]
         for source, ways in into[node].items():
             bit = 1 << place[source]
-            found: dict[tuple[int, int], int] = defaultdict(int, states)
+            reached: dict[tuple[int, int], int] = defaultdict(int, states)
             for (alive, served), number in states.items():
                 if alive & bit:
-                    found[alive | mine, served | bit] += number * ways
-            states = found
+                    reached[alive | own_bit, served | bit] += number * ways
+            states = reached
             if len(states) > limit:
                 raise InputError(
                     f"counting the sub-architectures needs more than {limit:,} states at node "
@@ -76,8 +76,7 @@ def count_subarchitectures(dag: Dag, live: Iterable[int] | None = None, *, limit
                 if not alive & bit or served & bit:
                     kept[alive & ~bit, served & ~bit] += number
             states = kept
-    mine = 1 << place[sink]
-    return sum(number for (alive, _), number in states.items() if alive & mine)
+    return sum(number for (alive, _), number in states.items() if alive & 1 << place[sink])
 
 
 def _sink(dag: Dag) -> int:
@@ -140,13 +139,13 @@ def iterate_subarchitectures(dag: Dag, live: Iterable[int] | None = None) -> Ite
 
     stack = [longer(frozenset({_sink(dag)}), ())] if into else []
     while stack:
-        found = next(stack[-1], None)
-        if found is None:
+        extended = next(stack[-1], None)
+        if extended is None:
             stack.pop()
-        elif found[0]:
-            stack.append(longer(*found))
+        elif extended[0]:
+            stack.append(longer(*extended))
         else:
-            yield tuple(sorted(found[1]))
+            yield tuple(sorted(extended[1]))
 
 
 class SubNetwork(nn.Module):
