@@ -21,7 +21,7 @@ def test_devices_pass_through():
 def test_cuda_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert resolve_device("cuda:0") == torch.device("cuda:0")
-    with pytest.raises(InputError, match="'cuda:1' is not there"):
+    with pytest.raises(InputError, match="'cuda:1' is not available"):
         resolve_device("cuda:1")
 
 

@@ -10,17 +10,22 @@ __all__ = ["resolve_device"]
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """The device to use: ``"auto"`` is CUDA when it is there and the CPU otherwise.
+    """The device to use: ``"auto"`` is CUDA when available and the CPU otherwise.
 
     Parameters
     ----------
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:<index>"`` or a `torch.device`.
 
+    Returns
+    -------
+    torch.device
+        The device.
+
     Raises
     ------
     InputError
-        When the name is unknown or the device is not there.
+        When the name is unknown or the device is not available.
 
     Examples
     --------
@@ -37,5 +42,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         raise unknown_name("device", str(device), ["auto", "cpu", "cuda"])
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
-        raise InputError(f"device {str(resolved)!r} is not there ({count} CUDA devices found); use 'auto' or 'cpu'.")
+        raise InputError(
+            f"device {str(resolved)!r} is not available (of CUDA devices there are {count}); use 'auto' or 'cpu'."
+        )
     return resolved

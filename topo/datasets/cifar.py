@@ -28,7 +28,7 @@ def cifar10(root: Path | None, download: bool = False) -> Dataset:
         A folder of Parquet files ``train-*.parquet`` and ``test-*.parquet`` with the image file's bytes in column
         ``img`` or ``image`` and the class in ``label``; or the folder that torchvision downloads into.
     download
-        Let torchvision download into `root` what is not there.
+        Let torchvision download into `root` missing files.
 
     References
     ----------

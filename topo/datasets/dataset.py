@@ -63,7 +63,7 @@ class Dataset:
     mean, std
         Of each channel of the images, (C, 1, 1); None where inputs are not normalised.
     augmentation
-        Random changes of training images; None where there are none.
+        Random changes of training images; None for none.
     """
 
     name: str
@@ -206,7 +206,7 @@ class Dataset:
         return self._prepared(part.inputs), part.targets
 
     def split(self, name: str) -> Split:
-        """The split ``"train"`` or ``"test"``; `InputError` when there is no such."""
+        """The split ``"train"`` or ``"test"``; `InputError` when the dataset lacks it."""
         chosen = self.train if one_of("split", name, ("train", "test")) == "train" else self.test
         if chosen is None:
             raise InputError(

@@ -26,5 +26,5 @@ def cubic(density_final: float, progress: float, density_initial: float = 1.0) -
     >>> [cubic(0.5, t) for t in (0.0, 0.5, 1.0)]
     [1.0, 0.5625, 0.5]
     """
-    left = 1.0 - min(max(progress, 0.0), 1.0)
-    return density_final + (density_initial - density_final) * left**3
+    remaining = 1.0 - min(max(progress, 0.0), 1.0)
+    return density_final + (density_initial - density_final) * remaining**3

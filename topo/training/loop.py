@@ -41,7 +41,7 @@ CHECK_EVERY = 50  # steps between two looks at the loss on CUDA, where looking w
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """What became of a training run.
+    """Outcome of a training run.
 
     Attributes
     ----------
@@ -105,7 +105,7 @@ def train(
     callbacks
         Called after every step and epoch, in order.
     checkpoint
-        A file, written after every epoch. Where it is there, the run goes on from it, and ends as it would have
+        A file, written after every epoch. Where it exists, the run goes on from it, and ends as it would have
         without the interruption.
 
     Returns
@@ -280,7 +280,7 @@ def _frozen_biases(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _progress_bar(wanted: bool | None, epochs: int) -> Iterator[Callable[[dict[str, float]], None]]:
-    """Yield a function that takes an epoch's row and advances the bar, where there is one."""
+    """Yield a function that takes an epoch's row and advances the bar, if one is shown."""
     console = Console(stderr=True)
     if not (console.is_terminal if wanted is None else wanted):
         yield lambda row: None

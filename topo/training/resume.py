@@ -19,7 +19,7 @@ __all__ = ["resume", "save"]
 
 
 def save(state: TrainingState, callbacks: Sequence[Callback], path: str | Path) -> None:
-    """Write all that decides how the run goes on, whole or not at all."""
+    """Write all that decides how the run goes on, atomically."""
     device = state.dataset.device
     checkpoint = {
         **_identity(state),
@@ -39,7 +39,7 @@ def save(state: TrainingState, callbacks: Sequence[Callback], path: str | Path) 
 
 
 def resume(state: TrainingState, callbacks: Sequence[Callback], path: str | Path) -> bool:
-    """Take up the run that `path` holds; False where there is no such file.
+    """Take up the run that `path` holds; False when the file does not exist.
 
     Raises
     ------

@@ -86,7 +86,7 @@ def test_a_budget_that_cannot_be_met_is_refused_with_what_could_be(net, found):
     scores = -torch.arange(1.0, found.count + 1)
     exact = select_units(task(net, found), found, scores, smallest / full, everything(found))
     assert exact.nonzero().flatten().tolist() == [0, 5, 9]
-    with pytest.raises(InputError, match=f"{smallest} are left; lower the sparsity"):
+    with pytest.raises(InputError, match=f"{smallest} remain; lower the sparsity"):
         select_units(task(net, found), found, scores, (smallest - 1) / full, everything(found))
     with pytest.raises(InputError, match="or the floor"):
         select_units(task(net, found), found, scores, 0.3, everything(found), floor=4)

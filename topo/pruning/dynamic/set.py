@@ -29,10 +29,10 @@ class SET(TopologyUpdater):
     def dropped(
         self, weights: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor], fraction: float
     ) -> dict[str, Tensor]:
-        left = {}
+        surviving = {}
         for name, mask in masks.items():
             weight = weights[name].detach()
             signs = mask & (weight > 0), mask & ~(weight > 0)
             kept = [largest(weight.abs(), side, int(side.sum()) - self.quota(name, side, fraction)) for side in signs]
-            left[name] = kept[0] | kept[1]
-        return left
+            surviving[name] = kept[0] | kept[1]
+        return surviving

@@ -107,7 +107,7 @@ class TopologyUpdater(SparseTrainingCallback):
         return weight.detach().abs()
 
     def grow(self, name: str, weight: Tensor, mask: Tensor) -> Tensor:
-        """Scores of a layer's pruned weights (`mask` is what the drop has left), the largest of which are grown.
+        """Scores of a layer's pruned weights (`mask` holds the survivors), the largest of which are grown.
 
         Random unless overridden.
         """

@@ -48,12 +48,12 @@ def hessian_gradient(task: Task, samples: Batch, temperature: float, batch_size:
     shares = [len(targets) / len(samples[1]) for _, targets in parts]
     gradient = {name: torch.zeros_like(weight) for name, weight in task.weights.items()}
     for part, share in zip(parts, shares, strict=True):
-        for name, found in task.gradients(share * task.loss(*part, temperature)).items():
-            gradient[name] += found
+        for name, part_gradient in task.gradients(share * task.loss(*part, temperature)).items():
+            gradient[name] += part_gradient
     product = {name: torch.zeros_like(weight) for name, weight in task.weights.items()}
     for part, share in zip(parts, shares, strict=True):
         slope = task.gradients(share * task.loss(*part, temperature), create_graph=True)
         along = sum(((gradient[name] * slope[name]).sum() for name in task.weights), start=torch.zeros(()))
-        for name, found in task.gradients(along, may_be_constant=True).items():
-            product[name] += found
+        for name, part_product in task.gradients(along, may_be_constant=True).items():
+            product[name] += part_product
     return product

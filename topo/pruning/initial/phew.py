@@ -26,7 +26,7 @@ def phew(task: Task) -> dict[str, Tensor]:
     depend on the weights alone and not on what is kept already, so that walks are made many at a time.
 
     When walks hardly find a weight that is not kept yet (fewer than one walk in a hundred does: at low sparsities, or
-    where no path leads), the largest absolute weights among the others fill the places that are left.
+    where no path leads), the largest absolute weights among the others are kept too.
     """
     sizes = [weight.numel() for weight in task.weights.values()]
     ends = torch.tensor([0, *sizes]).cumsum(0).tolist()
@@ -35,30 +35,30 @@ def phew(task: Task) -> dict[str, Tensor]:
     # As many at a time whatever is to be kept, so that what is kept of less lies within what is kept of more.
     pairs = min(max(task.total // 16, 2**11), 2**15)
     least = min(2 * pairs // 100, task.total // 1000)
-    left, started = task.kept, 0
-    while left > 0:
+    needed, started = task.kept, 0
+    while needed > 0:
         starts = torch.arange(started, started + pairs)
         started += pairs
         runs = [graph.walk(starts, forward, task.generator) for forward in (True, False)]
         turns = torch.cat([2 * walks + backward for backward, (walks, _) in enumerate(runs)])
         weights = torch.cat([weights for _, weights in runs])
-        found = _first_seen(weights[turns.argsort(stable=True)], kept)[:left]
-        kept[found] = True
-        left -= len(found)
-        if len(found) <= least:
+        new = _first_seen(weights[turns.argsort(stable=True)], kept)[:needed]
+        kept[new] = True
+        needed -= len(new)
+        if len(new) <= least:
             break
-    if left == task.kept:
+    if needed == task.kept:
         raise InputError("no walk leads from an input to an output of the model along weights that may be pruned.")
     masks = {
         name: part.view(weight.shape)
         for (name, weight), part in zip(task.weights.items(), kept.split(sizes), strict=True)
     }
-    if left == 0:
+    if needed == 0:
         return masks
     others = {
         name: weight.detach().cpu().abs().masked_fill(masks[name], -torch.inf) for name, weight in task.weights.items()
     }
-    return {name: masks[name] | more for name, more in keep_largest(others, left).items()}
+    return {name: masks[name] | more for name, more in keep_largest(others, needed).items()}
 
 
 def _first_seen(weights: Tensor, kept: Tensor) -> Tensor:

@@ -109,7 +109,7 @@ class WalkGraph:
                 return
             maps = [map_of(self.dag, tuple(views), shape, slot, self.lookup, {}) for slot, shape in enumerate(slots)]
             if len(maps) > 1 or any(_moves_elements(part) for part in getattr(maps[0], "maps", maps)):
-                moves.append(_Crossing(sparse.vstack([found.matrix() for found in maps], format="csr")))
+                moves.append(_Crossing(sparse.vstack([element_map.matrix() for element_map in maps], format="csr")))
             slots[:] = [maps[0].target_shape]
             views.clear()
 
@@ -140,13 +140,13 @@ class _Places:
         units = starts % self.units.sum()
         last = self.units.cumsum(0)
         tensor = torch.searchsorted(last, units, right=True)
-        found = {}
+        placed = {}
         for number, (node, shape) in enumerate(zip(self.nodes, self.shapes, strict=True)):
             walks = (tensor == number).nonzero().flatten()
             inside = prod(shape[2:])
             unit = units[walks] - (last[number] - self.units[number])
-            found[node] = [(walks, unit * inside + torch.randint(inside, (len(walks),), generator=generator))]
-        return found
+            placed[node] = [(walks, unit * inside + torch.randint(inside, (len(walks),), generator=generator))]
+        return placed
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ def fpgm(task: Task, channels: CoupledChannels, alive: Tensor) -> Tensor:
     """Sum of the distances of a filter to all other filters of its layer, ranked inside its layer.
 
     The filter with the smallest sum is nearest to the geometric median, and the others replace it best. Distances are
-    Euclidean, to the filters that are left. Where layers are coupled, the sums of all filters that write the unit
+    Euclidean, to the remaining filters. Where layers are coupled, the sums of all filters that write the unit
     add up as they are, so that a unit counts by how far its filters lie from the others in all its layers together.
     """
     total = torch.zeros(channels.count, dtype=torch.float64)

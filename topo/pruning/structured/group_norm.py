@@ -40,8 +40,8 @@ def group_norm(
         train_units(task, channels, alive, GroupPenalty(channels, alive, penalty, alpha))
     importance = squared_norms(task.model, channels)
     groups = channels.groups()
-    left, total = groups[alive].bincount(), groups[alive].bincount(importance[alive])
-    return importance * (left / total.clamp(min=torch.finfo(torch.float64).tiny))[groups]
+    count, total = groups[alive].bincount(), groups[alive].bincount(importance[alive])
+    return importance * (count / total.clamp(min=torch.finfo(torch.float64).tiny))[groups]
 
 
 def squared_norms(model: nn.Module, channels: CoupledChannels) -> Tensor:

@@ -1,4 +1,4 @@
-"""Structured algorithms: whole units are scored and the worst go, until what is left fits the budget."""
+"""Structured algorithms: whole units are scored and the worst go, until those that remain fit the budget."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def select_units(
     budget: str = "weights",
     floor: int = 1,
 ) -> Tensor:
-    """The units that stay, bool (count,): the fewest with the smallest scores go so that at most `share` is left.
+    """The units that stay, bool (count,): the fewest with the smallest scores go so that at most `share` remains.
 
     Units written by layers that the patterns exclude stay, and of every group the `floor` best.
 
@@ -174,23 +174,23 @@ def select_units(
         ascending = ((rank + 1) / sizes[groups]).argsort(stable=True)
     order = torch.cat([ascending[~alive[ascending]], ascending[alive[ascending] & ~protected[ascending]]])
 
-    def left(removed: int) -> Tensor:
+    def remaining(removed: int) -> Tensor:
         staying = torch.ones(channels.count, dtype=torch.bool)
         staying[order[:removed]] = False
         return staying
 
     allowed = share * channels.costs(torch.ones(channels.count, dtype=torch.bool))[budget]
-    smallest = channels.costs(left(len(order)))[budget]
+    smallest = channels.costs(remaining(len(order)))[budget]
     if smallest > allowed:
         raise InputError(
             f"pruner {task.name!r} cannot go down to {allowed:.0f} {budget}: with every unit gone that may go "
-            f"{smallest} are left; lower the sparsity{'' if floor == 1 else ' or the floor'} or exclude fewer layers."
+            f"{smallest} remain; lower the sparsity{'' if floor == 1 else ' or the floor'} or exclude fewer layers."
         )
     low, high = int((~alive).sum()), len(order)
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if channels.costs(left(middle))[budget] <= allowed else (middle + 1, high)
-    return left(low)
+        low, high = (low, middle) if channels.costs(remaining(middle))[budget] <= allowed else (middle + 1, high)
+    return remaining(low)
 
 
 def excluded(weights: Collection[str], channels: CoupledChannels) -> Tensor:

@@ -24,7 +24,7 @@ __all__ = ["imp", "round_counts"]
 def imp(task: Task, *, rate: float = 0.2, rewind: float = 0, allocation: str = "global") -> dict[str, Tensor]:
     """Absolute value of the trained weights, a fifth of them a round, each from the same early weights.
 
-    A round trains the network by the recipe, prunes the smallest of the weights that are left, and rewinds those kept,
+    A round trains the network by the recipe, prunes the smallest of the remaining weights, and rewinds those kept,
     and all other parameters and buffers, to what they were at the rewinding point (Frankle et al., ICML 2020,
     arXiv 1912.05671). The masks come with the weights of that point, so that training goes on from there: this is the
     ticket. Every training takes the whole recipe, its schedule from the start; the paper takes what is left of it
@@ -53,15 +53,15 @@ def imp(task: Task, *, rate: float = 0.2, rewind: float = 0, allocation: str = "
     masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in task.weights.items()}
     for number, count in enumerate(round_counts(task.total, task.kept, rate)):
         task.train(Masks(masks), callbacks=[] if number else [point])
-        left = {name: w.detach().abs().masked_fill(~masks[name], -torch.inf) for name, w in task.weights.items()}
-        masks = allocate(left, count)
+        magnitudes = {name: w.detach().abs().masked_fill(~masks[name], -torch.inf) for name, w in task.weights.items()}
+        masks = allocate(magnitudes, count)
         task.model.load_state_dict(point.values)
     task.keep_state = True
     return masks
 
 
 def round_counts(total: int, kept: int, rate: float) -> list[int]:
-    """How many weights are left after each round.
+    """How many weights remain after each round.
 
     Examples
     --------

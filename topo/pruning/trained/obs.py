@@ -78,23 +78,23 @@ def inverse_diagonal(name: str, hessian: Tensor, mask: Tensor) -> Tensor:
     if mask.all():
         inverse = torch.cholesky_inverse(cholesky(name, hessian))
         return inverse.diagonal(dim1=-2, dim2=-1)[:, None].expand(mask.shape)
-    found = torch.ones(mask.shape, dtype=hessian.dtype, device=mask.device)
+    diagonal = torch.ones(mask.shape, dtype=hessian.dtype, device=mask.device)
     for group, row, columns, real, system in _systems(hessian, mask):
         inverse = torch.cholesky_inverse(cholesky(name, system)).diagonal(dim1=-2, dim2=-1)
         place = (group[:, None].expand_as(columns)[real], row[:, None].expand_as(columns)[real], columns[real])
-        found[place] = inverse[real]
-    return found
+        diagonal[place] = inverse[real]
+    return diagonal
 
 
 def optimum(name: str, weight: Tensor, hessian: Tensor, mask: Tensor) -> Tensor:
     """The kept weights v that minimise (v - w)^T H (v - w) in each row, the others being zero: H_KK v_K = (H w)_K."""
-    found, target = torch.zeros_like(weight), weight @ hessian
+    solution, target = torch.zeros_like(weight), weight @ hessian
     for group, row, columns, real, system in _systems(hessian, mask):
         right = target[group[:, None], row[:, None], columns].masked_fill(~real, 0.0)
         solved = torch.cholesky_solve(right[..., None], cholesky(name, system))[..., 0]
         place = (group[:, None].expand_as(columns)[real], row[:, None].expand_as(columns)[real], columns[real])
-        found[place] = solved[real]
-    return found
+        solution[place] = solved[real]
+    return solution
 
 
 def _systems(hessian: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:

@@ -64,8 +64,8 @@ def sparsegpt(
     elif pattern in ALLOCATIONS:
         raise InputError(f'pattern must be "n:m", such as "2:4", not {pattern!r}.')
     else:
-        found = find_allocation(pattern, task.kept, task.total)(task.weights, task.kept)
-        counts = {name: int(mask.sum()) for name, mask in found.items()}
+        masks = find_allocation(pattern, task.kept, task.total)(task.weights, task.kept)
+        counts = {name: int(mask.sum()) for name, mask in masks.items()}
 
     def solve(name: str, weight: Tensor, hessian: Tensor, kept: int) -> tuple[Tensor, Tensor]:
         order, choices = in_blocks(weight, kept, block)
@@ -136,17 +136,17 @@ def in_pattern(
 ) -> tuple[Tensor, list[Choice]]:
     """The order of the columns in which those that a pattern compares are neighbours, and the choices by pattern.
 
-    The columns that are left over come last.
+    The columns beyond the last full group come last.
     """
     n, m = map(int, pattern.split(":"))
     places = torch.arange(weight.shape[-1], device=weight.device).view(-1, kernel)
-    whole = len(places) - len(places) % m
-    first = whole * kernel
+    full = len(places) - len(places) % m
+    first = full * kernel
     rest = kept - weight[..., :first].numel() // m * n
     if not 0 <= rest <= weight[..., first:].numel():
         raise InputError(f"pattern {pattern!r} does not fit {kept} weights of {name}; exclude it.")
     choices: list[Choice] = [(stop, partial(_largest_of_rows, count=n)) for stop in range(m, first + 1, m)]
-    order = torch.cat([places[:whole].T.flatten(), places[whole:].flatten()])
+    order = torch.cat([places[:full].T.flatten(), places[full:].flatten()])
     return order, choices + in_blocks(weight, rest, block, first)[1]
 
 
