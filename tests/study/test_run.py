@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -8,10 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 import topo
+from topo.datasets import DATASETS, Split, make_dataset
 from topo.errors import InputError
 from topo.features import column_names
+from topo.models import MODELS
+from topo.registry import Registry
 from topo.study import Study, StudyError, computation
 from topo.study import run as run_module
 from topo.study import store as store_module
@@ -309,3 +314,52 @@ def test_folders_that_hold_no_study(tmp_path: Path, tiny):
         tiny().results()
     with pytest.raises(InputError, match="unknown cell"):
         tiny().masks("abc")
+
+
+@pytest.fixture
+def register() -> Iterator[Callable]:
+    """Registers things that are gone after the test."""
+    added = []
+
+    def add(registry: Registry, name: str) -> Callable:
+        added.append((registry, name))
+        return registry.register(name)
+
+    yield add
+    for registry, name in added:
+        del registry._entries[name]
+
+
+@pytest.mark.parametrize("by_keyword", [False, True])
+def test_networks_of_several_inputs(tiny, here, register, by_keyword: bool):
+    class TwoInputs(nn.Module):
+        def __init__(self, left: int, right: int, n_classes: int) -> None:
+            super().__init__()
+            self.left, self.right = nn.Linear(left, 4), nn.Linear(right, 4)
+            self.out = nn.Linear(4, n_classes)
+
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return self.out(torch.relu(self.left(x) + self.right(y)))
+
+    @register(MODELS, "two-inputs")
+    def two_inputs(input_shape, n_classes):
+        """A sum of two linear layers."""
+        shapes = list(input_shape.values()) if by_keyword else input_shape
+        return TwoInputs(*(size for shape in shapes for size in shape), n_classes)
+
+    @register(DATASETS, "pairs")
+    def pairs(root, download):
+        """Two tables."""
+        x, y = torch.rand(40, 3), torch.rand(40, 5)
+        split = Split({"x": x, "y": y} if by_keyword else (x, y), torch.arange(40) % 2)
+        return make_dataset("pairs", split, split, n_classes=2)
+
+    changes = {"datasets": ["pairs"], "models": ["two-inputs"], "pruners": ["er", "snip", "l1-filter"]}
+    study = tiny(**changes, sparsities=[0.4], encodings=["multipartite"])
+    table = study.run(executor=here, progress=False)
+    assert (table["status"] == "finished").all(), table["reason"].tolist()
+    assert table.set_index("pruner")["compact_parameters"].notna().to_dict() == {
+        "dense": False, "er": False, "snip": False, "l1-filter": True
+    }  # fmt: skip
+    graph = study.graph(table["cell"].iloc[-1])
+    assert {part.size for part in graph.parts} >= {3, 5, 4, 2}

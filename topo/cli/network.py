@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .options import parsed_example, parsed_settings
@@ -48,18 +48,20 @@ class NamedNetwork:
     def example(self) -> Example:
         """The input of the network."""
         if self.dataset is not None:
-            return self.dataset.input_shape
+            return self.dataset.example
         return parsed_example(self.example_texts or ["3,32,32"])
 
     @cached_property
     def model(self) -> nn.Module:
         """The network itself."""
         from ..checkpoint import load_checkpoint
+        from ..dag.example import sample_shapes
         from ..models import build
 
         n_classes = self.dataset.n_classes if self.dataset is not None else self.classes or 10
         settings = parsed_settings(self.settings)
-        model = build(self.name, input_shape=_shapes(self.example), n_classes=n_classes, seed=self.seed, **settings)
+        shapes = sample_shapes(self.example)
+        model = build(self.name, input_shape=shapes, n_classes=n_classes, seed=self.seed, **settings)
         return model if self.checkpoint is None else load_checkpoint(model, self.checkpoint)
 
     def graph(self, masks: Path | None, encoding: str, options: list[str] | None) -> MultipartiteGraph | LayerGraphs:
@@ -69,15 +71,3 @@ class NamedNetwork:
 
         loaded = None if masks is None else Masks.load(masks)
         return encode(self.model, loaded, example=self.example, encoding=encoding, **parsed_settings(options))
-
-
-def _shapes(example: Any) -> Any:
-    """The example with the shape of one sample in place of every tensor."""
-    if isinstance(example, dict):
-        return {name: _shapes(value) for name, value in example.items()}
-    if hasattr(example, "shape"):
-        return tuple(example.shape[1:])
-    if all(isinstance(size, int) for size in example):
-        return tuple(example)
-    shapes = tuple(_shapes(value) for value in example)
-    return shapes[0] if len(shapes) == 1 else shapes

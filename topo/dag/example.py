@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from ..errors import InputError
 
-__all__ = ["Example", "example_arguments", "is_shape"]
+__all__ = ["Example", "example_arguments", "is_shape", "sample_shapes"]
 
 Example: TypeAlias = (
     "Tensor | Mapping[str, Tensor | Sequence[int]] | Sequence[int] | Sequence[Tensor | Sequence[int] | Any]"
@@ -86,6 +86,24 @@ def is_shape(value: Any) -> bool:
         and len(value) > 0
         and all(isinstance(size, int) and not isinstance(size, bool) for size in value)
     )
+
+
+def sample_shapes(example: Example) -> Any:
+    """The shape of one sample in the place of every tensor of an example: what a model is built for.
+
+    Examples
+    --------
+    >>> sample_shapes(torch.zeros(2, 3)), sample_shapes({"x": torch.zeros(1, 4), "y": (2,)})
+    ((3,), {'x': (4,), 'y': (2,)})
+    """
+    if isinstance(example, Tensor):
+        return tuple(example.shape[1:])
+    if isinstance(example, Mapping):
+        return {name: sample_shapes(value) for name, value in example.items()}
+    if is_shape(example):
+        return tuple(example)
+    shapes = tuple(sample_shapes(value) for value in example)
+    return shapes[0] if len(shapes) == 1 else shapes
 
 
 def _described(example: Any) -> str:

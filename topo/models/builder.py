@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
+from ..dag.example import Example, example_arguments
 from ..errors import InputError, nearest, unknown_name
 from ..randomness import own_randomness
 from ..validation import check_settings, whole_number
@@ -19,7 +20,7 @@ __all__ = ["build"]
 
 
 def build(
-    name: str, *, input_shape: Sequence[int] = (3, 32, 32), n_classes: int = 10, seed: int = 0, **settings: Any
+    name: str, *, input_shape: Example = (3, 32, 32), n_classes: int = 10, seed: int = 0, **settings: Any
 ) -> nn.Module:
     """Build a network with fresh weights, on the CPU and in training mode.
 
@@ -31,7 +32,8 @@ def build(
         One of `MODELS`, or any classification network of torchvision; ``"torchvision:<name>"`` asks for
         torchvision's where both have one.
     input_shape
-        Shape of one input: channels, height, width.
+        Shape of one input: channels, height, width. For a network of your own, whatever shape it takes, or a tuple or
+        dict of shapes where it takes several inputs; its builder gets it as it is.
     n_classes
         Number of outputs, from 1 up.
     seed
@@ -55,7 +57,7 @@ def build(
     >>> net(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 10])
     """
-    shape = _checked_shape(input_shape)
+    shape = input_shape if _is_own(name) else _checked_shape(input_shape)
     whole_number("n_classes", n_classes, minimum=1)
     builder: Callable[..., nn.Module]
     if name in MODELS:
@@ -72,7 +74,11 @@ def build(
     return model
 
 
-def _checked_shape(input_shape: Sequence[int]) -> tuple[int, int, int]:
+def _is_own(name: str) -> bool:
+    return name in MODELS and not MODELS.entry(name).source.built_in
+
+
+def _checked_shape(input_shape: Any) -> tuple[int, int, int]:
     try:
         shape = tuple(int(size) for size in input_shape)
     except (TypeError, ValueError):
@@ -91,17 +97,18 @@ def _torchvision_name(name: str) -> str:
     return short
 
 
-def _check_forward(name: str, model: nn.Module, shape: tuple[int, int, int]) -> None:
+def _check_forward(name: str, model: nn.Module, shape: Example) -> None:
     model.eval()
+    arguments, keywords = example_arguments(shape, verb="topo.models.build")
     try:
         with torch.no_grad():
-            model(torch.zeros(1, *shape))
+            model(*arguments, **keywords)
     except (RuntimeError, ValueError, AssertionError) as error:
         raise _misfit(name, shape, error) from error
     model.train()
 
 
-def _misfit(name: str, shape: tuple[int, int, int], error: Exception) -> InputError:
+def _misfit(name: str, shape: Example, error: Exception) -> InputError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return InputError(
         f"model {name!r} cannot take inputs of shape {shape} ({reason}); give an input_shape that suits it."

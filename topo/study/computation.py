@@ -15,15 +15,17 @@ from torch import nn
 
 from ..checkpoint import load_checkpoint
 from ..dag import Dag, compact, cost, coupled_channels, trace
+from ..dag.example import sample_shapes
 from ..dag.structure import weight_counts
-from ..datasets import Dataset
+from ..datasets import DATASETS, Dataset
 from ..datasets import load as load_dataset
+from ..datasets.inputs import Inputs, map_inputs
 from ..device import resolve_device
 from ..encoding import encode
 from ..errors import InputError
 from ..features import measure
 from ..masks import Masks
-from ..models import build
+from ..models import MODELS, build
 from ..own_code import digest_of, import_code
 from ..pruning import PRUNERS, prune, sparse_training_callback
 from ..training import Callback, Diverged, evaluate, train
@@ -32,7 +34,7 @@ from .grid import Cell
 from .store import FAILED, CellResult, Store
 from .trajectory import MaskTrajectory
 
-__all__ = ["Outcome", "build_model", "compute", "failure", "load_data", "outcome", "run_cell"]
+__all__ = ["Outcome", "build_model", "compute", "example_of", "failure", "load_data", "outcome", "run_cell"]
 
 Outcome = dict[str, Any]
 """What the runner hears of a cell: its key, status, reason, accuracy and seconds."""
@@ -135,8 +137,9 @@ def _pruned(
     """Prune the model; the masks to train it with and the callbacks that will change them."""
     options = {"sparsity": cell.sparsity, "data": dataset, "seed": cell.seed, "device": device, **pruner.arguments}
     if pruner.applied_at == "training":
-        found = sparse_training_callback(model, pruner.name, **options)
-        return found.masks, [found]
+        callback = sparse_training_callback(model, pruner.name, **options)
+        assert isinstance(callback.masks, Masks)
+        return callback.masks, [callback]
     masks = prune(model, pruner.name, recipe=cell.recipe, allow_empty_layers=pruner.allow_empty_layers, **options)
     masks.install(model)
     return masks, []
@@ -194,8 +197,8 @@ def _compact_columns(cell: Cell, model: nn.Module, dataset: Dataset, masks: Mask
     if cell.pruner is None or PRUNERS.entry(cell.pruner.name).family != "structured":
         return {}
     smaller = compact(model, masks, channels=coupled_channels(_dag(cell, model, dataset)))
-    left = cost(smaller, torch.zeros(1, *dataset.input_shape))
-    return {"compact_parameters": left["parameters"], "compact_macs": left["macs"]}
+    costs = cost(smaller, example_of(dataset))
+    return {"compact_parameters": costs["parameters"], "compact_macs": costs["macs"]}
 
 
 def _mask_columns(masks: Masks) -> dict[str, Any]:
@@ -216,7 +219,7 @@ def _seconds_columns(seconds: dict[str, float]) -> dict[str, float]:
 def load_data(cell: Cell, device: torch.device | str = "cpu") -> Dataset:
     """The cell's dataset, loaded once per worker."""
     choice, root = cell.dataset, cell.dataset_root
-    key = ("dataset", repr(choice), str(root), str(device))
+    key = ("dataset", DATASETS[choice.name], repr(choice), str(root), str(device))
     return _kept(
         key,
         lambda: load_dataset(
@@ -234,17 +237,28 @@ def build_model(cell: Cell, dataset: Dataset) -> nn.Module:
     """The cell's network with its initial weights."""
     return build(
         cell.model.name,
-        input_shape=dataset.input_shape,
+        input_shape=sample_shapes(dataset.example),
         n_classes=dataset.n_classes,
         seed=cell.seed,
         **cell.model.settings,
     )
 
 
+def example_of(dataset: Dataset) -> Inputs:
+    """Zeros in the form of one sample of a dataset, on the CPU."""
+    return map_inputs(lambda tensor: torch.zeros_like(tensor, device="cpu"), dataset.example)
+
+
 def _dag(cell: Cell, model: nn.Module, dataset: Dataset) -> Dag:
     """The Dag of a model with its own weights; networks of one kind are traced once per worker."""
-    key = ("dag", repr(cell.model), dataset.input_shape, dataset.n_classes)
-    return _kept(key, lambda: trace(model, torch.zeros(1, *dataset.input_shape)).single()).bind(model)
+    key = (
+        "dag",
+        MODELS.get(cell.model.name),
+        repr(cell.model),
+        repr(sample_shapes(dataset.example)),
+        dataset.n_classes,
+    )
+    return _kept(key, lambda: trace(model, example_of(dataset)).single()).bind(model)
 
 
 _worker = threading.local()

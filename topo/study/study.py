@@ -18,7 +18,7 @@ from ..encoding import LayerGraphs, MultipartiteGraph, encode
 from ..errors import InputError, unknown_name
 from ..masks import Masks
 from ..own_code import import_code, is_file_name
-from .computation import build_model, load_data
+from .computation import build_model, example_of, load_data
 from .config import StudyConfig
 from .grid import Cell, Planned, cells_of
 from .run import run_cells
@@ -220,8 +220,8 @@ class Study:
     def graph(self, key: str, encoding: str = "multipartite", **options: Any) -> MultipartiteGraph | LayerGraphs:
         """The graph of a network of the study; its weights are those of `model`."""
         masks = None if self.cell(key).pruner is None else self.masks(key)
-        shape = self.dataset(key).input_shape
-        return encode(self.model(key), masks, example=shape, encoding=encoding, **options)
+        example = example_of(self.dataset(key))
+        return encode(self.model(key), masks, example=example, encoding=encoding, **options)
 
     def import_code(self) -> None:
         """Import the study's own code, as a run does; the networks of its own models and datasets can then be had."""

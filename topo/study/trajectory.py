@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
@@ -86,6 +86,7 @@ class MaskTrajectory(Callback, Sequence[Masks]):
         self.on_step_end(state)
 
     def _record(self, state: TrainingState) -> None:
+        assert state.masks is not None  # nothing takes masks away during training
         row = np.packbits(np.concatenate([state.masks[name].numpy().ravel() for name in self._shapes]))
         self._last = state.masks
         if self.every == "change" and self._rows and np.array_equal(row, self._rows[-1]):
@@ -97,7 +98,15 @@ class MaskTrajectory(Callback, Sequence[Masks]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> Masks:
+    @overload
+    def __getitem__(self, index: int) -> Masks: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Masks]: ...
+
+    def __getitem__(self, index: int | slice) -> Masks | list[Masks]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
         sizes = [prod(shape) for shape in self._shapes.values()]
         flat = np.unpackbits(self._rows[index], count=sum(sizes)).astype(bool)
         parts = np.split(flat, np.cumsum(sizes)[:-1])
