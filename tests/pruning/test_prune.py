@@ -154,7 +154,7 @@ def test_bad_arguments(awkward, arguments, message):
 
 
 def test_a_model_must_be_a_module():
-    with pytest.raises(InputError, match=r"must be a torch.nn.Module, not a int"):
+    with pytest.raises(InputError, match=r"needs an nn\.Module or a traced network; got int"):
         topo.prune(3, "er", sparsity=0.5)
 
 

@@ -159,6 +159,9 @@ def test_right_masks_of_an_own_algorithm_are_taken(net, own):
     assert topo.prune(net, "mine", sparsity=0.5, keep=False).settings == {"keep": False}
 
 
-def test_a_traced_network_has_no_module_to_copy(net):
-    with pytest.raises(InputError, match="pruner 'erk' works on a copy of a module, which a traced Dag does not hold"):
-        topo.prune(topo.trace(net, (4,)), "erk", sparsity=0.5)
+def test_a_traced_network_is_pruned_as_its_model(net):
+    dag = topo.trace(net, (4,))
+    masks, expected = topo.prune(dag, "erk", sparsity=0.5), topo.prune(net, "erk", sparsity=0.5)
+    assert all(torch.equal(masks[name], expected[name]) for name in expected)
+    with pytest.raises(InputError, match="pruner 'erk' works on the modules of the model, which a coarse Dag"):
+        topo.prune(topo.dag.coarsen(dag), "erk", sparsity=0.5)

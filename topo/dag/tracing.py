@@ -16,7 +16,7 @@ from .example import Example, example_arguments
 from .export import evaluation_mode, export, is_symbol
 from .operators import aten, operator_called
 
-__all__ = ["trace", "traced"]
+__all__ = ["module_of", "trace", "traced"]
 
 
 def trace(model: nn.Module | Dag, example: Example | None = None) -> Dag:
@@ -59,14 +59,26 @@ def traced(model: nn.Module | Dag, example: Example | None, verb: str) -> Dag:
     """The Dag of a model, or a Dag itself, for a verb that takes either; `verb` is who asks, for the errors."""
     if isinstance(model, Dag):
         return model
-    if not isinstance(model, nn.Module):
-        raise InputError(f"{verb} needs an nn.Module or a traced network; got {type(model).__name__}.")
-    args, kwargs = example_arguments(example, model, verb=verb)
+    args, kwargs = example_arguments(example, module_of(model, verb), verb=verb)
     with evaluation_mode(model), torch.no_grad():
         program = export(model, args, kwargs)
     dag = _Reader(model, program, (args, kwargs)).read()
     dag = replace(dag, keywords=tuple(kwargs), model=model)
     return dag if dag.symbols else replace(dag, retrace=_Retrace(model))
+
+
+def module_of(model: nn.Module | Dag, verb: str) -> nn.Module:
+    """A model, or the one that a Dag was traced from, for a verb that works on modules; `verb` is who asks."""
+    if isinstance(model, Dag):
+        if model.model is None:
+            raise InputError(
+                f"{verb} works on the modules of the model, which a coarse Dag does not hold; give the model, or the "
+                "Dag that topo.trace returns."
+            )
+        return model.model
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{verb} needs an nn.Module or a traced network; got {type(model).__name__}.")
+    return model
 
 
 class _Retrace:

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..dag.dag import Dag
 from ..dag.example import Example
+from ..dag.tracing import module_of
 from ..errors import InputError
 from ..masks import Masks
 from ..training import Recipe
@@ -23,7 +25,7 @@ __all__ = ["Task", "prune", "score", "sparse_training_callback"]
 
 
 def prune(
-    model: nn.Module,
+    model: nn.Module | Dag,
     name: str,
     *,
     sparsity: float,
@@ -42,7 +44,7 @@ def prune(
     Parameters
     ----------
     model
-        Any module; only a copy is worked on.
+        Any module, or one as `topo.trace` has traced it; only a copy is worked on.
     name
         An algorithm of `PRUNERS`.
     sparsity
@@ -88,6 +90,7 @@ def prune(
     >>> masks.counts()[["name", "kept", "total"]].values.tolist()
     [['0.weight', 32, 160], ['2.weight', 28, 80]]
     """
+    model = module_of(model, f"pruner {name!r}")
     algorithm = PRUNERS[name]
     check_settings(algorithm, settings, f"pruner {name!r}")
     with open_task(
@@ -126,7 +129,7 @@ def prune(
 
 
 def score(
-    model: nn.Module,
+    model: nn.Module | Dag,
     name: str,
     *,
     data: Any = None,
@@ -164,6 +167,7 @@ def score(
     >>> bool((topo.pruning.score(net, "magnitude")["weight"] == net.weight.abs()).all())
     True
     """
+    model = module_of(model, f"pruner {name!r}")
     scores_of = getattr(PRUNERS[name], "score", None)
     if scores_of is None:
         known = ", ".join(n for n in PRUNERS if hasattr(PRUNERS[n], "score"))
@@ -188,7 +192,7 @@ def score(
 
 
 def sparse_training_callback(
-    model: nn.Module,
+    model: nn.Module | Dag,
     name: str,
     *,
     sparsity: float,
@@ -230,6 +234,7 @@ def sparse_training_callback(
     >>> round(run.masks.sparsity, 2)
     0.9
     """
+    model = module_of(model, f"pruner {name!r}")
     algorithm = PRUNERS[name]
     if PRUNERS.entry(name).info.get("stage") != "training":
         known = ", ".join(n for n in PRUNERS if PRUNERS.entry(n).info.get("stage") == "training")

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
-from ..dag import Dag
 from ..dag.example import Example, example_arguments
 from ..datasets import Dataset, as_dataset
 from ..datasets.inputs import Inputs, call_model
@@ -254,13 +253,6 @@ def open_task(
     Meanwhile gradients are on and exact, and random choices follow the seed; afterwards the global random states are
     those of before.
     """
-    if isinstance(model, Dag):
-        raise InputError(
-            f"pruner {name!r} works on a copy of a module, which a traced Dag does not hold; give the model that was "
-            "traced."
-        )
-    if not isinstance(model, nn.Module):
-        raise InputError(f"the model must be a torch.nn.Module, not a {type(model).__name__}.")
     sparsity, seed = real_number("sparsity", sparsity, minimum=0, below=1), whole_number("seed", seed)
     if data is None and PRUNERS.entry(name).info.get("needs_data"):
         raise InputError(f"pruner {name!r} needs data; give data=(inputs, targets), a dataset, a loader or batches.")
