@@ -16,8 +16,8 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The `count` known names closest to a misspelt one, best first."""
     known = list(known)
     folded = {k.lower().replace("_", "-"): k for k in known}
-    found = difflib.get_close_matches(name.lower().replace("_", "-"), folded, n=count, cutoff=0.5)
-    return [folded[f] for f in found]
+    close = difflib.get_close_matches(name.lower().replace("_", "-"), folded, n=count, cutoff=0.5)
+    return [folded[name] for name in close]
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:

@@ -31,7 +31,7 @@ def test_numbers_with_an_exponent_are_numbers(tmp_path: Path, text: str, value: 
     ("text", "message"),
     [
         ("a: [1, 2\nb: 3\n", r"study.yaml, line 2 is not valid YAML: .*expected ',' or '\]'"),
-        ("a: 1\nb: 2\na: 3\n", "study.yaml, line 3: key 'a' is there twice"),
+        ("a: 1\nb: 2\na: 3\n", "study.yaml, line 3: key 'a' is written twice"),
         ("- a\n", "holds no keys"),
         ("", "holds no keys"),
         ("just words", "holds no keys"),

@@ -88,8 +88,8 @@ def is_shape(value: Any) -> bool:
     )
 
 
-def sample_shapes(example: Example) -> Any:
-    """The shape of one sample in the place of every tensor of an example: what a model is built for.
+def sample_shapes(example: Any) -> Any:
+    """The shape of one sample in the place of every tensor of an `Example`: what a model is built for.
 
     Examples
     --------

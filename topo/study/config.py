@@ -270,7 +270,7 @@ def _refuse_twice(values: Iterable[Any], remedy: str) -> None:
     seen = set()
     for value in values:
         if value in seen:
-            raise InputError(f"{value!r} is there twice; {remedy}.")
+            raise InputError(f"{value!r} is listed twice; {remedy}.")
         seen.add(value)
 
 

@@ -48,8 +48,8 @@ class MaskTrajectory(Callback, Sequence[Masks]):
     >>> from topo.training import recipe, train
     >>> data = topo.datasets.load("digits", subset=20)
     >>> net = topo.models.build("digits-mlp", input_shape=(1, 8, 8))
-    >>> found, trajectory = topo.pruning.sparse_training_callback(net, "set", sparsity=0.9), MaskTrajectory()
-    >>> run = train(net, data, recipe("digits", epochs=3), masks=found.masks, callbacks=[found, trajectory])
+    >>> callback, trajectory = topo.pruning.sparse_training_callback(net, "set", sparsity=0.9), MaskTrajectory()
+    >>> run = train(net, data, recipe("digits", epochs=3), masks=callback.masks, callbacks=[callback, trajectory])
     >>> trajectory.steps, trajectory[-1] == run.masks
     ([0, 5, 9], True)
     """
@@ -130,11 +130,11 @@ class MaskTrajectory(Callback, Sequence[Masks]):
         arrays, metadata = read_arrays(path)
         if metadata.get("content") != "topo mask trajectory":
             raise InputError(f"{path} does not hold a trajectory of masks.")
-        found = cls(every=metadata["every"])
-        found._shapes = {name: tuple(shape) for name, shape in json.loads(metadata["shapes"]).items()}
-        found._rows = list(arrays["bits"])
-        found.steps, found.epochs = arrays["steps"].tolist(), arrays["epochs"].tolist()
-        return found
+        trajectory = cls(every=metadata["every"])
+        trajectory._shapes = {name: tuple(shape) for name, shape in json.loads(metadata["shapes"]).items()}
+        trajectory._rows = list(arrays["bits"])
+        trajectory.steps, trajectory.epochs = arrays["steps"].tolist(), arrays["epochs"].tolist()
+        return trajectory
 
     def table(self) -> pd.DataFrame:
         """One row a record: step, epoch, sparsity, changed and explored.

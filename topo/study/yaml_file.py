@@ -76,7 +76,7 @@ def _lines(path: Path, node: yaml.Node, where: KeyPath) -> Iterator[tuple[KeyPat
         for key, value in node.value:
             if key.value in seen:
                 raise InputError(
-                    f"{path}, line {key.start_mark.line + 1}: key {key.value!r} is there twice; remove one of the two."
+                    f"{path}, line {key.start_mark.line + 1}: key {key.value!r} is written twice; remove one."
                 )
             seen.add(key.value)
             yield (*where, key.value), key.start_mark.line + 1
