@@ -147,3 +147,8 @@ def test_files_are_short_and_say_what_they_are():
     long = [name for name, path in modules().items() if len(path.read_text().splitlines()) > MOST_LINES]
     silent = [name for name, path in modules().items() if not ast.get_docstring(ast.parse(path.read_text()))]
     assert (long, silent) == ([], [])
+
+
+def test_no_room_is_imported_by_a_string():
+    hidden = [name for name, path in modules().items() if 'import_module("topo' in path.read_text()]
+    assert hidden == []

@@ -102,7 +102,7 @@ class Masks(Mapping[str, Tensor]):
             return NotImplemented
         return self.keys() == other.keys() and all(torch.equal(self[name], other[name]) for name in self)
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # equal masks may change
 
     def __repr__(self) -> str:
         origin = f", algorithm={self.algorithm!r}" if self.algorithm else ""

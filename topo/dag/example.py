@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +102,7 @@ def sample_shapes(example: Any) -> Any:
         return {name: sample_shapes(value) for name, value in example.items()}
     if is_shape(example):
         return tuple(example)
-    shapes = tuple(sample_shapes(value) for value in example)
+    shapes = tuple(sample_shapes(value) for value in cast("Sequence[Example]", example))
     return shapes[0] if len(shapes) == 1 else shapes
 
 

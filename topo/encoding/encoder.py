@@ -73,7 +73,8 @@ def encoding_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def _checked(name: str, hint: Any, value: Any) -> Any:
     if get_origin(hint) is Literal:
         return one_of(name, value, get_args(hint))
-    check = {int: whole_number, float: real_number, bool: flag}.get(hint)
+    checks: dict[Any, Callable[[str, Any], Any]] = {int: whole_number, float: real_number, bool: flag}
+    check = checks.get(hint)
     return value if check is None else check(name, value)
 
 

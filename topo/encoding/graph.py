@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -233,11 +232,6 @@ class MultipartiteGraph:
         MultipartiteGraph.__init__(graph, parts, blocks, facts["attributes"])
         return graph
 
-    def draw(self, ax: Any = None, **options: Any) -> Any:
-        """Draw the graph on a matplotlib Axes; see `topo.plots.draw_graph`."""
-        # By name, for the figures are built on the graphs and not the graphs on the figures.
-        return import_module("topo.plots").draw_graph(self, ax=ax, **options)
-
     def _require_int32(self) -> None:
         if max(self.n_nodes, self.n_edges) > INDEX_LIMIT:
             raise InputError(
@@ -334,5 +328,10 @@ class LayerGraphs(Mapping[str, BipartiteGraph]):
             raise InputError(
                 f"{folder} holds no layer graphs ({error}); write them with graphs.save(folder)."
             ) from error
-        graphs = {name: BipartiteGraph.load(Path(folder) / file) for name, file in index["layers"].items()}
+        graphs: dict[str, BipartiteGraph] = {}
+        for name, file in index["layers"].items():
+            graph = BipartiteGraph.load(Path(folder) / file)
+            if not isinstance(graph, BipartiteGraph):
+                raise InputError(f"{Path(folder) / file} is not the graph of a layer.")
+            graphs[name] = graph
         return cls(graphs, index["attributes"])

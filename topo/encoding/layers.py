@@ -94,7 +94,10 @@ def _layers(dag: Dag, masks: Mapping[str, Tensor]) -> Iterator[tuple[str, Relati
 
 
 def _weight_of(linear_map: LinearMap) -> Weight:
-    return linear_map.weight if isinstance(linear_map, Convolution) else linear_map.maps[0][1]
+    if isinstance(linear_map, Convolution):
+        return linear_map.weight
+    assert isinstance(linear_map, AxisMaps)  # what every other parametric operation is
+    return linear_map.maps[0][1]
 
 
 def _dense_kernels(linear_map: LinearMap, weight: Weight) -> tuple[Weight, np.ndarray]:
@@ -102,6 +105,7 @@ def _dense_kernels(linear_map: LinearMap, weight: Weight) -> tuple[Weight, np.nd
     if isinstance(linear_map, AxisMaps):
         out, inner = weight.kept.shape
         return weight, np.broadcast_to(np.arange(inner), (out, inner))
+    assert isinstance(linear_map, Convolution)
     groups = linear_map.groups
     if linear_map.transposed:
         # (source, target / groups, ...) -> (target, source / groups, ...)

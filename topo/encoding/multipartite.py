@@ -101,7 +101,7 @@ def _blocks(
 ) -> list[tuple[int, int, sparse.csr_array, str]]:
     """Edges between the nodes that are not relays; what a relay passes on starts at the elements it holds."""
     held: dict[int, list[tuple[int, sparse.csr_array]]] = {}
-    blocks = []
+    blocks: list[tuple[int, int, sparse.csr_array, str]] = []
     for arc in arcs:
         refuse_above(max_edges, arc.relation.edge_count(), arc.name or network.nodes[arc.target].name)
         matrix = arc.relation.matrix()
@@ -129,9 +129,10 @@ def _with_padded_input(network: Structure) -> Structure:
         if node.role != "input":
             continue
         readers = [i for i, arc in enumerate(arcs) if arc.source == index]
-        convolutions = [_leading_convolution(arcs[i].relation.map) for i in readers]
-        paddings = {c.padding for c in convolutions if c is not None}
-        if None in convolutions or len(paddings) != 1:
+        leading = [_leading_convolution(arcs[i].relation.map) for i in readers]
+        convolutions = [convolution for convolution in leading if convolution is not None]
+        paddings = {convolution.padding for convolution in convolutions}
+        if len(convolutions) < len(leading) or len(paddings) != 1:
             raise InputError(
                 f"padding='nodes' needs every reader of input {node.name!r} to be a convolution with the same padding."
             )

@@ -107,7 +107,7 @@ class Evidence:
         if published is not None:
             tables = load_published(published)
             return cls("published tables", tables.networks, tables.layers, tables.anomalies, Path(published))
-        paths = [Path(study)] if isinstance(study, str | Path) else [Path(s) for s in study]
+        paths = [Path(study)] if isinstance(study, str | Path) else [Path(s) for s in study or ()]
         return together([cls._of_path(path) for path in paths])
 
     @classmethod

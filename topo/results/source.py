@@ -182,7 +182,8 @@ def _from_study(study: Study) -> Source:
         return source
     row = source.table[source.table["cell"] == key].iloc[0]
     try:
-        source.graph = study.graph(key)
+        graph = study.graph(key)
+        source.graph = graph if isinstance(graph, MultipartiteGraph) else None
         source.graph_title = f"{row['model']}, {row['pruner']} at {percent(row['sparsity'])}, seed {row['seed']}"
     except (InputError, OSError) as error:
         source.no_graph = f"the graph of cell {key} cannot be made again: {error}"
