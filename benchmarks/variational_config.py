@@ -52,13 +52,13 @@ ALTERNATIVES: dict[str, list[Any]] = {
 }
 
 
-def held_out(whole: Dataset) -> Dataset:
+def held_out(dataset: Dataset) -> Dataset:
     """The last fifth of the training images in the place of the test images."""
-    cut = len(whole.train) * 4 // 5
+    cut = len(dataset.train) * 4 // 5
     parts = [
-        Split(whole.train.inputs[part], whole.train.targets[part]) for part in (slice(None, cut), slice(cut, None))
+        Split(dataset.train.inputs[part], dataset.train.targets[part]) for part in (slice(None, cut), slice(cut, None))
     ]
-    return make_dataset(f"{whole.name}, held out", *parts, whole.n_classes, whole.augmentation)
+    return make_dataset(f"{dataset.name}, held out", *parts, dataset.n_classes, dataset.augmentation)
 
 
 def without_folder(words: list[str]) -> list[str]:

@@ -227,7 +227,7 @@ def gated_output(model: nn.Module, gates: Gates, xi: Tensor, x: Tensor) -> Tenso
 
 
 def draw(gates: Gates, seed: int, chance: float = 0.6) -> Tensor:
-    """Random gates of 0 and 1, float64, under which a path is left and no group is without a unit."""
+    """Random gates of 0 and 1, float64, under which a path remains and no group is without a unit."""
     generator = torch.Generator().manual_seed(seed)
     while True:
         xi = (torch.rand(gates.count, generator=generator) < chance).double()

@@ -82,7 +82,7 @@ def run(net: nn.Module, *callbacks: topo.training.Callback, epochs: int = 6, **o
     return train(net, digits(), plan(epochs), callbacks=callbacks, **QUIET | options)
 
 
-def same(left: nn.Module, right: nn.Module) -> bool:
+def same(first: nn.Module, second: nn.Module) -> bool:
     """Whether two networks hold the same, bit by bit."""
-    one, other = left.state_dict(), right.state_dict()
+    one, other = first.state_dict(), second.state_dict()
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

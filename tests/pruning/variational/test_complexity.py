@@ -31,15 +31,15 @@ def counted(gates, xi):
     closed = [arc for layer, on in zip(gates.layers, xi[gates.is_layer], strict=True) if not on for arc in layer.arcs]
     dead = (~gates.remaining_units(xi.bool())).nonzero().flatten().tolist()
     state = network.intact().without(arcs=closed, units=dead)
-    left = {name: int(mask.sum()) for name, mask in network.masks(state, names).items()}
+    remaining = {name: int(mask.sum()) for name, mask in network.masks(state, names).items()}
     live = set(state.counts.live)
     macs = sum(
-        left[layer.weight] * layer.positions
+        remaining[layer.weight] * layer.positions
         for arc, applied in enumerate(network.layers)
         if arc in live
         for _, layer in applied
     )
-    return sum(left.values()) + gates.unread_parameters, macs
+    return sum(remaining.values()) + gates.unread_parameters, macs
 
 
 def value_of(condition, theta):

@@ -32,8 +32,8 @@ def everywhere(method, loss, theta: Tensor) -> Tensor:
     """The mean estimate over all draws of 0/1 gates, of an estimator that knows all gates."""
     xi = vertices(len(theta))
     chosen = torch.ones(len(theta), dtype=torch.bool)
-    found = torch.stack([method.delta(theta, row, slope(loss, row), chosen)[0] for row in xi])
-    return (chances(xi, theta)[:, None] * found).sum(0)
+    estimate = torch.stack([method.delta(theta, row, slope(loss, row), chosen)[0] for row in xi])
+    return (chances(xi, theta)[:, None] * estimate).sum(0)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -41,9 +41,9 @@ def test_exact_differences_are_unbiased_whatever_the_loss(name):
     loss, xi = LOSSES[name], vertices(COUNT)
     delta = differences(loss, THETA)
     for gate in range(COUNT):
-        found, known = zip(*(Exact().delta(THETA, row, None, one(gate), loss) for row in xi))
+        estimate, known = zip(*(Exact().delta(THETA, row, None, one(gate), loss) for row in xi))
         assert all(torch.equal(k, one(gate)) for k in known)
-        torch.testing.assert_close((chances(xi, THETA)[:, None] * torch.stack(found)).sum(0), delta * one(gate))
+        torch.testing.assert_close((chances(xi, THETA)[:, None] * torch.stack(estimate)).sum(0), delta * one(gate))
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -55,10 +55,10 @@ def test_one_uniform_gate_at_a_time_is_unbiased_whatever_the_loss(name):
         mean = torch.zeros(COUNT, dtype=torch.float64)
         for node, share in zip((NODES + 1) / 2, WEIGHTS / 2):
             for row, chance in zip(xi, weight):
-                whole = torch.cat([row[:gate], node[None], row[gate:]])
-                found, known = Uniform().delta(THETA, whole, slope(loss, whole), one(gate))
+                gates = torch.cat([row[:gate], node[None], row[gate:]])
+                estimate, known = Uniform().delta(THETA, gates, slope(loss, gates), one(gate))
                 assert torch.equal(known, one(gate))
-                mean += share * chance * found
+                mean += share * chance * estimate
         torch.testing.assert_close(mean, delta * one(gate), rtol=1e-9, atol=1e-10)
 
 
@@ -68,9 +68,9 @@ def two_uniform(loss, theta: Tensor) -> Tensor:
     for row, chance in zip(xi, chances(xi, theta[2:])):
         for a, share_a in zip((NODES + 1) / 2, WEIGHTS / 2):
             for b, share_b in zip((NODES + 1) / 2, WEIGHTS / 2):
-                whole = torch.cat([a[None], b[None], row])
-                found, _ = Uniform(0.4).delta(theta, whole, slope(loss, whole), chosen)
-                mean = mean + chance * share_a * share_b * found[0]
+                gates = torch.cat([a[None], b[None], row])
+                estimate, _ = Uniform(0.4).delta(theta, gates, slope(loss, gates), chosen)
+                mean = mean + chance * share_a * share_b * estimate[0]
     return mean - differences(loss, theta)[0]
 
 
@@ -141,7 +141,7 @@ def test_weights_of_the_trapezoid_average_to_one_and_stay_bounded(theta):
 
 
 def test_estimates_are_close_in_expectation_when_drawn():
-    # All four, through their own draws, on a loss where three of them are unbiased: the whole path once.
+    # All four, through their own draws, on a loss where three of them are unbiased: the path from draw to estimate.
     loss, generator = LOSSES["multilinear"], torch.Generator().manual_seed(0)
     delta = differences(loss, THETA)
     for name in ESTIMATORS:
@@ -149,9 +149,9 @@ def test_estimates_are_close_in_expectation_when_drawn():
         total, seen, square = torch.zeros(3, COUNT, dtype=torch.float64)
         for _ in range(600):
             xi, chosen = method.draw(THETA, generator)
-            found, known = method.delta(THETA, xi, slope(loss, xi), chosen, loss)
-            assert not found[~known].any()
-            total, seen, square = total + found, seen + known, square + found**2
+            estimate, known = method.delta(THETA, xi, slope(loss, xi), chosen, loss)
+            assert not estimate[~known].any()
+            total, seen, square = total + estimate, seen + known, square + estimate**2
         assert int(seen.sum()) == 600 * (COUNT if name in ("straight-through", "trapezoid") else 1)
         error = (square / seen - (total / seen) ** 2).sqrt() / seen.sqrt()
         assert bool(((total / seen - delta).abs() < 4 * error + 1e-9).all()), name
@@ -211,12 +211,12 @@ def test_layers_and_units_have_their_own_estimators():
         asked.append(other)
         return loss(other)
 
-    found, known = method.delta(THETA, xi, g, chosen, watched)
+    estimate, known = method.delta(THETA, xi, g, chosen, watched)
     assert torch.equal(known, chosen)
     torch.testing.assert_close(
-        found[~is_layer], Trapezoid().delta(THETA[~is_layer], xi[~is_layer], g[~is_layer], chosen[~is_layer])[0]
+        estimate[~is_layer], Trapezoid().delta(THETA[~is_layer], xi[~is_layer], g[~is_layer], chosen[~is_layer])[0]
     )
-    torch.testing.assert_close(found[is_layer], Exact().delta(THETA, xi, g, chosen & is_layer, loss)[0][is_layer])
+    torch.testing.assert_close(estimate[is_layer], Exact().delta(THETA, xi, g, chosen & is_layer, loss)[0][is_layer])
     assert len(asked) == 2
     assert all(torch.equal(other[~chosen | ~is_layer], xi[~chosen | ~is_layer]) for other in asked)
 
@@ -225,8 +225,8 @@ def test_a_kind_of_gates_may_be_missing_and_estimators_may_be_given():
     method = make_estimator({"layers": "exact", "units": Uniform(0.4)}, torch.zeros(COUNT, dtype=torch.bool))
     assert isinstance(method, ByKind)
     xi, chosen = method.draw(THETA, torch.Generator().manual_seed(1))
-    found, known = method.delta(THETA, xi, slope(LOSSES["bent"], xi), chosen, LOSSES["bent"])
-    assert int(known.sum()) == 2 and int((found != 0).sum()) == 2
+    estimate, known = method.delta(THETA, xi, slope(LOSSES["bent"], xi), chosen, LOSSES["bent"])
+    assert int(known.sum()) == 2 and int((estimate != 0).sum()) == 2
     assert make_estimator(Exact(3), torch.zeros(2)) == Exact(3)
 
 
@@ -238,10 +238,10 @@ def test_the_loss_of_the_step_is_not_evaluated_again():
         return LOSSES["bent"](xi)
 
     xi = vertices(COUNT)[11]
-    whole = Exact().delta(THETA, xi, None, one(2), loss)[0]
+    estimate = Exact().delta(THETA, xi, None, one(2), loss)[0]
     assert len(calls) == 2
     kept = reuse_loss(loss, xi, float(LOSSES["bent"](xi)))
-    assert torch.equal(Exact().delta(THETA, xi, None, one(2), kept)[0], whole)
+    assert torch.equal(Exact().delta(THETA, xi, None, one(2), kept)[0], estimate)
     assert len(calls) == 3
 
 

@@ -52,8 +52,8 @@ def test_worthless_gates_close_in_the_same_time_whatever_they_cost():
 def test_theta_stays_between_its_ends_and_keeps_its_type():
     steps = GateUpdates(real(1.0, 1.0), horizon=0.5)
     theta = torch.tensor([0.9, 0.1])
-    found = steps(theta, torch.tensor([-9.0, 9.0]), every(2), real(1.0, 1.0))
-    assert found.tolist() == [1.0, 0.0] and found.dtype == torch.float32
+    moved = steps(theta, torch.tensor([-9.0, 9.0]), every(2), real(1.0, 1.0))
+    assert moved.tolist() == [1.0, 0.0] and moved.dtype == torch.float32
     assert theta.tolist() == pytest.approx([0.9, 0.1])
 
 

@@ -51,9 +51,9 @@ def test_counts_of_published_networks(name):
     gates = published(name)
     assert (len(gates.units), len(gates.layers)) == (COUNTS | LARGE)[name]
     if name in COSTS:
-        whole = Complexity(gates).full_cost
-        assert whole["parameters"] == COSTS[name][0]
-        assert whole["macs"] == pytest.approx(COSTS[name][1], abs=5e3)
+        full_cost = Complexity(gates).full_cost
+        assert full_cost["parameters"] == COSTS[name][0]
+        assert full_cost["macs"] == pytest.approx(COSTS[name][1], abs=5e3)
 
 
 def test_the_table_of_resnet20():
@@ -63,14 +63,14 @@ def test_the_table_of_resnet20():
     assert table.name.tolist() == [f"{b}.conv1" for b in blocks] + [f"{b}.conv2" for b in blocks]
     assert table.gates.tolist() == [16] * 3 + [32] * 3 + [64] * 3 + [1] * 9
     assert table.within.tolist() == [f"{b}.conv2" for b in blocks] + [""] * 9
-    # Two 3x3 convolutions and two norms; without the units the second norm is left.
+    # Two 3x3 convolutions and two norms; without the units the second norm remains.
     assert table.parameters[10] == 2 * 9 * 16 * 16 + 4 * 16
     assert table.parameters[1] == 2 * 9 * 16 * 16 + 2 * 16
     assert table.macs[10] == table.macs[1] == 2 * 9 * 16 * 16 * 32 * 32
 
 
 def test_the_table_of_a_vision_transformer():
-    """Heads, units of the MLP, whole attention branches and whole MLPs."""
+    """Heads, units of the MLP, attention branches and MLPs."""
     table = Complexity(prepared("vit")[2]).table()
     block = "encoder.layers.encoder_layer_0"
     first = table[table.name.str.startswith(block)].set_index(["kind", "name"])
@@ -102,13 +102,13 @@ def test_channels_of_residual_streams_have_no_gate(name):
     """What enters an addition has as many elements with and without unit gates closed."""
     _, _, gates = prepared(name)
     alive = torch.arange(gates.count) >= len(gates.units)
-    left = gates.remaining_units(alive)
+    remaining = gates.remaining_units(alive)
     for node, arcs, labels in zip(
         gates.channels.dag.nodes, gates.channels.dag.arcs_into, gates.channels.nodes, strict=True
     ):
         if node.kind == "sum" and len(arcs) > 1:
-            assert torch.cat([left, torch.tensor([True])])[labels].all()
-    assert not left.all()
+            assert torch.cat([remaining, torch.tensor([True])])[labels].all()
+    assert not remaining.all()
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -119,12 +119,12 @@ def test_gates_of_zero_and_one_are_masks(name, seed):
     assert set(masks) >= set(gates.prunable)
     masked = topo.Masks(masks).apply(copy.deepcopy(model))
     with torch.no_grad():
-        got, whole = gated_output(model, gates, xi, x), model(x)
+        got, full = gated_output(model, gates, xi, x), model(x)
         torch.testing.assert_close(got, masked(x), rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(got, smaller(x), rtol=1e-10, atol=1e-10)
-        torch.testing.assert_close(gated_output(model, gates, torch.ones_like(xi), x), whole, rtol=0, atol=0)
+        torch.testing.assert_close(gated_output(model, gates, torch.ones_like(xi), x), full, rtol=0, atol=0)
         if not xi.all():
-            assert (got - whole).abs().max() > 1e-6
+            assert (got - full).abs().max() > 1e-6
             assert sum(p.numel() for p in smaller.parameters()) < sum(p.numel() for p in model.parameters())
 
 
@@ -186,9 +186,9 @@ def test_the_shift_of_a_closed_unit_does_not_stay_alive(name):
         for parameter, axes in gates.channels.axes.items():
             value = changed.get_parameter(parameter) if parameter in dict(model.named_parameters()) else None
             if value is not None and value.ndim == 1:
-                mine = torch.isin(axes[0], gates.units[closed])
-                value[mine] += 3.0
-                moved += int(mine.sum())
+                closed_entries = torch.isin(axes[0], gates.units[closed])
+                value[closed_entries] += 3.0
+                moved += int(closed_entries.sum())
         assert moved
         assert torch.equal(gated_output(model, gates, xi, x), gated_output(changed, gates, xi, x))
         assert not torch.equal(model(x), changed(x))
@@ -197,13 +197,13 @@ def test_the_shift_of_a_closed_unit_does_not_stay_alive(name):
 @pytest.mark.parametrize("name", [name for name in NETS if NETS[name][3]])
 def test_every_set_of_layer_gates_kills_what_each_of_them_kills(name):
     network, layers = prepared(name)[2].network, prepared(name)[2].layers
-    whole = network.intact()
+    intact = network.intact()
     for size in range(1, len(layers) + 1):
         for some in combinations(layers, size):
             union = {arc for layer in some for arc in layer.arcs}
-            left = whole.without(arcs=union)
-            assert set(whole.counts.live) - set(left.counts.live) == union
-            assert network.is_sound(left)
+            remaining = intact.without(arcs=union)
+            assert set(intact.counts.live) - set(remaining.counts.live) == union
+            assert network.is_sound(remaining)
 
 
 def test_of_parallel_layers_that_a_branch_needs_the_larger_has_a_gate():

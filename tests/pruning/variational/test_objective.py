@@ -45,10 +45,10 @@ def test_the_least_over_the_prior_is_linear_in_theta(theta, log_gamma):
         pi = torch.sigmoid(real(logit))
         return float(divergence(real(theta), pi) - log_hyper_prior(pi, a))
 
-    found = minimize_scalar(value, bounds=(-40, 20), method="bounded", options={"xatol": 1e-9})
+    best_logit = minimize_scalar(value, bounds=(-40, 20), method="bounded", options={"xatol": 1e-9})
     best = best_prior(real(theta), a)
-    assert float(best.logit()) == pytest.approx(found.x, abs=1e-5)
-    assert float(minimum(real(theta), a)) == pytest.approx(found.fun, abs=1e-10)
+    assert float(best.logit()) == pytest.approx(best_logit.x, abs=1e-5)
+    assert float(minimum(real(theta), a)) == pytest.approx(best_logit.fun, abs=1e-10)
     slope = minimum(real(0.8), a) - minimum(real(0.3), a)
     assert float(slope) == pytest.approx(0.5 * log_gamma, abs=1e-12)
 
@@ -151,9 +151,9 @@ def test_a_network_with_units_only_is_indifferent_to_kappa_under_value_matching(
             return torch.stack([theta[2:].sum()] * 2 + [theta[:2].sum()] * 2)
 
     theta = torch.tensor([0.2, 0.9, 0.5, 0.4], dtype=torch.float64)
-    found = [coefficients(Plain(), theta, 1.0, kappa, 0.5, "value") for kappa in (0.0, 0.5, 0.9)]
-    torch.testing.assert_close(found[0], found[1])
-    torch.testing.assert_close(found[0], found[2])
+    etas = [coefficients(Plain(), theta, 1.0, kappa, 0.5, "value") for kappa in (0.0, 0.5, 0.9)]
+    torch.testing.assert_close(etas[0], etas[1])
+    torch.testing.assert_close(etas[0], etas[2])
     assert not coefficients(Plain(), torch.zeros(4, dtype=torch.float64), 1.0, 0.5, 0.5, "value").any()
 
 

@@ -21,7 +21,7 @@ OPTIONS = {"data": digits(), "recipe": plan(4), "device": "cpu"}
 CONVOLUTIONS = 36 + 144 + 144 + 288 + 576 + 32 + 80  # all weights of `cnn`
 
 
-def left(masks, names):
+def kept_weights(masks, names):
     return sum(int(masks[name].sum()) for name in names)
 
 
@@ -44,9 +44,9 @@ def test_masks_reach_the_sparsity_and_the_compact_network_computes_the_same(spar
     assert (
         masks.algorithm == "variational" and masks.asked_sparsity == sparsity and masks.settings["budget"] == "weights"
     )
-    assert left(masks, prunable) <= (1 - sparsity) * CONVOLUTIONS
+    assert kept_weights(masks, prunable) <= (1 - sparsity) * CONVOLUTIONS
     if settings.get("kappa") == 0.0:
-        assert left(masks, prunable) > (1 - sparsity) * CONVOLUTIONS - 108
+        assert kept_weights(masks, prunable) > (1 - sparsity) * CONVOLUTIONS - 108
     masks.install(net)
     assert all(bool((net.get_parameter(name)[~mask] == 0).all()) for name, mask in masks.items())
     small = topo.compact(net.eval(), masks, EXAMPLE)
@@ -69,12 +69,12 @@ def test_what_it_trains_is_trained():
 @pytest.mark.parametrize("budget", ["parameters", "macs"])
 def test_other_budgets(budget):
     net = cnn()
-    whole = {"parameters": 1382, "macs": 35152}[budget]
+    full = {"parameters": 1382, "macs": 35152}[budget]
     masks = topo.prune(net, "variational", sparsity=0.5, budget=budget, kappa=0.0, **OPTIONS)
     small = topo.compact(masks.install(net), masks, EXAMPLE)
     remaining = cost_by_torch(small, EXAMPLE)[budget]
     one = 110 if budget == "parameters" else 4608
-    assert 0.5 * whole - one < remaining <= 0.5 * whole
+    assert 0.5 * full - one < remaining <= 0.5 * full
 
 
 def test_no_sparsity_prunes_nothing():
@@ -84,10 +84,10 @@ def test_no_sparsity_prunes_nothing():
 
 def test_excluded_layers_keep_all(prunable):
     excluded = "stages.0.*"
-    mine = [name for name in prunable if name.startswith("stages.0.")]
-    assert mine
+    of_first_stage = [name for name in prunable if name.startswith("stages.0.")]
+    assert of_first_stage
     masks = topo.prune(cnn(), "variational", sparsity=0.3, exclude=excluded, **OPTIONS)
-    assert all(masks[name].all() for name in mine if name in masks)
+    assert all(masks[name].all() for name in of_first_stage if name in masks)
     assert masks.settings["exclude"] == [excluded] and masks.sparsity > 0.25
 
 
@@ -140,8 +140,14 @@ def test_a_training_that_diverges():
 
 def test_no_checkpoint(tmp_path):
     net = cnn()
-    found = topo.pruning.sparse_training_callback(net, "variational", sparsity=0.5, data=digits(), device="cpu")
+    callback = topo.pruning.sparse_training_callback(net, "variational", sparsity=0.5, data=digits(), device="cpu")
     with pytest.raises(InputError, match="train without a checkpoint"):
         topo.training.train(
-            net, digits(), plan(4), masks=found.masks, callbacks=[found], checkpoint=tmp_path / "run.pt", device="cpu"
+            net,
+            digits(),
+            plan(4),
+            masks=callback.masks,
+            callbacks=[callback],
+            checkpoint=tmp_path / "run.pt",
+            device="cpu",
         )

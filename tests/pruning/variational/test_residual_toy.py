@@ -37,16 +37,16 @@ def drift(seed: int, theta: Tensor, method: str) -> Tensor:
     weight = chances(xi, theta)
     if method == "exact":
         return (weight * loss) @ (xi / theta - (1 - xi) / (1 - theta))
-    found, _ = METHODS[method].delta(theta, xi, g, torch.ones_like(xi, dtype=torch.bool))
-    return weight @ found
+    estimate, _ = METHODS[method].delta(theta, xi, g, torch.ones_like(xi, dtype=torch.bool))
+    return weight @ estimate
 
 
 def against_delta(method: str, layers: bool) -> tuple[float, int, int]:
     """Slope of the regression on Delta through the origin, flipped signs, number of gates; all seeds."""
-    mine = trained(0).is_layer == layers
+    of_kind = trained(0).is_layer == layers
     theta = torch.full((8,), THETA, dtype=torch.float64)
-    delta, found = (torch.cat([drift(s, theta, m)[mine] for s in SEEDS]) for m in ("exact", method))
-    return float(found @ delta / (delta @ delta)), int((found * delta < 0).sum()), len(delta)
+    delta, estimate = (torch.cat([drift(s, theta, m)[of_kind] for s in SEEDS]) for m in ("exact", method))
+    return float(estimate @ delta / (delta @ delta)), int((estimate * delta < 0).sum()), len(delta)
 
 
 def test_the_toy_has_learnt_and_its_layers_matter():

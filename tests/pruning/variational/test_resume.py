@@ -78,8 +78,8 @@ def test_the_same_weights_chances_and_record(case, tmp_path):
 def test_the_interruptions_are_before_and_after_the_network_shrinks_and_after_it_has_settled(case):
     record = uninterrupted(case)[2].record
     assert record["parameters"].iloc[1] == record["parameters"].iloc[0] > record["parameters"].iloc[4]
-    left = record["units"] + record["layers"]
-    assert (record["expected_macs"] == record["macs"])[left.index >= 5].all()
+    gates = record["units"] + record["layers"]
+    assert (record["expected_macs"] == record["macs"])[gates.index >= 5].all()
     assert record["expected_macs"].iloc[4] != record["macs"].iloc[4]
 
 

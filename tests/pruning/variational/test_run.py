@@ -50,13 +50,13 @@ def test_what_comes_out_is_a_plain_network(name, training, tmp_path):
 @pytest.mark.parametrize(("name", "optimizer"), [("cnn", "sgd"), ("chain", "adamw")])
 def test_masks_of_the_whole_network_leave_the_small_one(name, optimizer):
     make, nu = NETS[name]
-    whole, pruned = make(), callback(nu, config=LATE)
+    full_model, pruned = make(), callback(nu, config=LATE)
     changes = {} if optimizer == "sgd" else {"optimizer": "adamw", "learning_rate": 0.01}
-    topo.training.train(whole, digits(), plan(**changes), callbacks=[pruned], device="cpu", progress=False)
+    topo.training.train(full_model, digits(), plan(**changes), callbacks=[pruned], device="cpu", progress=False)
     assert not pruned.is_open.all()
-    assert pruned.write_back() is whole
+    assert pruned.write_back() is full_model
     masks = topo.Masks(pruned.gates.masks(pruned.is_open))
-    masked = masks.apply(copy.deepcopy(whole)).eval()
+    masked = masks.apply(copy.deepcopy(full_model)).eval()
     compacted = topo.compact(masked, masks, EXAMPLE).eval()
     inputs = digits().test_inputs
     with torch.no_grad():
@@ -96,9 +96,9 @@ def test_frozen_biases_keep_their_values_and_are_trainable_afterwards():
     known = torch.cat([bias.detach().clone() for _, bias in biases(net)])
     result = prune(net, nu=0.1, config=LATE, recipe=plan(freeze_biases=True))
     assert not result.is_open.all()
-    left = [bias for _, bias in biases(result.model)]
-    assert len(left) == 4 and sum(map(len, left)) < len(known)
-    assert torch.isin(torch.cat(left).detach(), known).all()
+    remaining = [bias for _, bias in biases(result.model)]
+    assert len(remaining) == 4 and sum(map(len, remaining)) < len(known)
+    assert torch.isin(torch.cat(remaining).detach(), known).all()
     assert all(parameter.requires_grad for model in (net, result.model) for parameter in model.parameters())
 
 

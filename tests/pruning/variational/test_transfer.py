@@ -47,10 +47,10 @@ def train_step(gated, x, optimizer):
     optimizer.step()
 
 
-def same_state(left, right):
-    assert left.state_dict().keys() == right.state_dict().keys()
-    for key, value in left.state_dict().items():
-        torch.testing.assert_close(value, right.state_dict()[key], rtol=1e-10, atol=1e-10)
+def same_state(one, other):
+    assert one.state_dict().keys() == other.state_dict().keys()
+    for key, value in one.state_dict().items():
+        torch.testing.assert_close(value, other.state_dict()[key], rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -68,10 +68,10 @@ def test_the_output_is_exact_and_every_gate_finds_its_place(name, seed):
         for again in range(3):
             xi = torch.rand(gates.count, generator=torch.Generator().manual_seed(again), dtype=torch.float64) * alive
             torch.testing.assert_close(small.forward_with(xi, x), gated.forward_with(xi, x), rtol=1e-10, atol=1e-10)
-    left = [float(Complexity(gates).expected(alive.double(), budget)) for budget in ("parameters", "macs")]
-    assert list(cost_by_torch(small.model, x[:1]).values()) == left
+    expected = [float(Complexity(gates).expected(alive.double(), budget)) for budget in ("parameters", "macs")]
+    assert list(cost_by_torch(small.model, x[:1]).values()) == expected
     assert all(torch.equal(value, before[key]) for key, value in gated.state_dict().items())
-    # Closed gates have nothing left to multiply; those that stay multiply what they did, but for what has gone.
+    # Closed gates no longer multiply anything; those that stay multiply what they did, except for what was removed.
     norms = small.norms()
     assert not norms[~alive].any() and (norms[alive] <= gated.norms()[alive] * (1 + 1e-12)).all()
 
@@ -233,15 +233,15 @@ def test_what_has_been_trained_goes_back_to_its_place():
     small, optimizer = shrink(gated.train(), alive, plain_sgd(gated))
     train_step(small, x, optimizer)
     before = copy.deepcopy(gated.full_model.state_dict())
-    whole = small.write_back()
-    assert whole is gated.full_model is small.full_model
-    assert any(not torch.equal(value, before[key]) for key, value in whole.state_dict().items())
+    full_model = small.write_back()
+    assert full_model is gated.full_model is small.full_model
+    assert any(not torch.equal(value, before[key]) for key, value in full_model.state_dict().items())
     masks = gated.gates.masks(alive)
     with torch.no_grad():
-        for name, parameter in whole.named_parameters():
+        for name, parameter in full_model.named_parameters():
             if name in masks:
                 parameter.mul_(masks[name])
-        torch.testing.assert_close(whole.eval()(x), small.eval()(x), rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(full_model.eval()(x), small.eval()(x), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.slow
@@ -263,5 +263,5 @@ def test_published_networks(name):
         torch.testing.assert_close(small(x), gated(x), rtol=1e-10, atol=1e-10)
         xi = torch.rand(gates.count, generator=torch.Generator().manual_seed(3), dtype=torch.float64) * alive
         torch.testing.assert_close(small.forward_with(xi, x), gated.forward_with(xi, x), rtol=1e-10, atol=1e-10)
-    left = [float(Complexity(gates).expected(alive.double(), budget)) for budget in ("parameters", "macs")]
-    assert list(cost_by_torch(small.model, x[:1]).values()) == left
+    expected = [float(Complexity(gates).expected(alive.double(), budget)) for budget in ("parameters", "macs")]
+    assert list(cost_by_torch(small.model, x[:1]).values()) == expected

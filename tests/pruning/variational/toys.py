@@ -29,11 +29,11 @@ def expected(loss: Callable[[Tensor], Tensor], theta: Tensor) -> Tensor:
 
 def differences(loss: Callable[[Tensor], Tensor], theta: Tensor) -> Tensor:
     """Delta_j = E[loss | xi_j = 1] - E[loss | xi_j = 0], by enumeration."""
-    found = []
+    deltas = []
     for gate in range(len(theta)):
         ends = [theta.index_fill(0, torch.tensor(gate), value) for value in (1.0, 0.0)]
-        found.append(expected(loss, ends[0]) - expected(loss, ends[1]))
-    return torch.stack(found)
+        deltas.append(expected(loss, ends[0]) - expected(loss, ends[1]))
+    return torch.stack(deltas)
 
 
 def multilinear(count: int, seed: int) -> Callable[[Tensor], Tensor]:
@@ -120,15 +120,15 @@ class Residual(torch.nn.Module):
         self.y = ((self.x @ teacher[0]).tanh() @ teacher[1]).argmax(1).detach()
 
     def loss(self, xi: Tensor, samples: Tensor | slice = slice(None)) -> Tensor:
-        whole = xi.view(-1, self.count)
-        units = whole[:, : self.blocks * self.units].view(-1, 1, self.blocks, self.units)
-        layers = whole[:, None, self.blocks * self.units :]
-        z = (self.x[samples] @ self.stem).relu().expand(len(whole), -1, -1)
+        gates = xi.view(-1, self.count)
+        units = gates[:, : self.blocks * self.units].view(-1, 1, self.blocks, self.units)
+        layers = gates[:, None, self.blocks * self.units :]
+        z = (self.x[samples] @ self.stem).relu().expand(len(gates), -1, -1)
         for block in range(self.blocks):
             hidden = (z @ self.inner[block] + self.shift[block]).relu() * units[:, :, block]
             z = (z + layers[:, :, block, None] * (hidden @ self.outer[block])).relu()
         logits = (z @ self.head).log_softmax(2)
-        picked = logits.gather(2, self.y[samples].expand(len(whole), -1)[..., None])
+        picked = logits.gather(2, self.y[samples].expand(len(gates), -1)[..., None])
         return -picked.mean((1, 2)).view(xi.shape[:-1])
 
     def train_weights(

@@ -17,7 +17,7 @@ from ...errors import InputError
 from ...training import Callback, Diverged, Recipe, TrainingState, batch_loss, recalibrate
 from .budget_target import BudgetTarget, TargetSelection
 from .closing_criterion import ClosingCriterion
-from .complexity import BUDGETS, Complexity
+from .complexity import Complexity
 from .config import VariationalConfig
 from .estimators import Loss, make_estimator, reuse_loss
 from .gate_updates import GateUpdates
@@ -321,50 +321,45 @@ class VariationalCallback(Callback):
             ) from None
 
     def _add_to_record(self, epoch: int, seconds: float, training_macs: float) -> None:
-        actual = {budget: float(self.complexity.expected(self.is_open.double(), budget)) for budget in BUDGETS}
-        expected = {f"expected_{budget}": float(self.complexity.expected(self.theta, budget)) for budget in BUDGETS}
-        layers = int((self.is_open & self.gates.is_layer).sum())
         self.record.add(
+            self.complexity,
             self.theta,
+            self.is_open,
             epoch=epoch,
             seconds=seconds,
             training_macs=training_macs,
-            units=int(self.is_open.sum()) - layers,
-            layers=layers,
             nu=self.nu,
-            **expected,
-            **actual,
         )
 
     def state_dict(self) -> dict[str, Any]:
         current = self._coefficients
         return {
-            "open": self.is_open,
+            "is_open": self.is_open,
             "theta": self.theta,
             "closed": self.closed,
             "nu": self.nu,
             "eta": None if current is None else current.eta,
             "norms": None if current is None else current.norms,
-            "settled": self.decided,
+            "decided": self.decided,
             "generator": self.generator.get_state(),
-            "steps": self.updates.state_dict(),
-            "attraction": self.criterion.state_dict(),
+            "updates": self.updates.state_dict(),
+            "criterion": self.criterion.state_dict(),
             "record": self.record.state_dict(),
         }
 
     def load_state_dict(self, state: TrainingState, held: dict[str, Any]) -> None:
         held = {name: value.cpu() if isinstance(value, Tensor) else value for name, value in held.items()}
-        if len(held["open"]) != self.gates.count:
+        if len(held["is_open"]) != self.gates.count:
             raise InputError("the checkpoint is of a network with other gates.")
         self.theta, self.closed, self.nu = held["theta"], held["closed"], held["nu"]
-        if held["settled"] or not held["open"].all():
-            self._shrink(state, held["open"])
+        if held["decided"] or not held["is_open"].all():
+            self._shrink(state, held["is_open"])
         self._update_active()
         self._set_theta(self.theta)
         self._coefficients = None if held["eta"] is None else _Coefficients(held["eta"], held["norms"])
-        self.updates.load_state_dict({key: value.cpu() for key, value in held["steps"].items()})
-        self.criterion.load_state_dict({key: value.cpu() for key, value in held["attraction"].items()})
+        self.updates.load_state_dict({key: value.cpu() for key, value in held["updates"].items()})
+        self.criterion.load_state_dict({key: value.cpu() for key, value in held["criterion"].items()})
         self.generator.set_state(held["generator"])
         self.record.load_state_dict(held["record"])
-        if held["settled"]:
+        if held["decided"]:
             self._use_plain(state)

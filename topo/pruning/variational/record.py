@@ -8,6 +8,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from .complexity import BUDGETS, Complexity
+
 __all__ = ["Record"]
 
 COLUMNS = [
@@ -43,17 +45,37 @@ class Record:
         self.rows: list[dict[str, float]] = []
         self.thetas: list[Tensor] = []
 
-    def add(self, theta: Tensor, **values: float) -> None:
+    def add(
+        self,
+        complexity: Complexity,
+        theta: Tensor,
+        is_open: Tensor,
+        *,
+        epoch: int,
+        seconds: float,
+        training_macs: float,
+        nu: float,
+    ) -> None:
         """Append an entry.
 
         Parameters
         ----------
+        complexity
+            Of the full network.
         theta
-            Probabilities of all gates of the full network.
-        **values
-            The values of the row, by column.
+            Probabilities of all its gates.
+        is_open
+            Which of its gates have not been removed, bool (gates,).
+        epoch, seconds, training_macs, nu
+            Values of the row.
         """
-        self.rows.append({name: float(values[name]) for name in COLUMNS})
+        layers = int((is_open & complexity.gates.is_layer).sum())
+        row: dict[str, float] = {"epoch": epoch, "seconds": seconds, "training_macs": training_macs, "nu": nu}
+        row |= {"units": int(is_open.sum()) - layers, "layers": layers}
+        for budget in BUDGETS:
+            row[budget] = float(complexity.expected(is_open.double(), budget))
+            row[f"expected_{budget}"] = float(complexity.expected(theta, budget))
+        self.rows.append({name: float(row[name]) for name in COLUMNS})
         self.thetas.append(theta.detach().float().cpu().clone())
 
     def table(self) -> pd.DataFrame:
