@@ -47,11 +47,11 @@ def measured(model: torch.nn.Module, masks: topo.Masks, example: torch.Tensor) -
     live = [i for i, arc in enumerate(dag.arcs) if arc not in zero]
     weights = {name: mask for name, mask in masks.items() if mask.ndim > 1}
     row = topo.measure(topo.encode(dag, weights), metrics=["k_core", "spectral_gap", "one_hop", "effective_sparsity"])
-    left = topo.cost(topo.compact(model, masks, example), example)
+    cost = topo.cost(topo.compact(model, masks, example), example)
     return {
         "log2_paths": math.log2(PathCounts(dag, live).total),
-        "compact_parameters": left["parameters"],
-        "compact_macs": left["macs"],
+        "compact_parameters": cost["parameters"],
+        "compact_macs": cost["macs"],
         **row.to_dict(),
     }
 

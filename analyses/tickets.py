@@ -116,19 +116,19 @@ def main() -> None:
         ticket = topo.prune(dense, "dag", granularity=a.granularity, **common)
         # A branch that goes as a whole may remove more than was asked; the controls are given what the ticket has.
         common["sparsity"] = 1 - ticket.density
-        found = {
+        masks_of = {
             "ticket": ticket,
             "random": shuffled(dense, ticket, torch.zeros(1, *data.input_shape), seed),
             "l1-filter": topo.prune(dense, "l1-filter", **common),
         }
-        found["fresh"] = found["ticket"]
+        masks_of["fresh"] = masks_of["ticket"]
         for arm in ARMS[1:]:
             # Another start for the control, the saved one for all others.
             network = fresh(PILOT + 1 + seed) if arm == "fresh" else copy.deepcopy(start)
-            results[arm] = run(network, data, plan, seed, a.every, a.device, masks=found[arm])
+            results[arm] = run(network, data, plan, seed, a.every, a.device, masks=masks_of[arm])
         for arm, (curve, accuracy) in results.items():
-            left = 1.0 if arm == "dense" else found[arm].density
-            rows.append((seed, arm, left, curve.reaches(threshold), curve.losses[-1], accuracy))
+            density = 1.0 if arm == "dense" else masks_of[arm].density
+            rows.append((seed, arm, density, curve.reaches(threshold), curve.losses[-1], accuracy))
             curves += [(seed, arm, step, loss) for step, loss in zip(curve.steps, curve.losses)]
             print(rows[-1], flush=True)
     columns = ["seed", "arm", "density", "iterations", "final_loss", "accuracy"]
@@ -141,14 +141,14 @@ def main() -> None:
 
 def shuffled(model: nn.Module, ticket: topo.Masks, example: torch.Tensor, seed: int) -> topo.Masks:
     """Masks that keep as many units of every group as the ticket, drawn at random, and lose what it lost whole."""
-    found = coupled_channels(trace(copy.deepcopy(model).cpu(), example))
-    alive = found.sums({name: mask.double() for name, mask in ticket.items()}) > 0
-    groups = found.groups()
-    noise = torch.rand(found.count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    channels = coupled_channels(trace(copy.deepcopy(model).cpu(), example))
+    alive = channels.sums({name: mask.double() for name, mask in ticket.items()}) > 0
+    groups = channels.groups()
+    noise = torch.rand(channels.count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     drawn = torch.empty_like(alive)
     # Sorted by group both ways: once as they are, once in random order within each group.
     drawn[torch.from_numpy(np.lexsort((noise, groups)))] = alive[groups.argsort(stable=True)]
-    masks = topo.Masks({name: mask & ticket[name].any() for name, mask in found.masks(drawn, ticket).items()})
+    masks = topo.Masks({name: mask & ticket[name].any() for name, mask in channels.masks(drawn, ticket).items()})
     kept, wanted = (m.counts().set_index("name")["kept"] for m in (masks, ticket))
     assert kept.equals(wanted), "every layer must keep as many weights as in the ticket"
     return masks
