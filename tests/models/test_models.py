@@ -180,3 +180,16 @@ def test_weights_of_lazy_layers_are_seeded():
         assert torch.equal(torch.random.get_rng_state(), state)
     finally:
         del MODELS._entries["lazy-net"]
+
+
+def test_models_of_ones_own_may_take_tables(monkeypatch):
+    monkeypatch.setattr(MODELS, "_entries", dict(MODELS._entries))
+
+    @MODELS.register("table-mlp", family="own")
+    def table_mlp(input_shape, n_classes):
+        """Linear layers on a table's columns."""
+        return nn.Sequential(nn.Linear(*input_shape, 8), nn.ReLU(), nn.Linear(8, n_classes))
+
+    assert build("table-mlp", input_shape=(7,), n_classes=2)(torch.zeros(3, 7)).shape == (3, 2)
+    with pytest.raises(InputError, match=r"'table-mlp' cannot .* shape \(3, 4\)"):
+        build("table-mlp", input_shape=(3, 4))

@@ -11,4 +11,7 @@ from ..registry import Registry
 __all__ = ["MODELS"]
 
 MODELS: Registry[Callable[..., nn.Module]] = Registry("model")
-"""Builders ``builder(input_shape, n_classes, *, ...settings) -> nn.Module``."""
+"""Builders ``builder(input_shape, n_classes, *, ...settings) -> nn.Module``.
+
+Those of this package are given the shape (channels, height, width) of an image, those of one's own any shape.
+"""
