@@ -123,6 +123,13 @@ def _limits(ax: Axes, sparsities: np.ndarray, summary: pd.DataFrame) -> None:
 def accuracy_grid(table: pd.DataFrame, *, columns: int | None = None) -> Figure:
     """`accuracy_against_sparsity` for every pair of dataset and model, a panel each.
 
+    Parameters
+    ----------
+    table
+        Results table.
+    columns
+        Panels side by side; two at most when left out.
+
     Examples
     --------
     >>> from topo.results import example_results

@@ -1,4 +1,4 @@
-"""What differs between algorithms at equal sparsity: one dot a network, relative to the middle of its group."""
+"""Confounders by algorithm at equal sparsity: one dot a network, relative to the median of its group."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .theme import HUES, INK, MUTED, figure, pruner_color, pruner_order, style
 __all__ = ["relative_strips"]
 
 ROW = 0.24
-# Of longer strips this many dots are drawn, evenly through the sorted values, both ends among them.
+# Most dots of a strip; of more values, evenly spaced ones in sorted order are drawn, the extremes included.
 MOST_DOTS = 400
 
 
@@ -86,7 +86,7 @@ def _strips(ax: Axes, table: pd.DataFrame, column: str, rows: dict[str, float]) 
         middle = np.median(of_pruner)
         if len(of_pruner) > MOST_DOTS:
             of_pruner = np.sort(of_pruner)[np.linspace(0, len(of_pruner) - 1, MOST_DOTS).astype(int)]
-        # A low-discrepancy pattern spreads the dots evenly without chance.
+        # A low-discrepancy sequence spreads the dots evenly without randomness.
         shift = (np.arange(len(of_pruner)) * 0.618034 % 1 - 0.5) * 0.6
         ax.plot(of_pruner, y + shift, "o", color=pruner_color(pruner), markersize=2.6, alpha=0.55, markeredgewidth=0)
         ax.vlines(middle, y - 0.42, y + 0.42, color=INK, linewidth=1.4, zorder=4)

@@ -38,10 +38,22 @@ def forest_plot(
         Columns metric, `group`, `value`, `low` and `high`; rows without a value are not drawn.
     groups
         Which groups, in the order of the legend.
+    group
+        Column with the group.
+    value
+        Column with the value.
+    low
+        Column with the lower end of the interval.
+    high
+        Column with the upper end of the interval.
     names
         What the legend calls them.
     colors
         By group; those of pruner families when left out.
+    axis
+        What the axis shows.
+    title
+        Title of the figure.
 
     Examples
     --------

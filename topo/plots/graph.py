@@ -171,7 +171,7 @@ def _draw_edges(ax, graph, placed, skips, single, scale) -> None:
     for source, target, s, t, share in ribbons:
         ends = (source.x + source.side / 2, target.x - target.side / 2)
         curves.append(_curves(ends, source.y[s], target.y[t], straight=single))
-        # Many ribbons between two columns would add up to a slab of ink.
+        # Many opaque ribbons between two columns would cover each other.
         crowd = min(1.0, (30 / crowds[source.x, target.x]) ** 0.5)
         widths.append(0.6 + 0.2 * share if single else 0.25 + 1.9 * crowd * share**1.5)
         alphas.append(0.15 + 0.4 * crowd + 0 * share if single else (0.06 + 0.74 * share**2) * (0.3 + 0.7 * crowd))
@@ -219,7 +219,7 @@ def _draw_skips(ax, placed, skips, roof, height, scale) -> None:
 
 
 def _degree_scale(layouts: list[PartLayout]) -> LogNorm:
-    """From the second percentile of what is shown to its maximum: a few stragglers must not wash out the rest."""
+    """From the second percentile of what is shown to its maximum: a few small values must not flatten the scale."""
     shown = np.concatenate([image.ravel() for layout in layouts for image in layout.images])
     shown = shown[shown > 0]
     if not len(shown):

@@ -1,4 +1,4 @@
-"""What a drawing of a graph shows: the elements of each part in groups, and how many edges join two groups."""
+"""Layout of a graph drawing: the elements of each part in groups, and the number of edges between groups."""
 
 from __future__ import annotations
 
@@ -39,11 +39,17 @@ class PartLayout:
 
     @property
     def count(self) -> int:
+        """Number of groups."""
         return len(self.sizes)
 
 
 def degrees(graph: MultipartiteGraph) -> np.ndarray:
     """Number of edges at every node, both directions, int64 (N,).
+
+    Parameters
+    ----------
+    graph
+        A multipartite or bipartite graph.
 
     Examples
     --------
@@ -67,6 +73,8 @@ def lay_out_part(
 
     Parameters
     ----------
+    part
+        A part of the graph.
     degree
         Degrees of the part's elements, (size,).
     single
@@ -113,7 +121,17 @@ def _shrink(image: np.ndarray, most: int) -> np.ndarray:
 
 
 def edges_between_groups(block: Block, source: PartLayout, target: PartLayout) -> np.ndarray:
-    """Number of edges of a block from every group of one part to every group of another, int64 (groups, groups)."""
+    """Number of edges of a block from every group of one part to every group of another, int64 (groups, groups).
+
+    Parameters
+    ----------
+    block
+        Edges from one part to another.
+    source
+        Layout of the part that they leave.
+    target
+        Layout of the part that they enter.
+    """
     matrix = block.matrix
     counts = np.zeros(source.count * target.count, dtype=np.int64)
     starts = np.searchsorted(matrix.indptr, np.arange(0, max(matrix.nnz, 1), EDGES_AT_ONCE), side="right") - 1

@@ -149,7 +149,7 @@ def correlation_heatmap(correlations: pd.DataFrame, ax: Axes | None = None, *, t
 
 
 def _without_empty_families(correlations: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Leave out the families without a single value, unless that is all of them, and name them."""
+    """Correlations without the families that have no value (unless none has one), and the names of those families."""
     defined = correlations["r"].notna().groupby(correlations["family"]).any()
     if not defined.any():
         return correlations, []

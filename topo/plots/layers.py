@@ -42,8 +42,12 @@ def layer_density(
     ----------
     table
         Columns pruner, sparsity, layer, density; one row per network and layer.
+    ax
+        Axes to draw on; new ones of a fitting size when left out.
     floor
         Foot of the density axis; left out, a little below the smallest density.
+    title
+        Title of the panel; the pruner when left out.
 
     Examples
     --------
@@ -107,7 +111,17 @@ def _paler(color: str, index: int, count: int) -> str:
 
 
 def name_layers(ax: Axes, layers: list[str], fontsize: float = 7) -> None:
-    """Upright layer names under the x axis, every k-th where they would touch."""
+    """Upright layer names under the x axis, every k-th where they would touch.
+
+    Parameters
+    ----------
+    ax
+        Axes with a layer at every whole number.
+    layers
+        Names in order.
+    fontsize
+        Size of the names.
+    """
     points = ax.get_window_extent().width * 72 / figure_of(ax).dpi
     every = max(1, ceil(len(layers) * fontsize * 1.3 / points))
     shown = list(range(0, len(layers), every))
@@ -122,6 +136,13 @@ def _cut(name: str, length: int) -> str:
 
 def layer_density_grid(table: pd.DataFrame, *, columns: int = 3) -> Figure:
     """`layer_density` for every pruner on the same axes, a panel each.
+
+    Parameters
+    ----------
+    table
+        Columns pruner, sparsity, layer, density; one row per network and layer.
+    columns
+        Panels side by side.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The level factors of a network as one block matrix: what sits in each row, level by level."""
+"""The level factors of a network as one block matrix: the functions on the arcs, level by level."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _factor_name(level: int) -> str:
 
 
 def _level_marks(levels: list[int], inch: float) -> list[tuple[int, float]]:
-    """Levels to write a number at, and the middle of their rows; as many as have room."""
+    """Levels that get a number, with the middle of their rows; as many as fit."""
     middles = []
     for level, members in groupby(range(len(levels)), key=levels.__getitem__):
         positions = list(members)
@@ -129,7 +129,7 @@ def _level_marks(levels: list[int], inch: float) -> list[tuple[int, float]]:
 
 
 def _draw_level_lines(ax: Axes, levels: list[int], inch: float) -> None:
-    """Lines between levels, and the shade of the part above the diagonal where nothing can be."""
+    """Lines between levels, and the shade above the diagonal, which is empty by definition."""
     count = len(levels)
     starts = [i for i in range(1, count) if levels[i] != levels[i - 1]]
     if len(starts) * 0.05 <= count * inch:

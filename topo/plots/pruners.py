@@ -29,6 +29,11 @@ def ranked_pruners(table: pd.DataFrame) -> Figure:
     Dots are means over seeds, bars their 95% t-intervals (cut at the panel's edge), the dashed line the mean of the
     dense networks; colours are families.
 
+    Parameters
+    ----------
+    table
+        Results table of one dataset and model.
+
     Raises
     ------
     InputError

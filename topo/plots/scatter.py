@@ -34,6 +34,19 @@ def accuracy_against_metric(
 
     The metric's axis is logarithmic where its values are positive and span more than a factor of 30.
 
+    Parameters
+    ----------
+    table
+        Results table of one dataset and model.
+    metric
+        Column on the horizontal axis.
+    ax
+        Axes to draw on; new ones of a fitting size when left out.
+    markers
+        Marker of every sparsity; those of the sparsities in the table when left out.
+    title
+        Title of the panel; the metric when left out.
+
     Examples
     --------
     >>> from topo.results import example_results
@@ -111,6 +124,10 @@ def scatter_panels(
         Results table of one dataset and model.
     metrics
         Columns; `topo.stats.strongest_metrics` of the table when left out.
+    columns
+        Panels side by side.
+    title
+        Title of the figure.
 
     Examples
     --------

@@ -134,7 +134,15 @@ def style() -> Iterator[None]:
 
 
 def figure(width: float, height: float) -> Figure:
-    """A blank figure of a size in inches that pyplot does not hold on to, so nothing needs closing."""
+    """A blank figure of a size in inches that pyplot does not keep, so that it need not be closed.
+
+    Parameters
+    ----------
+    width
+        Inches.
+    height
+        Inches.
+    """
     return Figure(figsize=(width, height))
 
 
@@ -153,7 +161,19 @@ def figure_of(ax: Axes) -> Figure:
 
 
 def own_axes(ax: Axes | None, width: float, height: float, margins: Sequence[float]) -> tuple[Axes, bool]:
-    """The Axes given, or new ones in a figure with margins (left, right, bottom, top) in inches."""
+    """The Axes given, or new ones in a figure with margins (left, right, bottom, top) in inches.
+
+    Parameters
+    ----------
+    ax
+        Axes, or None for new ones.
+    width
+        Inches of the new figure.
+    height
+        Inches of the new figure.
+    margins
+        Left, right, bottom and top margins of the new Axes in inches.
+    """
     if ax is not None:
         return ax, False
     left, right, bottom, top = margins
@@ -200,6 +220,11 @@ def palette() -> list[str]:
 def pruner_color(name: str) -> str:
     """The pruner's colour, the same in every figure; the dense network is ink-coloured.
 
+    Parameters
+    ----------
+    name
+        Name of a pruner.
+
     Examples
     --------
     >>> pruner_color("snip") == pruner_color("SNIP") != pruner_color("grasp")
@@ -212,20 +237,44 @@ def pruner_color(name: str) -> str:
 
 
 def pruner_dashes(name: str) -> Any:
-    """The pruner's line style: solid for the first eight, dashes for those after."""
+    """The pruner's line style: solid for the first eight, dashes for those after.
+
+    Parameters
+    ----------
+    name
+        Name of a pruner.
+    """
     return DASHES[_position(name) // 8 % 4]
 
 
 def pruner_marker(name: str) -> str:
-    """The pruner's marker: a second sign beside its colour."""
+    """The pruner's marker: a second sign beside its colour.
+
+    Parameters
+    ----------
+    name
+        Name of a pruner.
+    """
     return MARKERS[_position(name) % 8]
 
 
 def sparsity_marker(sparsities: Sequence[float]) -> dict[float, str]:
-    """A marker for each sparsity, from the lowest up; they come round again after eight."""
+    """A marker for each sparsity, from the lowest up; they repeat after eight.
+
+    Parameters
+    ----------
+    sparsities
+        The sparsities of a figure.
+    """
     return {s: MARKERS[i % 8] for i, s in enumerate(sorted(sparsities))}
 
 
 def pruner_order(names: Sequence[str]) -> list[str]:
-    """Pruner names in the fixed order of their colours."""
+    """Pruner names in the fixed order of their colours.
+
+    Parameters
+    ----------
+    names
+        Names of pruners.
+    """
     return sorted(names, key=lambda n: (_position(n), n))

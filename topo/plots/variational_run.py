@@ -1,4 +1,4 @@
-"""The course of a variational run: chances of gates, complexity and time, epoch by epoch."""
+"""Course of a variational run: gate probabilities, complexity and time by epoch."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _cost(ax: Axes, record: pd.DataFrame) -> None:
         ax.step(record["epoch"], record[column] / dense, where="post", color=color)
         ends.append((float(record[column].iloc[-1] / dense), label, color))
     ends.sort()
-    # Apart from each other, and from the numbers below.
+    # The labels must not overlap each other or the text below.
     middle = (ends[0][0] + ends[1][0]) / 2
     half = max(0.1, ends[1][0] - ends[0][0]) / 2
     lowest = max(middle - half, 0.04)

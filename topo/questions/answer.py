@@ -1,4 +1,4 @@
-"""What a question returns: three sentences, figures and tables, or the reason why there is no answer."""
+"""Answers of questions: three sentences, figures and tables, or the reason why there is no answer."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Answer:
     def save(self, folder: str | Path) -> list[Path]:
         """Write every figure as PNG, SVG and PDF and every table as CSV; returns the files written.
 
-        The folder is made where it is not there.
+        The folder is created where it is missing.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,15 @@ FOLDS = 8
 
 @QUESTIONS.register("before_training", number=7)
 def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
-    """Can the accuracy of a new sparse network be predicted before training, how well, and where does it fail?"""
+    """Can the accuracy of a new sparse network be predicted before training, how well, and where does it fail?
+
+    Parameters
+    ----------
+    evidence
+        Tables to ask.
+    seed
+        Seeds every random choice.
+    """
     try:
         table, meaning = with_drop(with_norms(evidence.networks, evidence.layers))
     except InputError as error:

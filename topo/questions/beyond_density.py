@@ -40,6 +40,8 @@ def beyond_density(evidence: Evidence, *, seed: int = 0, min_rows: int = 5, thre
 
     Parameters
     ----------
+    evidence
+        Tables to ask.
     seed
         Not used: nothing here is drawn at random.
     min_rows

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 WEIGHT = "mean_abs_weight"
-# How many of the weights a network keeps in each layer, on average; the first that is there.
+# Columns with the mean share of weights that layers keep; the first one present is used.
 DENSITIES = (
     *("layer_density_mean", "rolled__direct_sparsity_mean", "unrolled__direct_sparsity_mean", "reached_sparsity"),
 )
@@ -36,12 +36,29 @@ RAMANUJAN = {"delta_r": "bound (delta r)", "imdb": "iterative bound", "iwsg": "i
 
 
 def density_column(table: pd.DataFrame) -> str | None:
+    """The column with the mean density of the layers, or None.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    """
     known = [c for c in DENSITIES if c in table.columns and table[c].notna().any()]
     return known[0] if known else None
 
 
 def controlled_correlations(table: pd.DataFrame, metrics: list[str], min_rows: int) -> pd.DataFrame:
-    """Every scope, control and metric: the pooled (partial) correlation."""
+    """Every scope, control and metric: the pooled (partial) correlation.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    metrics
+        Metric columns.
+    min_rows
+        Fewest networks for a correlation.
+    """
     density = density_column(table)
     controls: dict[str, list[str]] = {"alone": [], "given edges": ["edges"]}
     if density:
@@ -68,7 +85,17 @@ def controlled_correlations(table: pd.DataFrame, metrics: list[str], min_rows: i
 
 
 def family_medians(table: pd.DataFrame, metrics: list[str], min_rows: int) -> pd.DataFrame:
-    """Median and mean over groups of Spearman's correlation, within families and over all, and mean by dataset."""
+    """Median and mean over groups of Spearman's correlation, within families and over all, and mean by dataset.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    metrics
+        Metric columns.
+    min_rows
+        Fewest networks for a correlation.
+    """
     columns = {}
     for scope, part in scopes(table).items():
         correlations = grouped_correlation(part, metrics, by=GROUPS, n_boot=0, min_rows=min_rows)
@@ -81,7 +108,13 @@ def family_medians(table: pd.DataFrame, metrics: list[str], min_rows: int) -> pd
 
 
 def weights(table: pd.DataFrame) -> pd.DataFrame | None:
-    """Mean absolute weight by architecture and family, and relative to the initial (or first) family's."""
+    """Mean absolute weight by architecture and family, and relative to the initial (or first) family's.
+
+    Parameters
+    ----------
+    table
+        One row a network, with the column `WEIGHT`.
+    """
     if WEIGHT not in table.columns or table["family"].nunique() < 2:
         return None
     middle = table.pivot_table(WEIGHT, [*GROUPS], "family", "median", observed=True)
@@ -97,14 +130,30 @@ def weights(table: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def redundant_metrics(table: pd.DataFrame, metrics: list[str], threshold: float) -> pd.DataFrame:
-    """Groups of metrics that say the same, with the exact formulas among them."""
+    """Groups of collinear metrics, with the exact formulas among them.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    metrics
+        Metric columns.
+    threshold
+        Rank correlation from which two metrics count as one.
+    """
     groups = collinear_groups(table, metrics, threshold=threshold, by=GROUPS)
     exact = determined_columns(table).drop_duplicates("metric").set_index("metric")["formula"]
     return groups.assign(formula=groups["metric"].map(exact).astype(object).fillna(""))
 
 
 def ramanujan_and_density(evidence: Evidence) -> pd.DataFrame | None:
-    """Rank correlation of layer-wise Ramanujan metrics with the layer's density, pooled and by dataset and model."""
+    """Rank correlation of layer-wise Ramanujan metrics with the layer's density, pooled and by dataset and model.
+
+    Parameters
+    ----------
+    evidence
+        Tables to ask.
+    """
     layers = evidence.layers
     if layers is None or "encoding" not in layers.columns or "layer_density" not in layers.columns:
         return None
@@ -119,7 +168,17 @@ def ramanujan_and_density(evidence: Evidence) -> pd.DataFrame | None:
 
 
 def ramanujan_and_accuracy(table: pd.DataFrame, ramanujan: list[str], min_rows: int) -> pd.DataFrame | None:
-    """Correlation with accuracy of Ramanujan metrics and of layer density, median over groups."""
+    """Correlation with accuracy of Ramanujan metrics and of layer density, median over groups.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    ramanujan
+        Layer-wise Ramanujan metrics.
+    min_rows
+        Fewest networks for a correlation.
+    """
     density = density_column(table)
     if density is None or not ramanujan:
         return None

@@ -33,6 +33,10 @@ def metrics_and_accuracy(evidence: Evidence, *, seed: int = 0, n_boot: int = 100
 
     Parameters
     ----------
+    evidence
+        Tables to ask.
+    seed
+        Seeds every random choice.
     n_boot
         Most bootstrap resamples of each interval; long tables take fewer.
     min_rows
@@ -147,7 +151,7 @@ def _flips(by_grouping: pd.DataFrame) -> pd.DataFrame:
 def _heatmap(by_grouping: pd.DataFrame, scope: str, metrics: list[str]) -> Figure:
     of_scope = by_grouping[by_grouping["scope"] == scope]
     blocks = dict(list(of_scope.groupby("grouping", sort=False)))
-    # A single level repeats what the others pool.
+    # A block with a single level repeats the pooled numbers.
     blocks = {name: part for name, part in blocks.items() if len(part["level"].unique()) > 1} or blocks
     title = f"ρ with accuracy, {scope} pruners" if scope != ALL_FAMILIES else "ρ with accuracy, all families"
     return pooled_heatmap(blocks, metrics, title=title)

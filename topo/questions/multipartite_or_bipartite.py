@@ -35,7 +35,15 @@ ENCODED = ("rolled", "rolled_channel", "unrolled")
 
 @QUESTIONS.register("multipartite_or_bipartite", number=3)
 def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
-    """Do multipartite encodings predict better than bipartite and Ramanujan ones, pooled and within groups?"""
+    """Do multipartite encodings predict better than bipartite and Ramanujan ones, pooled and within groups?
+
+    Parameters
+    ----------
+    evidence
+        Tables to ask.
+    seed
+        Seeds every random choice.
+    """
     try:
         table, meaning = with_drop(with_norms(evidence.networks, evidence.layers))
     except InputError as error:

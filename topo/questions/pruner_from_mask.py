@@ -26,7 +26,15 @@ POOLED, RELATIVE = "as measured", "relative to its group"
 
 @QUESTIONS.register("pruner_from_mask", number=5)
 def pruner_from_mask(evidence: Evidence, *, seed: int = 0) -> Answer:
-    """Can one tell the pruning algorithm, or its family, from the mask?"""
+    """Can one tell the pruning algorithm, or its family, from the mask?
+
+    Parameters
+    ----------
+    evidence
+        Tables to ask.
+    seed
+        Seeds every random choice.
+    """
     try:
         table = with_drop(with_norms(evidence.networks, evidence.layers))[0]
     except InputError as error:

@@ -26,7 +26,15 @@ LABELS = {"past": "past results, no topology", "another seed": "another seed (ce
 
 @QUESTIONS.register("ranking_pruners", number=4)
 def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
-    """Can topology rank pruning algorithms on an unseen dataset, architecture or algorithm?"""
+    """Can topology rank pruning algorithms on an unseen dataset, architecture or algorithm?
+
+    Parameters
+    ----------
+    evidence
+        Tables to ask.
+    seed
+        Seeds every random choice.
+    """
     try:
         table, meaning = with_drop(with_norms(evidence.networks, evidence.layers))
     except InputError as error:

@@ -15,8 +15,8 @@ from .figures import FigureHtml, figure_html
 
 __all__ = ["AnswerHtml", "answered", "slow_first"]
 
-# Those that take longest start first, so that processes end together.
-SLOW = ("multipartite_or_bipartite", "ranking_pruners", "pruner_from_mask", "before_training")
+# Questions that take longest, the slowest first.
+SLOWEST = ("multipartite_or_bipartite", "ranking_pruners", "pruner_from_mask", "before_training")
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,31 @@ class AnswerHtml:
 def slow_first(names: Sequence[str]) -> list[str]:
     """Names of questions in the order in which processes should take them on.
 
+    Parameters
+    ----------
+    names
+        Registered questions.
+
     Examples
     --------
-    >>> slow_first(["alike", "ranking_pruners"])
-    ['ranking_pruners', 'alike']
+    >>> slow_first(["similar_networks", "ranking_pruners"])
+    ['ranking_pruners', 'similar_networks']
     """
-    return sorted(names, key=lambda name: SLOW.index(name) if name in SLOW else len(SLOW))
+    return sorted(names, key=lambda name: SLOWEST.index(name) if name in SLOWEST else len(SLOWEST))
 
 
 def answered(evidence: Evidence, name: str, folder: Path | None = None) -> AnswerHtml:
-    """Ask one question; its figures and tables are also written to `folder`, if given."""
+    """Ask one question; its figures and tables are also written to `folder`, if given.
+
+    Parameters
+    ----------
+    evidence
+        Tables to ask.
+    name
+        A registered question.
+    folder
+        Where the figures are also written; nowhere when left out.
+    """
     entry = QUESTIONS.entry(name)
     started = perf_counter()
     with threadpool_limits(1):

@@ -20,6 +20,13 @@ MOST_ROWS = 150
 def cell(value: Any, digits: int = 5) -> str:
     """A value as text: whole numbers in full, others with so many digits, nothing for what is missing.
 
+    Parameters
+    ----------
+    value
+        Any value of a table.
+    digits
+        Significant digits.
+
     Examples
     --------
     >>> cell(0.1234567), cell(0.1234567, 3), cell(3.0), cell(None), cell(True)
@@ -51,6 +58,15 @@ class SortableTable:
 def sortable(name: str, table: pd.DataFrame, *, labelled: Sequence[str] = ("metric", "kept")) -> SortableTable:
     """The first rows of a table of an answer, metrics and feature sets under the names that figures use.
 
+    Parameters
+    ----------
+    name
+        Name of the table and of its file.
+    table
+        The table.
+    labelled
+        Columns whose texts are metric columns.
+
     Examples
     --------
     >>> table = sortable("scores", pd.DataFrame({"metric": ["k_core_norm"], "r": [0.123456]}))
@@ -58,7 +74,7 @@ def sortable(name: str, table: pd.DataFrame, *, labelled: Sequence[str] = ("metr
     ([('metric', False), ('r', True)], [('k core (norm.)', '0.123')])
     """
     shown = table.head(MOST_ROWS)
-    # A column without any value says nothing, nor does one of reasons where there is none.
+    # Columns without any value or text are left out.
     kept = [c for c in shown.columns if not (table[c].isna() | (table[c].astype(str) == "")).all()]
     texts, columns = [], []
     for column in kept:

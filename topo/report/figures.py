@@ -36,7 +36,7 @@ def _contrast_on_dark(color: str) -> float:
     return (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05) / 0.0585
 
 
-# Pruner colours that the dark page would swallow, and what stands in for them there.
+# Pruner colours with too little contrast on the dark page, and their replacements.
 TOO_DARK = {color: _brighter(color) for color in palette() if _contrast_on_dark(color) < 3}
 
 
@@ -71,6 +71,21 @@ def try_figure(
     """Draw and embed a figure; an `InputError` becomes the sentence that stands in its place.
 
     With a folder the figure is also written there, as SVG and PDF.
+
+    Parameters
+    ----------
+    name
+        Unique on the page.
+    draw
+        Draws the figure.
+    caption
+        Written above the figure.
+    describe
+        What the figure shows, for those who do not see it; the caption when left out.
+    folder
+        Where the figures are also written; nowhere when left out.
+    largest
+        Characters of SVG from which an embedded PNG is tried.
     """
     try:
         drawn = draw()
@@ -88,10 +103,14 @@ def figure_html(
 
     Parameters
     ----------
+    figure
+        The figure.
     name
         Unique on the page: every id inside the SVG is prefixed with it.
     describe
         What the figure shows, for those who do not see it.
+    folder
+        Where the figures are also written; nowhere when left out.
     largest
         Characters of SVG from which an embedded PNG is tried, and taken where it is smaller.
     """
@@ -106,7 +125,7 @@ def figure_html(
             figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
     width = round(figure.get_size_inches()[0] * 96)
     label = html.escape(describe, quote=True)
-    # A hundredth of a point is finer than any screen; smaller numbers are scales and stay.
+    # A hundredth of a point is finer than any screen; numbers below ten may be scales and stay.
     svg = re.sub(r"(\d\d\.\d\d)\d+", r"\1", svg)
     if len(svg) > largest:
         data = base64.b64encode(_png(figure)).decode()

@@ -38,6 +38,11 @@ def _signed(number: float) -> str:
 def join(items: Sequence[str]) -> str:
     """A list in words.
 
+    Parameters
+    ----------
+    items
+        Texts.
+
     Examples
     --------
     >>> join(["a"]), join(["a", "b", "c"])
@@ -48,7 +53,13 @@ def join(items: Sequence[str]) -> str:
 
 
 def run_sentence(table: pd.DataFrame) -> str:
-    """What was run: the grid and its size."""
+    """What was run: the grid and its size.
+
+    Parameters
+    ----------
+    table
+        Results table.
+    """
     sparse = table[table["pruner"] != "dense"]
     dense = table[table["pruner"] == "dense"]
     if sparse.empty:
@@ -68,7 +79,13 @@ def run_sentence(table: pd.DataFrame) -> str:
 
 
 def failures(table: pd.DataFrame) -> pd.DataFrame:
-    """Networks that did not finish: status, reason, number and which."""
+    """Networks that did not finish: status, reason, number and which.
+
+    Parameters
+    ----------
+    table
+        Results table.
+    """
     bad = table[~table["status"].isin(NOT_FAILED) | table["accuracy"].isna()]
     if bad.empty:
         return pd.DataFrame(columns=["status", "reason", "networks", "which"])
@@ -82,7 +99,13 @@ def failures(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def accuracy_findings(summary: pd.DataFrame) -> list[str]:
-    """For each dataset and model, the best and the worst pruner at the highest sparsity they share."""
+    """For each dataset and model, the best and the worst pruner at the highest sparsity they share.
+
+    Parameters
+    ----------
+    summary
+        What `topo.results.accuracy_summary` returned.
+    """
     sentences = []
     for (dataset, model), group in summary.groupby(["dataset", "model"], sort=True):
         sparse, dense = group[group["pruner"] != "dense"], group[group["pruner"] == "dense"]
@@ -109,14 +132,20 @@ def accuracy_findings(summary: pd.DataFrame) -> list[str]:
 
 
 def correlation_findings(correlations: pd.DataFrame) -> list[str]:
-    """The metric most tied to accuracy within groups, and how many change sign when families are pooled."""
+    """The metric most tied to accuracy within groups, and how many change sign when families are pooled.
+
+    Parameters
+    ----------
+    correlations
+        What `topo.stats.correlations_by_family` returned.
+    """
     defined = correlations[correlations["r"].notna()]
     within = defined[defined["family"] != ALL_FAMILIES]
     if within.empty:
         return []
     groups = within[[*GROUPS, "family"]].drop_duplicates()
     by_metric = within.groupby("metric", sort=False)["r"]
-    # A metric defined in one group of many would win by luck.
+    # A metric that is defined in few groups has an extreme median by chance.
     median = by_metric.median()[by_metric.size() >= len(groups) / 2]
     sentences = []
     if len(median):
@@ -142,7 +171,13 @@ def correlation_findings(correlations: pd.DataFrame) -> list[str]:
 
 
 def size_finding(table: pd.DataFrame) -> str | None:
-    """How much the number of edges differs between pruners at one sparsity."""
+    """How much the number of edges differs between pruners at one sparsity.
+
+    Parameters
+    ----------
+    table
+        Results table.
+    """
     if "edges" not in table.columns:
         return None
     sparse = table[(table["pruner"] != "dense") & (table["edges"] > 0)]
@@ -158,7 +193,17 @@ def size_finding(table: pd.DataFrame) -> str | None:
 
 
 def collinear_pairs(table: pd.DataFrame, metrics: Sequence[str], threshold: float = 0.98) -> list[tuple[str, str]]:
-    """Pairs of metrics whose ranks are the same, or reversed, in every dataset and model (abs rho >= threshold)."""
+    """Pairs of metrics whose ranks are the same, or reversed, in every dataset and model (abs rho >= threshold).
+
+    Parameters
+    ----------
+    table
+        Results table.
+    metrics
+        Metric columns.
+    threshold
+        Smallest absolute rank correlation.
+    """
     sparse = table[table["pruner"] != "dense"]
     least: pd.DataFrame | None = None
     for _, group in sparse.groupby(["dataset", "model"]):
@@ -172,7 +217,17 @@ def collinear_pairs(table: pd.DataFrame, metrics: Sequence[str], threshold: floa
 
 
 def undefined_values(table: pd.DataFrame, metrics: Sequence[str], reasons: dict[str, str]) -> pd.DataFrame:
-    """Metrics without a value in some networks: how many, of which pruners, and the recorded reason."""
+    """Metrics without a value in some networks: how many, of which pruners, and the recorded reason.
+
+    Parameters
+    ----------
+    table
+        Results table.
+    metrics
+        Metric columns.
+    reasons
+        Reasons that were recorded, by metric.
+    """
     rows = []
     for metric in metrics:
         missing = table[~np.isfinite(table[metric].astype(float))]
@@ -189,13 +244,19 @@ def undefined_values(table: pd.DataFrame, metrics: Sequence[str], reasons: dict[
 
 
 def undefined_correlations(correlations: pd.DataFrame) -> pd.DataFrame:
-    """Groups and metrics without a correlation, by reason."""
+    """Groups and metrics without a correlation, by reason.
+
+    Parameters
+    ----------
+    correlations
+        What `topo.stats.correlations_by_family` returned.
+    """
     missing = correlations[correlations["r"].isna()]
     if missing.empty:
         return pd.DataFrame(columns=["reason", "groups", "metrics"])
     place = missing.apply(lambda r: f"{r['dataset']} · {r['model']}, {r['family']} at {percent(r['sparsity'])}", axis=1)
     missing = missing.assign(place=place)
-    everywhere = correlations["metric"].nunique()
+    metric_count = correlations["metric"].nunique()
 
     def few(items: pd.Series, most: int = 8) -> str:
         names = list(dict.fromkeys(items))
@@ -203,7 +264,7 @@ def undefined_correlations(correlations: pd.DataFrame) -> pd.DataFrame:
 
     def named(metrics: pd.Series) -> str:
         names = metrics.drop_duplicates()
-        return "all metrics" if len(names) == everywhere else few(names.map(metric_label), 12)
+        return "all metrics" if len(names) == metric_count else few(names.map(metric_label), 12)
 
     groups = missing.groupby("reason", sort=True)
     return groups.agg(groups=("place", few), metrics=("metric", named)).reset_index()

@@ -16,7 +16,7 @@ __all__ = ["full_table"]
 
 IDENTITY = ("dataset", "model", "pruner", "family", "sparsity", "seed", "status", "accuracy", "dense_accuracy",
             "accuracy_drop", "loss", "reached_sparsity", "reason")  # fmt: skip
-# Beyond these the page gets too heavy: cells in it, and rows of them.
+# Most cells and rows on the page; more would make it too heavy.
 MOST_CELLS = 60_000
 MOST_ROWS = 5_000
 
@@ -25,6 +25,13 @@ def full_table(table: pd.DataFrame, metrics: Sequence[str]) -> dict[str, Any]:
     """What the page's table needs: groups, columns, rows, how many columns and rows are only in the file, the file.
 
     The file is CSV, gzip-compressed and in base64.
+
+    Parameters
+    ----------
+    table
+        Results table.
+    metrics
+        Its metric columns.
     """
     first = [c for c in IDENTITY if c in table.columns and not (c == "reason" and (table[c] == "").all())]
     other = [c for c in table.columns if c not in first and c not in metrics]

@@ -1,4 +1,4 @@
-"""What was measured, as figures and tables: accuracy, heat maps, points, layers, a graph."""
+"""The measured part of the report: accuracy, heat maps, scatter plots, layers and a graph."""
 
 from __future__ import annotations
 
@@ -31,7 +31,15 @@ Draw = Callable[..., FigureHtml]
 
 
 def measured(source: Source, folder: Path | None = None) -> dict[str, Any]:
-    """What the page says of the results table; figures are also written to `folder`, if given."""
+    """Content of the measured part of the page; figures are also written to `folder`, if given.
+
+    Parameters
+    ----------
+    source
+        What the report is written from.
+    folder
+        Where the figures are also written; nowhere when left out.
+    """
     table = source.table
     metrics = metric_columns(table)
     network_metrics = ordered_metrics(c for c in metrics if "__" not in c)

@@ -136,7 +136,7 @@ def _content(
     order = slow_first(names)
     jobs = [delayed(measured)(source, inside("measured"))]
     jobs += [delayed(answered)(source.evidence, name, inside(name)) for name in order]
-    # Processes that do not run the main script again, so that a script needs no guard.
+    # joblib's processes do not run the main script again, so that a script needs no guard.
     shown, *asked = Parallel(n_jobs=min(workers or os.cpu_count() or 1, len(jobs)))(jobs)
     by_name = dict(zip(order, asked, strict=True))
     answers = [by_name[name] for name in names]
@@ -153,7 +153,7 @@ def _content(
         "asked": answers,
         "anomalies": sortable("anomalies", anomalies) if len(anomalies) else None,
         **shown,
-        # What the questions answer more carefully.
+        # Where questions were answered, only the findings on accuracy: the answers cover the others more carefully.
         "findings": shown["findings"] if not any(a.sentences for a in answers) else shown["accuracy_findings"],
         **full_table(table, metric_columns(table)),
         "csv_name": (re.sub(r"[^\w.-]+", "-", source.name).strip("-.") or "results") + ".csv",

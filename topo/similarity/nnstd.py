@@ -149,7 +149,15 @@ def shuffled(masks: Masks, seed: int) -> dict[str, np.ndarray]:
 
 
 def bits(masks: LayerMasks, permutable: PermutableUnits) -> list[np.ndarray]:
-    """The masks as bool arrays in the order of the layers, the axis of the outputs first."""
+    """The masks as bool arrays in the order of the layers, the axis of the outputs first.
+
+    Parameters
+    ----------
+    masks
+        Masks of a network.
+    permutable
+        Units of the network.
+    """
     arrays = []
     for layer in permutable.layers:
         mask = np.asarray(masks[layer.name]) if layer.name in masks else None

@@ -1,4 +1,4 @@
-"""The mean correlation over groups, and how much of it hangs on which algorithms happened to be compared."""
+"""Mean correlation over groups, with an interval over the algorithms compared."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ..errors import InputError
 from ..results.schema import GROUPS
+from .columns import require_columns
 from .resampling import correlations
 
 __all__ = ["mean_over_groups"]
@@ -33,6 +33,29 @@ def mean_over_groups(
     The same clusters are in every group (the same algorithms at every sparsity, say), so groups are no independent
     evidence. Here each resample draws clusters once, and every group takes those drawn.
 
+    Parameters
+    ----------
+    table
+        One row a network.
+    metrics
+        Metric columns.
+    cluster
+        Column whose values are resampled.
+    kind
+        ``"pearson"``, ``"spearman"`` or ``"kendall"``.
+    target
+        Column that metrics are correlated with.
+    by
+        Columns that form the groups.
+    n_boot
+        Resamples of an interval; 0 leaves it out.
+    level
+        Coverage of the interval.
+    min_rows
+        Fewest networks for a correlation.
+    seed
+        Seeds every random choice.
+
     Returns
     -------
     DataFrame
@@ -46,9 +69,7 @@ def mean_over_groups(
     [[3, 8]]
     """
     by, metrics = list(by), list(metrics)
-    missing = [c for c in [target, cluster, *by, *metrics] if c not in table.columns]
-    if missing:
-        raise InputError(f"the table has no column {', '.join(map(repr, missing))}.")
+    require_columns(table, [target, cluster, *by, *metrics])
     names = np.unique(table[cluster].to_numpy())
     drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_boot)
     counts = np.vstack([np.ones((1, len(names))), drawn])
@@ -64,7 +85,7 @@ def mean_over_groups(
                 continue
             chosen = np.flatnonzero(pattern_of_column.ravel() == i)
             r = correlations(kind, x[np.ix_(rows, chosen)], y[rows], counts[:, codes[rows]])
-            # A group that is undefined as it stands is none; a resample may leave it out.
+            # Groups without a correlation are left out; so are those that a resample leaves without one.
             known = np.isfinite(r) & np.isfinite(r[:1])
             total[:, chosen] += np.where(known, r, 0)
             defined[:, chosen] += known

@@ -16,8 +16,9 @@ from sklearn.preprocessing import StandardScaler
 
 from ..errors import InputError, unknown_name
 from ..results.schema import GROUPS
+from .columns import require_rows
 from .predictors import ROWS_A_TREE, SignedLog, prepared
-from .regression import MAX_FOLDS, refuse_missing
+from .regression import MAX_FOLDS
 
 __all__ = ["CLASSIFIERS", "classification_table", "classify_held_out", "confusion_shares", "relative_to_group"]
 
@@ -70,7 +71,7 @@ def classify_held_out(
     >>> bool((predictions["actual"] == predictions["predicted"]).all())
     True
     """
-    refuse_missing(table, [*features, label, by])
+    require_rows(table, [*features, label, by])
     table = table[table[label].notna()]
     labels, groups = table[label].astype(str).to_numpy(), table[by].astype(str).to_numpy()
     for column, values in ((label, labels), (by, groups)):
@@ -152,7 +153,7 @@ def relative_to_group(table: pd.DataFrame, features: Sequence[str], by: Sequence
     >>> relative_to_group(table, ["x"])["x"].tolist()
     [-1.0, 1.0, -1.0, 1.0]
     """
-    refuse_missing(table, [*features, *by])
+    require_rows(table, [*features, *by])
     features = [c for c in dict.fromkeys(features) if c not in by]
     values = table[features].astype(float).replace([np.inf, -np.inf], np.nan)
     grouped = values.groupby([table[c] for c in by], dropna=False)
@@ -201,7 +202,7 @@ def classification_table(
     rows, predictions = [], {}
     group = table.groupby(list(GROUPS), dropna=False).ngroup()
     for label in labels:
-        refuse_missing(table, [label])
+        require_rows(table, [label])
         kinds = table[label].nunique()
         for hold in by:
             for name, columns in sets.items():

@@ -1,4 +1,4 @@
-"""Columns that say the same thing: groups of strongly correlated metrics, and metrics that others determine."""
+"""Redundant columns: groups of strongly correlated metrics, and metrics that others determine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from ..errors import InputError
+from .columns import require_columns
 
 __all__ = ["collinear_groups", "determined_columns", "rank_correlations"]
 
@@ -33,15 +34,24 @@ def rank_correlations(
 ) -> pd.DataFrame:
     """Spearman's correlation between metrics: of all rows, or the median over groups of at least `min_rows`.
 
+    Parameters
+    ----------
+    table
+        One row a network.
+    metrics
+        Metric columns.
+    by
+        Columns of groups of rows; all rows together when empty.
+    min_rows
+        Fewest complete rows for a correlation.
+
     Returns
     -------
     DataFrame
         metrics x metrics; NaN where a metric is constant (in every group).
     """
     metrics, by = list(metrics), list(by)
-    missing = [c for c in [*metrics, *by] if c not in table.columns]
-    if missing:
-        raise InputError(f"the table has no column {', '.join(map(repr, missing))}.")
+    require_columns(table, [*metrics, *by])
     groups = [group for _, group in table.groupby(by, observed=True)] if by else [table]
     each = [group[metrics].astype(float).corr("spearman", min_periods=min_rows).to_numpy() for group in groups]
     with warnings.catch_warnings():
@@ -57,15 +67,21 @@ def collinear_groups(
 
     Parameters
     ----------
+    table
+        One row a network.
+    metrics
+        Metric columns.
+    threshold
+        Smallest absolute rank correlation inside a group of metrics.
     by
         Columns of groups of rows: the median correlation inside them is taken, so that differences between
-        architectures do not make unlike metrics alike.
+        architectures do not make different metrics look collinear.
 
     Returns
     -------
     DataFrame
         metric, group (from 1, the largest first; metrics alone in theirs come last), size, kept (the member that
-        correlates most with the others, to stand for them), r (with it). Constant metrics are left out.
+        correlates most with the others and represents them), r (with it). Constant metrics are left out.
 
     Examples
     --------
@@ -98,6 +114,13 @@ def collinear_groups(
 
 def determined_columns(table: pd.DataFrame, *, tolerance: float = 1e-6) -> pd.DataFrame:
     """Metrics that are exact functions of others, by the known formulas.
+
+    Parameters
+    ----------
+    table
+        One row a network, metrics under their registered names.
+    tolerance
+        Largest relative error of a formula.
 
     Returns
     -------

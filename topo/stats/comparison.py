@@ -1,4 +1,4 @@
-"""Whether one set of features predicts better than another: paired differences over held-out groups."""
+"""Comparison of feature sets: paired differences of held-out predictions."""
 
 from __future__ import annotations
 

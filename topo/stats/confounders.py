@@ -1,4 +1,4 @@
-"""What differs between algorithms besides topology: the size of the graph, its weights, the sparsity reached."""
+"""Confounders of topology: size of the graph, trained weights, sparsity reached."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ..errors import InputError
 from ..results.schema import GROUPS
+from .columns import require_columns
 
 __all__ = ["edge_spread", "mean_absolute_weight", "reached_gap", "relative_to_group"]
 
@@ -18,6 +18,11 @@ def mean_absolute_weight(table: pd.DataFrame) -> pd.Series | None:
 
     Strength is the mean over N nodes of the summed absolute weight on either side, so divided by the edges, as
     ``strength_norm`` and the published ``strength`` are, it is 2 mean|w| / N.
+
+    Parameters
+    ----------
+    table
+        One row a network.
 
     Examples
     --------
@@ -31,7 +36,14 @@ def mean_absolute_weight(table: pd.DataFrame) -> pd.Series | None:
 
 
 def edge_spread(table: pd.DataFrame, *, by: Sequence[str] = GROUPS) -> pd.DataFrame:
-    """By how much the number of edges differs between networks of one group.
+    """Ratio of the largest to the smallest number of edges between networks of one group.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    by
+        Columns that form the groups.
 
     Returns
     -------
@@ -44,8 +56,7 @@ def edge_spread(table: pd.DataFrame, *, by: Sequence[str] = GROUPS) -> pd.DataFr
         The table has no column edges.
     """
     by = list(by)
-    if "edges" not in table.columns:
-        raise InputError("the table has no column 'edges'.")
+    require_columns(table, [*by, "edges"])
     rows = []
     known = table[table["edges"] > 0]
     for key, group in known.groupby(by, observed=True):
@@ -59,7 +70,17 @@ def edge_spread(table: pd.DataFrame, *, by: Sequence[str] = GROUPS) -> pd.DataFr
 
 
 def relative_to_group(table: pd.DataFrame, values: pd.Series, *, by: Sequence[str] = GROUPS) -> pd.Series:
-    """Values divided by the median over the algorithms of their group (each algorithm's median counts once)."""
+    """Values divided by the median over the algorithms of their group (each algorithm's median counts once).
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    values
+        One value a network.
+    by
+        Columns that form the groups.
+    """
     frame = table[[*by, "pruner"]].assign(value=values.astype(float))
     each = frame.groupby([*by, "pruner"], observed=True)["value"].median()
     middle = each.groupby(list(by), observed=True).median().rename("middle")
@@ -68,6 +89,13 @@ def relative_to_group(table: pd.DataFrame, values: pd.Series, *, by: Sequence[st
 
 def reached_gap(table: pd.DataFrame, *, tolerance: float = 0.01) -> pd.DataFrame | None:
     """How far the sparsity that networks reached is from the one asked for, pruner by pruner; None where not known.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    tolerance
+        Difference of sparsity from which a network counts as off.
 
     Returns
     -------

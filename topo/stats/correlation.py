@@ -13,6 +13,7 @@ from scipy import stats
 
 from ..errors import InputError, unknown_name
 from ..results.schema import ALL_FAMILIES, GROUPS, category_of, metric_columns, ordered_metrics, tidy_results
+from .columns import require_columns
 from .resampling import KINDS, correlations, draw_counts
 from .significance import cluster_column, with_q_values
 
@@ -127,6 +128,8 @@ def grouped_correlation(
         Numeric columns.
     kind
         ``"spearman"``, ``"pearson"`` or ``"kendall"`` (tau-b).
+    target
+        Column that metrics are correlated with.
     by
         Columns that form the groups; none means all rows together.
     cluster
@@ -151,9 +154,7 @@ def grouped_correlation(
     [['initial', 36], ['trained', 12]]
     """
     by, metrics = list(by), list(metrics)
-    missing = [c for c in [target, *by, *metrics, *([cluster] if cluster else [])] if c not in table.columns]
-    if missing:
-        raise InputError(f"the table has no column {', '.join(map(repr, missing))}.")
+    require_columns(table, [target, *by, *metrics, *([cluster] if cluster else [])])
     _check(kind, level, min_rows)
     generator = np.random.default_rng(seed)
     groups = table.groupby(by, sort=True, observed=True) if by else [((), table)]

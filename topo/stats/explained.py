@@ -1,4 +1,4 @@
-"""How much of the accuracy drop least squares explains inside the sample: adjusted R2, with a jackknife interval."""
+"""Adjusted R2 of least squares on the accuracy drop, with a jackknife interval."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from ..errors import InputError
 from ..results.schema import GROUPS
+from .columns import require_columns
 from .regression import centred, same_rows
 
 __all__ = ["adjusted_r2", "explained_table"]
@@ -33,10 +33,18 @@ def adjusted_r2(
 
     Parameters
     ----------
+    table
+        One row a network.
+    features
+        Columns to predict from.
+    target
+        Column that is explained.
     within
         Columns of groups whose means are taken out of features and target.
     clusters
         Columns; rows that agree in all of them are left out together, since they are not independent.
+    level
+        Coverage of the interval.
 
     Returns
     -------
@@ -56,9 +64,7 @@ def adjusted_r2(
     >>> round(found["adjusted_r2"], 3), found["rank"]
     (0.993, 1)
     """
-    missing = [c for c in [*features, target, *within, *clusters] if c not in table.columns]
-    if missing:
-        raise InputError(f"the table has no column {', '.join(map(repr, missing))}.")
+    require_columns(table, [*features, target, *within, *clusters])
     table = table[np.isfinite(table[target].to_numpy(float))]
     empty = {"n": len(table), "rank": nan, "r2": nan, "adjusted_r2": nan, "low": nan, "high": nan, "clusters": nan}
     if len(table) < 3:
@@ -87,7 +93,7 @@ def adjusted_r2(
     if k >= 5:
         remaining = moments.sum(0) - moments
         n = remaining[:, 0, 0]
-        # Of groups that lie across clusters none goes when a cluster does.
+        # Leaving a cluster out removes only the groups that lie wholly inside it.
         groups_left = groups if groups == 1 else groups - _groups_inside(table, within, clusters)
         values = _adjusted(_r2(remaining), n, groups_left, rank)
         half = stats.t.ppf(0.5 + level / 2, k - 1) * np.sqrt((k - 1) / k * ((values - values.mean()) ** 2).sum())
@@ -137,6 +143,17 @@ def explained_table(
     """`adjusted_r2` of every set on the same rows: pooled, and within groups.
 
     Intervals leave out groups (dataset, model, sparsity) when pooled, algorithms within groups.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    sets
+        Feature set -> its columns.
+    within
+        Columns of groups whose means are taken out of features and target.
+    targets
+        Columns that are explained.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Which metrics a regression leans on: permutation, alone or with collinear kin, and coefficients, over folds."""
+"""Importance of metrics in a regression: permutation importance and standardised coefficients over folds."""
 
 from __future__ import annotations
 
@@ -25,15 +25,31 @@ def permutation_importance(
     max_folds: int = MAX_FOLDS,
     seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """How much held-out R2 is lost when values change places among the held-out rows of a fold.
+    """Loss in held-out R2 when values are permuted among the held-out rows of a fold.
 
     Parameters
     ----------
+    table
+        One row a network.
+    features
+        Columns to predict from.
+    by
+        Column whose values are held out.
     groups
-        Name -> columns whose values change places together, which leaves the relations among them as they are. A
+        Name -> columns that are permuted together, which keeps the relations among them. A
         metric that others repeat is worth little alone and much with its group. Every column alone when left out.
+    model
+        Name of a regression model (`topo.stats.predictors.PREDICTORS`).
+    target
+        Column that is predicted or correlated with.
+    within
+        Columns of groups whose means are taken out of features and target.
     repeats
         Permutations of each fold.
+    max_folds
+        Most folds; more groups than this share folds.
+    seed
+        Seeds every random choice.
 
     Returns
     -------
@@ -87,6 +103,11 @@ def permutation_importance(
 def fold_agreement(per_fold: pd.DataFrame) -> float:
     """Kendall's coefficient of concordance W of the folds' rankings, from 0 (none) to 1 (the same in every fold).
 
+    Parameters
+    ----------
+    per_fold
+        One row a fold, one column an item: its importance.
+
     Examples
     --------
     >>> fold_agreement(pd.DataFrame({"a": [3.0, 5.0], "b": [2.0, 1.0], "c": [1.0, 0.5]}))
@@ -113,6 +134,23 @@ def standardised_coefficients(
     seed: int = 0,
 ) -> pd.DataFrame:
     """Coefficients of the ridge regression, in target's standard deviations a standard deviation of the metric.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    features
+        Columns to predict from.
+    by
+        Column whose values are held out.
+    target
+        Column that is predicted or correlated with.
+    within
+        Columns of groups whose means are taken out of features and target.
+    max_folds
+        Most folds; more groups than this share folds.
+    seed
+        Seeds every random choice.
 
     Returns
     -------

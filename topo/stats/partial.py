@@ -1,4 +1,4 @@
-"""Partial correlation: what is left of a correlation once covariates are held still."""
+"""Partial correlation of metrics with accuracy given covariates."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..errors import InputError, unknown_name
+from ..errors import unknown_name
 from ..results.schema import GROUPS
+from .columns import require_columns
 from .correlation import p_value
 
 __all__ = ["partial_correlation"]
@@ -33,12 +34,22 @@ def partial_correlation(
 
     Parameters
     ----------
+    table
+        One row a network.
+    metrics
+        Metric columns.
     given
         Covariates; one that is constant in a group changes nothing there. None gives plain correlations.
     kind
         ``"spearman"`` or ``"pearson"``.
+    target
+        Column that metrics are correlated with.
+    by
+        Columns that form the groups.
     cluster
         Column whose distinct values are the sample that p-values take; rows when left out.
+    min_rows
+        Fewest networks for a correlation.
 
     Returns
     -------
@@ -58,9 +69,7 @@ def partial_correlation(
     True
     """
     by, metrics, given = list(by), list(metrics), list(given)
-    missing = [c for c in [target, *by, *metrics, *given, *([cluster] if cluster else [])] if c not in table.columns]
-    if missing:
-        raise InputError(f"the table has no column {', '.join(map(repr, missing))}.")
+    require_columns(table, [target, *by, *metrics, *given, *([cluster] if cluster else [])])
     if kind not in ("spearman", "pearson"):
         raise unknown_name("partial correlation", kind, ("spearman", "pearson"))
     rows = []
@@ -113,7 +122,7 @@ def _residuals(x: np.ndarray, basis: np.ndarray) -> np.ndarray:
 
 
 def _correlate(x: np.ndarray, y: np.ndarray, is_given: bool) -> tuple[float, str]:
-    """Correlation of residuals of unit-spread scores, or why there is none."""
+    """Correlation of the residuals, or the reason why it is undefined."""
     n = len(x)
     if x @ x < 1e-9 * n:
         return np.nan, "the covariates determine the metric" if is_given or np.any(x) else "the metric is constant"

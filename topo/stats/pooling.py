@@ -157,21 +157,25 @@ def pool_correlations(
 
     Parameters
     ----------
-    found
+    correlations
         Columns metric, r, the column `size`, and those of `by`.
     by
         Columns that stay apart, such as ``("model",)``; every other grouping is pooled over.
+    kind
+        ``"pearson"``, ``"spearman"`` or ``"kendall"``.
     size
         Column with the sizes that correlations rest on. With ``"n"`` the rows of a group count one by one, though seeds
-        of one algorithm are alike; the interval takes its width from how groups differ and so allows for that.
+        of one algorithm are similar; the interval takes its width from how groups differ and so allows for that.
         ``"clusters"`` is stricter.
     covariates
         Number of covariates that were partialled out, by which sizes are reduced.
+    level
+        Coverage of the interval.
 
     Returns
     -------
     DataFrame
-        One row per metric and value of `by`, in the order of `found`: `by`, metric, what `pool` returns, reason.
+        One row per metric and value of `by`, in the order of `correlations`: `by`, metric, what `pool` returns, reason.
     """
     by = list(by)
     rows = []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import make_column_transformer
 from sklearn.dummy import DummyRegressor
@@ -17,44 +20,45 @@ from ..registry import Registry
 __all__ = ["PREDICTORS", "Fill", "SignedLog", "predictor"]
 
 PREDICTORS: Registry = Registry("regression model")
+"""Functions ``model(n, seed)`` that return the steps of a pipeline for n training rows, the model itself last."""
 
 # Trees of a forest see at most this many rows each, so that a large table takes no longer than its sorting.
 ROWS_A_TREE = 4000
 
 
 @PREDICTORS.register("mean")
-def mean(n: int, seed: int) -> list:
+def mean(n: int, seed: int) -> list[Any]:
     """The mean of the training rows."""
     return [DummyRegressor()]
 
 
 @PREDICTORS.register("ols")
-def ols(n: int, seed: int) -> list:
+def ols(n: int, seed: int) -> list[Any]:
     """Least squares on the columns as they are."""
     return [StandardScaler(), LinearRegression()]
 
 
 @PREDICTORS.register("ridge")
-def ridge(n: int, seed: int) -> list:
+def ridge(n: int, seed: int) -> list[Any]:
     """Ridge regression on signed logarithms, the penalty by leave-one-out inside the training rows."""
     return [SignedLog(), StandardScaler(), RidgeCV(np.logspace(-2, 4, 13))]
 
 
 @PREDICTORS.register("lasso")
-def lasso(n: int, seed: int) -> list:
+def lasso(n: int, seed: int) -> list[Any]:
     """Lasso on signed logarithms, the penalty by three folds inside the training rows."""
     return [SignedLog(), StandardScaler(), LassoCV(alphas=20, eps=1e-2, cv=3, tol=1e-3, max_iter=5000)]
 
 
 @PREDICTORS.register("forest")
-def forest(n: int, seed: int) -> list:
+def forest(n: int, seed: int) -> list[Any]:
     """Random forest of 30 trees."""
     share = None if n <= ROWS_A_TREE else ROWS_A_TREE
     return [RandomForestRegressor(30, min_samples_leaf=3, max_features=0.4, max_samples=share, random_state=seed)]
 
 
 @PREDICTORS.register("boosting")
-def boosting(n: int, seed: int) -> list:
+def boosting(n: int, seed: int) -> list[Any]:
     """Gradient boosting of histograms, 100 trees of at most 15 leaves."""
     return [
         HistGradientBoostingRegressor(
@@ -64,13 +68,31 @@ def boosting(n: int, seed: int) -> list:
 
 
 def predictor(model: str, x: pd.DataFrame, *, seed: int = 0) -> Pipeline:
-    """An unfitted model of that name for columns like those of `x`: numeric ones filled, text ones coded one-hot."""
+    """An unfitted model of that name for columns like those of `x`: numeric ones filled, text ones coded one-hot.
+
+    Parameters
+    ----------
+    model
+        Name of a regression model (`topo.stats.predictors.PREDICTORS`).
+    x
+        Features; their types decide the preprocessing.
+    seed
+        Seeds every random choice.
+    """
     steps = PREDICTORS[model](len(x), seed)
     return make_pipeline(prepared(x, steps[:-1]), steps[-1])
 
 
-def prepared(x: pd.DataFrame, numeric_steps: list):
-    """The transformer of columns like those of `x`."""
+def prepared(x: pd.DataFrame, numeric_steps: list[Any]) -> Any:
+    """The transformer of columns like those of `x`.
+
+    Parameters
+    ----------
+    x
+        Features; their types decide the preprocessing.
+    numeric_steps
+        Transformers of numeric columns after gaps are filled.
+    """
     text = [c for c in x.columns if not pd.api.types.is_numeric_dtype(x[c])]
     numeric = [c for c in x.columns if c not in text]
     if not len(x.columns):
@@ -95,13 +117,15 @@ class Fill(TransformerMixin, BaseEstimator):
     [[2.0], [7.0]]
     """
 
-    def fit(self, x, y=None) -> Fill:
+    def fit(self, x: ArrayLike, y: object = None) -> Fill:
+        """Remember the medians of the columns of x."""
         x = _finite(x)
         self.medians_ = np.nan_to_num(pd.DataFrame(x).median().to_numpy(float))
         self.n_features_in_ = x.shape[1]
         return self
 
-    def transform(self, x) -> np.ndarray:
+    def transform(self, x: ArrayLike) -> np.ndarray:
+        """The columns of x with their gaps filled."""
         x = _finite(x)
         return np.where(np.isnan(x), self.medians_, x)
 
@@ -117,18 +141,20 @@ class SignedLog(TransformerMixin, BaseEstimator):
     [-0.693, 0.0, 0.693]
     """
 
-    def fit(self, x, y=None) -> SignedLog:
+    def fit(self, x: ArrayLike, y: object = None) -> SignedLog:
+        """Remember the scales of the columns of x."""
         size = np.abs(np.asarray(x, dtype=float))
         medians = pd.DataFrame(np.where(size > 0, size, np.nan)).median().to_numpy(float)
         self.scale_ = np.where(np.isnan(medians), 1.0, medians / 10)
         self.n_features_in_ = size.shape[1]
         return self
 
-    def transform(self, x) -> np.ndarray:
+    def transform(self, x: ArrayLike) -> np.ndarray:
+        """The columns of x on the signed logarithmic scale."""
         x = np.asarray(x, dtype=float)
         return np.sign(x) * np.log1p(np.abs(x) / self.scale_)
 
 
-def _finite(x) -> np.ndarray:
+def _finite(x: ArrayLike) -> np.ndarray:
     x = np.asarray(x, dtype=float)
     return np.where(np.isfinite(x), x, np.nan)

@@ -1,4 +1,4 @@
-"""Which pruner keeps most accuracy: means with intervals over seeds, ranks, and orderings put to the test."""
+"""Accuracy of pruners: means with intervals over seeds, ranks, and tests of claimed orderings."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def pruner_means(table: pd.DataFrame) -> pd.DataFrame:
     """Mean accuracy of every pruner at every sparsity, with its 95% t-interval over seeds.
 
     Networks without an accuracy (failed, diverged) are left out and counted.
+
+    Parameters
+    ----------
+    table
+        Results table.
 
     Returns
     -------
@@ -51,6 +56,11 @@ def pruner_means(table: pd.DataFrame) -> pd.DataFrame:
 def pruner_ranking(table: pd.DataFrame) -> pd.DataFrame:
     """One row per pruner, best first by its mean rank over datasets, models and sparsities.
 
+    Parameters
+    ----------
+    table
+        Results table.
+
     Returns
     -------
     DataFrame
@@ -79,6 +89,8 @@ def check_orderings(
 
     Parameters
     ----------
+    table
+        Results table.
     claims
         (better, worse, sparsities or None for all, where it is claimed).
 

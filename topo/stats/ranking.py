@@ -11,7 +11,8 @@ import pandas as pd
 
 from ..errors import InputError
 from ..results.schema import GROUPS
-from .regression import held_out, refuse_missing
+from .columns import require_rows
+from .regression import held_out
 
 __all__ = [
     "another_seed",
@@ -81,7 +82,7 @@ def rank_biased_overlap(first: Sequence, second: Sequence, p: float = 0.8) -> fl
         raise InputError("rank-biased overlap needs two rankings of the same items, each named once.")
     k = len(first)
     place = {item: d for d, item in enumerate(second)}
-    # An item is common to both prefixes from the later of its two places on.
+    # Both prefixes hold an item from the later of its two positions on.
     since = np.maximum(np.arange(k), [place[item] for item in first])
     depth = np.arange(1, k + 1)
     agreement = np.cumsum(np.bincount(since, minlength=k)) / depth
@@ -121,7 +122,7 @@ def rank_agreement(
     [[-1.0, 0.0]]
     """
     keys = list(by)
-    refuse_missing(table, [*keys, "pruner", score, truth])
+    require_rows(table, [*keys, "pruner", score, truth])
     # Sorted by name, so that ties go by it whatever the order of the rows.
     means = table.groupby([*keys, "pruner"], observed=True)[[score, truth]].mean().dropna().reset_index()
     rows = []

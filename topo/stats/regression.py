@@ -1,4 +1,4 @@
-"""Regression on metrics with whole groups held out: predictions, their scores, and a row for every way tried."""
+"""Regression on metrics with whole groups held out: predictions and their scores."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline
 
 from ..errors import InputError
+from .columns import require_rows
 from .predictors import PREDICTORS, predictor
 
 __all__ = ["centred", "held_out", "regression_table", "same_rows", "score"]
@@ -44,14 +45,22 @@ def held_out(
 
     Parameters
     ----------
+    table
+        One row a network.
     features
         Columns; numeric ones may have gaps, text ones are coded one-hot. None: the mean of the training rows.
     by
         Column whose values are left out whole, one after the other (in `max_folds` sets of values when there are more).
     model
         A name of `PREDICTORS`.
+    target
+        Column that is predicted or correlated with.
     within
         Columns of groups: features and target are taken as differences from their group's mean (`centred`).
+    max_folds
+        Most folds; more groups than this share folds.
+    seed
+        Seeds every random choice.
 
     Returns
     -------
@@ -117,7 +126,27 @@ def folds(
     max_folds: int = MAX_FOLDS,
     seed: int = 0,
 ) -> Iterator[Fold]:
-    """The folds of `held_out`, fitted one after the other; every row of the table must have a target."""
+    """The folds of `held_out`, fitted one after the other; every row of the table must have a target.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    features
+        Columns to predict from.
+    by
+        Column whose values are held out.
+    model
+        Name of a regression model (`topo.stats.predictors.PREDICTORS`).
+    target
+        Column that is predicted or correlated with.
+    within
+        Columns of groups whose means are taken out of features and target.
+    max_folds
+        Most folds; more groups than this share folds.
+    seed
+        Seeds every random choice.
+    """
     groups = table[by].astype(str).to_numpy()
     names = np.unique(groups)
     if len(names) < 2:
@@ -130,33 +159,31 @@ def folds(
         x, y = centred(table, features, target, within, train)
         chosen = predictor(model if len(features) else "mean", x.iloc[train], seed=seed)
         with warnings.catch_warnings():
-            # A penalty path stopped a little early predicts as well, and held-out errors show it if not.
+            # Incomplete convergence of a penalty path shows in the held-out errors.
             warnings.simplefilter("ignore", ConvergenceWarning)
             chosen.fit(x.iloc[train], y[train])
         yield Fold(number, train, test, x, y, chosen)
 
 
 def with_target(table: pd.DataFrame, target: str, columns: Sequence[str]) -> pd.DataFrame:
-    """The rows that have a target; refuses a table without one of the columns, and a target that says nothing."""
-    refuse_missing(table, [target, *columns])
+    """The rows that have a target; refuses a table without one of the columns, and a constant target.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    target
+        Column that is predicted or correlated with.
+    columns
+        Further columns that must be present.
+    """
+    require_rows(table, [target, *columns])
     table = table[np.isfinite(table[target].to_numpy(float))]
     if not len(table):
         raise InputError(f"no row of the table has a value of {target!r}.")
     if not np.ptp(table[target].to_numpy(float)):
         raise InputError(f"{target!r} is constant, so there is nothing to explain.")
     return table
-
-
-def refuse_missing(table: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Raise `InputError` for an empty table, a column that is not there, or one that is there twice."""
-    missing = [c for c in dict.fromkeys(columns) if c not in table.columns]
-    if missing:
-        raise InputError(f"the table has no column {', '.join(map(repr, missing))}.")
-    twice = sorted({str(c) for c in columns if list(table.columns).count(c) > 1})
-    if twice:
-        raise InputError(f"the table has several columns named {', '.join(map(repr, twice))}.")
-    if not len(table):
-        raise InputError("the table has no rows.")
 
 
 def centred(
@@ -166,6 +193,19 @@ def centred(
 
     The mean of a group is that of its training rows, so no held-out target enters it. A group of which all rows are
     held out is centred on its own rows: then only differences inside it are predicted, and scored.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    features
+        Columns to predict from.
+    target
+        Column that is predicted or correlated with.
+    within
+        Columns of groups whose means are taken out of features and target.
+    train
+        Positions of the training rows.
     """
     x, y = table[list(features)], table[target].to_numpy(float)
     if not within:
@@ -183,7 +223,12 @@ def centred(
 
 
 def score(predictions: pd.DataFrame) -> dict[str, float]:
-    """What the predictions of `held_out` are worth, all rows together.
+    """Scores of the predictions of `held_out`, all rows together.
+
+    Parameters
+    ----------
+    predictions
+        What `held_out` returned.
 
     Returns
     -------
@@ -207,7 +252,17 @@ def score(predictions: pd.DataFrame) -> dict[str, float]:
 
 
 def same_rows(table: pd.DataFrame, sets: Mapping[str, Sequence[str]], target: str = "drop") -> pd.DataFrame:
-    """The rows on which every set can be compared: those with the target and a third of each set's columns."""
+    """The rows that have the target and a value in a third of the columns of every set.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    sets
+        Feature set -> its columns.
+    target
+        Column that is predicted or correlated with.
+    """
     usable = np.isfinite(table[target].to_numpy(float))
     for columns in sets.values():
         if len(columns):
@@ -226,7 +281,26 @@ def regression_table(
     max_folds: int = MAX_FOLDS,
     seed: int = 0,
 ) -> tuple[pd.DataFrame, dict[tuple[str, str, str], pd.DataFrame]]:
-    """Scores of every feature set, model and way of holding out, on the same rows.
+    """Scores of every feature set, model and column of held-out groups, on the same rows.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    sets
+        Feature set -> its columns.
+    by
+        Columns whose values are held out.
+    models
+        Names of regression models.
+    target
+        Column that is predicted or correlated with.
+    within
+        Columns of groups whose means are taken out of features and target.
+    max_folds
+        Most folds; more groups than this share folds.
+    seed
+        Seeds every random choice.
 
     Returns
     -------
@@ -235,7 +309,7 @@ def regression_table(
     predictions : dict
         (held_out, features, model) -> what `held_out` returned.
     """
-    refuse_missing(table, [c for columns in sets.values() for c in columns])
+    require_rows(table, [c for columns in sets.values() for c in columns])
     for model in models:
         PREDICTORS.entry(model)
     table = same_rows(table, sets, target)
