@@ -62,7 +62,6 @@ def test_order_of_keys_and_ways_to_write_the_same_do_not_change_a_cell():
         BASE | {"pruners": [{"samples_per_class": 5, "temperature": 100.0, "name": "grasp"}]},
         BASE | {"pruners": [{**BASE["pruners"][0], "stage": "initial"}]},
         BASE | {"recipe": {"epochs": 3, "name": "digits", "momentum": 0.9}},
-        BASE | {"encodings": [{"name": "rolled", "skips": "all"}]},
         BASE | {"metrics": ["strength", "local"]},
     ]
     assert {cells_of(StudyConfig.parse(data))[-1].key for data in same} == {sparse_key()}
@@ -107,7 +106,7 @@ def test_what_does_not_decide_a_result_does_not_change_a_cell(changes: dict):
         {"recipe": {"name": "digits", "epochs": 4}},
         {"recipe": {"name": "digits", "epochs": 3, "learning_rate": 0.01}},
         {"encodings": ["rolled", "unrolled"]},
-        {"encodings": [{"name": "rolled", "weights": "mean"}]},
+        {"encodings": [{"name": "multipartite", "label": "rolled"}]},
         {"encodings": [{"name": "rolled", "label": "other"}]},
         {"metrics": ["local"]},
     ],
@@ -115,6 +114,19 @@ def test_what_does_not_decide_a_result_does_not_change_a_cell(changes: dict):
 )
 def test_whatever_decides_a_result_changes_the_cell(changes: dict):
     assert sparse_key(**changes) != sparse_key()
+
+
+def test_options_decide_unless_they_are_the_defaults():
+    plain, default, other = (
+        sparse_key(encodings=[{"name": "multipartite", **options}])
+        for options in ({}, {"skips": "all"}, {"skips": "projection"})
+    )
+    assert plain == default != other
+
+
+def test_keys_are_those_of_studies_that_exist():
+    config = {"datasets": ["digits"], "models": ["digits-cnn"], "pruners": ["magnitude"], "sparsities": [0.8]}
+    assert [cell.key for cell in cells_of(StudyConfig.parse(config))] == ["7dfbec29d73bc239", "50d150baaf584004"]
 
 
 def test_graphs_and_metrics_leave_baselines_alone_unless_those_are_measured():

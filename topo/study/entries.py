@@ -178,7 +178,9 @@ class EncodingChoice(Choice):
         return encoding_options(self.name, self.settings)
 
     def decides(self) -> dict[str, Any]:
-        return {"name": self.name, "prefix": self.prefix, **self.options}
+        # Every encoding is named with the options of the multipartite one, as when all had the same, so that cells
+        # keep the keys under which older studies hold them.
+        return {"name": self.name, "prefix": self.prefix, **encoding_options("multipartite", {}), **self.options}
 
     @property
     def prefix(self) -> str:
