@@ -14,7 +14,7 @@ from ..dag import Dag
 from ..example import Example
 from ..structure import checked_masks
 from ..tracing import traced
-from .empty_nodes import idle_nodes
+from .empty_nodes import find_empty_nodes
 from .rebuilder import Rebuilder
 from .remaining import Inseparable
 
@@ -110,8 +110,8 @@ def live_units(channels: CoupledChannels, masks: Mapping[str, Tensor]) -> Tensor
 def _with_survivors(channels: CoupledChannels, alive: Tensor) -> Tensor:
     """One unit more wherever a layer would have none left: its weights are masked, so nothing changes but the shape."""
     alive = alive.clone()
-    idle = idle_nodes(channels, alive)
-    needed = {name for arc in channels.dag.arcs if arc.target not in idle for name in channels.dag.parameters(arc)}
+    empty = find_empty_nodes(channels, alive)
+    needed = {name for arc in channels.dag.arcs if arc.target not in empty for name in channels.dag.parameters(arc)}
     for name, axes in channels.axes.items():
         for index, kept in zip(axes, channels.alive(name, alive), strict=True):
             if not kept.any() and name in needed:

@@ -1,4 +1,4 @@
-"""Tensors of which nothing is left, and nothing need be."""
+"""Nodes whose channels are all pruned and that feed only concatenations."""
 
 from __future__ import annotations
 
@@ -9,37 +9,41 @@ from ..channel_coupling import CoupledChannels
 from ..dag import Dag, Hole
 from ..operators import operator_of
 
-__all__ = ["idle_nodes", "joins"]
+__all__ = ["find_empty_nodes", "is_concatenation"]
 
 
-def idle_nodes(found: CoupledChannels, alive: Tensor) -> set[int]:
+def find_empty_nodes(channels: CoupledChannels, alive: Tensor) -> set[int]:
     """The nodes without an element left that only fill slots of concatenations, by themselves or through others.
 
     Parameters
     ----------
-    found
-        The units of a network.
+    channels
+        The coupled channels of a network.
     alive
         Which of them stay, bool (count,).
     """
-    dag = found.dag
+    dag = channels.dag
     stays = torch.cat([alive, torch.tensor([True])])
     results = {output.node for output in dag.outputs}
-    empty = [
+    pruned = [
         # Along an axis of stride 0 all is the same.
         not isinstance(labels, tuple)
         and not stays[labels[tuple(slice(1) if stride == 0 else slice(None) for stride in labels.stride())]].any()
-        for labels in found.nodes
+        for labels in channels.nodes
     ]
-    idle: set[int] = set()
+    empty: set[int] = set()
     for node in reversed(range(len(dag.nodes))):
         into = [arc.target for arc in dag.arcs_from[node]]
-        if empty[node] and node not in results and all(to in idle or (joins(dag, to) and not empty[to]) for to in into):
-            idle.add(node)
-    return idle
+        if (
+            pruned[node]
+            and node not in results
+            and all(to in empty or (is_concatenation(dag, to) and not pruned[to]) for to in into)
+        ):
+            empty.add(node)
+    return empty
 
 
-def joins(dag: Dag, node: int) -> bool:
+def is_concatenation(dag: Dag, node: int) -> bool:
     """Whether a node is a concatenation of a plain list of values."""
     combine = dag.nodes[node].combine
     if combine is None or not operator_of(combine).concatenates:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from math import prod
@@ -17,12 +17,13 @@ from torch.utils import _pytree as pytree
 
 from ...errors import InputError
 from ..channel_coupling import CoupledChannels
-from ..dag import Arc, Hole, Size, Step, Value
+from ..elements import Hole, Output, Size, Step, Value
+from ..interpreter import Interpreter
 from ..operators import aten, operator_of
 from ..relations import WeightLookup, map_of
 from ..weighted_layers import layer_of
-from .empty_nodes import idle_nodes
-from .remaining import Inseparable, Remnant
+from .empty_nodes import find_empty_nodes
+from .remaining import Inseparable, Remaining
 from .zero_branches import zero_arcs
 
 __all__ = ["Rebuilder"]
@@ -30,72 +31,45 @@ __all__ = ["Rebuilder"]
 Steps = tuple[Step, ...]
 
 
-class Rebuilder:
-    """Writes the graph of the smaller module, node by node of the Dag."""
+class Rebuilder(Interpreter):
+    """Writes the graph of the smaller module: values are nodes of the new graph, in place of tensors.
 
-    def __init__(self, model: nn.Module, found: CoupledChannels, alive: Tensor, masks: Mapping[str, Tensor]) -> None:
-        self.model, self.found, self.alive, self.masks = model, found, alive, masks
-        self.dag = found.dag
-        self.lookup = WeightLookup(self.dag)
+    Parameters
+    ----------
+    model
+        The module whose layers, norms and dropouts are taken over.
+    channels
+        Its coupled channels.
+    alive
+        Which of their units stay, bool (count,).
+    masks
+        Parameter name -> bool tensor, True where a weight is kept.
+    """
+
+    def __init__(self, model: nn.Module, channels: CoupledChannels, alive: Tensor, masks: Mapping[str, Tensor]) -> None:
+        super().__init__(channels.dag)
+        self.model, self.channels, self.alive, self.masks = model, channels, alive, masks
+        self.lookup = WeightLookup(channels.dag)
         self.zero_arcs = zero_arcs(self.dag, masks)
-        self.idle = idle_nodes(found, alive)
+        self.empty = find_empty_nodes(channels, alive)
         self.graph = fx.Graph()
         self.root: dict[str, Any] = {}
-        self.values: dict[tuple[Any, ...], fx.Node] = {}
+        self.written: dict[tuple[Any, ...], fx.Node] = {}
         self.sizes: dict[Any, fx.Node] = {}
         self.modules = dict(model.named_modules())
         self.parts = [
-            tuple(Remnant(entry, alive) for entry in labels) if isinstance(labels, tuple) else Remnant(labels, alive)
-            for labels in found.nodes
+            tuple(Remaining(entry, alive) for entry in labels)
+            if isinstance(labels, tuple)
+            else (Remaining(labels, alive),)
+            for labels in channels.nodes
         ]
 
     def build(self) -> fx.GraphModule:
-        made: list[Any] = []
-        inputs = []
-        for index, node in enumerate(self.dag.nodes):
-            if node.kind == "input":
-                made.append(self.graph.placeholder(_identifier(node.name)))
-                inputs.append(made[-1])
-                if len(inputs) == len(self.dag.inputs):
-                    for symbol, position in self.dag.symbols:
-                        self.sizes[symbol] = self.graph.call_function(aten.BATCH_SIZE, (inputs[position], 0))
-                continue
-            if index in self.idle:
-                made.append(None)
-                continue
-            arcs = [arc for arc in self.dag.arcs_into[index] if arc.source not in self.idle]
-            part = self.parts[index]
-            if node.kind == "sum":
-                # Arcs whose value is zero add nothing, but where all are, the zeros must come from somewhere.
-                arcs = [arc for arc in arcs if arc not in self.zero_arcs] or arcs
-            arrived = [
-                self._follow(made[arc.source], self.parts[arc.source], arc.steps, part if node.kind == "sum" else None)
-                for arc in arcs
-            ]
-            if node.kind == "sum":
-                total = arrived[0]
-                for value in arrived[1:]:
-                    total = self.graph.call_function(aten.SUM, (total, value))
-                made.append(total)
-                continue
-            entries = [v for _, v in sorted(zip((a.slot for a in arcs), arrived, strict=True), key=lambda p: p[0])]
-            if node.combine is None:
-                made.append(tuple(entries))
-                continue
-            sources = [self.parts[a.source] for a in sorted(arcs, key=lambda a: a.slot)]
-            if any(p.box is None for p in (*sources, part)):
-                raise _inseparable(f"operation {node.name!r}", *sources, part)
-            made.append(self._plain((self._combined(node.combine, arcs),), tuple(entries), part))
-        outputs = [
-            o.constant if o.node is None else self._follow(made[o.node], self.parts[o.node], o.steps, None)
-            for o in self.dag.outputs
-        ]
-        spec = self.dag.output_spec
-        if spec is not None:
-            outputs = pytree.tree_unflatten(outputs, spec)
-        elif len(outputs) == 1:
-            outputs = outputs[0]
-        self.graph.output(outputs)
+        """The smaller module; raises `Inseparable` when an operation cannot do without units that go."""
+        inputs = [self.graph.placeholder(_identifier(self.dag.nodes[index].name)) for index in self.dag.inputs]
+        for symbol, position in self.dag.symbols:
+            self.sizes[symbol] = self.graph.call_function(aten.BATCH_SIZE, (inputs[position], 0))
+        self.graph.output(self.dag.rebuilt_output(self.evaluate(inputs)))
         name = f"Compact{type(self.model).__name__}"
         graph = fx.GraphModule(self.root, self.graph, class_name=name).graph
         # Random operations too, unlike the default: what is dead need draw nothing.
@@ -104,29 +78,71 @@ class Rebuilder:
         built = fx.GraphModule({path: self.root[path] for path in self.root if path in used}, graph, class_name=name)
         return built.train(self.model.training)
 
+    def places_into(self, node: int) -> Sequence[int]:
+        """The arcs into a node that stays, from nodes that stay; into a sum, only those that add something."""
+        if node in self.empty:
+            return ()
+        places = [place for place in super().places_into(node) if self.dag.arcs[place].source not in self.empty]
+        if self.dag.nodes[node].kind != "sum":
+            return places
+        # Arcs whose value is zero add nothing, but where all are, the zeros must come from somewhere.
+        return [place for place in places if self.dag.arcs[place] not in self.zero_arcs] or places
+
+    def arc(self, place: int, operands: tuple[Any, ...]) -> Any:
+        """What the operations of an arc become."""
+        arc = self.dag.arcs[place]
+        target = self.parts[arc.target][0] if self.dag.nodes[arc.target].kind == "sum" else None
+        return self._written(arc.steps, operands, self.parts[arc.source], target)
+
+    def join(self, node: int, arrived: Mapping[int, Any]) -> Any:
+        """Sums, tuples of operands, and concatenations of what is left."""
+        combine = self.dag.nodes[node].combine
+        if combine is None:
+            return super().join(node, arrived)
+        places = sorted(arrived, key=lambda place: self.dag.arcs[place].slot or 0)
+        (target,) = self.parts[node]
+        parts = [part for place in places for part in self.parts[self.dag.arcs[place].source]]
+        if any(part.box is None for part in (*parts, target)):
+            raise _inseparable(f"operation {self.dag.nodes[node].name!r}", *parts, target)
+        return self._plain((self._combined(combine, places),), tuple(arrived[place] for place in places), target)
+
+    def add(self, values: Sequence[Any]) -> Any:
+        """The additions of values, in order."""
+        total = values[0]
+        for value in values[1:]:
+            total = self.graph.call_function(aten.SUM, (total, value))
+        return total
+
+    def output(self, output: Output) -> Any:
+        """What the operations of an output become."""
+        if output.node is None:
+            return output.constant
+        return self._written(output.steps, self.operands(output.node), self.parts[output.node], None)
+
     @staticmethod
-    def _combined(combine: Step, arcs: list[Arc]) -> Step:
+    def _combined(combine: Step, places: Sequence[int]) -> Step:
         """A concatenation of the slots that are left."""
-        if len(arcs) == len(combine.source_shapes):
+        if len(places) == len(combine.source_shapes):
             return combine
-        holes = [Hole(slot) for slot in range(len(arcs))]
+        holes = [Hole(slot) for slot in range(len(places))]
         return replace(combine, args=(holes, *combine.args[1:]))
 
-    def _follow(self, value: Any, source: Any, steps: Steps, target: Remnant | None) -> Any:
-        parts = source if isinstance(source, tuple) else (source,)
-        slots = value if isinstance(value, tuple) else (value,)
+    def _written(
+        self, steps: Steps, slots: tuple[Any, ...], parts: tuple[Remaining, ...], target: Remaining | None
+    ) -> Any:
+        """Consecutive operations on what is left of some tensors."""
         position = 0
         while position < len(steps):
             step = steps[position]
             taken = 2 if not step.shape and position + 1 < len(steps) else 1
             run = steps[position : position + taken]
             # Between the steps of one arc only signs and broadcasts happen; the outputs are whole.
-            after = target if target is not None else Remnant(torch.full((), -1).expand(run[-1].shape), self.alive)
+            after = target if target is not None else Remaining(torch.full((), -1).expand(run[-1].shape), self.alive)
             slots, parts = (self._emit(run, slots, parts, after),), (after,)
             position += taken
         return slots[0] if len(slots) == 1 else slots
 
-    def _emit(self, run: Steps, slots: tuple[Any, ...], parts: tuple[Remnant, ...], target: Remnant) -> fx.Node:
+    def _emit(self, run: Steps, slots: tuple[Any, ...], parts: tuple[Remaining, ...], target: Remaining) -> fx.Node:
         step = run[0]
         owner = self.modules.get(step.module)
         record = operator_of(step)
@@ -150,7 +166,7 @@ class Rebuilder:
             return self._call_module(step.module, owner, slots)
         return self._plain(run, slots, target)
 
-    def _plain(self, run: Steps, slots: tuple[Any, ...], target: Remnant) -> fx.Node:
+    def _plain(self, run: Steps, slots: tuple[Any, ...], target: Remaining) -> fx.Node:
         """The operation as it is, its constants cut to what is left."""
         step = run[0]
 
@@ -167,10 +183,10 @@ class Rebuilder:
             made = self.graph.call_function(aten.ENTRY, (made, later.args[1]))
         return made
 
-    def _kept_of(self, step: Step, name: str, target: Remnant) -> tuple[Tensor, ...]:
+    def _kept_of(self, step: Step, name: str, target: Remaining) -> tuple[Tensor, ...]:
         """Which indices of each axis of a constant stay."""
-        if name in self.found.axes:
-            return self.found.alive(name, self.alive)
+        if name in self.channels.axes:
+            return self.channels.alive(name, self.alive)
         shape = tuple(self.dag.state[name].shape) if name in self.dag.state else self.dag.constants[name].shape
         whole = tuple(torch.ones(length, dtype=torch.bool) for length in shape)
         if target.whole or target.box is None or layer_of(self.dag, step) is not None:
@@ -193,8 +209,8 @@ class Rebuilder:
     def _value(self, name: str, kept: tuple[Tensor, ...]) -> fx.Node:
         """A parameter, buffer or constant, cut."""
         key = (name, *(tuple(k.tolist()) if not k.all() else None for k in kept))
-        if key in self.values:
-            return self.values[key]
+        if key in self.written:
+            return self.written[key]
         if name in self.dag.state:
             path = name
             while path in self.root:
@@ -204,7 +220,7 @@ class Rebuilder:
         else:
             step = self.dag.constants[name]
             whole = (name, *(None for _ in kept))
-            if whole not in self.values:
+            if whole not in self.written:
 
                 def fill(leaf: Any) -> Any:
                     if isinstance(leaf, Value):
@@ -214,12 +230,12 @@ class Rebuilder:
                     return self._size(leaf.expression) if isinstance(leaf, Size) else leaf
 
                 args, kwargs = pytree.tree_map(fill, (step.args, dict(step.kwargs)))
-                self.values[whole] = self.graph.call_function(step.operation, tuple(args), dict(kwargs))
-            made = self.values[whole]
+                self.written[whole] = self.graph.call_function(step.operation, tuple(args), dict(kwargs))
+            made = self.written[whole]
             for axis, indices in enumerate(kept):
                 if not indices.all():
                     made = self._select(made, axis, indices.nonzero().flatten())
-        self.values[key] = made
+        self.written[key] = made
         return made
 
     def _cut(self, name: str, kept: tuple[Tensor, ...]) -> Tensor:
@@ -242,10 +258,10 @@ class Rebuilder:
             memo: dict[int, Any] = {}
             for value in own.values():
                 name = first.get(id(value))
-                if name is None or (name not in self.found.axes and name not in self.masks):
+                if name is None or (name not in self.channels.axes and name not in self.masks):
                     continue
-                axes = self.found.axes.get(name)
-                kept = self.found.alive(name, self.alive) if axes else tuple(torch.ones(n) > 0 for n in value.shape)
+                axes = self.channels.axes.get(name)
+                kept = self.channels.alive(name, self.alive) if axes else tuple(torch.ones(n) > 0 for n in value.shape)
                 memo[id(value)] = self._cut(name, kept)
             module = copy.deepcopy(owner, memo)
             for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
@@ -254,7 +270,7 @@ class Rebuilder:
             self.root[path] = module
         return self.graph.call_module(path, slots)
 
-    def _view(self, run: Steps, value: fx.Node, source: Remnant, target: Remnant) -> fx.Node:
+    def _view(self, run: Steps, value: fx.Node, source: Remaining, target: Remaining) -> fx.Node:
         """An operation that only moves elements: itself with new sizes where that gives the right ones, else a choice
         along one axis, else of single elements."""
         step = run[0]
@@ -283,7 +299,7 @@ class Rebuilder:
         return self.graph.call_function(aten.RESHAPE, (flat, [-1, *target.box[1:]]))
 
     def _natively(
-        self, run: Steps, value: fx.Node, source: Remnant, target: Remnant, wanted: Tensor, resized: bool
+        self, run: Steps, value: fx.Node, source: Remaining, target: Remaining, wanted: Tensor, resized: bool
     ) -> fx.Node | None:
         step = run[0]
 
@@ -336,7 +352,7 @@ class Rebuilder:
         return {symbol: sympy.Integer(1) for symbol, _ in self.dag.symbols}
 
     def _along_one_axis(
-        self, step: Step, value: fx.Node, source: Remnant, target: Remnant, wanted: Tensor
+        self, step: Step, value: fx.Node, source: Remaining, target: Remaining, wanted: Tensor
     ) -> fx.Node | None:
         if step.values or len(source.box) != len(target.box):
             return None
@@ -359,7 +375,7 @@ class Rebuilder:
                 return self._select(value, axis, places)
         return None
 
-    def _with_constant(self, step: Step, value: fx.Node, axis: int, ndim: int, source: Remnant) -> fx.Node:
+    def _with_constant(self, step: Step, value: fx.Node, axis: int, ndim: int, source: Remaining) -> fx.Node:
         """The tensor with one slice more that holds what the operation fills in."""
         args, kwargs = pytree.tree_map(
             lambda leaf: (
@@ -399,7 +415,7 @@ class Rebuilder:
         return total
 
 
-def _inseparable(where: str, *parts: Remnant) -> Inseparable:
+def _inseparable(where: str, *parts: Remaining) -> Inseparable:
     return Inseparable(where, torch.cat([part.dead for part in parts]).unique())
 
 

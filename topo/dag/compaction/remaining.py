@@ -9,7 +9,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-__all__ = ["Inseparable", "Remnant"]
+__all__ = ["Inseparable", "Remaining"]
 
 
 class Inseparable(Exception):
@@ -21,7 +21,7 @@ class Inseparable(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Remnant:
+class Remaining:
     """What is left of a tensor of one sample: a box or, where it is none, a flat list of its elements in order.
 
     `labels` (of the tensor's shape) is the unit of each element, -1 for none; `alive` says which units stay.
