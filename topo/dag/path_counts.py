@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, pairwise
@@ -21,6 +22,7 @@ __all__ = [
     "ResidualBlock",
     "checked_arcs",
     "count_paths",
+    "count_paths_by_weight",
     "heaviest_paths",
     "paths",
     "residual_blocks",
@@ -58,6 +60,39 @@ def count_paths(dag: Dag, live: Iterable[int] | None = None) -> int:
     512
     """
     return PathCounts(dag, live).total
+
+
+def count_paths_by_weight(dag: Dag, weight: Mapping[int, int]) -> dict[int, int]:
+    """How many paths from the inputs to the outputs have each weight, exact at any size.
+
+    Parameters
+    ----------
+    dag
+        The network.
+    weight
+        What an arc adds to the weight of a path, by its place in ``dag.arcs``; arcs left out add nothing.
+
+    Examples
+    --------
+    How many residual branches do the paths of a network take?
+
+    >>> import torch, topo
+    >>> dag = topo.lift(topo.models.build("resnet20"), torch.zeros(1, 3, 32, 32)).dag
+    >>> count_paths_by_weight(dag, {arc: 1 for block in residual_blocks(dag) for arc in block.branches})
+    {0: 1, 1: 9, 2: 36, 3: 84, 4: 126, 5: 126, 6: 84, 7: 36, 8: 9, 9: 1}
+    """
+    numbers: list[dict[int, int]] = [defaultdict(int) for _ in dag.nodes]
+    for node in dag.inputs:
+        numbers[node][0] = 1
+    for node, places in enumerate(dag.places_into):
+        for place in places:
+            for total, number in numbers[dag.arcs[place].source].items():
+                numbers[node][total + weight.get(place, 0)] += number
+    counts: dict[int, int] = defaultdict(int)
+    for output in dag.outputs:
+        for total, number in numbers[output.node].items() if output.node is not None else ():
+            counts[total] += number
+    return dict(sorted(counts.items()))
 
 
 class PathCounts:

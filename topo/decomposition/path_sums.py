@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..dag.operators import is_piecewise_affine
-from ..dag.path_counts import residual_blocks
+from ..dag.path_counts import count_paths_by_weight, residual_blocks
 from ..errors import InputError
 from .lifting import Lifting
 
@@ -297,7 +297,7 @@ def jacobian_by_branches(
     if weight is None:
         weight = {arc: 1 for block in residual_blocks(lifting.dag) for arc in block.branches}
     parts = Linearisation(lifting, *inputs).jacobians_by_count(weight, outputs=outputs)
-    number = _paths_by_count(lifting, weight)
+    number = count_paths_by_weight(lifting.dag, weight)
     whole = [sum(entry) for entry in zip(*parts.values(), strict=True)]
     rows = [(count, number[count], *_size_and_share(part, whole)) for count, part in parts.items()]
     return pd.DataFrame(rows, columns=["branches", "paths", "norm", "share"])
@@ -320,25 +320,12 @@ def jacobian_by_block(lifting: Lifting, *inputs: Any, outputs: Sequence[int] | N
     for block in blocks:
         weight = dict.fromkeys(block.branches, 1)
         parts = at.jacobians_by_count(weight, outputs=outputs)
-        number = _paths_by_count(lifting, weight)
+        number = count_paths_by_weight(lifting.dag, weight)
         whole = [sum(entry) for entry in zip(*parts.values(), strict=True)]
         (branch, branch_share), (skip, skip_share) = (_size_and_share(parts[k], whole) for k in (1, 0))
         rows.append((block.name, number[1], number[0], branch, skip, branch_share, skip_share))
     names = ["branch_paths", "skip_paths", "branch_norm", "skip_norm", "branch_share", "skip_share"]
     return pd.DataFrame(rows, columns=["block", *names])
-
-
-def _paths_by_count(lifting: Lifting, weight: Mapping[int, int]) -> dict[int, int]:
-    """How many paths have each count."""
-    found: list[dict[int, int]] = [defaultdict(int) for _ in lifting.dag.nodes]
-    for index in lifting.dag.inputs:
-        found[index][0] = 1
-    place = {id(arc): i for i, arc in enumerate(lifting.dag.arcs)}
-    for node, arcs in enumerate(lifting.dag.arcs_into):
-        for arc in arcs:
-            for count, number in found[arc.source].items():
-                found[node][count + weight.get(place[id(arc)], 0)] += number
-    return found[lifting.sink]
 
 
 def _size_and_share(part: Sequence[Tensor], whole: Sequence[Tensor]) -> tuple[float, float]:

@@ -127,12 +127,12 @@ class PrunableNetwork:
             return False
         gone = self.dead_parameters(live)
         nodes = self._live_nodes(parts)
-        quiet = [False] * len(nodes)
+        is_zero = [False] * len(nodes)
         for index, node in enumerate(self.dag.nodes):
             if nodes[index] or node.kind != "sum":
                 continue
             into = self.dag.places_into[index]
-            quiet[index] = all(self._is_silent(a, quiet, gone) for a in into)
+            is_zero[index] = all(self._brings_zero(a, is_zero, gone) for a in into)
         for place in self.stopped_arcs(parts):
             target = self.dag.nodes[self.dag.arcs[place].target]
             # An operation on several operands needs them all.
@@ -140,15 +140,15 @@ class PrunableNetwork:
                 return False
             if target.kind == "concat" and place not in self.columns:
                 return False
-            if target.kind == "sum" and not self._is_silent(place, quiet, gone):
+            if target.kind == "sum" and not self._brings_zero(place, is_zero, gone):
                 return False
         return True
 
-    def _is_silent(self, place: int, quiet: list[bool], gone: set[str]) -> bool:
+    def _brings_zero(self, place: int, is_zero: list[bool], gone: set[str]) -> bool:
         arc = self.dag.arcs[place]
-        key = (place, quiet[arc.source], self.parameters[place] & gone)
+        key = (place, is_zero[arc.source], self.parameters[place] & gone)
         if key not in self._known:
-            self._known[key] = self._zero_values.brings_zero(arc, quiet[arc.source], gone)
+            self._known[key] = self._zero_values.brings_zero(arc, is_zero[arc.source], gone)
         return self._known[key]
 
     def cut_columns(self, parts: LiveParts) -> dict[str, np.ndarray]:
