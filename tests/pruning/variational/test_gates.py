@@ -56,6 +56,13 @@ def test_counts_of_published_networks(name):
         assert full_cost["macs"] == pytest.approx(COSTS[name][1], abs=5e3)
 
 
+def test_gates_of_a_traced_network_are_those_of_its_model():
+    model, x, gates = prepared("skips")
+    of_dag = find_gates(topo.trace(model, x[:1]))
+    assert torch.equal(of_dag.units, gates.units) and of_dag.prunable == gates.prunable
+    assert [layer.arcs for layer in of_dag.layers] == [layer.arcs for layer in gates.layers]
+
+
 def test_the_table_of_resnet20():
     table = Complexity(published("resnet20")).table()
     blocks = [f"stages.{stage}.{block}" for stage in range(3) for block in range(3)]

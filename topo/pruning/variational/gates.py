@@ -9,9 +9,10 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from ...dag import trace
+from ...dag import Dag, trace
 from ...dag.channel_coupling import CoupledChannels, coupled_channels
 from ...dag.example import Example
+from ...dag.tracing import module_of
 from ...errors import InputError
 from ...masks import prunable_parameters
 from ..dag_pruning.candidates import Candidate, drop
@@ -205,7 +206,7 @@ class Gates:
         return written_units
 
 
-def find_gates(model: nn.Module, example: Example) -> Gates:
+def find_gates(model: nn.Module | Dag, example: Example | None = None) -> Gates:
     """Find the gates of a model.
 
     Every unit has a gate (a channel, a feature, an attention head) except those of a residual stream, where values are
@@ -215,9 +216,9 @@ def find_gates(model: nn.Module, example: Example) -> Gates:
     Parameters
     ----------
     model
-        Any module that `topo.trace` can follow; it is not changed.
+        Any module that `topo.trace` can follow, or a traced network; it is not changed.
     example
-        An input of the model, or its shape; see `topo.trace`.
+        An input of the model, or its shape; see `topo.trace`. Not needed with a traced network.
 
     Returns
     -------
@@ -237,8 +238,9 @@ def find_gates(model: nn.Module, example: Example) -> Gates:
     >>> gates.count, gates.is_layer.tolist()
     (3, [False, False, False])
     """
-    check_unwrapped(model)
-    gates = place_gates(model, coupled_channels(trace(model, example)))
+    module = module_of(model, "topo.pruning.variational.find_gates")
+    check_unwrapped(module)
+    gates = place_gates(module, coupled_channels(trace(model, example)))
     if not gates.count:
         raise InputError(
             "there is nothing to gate: every layer of the model writes to an output or to a sum, and no branch has "

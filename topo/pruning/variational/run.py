@@ -12,7 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from ...dag import Dag
 from ...dag.example import Example
+from ...dag.tracing import module_of
 from ...datasets import as_dataset
 from ...masks import Masks
 from ...training import Callback, Diverged, Recipe, Training
@@ -61,7 +63,7 @@ class VariationalRun:
 
 
 def train(
-    model: nn.Module,
+    model: nn.Module | Dag,
     data: Any,
     recipe: Recipe | str = "reference",
     *,
@@ -84,7 +86,8 @@ def train(
     Parameters
     ----------
     model
-        Returns logits (N, classes); it is trained in place until something is removed, and is then left behind.
+        Returns logits (N, classes), or a traced network of such a model. It is trained in place until something is
+        removed; from then on a smaller copy is.
     data
         What to train on, in any of the forms that `topo.training.train` takes.
     recipe
@@ -131,6 +134,7 @@ def train(
     >>> run.record["epoch"].tolist()
     [0, 1, 2]
     """
+    model = module_of(model, "topo.pruning.variational.train")
     check_unwrapped(model)
     dataset = as_dataset(data)
     example = dataset.example if example is None else example
