@@ -19,7 +19,7 @@ test: $(INSTALLED)
 	$(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
 
 test-fast: $(INSTALLED)
-	$(VENV)/bin/python -m pytest -m "not slow" -n 2 --dist worksteal $(PYTEST_OPTIONS)
+	$(VENV)/bin/python -m pytest tests -m "not slow" -n 2 --dist worksteal $(PYTEST_OPTIONS)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

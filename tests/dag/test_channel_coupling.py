@@ -72,6 +72,7 @@ def test_heads_of_attention_go_as_a_whole_and_layer_norm_holds_its_stream_togeth
     assert "norm.weight" not in found.axes  # the stream starts at the input
 
 
+@pytest.mark.slow
 def test_new_channels_of_a_padding_shortcut_belong_to_the_stream_that_they_join():
     found = units_of(models.build("resnet20"), 3, 32, 32)
     entered, widened = found.axes["stages.0.0.conv2.weight"][0], found.axes["stages.1.0.conv2.weight"][0]
@@ -94,6 +95,7 @@ def test_operations_without_a_rule_hold_everything_that_meets_them():
     assert "first.weight" not in found.axes
 
 
+@pytest.mark.slow
 def test_dense_connections_keep_their_sources_apart():
     found = units_of(models.build("densenet121"), 3, 32, 32)
     reads = found.axes["features.denseblock1.denselayer3.conv1.weight"][1]

@@ -18,6 +18,7 @@ PUBLISHED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "side"), PUBLISHED)
 def test_known_figures(name, side):
     classes = 10 if side == 32 else 1000

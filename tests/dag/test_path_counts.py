@@ -132,6 +132,7 @@ def test_heaviest_paths_come_in_order(case: tuple[Dag, frozenset[int]], data) ->
         assert [w for w, _ in found] == sorted((w for w, _ in found), reverse=True)
 
 
+@pytest.mark.slow
 def test_the_heaviest_of_very_many_paths_are_there_at_once() -> None:
     dag = topo.lift(topo.models.build("resnet56"), torch.zeros(1, 3, 32, 32)).dag
     assert PathCounts(dag).total == 2**27
@@ -153,6 +154,7 @@ def test_residual_networks_have_two_to_the_blocks_paths(blocks: int) -> None:
     assert all(not dag.arcs[block.skips[0]].steps for block in found)
 
 
+@pytest.mark.slow
 def test_residual_blocks_of_published_networks() -> None:
     dag = topo.lift(topo.models.build("resnet20"), torch.zeros(1, 3, 32, 32)).dag
     names = [block.name for block in residual_blocks(dag)]

@@ -75,11 +75,13 @@ def test_published_networks(name: str) -> None:
         assert_well_formed(view)
 
 
+@pytest.mark.slow
 def test_path_counts_of_residual_networks() -> None:
     dag = topo.trace(topo.models.build("resnet20"), torch.zeros(1, 3, 32, 32))
     assert count_paths(dag) == count_paths(coarsen(dag)) == 2**9
 
 
+@pytest.mark.slow
 def test_path_count_beyond_64_bits() -> None:
     class Tower(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -98,6 +100,7 @@ def test_any_number_of_samples() -> None:
         assert_equal_outputs(model, (torch.randn(count, 5, 4),), dag)
 
 
+@pytest.mark.slow
 def test_number_of_samples_fixed_by_the_model() -> None:
     class Fixed(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

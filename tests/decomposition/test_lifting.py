@@ -349,6 +349,7 @@ def test_bad_input() -> None:
         lifting.jacobian(torch.zeros(1, 3), limit=10)
 
 
+@pytest.mark.slow
 def test_a_model_of_a_fixed_number_of_samples() -> None:
     class Fixed(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -93,6 +93,7 @@ def test_groups_are_switched_together() -> None:
     assert found.shares().sum() == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_bad_input() -> None:
     lifting = lifted(Tower(7))
     with pytest.raises(InputError, match="2,187 sub-architectures, more than 1,024; switch arcs together"):

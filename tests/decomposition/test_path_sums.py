@@ -89,6 +89,7 @@ def test_what_is_not_piecewise_linear_is_refused(name: str) -> None:
         unrectified_terms(topo.lift(model, tuple(x[:1] for x in inputs)), *inputs)
 
 
+@pytest.mark.slow
 def test_too_many_terms_are_refused() -> None:
     lifting = topo.lift(Tower(6), torch.zeros(1, 3))
     with pytest.raises(InputError, match=r"sum of \d+ path terms, more than 60"):

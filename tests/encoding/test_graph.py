@@ -18,6 +18,7 @@ def graph() -> MultipartiteGraph:
     return topo.encode(model, example=(2, 6, 6))
 
 
+@pytest.mark.slow
 def test_conversions_agree(graph: MultipartiteGraph) -> None:
     source, target, weight = graph.edges()
     adjacency = graph.adjacency()

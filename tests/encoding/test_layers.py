@@ -51,6 +51,7 @@ def absolute(model: nn.Module, kind: str, groups: int, mask: np.ndarray) -> tupl
     return full, kept
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(["linear", "convolution", "transposed"]),
     st.sampled_from([1, 2]),
@@ -95,6 +96,7 @@ def test_a_linear_layer_on_tokens_repeats_its_weights() -> None:
     assert topo.encode(model, example=(5, 3), encoding="rolled")["weight"].n_edges == 6
 
 
+@pytest.mark.slow
 def test_published_size_of_the_first_layer() -> None:
     """CONV-6: 3 x 3 x 3 kernel elements and 64 filters are 91 nodes."""
     graphs = topo.encode(topo.models.build("conv6"), example=(3, 32, 32), encoding="rolled")

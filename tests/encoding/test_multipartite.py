@@ -102,7 +102,7 @@ def random_nets(draw: st.DrawFn) -> tuple[nn.Module, tuple[int, int, int]]:
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(random_nets(), st.sampled_from([0.3, 0.7, 1.0]))
 def test_edges_of_random_networks(drawn: tuple[nn.Module, tuple[int, int, int]], density: float) -> None:
     model, shape = drawn

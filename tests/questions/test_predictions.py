@@ -11,6 +11,9 @@ from tests.stats.grids import grid
 from topo.questions import QUESTIONS, Evidence
 from topo.questions.grouping import limit_networks
 
+# The answers that most tests look at take a while.
+pytestmark = pytest.mark.slow
+
 NAMES = ("multipartite_or_bipartite", "ranking_pruners", "pruner_from_mask", "before_training")
 
 
@@ -137,7 +140,6 @@ def test_small_studies_get_an_answer_or_a_reason(name, table):
     assert not any("nan" in s for s in answer.sentences), answer.sentences
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hundred_thousand_rows(name, monkeypatch):
     monkeypatch.setattr(f"topo.questions.{name}.limit_networks", partial(limit_networks, most=500))

@@ -11,6 +11,9 @@ from topo.questions import QUESTIONS, Evidence
 from topo.results.schema import GROUPS
 from topo.stats.correlation import grouped_correlation
 
+# The published tables are large.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def evidence(shared_data):

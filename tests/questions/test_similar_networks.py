@@ -12,6 +12,9 @@ from topo.results import example_results
 from topo.results.evidence import together
 from topo.study import Study, StudyConfig
 
+# A study is run, and networks are compared in pairs.
+pytestmark = pytest.mark.slow
+
 ask = QUESTIONS["similar_networks"]
 
 

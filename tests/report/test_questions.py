@@ -121,6 +121,7 @@ def test_several_sources_are_one_report(tmp_path):
         load_sources([sources[0], sources[0]])
 
 
+@pytest.mark.slow
 def test_published_tables(tmp_path):
     folder = write(tmp_path / "tables")
     text = write_report(
@@ -132,6 +133,7 @@ def test_published_tables(tmp_path):
     assert "columns have names other than ours" in section
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     example_results().to_parquet("mine.parquet")

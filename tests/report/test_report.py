@@ -149,6 +149,7 @@ def test_sentences_hold_the_tables_numbers(tmp_path):
     assert f"median factor of {ratio.median():.1f} (at most {ratio.max():.1f})" in prose
 
 
+@pytest.mark.slow
 def test_numbers_follow_the_table(tmp_path):
     table = example_results()
     first = report(tmp_path, table).prose

@@ -30,6 +30,7 @@ def test_turning_the_pair_round_turns_the_sign():
     assert one["p"] == pytest.approx(other["p"]) and one["low"] > 0
 
 
+@pytest.mark.slow
 def test_two_sets_of_noise_differ_no_more_often_than_stated():
     generator = np.random.default_rng(0)
     wrong = 0

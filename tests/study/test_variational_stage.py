@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 import topo
 
 
+@pytest.mark.slow
 def test_a_network_that_shrinks_in_a_study(tiny, here):
     study = tiny(
         models=[{"name": "digits-cnn", "width": 4}],

@@ -75,6 +75,7 @@ def check(
     return smaller
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_equals_the_masked_network_small(name, seed):
@@ -89,6 +90,7 @@ def test_equals_the_masked_network(name):
     check(lively(PUBLISHED[name]()), (torch.randn(2, 3, 32, 32),))
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(share=st.floats(0.0, 0.95), seed=st.integers(0, 1000))
 def test_any_share_of_units(share, seed):
@@ -97,6 +99,7 @@ def test_any_share_of_units(share, seed):
     check(lively(model), inputs, share, seed)
 
 
+@pytest.mark.slow
 def test_the_cost_is_exactly_that_of_the_units_left():
     model = models.build("resnet20")
     masks = topo.prune(model, "l1-filter", sparsity=0.5, example=(3, 32, 32))
@@ -142,6 +145,7 @@ def test_a_layer_pruned_empty_keeps_one_masked_unit():
     torch.testing.assert_close(smaller(x), model(x), rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_silenced_branch_goes_as_a_whole():
     """Scale and shift of the last norm masked, and the weights before it: of the block only the shortcut is left."""
     model = lively(models.build("resnet20"))
@@ -158,6 +162,7 @@ def test_a_silenced_branch_goes_as_a_whole():
     torch.testing.assert_close(smaller(x), model(x), rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_branch_with_a_shift_left_is_not_silent():
     model = lively(models.build("resnet20"))
     masks = {"stages.0.1.conv2.weight": torch.zeros(16, 16, 3, 3, dtype=torch.bool)}
@@ -179,6 +184,7 @@ def test_masked_weights_of_units_that_stay_are_zero_in_the_smaller_module():
     torch.testing.assert_close(smaller(x), model(x), rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_is_a_plain_module_of_the_models_own_classes():
     model = models.build("resnet20").train()
     masks = topo.prune(model, "l1-filter", sparsity=0.6, example=(3, 32, 32))
