@@ -34,7 +34,7 @@ def families(tables):
 
 def test_everything_is_read_and_joined(evidence):
     assert len(evidence.networks) == 1535 and evidence.layers["encoding"].value_counts().unique().tolist() == [30933]
-    odd = evidence.anomalies.set_index("what")["rows"]
+    odd = evidence.data_issues.set_index("what")["rows"]
     assert odd["rows have no pruning algorithm"] == 30933
     assert odd["rows share all of these with another"] == 20
     assert not odd.index.str.contains("rows match no row").any()

@@ -79,7 +79,7 @@ def test_several_studies_stay_in_groups_of_their_own(study):
     assert set(both.networks["model"]) == {"digits-cnn (tiny)", "digits-cnn (mine)", "other"}
     assert len(both.networks) == len(table) + 14
     assert both.studies == {"tiny": study.folder}
-    assert both.anomalies["what"].str.contains("another study has too").sum() == 2
+    assert both.data_issues["what"].str.contains("another study has too").sum() == 2
     answer = ask(both, permutations=9)
     assert "networks have no masks and are left out" in " ".join(answer.caveats)
 

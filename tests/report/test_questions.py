@@ -18,7 +18,6 @@ from topo.report import write_report
 from topo.report.cells import cell, sortable
 from topo.report.figures import figure_html
 from topo.results import example_results
-from topo.results.source import load_sources
 
 QUICK = ["metrics_and_accuracy", "beyond_density", "similar_networks"]
 
@@ -112,13 +111,11 @@ def test_several_sources_are_one_report(tmp_path):
     first.to_parquet(tmp_path / "first.parquet")
     second.to_csv(tmp_path / "second.csv", index=False)
     sources = [tmp_path / "first.parquet", tmp_path / "second.csv"]
-    joined = load_sources(sources)
-    assert set(joined.table["model"]) == {"small-cnn (first)", "small-cnn (second)", "other"}
+    joined = Evidence.read(sources)
+    assert set(joined.networks["model"]) == {"small-cnn (first)", "small-cnn (second)", "other"}
     text = write_report(sources, tmp_path / "both.html", questions=["similar_networks"], files=False).read_text()
     assert "3 models" in text and "<h1>first, second</h1>" in text
     assert "networks of a dataset and model that another study has too" in text
-    with pytest.raises(InputError, match="two studies are called 'first'"):
-        load_sources([sources[0], sources[0]])
 
 
 @pytest.mark.slow
@@ -129,7 +126,7 @@ def test_published_tables(tmp_path):
     ).read_text()
     assert "<h1>Published tables</h1>" in text and "no masks" in text
     assert 'id="figure-layers0"' in text
-    section = re.search(r'<section id="anomalies">(.*?)</section>', text, re.DOTALL).group(1)
+    section = re.search(r'<section id="data-issues">(.*?)</section>', text, re.DOTALL).group(1)
     assert "columns have names other than ours" in section
 
 

@@ -15,7 +15,7 @@ def test_of_a_table_leaves_out_repeats_and_lists_them():
     evidence = Evidence.of(pd.concat([table, table.iloc[:3].assign(accuracy=0.0)]), name="twice")
     assert len(evidence.networks) == len(table)
     assert evidence.networks["accuracy"].tolist() == table["accuracy"].tolist()
-    assert evidence.anomalies[["file", "rows", "what"]].values.tolist() == [["twice", 3, "rows repeat a network"]]
+    assert evidence.data_issues[["file", "rows", "what"]].values.tolist() == [["twice", 3, "rows repeat a network"]]
 
 
 def test_cells_with_other_settings_are_other_networks():
@@ -29,7 +29,7 @@ def test_sparse_networks_with_an_accuracy():
     evidence = Evidence.of(table)
     assert (evidence.sparse["pruner"] != "dense").all() and evidence.sparse["accuracy"].notna().all()
     assert len(evidence.sparse) == (table["pruner"] != "dense").sum() - 1
-    assert evidence.anomalies["what"].tolist() == ["networks have no accuracy"]
+    assert evidence.data_issues["what"].tolist() == ["networks have no accuracy"]
 
 
 def test_metrics_by_encoding():
@@ -51,7 +51,7 @@ def test_opens_files_and_folders(tmp_path, kind):
 
 def test_opens_published_tables(tmp_path):
     evidence = Evidence.open(published=write(tmp_path / "t"))
-    assert len(evidence.networks) == 24 and len(evidence.layers) and len(evidence.anomalies)
+    assert len(evidence.networks) == 24 and len(evidence.layers) and len(evidence.data_issues)
     assert evidence.layer_metrics("ramanujan")
 
 
@@ -61,7 +61,7 @@ def test_opens_published_tables(tmp_path):
         (lambda p: Evidence.open(), "either"),
         (lambda p: Evidence.open(study=p, published=p), "either"),
         (lambda p: Evidence.open(study=p / "none"), "does not exist"),
-        (lambda p: Evidence.open(study=p), "neither study.yaml nor results.parquet"),
+        (lambda p: Evidence.open(study=p), "neither a study file nor results.parquet"),
         (lambda p: Evidence.open(published=p), "unrolled.csv is not there"),
         (lambda p: Evidence.of(pd.DataFrame({"accuracy": [], "pruner": [], "sparsity": []})), "no rows"),
         (lambda p: Evidence.of(pd.DataFrame({"accuracy": [1.0]})), "no column 'pruner'"),
@@ -126,5 +126,23 @@ def test_infinite_values_are_missing_and_listed():
     table = example_results().assign(spectral_gap=lambda t: t["spectral_gap"].where(t.index != 4, float("inf")))
     evidence = Evidence.of(table)
     assert evidence.networks["spectral_gap"].isna().sum() == 1
-    row = evidence.anomalies.set_index("column").loc["spectral_gap"]
+    row = evidence.data_issues.set_index("column").loc["spectral_gap"]
     assert row["rows"] == 1 and row["what"] == "values are infinite"
+
+
+def test_several_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        example_results().to_parquet(tmp_path / name / "results.parquet")
+    files = [tmp_path / name / "results.parquet" for name in ("a", "b")]
+    assert Evidence.read(files).name == "a/results, b/results"
+    assert set(Evidence.read(files).networks["model"]) == {"small-cnn (a/results)", "small-cnn (b/results)"}
+    assert Evidence.read([example_results(), example_results()]).name == "results table 1, results table 2"
+    with pytest.raises(InputError, match=r"'results' in .* is given twice; leave one out"):
+        Evidence.read([files[0], files[0]])
+
+
+@pytest.mark.parametrize("source", [3, None, {}, [None]])
+def test_a_source_of_another_kind_is_refused(source):
+    with pytest.raises(InputError, match=r"give a study, its folder, a DataFrame|give either"):
+        Evidence.open(study=source)

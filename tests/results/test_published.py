@@ -12,9 +12,9 @@ from topo.results.published import load_published
 from topo.results.schema import NETWORK
 
 
-def anomalies(folder, file: str, column: str) -> dict[str, int]:
+def data_issues(folder, file: str, column: str) -> dict[str, int]:
     """What was odd in a column -> rows."""
-    table = load_published(folder).anomalies
+    table = load_published(folder).data_issues
     rows = table[table["file"].str.startswith(file) & (table["column"] == column)]
     return dict(zip(rows["what"], rows["rows"], strict=True))
 
@@ -55,7 +55,7 @@ def test_ramanujan_rows_find_their_pruner_in_any_order(tmp_path):
     found = tables.layers[tables.layers["encoding"] == "ramanujan"].set_index("kept_weights")
     by_weights = rolled.set_index("edges")["pruning_algorithm"]  # weights are all different here
     assert (found["pruner"] == by_weights.reindex(found.index)).all()
-    assert "rows share all of these with another" not in anomalies(tmp_path / "t", "ramanunjan", "pruning_algorithm")
+    assert "rows share all of these with another" not in data_issues(tmp_path / "t", "ramanunjan", "pruning_algorithm")
 
 
 def test_rows_that_share_their_keys_are_joined_in_order_and_counted(tmp_path):
@@ -67,7 +67,7 @@ def test_rows_that_share_their_keys_are_joined_in_order_and_counted(tmp_path):
     folder = write(tmp_path / "t", rolled=rolled)
     found = load_published(folder).layers.query("encoding == 'ramanujan' and kept_weights == 500")
     assert found["pruner"].tolist() == rolled.loc[twins, "pruning_algorithm"].tolist() == ["snip", "er", "rigl"]
-    assert anomalies(folder, "ramanunjan", "pruning_algorithm")["rows share all of these with another"] == 3
+    assert data_issues(folder, "ramanunjan", "pruning_algorithm")["rows share all of these with another"] == 3
 
 
 def test_rows_without_a_partner_are_counted_and_left_out(tmp_path):
@@ -75,7 +75,7 @@ def test_rows_without_a_partner_are_counted_and_left_out(tmp_path):
     other = ramanujan(rolled)
     other.loc[[0, 5], "no_weights"] = -1.0
     folder = write(tmp_path / "t", rolled=rolled, ramanujan=other)
-    assert anomalies(folder, "ramanunjan", "pruning_algorithm")["rows match no row of rolled/"] == 2
+    assert data_issues(folder, "ramanunjan", "pruning_algorithm")["rows match no row of rolled/"] == 2
     assert (load_published(folder).layers["encoding"] == "ramanujan").sum() == 24 * LAYERS - 2
 
 
@@ -83,7 +83,7 @@ def test_repeated_rows(tmp_path):
     table = networks()
     table = pd.concat([table, table.iloc[:2], table.iloc[[3]].assign(accuracy=0.1)])
     folder = write(tmp_path / "t", unrolled=table)
-    found = anomalies(folder, "unrolled", "dataset, model, pruning, sparsity, seed")
+    found = data_issues(folder, "unrolled", "dataset, model, pruning, sparsity, seed")
     assert found == {"rows are written twice": 2, "rows repeat a key with other values": 1}
     tables = load_published(folder)
     assert not tables.networks.duplicated(NETWORK).any()
@@ -96,13 +96,13 @@ def test_missing_and_negative_values_constant_columns_and_absent_networks(tmp_pa
     table.loc[3, "spectral_gap"] = -2.0
     table["k-core"] = 4.0
     folder = write(tmp_path / "t", unrolled=table)
-    assert [v for k, v in anomalies(folder, "unrolled", "removable_in").items() if "missing" in k] == [2]
-    assert anomalies(folder, "unrolled", "spectral_gap")["values are negative"] == 1
-    assert anomalies(folder, "unrolled", "k_core")["the column is constant"] == 22
-    assert anomalies(folder, "unrolled", "dataset, model, pruner, sparsity, seed") == {
+    assert [v for k, v in data_issues(folder, "unrolled", "removable_in").items() if "missing" in k] == [2]
+    assert data_issues(folder, "unrolled", "spectral_gap")["values are negative"] == 1
+    assert data_issues(folder, "unrolled", "k_core")["the column is constant"] == 22
+    assert data_issues(folder, "unrolled", "dataset, model, pruner, sparsity, seed") == {
         "networks of the full grid of 24 are missing": 2
     }
-    only = anomalies(folder, "rolled/", "dataset, model, pruner, sparsity, seed")
+    only = data_issues(folder, "rolled/", "dataset, model, pruner, sparsity, seed")
     assert list(only.values()) == [2]
     assert load_published(folder).networks["removable_in"].isna().sum() == 2
 
@@ -111,7 +111,7 @@ def test_accuracies_that_differ_between_files(tmp_path):
     table = networks()
     table.loc[0, "accuracy"] += 0.05
     folder = write(tmp_path / "t", unrolled=table)
-    assert anomalies(folder, "unrolled", "accuracy")["differs from the one in rolled/"] == 1
+    assert data_issues(folder, "unrolled", "accuracy")["differs from the one in rolled/"] == 1
 
 
 def test_values_that_cannot_be_are_missing_and_listed(tmp_path):
@@ -129,21 +129,21 @@ def test_values_that_cannot_be_are_missing_and_listed(tmp_path):
     assert rolled_rows["delta_s_relative"].isna().sum() == 4 and rolled_rows["delta_r_mean_degree"].isna().sum() == 2
     assert tables.layers.query("encoding == 'ramanujan'")["delta_r"].isna().sum() == 1
     assert np.isfinite(tables.networks["ramanujan__delta_r_mean"]).all()
-    assert any("-3441" in what for what in anomalies(folder, "rolled/", "source_nodes"))
-    assert anomalies(folder, "ramanunjan", "degree_bound")["values are infinite: the bound is zero"] == 1
+    assert any("-3441" in what for what in data_issues(folder, "rolled/", "source_nodes"))
+    assert data_issues(folder, "ramanunjan", "degree_bound")["values are infinite: the bound is zero"] == 1
 
 
 def test_networks_with_other_layers_than_their_model(tmp_path):
     rolled = layers(networks()).drop(index=[LAYERS * 2])
     folder = write(tmp_path / "t", rolled=rolled, rolled_channel=layers(networks(), 2))
-    assert anomalies(folder, "rolled/", "layer_id") == {"networks have more or fewer layers than their model": 1}
+    assert data_issues(folder, "rolled/", "layer_id") == {"networks have more or fewer layers than their model": 1}
 
 
 def test_nothing_is_said_twice_and_every_row_counts_something(clean):
     _, tables = clean
-    assert (tables.anomalies["rows"] > 0).all()
-    assert not tables.anomalies.duplicated().any()
-    assert tables.anomalies.notna().all(axis=None)
+    assert (tables.data_issues["rows"] > 0).all()
+    assert not tables.data_issues.duplicated().any()
+    assert tables.data_issues.notna().all(axis=None)
 
 
 @pytest.mark.parametrize("gone", ["unrolled", "rolled", "rolled_channel", "ramanunjan_results"])

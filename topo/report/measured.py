@@ -17,11 +17,12 @@ from ..plots import (
     layer_density_grid,
     scatter_panels,
 )
+from ..results.evidence import Evidence
 from ..results.schema import accuracy_summary, encoding_label, metric_columns, metric_label, ordered_metrics
-from ..results.source import Source
 from ..stats.correlation import CORRELATION_COLUMNS, correlations_by_family, strongest_metrics
 from . import findings
 from .figures import LARGEST_SVG, FigureHtml, try_figure
+from .networks import Drawn
 
 __all__ = ["measured"]
 
@@ -30,17 +31,23 @@ FEW_PAIRS = 4
 Draw = Callable[..., FigureHtml]
 
 
-def measured(source: Source, folder: Path | None = None) -> dict[str, Any]:
+def measured(
+    evidence: Evidence, drawn: Drawn, layers: pd.DataFrame | None, folder: Path | None = None
+) -> dict[str, Any]:
     """Content of the measured part of the page; figures are also written to `folder`, if given.
 
     Parameters
     ----------
-    source
-        What the report is written from.
+    evidence
+        The networks.
+    drawn
+        The graph to draw.
+    layers
+        Density of every layer, where it is known.
     folder
         Where the figures are also written; nowhere when left out.
     """
-    table = source.table
+    table = evidence.networks.drop(columns="study", errors="ignore")
     metrics = metric_columns(table)
     network_metrics = ordered_metrics(c for c in metrics if "__" not in c)
     trained = table[(table["pruner"] != "dense") & table["accuracy"].notna()]
@@ -71,13 +78,13 @@ def measured(source: Source, folder: Path | None = None) -> dict[str, Any]:
         "heatmaps": _heatmaps(draw, correlations, pairs),
         "encodings": _encoding_heatmaps(draw, trained, pairs, metrics),
         "scatter": _scatter(draw, trained, pairs),
-        "layers": _layers(draw, source),
-        "drawing": _drawing(draw, source),
+        "layers": _layers(draw, layers),
+        "drawing": _drawing(draw, drawn),
         "collinear": [
             (metric_label(a), metric_label(b))
             for a, b in findings.collinear_pairs(trained, _varying(trained, network_metrics))
         ],
-        "undefined": findings.undefined_values(trained, metrics, source.undefined).to_dict("records"),
+        "undefined": findings.undefined_values(trained, metrics, evidence.undefined).to_dict("records"),
         "undefined_correlations": findings.undefined_correlations(correlations).to_dict("records"),
         "accuracy_rows": _accuracy_rows(summary),
     }
@@ -165,8 +172,7 @@ def _scatter(write: Draw, trained: pd.DataFrame, pairs: list) -> list[FigureHtml
     return _each(write, pairs, "scatter", draw, "Accuracy against selected metrics on")
 
 
-def _layers(write: Draw, source: Source) -> list[FigureHtml]:
-    layers = source.layers
+def _layers(write: Draw, layers: pd.DataFrame | None) -> list[FigureHtml]:
     if layers is None:
         return [FigureHtml("layers", missing="The source keeps no masks, so layer densities are not known.")]
     if not {"dataset", "model"} <= set(layers.columns):
@@ -182,11 +188,11 @@ def _layers(write: Draw, source: Source) -> list[FigureHtml]:
     ]
 
 
-def _drawing(write: Draw, source: Source) -> FigureHtml:
-    if source.graph is None:
-        return FigureHtml("graph", missing=source.no_graph)
-    describe = f"Drawing of {source.graph_title or 'a multipartite graph'}."
-    return write("graph", lambda: draw_graph(source.graph, title=source.graph_title), describe=describe)
+def _drawing(write: Draw, drawn: Drawn) -> FigureHtml:
+    if drawn.graph is None:
+        return FigureHtml("graph", missing=drawn.reason)
+    describe = f"Drawing of {drawn.title or 'a multipartite graph'}."
+    return write("graph", lambda: draw_graph(drawn.graph, title=drawn.title), describe=describe)
 
 
 def _grid(table: pd.DataFrame) -> list[tuple[str, str]]:

@@ -17,14 +17,15 @@ from joblib import Parallel, delayed
 from ..encoding.graph import MultipartiteGraph
 from ..errors import InputError
 from ..questions import QUESTIONS, ordered_questions
+from ..results.evidence import Evidence
 from ..results.schema import metric_columns
-from ..results.source import Source, load_published_source, load_source, load_sources
 from ..safe_files import replacing, writing
 from .answers import answered, slow_first
 from .cells import sortable
 from .figures import dark_colors
 from .full_table import full_table
 from .measured import measured
+from .networks import Drawn, layer_densities, network_to_draw
 
 __all__ = ["write_report"]
 
@@ -89,24 +90,17 @@ def write_report(
     """
     if (source is None) == (published is None):
         raise InputError("give either what to report on (studies or a table) or the folder of the published tables.")
-    if published is not None:
-        loaded = load_published_source(published)
-    elif isinstance(source, list | tuple) and len(source) != 1:
-        loaded = load_sources(source)
-    else:
-        source = source[0] if isinstance(source, list | tuple) else source
-        loaded = load_source(source)
-    path = Path(path) if path is not None else _default_path(source, loaded)
-    if graph is not None:
-        loaded.graph, loaded.graph_title = graph, graph_title
-    if layers is not None:
-        loaded.layers = layers
-    if title is not None:
-        loaded.name = title
+    if isinstance(source, list | tuple) and len(source) == 1:
+        source = source[0]
+    evidence = Evidence.open(study=source, published=published)
+    path = Path(path) if path is not None else _default_path(source, evidence)
+    drawn = network_to_draw(evidence) if graph is None else Drawn(graph, graph_title)
+    layers = layer_densities(evidence) if layers is None else layers
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) if files else None
         with replacing(path) as name:
-            content = _content(loaded, questions, folder, workers)
+            content = _content(evidence, drawn, layers, questions, folder, workers)
+            content["title"] = title or (evidence.name if published is None else evidence.name.capitalize())
             content["files"] = f"{path.stem}-files" if files else ""
             Path(name).write_text(_render(content), encoding="utf-8")
         if files:
@@ -115,9 +109,9 @@ def write_report(
     return path
 
 
-def _default_path(source: Any, loaded: Source) -> Path:
-    if loaded.folder is not None:
-        return loaded.folder / "report.html"
+def _default_path(source: Any, evidence: Evidence) -> Path:
+    if evidence.folder is not None and (evidence.studies or (evidence.folder / "results.parquet").exists()):
+        return evidence.folder / "report.html"
     if isinstance(source, str | Path):
         return Path(source).with_name(f"{Path(source).stem}-report.html")
     if isinstance(source, pd.DataFrame):
@@ -126,7 +120,12 @@ def _default_path(source: Any, loaded: Source) -> Path:
 
 
 def _content(
-    source: Source, questions: Sequence[str] | None, folder: Path | None, workers: int | None
+    evidence: Evidence,
+    drawn: Drawn,
+    layers: pd.DataFrame | None,
+    questions: Sequence[str] | None,
+    folder: Path | None,
+    workers: int | None,
 ) -> dict[str, Any]:
     names = ordered_questions() if questions is None else [QUESTIONS.entry(name).name for name in questions]
 
@@ -134,29 +133,28 @@ def _content(
         return folder / name if folder is not None else None
 
     order = slow_first(names)
-    jobs = [delayed(measured)(source, inside("measured"))]
-    jobs += [delayed(answered)(source.evidence, name, inside(name)) for name in order]
+    jobs = [delayed(measured)(evidence, drawn, layers, inside("measured"))]
+    jobs += [delayed(answered)(evidence, name, inside(name)) for name in order]
     # joblib's processes do not run the main script again, so that a script needs no guard.
     shown, *asked = Parallel(n_jobs=min(workers or os.cpu_count() or 1, len(jobs)))(jobs)
     by_name = dict(zip(order, asked, strict=True))
     answers = [by_name[name] for name in names]
-    table = source.table
+    table = evidence.networks.drop(columns="study", errors="ignore")
     if folder is not None:
         table.to_csv(folder / "results.csv", index=False)
-    anomalies = source.evidence.anomalies
+    data_issues = evidence.data_issues
     return {
-        "title": source.name,
-        "settings": source.settings,
-        "notes": source.notes,
+        "settings": evidence.settings,
+        "notes": list(evidence.notes),
         "answers": [a for a in answers if not a.reason],
         "unanswered": [a for a in answers if a.reason],
         "asked": answers,
-        "anomalies": sortable("anomalies", anomalies) if len(anomalies) else None,
+        "data_issues": sortable("data-issues", data_issues) if len(data_issues) else None,
         **shown,
         # Where questions were answered, only the findings on accuracy: the answers cover the others more carefully.
         "findings": shown["findings"] if not any(a.sentences for a in answers) else shown["accuracy_findings"],
         **full_table(table, metric_columns(table)),
-        "csv_name": (re.sub(r"[^\w.-]+", "-", source.name).strip("-.") or "results") + ".csv",
+        "csv_name": (re.sub(r"[^\w.-]+", "-", evidence.name).strip("-.") or "results") + ".csv",
         "style": _asset("report.css"),
         "dark_colors": dark_colors(),
         "script": _asset("report.js"),

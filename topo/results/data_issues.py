@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pandas as pd
 
-__all__ = ["Anomalies"]
+__all__ = ["DataIssues"]
 
 COLUMNS = ("file", "column", "rows", "what", "done")
 
 
-class Anomalies:
+class DataIssues:
     """A growing list of oddities.
 
     Examples
     --------
-    >>> found = Anomalies()
-    >>> found.add("a.csv", "seed", 2, "no seed is given", "taken as 0")
-    >>> found.add("a.csv", "model", 0, "no model is given", "left out")  # none such: not listed
-    >>> found.table().values.tolist()
+    >>> issues = DataIssues()
+    >>> issues.add("a.csv", "seed", 2, "no seed is given", "taken as 0")
+    >>> issues.add("a.csv", "model", 0, "no model is given", "left out")  # none such: not listed
+    >>> issues.table().values.tolist()
     [['a.csv', 'seed', 2, 'no seed is given', 'taken as 0']]
     """
 

@@ -1,24 +1,26 @@
-"""What questions are asked of: a tidy table of networks, one of their layers where known, and what was odd in them."""
+"""What questions are asked of and reports are written from: studies, results tables and the published tables."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from .data_issues import Anomalies
+from ..study import Study
+from .data_issues import DataIssues
 from .published import load_published
-from .schema import metric_columns, ordered_metrics, tidy_results
+from .schema import NETWORK, metric_columns, ordered_metrics, tidy_results
 
-__all__ = ["ENCODINGS", "Evidence", "together"]
+__all__ = ["Evidence", "together"]
 
-ENCODINGS = ("rolled", "rolled_channel", "unrolled", "ramanujan")
-IDENTITY = ("dataset", "model", "pruner", "sparsity", "seed")
 # Further columns that may tell two networks apart.
 ALSO_IDENTITY = ("recipe", "stage", "cell")
 
@@ -36,12 +38,18 @@ class Evidence:
         whole-network metrics under bare names, layer-wise ones as ``<encoding>__<metric>_mean``.
     layers
         One row a layer and encoding, or None: the identity columns, layer, encoding, layer_density and metrics.
-    anomalies
+    data_issues
         What was odd in the files: file, column, rows, what, done.
     folder
         Where the tables lie, if in a folder.
     studies
         Folder of every study that the column `study` of `networks` names: there are the masks.
+    settings
+        What was run, as the text of study files.
+    undefined
+        Metric column -> why it has no value for some networks.
+    notes
+        Sentences on what is not complete.
 
     Examples
     --------
@@ -54,32 +62,35 @@ class Evidence:
     name: str
     networks: pd.DataFrame
     layers: pd.DataFrame | None = None
-    anomalies: pd.DataFrame = field(default_factory=lambda: Anomalies().table())
+    data_issues: pd.DataFrame = field(default_factory=lambda: DataIssues().table())
     folder: Path | None = None
     studies: Mapping[str, Path] = field(default_factory=dict)
+    settings: str = ""
+    undefined: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     @classmethod
     def of(cls, table: pd.DataFrame, *, name: str = "results table", layers: pd.DataFrame | None = None) -> Evidence:
-        """Evidence from a results table; rows that repeat a network are set aside and listed among the anomalies.
+        """Evidence from a results table; rows that repeat a network are set aside and listed among the data issues.
 
         Raises
         ------
         InputError
             The table has no rows, or no accuracy, pruner or sparsity.
         """
-        networks = tidy_results(table)
-        if networks.empty:
+        if isinstance(table, pd.DataFrame) and table.empty:
             raise InputError(f"the {name} has no rows, so there is nothing to ask.")
-        found = Anomalies()
+        networks = tidy_results(table)
+        issues = DataIssues()
         measured = networks[metric_columns(networks)].select_dtypes("float")
         for column in measured.columns[np.isinf(measured).any()]:
             rows = int(np.isinf(measured[column]).sum())
-            found.add(name, column, rows, "values are infinite", "taken as missing")
+            issues.add(name, column, rows, "values are infinite", "taken as missing")
             networks[column] = networks[column].replace([np.inf, -np.inf], np.nan)
-        keys = [c for c in (*IDENTITY, *ALSO_IDENTITY) if c in networks.columns]
+        keys = [c for c in (*NETWORK, *ALSO_IDENTITY) if c in networks.columns]
         keys += [c for c in networks.columns if c.startswith(("setting_", "settings_"))]
         again = networks.duplicated(keys)
-        found.add(
+        issues.add(
             name,
             ", ".join(keys),
             int(again.sum()),
@@ -87,15 +98,13 @@ class Evidence:
             "the first row of each kept, others left out",
         )
         lost = int(networks["accuracy"].isna().sum())
-        found.add(name, "accuracy", lost, "networks have no accuracy", "left out wherever accuracy is needed")
-        return cls(name, networks[~again].reset_index(drop=True), layers, found.table())
+        issues.add(name, "accuracy", lost, "networks have no accuracy", "left out wherever accuracy is needed")
+        networks = networks[~again].reset_index(drop=True)
+        return cls(name, networks, layers, issues.table(), undefined=_recorded_reasons(table))
 
     @classmethod
-    def open(
-        cls, *, study: str | Path | Sequence[str | Path] | None = None, published: str | Path | None = None
-    ) -> Evidence:
-        """Evidence from a study's folder (or a results table, .parquet or .csv), from several of them, or from the
-        published tables' folder.
+    def open(cls, *, study: Any = None, published: str | Path | None = None) -> Evidence:
+        """Evidence from studies or tables (see `read`), or from the folder of the published tables.
 
         Raises
         ------
@@ -106,16 +115,56 @@ class Evidence:
             raise InputError("give either a study or the folder of the published tables.")
         if published is not None:
             tables = load_published(published)
-            return cls("published tables", tables.networks, tables.layers, tables.anomalies, Path(published))
-        paths = [Path(study)] if isinstance(study, str | Path) else [Path(s) for s in study or ()]
-        return together([cls._of_path(path) for path in paths])
+            return cls("published tables", tables.networks, tables.layers, tables.data_issues, Path(published))
+        return cls.read(study)
 
     @classmethod
-    def _of_path(cls, path: Path) -> Evidence:
-        found = cls.of(_results(path), name=path.resolve().stem)
-        studies = {found.name: path} if (path / "study.yaml").exists() else {}
-        networks = found.networks.assign(study=found.name) if studies else found.networks
-        return cls(found.name, networks, None, found.anomalies, path if path.is_dir() else path.parent, studies)
+    def read(cls, source: Any) -> Evidence:
+        """Evidence from a study, its folder, a DataFrame, a .parquet or .csv file, or from a list of several.
+
+        A study has the name of its folder, a file its own without the suffix.
+
+        Raises
+        ------
+        InputError
+            The source is none of these, does not exist, cannot be read or holds no rows; or one is given twice.
+        """
+        if isinstance(source, list | tuple):
+            return together([cls.read(one) for one in source])
+        if isinstance(source, pd.DataFrame):
+            return cls.of(source)
+        if isinstance(source, Study):
+            return cls._of_study(source)
+        if not isinstance(source, str | Path):
+            raise InputError(
+                "give a study, its folder, a DataFrame, or a results table as .parquet or .csv; "
+                f"got {type(source).__name__}."
+            )
+        path = Path(source)
+        if not path.exists():
+            raise InputError(f"{path} does not exist; give a study's folder, or a results table as .parquet or .csv.")
+        if not path.is_dir():
+            return replace(cls.of(_table(path), name=path.stem), folder=path.parent)
+        if Study.is_study(path):
+            return cls._of_study(Study.load(path))
+        file = path / "results.parquet"
+        if not file.exists():
+            raise InputError(f"{path} is no study: it holds neither a study file nor results.parquet.")
+        return replace(cls.of(_table(file), name=path.resolve().name), folder=path)
+
+    @classmethod
+    def _of_study(cls, study: Study) -> Evidence:
+        evidence = cls.of(study.results(), name=study.folder.resolve().name)
+        waiting = int((study.status()["status"] == "missing").sum())
+        note = f"The study is not complete: {waiting} of {len(study.cells)} networks have not run yet."
+        return replace(
+            evidence,
+            networks=evidence.networks.assign(study=evidence.name),
+            folder=study.folder,
+            studies={evidence.name: study.folder},
+            settings=study.config.to_yaml(),
+            notes=(note,) if waiting else (),
+        )
 
     @cached_property
     def sparse(self) -> pd.DataFrame:
@@ -140,56 +189,112 @@ def together(pieces: Sequence[Evidence]) -> Evidence:
     """One evidence of several; where two hold networks of the same dataset and model, the model takes on the name of
     its study, so that what was trained by different recipes stays in different groups.
 
+    Pieces of the same name are told apart by the folders that they lie in.
+
     Raises
     ------
     InputError
-        There is none, or two have the same name.
+        There is none, or one is given twice.
     """
     if not pieces:
         raise InputError("no study is given; give the folder of one, or several.")
     if len(pieces) == 1:
         return pieces[0]
-    names = [piece.name for piece in pieces]
-    if len(set(names)) < len(names):
-        raise InputError(f"two studies are called {max(names, key=names.count)!r}; rename the folder of one.")
+    pieces = _with_different_names(pieces)
     pairs = [set(piece.networks[["dataset", "model"]].itertuples(index=False, name=None)) for piece in pieces]
-    found, tables = Anomalies(), []
+    issues, tables = DataIssues(), []
     for i, piece in enumerate(pieces):
         shared = pairs[i] & set().union(*pairs[:i], *pairs[i + 1 :])
         table = piece.networks
-        here = pd.Series(list(zip(table["dataset"], table["model"], strict=True))).isin(shared).to_numpy(bool)
-        found.add(
-            piece.name, "model", int(here.sum()), "networks of a dataset and model that another study has too",
+        also_elsewhere = pd.MultiIndex.from_frame(table[["dataset", "model"]]).isin(shared)
+        issues.add(
+            piece.name,
+            "model",
+            int(also_elsewhere.sum()),
+            "networks of a dataset and model that another study has too",
             "the study's name added to the model's: no group holds both, but neither model is unseen to the other",
-        )  # fmt: skip
-        tables.append(table.assign(model=table["model"].where(~here, table["model"] + f" ({piece.name})")))
-    anomalies = [piece.anomalies for piece in pieces] + [found.table()]
+        )
+        tables.append(table.assign(model=table["model"].where(~also_elsewhere, table["model"] + f" ({piece.name})")))
     layers = [piece.layers for piece in pieces if piece.layers is not None]
     return Evidence(
-        ", ".join(names),
+        ", ".join(piece.name for piece in pieces),
         pd.concat(tables, ignore_index=True),
         pd.concat(layers, ignore_index=True) if len(layers) == len(pieces) else None,
-        pd.concat(anomalies, ignore_index=True),
+        pd.concat([*(piece.data_issues for piece in pieces), issues.table()], ignore_index=True),
         studies={name: path for piece in pieces for name, path in piece.studies.items()},
+        settings="\n".join(f"# {piece.name}\n{piece.settings}" for piece in pieces if piece.settings),
+        undefined={column: reason for piece in pieces for column, reason in piece.undefined.items()},
+        notes=tuple(f"{piece.name}: {note}" for piece in pieces for note in piece.notes),
     )
 
 
-def _results(path: Path) -> pd.DataFrame:
-    """The results table of a study's folder or of a file."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist; give a study's folder, or a results table as .parquet or .csv.")
-    if (path / "study.yaml").exists():
-        from ..study import Study  # brings torch with it, which a table does not need
+def _with_different_names(pieces: Sequence[Evidence]) -> list[Evidence]:
+    """The pieces, those of one name called by the folder above too, and by a number where that is not enough."""
+    places = Counter((piece.name, piece.folder.resolve()) for piece in pieces if piece.folder is not None)
+    if places and max(places.values()) > 1:
+        name, folder = max(places, key=lambda place: places[place])
+        raise InputError(f"{name!r} in {folder} is given twice; leave one out.")
 
-        return Study.load(path).results()
-    file = path / "results.parquet" if path.is_dir() else path
+    def longer(piece: Evidence) -> str:
+        if piece.folder is None:
+            return piece.name
+        folder = piece.folder.resolve()
+        return f"{(folder.parent if piece.studies else folder).name}/{piece.name}"
+
+    for naming in (longer, None):
+        counts = Counter(piece.name for piece in pieces)
+        numbers: Counter[str] = Counter()
+        renamed = []
+        for piece in pieces:
+            numbers[piece.name] += 1
+            name = piece.name
+            if counts[name] > 1:
+                name = naming(piece) if naming else f"{name} {numbers[name]}"
+            renamed.append(_renamed(piece, name))
+        pieces = renamed
+    return list(pieces)
+
+
+def _renamed(piece: Evidence, name: str) -> Evidence:
+    if name == piece.name:
+        return piece
+    networks = piece.networks.assign(study=name) if piece.studies else piece.networks
+    issues = piece.data_issues.assign(file=piece.data_issues["file"].replace(piece.name, name))
+    studies = dict.fromkeys([name], piece.folder) if piece.studies else {}
+    return replace(piece, name=name, networks=networks, studies=studies, data_issues=issues)
+
+
+def _table(file: Path) -> pd.DataFrame:
     try:
         if file.suffix == ".csv":
             return pd.read_csv(file)
-        if file.suffix == ".parquet" and file.exists():
+        if file.suffix == ".parquet":
             return pd.read_parquet(file)
     except (OSError, ValueError) as error:
         raise InputError(f"{file} cannot be read as a table: {str(error).splitlines()[0]}") from error
-    if path.is_dir():
-        raise InputError(f"{path} is no study: it holds neither study.yaml nor results.parquet.")
-    raise InputError(f"{path} is neither a .parquet nor a .csv file nor a study's folder.")
+    raise InputError(f"{file} is neither a .parquet nor a .csv file nor a study's folder.")
+
+
+def _recorded_reasons(table: pd.DataFrame) -> dict[str, str]:
+    """Reasons of undefined metrics by column.
+
+    They come from the column `undefined`: texts ``"metric, metric: reason; ..."`` or JSON objects.
+    """
+    reasons: dict[str, str] = dict(table.attrs.get("undefined", {}))
+    if "undefined" not in table.columns:
+        return reasons
+    columns = set(table.columns)
+    for text in table["undefined"].dropna().astype(str).unique():
+        if text.startswith("{"):
+            reasons = json.loads(text) | reasons
+            continue
+        names: list[str] = []
+        for piece in text.split("; "):
+            head, _, reason = piece.partition(": ")
+            named = head.split(", ")
+            if set(named) <= columns:
+                names = [n for n in named if n not in reasons]
+                reasons.update(dict.fromkeys(names, reason))
+            else:  # a reason that holds the separator itself
+                reasons.update({n: f"{reasons[n]}; {piece}" for n in names})
+    return reasons

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from .data_issues import Anomalies
+from .data_issues import DataIssues
 from .published_columns import read_csv, without_repeats
 from .published_layers import layer_means, read_layers
 from .schema import ALIASES, tidy_results
@@ -36,11 +36,11 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Published:
-    """The published tables: `networks` (one row a network), `layers` (one a layer and encoding), `anomalies`."""
+    """The published tables: `networks` (one row a network), `layers` (one a layer and encoding), `data_issues`."""
 
     networks: pd.DataFrame
     layers: pd.DataFrame
-    anomalies: pd.DataFrame
+    data_issues: pd.DataFrame
 
 
 def load_published(folder: str | Path) -> Published:
@@ -63,68 +63,68 @@ def load_published(folder: str | Path) -> Published:
     file = folder / FILE
     if not file.is_file():
         raise InputError(f"{file} is not there; name the folder that holds unrolled/, rolled/ and rolled_channel/.")
-    found = Anomalies()
-    networks = _networks(read_csv(file, COLUMNS), found)
-    layers = read_layers(folder, found)
+    issues = DataIssues()
+    networks = _networks(read_csv(file, COLUMNS), issues)
+    layers = read_layers(folder, issues)
     networks = networks.merge(layer_means(layers), on=NETWORK, how="left", validate="one_to_one")
-    _compare(networks, layers, found)
-    return Published(networks, layers, found.table())
+    _compare(networks, layers, issues)
+    return Published(networks, layers, issues.table())
 
 
-def _networks(table: pd.DataFrame, found: Anomalies) -> pd.DataFrame:
+def _networks(table: pd.DataFrame, issues: DataIssues) -> pd.DataFrame:
     """The multipartite table with our names, checked."""
     renamed = {old: new for old, new in ALIASES.items() if old in table.columns}
-    found.add(
+    issues.add(
         FILE, ", ".join(renamed), len(table), "columns have names other than ours",
         f"renamed to {', '.join(renamed.values())}",
     )  # fmt: skip
-    table = tidy_results(without_repeats(table, ["dataset", "model", "pruning", "sparsity", "seed"], FILE, found))
+    table = tidy_results(without_repeats(table, ["dataset", "model", "pruning", "sparsity", "seed"], FILE, issues))
     levels = [sorted(table[c].unique()) for c in NETWORK]
     possible = len(list(product(*levels)))
     absent = possible - len(table)
-    found.add(FILE, ", ".join(NETWORK), absent, f"networks of the full grid of {possible} are missing", "nothing")
+    issues.add(FILE, ", ".join(NETWORK), absent, f"networks of the full grid of {possible} are missing", "nothing")
     counts = pd.MultiIndex.from_product(levels, names=NETWORK).difference(pd.MultiIndex.from_frame(table[NETWORK]))
     for model, count in counts.to_frame()["model"].value_counts(sort=False).items():
-        found.add(FILE, "model", count, f"of them of model {model}", "nothing: read pooled numbers with it in mind")
+        issues.add(FILE, "model", count, f"of them of model {model}", "nothing: read pooled numbers with it in mind")
     for column in table.columns[table.isna().any()]:
         rows = table[table[column].isna()]
         where = "; ".join(sorted({f"{r.pruner} {r.model} {r.dataset} {r.sparsity:g}" for r in rows.itertuples()}))
-        found.add(FILE, column, len(rows), f"values are missing ({where})", "left missing")
+        issues.add(FILE, column, len(rows), f"values are missing ({where})", "left missing")
     metrics = [c for c in table.select_dtypes("number") if c not in (*NETWORK, "accuracy")]
     for column in metrics:
-        found.add(FILE, column, int((table[column] < 0).sum()), "values are negative", "kept")
+        issues.add(FILE, column, int((table[column] < 0).sum()), "values are negative", "kept")
         if table[column].min() == table[column].max():
-            found.add(FILE, column, len(table), "the column is constant", "kept")
+            issues.add(FILE, column, len(table), "the column is constant", "kept")
     chance = table["dataset"].map({"CIFAR-10": 0.1, "CIFAR-100": 0.01})
-    found.add(FILE, "accuracy", int((table["accuracy"] <= chance).sum()), "networks are at chance: collapsed", "kept")
-    _identities(table, found)
-    _outliers(table, found)
+    issues.add(FILE, "accuracy", int((table["accuracy"] <= chance).sum()), "networks are at chance: collapsed", "kept")
+    _identities(table, issues)
+    _outliers(table, issues)
     for column in ("dataset", "model"):
         written = ", ".join(sorted(table[column].unique()))
-        found.add(FILE, column, len(table), f"names are spelt otherwise than ours: {written}", "kept as published")
+        issues.add(FILE, column, len(table), f"names are spelt otherwise than ours: {written}", "kept as published")
     return table
 
 
-def _identities(table: pd.DataFrame, found: Anomalies) -> None:
+def _identities(table: pd.DataFrame, issues: DataIssues) -> None:
     """Columns that another column already says."""
     one_hop = (1 + table["edges"] / table["nodes"]) / table["edges"]
     if np.allclose(table["one_hop"], one_hop, rtol=1e-9):
-        found.add(FILE, "one_hop", len(table), "is (1 + E/N)/E exactly, a function of nodes and edges", "kept")
+        issues.add(FILE, "one_hop", len(table), "is (1 + E/N)/E exactly, a function of nodes and edges", "kept")
     if np.allclose(table["mean_component_size"] * table["connected_components"], 1, rtol=1e-9):
-        found.add(FILE, "mean_component_size", len(table), "is 1/connected_components exactly", "kept")
+        issues.add(FILE, "mean_component_size", len(table), "is 1/connected_components exactly", "kept")
 
 
-def _outliers(table: pd.DataFrame, found: Anomalies) -> None:
+def _outliers(table: pd.DataFrame, issues: DataIssues) -> None:
     """Values far beyond those of the other networks of the same model: unstable training or a failed solver."""
     for column in ("strength", "spectral_gap", "spectral_radius", "motifs"):
         logs = np.log10(table[column].where(table[column] > 0))
         by_model = logs.groupby(table["model"])
         quarter, three = by_model.transform("quantile", 0.25), by_model.transform("quantile", 0.75)
         far = logs > three + 3 * (three - quarter)
-        found.add(FILE, column, int(far.sum()), "values lie far above those of the model (3 quartile ranges)", "kept")
+        issues.add(FILE, column, int(far.sum()), "values lie far above those of the model (3 quartile ranges)", "kept")
 
 
-def _compare(networks: pd.DataFrame, layers: pd.DataFrame, found: Anomalies) -> None:
+def _compare(networks: pd.DataFrame, layers: pd.DataFrame, issues: DataIssues) -> None:
     """Networks that only one side knows, accuracies that differ, and sparsities other than asked for."""
     of_layers = layers[layers["encoding"] == "rolled"].drop_duplicates(NETWORK)[[*NETWORK, "accuracy"]]
     both = networks[[*NETWORK, "accuracy", "reached_sparsity"]].merge(
@@ -132,19 +132,19 @@ def _compare(networks: pd.DataFrame, layers: pd.DataFrame, found: Anomalies) -> 
     )
     only_here = both[both["_merge"] == "left_only"]
     for model, count in only_here["model"].value_counts(sort=False).items():
-        found.add(FILE, "model", count, f"networks of {model} have no rows in rolled/", "layer-wise metrics missing")
+        issues.add(FILE, "model", count, f"networks of {model} have no rows in rolled/", "layer-wise metrics missing")
     only_layers = both[both["_merge"] == "right_only"]
     names = ", ".join(sorted({f"{r.pruner} {r.model} {r.dataset} {r.sparsity:g}" for r in only_layers.itertuples()}))
-    found.add(
+    issues.add(
         "rolled/", ", ".join(NETWORK), len(only_layers), f"networks have layers but no multipartite row ({names})",
         "in the layers, not among the networks",
     )  # fmt: skip
     shared = both[both["_merge"] == "both"]
     differ = (shared["accuracy"] - shared["accuracy_layers"]).abs() > 1e-9
-    found.add(FILE, "accuracy", int(differ.sum()), "differs from the one in rolled/", "the one of unrolled.csv kept")
+    issues.add(FILE, "accuracy", int(differ.sum()), "differs from the one in rolled/", "the one of unrolled.csv kept")
     gap = shared["reached_sparsity"] - shared["sparsity"]
     for pruner, off in gap[gap.abs() > 0.01].groupby(shared["pruner"]):
-        found.add(
+        issues.add(
             "ramanunjan_results/", "no_weights, no_params", len(off),
             f"{pruner} networks reached a sparsity more than .01 from the one asked for ({off.min():+.3f} to "
             f"{off.max():+.3f})", "kept; reached_sparsity has the share that was reached",

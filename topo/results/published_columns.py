@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import InputError
-from .data_issues import Anomalies
+from .data_issues import DataIssues
 
 __all__ = [
     "AS_THEY_ARE",
@@ -113,11 +113,11 @@ def read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     return table[list(columns)]
 
 
-def without_repeats(table: pd.DataFrame, keys: list[str], file: str, found: Anomalies) -> pd.DataFrame:
+def without_repeats(table: pd.DataFrame, keys: list[str], file: str, issues: DataIssues) -> pd.DataFrame:
     """The first row of every key; the others are listed, those that say something else apart."""
     again = table.duplicated(keys)
     same = table.duplicated()
     column = ", ".join(keys)
-    found.add(file, column, int(same.sum()), "rows are written twice", "left out")
-    found.add(file, column, int((again & ~same).sum()), "rows repeat a key with other values", "the first kept")
+    issues.add(file, column, int(same.sum()), "rows are written twice", "left out")
+    issues.add(file, column, int((again & ~same).sum()), "rows repeat a key with other values", "the first kept")
     return table[~again]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from .data_issues import Anomalies
+from .data_issues import DataIssues
 from .published_columns import AS_THEY_ARE, LEFT_OUT, NAMES, RAMANUJAN, RAMANUJAN_AS_THEY_ARE, read_csv, without_repeats
 from .schema import NETWORK, metric_columns, tidy_results
 
@@ -18,7 +18,7 @@ KEYS = [*NETWORK, "layer"]
 FOLDERS = ("rolled", "rolled_channel", "ramanunjan_results")
 
 
-def read_layers(folder: Path, found: Anomalies) -> pd.DataFrame:
+def read_layers(folder: Path, issues: DataIssues) -> pd.DataFrame:
     """One row a layer and encoding (rolled, rolled_channel, ramanujan), in the order of the files.
 
     The Ramanujan rows carry no pruner; they get that of the rolled row with the same dataset, model, sparsity, seed,
@@ -44,82 +44,82 @@ def read_layers(folder: Path, found: Anomalies) -> pd.DataFrame:
             else:
                 table = table.rename(columns=NAMES)
                 table["pruner"] = table["pruner"].astype(str).str.lower()
-                pieces[name].append(without_repeats(table, KEYS, where, found).assign(file=where))
+                pieces[name].append(without_repeats(table, KEYS, where, issues).assign(file=where))
     tables = {name: pd.concat(each, ignore_index=True) for name, each in pieces.items()}
-    _names(tables, found)
+    _names(tables, issues)
     for name in ("rolled", "rolled_channel"):
-        tables[name] = _usable(tables[name], name, found)
-    _layer_counts(tables, found)
-    tables["ramanunjan_results"] = _join(tables["rolled"], tables["ramanunjan_results"], found)
+        tables[name] = _usable(tables[name], name, issues)
+    _layer_counts(tables, issues)
+    tables["ramanunjan_results"] = _join(tables["rolled"], tables["ramanunjan_results"], issues)
     encoded = [t.assign(encoding="ramanujan" if n == "ramanunjan_results" else n) for n, t in tables.items()]
     layers = tidy_results(pd.concat(encoded, ignore_index=True)).drop(columns=["file", "status", "reason"])
     first = [*KEYS[:3], "family", *KEYS[3:], "layer_name", "encoding", "accuracy", "layer_density"]
     return layers[[*first, *[c for c in layers.columns if c not in first]]]
 
 
-def _names(tables: dict[str, pd.DataFrame], found: Anomalies) -> None:
+def _names(tables: dict[str, pd.DataFrame], issues: DataIssues) -> None:
     """Odd names of folders, files and columns, and two columns that say something else than their name."""
     ramanujan, rolled = tables["ramanunjan_results"], tables["rolled"]
-    found.add(
+    issues.add(
         "ramanunjan_results/", "", len(ramanujan), "the folder's name is misspelt (Ramanujan)", "read as ramanujan"
     )
-    found.add("ramanunjan_results/", "", len(ramanujan), "the files are named rolled-*.csv", "read as ramanujan")
+    issues.add("ramanunjan_results/", "", len(ramanujan), "the files are named rolled-*.csv", "read as ramanujan")
     for name in FOLDERS[:2]:
         count = len(tables[name])
-        found.add(f"{name}/", "strenght_all, strenght_out", count, "names are misspelt", "renamed to strength")
-        found.add(
+        issues.add(f"{name}/", "strenght_all, strenght_out", count, "names are misspelt", "renamed to strength")
+        issues.add(
             f"{name}/",
             ", ".join(NAMES),
             count,
             "columns have names other than ours",
             f"renamed to {', '.join(NAMES.values())}",
         )
-        found.add(
+        issues.add(
             f"{name}/", "motifs_count", count, "counts subgraphs on three nodes, not four",
             "renamed to motifs_of_three; not comparable with motifs",
         )  # fmt: skip
     renamed = f"renamed to {', '.join(RAMANUJAN.values())}"
-    found.add(
+    issues.add(
         "ramanunjan_results/", ", ".join(RAMANUJAN), len(ramanujan), "columns have names other than ours", renamed
     )
     kept = ramanujan["kept_weights"] / ramanujan["total_weights"]
     if np.allclose(kept, ramanujan["layer_density"], atol=1e-6):
         for name in FOLDERS:
-            found.add(
+            issues.add(
                 f"{name}/", "layer_sparsity", len(tables[name]), "is the share of weights kept, not removed",
                 "renamed to layer_density",
             )  # fmt: skip
     absent = sorted(set(_networks_of(rolled)) ^ set(_networks_of(tables["rolled_channel"])))
-    found.add("rolled_channel/", "", len(absent), "networks are in one of rolled/ and rolled_channel/ only", "kept")
+    issues.add("rolled_channel/", "", len(absent), "networks are in one of rolled/ and rolled_channel/ only", "kept")
 
 
 def _networks_of(table: pd.DataFrame) -> pd.MultiIndex:
     return pd.MultiIndex.from_frame(table[KEYS[:5]].drop_duplicates())
 
 
-def _usable(table: pd.DataFrame, name: str, found: Anomalies) -> pd.DataFrame:
+def _usable(table: pd.DataFrame, name: str, issues: DataIssues) -> pd.DataFrame:
     """Without the columns that mean nothing; values that cannot be are missing."""
     for column, why in LEFT_OUT.items():
         rows, why_here = len(table), why
         if column in ("sink_nodes", "source_nodes"):
             negative = int((table[column] < 0).sum())
             why_here = f"{why}: {negative} rows, down to {table[column].min():g}"
-        found.add(f"{name}/", column, rows, why_here, "left out")
+        issues.add(f"{name}/", column, rows, why_here, "left out")
     table = table.drop(columns=list(LEFT_OUT))
-    found.add(f"{name}/", "edges", int((table["edges"] == 0).sum()), "layers have no edge left", "kept")
-    found.add(
+    issues.add(f"{name}/", "edges", int((table["edges"] == 0).sum()), "layers have no edge left", "kept")
+    issues.add(
         f"{name}/", "delta_r_undirected", len(table),
         "is divided by another bound than degree_bound: 2 sqrt(2 d - 1), d the mean degree of all nodes",
         "renamed to delta_r_mean_degree",
     )  # fmt: skip
     no_bound = (table["mean_degree"] <= 0.5) & table["delta_r_mean_degree"].notna()
-    found.add(
+    issues.add(
         f"{name}/", "delta_r_undirected", int(no_bound.sum()),
         "values where that bound is not real (d <= 1/2)", "taken as missing",
     )  # fmt: skip
     table["delta_r_mean_degree"] = table["delta_r_mean_degree"].mask(no_bound)
     no_bound = (table["max_degree"] <= 1) & table["delta_s_relative"].notna()
-    found.add(
+    issues.add(
         f"{name}/", "delta_s_undirected", int(no_bound.sum()),
         f"values are divided by a bound of zero (all degrees 1), down to {table['delta_s_relative'].min():.3g}",
         "taken as missing",
@@ -127,20 +127,20 @@ def _usable(table: pd.DataFrame, name: str, found: Anomalies) -> pd.DataFrame:
     table["delta_s_relative"] = table["delta_s_relative"].mask(no_bound)
     for column in metric_columns(table):
         missing = int(table[column].isna().sum())
-        found.add(f"{name}/", column, missing, "values are missing", "left missing; means are over the other layers")
+        issues.add(f"{name}/", column, missing, "values are missing", "left missing; means are over the other layers")
     return table
 
 
-def _layer_counts(tables: dict[str, pd.DataFrame], found: Anomalies) -> None:
+def _layer_counts(tables: dict[str, pd.DataFrame], issues: DataIssues) -> None:
     """Networks of one model with another number of layers than most."""
     for name in ("rolled", "rolled_channel"):
         counts = tables[name].groupby(KEYS[:5]).size()
         usual = counts.groupby("model").transform(lambda c: c.mode().iloc[0])
         odd = int((counts != usual).sum())
-        found.add(f"{name}/", "layer_id", odd, "networks have more or fewer layers than their model", "kept")
+        issues.add(f"{name}/", "layer_id", odd, "networks have more or fewer layers than their model", "kept")
 
 
-def _join(rolled: pd.DataFrame, ramanujan: pd.DataFrame, found: Anomalies) -> pd.DataFrame:
+def _join(rolled: pd.DataFrame, ramanujan: pd.DataFrame, issues: DataIssues) -> pd.DataFrame:
     """The Ramanujan rows with the pruner of the rolled row that has the same keys."""
     keys = ["dataset", "model", "sparsity", "seed", "layer", "layer_name", "accuracy", "kept_weights"]
     left = ramanujan.assign(accuracy=ramanujan["accuracy"].round(8), at=np.arange(len(ramanujan)))
@@ -153,24 +153,24 @@ def _join(rolled: pd.DataFrame, ramanujan: pd.DataFrame, found: Anomalies) -> pd
     joined = joined.sort_values("at", ignore_index=True)
     where = "ramanunjan_results/"
     matched = joined["pruner"].notna()
-    found.add(
+    issues.add(
         where, "pruning_algorithm", int(matched.sum()), "rows have no pruning algorithm",
         "taken from the row of rolled/ with equal dataset, model, sparsity, seed, layer, accuracy and weights",
     )  # fmt: skip
-    found.add(
+    issues.add(
         where, "pruning_algorithm", int(tied.sum()), "rows share all of these with another", "taken in their order"
     )
-    found.add(where, "pruning_algorithm", int((~matched).sum()), "rows match no row of rolled/", "left out")
-    found.add("rolled/", "", len(rolled) - int(matched.sum()), "rows match no row of ramanunjan_results/", "kept")
+    issues.add(where, "pruning_algorithm", int((~matched).sum()), "rows match no row of rolled/", "left out")
+    issues.add("rolled/", "", len(rolled) - int(matched.sum()), "rows match no row of ramanunjan_results/", "kept")
     far = matched & ((joined["layer_density"] - joined["layer_density_rolled"]).abs() > 1e-6)
-    found.add(where, "layer_sparsity", int(far.sum()), "differs from the joined row's by more than 1e-6", "kept")
+    issues.add(where, "layer_sparsity", int(far.sum()), "differs from the joined row's by more than 1e-6", "kept")
     joined = joined[matched].drop(columns=["at", "there", "tie", "layer_density_rolled"]).reset_index(drop=True)
     infinite = np.isinf(joined["delta_r"])
-    found.add(where, "degree_bound", int(infinite.sum()), "values are infinite: the bound is zero", "taken as missing")
+    issues.add(where, "degree_bound", int(infinite.sum()), "values are infinite: the bound is zero", "taken as missing")
     joined["delta_r"] = joined["delta_r"].mask(infinite)
     for column in ("iwsg", "imdb", "delta_r"):
         missing = int(joined[column].isna().sum())
-        found.add(where, column, missing, "values are missing", "left missing; means are over the other layers")
+        issues.add(where, column, missing, "values are missing", "left missing; means are over the other layers")
     return joined
 
 

@@ -177,7 +177,7 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
         table["family"] = table["family"].astype(object).where(~unknown, table["pruner"].map(_families()))
         table["family"] = table["family"].where(table["family"].notna(), "other")
     if "seed" not in table.columns:
-        table["seed"] = 0
+        table["seed"] = table.groupby(["dataset", "model", "pruner", "sparsity"], dropna=False).cumcount()
     if "status" not in table.columns:
         table["status"] = np.where(table["accuracy"].notna(), "finished", "failed")
     if "reason" not in table.columns:

@@ -55,6 +55,11 @@ class Study:
         config = StudyConfig.read(file, **overrides)
         return cls(config, Path("studies") / config.name if folder is None else Path(folder))
 
+    @staticmethod
+    def is_study(folder: str | Path) -> bool:
+        """Whether a folder holds a study."""
+        return Store(folder).config_file.is_file()
+
     @classmethod
     def load(cls, folder: str | Path, **overrides: Any) -> Study:
         """The study that a folder holds; `overrides` replace keys of its study file.
