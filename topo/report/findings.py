@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -216,7 +216,7 @@ def collinear_pairs(table: pd.DataFrame, metrics: Sequence[str], threshold: floa
     return [(a, b) for a, b in combinations(metrics, 2) if least.loc[a, b] >= threshold]
 
 
-def undefined_values(table: pd.DataFrame, metrics: Sequence[str], reasons: dict[str, str]) -> pd.DataFrame:
+def undefined_values(table: pd.DataFrame, metrics: Sequence[str], reasons: Mapping[str, str]) -> pd.DataFrame:
     """Metrics without a value in some networks: how many, of which pruners, and the recorded reason.
 
     Parameters

@@ -260,7 +260,7 @@ def _renamed(piece: Evidence, name: str) -> Evidence:
         return piece
     networks = piece.networks.assign(study=name) if piece.studies else piece.networks
     issues = piece.data_issues.assign(file=piece.data_issues["file"].replace(piece.name, name))
-    studies = dict.fromkeys([name], piece.folder) if piece.studies else {}
+    studies = dict(zip([name], piece.studies.values(), strict=False))
     return replace(piece, name=name, networks=networks, studies=studies, data_issues=issues)
 
 
