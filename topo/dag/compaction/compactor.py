@@ -13,7 +13,7 @@ from ..channel_coupling import CoupledChannels, coupled_channels
 from ..dag import Dag
 from ..example import Example
 from ..structure import checked_masks
-from ..tracing import traced
+from ..tracing import module_of, traced
 from .empty_nodes import find_empty_nodes
 from .rebuilder import Rebuilder
 from .remaining import Inseparable
@@ -65,12 +65,7 @@ def compact(
     >>> small.get_submodule("0")
     Linear(in_features=4, out_features=2, bias=True)
     """
-    module = model.model if isinstance(model, Dag) else model
-    if module is None:
-        raise InputError(
-            "topo.compact builds on the modules of the model, which a coarse Dag or a part of one does not have; give "
-            "the model, or the Dag that topo.trace returns."
-        )
+    module = module_of(model, "topo.compact")
     if channels is None:
         channels = coupled_channels(traced(model, example, "topo.compact"))
     masks = checked_masks(channels.dag, masks)
