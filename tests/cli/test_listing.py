@@ -39,10 +39,10 @@ def test_patterns_select_names(topo_command):
         (
             "pruners",
             "synflow",
-            ["Tanaka et al. 2020", "stage: initial", "rounds=100", "Number of rounds; after"],
+            ["Tanaka et al. 2020", "stage: initial", "rounds=100", "Number of rounds, from 1 up"],
         ),
         ("pruners", "rigl", ["stage: training", "initial=erk", "How the random masks at the start spread"]),
-        ("pruners", "grasp", ["needs data: yes", "temperature=200.0", "Divides the logits"]),
+        ("pruners", "grasp", ["needs data: yes", "temperature=200.0", "logits"]),
         ("models", "digits-cnn", ["Small residual network", "width=8"]),
         ("encodings", "multipartite", ["weights=sum", "it is divided by the size of the window"]),
         ("metrics", "k_core", ["Mean coreness", "strength"]),
