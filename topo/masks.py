@@ -301,8 +301,8 @@ def prunable_parameters(
     }
 
     def matching(pattern: str) -> set[str]:
-        found = {name for name in parameters if any(fnmatchcase(alias, pattern) for alias in aliases[name])}
-        if not found:
+        matches = {name for name in parameters if any(fnmatchcase(alias, pattern) for alias in aliases[name])}
+        if not matches:
             close = nearest(pattern, parameters)
             hint = (
                 f"; did you mean {' or '.join(map(repr, close))}?"
@@ -310,7 +310,7 @@ def prunable_parameters(
                 else f", such as {next(iter(parameters))!r}."
             )
             raise InputError(f"the pattern {pattern!r} matches no parameter of the model{hint}")
-        return found & prunable or found
+        return matches & prunable or matches
 
     selected = set(prunable) if include is None else set().union(*map(matching, _patterns(include)))
     selected = selected.difference(*map(matching, _patterns(exclude)))

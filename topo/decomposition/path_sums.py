@@ -85,11 +85,13 @@ class Linearisation:
         half = len(ends) // 2
         joined = [(v, w) for v, w in zip(ends[:half], ends[half:], strict=True) if v.requires_grad]
         variables = pytree.tree_leaves(leaves)
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             [v for v, _ in joined], variables, [w for _, w in joined], is_grads_batched=True, allow_unused=True
         )
         count = len(ends[half])
-        filled = [f if f is not None else t.new_zeros((count, *t.shape)) for f, t in zip(found, variables, strict=True)]
+        filled = [
+            f if f is not None else t.new_zeros((count, *t.shape)) for f, t in zip(gradients, variables, strict=True)
+        ]
         return tuple(filled) if isinstance(at, tuple) else filled[0]
 
     def along(self, path: Sequence[int], tangent: Any) -> Any:
@@ -158,13 +160,13 @@ class Linearisation:
                     part = tuple(leaves) if isinstance(pulled, tuple) else leaves[0]
                     mine, total = swept[node], count + weight.get(arc, 0)
                     mine[total] = part if total not in mine else pytree.tree_map(torch.add, mine[total], part)
-        found: dict[int, tuple[Tensor, ...]] = {}
+        jacobians: dict[int, tuple[Tensor, ...]] = {}
         counts = sorted({count for index in self.dag.inputs for count in swept[index]})
         rows = len(pytree.tree_leaves(seeds)[0])
         for count in counts:
             zero = {i: self.z.at(i).new_zeros((rows, *self.z.at(i).shape)) for i in self.dag.inputs}
-            found[count] = tuple(swept[i].get(count, zero[i]) for i in self.dag.inputs)
-        return found
+            jacobians[count] = tuple(swept[i].get(count, zero[i]) for i in self.dag.inputs)
+        return jacobians
 
 
 @dataclass(frozen=True, eq=False)

@@ -113,10 +113,10 @@ def visit_layers(
     def add(rows: Rows, inputs: Iterator[Tensor]) -> None:
         if rows.name in visited:
             return
-        found = sums.setdefault(rows.name, {})
+        of_weight = sums.setdefault(rows.name, {})
         for part in inputs:
             part = part if part.dtype == torch.float64 else part.float()
-            found[rows] = found.get(rows, 0.0) + statistic(part)
+            of_weight[rows] = of_weight.get(rows, 0.0) + statistic(part)
         seen[rows.name] += 1
         if sequential and seen[rows.name] == uses[rows.name]:
             finish(rows.name)
@@ -138,9 +138,9 @@ def _run(task: Task, batch: Batch, on_use: Callable[[Rows, Iterator[Tensor]], No
         task.forward(batch[0])
 
 
-def _check(name: str, weight: Tensor, found: Mapping[Rows, Tensor]) -> None:
+def _check(name: str, weight: Tensor, used: Mapping[Rows, Tensor]) -> None:
     """The rows must be the whole weight, each once."""
-    parts = sorted((rows.axis, rows.start, rows.stop) for rows in found)
+    parts = sorted((rows.axis, rows.start, rows.stop) for rows in used)
     joined = all(a[0] == b[0] and a[2] == b[1] for a, b in pairwise(parts))
     if not joined or parts[0][1] != 0 or parts[-1][2] != weight.shape[parts[0][0]]:
         raise InputError(f"{name} is used in different parts or also transposed, which has no one input; exclude it.")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..elements import Step, Values
 from ..maps import Gather
+from .aten import RESHAPE
 from .record import FIRST, Call, define, operator_of
 
 # Views are the same for every mask of a network; an entry goes when its step does.
@@ -57,9 +58,8 @@ def _as_double(value: Tensor) -> Tensor:
 view = partial(define, map=_view, view=True, affine=FIRST)
 
 # Another layout of the same elements.
-reshape = torch.ops.aten.reshape.default
-view("view", silent=True, sizes=True, any_layout=reshape)
-view("_unsafe_view", silent=True, sizes=True, any_layout=reshape)
+view("view", silent=True, sizes=True, any_layout=RESHAPE)
+view("_unsafe_view", silent=True, sizes=True, any_layout=RESHAPE)
 view("reshape", silent=True, sizes=True)
 view("_reshape_alias", sizes=True)
 view("flatten", "squeeze", "unsqueeze", silent=True)
