@@ -36,7 +36,7 @@ def test_cells_are_scipys_correlations():
     assert checked == 2 * 3 * 11
 
 
-def test_the_figure_draws_those_cells():
+def test_the_figure_draws_the_correlations():
     correlations = correlations_by_family(example_results())
     ax = correlation_heatmap(correlations)
     drawn, hatched = ax.collections

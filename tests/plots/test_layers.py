@@ -31,7 +31,7 @@ def test_lines_are_the_means_in_network_order(layers):
         np.testing.assert_allclose(y, group.groupby("layer")["density"].mean()[names])
 
 
-def test_an_empty_layer_lies_at_the_foot(layers):
+def test_an_empty_layer_is_drawn_at_the_lower_limit(layers):
     mine = layers[layers["pruner"] == "snip"].copy()
     mine.loc[mine["layer"] == "layer3.0.conv1.weight", "density"] = 0.0
     ax = layer_density(mine)

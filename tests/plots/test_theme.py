@@ -59,13 +59,13 @@ def test_registered_pruners_have_distinct_fixed_colours():
     assert colors[:2] == ["#0072b2", "#e69f00"]
 
 
-def test_unknown_pruners_get_the_same_look_every_time():
+def test_unknown_pruners_have_fixed_colours_and_markers():
     assert pruner_color("mine") == pruner_color("mine")
     assert pruner_order(["mine", "snip", "er"]) == ["er", "snip", "mine"]
     assert pruner_marker("mine") and pruner_dashes("mine")
 
 
-def test_settings_come_back_even_after_an_error():
+def test_settings_are_restored_after_an_error():
     before = dict(mpl.rcParams)
     with pytest.raises(RuntimeError), style():
         raise RuntimeError
@@ -94,5 +94,5 @@ def test_labels_under_a_layout_engine(collisions):
     assert collisions(ax.figure) == []
 
 
-def test_numbers_in_words():
+def test_numbers_as_text():
     assert (percent(0.6), percent(0.999), short_number(0), short_number(2.5e9)) == ("60%", "99.9%", "0", "2.5G")

@@ -26,7 +26,7 @@ def test_a_planted_effect_is_found_and_named():
     }  # fmt: skip
 
 
-def test_noise_gives_nothing_at_the_stated_rate(monkeypatch):
+def test_noise_is_significant_at_the_stated_rate(monkeypatch):
     for drawing in ("forest_plot", "pooled_heatmap"):
         monkeypatch.setattr(f"topo.questions.metrics_and_accuracy.{drawing}", lambda *_, **__: None)
     # Twenty tables without any effect: the share in which anything at all is found is near 5%.

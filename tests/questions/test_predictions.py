@@ -41,7 +41,7 @@ def answers() -> dict:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_answer_is_whole(name, answers, tmp_path):
+def test_an_answer_has_all_its_parts(name, answers, tmp_path):
     answer = answers[name]
     assert answer.reason == "" and len(answer.sentences) == 3
     assert not any("nan" in s for s in answer.sentences), answer.sentences

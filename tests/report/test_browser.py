@@ -108,7 +108,7 @@ def test_all_pictures_are_there_anchors_lead_somewhere_and_every_table_sorts(pag
 
 @pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_console_stays_silent(page, tmp_path, theme):
+def test_no_errors_in_the_console(page, tmp_path, theme):
     catch = """<script>window.said = [];
       for (const kind of ['error', 'warn']) console[kind] = (...a) => said.push(a.join(' '));
       addEventListener('error', (e) => said.push(e.message || 'a resource did not load'), true);

@@ -69,7 +69,7 @@ def test_figures_and_tables_are_files_too(written):
     assert len(pd.read_csv(folder / "results.csv")) == 75
 
 
-def test_no_files_where_none_are_wanted(tmp_path):
+def test_no_files_are_written_without_files(tmp_path):
     write_report(example_results(), tmp_path / "a.html", questions=[], files=False)
     assert [f.name for f in tmp_path.iterdir()] == ["a.html"]
 

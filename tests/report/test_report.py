@@ -121,7 +121,7 @@ def test_the_contents_lead_to_sections_in_order(tmp_path):
     assert nav == re.findall(r'<section id="(\w+)"', page.text)
 
 
-def test_the_table_is_whole(tmp_path):
+def test_the_table_has_every_row_and_column(tmp_path):
     table = example_results()
     page = report(tmp_path, table)
     head, *rows = page.rows

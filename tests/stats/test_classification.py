@@ -24,7 +24,7 @@ def marked(seed: int = 0, shift: float = 0.0, **settings) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("model", CLASSIFIERS)
-def test_a_planted_mark_is_read_and_noise_is_not(model):
+def test_a_planted_mark_is_classified_and_noise_is_not(model):
     table = marked()
     read = classify_held_out(table, ["mark"], label="pruner", by="model", model=model)
     assert balanced_accuracy_score(read["actual"], read["predicted"]) > 0.8
@@ -46,7 +46,7 @@ def test_no_group_is_on_both_sides():
     assert len(found.drop_duplicates(["fold", "group"])) == 2 and len(found) == len(marked())
 
 
-def test_a_confounder_between_models_is_exposed_and_taken_out_by_the_cell():
+def test_a_confounder_between_models_is_exposed_and_removed_relative_to_the_group():
     """A mark that every model shifts by as much as two pruners lie apart is read in known models only."""
     table = marked(shift=8.0)
     seen = classify_held_out(table, ["mark"], label="pruner", by="seed")
@@ -91,7 +91,7 @@ def test_the_table_has_chance_intervals_and_reasons():
     assert len(guesses) == 4
 
 
-def test_weights_of_cells_give_the_interval_of_resampled_rows():
+def test_weights_of_groups_give_the_interval_of_resampled_rows():
     """The interval by weights equals that of a loop over resampled cells with scikit-learn."""
     from topo.stats.classification import _interval
 
@@ -130,6 +130,6 @@ def test_unknown_classifier():
         classify_held_out(marked(), ["mark"], label="pruner", by="model", model="oracle")
 
 
-def test_all_missing_features_leave_a_guess():
+def test_predictions_where_all_features_are_missing():
     found = classify_held_out(marked().assign(mark=np.nan), ["mark"], label="family", by="model")
     assert balanced_accuracy_score(found["actual"], found["predicted"]) == 0.5

@@ -44,7 +44,7 @@ def test_correlations_are_pandas_within_groups():
     assert found.to_numpy() == pytest.approx(expected)
 
 
-def test_architectures_do_not_make_unlike_metrics_alike():
+def test_differences_between_architectures_do_not_make_metrics_collinear():
     generator = np.random.default_rng(1)
     table = pd.DataFrame(generator.normal(size=(100, 2)), columns=["a", "b"])
     table["model"] = np.repeat(["small", "large"], 50)

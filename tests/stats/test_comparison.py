@@ -22,7 +22,7 @@ def test_equals_the_formula_by_hand():
     assert found["p"] == pytest.approx(2 * stats.t.sf(np.mean(gains) / deviation, 3))
 
 
-def test_turning_the_pair_round_turns_the_sign():
+def test_swapping_the_pair_changes_the_sign():
     table = grid(2, effect=2)
     first, second = (held_out(table, c, by="pruner", model="ols") for c in (["signal"], ["blank"]))
     one, other = paired_difference(first, second), paired_difference(second, first)
@@ -60,7 +60,7 @@ def test_unpaired_predictions_are_refused():
         paired_difference(one, one.assign(actual=0.0))
 
 
-def test_the_table_pairs_sets_tried_alike_and_adjusts_for_all_tests():
+def test_the_table_pairs_sets_of_equal_model_and_groups_and_adjusts_for_all_tests():
     table = grid(3, effect=1.5, models=6)
     sets = {"mean": [], "signal": ["signal"], "blank": ["blank"]}
     predictions = regression_table(table, sets, by=["model", "seed"], models=["ols"])[1]

@@ -41,7 +41,7 @@ def test_the_jackknife_equals_leaving_clusters_out_by_hand():
     assert found["high"] - found["adjusted_r2"] == pytest.approx(half, rel=1e-5)
 
 
-def test_the_jackknife_within_groups_counts_the_groups_that_go():
+def test_the_jackknife_within_groups_counts_the_groups_left_out():
     table = grid(3, effect=1, level=1)
     cells = [part for _, part in table.groupby(list(GROUPS))]
     left = [adjusted_r2(table.drop(index=c.index), ["signal"], within=GROUPS)["adjusted_r2"] for c in cells]
@@ -95,7 +95,7 @@ def test_scaled_and_repeated_columns_change_nothing():
         (lambda t: t.head(3), ["signal", "blank", "named"], "too few for 2 columns"),
     ],
 )
-def test_an_empty_row_says_why(change, columns, words):
+def test_an_empty_row_has_a_reason(change, columns, words):
     found = adjusted_r2(change(grid()), columns)
     assert np.isnan(found["adjusted_r2"]) and words in found["reason"]
 

@@ -58,7 +58,7 @@ def test_a_planted_confounder_is_exposed_and_a_planted_effect_stays():
     assert np.mean(np.array(real) < 0.05) > 0.9
 
 
-def test_what_the_covariates_determine_has_no_correlation():
+def test_metrics_that_the_covariates_determine_have_no_partial_correlation():
     table = confounded(3).assign(double=lambda t: t["edges"] ** 3, flat=1.0)
     found = partial_correlation(table, ["edges", "double", "flat", "metric"], ["edges"], by=[]).set_index("metric")
     assert found.loc[["edges", "double"], "reason"].tolist() == ["the covariates determine the metric"] * 2

@@ -76,7 +76,7 @@ def test_interval_covers_the_true_correlation_as_often_as_it_says(kind, between)
     assert 0.89 <= hits / rounds <= 1
 
 
-def test_heterogeneity_is_found_and_not_invented():
+def test_heterogeneity_is_estimated_and_zero_where_there_is_none():
     generator = np.random.default_rng(1)
     same = [
         pool(np.tanh(generator.normal(0.3, 1 / np.sqrt(37), 20)), np.full(20, 40), kind="pearson") for _ in range(80)
@@ -87,7 +87,7 @@ def test_heterogeneity_is_found_and_not_invented():
     assert np.mean([f["tau2"] for f in mixed]) == pytest.approx(0.36 - 1 / 37, rel=0.2)
 
 
-def test_a_new_group_lies_where_it_is_said_to_lie():
+def test_the_prediction_interval_covers_new_groups_at_the_stated_rate():
     generator = np.random.default_rng(5)
     hits = 0
     for _ in range(200):
@@ -97,7 +97,7 @@ def test_a_new_group_lies_where_it_is_said_to_lie():
     assert 0.9 <= hits / 200 <= 0.99
 
 
-def test_tables_are_pooled_metric_by_metric_and_stratum_by_stratum():
+def test_tables_are_pooled_by_metric_and_by_the_columns_given():
     generator = np.random.default_rng(0)
     table = pd.DataFrame({"model": np.repeat(["a", "b"], 80), "seed": np.tile(np.repeat([0, 1], 40), 2)})
     table["metric"] = generator.normal(size=160)

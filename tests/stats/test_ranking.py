@@ -46,7 +46,7 @@ def test_overlap_equals_sets_depth_by_depth(first, second, p):
     assert 0 <= found <= 1 + 1e-12 and rank_biased_overlap(first, first, p) == pytest.approx(1)
 
 
-def test_overlap_weighs_the_top_most():
+def test_overlap_gives_the_top_the_largest_weight():
     assert rank_biased_overlap("abcde", "abced") > rank_biased_overlap("abcde", "bacde")
 
 
@@ -68,7 +68,7 @@ def ranked(effect: float = 1.0, seed: int = 0, **settings) -> pd.DataFrame:
     return table
 
 
-def test_agreement_of_a_cell_by_hand():
+def test_agreement_of_a_group_by_hand():
     table = pd.DataFrame({"pruner": list("abcabc"), "seed": [0, 0, 0, 1, 1, 1]}).assign(
         dataset="d", model="m", sparsity=0.9, drop=[0.1, 0.2, 0.4, 0.3, 0.4, 0.4], s=[2, 1, 3, 2, 1, 3]
     )
@@ -115,7 +115,7 @@ def test_past_results_use_other_groups_only():
     assert before[mine & (table["pruner"] == "er")].tolist() == pytest.approx([expected] * 8)
 
 
-def test_another_seed_is_a_ceiling_and_chance_is_zero():
+def test_another_seed_agrees_most_and_random_orders_have_tau_zero():
     assert another_seed(ranked(effect=3))["tau"].mean() > 0.8
     assert abs(another_seed(ranked(effect=0))["tau"].mean()) < 0.25
     assert another_seed(ranked(seeds=1)).empty
@@ -123,7 +123,7 @@ def test_another_seed_is_a_ceiling_and_chance_is_zero():
     assert abs(chance["tau"].mean()) < 0.05 and 0.3 < chance["rbo"].mean() < 0.7
 
 
-def test_an_empty_row_says_why():
+def test_an_empty_row_has_a_reason():
     summary, cells = ranking_table(ranked(models=1, pruners=PRUNERS[:4]), {"signal": ["signal"]}, model="ols")
     rows = summary.set_index(["held_out", "features"])["reason"]
     assert "1 value of 'model'" in rows["model", "signal"] and "one value of 'model'" in rows["model", "past"]

@@ -24,7 +24,7 @@ def test_no_group_is_on_both_sides_and_every_row_is_predicted_once(by):
     np.testing.assert_array_equal(found["actual"], table["drop"])
 
 
-def test_many_groups_share_folds_whole():
+def test_many_groups_share_folds_and_are_not_split():
     table = grid(seeds=30, models=2)
     found = held_out(table, ["signal"], by="seed", model="ols", max_folds=5)
     assert found["fold"].nunique() == 5 and len(found.drop_duplicates(["group", "fold"])) == 30
@@ -118,7 +118,7 @@ def test_more_columns_than_rows_still_give_a_ridge_and_a_reason_for_least_square
     assert np.isfinite(rows.loc[("wide", "ridge"), "r2"])
 
 
-def test_the_table_has_every_way_on_the_same_rows_and_says_why_a_row_is_empty():
+def test_the_table_has_every_combination_on_the_same_rows_and_reasons_for_empty_rows():
     table = grid(8, datasets=1)
     table.loc[:9, "signal"] = np.nan
     found, predictions = regression_table(

@@ -7,14 +7,14 @@ import pandas as pd
 from ..errors import InputError
 from ..plots.interval_dots import interval_dots
 from ..plots.predicted import predicted_against_true
-from ..results.accuracy_drop import TO_BEST, with_drop
+from ..results.accuracy_drop import TO_BEST
 from ..results.evidence import Evidence
-from ..results.feature_sets import feature_sets, with_norms
+from ..results.feature_sets import feature_sets
 from ..stats.comparison import comparison_table
 from ..stats.regression import regression_table, same_rows, score
 from ..stats.significance import significant
 from .answer import Answer
-from .grouping import HELD_OUT, limit_networks
+from .grouping import HELD_OUT, limit_networks, networks_with_drop
 from .registry import QUESTIONS
 
 __all__ = ["before_training"]
@@ -45,7 +45,7 @@ def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
         Seeds every random choice.
     """
     try:
-        table, meaning = with_drop(with_norms(evidence.networks, evidence.layers))
+        table, meaning = networks_with_drop(evidence)
     except InputError as error:
         return Answer.without(TITLE, QUESTION, str(error))
     table = table[table["family"] == "initial"].reset_index(drop=True)

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from ..results.accuracy_drop import with_drop
+from ..results.evidence import Evidence
+from ..results.feature_sets import with_norms
 from ..results.schema import ALL_FAMILIES, GROUPS, ordered_families
 
-__all__ = ["HELD_OUT", "limit_networks", "resample_count", "scopes", "varying_metrics"]
+__all__ = [
+    "HELD_OUT",
+    "LAYER_ENCODINGS",
+    "limit_networks",
+    "networks_with_drop",
+    "normalised_layer_sets",
+    "resample_count",
+    "scopes",
+    "varying_metrics",
+]
 
+# Layer-wise encodings that questions compare, as columns name them.
+LAYER_ENCODINGS = ("rolled", "rolled_channel", "unrolled")
 # Titles of the ways of holding groups out, by the column whose values are held out.
 HELD_OUT = {"dataset": "unseen dataset", "model": "unseen model", "pruner": "unseen algorithm", "seed": "unseen seed"}
 # Networks that are kept or left out together when there are too many.
@@ -29,6 +43,34 @@ def scopes(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     families = ordered_families(table["family"].unique())
     parts = {family: table[table["family"] == family] for family in families}
     return parts | ({ALL_FAMILIES: table} if len(families) > 1 else {})
+
+
+def networks_with_drop(evidence: Evidence) -> tuple[pd.DataFrame, str]:
+    """The sparse networks with their accuracy drop and normalised layer metrics, and what the drop means.
+
+    Parameters
+    ----------
+    evidence
+        Tables to ask.
+
+    Raises
+    ------
+    InputError
+        No sparse network has an accuracy, or several rows are the same network.
+    """
+    return with_drop(with_norms(evidence.networks, evidence.layers))
+
+
+def normalised_layer_sets(sets: Iterable[str]) -> list[str]:
+    """For each layer-wise encoding the feature set of its normalised metrics, or else of its raw ones.
+
+    Parameters
+    ----------
+    sets
+        Names of the feature sets of a table.
+    """
+    names = set(sets)
+    return [f"{encoding}_norm" if f"{encoding}_norm" in names else encoding for encoding in LAYER_ENCODINGS]
 
 
 def varying_metrics(table: pd.DataFrame, metrics: Sequence[str], by: Sequence[str] = GROUPS) -> list[str]:

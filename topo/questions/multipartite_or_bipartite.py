@@ -9,9 +9,9 @@ import pandas as pd
 
 from ..errors import InputError
 from ..plots.interval_dots import interval_dots
-from ..results.accuracy_drop import TO_BEST, with_drop
+from ..results.accuracy_drop import TO_BEST
 from ..results.evidence import Evidence
-from ..results.feature_sets import BASELINES, feature_sets, set_label, with_norms
+from ..results.feature_sets import BASELINES, feature_sets, set_label
 from ..results.schema import GROUPS, metric_label, reads_weights
 from ..stats.collinearity import collinear_groups
 from ..stats.comparison import comparison_table
@@ -20,7 +20,7 @@ from ..stats.importance import fold_agreement, permutation_importance, standardi
 from ..stats.regression import regression_table, same_rows
 from ..stats.significance import significant
 from .answer import Answer
-from .grouping import HELD_OUT, limit_networks
+from .grouping import HELD_OUT, LAYER_ENCODINGS, limit_networks, networks_with_drop, normalised_layer_sets
 from .registry import QUESTIONS
 
 __all__ = ["multipartite_or_bipartite"]
@@ -30,7 +30,6 @@ QUESTION = "Do multipartite encodings predict the accuracy drop better than bipa
 FOLDS = 6
 # What is predicted with groups held out: the baselines, and each encoding normalised where it can be.
 PREDICTED = (*BASELINES, "multipartite", "multipartite_untrained")
-ENCODED = ("rolled", "rolled_channel", "unrolled")
 
 
 @QUESTIONS.register("multipartite_or_bipartite", number=3)
@@ -45,11 +44,11 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
         Seeds every random choice.
     """
     try:
-        table, meaning = with_drop(with_norms(evidence.networks, evidence.layers))
+        table, meaning = networks_with_drop(evidence)
     except InputError as error:
         return Answer.without(TITLE, QUESTION, str(error))
     sets = feature_sets(table)
-    layered = [s for s in sets if s.startswith(ENCODED)]
+    layered = [s for s in sets if s.startswith(LAYER_ENCODINGS)]
     if "multipartite" not in sets or not layered:
         lacking = "the whole network" if "multipartite" not in sets else "single layers"
         return Answer.without(TITLE, QUESTION, f"the table has no metric of {lacking} that varies.")
@@ -57,7 +56,7 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
     explained = explained_table(table, sets)
     if explained["adjusted_r2"].isna().all():
         return Answer.without(TITLE, QUESTION, f"no set of metrics can be fitted: {explained['reason'].iloc[0]}.")
-    chosen = {n: sets[n] for n in (*PREDICTED, *_as_normalised(sets)) if n in sets}
+    chosen = {n: sets[n] for n in (*PREDICTED, *normalised_layer_sets(sets)) if n in sets}
     every_network = table
     table, left_out = limit_networks(every_network, seed=seed)
     note = left_out and f" Predictions and importance:{left_out}"
@@ -119,10 +118,6 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
             "Pooled, whatever tells datasets and models apart predicts the drop.",
         ),
     )
-
-
-def _as_normalised(sets: dict) -> list[str]:
-    return [f"{e}_norm" if f"{e}_norm" in sets else e for e in ENCODED]
 
 
 def _held_out(table: pd.DataFrame, sets: dict, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -200,7 +195,9 @@ def _sentences(
     def both(name: str, scope: str) -> str:
         return " and ".join(f"{of.get((t, scope, name), nan):.2f}" for t in ("drop", "accuracy"))
 
-    raw, normalised = ([e for e in names if e in sets] for names in (ENCODED, [f"{e}_norm" for e in ENCODED]))
+    raw, normalised = (
+        [e for e in names if e in sets] for names in (LAYER_ENCODINGS, [f"{e}_norm" for e in LAYER_ENCODINGS])
+    )
     listed = "; ".join(f"{set_label(n)} {both(n, 'pooled')}" for n in (*raw, *normalised))
     untrained = "multipartite_untrained"
     first = (

@@ -7,13 +7,12 @@ import pandas as pd
 from ..errors import InputError
 from ..plots.confusion import confusion_matrix
 from ..plots.interval_dots import interval_dots
-from ..results.accuracy_drop import with_drop
 from ..results.evidence import Evidence
-from ..results.feature_sets import feature_sets, set_label, with_norms
+from ..results.feature_sets import feature_sets, set_label
 from ..stats.classification import classification_table, confusion_shares, relative_to_group
 from ..stats.regression import same_rows
 from .answer import Answer
-from .grouping import HELD_OUT, limit_networks
+from .grouping import HELD_OUT, limit_networks, networks_with_drop
 from .registry import QUESTIONS
 
 __all__ = ["pruner_from_mask"]
@@ -36,7 +35,7 @@ def pruner_from_mask(evidence: Evidence, *, seed: int = 0) -> Answer:
         Seeds every random choice.
     """
     try:
-        table = with_drop(with_norms(evidence.networks, evidence.layers))[0]
+        table = networks_with_drop(evidence)[0]
     except InputError as error:
         return Answer.without(TITLE, QUESTION, str(error))
     sets = feature_sets(table)

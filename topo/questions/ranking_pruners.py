@@ -6,13 +6,13 @@ import pandas as pd
 
 from ..errors import InputError
 from ..plots.interval_dots import interval_dots
-from ..results.accuracy_drop import TO_BEST, with_drop
+from ..results.accuracy_drop import TO_BEST
 from ..results.evidence import Evidence
-from ..results.feature_sets import feature_sets, set_label, with_norms
+from ..results.feature_sets import feature_sets, set_label
 from ..stats.ranking import ranking_table
 from ..stats.regression import same_rows
 from .answer import Answer
-from .grouping import HELD_OUT, limit_networks
+from .grouping import HELD_OUT, limit_networks, networks_with_drop, normalised_layer_sets
 from .registry import QUESTIONS
 
 __all__ = ["ranking_pruners"]
@@ -36,12 +36,12 @@ def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
         Seeds every random choice.
     """
     try:
-        table, meaning = with_drop(with_norms(evidence.networks, evidence.layers))
+        table, meaning = networks_with_drop(evidence)
     except InputError as error:
         return Answer.without(TITLE, QUESTION, str(error))
     sets = feature_sets(table)
     wanted = ["density", "edges_density", "ramanujan", "multipartite", "multipartite_untrained"]
-    wanted += [f"{e}_norm" if f"{e}_norm" in sets else e for e in ("rolled", "rolled_channel", "unrolled")]
+    wanted += normalised_layer_sets(sets)
     sets = {n: sets[n] for n in wanted if n in sets}
     topology = [n for n in sets if n not in BASELINES]
     if not topology:
