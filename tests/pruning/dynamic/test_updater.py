@@ -149,7 +149,7 @@ def test_prune_trains_a_copy_and_returns_its_weights(few):
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert masks.counts()["kept"].sum() == round(0.1 * masks.counts()["total"].sum())
     assert not any(torch.any(masks.state[name][~mask]) for name, mask in masks.items())
-    with pytest.raises(InputError, match="give data=a dataset"):
+    with pytest.raises(InputError, match="give data= and recipe="):
         topo.prune(net, "rigl", sparsity=0.9, device="cpu")
 
 
