@@ -19,6 +19,7 @@ from ...errors import InputError
 from ..channel_coupling import CoupledChannels
 from ..elements import Hole, Output, Size, Step, Value
 from ..interpreter import Interpreter
+from ..maps import Gather
 from ..operators import aten, operator_of
 from ..relations import WeightLookup, map_of
 from ..weighted_layers import layer_of
@@ -144,10 +145,11 @@ class Rebuilder(Interpreter):
 
     def _emit(self, run: Steps, slots: tuple[Any, ...], parts: tuple[Remaining, ...], target: Remaining) -> fx.Node:
         step = run[0]
-        owner = self.modules.get(step.module)
+        named = self.modules.get(step.module)
         record = operator_of(step)
-        is_owner = isinstance(owner, record.modules) and len(slots) == 1
-        if is_owner and record.silent:
+        owns = len(slots) == 1 and isinstance(named, record.modules)
+        owner = named if owns else None
+        if owner is not None and record.silent:
             return self._call_module(step.module, owner, slots)
         if record.view and len(slots) == 1 and not (target.whole and parts[0].whole):
             return self._view(run, slots[0], parts[0], target)
@@ -158,11 +160,11 @@ class Rebuilder(Interpreter):
             return self._plain(run, slots, target)
         layer = layer_of(self.dag, step) if len(slots) == 1 else None
         if layer is not None and layer.weight in self.dag.state:
-            if is_owner and layer.weight == f"{step.module}.weight":
+            if owner is not None and layer.weight == f"{step.module}.weight":
                 return self._call_module(step.module, owner, slots)
             if layer.groups > 1 and not (target.whole and parts[0].whole):
                 raise _inseparable(_place(step), *parts, target)
-        elif is_owner and record.norm:
+        elif owner is not None and record.norm:
             return self._call_module(step.module, owner, slots)
         return self._plain(run, slots, target)
 
@@ -274,7 +276,8 @@ class Rebuilder(Interpreter):
         """An operation that only moves elements: itself with new sizes where that gives the right ones, else a choice
         along one axis, else of single elements."""
         step = run[0]
-        found = map_of(self.dag, run, source.shape, 0, self.lookup, {})
+        found = map_of(self.channels.dag, run, source.shape, 0, self.lookup, {})
+        assert isinstance(found, Gather)  # what a view is
         index = torch.arange(source.kept.numel()) if found.index is None else torch.from_numpy(found.index).reshape(-1)
         index = index[target.kept.reshape(-1)]
         wanted = torch.where(index >= 0, source.numbers[index.clamp(min=0)], -1)
@@ -301,6 +304,8 @@ class Rebuilder(Interpreter):
     def _natively(
         self, run: Steps, value: fx.Node, source: Remaining, target: Remaining, wanted: Tensor, resized: bool
     ) -> fx.Node | None:
+        source_box, target_box = source.box, target.box
+        assert source_box is not None and target_box is not None  # the caller has asked
         step = run[0]
 
         def scaled(sizes: Any) -> Any:
@@ -313,7 +318,7 @@ class Rebuilder(Interpreter):
                 else Size(size.expression * sympy.Rational(left, full))
                 if isinstance(size, Size)
                 else left
-                for size, full, left in zip(sizes, target.shape, target.box, strict=True)
+                for size, full, left in zip(sizes, target.shape, target_box, strict=True)
             ]
 
         if resized and (not step.shape or not operator_of(step).sizes):
@@ -331,7 +336,7 @@ class Rebuilder(Interpreter):
             return leaf
 
         if not step.values:
-            numbers = torch.arange(source.count).reshape(source.box)
+            numbers = torch.arange(source.count).reshape(source_box)
             args, kwargs = pytree.tree_map(lambda leaf: fill(False, numbers, leaf), (arguments, dict(step.kwargs)))
             try:
                 tried = operation(*args, **kwargs)
@@ -339,7 +344,7 @@ class Rebuilder(Interpreter):
                     tried = tried[later.args[1]]
             except (RuntimeError, IndexError, ValueError):
                 return None
-            if tried.shape != target.box or not torch.equal(tried.reshape(-1), wanted) or (wanted < 0).any():
+            if tried.shape != target_box or not torch.equal(tried.reshape(-1), wanted) or (wanted < 0).any():
                 return None
         args, kwargs = pytree.tree_map(lambda leaf: fill(True, value, leaf), (arguments, dict(step.kwargs)))
         made = self.graph.call_function(operation, tuple(args), dict(kwargs))
@@ -354,24 +359,26 @@ class Rebuilder(Interpreter):
     def _along_one_axis(
         self, step: Step, value: fx.Node, source: Remaining, target: Remaining, wanted: Tensor
     ) -> fx.Node | None:
-        if step.values or len(source.box) != len(target.box):
+        source_box, target_box = source.box, target.box
+        assert source_box is not None and target_box is not None  # the caller has asked
+        if step.values or len(source_box) != len(target_box):
             return None
-        if source.box == target.box and torch.equal(wanted, torch.arange(source.count)):
+        if source_box == target_box and torch.equal(wanted, torch.arange(source.count)):
             return value
-        differing = [axis for axis in range(len(source.box)) if source.box[axis] != target.box[axis]]
-        for axis in differing[:1] or range(len(source.box)):
-            padded = list(source.box)
+        differing = [axis for axis in range(len(source_box)) if source_box[axis] != target_box[axis]]
+        for axis in differing[:1] or range(len(source_box)):
+            padded = list(source_box)
             padded[axis] += 1
             numbers = torch.full(padded, -1)
-            numbers.narrow(axis, 0, source.box[axis]).copy_(torch.arange(source.count).reshape(source.box))
+            numbers.narrow(axis, 0, source_box[axis]).copy_(torch.arange(source.count).reshape(source_box))
             # The first element of each slice of the result tells which slice of the source it is.
-            firsts = wanted.reshape(target.box).movedim(axis, 0).flatten(1)[:, 0]
-            stride = prod(source.box[axis + 1 :])
-            places = torch.where(firsts < 0, source.box[axis], firsts // stride % source.box[axis])
+            firsts = wanted.reshape(target_box).movedim(axis, 0).flatten(1)[:, 0]
+            stride = prod(source_box[axis + 1 :])
+            places = torch.where(firsts < 0, source_box[axis], firsts // stride % source_box[axis])
             chosen = numbers.index_select(axis, places)
-            if chosen.shape == target.box and torch.equal(chosen.reshape(-1), wanted):
+            if chosen.shape == target_box and torch.equal(chosen.reshape(-1), wanted):
                 if (wanted < 0).any():
-                    value = self._with_constant(step, value, axis, len(source.box), source)
+                    value = self._with_constant(step, value, axis, len(source_box), source)
                 return self._select(value, axis, places)
         return None
 
@@ -427,9 +434,9 @@ def _identifier(name: str) -> str:
     return "".join(c if c.isalnum() or c == "_" else "_" for c in name)
 
 
-def _resize(module: nn.Module, owner: nn.Module) -> None:
+def _resize(module: nn.Module, owner: Any) -> None:
     """Set the sizes that a module states to those of its tensors."""
-    weight = getattr(module, "weight", None)
+    weight: Any = getattr(module, "weight", None)
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = weight.shape
     elif isinstance(module, nn.modules.conv._ConvNd):
