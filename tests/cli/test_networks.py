@@ -13,7 +13,7 @@ from topo.safe_files import write_arrays
 
 
 def test_prune_encode_and_measure_pass_files_on(topo_command, in_folder: Path):
-    model = build("digits-mlp", example=(1, 8, 8), seed=3)
+    model = build("digits-mlp", input_shape=(1, 8, 8), seed=3)
     topo.save_checkpoint(model, "weights.safetensors")
     options = ["digits-mlp", "--dataset", "digits", "--checkpoint", "weights.safetensors"]
 
