@@ -17,6 +17,9 @@ from topo.decomposition.lifting import Lifting, normal_form
 from topo.decomposition.state import State
 from topo.errors import InputError
 
+# Tracing and multiplying out takes a while for most of the networks here.
+pytestmark = pytest.mark.slow
+
 
 @cache
 def lifted(name: str, *, coarse: bool = True, double: bool = True) -> tuple[nn.Module, tuple[Tensor, ...], Lifting]:
@@ -55,7 +58,6 @@ def test_the_product_is_the_network(name: str, coarse: bool) -> None:
     assert equal(found, expected)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_product_is_the_published_network(name: str) -> None:
     model = PUBLISHED[name]().eval()
@@ -63,7 +65,6 @@ def test_the_product_is_the_published_network(name: str) -> None:
     assert torch.equal(topo.lift(model, x[:1])(x), model(x))
 
 
-@pytest.mark.slow
 def test_densenet() -> None:
     model = topo.models.build("densenet121").eval()
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -349,7 +350,6 @@ def test_bad_input() -> None:
         lifting.jacobian(torch.zeros(1, 3), limit=10)
 
 
-@pytest.mark.slow
 def test_a_model_of_a_fixed_number_of_samples() -> None:
     class Fixed(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

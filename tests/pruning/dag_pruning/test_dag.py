@@ -53,6 +53,7 @@ def left(network, masks, budget):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", ["weights", "macs"])
 @pytest.mark.parametrize("order", ["global", "forward", "backward"])
 @pytest.mark.parametrize("granularity", ["arc", "channel", "mixed"])
