@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -149,3 +152,18 @@ def test_bad_input():
         draw_graph(LayerGraphs({}))
     with pytest.raises(InputError, match="no parts"):
         draw_graph(MultipartiteGraph([], []))
+
+
+def test_graphs_draw_themselves(make_graph):
+    assert make_graph([(5,), (3,)]).draw(title="x").texts
+    with pytest.raises(InputError, match="did you mean 'matplotlib'"):
+        make_graph([(5,), (3,)]).draw("matplotlb")
+
+
+def test_graphs_draw_themselves_where_no_figure_has_been_drawn():
+    code = (
+        "import topo, torch, sys; graph = topo.encode(torch.nn.Linear(3, 2), example=(3,)); "
+        "assert 'topo.plots' not in sys.modules; print(type(graph.draw()).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "Axes"

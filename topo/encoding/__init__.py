@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from . import layers, multipartite  # noqa: F401  (registers the encodings)
+from .drawers import DRAWERS
 from .encoder import ENCODINGS, encode, encoding, encoding_options
 from .graph import BipartiteGraph, Block, LayerGraphs, MultipartiteGraph, Part
 
 __all__ = [
+    "DRAWERS",
     "ENCODINGS",
     "BipartiteGraph",
     "Block",

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from ..errors import InputError
+from .drawers import DRAWERS
 
 if TYPE_CHECKING:
     import igraph
@@ -231,6 +232,18 @@ class MultipartiteGraph:
         graph = kind.__new__(kind)
         MultipartiteGraph.__init__(graph, parts, blocks, facts["attributes"])
         return graph
+
+    def draw(self, drawer: str = "matplotlib", **options: Any) -> Any:
+        """Draw the graph.
+
+        Parameters
+        ----------
+        drawer
+            One of `topo.encoding.DRAWERS`; ``"matplotlib"`` is `topo.plots.draw_graph`, which returns the Axes.
+        options
+            Those of the drawer, such as `title` and `ax`.
+        """
+        return DRAWERS[drawer](self, **options)
 
     def _require_int32(self) -> None:
         if max(self.n_nodes, self.n_edges) > INDEX_LIMIT:

@@ -12,6 +12,7 @@ from matplotlib.collections import EllipseCollection, LineCollection, PatchColle
 from matplotlib.colors import LogNorm, to_rgba
 from matplotlib.patches import Rectangle
 
+from ..encoding.drawers import DRAWERS
 from ..encoding.graph import MultipartiteGraph
 from ..errors import InputError
 from .graph_layout import PartLayout, degrees, edges_between_groups, lay_out_part
@@ -39,6 +40,7 @@ class _Placed:
         return float(self.y[0] + self.side / 2)
 
 
+@DRAWERS.register("matplotlib")
 def draw_graph(
     graph: MultipartiteGraph,
     ax: Axes | None = None,
