@@ -24,6 +24,7 @@ from ..operators import aten, operator_of
 from ..relations import WeightLookup, map_of
 from ..weighted_layers import layer_of
 from .empty_nodes import find_empty_nodes
+from .module_sizes import resize
 from .remaining import Inseparable, Remaining
 from .zero_branches import zero_arcs
 
@@ -268,7 +269,7 @@ class Rebuilder(Interpreter):
             module = copy.deepcopy(owner, memo)
             for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
                 hooks.clear()
-            _resize(module, owner)
+            resize(module, owner)
             self.root[path] = module
         return self.graph.call_module(path, slots)
 
@@ -432,20 +433,3 @@ def _place(step: Step) -> str:
 
 def _identifier(name: str) -> str:
     return "".join(c if c.isalnum() or c == "_" else "_" for c in name)
-
-
-def _resize(module: nn.Module, owner: Any) -> None:
-    """Set the sizes that a module states to those of its tensors."""
-    weight: Any = getattr(module, "weight", None)
-    if isinstance(module, nn.Linear):
-        module.out_features, module.in_features = weight.shape
-    elif isinstance(module, nn.modules.conv._ConvNd):
-        leading, inner = weight.shape[:2]
-        if module.groups > 1:
-            module.groups = leading * owner.groups // owner.weight.shape[0]
-        ends = (leading, inner * module.groups)
-        module.in_channels, module.out_channels = ends if module.transposed else ends[::-1]
-    elif isinstance(module, nn.modules.batchnorm._NormBase):
-        tensors = [t for t in (weight, module.running_mean) if t is not None]
-        if tensors:
-            module.num_features = tensors[0].numel()
