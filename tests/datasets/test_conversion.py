@@ -72,6 +72,10 @@ def test_a_dataset_stays_itself_and_takes_test_samples():
     images = torch.rand(4, 1, 8, 8)
     assert len(as_dataset(data, test=(images, torch.arange(4))).test) == 4
     assert as_dataset((FIRST, TARGETS), test=(FIRST, TARGETS + 1)).n_classes == 4
+    with pytest.raises(InputError, match="test classes 0 to 12, but they must lie in 0 to 9"):
+        as_dataset(data, test=(images, torch.arange(4) * 4))
+    with pytest.raises(InputError, match="test samples of"):
+        as_dataset(data, test=(images[..., :7], torch.arange(4)))
 
 
 def test_reading_leaves_the_global_random_state_and_is_the_same_each_time():

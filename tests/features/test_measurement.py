@@ -290,6 +290,7 @@ def test_what_a_metric_returns_is_checked(
         ({"category": "generel"}, "did you mean 'general'"),
         ({"category": "general", "per": "node"}, "did you mean 'nodes'"),
         ({"category": "general", "encodings": "layer"}, "did you mean 'layers'"),
+        ({"category": "general", "columns": ("my__own",)}, "two underscores in a row"),
         ({"category": "general", "reads_weights": ["x"]}, "unknown column of metric 'own' 'x'"),
     ],
 )

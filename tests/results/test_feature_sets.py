@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from topo.features import METRICS, column_names, metric
-from topo.results.feature_sets import feature_sets, with_norms
+from topo.features import CATEGORIES, METRICS, column_names, metric
+from topo.features.registry import category
+from topo.results.feature_sets import encodings_of, feature_sets, with_norms
 from topo.results.schema import category_of, metric_columns, reads_weights
 
 ENCODINGS = ("rolled", "rolled_channel", "unrolled")
@@ -111,6 +112,16 @@ def test_a_new_metric_that_reads_weights_is_never_known_before_training(everythi
             assert not {"energy", "rolled__entropy_mean"} & set(columns), name
 
 
+def test_metrics_of_a_category_of_ones_own_are_in_the_sets(everything, monkeypatch):
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
+    monkeypatch.setattr(CATEGORIES, "_entries", dict(CATEGORIES._entries))
+    category("extremes", "The nodes that stand out.")
+    metric("hubs", category="extremes")(lambda view: 0.0)
+    values = np.random.default_rng(1).uniform(size=(2, 4))
+    sets = feature_sets(everything.assign(hubs=values[0], rolled__hubs_mean=values[1]))
+    assert "hubs" in sets["multipartite_untrained"] and "rolled__hubs_mean" in sets["rolled_untrained"]
+
+
 def test_a_column_that_no_metric_fills_is_in_no_set(everything):
     values = np.random.default_rng(1).uniform(size=(3, 4))
     table = everything.assign(seconds_backup=values[0], calibration=values[1], rolled__calibration_mean=values[2])
@@ -123,3 +134,4 @@ def test_an_encoding_of_ones_own_makes_a_set(everything):
     sets = feature_sets(table)
     assert sorted(sets["fan"]) == ["fan__cut_nodes_mean", "fan__k_core_mean"]
     assert list(sets).index("fan") > list(sets).index("unrolled")
+    assert encodings_of(sets) == ["rolled", "rolled_channel", "unrolled", "fan"]

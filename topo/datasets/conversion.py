@@ -12,7 +12,7 @@ from torch.utils.data import TensorDataset, default_collate
 
 from ..errors import InputError
 from ..randomness import own_randomness
-from .dataset import Dataset, Split, make_dataset
+from .dataset import Dataset, Split, check_splits, make_dataset
 from .inputs import Batch, checked_batch, is_batch, joined
 
 __all__ = ["as_dataset", "collated", "is_map_style", "tensors_as_batch"]
@@ -59,7 +59,11 @@ def as_dataset(data: Any, test: Any = None, *, name: str = "data") -> Dataset:
     (3, 6, [(1, 4), (1, 2)])
     """
     if isinstance(data, Dataset):
-        return data if test is None else replace(data, test=as_dataset(test).train)
+        if test is None:
+            return data
+        other = _split(test, data.name).to(data.device)
+        check_splits(data.name, data.train, other, data.n_classes)
+        return replace(data, test=other)
     samples, held_out = _split(data, name), None if test is None else _split(test, name)
     largest = max(int(split.targets.max()) for split in (samples, held_out) if split is not None)
     return make_dataset(name, samples, held_out, largest + 1, normalise=False)

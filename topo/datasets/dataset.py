@@ -13,7 +13,7 @@ from ..validation import one_of, whole_number
 from .augment import Augmentation
 from .inputs import Batch, Inputs, input_tensors, map_inputs
 
-__all__ = ["Dataset", "Split", "make_dataset"]
+__all__ = ["Dataset", "Split", "check_splits", "make_dataset"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,6 +258,15 @@ def make_dataset(
     >>> [len(y) for x, y in data.batches("train", 4)]
     [4, 4, 2]
     """
+    check_splits(name, train, test, n_classes)
+    if not normalise or not isinstance(train.inputs, Tensor) or train.inputs.ndim != 4:
+        return Dataset(name, train, test, n_classes)
+    mean, std = _statistics(train.inputs)
+    return Dataset(name, train, test, n_classes, mean, std, augmentation or Augmentation())
+
+
+def check_splits(name: str, train: Split, test: Split | None, n_classes: int) -> None:
+    """Raise `InputError` when a split is empty, inputs of the splits differ in shape, or a class is out of range."""
     for label, split in (("training", train), ("test", test)):
         if split is None:
             continue
@@ -273,10 +282,6 @@ def make_dataset(
             f"dataset {name!r} has training samples of shape {_shapes(train.inputs)} but test samples of "
             f"{_shapes(test.inputs)}."
         )
-    if not normalise or not isinstance(train.inputs, Tensor) or train.inputs.ndim != 4:
-        return Dataset(name, train, test, n_classes)
-    mean, std = _statistics(train.inputs)
-    return Dataset(name, train, test, n_classes, mean, std, augmentation or Augmentation())
 
 
 def _shapes(inputs: Inputs) -> object:

@@ -94,7 +94,8 @@ def metric(
     Raises
     ------
     InputError
-        When the category is unknown, `per` or `encodings` has another value, or `reads_weights` names no column.
+        When the category is unknown, `per` or `encodings` has another value, `reads_weights` names no column, or a
+        column has two underscores in a row.
     """
     if category not in CATEGORIES:
         raise unknown_name("category", category, CATEGORIES)
@@ -102,6 +103,12 @@ def metric(
         one_of("per", per, ("nodes", "edges"))
     one_of("encodings", encodings, ("all", "layers", "network"))
     names = tuple(columns) or (name,)
+    for column in names:
+        if "__" in column:
+            raise InputError(
+                f"column {column!r} of metric {name!r} has two underscores in a row, which set an encoding apart from "
+                "its metrics in tables; take one."
+            )
     reading = (names if reads_weights else ()) if isinstance(reads_weights, bool) else tuple(reads_weights)
     for column in reading:
         if column not in names:

@@ -99,7 +99,7 @@ def draw_graph(
     roof = max(p.top for p in placed) + 0.12
     arcs = min(0.3 + 0.16 * max(spans), 1.3) if skips else 0.0
     upright = pitch < 1.0
-    names = _names(graph, placed, upright)
+    names = _names(placed, upright)
     foot = 0.1 + (0.062 * max((len(line) for n in names.values() for line in n), default=0) if upright else 0.55)
     width = max((len(levels) - 1) * pitch + 0.9, 4.6)
     middle = (len(levels) - 1) * pitch / 2
@@ -257,7 +257,7 @@ def _draw_parts(ax, placed, single, norm) -> None:
     )
 
 
-def _names(graph: MultipartiteGraph, placed: list[_Placed], upright: bool) -> dict[float, list[str]]:
+def _names(placed: list[_Placed], upright: bool) -> dict[float, list[str]]:
     """Lines of text under each column, by its x."""
     lines: dict[float, list[str]] = {}
     at: dict[float, list[_Placed]] = {}

@@ -8,12 +8,11 @@ import pandas as pd
 
 from ..results.accuracy_drop import with_drop
 from ..results.evidence import Evidence
-from ..results.feature_sets import with_norms
+from ..results.feature_sets import encodings_of, with_norms
 from ..results.schema import ALL_FAMILIES, GROUPS, ordered_families
 
 __all__ = [
     "HELD_OUT",
-    "LAYER_ENCODINGS",
     "limit_networks",
     "networks_with_drop",
     "normalised_layer_sets",
@@ -22,8 +21,6 @@ __all__ = [
     "varying_metrics",
 ]
 
-# Layer-wise encodings that questions compare, as columns name them.
-LAYER_ENCODINGS = ("rolled", "rolled_channel", "unrolled")
 # Titles of the ways of holding groups out, by the column whose values are held out.
 HELD_OUT = {"dataset": "unseen dataset", "model": "unseen model", "pruner": "unseen algorithm", "seed": "unseen seed"}
 # Networks that are kept or left out together when there are too many.
@@ -69,8 +66,8 @@ def normalised_layer_sets(sets: Iterable[str]) -> list[str]:
     sets
         Names of the feature sets of a table.
     """
-    names = set(sets)
-    return [f"{encoding}_norm" if f"{encoding}_norm" in names else encoding for encoding in LAYER_ENCODINGS]
+    names = list(sets)
+    return [f"{encoding}_norm" if f"{encoding}_norm" in names else encoding for encoding in encodings_of(names)]
 
 
 def varying_metrics(table: pd.DataFrame, metrics: Sequence[str], by: Sequence[str] = GROUPS) -> list[str]:

@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..plots.interval_dots import interval_dots
 from ..results.accuracy_drop import TO_BEST
 from ..results.evidence import Evidence
-from ..results.feature_sets import BASELINES, feature_sets, set_label
+from ..results.feature_sets import BASELINES, encodings_of, feature_sets, set_label
 from ..results.schema import GROUPS, metric_label, reads_weights
 from ..stats.collinearity import collinear_groups
 from ..stats.comparison import comparison_table
@@ -20,7 +20,7 @@ from ..stats.importance import fold_agreement, permutation_importance, standardi
 from ..stats.regression import regression_table, same_rows
 from ..stats.significance import significant
 from .answer import Answer
-from .grouping import HELD_OUT, LAYER_ENCODINGS, limit_networks, networks_with_drop, normalised_layer_sets
+from .grouping import HELD_OUT, limit_networks, networks_with_drop, normalised_layer_sets
 from .registry import QUESTIONS
 
 __all__ = ["multipartite_or_bipartite"]
@@ -48,8 +48,7 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
     except InputError as error:
         return Answer.without(TITLE, QUESTION, str(error))
     sets = feature_sets(table)
-    layered = [s for s in sets if s.startswith(LAYER_ENCODINGS)]
-    if "multipartite" not in sets or not layered:
+    if "multipartite" not in sets or not encodings_of(sets):
         lacking = "the whole network" if "multipartite" not in sets else "single layers"
         return Answer.without(TITLE, QUESTION, f"the table has no metric of {lacking} that varies.")
     table = same_rows(table, sets)
@@ -68,10 +67,10 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
     return Answer(
         TITLE,
         QUESTION,
-        _sentences(explained, scores, differences, importance, sets),
+        _sentences(explained, scores, differences, sets),
         {
             "adjusted_r2": _draw_explained(explained),
-            "held_out_r2": _draw_held_out(scores, chosen),
+            "held_out_r2": _draw_held_out(scores),
             "paired_differences": _draw_differences(differences),
             "importance": interval_dots(
                 importance,
@@ -171,7 +170,7 @@ def _draw_explained(explained: pd.DataFrame):
     )  # fmt: skip
 
 
-def _draw_held_out(scores: pd.DataFrame, sets: dict):
+def _draw_held_out(scores: pd.DataFrame):
     shown = scores[scores["model"].isin(["forest", "mean"])]
     return interval_dots(
         shown, row="features", value="r2", panel="held_out", variant="scope", heads=HELD_OUT, label=set_label,
@@ -188,16 +187,15 @@ def _draw_differences(differences: pd.DataFrame):
 
 
 def _sentences(
-    explained: pd.DataFrame, scores: pd.DataFrame, differences: pd.DataFrame, importance: pd.DataFrame, sets: dict
+    explained: pd.DataFrame, scores: pd.DataFrame, differences: pd.DataFrame, sets: dict
 ) -> tuple[str, str, str]:
     of = explained.set_index(["target", "scope", "features"])["adjusted_r2"]
 
     def both(name: str, scope: str) -> str:
         return " and ".join(f"{of.get((t, scope, name), nan):.2f}" for t in ("drop", "accuracy"))
 
-    raw, normalised = (
-        [e for e in names if e in sets] for names in (LAYER_ENCODINGS, [f"{e}_norm" for e in LAYER_ENCODINGS])
-    )
+    encodings = encodings_of(sets)
+    raw, normalised = ([e for e in names if e in sets] for names in (encodings, [f"{e}_norm" for e in encodings]))
     listed = "; ".join(f"{set_label(n)} {both(n, 'pooled')}" for n in (*raw, *normalised))
     untrained = "multipartite_untrained"
     first = (

@@ -12,7 +12,7 @@ from ..dag import coupled_channels, trace
 from ..errors import InputError
 from ..masks import Masks
 from ..results.evidence import Evidence
-from ..results.feature_sets import feature_sets
+from ..results.feature_sets import encodings_of, feature_sets
 from ..results.schema import GROUPS, NETWORK
 from ..similarity.distance_tests import GroupDistances
 from ..similarity.nnstd import nnstd_matrix, shuffled
@@ -197,4 +197,4 @@ def _layer_means(evidence: Evidence, sets: dict) -> list[list[str]]:
     """Columns of means over layers, for tables without single layers."""
     if evidence.layers is not None:
         return []
-    return [sets.get("density", []), *(_mask_only(sets, e) for e in ("rolled", "rolled_channel", "unrolled"))]
+    return [sets.get("density", []), *(_mask_only(sets, e) for e in encodings_of(sets))]

@@ -11,6 +11,7 @@ from ..encoding import MultipartiteGraph
 from ..errors import InputError
 from ..results.evidence import Evidence
 from ..results.labels import percent
+from ..results.schema import NETWORK
 from ..study import Study
 
 __all__ = ["Drawn", "layer_densities", "network_to_draw"]
@@ -69,7 +70,7 @@ def layer_densities(evidence: Evidence) -> pd.DataFrame | None:
             if not study.store.masks_file(row["cell"]).exists():
                 continue
             counts = study.masks(row["cell"]).counts()
-            identity = {key: row[key] for key in ("dataset", "model", "pruner", "sparsity", "seed")}
+            identity = {key: row[key] for key in NETWORK}
             pieces.append(pd.DataFrame({**identity, "layer": counts["name"], "density": counts["density"]}))
     return pd.concat(pieces, ignore_index=True) if pieces else None
 

@@ -286,7 +286,10 @@ def _recorded_reasons(table: pd.DataFrame) -> dict[str, str]:
     columns = set(table.columns)
     for text in table["undefined"].dropna().astype(str).unique():
         if text.startswith("{"):
-            reasons = json.loads(text) | reasons
+            try:
+                reasons = json.loads(text) | reasons
+            except ValueError as error:
+                raise InputError(f"column 'undefined' of the results table holds broken JSON: {error}.") from error
             continue
         names: list[str] = []
         for piece in text.split("; "):

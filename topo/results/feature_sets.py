@@ -19,14 +19,17 @@ from .schema import (
     reads_weights,
 )
 
-__all__ = ["BASELINES", "feature_sets", "set_label", "with_norms"]
+__all__ = ["BASELINES", "encodings_of", "feature_sets", "set_label", "with_norms"]
 
 
 # Sets that hold no topology: what any set of metrics has to beat.
 BASELINES = ("mean", "sparsity", "density", "edges_density", "ramanujan")
 
-# The kinds of metric that every encoding has. How big and how dense a graph is makes sets of its own.
-TOPOLOGY = ("local", "neighbourhood", "strength", "global", "expansion", "paths")
+# The set of the graph of the whole network.
+WHOLE_NETWORK = "multipartite"
+# Categories that are no topology of every encoding: how big and how dense a graph is, and what only layers have, make
+# sets of their own.
+OTHER_SETS = ("general", "sparsity", "ramanujan")
 # Raw counts that grow with the graph (the number of paths beyond what a float holds).
 MOTIFS = "motifs_of_three"  # what published layer tables count; no registered metric
 COUNTS = re.compile(r"^(n_paths|effective_edges)(_mean)?$")
@@ -45,8 +48,27 @@ def set_label(name: str) -> str:
     if name in LABELS:
         return LABELS[name]
     mask_only, normalised = name.endswith("_untrained"), name.removesuffix("_untrained").endswith("_norm")
-    head = name.removesuffix("_untrained").removesuffix("_norm")
-    return encoding_label(head) + " / size" * normalised + ", mask only" * mask_only
+    return encoding_label(_head(name)) + " / size" * normalised + ", mask only" * mask_only
+
+
+def _head(name: str) -> str:
+    return name.removesuffix("_untrained").removesuffix("_norm")
+
+
+def encodings_of(sets: Iterable[str]) -> list[str]:
+    """The layer-wise encodings that sets of metrics are of, as columns name them.
+
+    Parameters
+    ----------
+    sets
+        Names of feature sets.
+
+    Examples
+    --------
+    >>> encodings_of(["mean", "density", "multipartite_untrained", "rolled", "rolled_norm_untrained", "my_own_norm"])
+    ['rolled', 'my_own']
+    """
+    return [head for head in dict.fromkeys(map(_head, sets)) if head not in (*BASELINES, WHOLE_NETWORK)]
 
 
 def feature_sets(table: pd.DataFrame) -> dict[str, list[str]]:
@@ -65,8 +87,9 @@ def feature_sets(table: pd.DataFrame) -> dict[str, list[str]]:
 
     Notes
     -----
-    The multipartite and the layer-wise sets hold the same kinds of metric (`TOPOLOGY`): node and edge counts and
-    densities are in none of them, or an encoding would be compared by how well its sizes tell models apart.
+    The multipartite and the layer-wise sets hold the same kinds of metric, those of one's own categories included:
+    node and edge counts and densities are in none of them, or an encoding would be compared by how well its sizes tell
+    models apart.
 
     Examples
     --------
@@ -88,7 +111,7 @@ def feature_sets(table: pd.DataFrame) -> dict[str, list[str]]:
         "density": layers,
         "edges_density": [*(c for c in ("edges",) if c in of_network), *densities[:1]],
         "ramanujan": _ramanujan(usable),
-        "multipartite": ordered_metrics(_topology(of_network)),
+        WHOLE_NETWORK: ordered_metrics(_topology(of_network)),
     }
     for encoding in layer_encodings(usable):
         if encoding in sets:  # the published Ramanujan table, whose metrics are a set already
@@ -108,7 +131,7 @@ def feature_sets(table: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _topology(columns: Iterable[str]) -> list[str]:
-    return [c for c in columns if (category_of(c) in TOPOLOGY or MOTIFS in c) and not COUNTS.search(_bare(c))]
+    return [c for c in columns if (category_of(c) not in OTHER_SETS or MOTIFS in c) and not COUNTS.search(_bare(c))]
 
 
 def _bare(column: str) -> str:

@@ -80,7 +80,7 @@ def check(
 @pytest.mark.parametrize("seed", [0, 1])
 def test_equals_the_masked_network_small(name, seed):
     model, inputs = small(name, seed)
-    # In the net with two inputs a removed unit may be one that its ReLU had silenced.
+    # In the net with two inputs a removed unit may be one that its ReLU had made zero.
     check(lively(model, seed), inputs, seed=seed, matters=name != "two-in-two-out")
 
 
@@ -146,7 +146,7 @@ def test_a_layer_pruned_empty_keeps_one_masked_unit():
 
 
 @pytest.mark.slow
-def test_a_silenced_branch_goes_as_a_whole():
+def test_a_branch_that_masks_make_zero_goes_as_a_whole():
     """Scale and shift of the last norm masked, and the weights before it: of the block only the shortcut is left."""
     model = lively(models.build("resnet20"))
     block = "stages.0.1"

@@ -80,7 +80,7 @@ class Repeated(nn.Module):
 
 
 class Gated(nn.Module):
-    """Branches that masks cannot silence, and one that they can: a sigmoid, operands of a product, a tanh."""
+    """Branches that masks cannot make zero, and one that they can: a sigmoid, operands of a product, a tanh."""
 
     def __init__(self) -> None:
         super().__init__()

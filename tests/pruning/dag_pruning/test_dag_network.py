@@ -1,4 +1,5 @@
-"""What may go: silence, ties, slots, operands, and paths, which never reach zero."""
+"""Which parts are candidates for removal: branches that masks can make zero, shared modules, slots of concatenations;
+and a path from input to output always remains."""
 
 from __future__ import annotations
 
@@ -45,7 +46,7 @@ def test_the_worked_example():
     assert len(names(network, "mixed")) == 4
 
 
-def test_a_branch_that_cannot_be_silenced_and_a_single_operand_stay():
+def test_a_branch_that_masks_cannot_make_zero_and_a_single_operand_stay():
     """Sigmoid of zero is a half; a product needs both of its operands, but may go with them."""
     network = network_of(lively(Gated()), vectors()[0])
     assert set(names(network, "arc")) == {"quiet"}

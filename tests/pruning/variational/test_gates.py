@@ -328,7 +328,7 @@ def test_a_module_compiled_in_place():
         find_gates(model, torch.zeros(1, 3))
 
 
-def test_a_fused_norm_and_a_branch_that_masks_cannot_silence_have_no_gate():
+def test_a_fused_norm_and_a_branch_that_masks_cannot_make_zero_have_no_gate():
     """A norm without parameters divides out what a gate would multiply in front of it."""
 
     class Normed(Basic):

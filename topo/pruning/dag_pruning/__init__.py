@@ -9,7 +9,7 @@ claimed.
 A dead node is gone with all its arcs, and so is the constant that it would pass on (the *structural convention*).
 Masks express it: of a branch that goes all parameters are masked, biases and the scales and shifts of norms among
 them, so that it contributes exactly zero; of an arc into a concatenation, the columns that read its slot. What masks
-cannot silence stays: a branch that ends in a sigmoid, one operand of a product, an identity skip. `topo.dag.compact`
+cannot make zero stays: a branch that ends in a sigmoid, one operand of a product, an identity skip. `topo.dag.compact`
 then drops it all from the module. `Masks.sparsity` is over all masked tensors, thus also the biases and norms of
 branches that went; what a pruner is asked for is a share of its budget.
 """

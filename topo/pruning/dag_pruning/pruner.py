@@ -225,6 +225,6 @@ def _nothing_to_drop(name: str, network: PrunableNetwork, parts: LiveParts, sett
     layers = sum(bool(network.layers[arc]) for arc in parts.counts.live)
     return (
         f"pruner {name!r} has nothing to drop with granularity {settings.granularity!r}: of {layers} arcs with a layer "
-        f"{bridges} are bridges, which every path takes, and masks can silence no other that may go; "
+        f"{bridges} are bridges, which every path takes, and masks can make no other zero that may go; "
         f"{'exclude fewer layers' if settings.granularity == 'mixed' else 'choose granularity mixed or channel'}."
     )
