@@ -97,7 +97,9 @@ def _import_file(path: Path) -> ModuleType:
     known = sys.modules.get(name)
     if known is not None:
         file = _file_of(known)
-        if _imported.get(name) == digest or (file is not None and file != path and digest_of(file) == digest):
+        imported_as_usual = file == path and name not in _imported
+        same_elsewhere = file is not None and file != path and digest_of(file) == digest
+        if imported_as_usual or same_elsewhere or _imported.get(name) == digest:
             return known
         if file != path:
             raise InputError(

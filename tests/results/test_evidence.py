@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import pandas as pd
 import pytest
 
@@ -138,8 +140,14 @@ def test_several_of_one_name_are_told_apart_by_their_folders(tmp_path):
     assert Evidence.read(files).name == "a/results, b/results"
     assert set(Evidence.read(files).networks["model"]) == {"small-cnn (a/results)", "small-cnn (b/results)"}
     assert Evidence.read([example_results(), example_results()]).name == "results table 1, results table 2"
-    with pytest.raises(InputError, match=r"'results' in .* is given twice; leave one out"):
+    with pytest.raises(InputError, match=r"a/results.parquet is given twice; leave one out"):
         Evidence.read([files[0], files[0]])
+    example_results().to_csv(tmp_path / "a" / "results.csv")
+    assert Evidence.read([files[0], tmp_path / "a" / "results.csv"]).name == "a/results 1, a/results 2"
+    (tmp_path / "c").mkdir()
+    shutil.copytree(tmp_path / "a", tmp_path / "c" / "a")
+    folders = [tmp_path / "a", tmp_path / "c" / "a"]
+    assert Evidence.read(folders).name == f"{tmp_path.name}/a, c/a"
 
 
 @pytest.mark.parametrize("source", [3, None, {}, [None]])

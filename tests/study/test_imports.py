@@ -13,6 +13,7 @@ import pytest
 
 from topo import own_code
 from topo.errors import InputError
+from topo.features import METRICS, metric
 from topo.registry import Source
 from topo.study import Study, StudyConfig
 from topo.study.grid import cells_of
@@ -204,3 +205,15 @@ def test_a_study_of_unknown_names_is_read_but_not_run(tiny):
     assert [pruner.name for pruner in loaded.config.pruners] == ["er", "not-here"]
     with pytest.raises(InputError, match=r"study.yaml: pruners\[1\]: unknown pruner 'not-here'"):
         loaded.run()
+
+
+def test_a_metric_with_the_name_of_another_column_is_refused(tiny, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
+    metric("accuracy", category="general")(own_metric_of_accuracy)
+    with pytest.raises(InputError, match="a metric fills the column 'accuracy'"):
+        tiny(metrics=["accuracy"], encodings=["multipartite"]).run(workers=1, progress=False)
+
+
+def own_metric_of_accuracy(view):
+    """The same for all."""
+    return 7.0

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from ..errors import InputError
 from ..results.labels import percent
+from ..results.schema import GROUPS
 from .theme import GRID, MUTED, figure, pruner_color, pruner_marker, pruner_order, style
 
 __all__ = ["mds_map"]
@@ -40,7 +41,7 @@ def mds_map(positions: pd.DataFrame) -> Figure:
     """
     if positions.empty:
         raise InputError("no network has a place on the map.")
-    groups = list(positions.groupby(["dataset", "model", "sparsity"], sort=True))
+    groups = list(positions.groupby(list(GROUPS), sort=True))
     columns = min(COLUMNS, len(groups))
     rows = -(-len(groups) // columns)
     width, height = columns * (PANEL + MARGIN) + MARGIN, rows * (PANEL + HEAD) + MARGIN

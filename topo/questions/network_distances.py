@@ -23,7 +23,6 @@ from ..study.store import Store
 
 __all__ = ["NetworkDistances", "network_distances"]
 
-CELL = list(GROUPS)
 FEWEST_NETWORKS = 3
 MOST_IN_GROUP = 200
 MOST_NETWORKS = 5_000
@@ -94,7 +93,7 @@ def _groups_to_compare(
     """Networks of every group with several algorithms, sampled where there are too many."""
     usable = [
         part.reset_index(drop=True)
-        for _, part in table.groupby(CELL, sort=True)
+        for _, part in table.groupby(list(GROUPS), sort=True)
         if len(part) >= FEWEST_NETWORKS and len(set(part["pruner"])) > 1
     ]
     if not usable:
@@ -154,7 +153,7 @@ def _from_profiles(evidence: Evidence, table: pd.DataFrame, seed: int, notes: li
     groups, skipped, why = [], 0, ""
     profiles: dict[tuple[str, str], list[pd.DataFrame]] = {}
     for networks in _groups_to_compare(table, seed, notes):
-        dataset, model, sparsity = networks.loc[0, CELL]
+        dataset, model, sparsity = networks.loc[0, list(GROUPS)]
         if (dataset, model) not in profiles:
             profiles[dataset, model] = list(_layer_profiles(evidence, sets, dataset, model))
         index = pd.MultiIndex.from_frame(networks[list(NETWORK)])

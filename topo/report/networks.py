@@ -50,9 +50,8 @@ def network_to_draw(evidence: Evidence) -> Drawn:
         except (InputError, OSError) as error:
             reason = f"the graph of cell {key} cannot be made again: {error}"
             continue
+        assert isinstance(graph, MultipartiteGraph)  # which is what a study encodes unless told otherwise
         title = f"{row['model']}, {row['pruner']} at {percent(row['sparsity'])}, seed {row['seed']}"
-        if not isinstance(graph, MultipartiteGraph):
-            continue
         return Drawn(graph, f"{name}: {title}" if len(evidence.studies) > 1 else title)
     return Drawn(reason=reason)
 

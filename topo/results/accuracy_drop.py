@@ -46,9 +46,9 @@ def with_drop(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     (48, True)
     """
     table = tidy_results(table)
-    whole = table[np.isfinite(table["accuracy"])]
-    dense = whole["pruner"] == "dense"
-    sparse = whole[~dense].reset_index(drop=True)
+    measured = table[np.isfinite(table["accuracy"])]
+    dense = measured["pruner"] == "dense"
+    sparse = measured[~dense].reset_index(drop=True)
     if sparse.empty:
         raise InputError("no sparse network in the table has an accuracy, so there is nothing to predict.")
     # The same pruner may be there under several settings or recipes: those are different networks.
@@ -60,7 +60,7 @@ def with_drop(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         raise InputError(
             f"{twice.sum()} rows repeat a network ({', '.join(NETWORK)}), first {first}; leave one row of each."
         )
-    reference, meaning = _dense_accuracy(sparse, whole[dense]), TO_DENSE
+    reference, meaning = _dense_accuracy(sparse, measured[dense]), TO_DENSE
     if reference.isna().any():
         reference = sparse.groupby(["dataset", "model", "seed"], dropna=False)["accuracy"].transform("max")
         meaning = TO_BEST
@@ -68,10 +68,10 @@ def with_drop(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def _dense_accuracy(sparse: pd.DataFrame, dense: pd.DataFrame) -> pd.Series:
-    found = pd.Series(np.nan, index=sparse.index)
+    accuracy = pd.Series(np.nan, index=sparse.index)
     if "dense_accuracy" in sparse.columns:
-        found = pd.to_numeric(sparse["dense_accuracy"], errors="coerce")
+        accuracy = pd.to_numeric(sparse["dense_accuracy"], errors="coerce")
     for keys in (["dataset", "model", "seed"], ["dataset", "model"]):
         means = dense.groupby(keys)["accuracy"].mean().rename("reference").reset_index()
-        found = found.fillna(sparse[keys].merge(means, how="left", on=keys)["reference"])
-    return found
+        accuracy = accuracy.fillna(sparse[keys].merge(means, how="left", on=keys)["reference"])
+    return accuracy

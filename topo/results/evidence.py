@@ -130,6 +130,9 @@ class Evidence:
             The source is none of these, does not exist, cannot be read or holds no rows; or one is given twice.
         """
         if isinstance(source, list | tuple):
+            paths = Counter(Path(one).resolve() for one in source if isinstance(one, str | Path))
+            if paths and max(paths.values()) > 1:
+                raise InputError(f"{max(paths, key=lambda path: paths[path])} is given twice; leave one out.")
             return together([cls.read(one) for one in source])
         if isinstance(source, pd.DataFrame):
             return cls.of(source)
@@ -194,7 +197,7 @@ def together(pieces: Sequence[Evidence]) -> Evidence:
     Raises
     ------
     InputError
-        There is none, or one is given twice.
+        There is none.
     """
     if not pieces:
         raise InputError("no study is given; give the folder of one, or several.")
@@ -230,16 +233,12 @@ def together(pieces: Sequence[Evidence]) -> Evidence:
 
 def _with_different_names(pieces: Sequence[Evidence]) -> list[Evidence]:
     """The pieces, those of one name called by the folder above too, and by a number where that is not enough."""
-    places = Counter((piece.name, piece.folder.resolve()) for piece in pieces if piece.folder is not None)
-    if places and max(places.values()) > 1:
-        name, folder = max(places, key=lambda place: places[place])
-        raise InputError(f"{name!r} in {folder} is given twice; leave one out.")
 
     def longer(piece: Evidence) -> str:
         if piece.folder is None:
             return piece.name
         folder = piece.folder.resolve()
-        return f"{(folder.parent if piece.studies else folder).name}/{piece.name}"
+        return f"{(folder.parent if folder.name == piece.name else folder).name}/{piece.name}"
 
     for naming in (longer, None):
         counts = Counter(piece.name for piece in pieces)

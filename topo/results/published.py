@@ -19,12 +19,11 @@ from ..errors import InputError
 from .data_issues import DataIssues
 from .published_columns import read_csv, without_repeats
 from .published_layers import layer_means, read_layers
-from .schema import ALIASES, tidy_results
-from .schema import NETWORK as IDENTITY
+from .schema import ALIASES, NETWORK, tidy_results
 
 __all__ = ["Published", "load_published"]
 
-NETWORK = list(IDENTITY)
+KEYS = list(NETWORK)
 FILE = "unrolled/unrolled.csv"
 COLUMNS = (
     *("accuracy", "pruning", "sparsity", "model", "dataset", "seed", "nodes", "edges", "sink_nodes", "source_nodes"),
@@ -66,7 +65,7 @@ def load_published(folder: str | Path) -> Published:
     issues = DataIssues()
     networks = _networks(read_csv(file, COLUMNS), issues)
     layers = read_layers(folder, issues)
-    networks = networks.merge(layer_means(layers), on=NETWORK, how="left", validate="one_to_one")
+    networks = networks.merge(layer_means(layers), on=KEYS, how="left", validate="one_to_one")
     _compare(networks, layers, issues)
     return Published(networks, layers, issues.table())
 
@@ -79,18 +78,18 @@ def _networks(table: pd.DataFrame, issues: DataIssues) -> pd.DataFrame:
         f"renamed to {', '.join(renamed.values())}",
     )  # fmt: skip
     table = tidy_results(without_repeats(table, ["dataset", "model", "pruning", "sparsity", "seed"], FILE, issues))
-    levels = [sorted(table[c].unique()) for c in NETWORK]
+    levels = [sorted(table[c].unique()) for c in KEYS]
     possible = len(list(product(*levels)))
     absent = possible - len(table)
-    issues.add(FILE, ", ".join(NETWORK), absent, f"networks of the full grid of {possible} are missing", "nothing")
-    counts = pd.MultiIndex.from_product(levels, names=NETWORK).difference(pd.MultiIndex.from_frame(table[NETWORK]))
+    issues.add(FILE, ", ".join(KEYS), absent, f"networks of the full grid of {possible} are missing", "nothing")
+    counts = pd.MultiIndex.from_product(levels, names=KEYS).difference(pd.MultiIndex.from_frame(table[KEYS]))
     for model, count in counts.to_frame()["model"].value_counts(sort=False).items():
         issues.add(FILE, "model", count, f"of them of model {model}", "nothing: read pooled numbers with it in mind")
     for column in table.columns[table.isna().any()]:
         rows = table[table[column].isna()]
         where = "; ".join(sorted({f"{r.pruner} {r.model} {r.dataset} {r.sparsity:g}" for r in rows.itertuples()}))
         issues.add(FILE, column, len(rows), f"values are missing ({where})", "left missing")
-    metrics = [c for c in table.select_dtypes("number") if c not in (*NETWORK, "accuracy")]
+    metrics = [c for c in table.select_dtypes("number") if c not in (*KEYS, "accuracy")]
     for column in metrics:
         issues.add(FILE, column, int((table[column] < 0).sum()), "values are negative", "kept")
         if table[column].min() == table[column].max():
@@ -126,9 +125,9 @@ def _outliers(table: pd.DataFrame, issues: DataIssues) -> None:
 
 def _compare(networks: pd.DataFrame, layers: pd.DataFrame, issues: DataIssues) -> None:
     """Networks that only one side knows, accuracies that differ, and sparsities other than asked for."""
-    of_layers = layers[layers["encoding"] == "rolled"].drop_duplicates(NETWORK)[[*NETWORK, "accuracy"]]
-    both = networks[[*NETWORK, "accuracy", "reached_sparsity"]].merge(
-        of_layers, on=NETWORK, how="outer", suffixes=("", "_layers"), indicator=True
+    of_layers = layers[layers["encoding"] == "rolled"].drop_duplicates(KEYS)[[*KEYS, "accuracy"]]
+    both = networks[[*KEYS, "accuracy", "reached_sparsity"]].merge(
+        of_layers, on=KEYS, how="outer", suffixes=("", "_layers"), indicator=True
     )
     only_here = both[both["_merge"] == "left_only"]
     for model, count in only_here["model"].value_counts(sort=False).items():
@@ -136,7 +135,7 @@ def _compare(networks: pd.DataFrame, layers: pd.DataFrame, issues: DataIssues) -
     only_layers = both[both["_merge"] == "right_only"]
     names = ", ".join(sorted({f"{r.pruner} {r.model} {r.dataset} {r.sparsity:g}" for r in only_layers.itertuples()}))
     issues.add(
-        "rolled/", ", ".join(NETWORK), len(only_layers), f"networks have layers but no multipartite row ({names})",
+        "rolled/", ", ".join(KEYS), len(only_layers), f"networks have layers but no multipartite row ({names})",
         "in the layers, not among the networks",
     )  # fmt: skip
     shared = both[both["_merge"] == "both"]

@@ -133,7 +133,9 @@ def remember_metrics(table: pd.DataFrame) -> None:
     known = metric_facts()
     for name, facts in table.attrs.get("metrics", {}).items():
         if name not in known and isinstance(facts, dict) and {"category", "reads_weights"} <= set(facts):
-            _recorded[name] = facts
+            # Of two tables that say different things of one name, the one that keeps it from leaking counts.
+            earlier = _recorded.get(name, {})
+            _recorded[name] = facts | {"reads_weights": facts["reads_weights"] or earlier.get("reads_weights", False)}
 
 
 def tidy_results(table: pd.DataFrame) -> pd.DataFrame:

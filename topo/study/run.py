@@ -14,9 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..device import resolve_device
 from ..errors import InputError
+from ..features import column_names
 from .computation import Outcome, build_model, failure, load_data, outcome, run_cell
 from .grid import Cell
-from .store import FAILED, MISSING, Store, StudyError
+from .store import FAILED, MISSING, RESERVED, Store, StudyError
 from .workers import process_pool, stop, threads_each, usual_workers
 
 __all__ = ["run_cells"]
@@ -63,6 +64,7 @@ def run_cells(
     todo = list({cell.key: cell for cell in cells if not store.is_done(cell.key)}.values())
     if not todo:
         return
+    _check_metric_names(todo)
     _check_inputs(todo)
     if executor is None:
         _check_own_code(todo)
@@ -180,6 +182,16 @@ def _check_inputs(cells: Sequence[Cell]) -> None:
         if key not in seen:
             seen.add(key)
             build_model(cell, load_data(cell))
+
+
+def _check_metric_names(cells: Sequence[Cell]) -> None:
+    """Refuse metrics whose columns every table of results has for something else."""
+    for metrics in {cell.metrics for cell in cells if any(not encoding.prefix for encoding in cell.encodings)}:
+        taken = sorted(RESERVED & set(column_names(metrics)))
+        if taken:
+            raise InputError(
+                f"a metric fills the column {taken[0]!r}, which every table of results has already; rename the metric."
+            )
 
 
 def _check_own_code(cells: Sequence[Cell]) -> None:

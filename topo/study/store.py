@@ -31,6 +31,22 @@ __all__ = ["CellResult", "Store", "StudyError"]
 
 FAILED = "failed"
 MISSING = "missing"
+# Columns of every results table, which no metric may be called.
+RESERVED = frozenset(
+    (
+        *("dataset", "model", "pruner", "family", "sparsity", "seed", "status", "reason", "accuracy", "loss", "cell"),
+        *(
+            "dense_accuracy",
+            "accuracy_drop",
+            "reached_sparsity",
+            "kept_weights",
+            "total_weights",
+            "device",
+            "undefined",
+        ),
+        *("layer_density_min", "layer_density_max", "compact_parameters", "compact_macs", "seconds", "study"),
+    )
+)
 TEXT = {"dataset", "model", "pruner", "family", "status", "reason", "undefined", "device", "cell"}
 
 

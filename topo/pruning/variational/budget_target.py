@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from .complexity import BUDGETS, Complexity
+from .complexity import COMPLEXITIES, Complexity
 from .gates import Gates
 
 __all__ = ["BudgetTarget", "TargetSelection"]
@@ -130,7 +130,7 @@ class TargetSelection:
 
     def _share(self, is_open: Tensor) -> float:
         budget = self.target.budget
-        if budget in BUDGETS:
+        if budget in COMPLEXITIES:
             return float(self.complexity.expected(is_open.double(), budget)) / self.complexity.full_cost[budget]
         masks = self.gates.masks(is_open)
         weights = [masks[name] for name in self.gates.prunable]

@@ -21,9 +21,9 @@ from ...validation import one_of
 from .gates import Gates
 from .survival_polynomials import ALWAYS, Condition, both, polynomial
 
-__all__ = ["BUDGETS", "Complexity"]
+__all__ = ["COMPLEXITIES", "Complexity"]
 
-BUDGETS = ("parameters", "macs")
+COMPLEXITIES = ("parameters", "macs")
 
 
 class Complexity:
@@ -66,7 +66,7 @@ class Complexity:
                         terms.setdefault((first, second, layers), [0, 0])[budget] += times * number
         self._compile(terms)
         ones = torch.ones(gates.count, dtype=torch.float64)
-        self.full_cost = {budget: float(self.expected(ones, budget)) for budget in BUDGETS}
+        self.full_cost = {budget: float(self.expected(ones, budget)) for budget in COMPLEXITIES}
 
     def expected(self, theta: Tensor, budget: str = "parameters") -> Tensor:
         """The expected cost, in parameters or multiply-accumulates of one sample.
@@ -89,7 +89,7 @@ class Complexity:
         InputError
             The budget is unknown.
         """
-        return self._sum(theta, self._coefficients[BUDGETS.index(one_of("budget", budget, BUDGETS))])
+        return self._sum(theta, self._coefficients[COMPLEXITIES.index(one_of("budget", budget, COMPLEXITIES))])
 
     def relative(self, theta: Tensor, alpha: float) -> Tensor:
         """The expected share of the full network's cost, float64.
@@ -142,13 +142,13 @@ class Complexity:
             rows.append(("layer", layer.name, torch.tensor([len(gates.units) + index]), ", ".join(around)))
         return pd.DataFrame(
             [(kind, name, len(members), within, *self._saved_by(members)) for kind, name, members, within in rows],
-            columns=["kind", "name", "gates", "within", *BUDGETS],
+            columns=["kind", "name", "gates", "within", *COMPLEXITIES],
         )
 
     def _saved_by(self, closed: Tensor) -> list[int]:
         """How many parameters and macs the full network loses when these gates close."""
         theta = torch.ones(self.gates.count, dtype=torch.float64).index_fill(0, closed, 0.0)
-        return [round(self.full_cost[budget] - float(self.expected(theta, budget))) for budget in BUDGETS]
+        return [round(self.full_cost[budget] - float(self.expected(theta, budget))) for budget in COMPLEXITIES]
 
     def _relative_coefficients(self, alpha: float) -> Tensor:
         parameters, macs = self._coefficients

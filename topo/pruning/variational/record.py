@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .complexity import BUDGETS, Complexity
+from .complexity import COMPLEXITIES, Complexity
 
 __all__ = ["Record"]
 
@@ -72,7 +72,7 @@ class Record:
         layers = int((is_open & complexity.gates.is_layer).sum())
         row: dict[str, float] = {"epoch": epoch, "seconds": seconds, "training_macs": training_macs, "nu": nu}
         row |= {"units": int(is_open.sum()) - layers, "layers": layers}
-        for budget in BUDGETS:
+        for budget in COMPLEXITIES:
             row[budget] = float(complexity.expected(is_open.double(), budget))
             row[f"expected_{budget}"] = float(complexity.expected(theta, budget))
         self.rows.append({name: float(row[name]) for name in COLUMNS})
