@@ -203,3 +203,22 @@ def test_every_verb_takes_a_traced_network() -> None:
     for verb in (topo.lift, topo.cost, topo.trace):
         with pytest.raises(InputError, match=r"topo\.\w+ needs an nn\.Module or a traced network; got int"):
             verb(3)
+
+
+def test_keywords_that_do_not_fit_the_model_are_said():
+    class Named(nn.Module):
+        def forward(self, x, y):
+            return x + y
+
+    with pytest.raises(InputError, match=r"keywords x, z, which do not fit the model's forward\(x, y\)"):
+        topo.trace(Named(), {"x": torch.zeros(1, 4), "z": torch.zeros(1, 4)})
+
+
+def test_a_traced_network_brings_its_example():
+    net = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))
+    dag = topo.trace(net, torch.randn(3, 6))
+    assert dag.example[0].shape == (3, 6) and not dag.example[0].any()
+    for pruner in ("synflow", "l1-filter", "phew"):
+        masks = topo.prune(dag, pruner, sparsity=0.5, device="cpu")
+        again = topo.prune(net, pruner, sparsity=0.5, device="cpu", example=torch.zeros(3, 6))
+        assert all(torch.equal(masks[name], again[name]) for name in again)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import topo
 from topo.datasets import Augmentation, Split, as_dataset, load, make_dataset
 from topo.errors import InputError
 from topo.masks import Masks
@@ -404,3 +405,9 @@ def test_models_of_several_inputs_are_trained_and_evaluated_alike_from_every_for
     train(model, as_dataset(data[form], test=data[form]), recipe("digits", epochs=1), device="cpu")
     with pytest.raises(InputError, match=r"does not take inputs of shape \(4,\)"):
         train(model, (a, targets), recipe("digits", epochs=1), device="cpu")
+
+
+def test_a_traced_network_cannot_be_trained():
+    dag = topo.trace(nn.Linear(4, 2), (4,))
+    with pytest.raises(InputError, match=r"needs an nn.Module; got Dag"):
+        train(dag, (torch.zeros(4, 4), torch.arange(4) % 2), "digits")

@@ -97,7 +97,7 @@ def _card(kind: str, entry: Entry[Any]) -> Iterator[str]:
     if not entry.source.built_in:
         yield f"  defined by {entry.source}"
     for name, value in entry.info.items():
-        if name != "paper" and value not in (None, (), ""):
+        if name != "paper" and value not in (None, (), "", frozenset()):
             yield f"  {name.replace('_', ' ')}: {_written(value)}"
     yield from _settings(_settings_of(kind, entry))
 
@@ -129,7 +129,7 @@ def _settings_of(kind: str, entry: Entry[Any]) -> list[Setting]:
 def _written(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple | frozenset) else str(value)
 
 
 def _torchvision(kind: str) -> list[str]:

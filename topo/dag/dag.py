@@ -41,6 +41,8 @@ class Dag(AdditiveGraph):
         Traces the network for the number of samples of the inputs that it is called with, where that number is fixed.
     model
         The model that was traced, as long as nodes and arcs are those of its operations.
+    example
+        Zeros of the shapes and types of the inputs that it was traced with: a tuple, or a dict by keyword.
 
     Examples
     --------
@@ -56,6 +58,7 @@ class Dag(AdditiveGraph):
 
     retrace: Callable[..., Dag] | None = field(default=None, repr=False)
     model: nn.Module | None = field(default=None, repr=False)
+    example: tuple[Any, ...] | dict[str, Any] | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"Dag({len(self.nodes)} nodes, {len(self.arcs)} arcs, depth {self.depth})"

@@ -68,7 +68,14 @@ def export(
 
 
 def _by_name(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    return dict(inspect.signature(model.forward).bind(*args, **kwargs).arguments)
+    try:
+        return dict(inspect.signature(model.forward).bind(*args, **kwargs).arguments)
+    except TypeError as error:
+        taken = ", ".join(inspect.signature(model.forward).parameters)
+        raise InputError(
+            f"the example has the keywords {', '.join(kwargs)}, which do not fit the model's forward({taken}): "
+            f"{error}; a model whose one argument is a dict takes it in a tuple, ({{...}},)."
+        ) from error
 
 
 @contextmanager

@@ -63,7 +63,9 @@ def traced(model: nn.Module | Dag, example: Example | None, verb: str) -> Dag:
     with evaluation_mode(model), torch.no_grad():
         program = export(model, args, kwargs)
     dag = _Reader(model, program, (args, kwargs)).read()
-    dag = replace(dag, keywords=tuple(kwargs), model=model)
+    # Zeros of the example's shapes and types, which take the memory of one number each.
+    zeros = pytree.tree_map_only(Tensor, lambda t: t.new_zeros(()).expand(t.shape), kwargs or args)
+    dag = replace(dag, keywords=tuple(kwargs), model=model, example=zeros)
     return dag if dag.symbols else replace(dag, retrace=_Retrace(model))
 
 

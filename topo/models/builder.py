@@ -110,6 +110,4 @@ def _check_forward(name: str, model: nn.Module, shape: Example) -> None:
 
 def _misfit(name: str, shape: Example, error: Exception) -> InputError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return InputError(
-        f"model {name!r} cannot take inputs of shape {shape} ({reason}); give an input_shape that suits it."
-    )
+    return InputError(f"model {name!r} cannot take inputs of shape {shape} ({reason}); give a shape that suits it.")

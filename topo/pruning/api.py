@@ -90,6 +90,7 @@ def prune(
     >>> masks.counts()[["name", "kept", "total"]].values.tolist()
     [['0.weight', 32, 160], ['2.weight', 28, 80]]
     """
+    example = _example_of(model, example)
     model = module_of(model, f"pruner {name!r}")
     algorithm = PRUNERS[name]
     check_settings(algorithm, settings, f"pruner {name!r}")
@@ -167,6 +168,7 @@ def score(
     >>> bool((topo.pruning.score(net, "magnitude")["weight"] == net.weight.abs()).all())
     True
     """
+    example = _example_of(model, example)
     model = module_of(model, f"pruner {name!r}")
     scores_of = getattr(PRUNERS[name], "score", None)
     if scores_of is None:
@@ -234,6 +236,7 @@ def sparse_training_callback(
     >>> round(run.masks.sparsity, 2)
     0.9
     """
+    example = _example_of(model, example)
     model = module_of(model, f"pruner {name!r}")
     algorithm = PRUNERS[name]
     if PRUNERS.entry(name).info.get("stage") != "training":
@@ -266,6 +269,11 @@ def sparse_training_callback(
         sparsity=float(sparsity),
     )
     return callback
+
+
+def _example_of(model: nn.Module | Dag, example: Example | None) -> Example | None:
+    """The example given, or else the one that a traced network was traced with."""
+    return model.example if example is None and isinstance(model, Dag) else example
 
 
 def _all_settings(

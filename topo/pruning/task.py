@@ -112,8 +112,8 @@ class Task:
         if example is None:
             if self.given_samples is None:
                 raise InputError(
-                    f"pruner {self.name!r} needs an example of the model's input; give example=, a tensor or the shape "
-                    "of one sample such as (3, 32, 32), or data."
+                    f"pruner {self.name!r} needs an example of the model's input; give example=, a tensor, a "
+                    "tuple or a dict of tensors, or the shape of one sample such as (3, 32, 32), or data."
                 )
             inputs = self.samples.example()
             example = (inputs,) if isinstance(inputs, Tensor) else inputs

@@ -131,6 +131,8 @@ def train(
     """
     recipe = find_recipe(recipe)
     target = resolve_device(device)
+    if not isinstance(model, nn.Module):
+        raise InputError(f"training changes a model in place, so it needs an nn.Module; got {type(model).__name__}.")
     model.to(target)
     dataset = as_dataset(data).to(target)
     check_fit(model, dataset)
