@@ -1,6 +1,6 @@
 # make study      run the digits study and write its report (start here)
 # make test       run the tests
-# make test-fast  run the quick ones, in under ninety seconds on two cores
+# make test-fast  run the quick ones
 # make lint       check style, formatting and types
 # Each sets up .venv first, and again only when pyproject.toml or constraints.txt has changed.
 
