@@ -11,7 +11,7 @@ import torch
 import topo
 from tests.pruning.variational.nets import NETS, compacted, cost_by_torch, prepared, published
 from topo.errors import InputError
-from topo.pruning.variational.complexity import BUDGETS, Complexity
+from topo.pruning.variational.complexity import COMPLEXITIES, Complexity
 from topo.pruning.variational.survival_polynomials import ALWAYS, both, either, polynomial
 
 
@@ -110,7 +110,7 @@ def test_the_expectation_against_all_gate_vectors(name):
         total += chance * torch.tensor(counted(gates, xi), dtype=torch.float64)
         chances += chance
     assert chances == pytest.approx(1)
-    expected = [float(complexity_of(name).expected(theta, budget)) for budget in BUDGETS]
+    expected = [float(complexity_of(name).expected(theta, budget)) for budget in COMPLEXITIES]
     assert expected == pytest.approx(total.tolist(), rel=1e-10)
 
 
@@ -119,8 +119,8 @@ def test_the_expectation_against_all_gate_vectors(name):
 def test_gates_of_zero_and_one_cost_what_the_compact_network_does(name, seed):
     _, x, gates = prepared(name)
     xi, _, smaller = compacted(name, seed)
-    expected = {budget: float(complexity_of(name).expected(xi, budget)) for budget in BUDGETS}
-    assert expected == cost_by_torch(smaller, x[:1]) == dict(zip(BUDGETS, counted(gates, xi), strict=True))
+    expected = {budget: float(complexity_of(name).expected(xi, budget)) for budget in COMPLEXITIES}
+    assert expected == cost_by_torch(smaller, x[:1]) == dict(zip(COMPLEXITIES, counted(gates, xi), strict=True))
 
 
 @pytest.mark.parametrize("name", ["basic", "vit", "densenet", "blocks"])
@@ -136,7 +136,7 @@ def test_the_expectation_is_the_mean_of_sampled_networks(name):
         dtype=torch.float64,
     )
     error = samples.std(0) / len(samples) ** 0.5
-    expected = torch.stack([complexity_of(name).expected(theta, budget) for budget in BUDGETS])
+    expected = torch.stack([complexity_of(name).expected(theta, budget) for budget in COMPLEXITIES])
     assert ((expected - samples.mean(0)).abs() < 4 * error).all()
     assert (error < 0.05 * expected).all()
 
@@ -168,7 +168,7 @@ def test_the_gradient_where_gates_are_closed(zeros):
 def test_relative_complexity_is_a_mean_of_shares():
     complexity, gates = complexity_of("plain"), prepared("plain")[2]
     theta = uniform(gates.count)
-    shares = [float(complexity.expected(theta, budget)) / complexity.full_cost[budget] for budget in BUDGETS]
+    shares = [float(complexity.expected(theta, budget)) / complexity.full_cost[budget] for budget in COMPLEXITIES]
     assert float(complexity.relative(theta, 0.25)) == pytest.approx(0.75 * shares[0] + 0.25 * shares[1])
     with pytest.raises(InputError, match="macs"):
         complexity.expected(theta, "mac")
@@ -221,7 +221,9 @@ def test_what_an_inner_filter_of_a_residual_network_costs():
     ones = torch.ones(gates.count)
     table = complexity.table()
     names = table.name.repeat(table.gates).str.removesuffix(".conv1").tolist()
-    parameters, macs = (complexity.gradient(ones, alpha) * complexity.full_cost[BUDGETS[alpha]] for alpha in (0, 1))
+    parameters, macs = (
+        complexity.gradient(ones, alpha) * complexity.full_cost[COMPLEXITIES[alpha]] for alpha in (0, 1)
+    )
     # The first block of a stage reads fewer channels and is no measure.
     for stage, weights, used in ((0, 288, 294_912), (1, 576, 147_456), (2, 1152, 73_728)):
         members = [
