@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .errors import InputError
 from .safe_files import replacing
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["load_checkpoint", "read_state", "save_checkpoint"]
 
 _TORCH_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt"}
 
@@ -52,7 +52,7 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> nn.Module:
         When the file is missing, damaged or of another kind, or its names or shapes are not those of the
         model; the model is then left as it was.
     """
-    state = _read_state(Path(path))
+    state = read_state(path)
     own = model.state_dict()
     problems = []
     missing, extra = [k for k in own if k not in state], [k for k in state if k not in own]
@@ -73,7 +73,15 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> nn.Module:
     return model
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """The names and tensors that a checkpoint file holds, of the kinds that `load_checkpoint` takes.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, damaged or of another kind.
+    """
+    path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} does not exist or is not a file.")
     if path.suffix == ".safetensors":

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-__all__ = ["InputError", "nearest", "unknown_name"]
+__all__ = ["InputError", "described", "failures_named", "nearest", "unknown_name"]
 
 
 class InputError(ValueError):
@@ -32,3 +33,44 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     close = nearest(str(name), known)
     hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
     return InputError(f"unknown {kind} {name!r}; {hint}Known: {', '.join(known)}.")
+
+
+def described(error: BaseException) -> str:
+    """An exception in one line: its type and what it says, or the sentence of an `InputError` alone.
+
+    Examples
+    --------
+    >>> described(KeyError("width")), described(InputError("there is no model."))
+    ("KeyError: 'width'", 'there is no model.')
+    """
+    text = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split())
+    return text if isinstance(error, InputError) and text else f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+@contextmanager
+def failures_named(what: str, *passed: type[BaseException]) -> Iterator[None]:
+    """Say of an exception in whose code it arose, as an `InputError` that names it and the exception's type.
+
+    An `InputError` says so itself, and goes on as it is.
+
+    Parameters
+    ----------
+    what
+        Whose code runs within the `with` block, such as ``"metric 'own'"``.
+    passed
+        More exceptions that go on as they are.
+
+    Examples
+    --------
+    >>> with failures_named("metric 'own'"):
+    ...     {}["width"]
+    Traceback (most recent call last):
+    topo.errors.InputError: metric 'own' failed with KeyError: 'width'.
+    """
+    going_on: tuple[type[BaseException], ...] = (InputError, *passed)
+    try:
+        yield
+    except going_on:
+        raise
+    except Exception as error:
+        raise InputError(f"{what} failed with {described(error).rstrip('.')}.") from error

@@ -140,7 +140,10 @@ class Masks(Mapping[str, Tensor]):
         if unknown:
             close = nearest(unknown[0], parameters, 1)
             hint = f" (nearest to {unknown[0]!r}: {close[0]!r})" if close else ""
-            raise InputError(f"the masks do not fit the model: it has no parameter {_listed(unknown)}{hint}.")
+            raise InputError(
+                f"the masks do not fit the model: it has no parameter {_listed(unknown)}{hint}; "
+                "build the model they were made for."
+            )
         wrong = [
             f"{name} is {tuple(mask.shape)} in the masks and {tuple(parameters[name].shape)} in the model"
             for name, mask in self.items()

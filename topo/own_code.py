@@ -13,7 +13,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-from .errors import InputError
+from .errors import InputError, described
 
 __all__ = ["digest_of", "import_code", "is_file_name"]
 
@@ -83,7 +83,7 @@ def _import_module(name: str) -> ModuleType:
             f"there is no module {name!r}; give the path of a .py file, or a module that Python can import."
         ) from error
     except (Exception, SystemExit) as error:
-        raise InputError(f"module {name!r} cannot be imported ({_described(error)}).") from error
+        raise InputError(f"module {name!r} cannot be imported ({described(error).rstrip('.')}).") from error
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -118,7 +118,7 @@ def _import_file(path: Path) -> ModuleType:
             del sys.modules[name]
         else:
             sys.modules[name] = known
-        raise InputError(f"{path}{_line(path, error)} cannot be imported: {_described(error)}.") from error
+        raise InputError(f"{path}{_line(path, error)} cannot be imported: {described(error).rstrip('.')}.") from error
     _imported[name] = digest
     return module
 
@@ -126,11 +126,6 @@ def _import_file(path: Path) -> ModuleType:
 def _file_of(module: ModuleType) -> Path | None:
     file = getattr(module, "__file__", None)
     return Path(file).resolve() if file else None
-
-
-def _described(error: BaseException) -> str:
-    text = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split()).rstrip(".")
-    return text if isinstance(error, InputError) and text else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def _line(path: Path, error: BaseException) -> str:

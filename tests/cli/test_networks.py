@@ -42,6 +42,20 @@ def test_prune_encode_and_measure_pass_files_on(topo_command, in_folder: Path):
     assert float(printed["sink_nodes"]) == row["sink_nodes"] and "k_core_norm" in printed and "edges" not in printed
 
 
+def test_the_option_that_makes_a_file_fit_is_named(refused, in_folder: Path):
+    model = build("digits-mlp", input_shape=(1, 8, 8), n_classes=7)
+    topo.Masks.dense(model).save("masks.safetensors")
+    topo.save_checkpoint(model, "weights.safetensors")
+    for option in (("--masks", "masks.safetensors"), ("--checkpoint", "weights.safetensors")):
+        sentence = refused("encode", "digits-mlp", "--example", "1,8,8", *option)
+        assert "(7, " in sentence and "(10, " in sentence and sentence.endswith("; give --classes 7.")
+        sentence = refused("measure", "digits-mlp", "--dataset", "digits", *option)
+        assert sentence.endswith("; give --classes 7 and --example in place of --dataset, which has 10 classes.")
+    topo.Masks.dense(build("digits-mlp", input_shape=(1, 8, 8), widths=[7])).save("narrow.safetensors")
+    sentence = refused("encode", "digits-mlp", "--example", "1,8,8", "--masks", "narrow.safetensors")
+    assert sentence.endswith("; MODEL, --model-set, --example and --classes decide its layers.")
+
+
 def test_layer_graphs_are_a_folder(topo_command, in_folder: Path):
     command = [
         "encode",

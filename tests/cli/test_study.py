@@ -23,7 +23,7 @@ def test_a_study_from_file_to_report(topo_command, refused, in_folder: Path, clu
     assert len(every.stdout.splitlines()) == 3 and "er 0.5 seed 0" in every.stdout
 
     again = topo_command("study", "run", "studies/small")
-    assert again.exit_code == 0 and again.stderr == ""
+    assert again.exit_code == 0 and again.stderr == "3 cells: 3 have their results.\n"
     assert "leave out --output" in refused("study", "run", "studies/small", "--output", "other")
 
     result = topo_command("report", "studies/small")
@@ -42,9 +42,18 @@ def test_failed_cells_are_told_with_their_reasons(
     monkeypatch.setattr(computation, "prune", fail)
     result = topo_command("study", "run", "small.yaml", "--into", "out", "--executor", "dask:here")
     assert result.exit_code == 1
-    assert "2 failed: RuntimeError: no luck" in result.stderr and "3 cells: 1 finished, 2 failed" in result.stdout
+    assert "2 failed: RuntimeError: no luck (see out/cells/" in result.stderr
+    assert "3 cells: 1 finished, 2 failed" in result.stdout
     status = topo_command("study", "status", "out")
     assert "traceback.txt" in status.stderr
+
+    report = topo_command("report", "out", "--no-questions")
+    lost = "2 of 3 networks have no accuracy (2 failed)"
+    assert report.stderr == (
+        f"{lost}; the report lists the reasons under Failed and collapsed networks, and topo study status out says "
+        "where errors arose.\n"
+    )
+    assert f"{lost}. <a href" in Path("out/report.html").read_text()
 
 
 def test_an_interrupted_study_exits_with_130(
@@ -87,4 +96,4 @@ def test_the_installed_command(in_folder: Path, study_text: str):
     Path("small.yaml").write_text(study_text)
     done = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True)
     assert done.returncode == 0 and "3 cells: 3 finished" in done.stdout, done.stderr
-    assert len(done.stderr.splitlines()) == 3
+    assert done.stderr.startswith("3 cells: 3 to compute.\n") and len(done.stderr.splitlines()) == 4

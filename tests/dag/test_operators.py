@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import topo
 from topo.dag import operators
 from topo.dag.elements import Hole, Step
 from topo.dag.operators import OPERATORS, Operator, operator_called, operator_of
+from topo.dag.operators import record as record_module
+from topo.errors import InputError
 from topo.pruning.linearized_model import LinearizedOperations
 
 TOPO = Path(topo.__file__).parent
@@ -335,6 +338,39 @@ def test_an_unknown_operation_has_an_empty_record():
     record = operator_of("never_heard_of")
     assert record.map is None and not record.affine and not record.weights
     assert operator_called(print) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "facts", "sentence"),
+    [
+        (("sincc",), {}, "torch has no operation 'sincc'; did you mean 'sinc'?"),
+        (("sinc", "sinhh"), {}, "torch has no operation 'sinhh'; did you mean 'sinh'?"),
+        (("sinc",), {"aliases": ("sinc_of_it_all_zzz",)}, "torch has no operation 'sinc_of_it_all_zzz'"),
+        (("sinc",), {"pointwis": True}, "unknown fact of operation 'sinc' 'pointwis'; did you mean 'pointwise'"),
+        (
+            ("sinc",),
+            {"functions": ("sinc",)},
+            "functions of operation 'sinc' holds 'sinc'; give the functions",
+        ),
+        (("sinc",), {"modules": ("Sinc",)}, "modules of operation 'sinc' holds 'Sinc'; give the modules themselves"),
+    ],
+)
+def test_a_record_of_what_torch_has_not_is_refused(names, facts, sentence):
+    before = dict(OPERATORS)
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        operators.define(*names, **facts)
+    assert before == OPERATORS
+
+
+def test_an_operation_of_another_package_can_have_a_record(monkeypatch):
+    monkeypatch.setattr(record_module, "OPERATORS", dict(OPERATORS))
+    monkeypatch.setattr(record_module, "_CALLED", dict(record_module._CALLED))
+    with pytest.raises(InputError, match="no operation 'thrice_of_a_test'"):
+        operators.define("thrice_of_a_test")
+    library = torch.library.Library("topo_tests", "DEF")
+    library.define("thrice_of_a_test(Tensor x) -> Tensor")
+    operators.define("thrice_of_a_test", affine=((0,),))
+    assert operator_of("thrice_of_a_test").affine == ((0,),)
 
 
 def test_functions_called_in_place_or_as_methods_are_the_same_operation():

@@ -203,13 +203,49 @@ def test_sizes_that_depend_on_values_are_refused() -> None:
 
 
 def test_wrong_input_shape_is_refused() -> None:
-    with pytest.raises(InputError, match=r"cannot trace module '0' \(Conv2d\)"):
+    with pytest.raises(InputError, match=r"does not take inputs of shape \(1, 2, 8, 8\).* in module '0' \(Conv2d\)"):
         topo.trace(nn.Sequential(nn.Conv2d(3, 4, 3)), torch.zeros(1, 2, 8, 8))
     dag = topo.trace(nn.Linear(3, 2), torch.zeros(1, 3))
     with pytest.raises(InputError, match=r"input 'input' has shape \(2, 4\); expected \(N, 3\)"):
         dag(torch.zeros(2, 4))
     with pytest.raises(InputError, match="has 1 inputs; got 2 tensors"):
         dag(torch.zeros(2, 3), torch.zeros(2, 3))
+
+
+TOO_WIDE = torch.zeros(6, 5), torch.arange(6) % 3
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model: topo.trace(model, (5,)),
+        lambda model: topo.cost(model, (5,)),
+        lambda model: topo.lift(model, (5,)),
+        lambda model: topo.encode(model, example=(5,)),
+        lambda model: topo.compact(model, topo.Masks.dense(model), (5,)),
+        lambda model: topo.prune(model, "synflow", sparsity=0.5, example=(5,), device="cpu"),
+        lambda model: topo.prune(model, "snip", sparsity=0.5, data=TOO_WIDE, device="cpu"),
+        lambda model: topo.training.train(model, TOO_WIDE, "digits", device="cpu"),
+        lambda model: topo.training.evaluate(model, TOO_WIDE, device="cpu"),
+    ],
+)
+def test_every_verb_refuses_inputs_of_a_wrong_shape_in_the_same_sentence(call) -> None:
+    sentence = (
+        r"^the model does not take inputs of shape \([16], 5\)( of dataset 'data')?, samples along the first axis: "
+        r"mat1 and mat2 shapes cannot be multiplied \([16]x5 and 4x3\) in module '0' \(Linear\); "
+        r"give inputs of the shape that it is built for\.$"
+    )
+    with pytest.raises(InputError, match=sentence):
+        call(nn.Sequential(nn.Linear(4, 3)))
+
+
+def test_a_model_that_fails_by_itself_is_no_wrong_shape() -> None:
+    class Broken(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.offset
+
+    with pytest.raises(InputError, match=r"cannot trace module '0' \(Broken\): .* failed with AttributeError"):
+        topo.trace(nn.Sequential(Broken()), (5,))
 
 
 @pytest.mark.parametrize("inputs", [(), torch.tensor(1.0), None, {"x": 1}])

@@ -150,5 +150,15 @@ def test_bad_input(call, message):
         call()
 
 
+def test_a_dataset_of_ones_own_that_fails_is_named(monkeypatch):
+    monkeypatch.setattr(DATASETS, "_entries", dict(DATASETS._entries))
+    DATASETS.register("own")(lambda root, download: root / "images")
+    with pytest.raises(InputError, match="dataset 'own' failed with TypeError: unsupported operand"):
+        load("own")
+    DATASETS.register("own")(lambda root, download: (torch.zeros(2, 3), torch.arange(2)))
+    with pytest.raises(InputError, match=r"dataset 'own' returned a tuple; it must return a topo\.datasets\.Dataset"):
+        load("own")
+
+
 def test_every_dataset_says_what_it_is():
     assert all(entry.summary and "root" in entry.info for entry in DATASETS.entries())

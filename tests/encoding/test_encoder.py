@@ -101,6 +101,15 @@ metrics: [edges]
     assert {"edges", "fan__edges_mean"} <= set(table.columns), table["reason"].tolist()
 
 
+def test_an_encoding_that_fails_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ENCODINGS, "_entries", dict(ENCODINGS._entries))
+    encoding("own", layers=True)(lambda dag, masks: {}[next(iter(masks))])
+    with pytest.raises(topo.InputError, match=r"encoding 'own' failed with KeyError: '0\.weight'"):
+        topo.encode(NET, MASKS, example=(4,), encoding="own")
+    with pytest.raises(topo.InputError, match="layer 'a' is a dict; every layer must be a BipartiteGraph"):
+        LayerGraphs({"a": {}})
+
+
 def test_what_an_encoding_returns_is_checked(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ENCODINGS, "_entries", dict(ENCODINGS._entries))
     encoding("nothing")(lambda dag, masks: None)

@@ -318,12 +318,16 @@ class Unknown(nn.Module):
     [
         (lambda: nn.Linear(3, 2), {}, "needs example"),
         (lambda: nn.Linear(3, 2), {"example": (0,)}, "must be of sizes from 1 up"),
-        (lambda: nn.Linear(3, 2), {"example": (4,)}, "cannot trace the model"),
+        (lambda: nn.Linear(3, 2), {"example": (4,)}, r"does not take inputs of shape \(1, 4\)"),
         (lambda: nn.Linear(3, 2), {"example": (3,), "encoding": "multipartit"}, "did you mean 'multipartite'"),
         (lambda: nn.Linear(3, 2), {"example": (3,), "skip": "all"}, "did you mean 'skips'"),
         (lambda: nn.Linear(3, 2), {"example": (3,), "pooling": "nodes"}, "did you mean 'node'"),
         (lambda: nn.Linear(3, 2), {"example": (3,), "max_edges": 5}, "layer 'weight' alone has 6 edges"),
-        (lambda: nn.Sequential(nn.Linear(3, 2), Unknown()), {"example": (3,)}, "'cumsum' of module '1'"),
+        (
+            lambda: nn.Sequential(nn.Linear(3, 2), Unknown()),
+            {"example": (3,)},
+            "'cumsum' of module '1': topo/dag/operators has no map",
+        ),
         (lambda: "resnet20", {"example": (3,)}, "needs an nn.Module or a Dag; got str"),
     ],
 )

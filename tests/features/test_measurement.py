@@ -299,6 +299,14 @@ def test_declarations_are_checked(facts: dict[str, object], sentence: str) -> No
         metric("own", **facts)
 
 
+def test_a_metric_that_fails_is_named(worked: MultipartiteGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
+    metric("own", category="general")(lambda view: view.degrees)
+    for graph in (worked, LayerGraphs({"a": BipartiteGraph(sparse.csr_array(np.eye(2, dtype=np.float32)))})):
+        with pytest.raises(InputError, match=r"metric 'own' failed with AttributeError: .* no attribute 'degrees'"):
+            measure(graph, metrics="own")
+
+
 def test_metrics_that_read_weights_say_so(worked: MultipartiteGraph) -> None:
     rng = np.random.default_rng(0)
     pattern = rng.permuted(np.tile([1, 1, 1, 1, 0, 0, 0, 0, 0], (12, 1)), axis=1).astype(np.float32)

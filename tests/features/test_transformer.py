@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,14 +51,56 @@ def test_empty_batch() -> None:
     assert Topometrics(metrics="nodes").transform([]).shape == (0, 1)
 
 
-def test_an_item_that_fails_is_a_row_of_nan(batch: list[MultipartiteGraph]) -> None:
-    layers = LayerGraphs({"a": random_layer(4, 5, 0.5, 0)})
-    table = Topometrics(metrics=["nodes", "edges"]).transform([batch[0], "graph", layers])
+def test_a_network_that_fails_is_a_row_of_nan(batch: list[MultipartiteGraph]) -> None:
+    empty, network = MultipartiteGraph([], []), (MODEL, {"weights": torch.ones(2, 3)})
+    table = Topometrics(metrics=["nodes", "edges"], example=(3,)).transform([batch[0], empty, network])
     assert table.isna().all(axis=1).tolist() == [False, True, True]
-    assert "neither a graph nor" in table.attrs["failed"][1]
-    assert "set encoding to match" in table.attrs["failed"][2]
-    with pytest.raises(InputError, match="neither a graph nor"):
-        Topometrics(errors="raise").transform(["graph"])
+    assert "no node" in table.attrs["failed"][1]
+    assert "did you mean 'weight'" in table.attrs["failed"][2]
+    with pytest.raises(InputError, match="no node"):
+        Topometrics(errors="raise").transform([empty])
+
+
+MODEL = torch.nn.Linear(3, 2)
+LAYERS = LayerGraphs({"a": random_layer(4, 5, 0.5, 0)})
+
+
+@pytest.mark.parametrize("errors", ["nan", "raise"])
+@pytest.mark.parametrize(
+    ("items", "settings", "sentence"),
+    [
+        ([MODEL], {}, "item 0 is a Linear; give graphs that topo.encode returns, or (model, masks) pairs"),
+        (["graph"], {}, "item 0 is a str; give graphs"),
+        ([(MODEL, None, (3,))], {}, "item 0 is a tuple of Linear, NoneType, tuple; give"),
+        ([(MODEL, "masks.safetensors")], {}, "item 0 is a tuple of Linear, str; give"),
+        ([(LAYERS, None)], {}, "item 0 is a tuple of LayerGraphs, NoneType; give"),
+        ([LAYERS], {}, "item 0 is a LayerGraphs, but encoding 'multipartite' makes MultipartiteGraph; set encoding"),
+        ([random_graph([3, 2], 0.5, 0)], {"encoding": "rolled"}, "encoding 'rolled' makes LayerGraphs; set encoding"),
+        ([(MODEL, None)], {}, "the model of item 0 is not traced, so that Topometrics needs example="),
+        (MODEL, {}, "not one Linear"),
+        (torch.nn.Sequential(MODEL), {}, "not one Sequential"),
+        ((MODEL, None), {}, "not one pair: [(model, masks)]"),
+        ([(MODEL, None)], {"encode_options": {"max_edge": 3}}, "did you mean 'max_edges'"),
+        ([LAYERS], {"encoding": "rolled", "imdb_rule": "min_node"}, "did you mean 'min_nodes'"),
+    ],
+)
+def test_a_batch_of_something_else_is_refused(
+    items: object, settings: dict[str, object], sentence: str, errors: str
+) -> None:
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        Topometrics(errors=errors, **settings).transform(items)
+
+
+def test_a_batch_is_checked_before_any_of_it_is_measured(
+    batch: list[MultipartiteGraph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("topo.features.transformer.measure", pytest.fail)
+    with pytest.raises(InputError, match="item 3 is a str"):
+        Topometrics(errors="raise").transform([*batch, "graph"])
+    monkeypatch.undo()
+    assert len(Topometrics(metrics="nodes").transform(iter(batch))) == 3
+    with pytest.raises(InputError, match="item 3 is a str"):
+        Topometrics(metrics="nodes").transform(iter([*batch, "graph"]))
 
 
 def test_layer_graphs() -> None:

@@ -182,6 +182,21 @@ def test_weights_of_lazy_layers_are_seeded():
         del MODELS._entries["lazy-net"]
 
 
+@pytest.mark.parametrize(
+    ("builder", "sentence"),
+    [
+        (lambda input_shape, n_classes: nn.Lineer(4, 2), "model 'own' failed with AttributeError: .*'Lineer'"),
+        (lambda input_shape, n_classes: None, "model 'own' returned a NoneType; it must return an nn.Module"),
+        (lambda input_shape, n_classes: nn.Bilinear(4, 4, 2), "model 'own' failed with TypeError: .*'input2'"),
+    ],
+)
+def test_a_model_of_ones_own_that_fails_is_named(builder, sentence, monkeypatch):
+    monkeypatch.setattr(MODELS, "_entries", dict(MODELS._entries))
+    MODELS.register("own")(builder)
+    with pytest.raises(InputError, match=sentence):
+        build("own", input_shape=(4,))
+
+
 def test_models_of_ones_own_may_take_tables(monkeypatch):
     monkeypatch.setattr(MODELS, "_entries", dict(MODELS._entries))
 

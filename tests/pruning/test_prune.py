@@ -165,7 +165,7 @@ class TestUnfitData:
             topo.prune(awkward, name, sparsity=0.5, data=(torch.zeros(12, 3, 4, 4), images[1]))
 
     def test_labels(self, name, awkward, images):
-        with pytest.raises(InputError, match="labels from 0 to 5 and the model has 3 classes"):
+        with pytest.raises(InputError, match="labels from 0 to 5 and the model has 3 outputs; give labels from 0 to 2"):
             topo.prune(awkward, name, sparsity=0.5, data=(images[0], torch.arange(12) % 6))
 
     def test_nan(self, name, awkward, images):
@@ -173,8 +173,12 @@ class TestUnfitData:
             topo.prune(awkward, name, sparsity=0.5, data=(images[0] * float("nan"), images[1]))
 
     def test_targets(self, name, awkward, images):
-        with pytest.raises(InputError, match="targets of data do not fit"):
-            topo.prune(awkward, name, sparsity=0.5, data=(images[0], torch.rand(12, 2)))
+        for targets in (torch.rand(12, 2), torch.arange(12.0) % 3):
+            kind = (
+                r"from 0.* to .* \(torch.float32 of shape \(12.*\) and the model has 3 outputs; give one label a sample"
+            )
+            with pytest.raises(InputError, match=kind):
+                topo.prune(awkward, name, sparsity=0.5, data=(images[0], targets))
 
     def test_outputs(self, name, images):
         net = nn.Sequential(nn.Flatten(), nn.Linear(32, 1), nn.Flatten(0))

@@ -150,6 +150,35 @@ def test_an_algorithm_of_stage_training_must_return_a_callback(net, own):
         topo.pruning.sparse_training_callback(net, "mine", sparsity=0.5)
 
 
+def test_an_algorithm_that_fails_is_named(net, own):
+    def score(task):
+        return task.wieghts
+
+    own(by_score()(score))
+    for call, asked in ((topo.prune, {"sparsity": 0.5}), (topo.pruning.score, {})):
+        with pytest.raises(InputError, match=r"pruner 'mine' failed with AttributeError: .* no attribute 'wieghts'\.$"):
+            call(net, "mine", **asked)
+
+
+def test_an_algorithm_that_fails_during_training_is_named(net, own):
+    class Mine(SparseTrainingCallback):
+        def __init__(self, task, *, late: bool = True):
+            super().__init__(task)
+            self.masks = full()
+            if not late:
+                raise KeyError("late")
+
+        def on_step_end(self, state):
+            raise ZeroDivisionError
+
+    own(Mine, stage="training")
+    data = torch.zeros(6, 4), torch.arange(6) % 3
+    with pytest.raises(InputError, match=r"pruner 'mine' failed with ZeroDivisionError\."):
+        topo.prune(net, "mine", sparsity=0.5, data=data, recipe="digits", device="cpu")
+    with pytest.raises(InputError, match=r"pruner 'mine' failed with KeyError: 'late'\."):
+        topo.pruning.sparse_training_callback(net, "mine", sparsity=0.5, late=False)
+
+
 def test_right_masks_of_an_own_algorithm_are_taken(net, own):
     def algorithm(task, *, keep: bool = True):
         return full(keep)

@@ -159,7 +159,7 @@ def test_numbers_follow_the_table(tmp_path):
     assert "uniform the least (20.0%)" in second
 
 
-def test_failures_are_named_with_their_reasons(tmp_path):
+def test_failures_are_named_with_their_reasons(tmp_path, caplog):
     table = example_results()
     table.loc[4, ["status", "reason", "accuracy"]] = ["diverged", "the loss became NaN in epoch 3", np.nan]
     table.loc[5, ["status", "reason"]] = ["collapsed", "no weight is left in fc"]
@@ -167,6 +167,9 @@ def test_failures_are_named_with_their_reasons(tmp_path):
     row = table.loc[4]
     assert "the loss became NaN in epoch 3" in prose and "no weight is left in fc" in prose
     assert f"digits/small-cnn/{row['pruner']} at {100 * row['sparsity']:g}%, seed {row['seed']}" in prose
+    lost = "1 of 50 networks has no accuracy (1 diverged)"
+    assert f"{lost}. Which, and why." in prose
+    assert caplog.messages == [f"{lost}; the report lists the reasons under Failed and collapsed networks."]
 
 
 def test_undefined_metrics_are_listed_with_reasons(tmp_path):

@@ -141,7 +141,12 @@ def test_changed_code_computes_its_cells_anew(folder: Path):
     topo_command("study", "run", "study.yaml", "--into", "out", folder=folder)
     before = {row["pruner"]: row for row in read("print(study.results().to_json(orient='records'))", folder)}
     (folder / "my_helper.py").write_text("SIGN = 1.0\n")
-    assert "3 cells: 3 finished" in topo_command("study", "run", "study.yaml", "--into", "out", folder=folder).stdout
+    again = topo_command("study", "run", "study.yaml", "--into", "out", folder=folder)
+    assert "3 cells: 3 finished" in again.stdout
+    assert (
+        "3 of the cells to compute have results that no longer count, because my_helper.py changed since"
+        in again.stderr
+    )
     after = {row["pruner"]: row for row in read("print(study.results().to_json(orient='records'))", folder)}
     assert {name for name in after if after[name]["cell"] != before[name]["cell"]} == {"dense", "own-pruner", "er"}
     assert after["dense"]["accuracy"] == before["dense"]["accuracy"]

@@ -14,7 +14,7 @@ from torch import nn
 import topo
 from topo.datasets import DATASETS, Split, make_dataset
 from topo.errors import InputError
-from topo.features import column_names
+from topo.features import METRICS, column_names, metric
 from topo.models import MODELS
 from topo.registry import Registry
 from topo.study import Study, StudyError, computation
@@ -40,6 +40,7 @@ def test_a_study_gives_one_row_a_network(tiny, here, caplog: pytest.LogCaptureFi
     assert sparse[columns].notna().any(axis=None) and set(columns) <= set(table.columns)
     assert table.loc[table["pruner"] == "dense", columns].isna().all(axis=None)
     lines = [r.message for r in caplog.records if r.name == "topo.study"]
+    assert lines.pop(0) == "5 cells: 5 to compute."
     assert len(lines) == 5 and all("accuracy 0." in line and " s" in line for line in lines)
     assert lines[0].startswith("1/5 digits digits-mlp dense seed 0:")
 
@@ -57,6 +58,38 @@ def test_finished_cells_are_not_computed_again(tiny, here, monkeypatch: pytest.M
     monkeypatch.setattr(run_module, "run_cell", pytest.fail)
     study.run(executor=here, progress=False)
     assert stamps(study) == before
+
+
+def test_a_run_says_how_much_there_is_to_do_and_why_anew(tiny, caplog: pytest.LogCaptureFixture, monkeypatch):
+    monkeypatch.setattr(run_module._Run, "go", lambda run: None)
+
+    def first_lines(study: Study) -> list[str]:
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "topo.study"):
+            study.run(progress=False)
+        return [record.message for record in caplog.records if record.name == "topo.study"]
+
+    study = tiny()
+    assert first_lines(study) == ["5 cells: 5 to compute."]
+    for status, cell in zip(("finished", "finished", "failed"), study.cells, strict=False):
+        study.store.save(cell.key, store_module.CellResult({"status": status, "reason": "", "accuracy": 0.5}))
+    assert first_lines(study) == ["5 cells: 2 have their results, 3 to compute, 1 of which failed before."]
+    (line, why) = first_lines(tiny(recipe={"name": "digits", "epochs": 2}))
+    assert line == "5 cells: 5 to compute."
+    assert why.startswith(
+        "2 of the cells to compute have results that no longer count, because the settings of the study changed since"
+    )
+    first_lines(study)
+    monkeypatch.setattr("topo.study.grid.FORMAT", 0)
+    assert "because own code that the study uses, or topo itself, changed since" in first_lines(study)[1]
+
+
+def test_a_metric_that_fails_is_named_in_what_the_study_records(tiny, here, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
+    metric("own", category="general")(lambda view: view.degrees)
+    table = tiny(pruners=["er"], sparsities=[0.5], metrics=["own"]).run(executor=here, progress=False)
+    reason = table.set_index("pruner").loc["er", "reason"]
+    assert reason.startswith("metric 'own' failed with AttributeError: ") and "'degrees'" in reason
 
 
 def test_a_larger_study_adds_to_a_smaller_one(tiny, here):

@@ -272,8 +272,11 @@ def test_progress_bar(few, capsys):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (build("resnet20"), r"does not take inputs of shape \(1, 8, 8\)"),
-        (build("digits-mlp", input_shape=(1, 8, 8), n_classes=9), "must return 10 logits a sample"),
+        (build("resnet20"), r"does not take inputs of shape \(1, 1, 8, 8\) of dataset 'digits'"),
+        (
+            build("digits-mlp", input_shape=(1, 8, 8), n_classes=9),
+            "labels from 0 to 9 and the model has 9 outputs; give labels from 0 to 8, or a model of 10",
+        ),
         (nn.Conv2d(1, 10, 3), "returned a tensor of shape"),
         (nn.LSTM(8, 10), "does not take inputs"),
     ],
@@ -403,8 +406,35 @@ def test_models_of_several_inputs_are_trained_and_evaluated_alike_from_every_for
     assert runs[0] == runs[1]
     assert runs[0][1]["accuracy"] > 0.5
     train(model, as_dataset(data[form], test=data[form]), recipe("digits", epochs=1), device="cpu")
-    with pytest.raises(InputError, match=r"does not take inputs of shape \(4,\)"):
+    with pytest.raises(InputError, match=r"does not take inputs of shape \(1, 4\)"):
         train(model, (a, targets), recipe("digits", epochs=1), device="cpu")
+
+
+def test_a_callback_that_fails_is_named():
+    class Broken(Callback):
+        def on_step_end(self, state):
+            return state.mask
+
+    data = torch.zeros(4, 4), torch.arange(4) % 2
+    with pytest.raises(InputError, match=r"callback Broken failed with AttributeError: .*'mask'") as failure:
+        train(nn.Linear(4, 2), data, recipe("digits", epochs=1), callbacks=[Broken()], device="cpu")
+    assert isinstance(failure.value.__cause__, AttributeError)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (
+            torch.arange(4),
+            "data' has labels from 0 to 3 and the model has 2 outputs; give labels from 0 to 1, or a model",
+        ),
+        (torch.arange(4.0) % 2, r"must be classes, one whole number a sample, not torch.float32 .* from 0 to 1"),
+        (torch.arange(3), r"differ in length \(4 inputs, 3 targets\)"),
+    ],
+)
+def test_labels_that_do_not_fit_the_model(targets, message):
+    with pytest.raises(InputError, match=message):
+        train(nn.Linear(4, 2), (torch.zeros(4, 4), targets), recipe("digits", epochs=1), device="cpu")
 
 
 def test_a_traced_network_cannot_be_trained():

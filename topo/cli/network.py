@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..dag.example import Example
     from ..datasets import Dataset
     from ..encoding import LayerGraphs, MultipartiteGraph
+    from ..masks import Masks
 
 __all__ = ["NamedNetwork"]
 
@@ -51,23 +52,67 @@ class NamedNetwork:
             return self.dataset.example
         return parsed_example(self.example_texts or ["3,32,32"])
 
+    @property
+    def n_classes(self) -> int:
+        """Its number of outputs."""
+        return self.dataset.n_classes if self.dataset is not None else self.classes or 10
+
     @cached_property
     def model(self) -> nn.Module:
         """The network itself."""
-        from ..checkpoint import load_checkpoint
-        from ..dag.example import sample_shapes
-        from ..models import build
+        from ..checkpoint import load_checkpoint, read_state
 
-        n_classes = self.dataset.n_classes if self.dataset is not None else self.classes or 10
-        settings = parsed_settings(self.settings)
-        shapes = sample_shapes(self.example)
-        model = build(self.name, input_shape=shapes, n_classes=n_classes, seed=self.seed, **settings)
-        return model if self.checkpoint is None else load_checkpoint(model, self.checkpoint)
+        model = self._built(self.n_classes)
+        if self.checkpoint is None:
+            return model
+        try:
+            return load_checkpoint(model, self.checkpoint)
+        except InputError as error:
+            shapes = {name: tuple(tensor.shape) for name, tensor in read_state(self.checkpoint).items()}
+            raise self._with_remedy(error, shapes) from error
+
+    def masks(self, file: Path) -> Masks:
+        """The masks of a file, which must be for this network."""
+        from ..masks import Masks
+
+        masks = Masks.load(file)
+        try:
+            masks.check(self.model)
+        except InputError as error:
+            raise self._with_remedy(error, {name: tuple(mask.shape) for name, mask in masks.items()}) from error
+        return masks
 
     def graph(self, masks: Path | None, encoding: str, options: list[str] | None) -> MultipartiteGraph | LayerGraphs:
         """The network encoded."""
         from ..encoding import encode
-        from ..masks import Masks
 
-        loaded = None if masks is None else Masks.load(masks)
+        loaded = None if masks is None else self.masks(masks)
         return encode(self.model, loaded, example=self.example, encoding=encoding, **parsed_settings(options))
+
+    def _built(self, n_classes: int) -> nn.Module:
+        from ..dag.example import sample_shapes
+        from ..models import build
+
+        settings = parsed_settings(self.settings)
+        shapes = sample_shapes(self.example)
+        return build(self.name, input_shape=shapes, n_classes=n_classes, seed=self.seed, **settings)
+
+    def _with_remedy(self, error: InputError, shapes: dict[str, tuple[int, ...]]) -> InputError:
+        """An error on tensors of these shapes that do not fit the network, with the option that makes them fit."""
+        own = _shapes(self._built(self.n_classes))
+        others = [(shape, own[name]) for name, shape in shapes.items() if name in own and shape != own[name]]
+        remedy = "MODEL, --model-set, --example and --classes decide its layers"
+        for size in dict.fromkeys(shape[0] for shape, ours in others if shape and shape[1:] == ours[1:]):
+            if shapes.items() <= _shapes(self._built(size)).items():
+                instead = (
+                    ""
+                    if self.dataset is None
+                    else f" and --example in place of --dataset, which has {self.n_classes} classes"
+                )
+                remedy = f"give --classes {size}{instead}"
+                break
+        return InputError(f"{str(error).rstrip('.')}; {remedy}.")
+
+
+def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

@@ -75,15 +75,16 @@ def run(
     try:
         study.run(executor=pool, workers=workers, device=device)
     except KeyboardInterrupt:
-        status = study.status()["status"]
-        done = int((~status.isin(["missing", "failed"])).sum())
+        status = study.status()
+        done = int((~status["status"].isin(["missing", "failed"])).sum())
+        _say_failures(status, study)
         typer.echo(
             f"Stopped; {done} of {len(status)} cells are finished and kept. Go on with: topo study run {study.folder}",
             err=True,
         )
         raise typer.Exit(130) from None
     status = study.status()
-    failed = _say_failures(status)
+    failed = _say_failures(status, study)
     typer.echo(f"{_counted(status)}. The table is in {study.store.table_file}; see it with: topo report {study.folder}")
     if failed:
         raise typer.Exit(1)
@@ -126,13 +127,14 @@ def status(
     typer.echo(f"{_counted(table)}.")
 
 
-def _say_failures(status: pd.DataFrame, study: Study | None = None) -> bool:
-    """Print why cells failed, each reason once; whether any did."""
+def _say_failures(status: pd.DataFrame, study: Study) -> bool:
+    """Print why cells failed and where one of them did, each reason once; whether any did."""
     failed = status[status["status"] == "failed"]
     reasons = failed["reason"].value_counts(sort=False)
     for reason, count in list(reasons.items())[:SHOWN]:
         example = failed[failed["reason"] == reason].iloc[0]
-        where = f" (see {study.store.traceback_file(example.cell)})" if study is not None else ""
+        file = study.store.traceback_file(example.cell)
+        where = f" (see {file})" if file.is_file() else ""
         typer.secho(f"{count} failed: {reason}{where}", err=True, fg="yellow")
     if len(reasons) > SHOWN:
         typer.secho(f"... and for {len(reasons) - SHOWN} more reasons.", err=True, fg="yellow")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -11,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from ..errors import InputError
 
-__all__ = ["Example", "example_arguments", "is_shape", "sample_shapes"]
+__all__ = ["Example", "example_arguments", "is_shape", "sample_shapes", "unfit_inputs_named"]
 
 Example: TypeAlias = (
     "Tensor | Mapping[str, Tensor | Sequence[int]] | Sequence[int] | Sequence[Tensor | Sequence[int] | Any]"
@@ -104,6 +106,53 @@ def sample_shapes(example: Any) -> Any:
         return tuple(example)
     shapes = tuple(sample_shapes(value) for value in cast("Sequence[Example]", example))
     return shapes[0] if len(shapes) == 1 else shapes
+
+
+@contextmanager
+def unfit_inputs_named(inputs: Any, *, name: str = "") -> Iterator[None]:
+    """Say of a failure of a model within the `with` block that it does not take these inputs, with their shapes.
+
+    Parameters
+    ----------
+    inputs
+        Tensors, in tuples or dicts or alone.
+    name
+        Whose inputs they are, such as ``"dataset 'digits'"``.
+
+    Raises
+    ------
+    InputError
+        In place of what the model raises; a lack of memory goes on as it is.
+
+    Examples
+    --------
+    >>> x, model = torch.zeros(1, 5), nn.Sequential(nn.Linear(4, 3))
+    >>> with unfit_inputs_named(x):
+    ...     model(x)
+    Traceback (most recent call last):
+    topo.errors.InputError: the model does not take inputs of shape (1, 5), samples along the first axis: mat1 and mat2
+    shapes cannot be multiplied (1x5 and 4x3) in module '0' (Linear); give inputs of the shape that it is built for.
+    """
+    try:
+        yield
+    except (InputError, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        tensors = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
+        shapes = " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise InputError(
+            f"the model does not take inputs of shape {shapes}{f' of {name}' if name else ''}, samples along the first "
+            f"axis: {reason[:300].rstrip('.')}{_where(error)}; give inputs of the shape that it is built for."
+        ) from error
+
+
+def _where(error: Exception) -> str:
+    """The innermost module in whose forward an error arose, by its name in the outermost one."""
+    calls = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    modules = [module for module in calls if isinstance(module, nn.Module)]
+    names = [name for name, module in modules[0].named_modules() if module is modules[-1]] if modules else []
+    return f" in module {names[0]!r} ({type(modules[-1]).__name__})" if any(names) else ""
 
 
 def _described(example: Any) -> str:

@@ -17,6 +17,7 @@ from torch.export import Dim
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError
+from .example import unfit_inputs_named
 
 __all__ = ["evaluation_mode", "export", "is_symbol"]
 
@@ -64,6 +65,13 @@ def export(
             for hook in hooks:
                 hook.remove()
     assert failure is not None
+    try:
+        with unfit_inputs_named(inputs):
+            model(*args, **(kwargs or {}))
+    except InputError:
+        raise
+    except Exception:
+        pass  # an error of the model's own, which the sentence below tells
     raise InputError(_explain(model, *failure)) from failure[0]
 
 
@@ -121,8 +129,7 @@ def _explain(model: nn.Module, error: Exception, entered: list[str]) -> str:
     where = f"module {name!r} ({type(module).__name__})" if name else f"the model ({type(module).__name__})"
     return (
         f"cannot trace {where}: {line} failed with {type(error).__name__}: {reason[:300].rstrip('.')}. "
-        "Control flow that depends on tensor values, and shapes that do not fit, cannot be traced; "
-        "replace that operation or check the example input."
+        "Control flow that depends on tensor values cannot be traced; replace that operation."
     )
 
 

@@ -104,7 +104,7 @@ def _split(data: Any, name: str) -> Split:
     if targets.ndim != 1 or targets.is_floating_point() or targets.dtype == torch.bool:
         raise InputError(
             f"the targets of {name} must be classes, one whole number a sample, not {targets.dtype} of shape "
-            f"{tuple(targets.shape)}."
+            f"{tuple(targets.shape)} from {float(targets.min()):g} to {float(targets.max()):g}."
         )
     return Split(inputs, targets.long())
 

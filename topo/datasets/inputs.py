@@ -20,6 +20,7 @@ __all__ = [
     "joined",
     "map_inputs",
     "selected",
+    "unfit_labels",
 ]
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
@@ -103,9 +104,35 @@ def checked_batch(value: Any) -> Batch:
     inputs, targets = value
     if not isinstance(inputs, Tensor):
         inputs = dict(inputs) if isinstance(inputs, Mapping) else tuple(inputs)
-    lengths = {len(tensor) if tensor.ndim else 0 for tensor in (*input_tensors(inputs), targets)}
-    if 0 in lengths:
+    *lengths, count = (len(tensor) if tensor.ndim else 0 for tensor in (*input_tensors(inputs), targets))
+    if 0 in (*lengths, count):
         raise InputError("data holds no samples; give at least one input and its target.")
-    if len(lengths) > 1:
-        raise InputError(f"inputs and targets of data differ in length ({sorted(lengths)}); give one target an input.")
+    if {*lengths} != {count}:
+        raise InputError(
+            f"inputs and targets of data differ in length ({' and '.join(map(str, lengths))} inputs, {count} targets); "
+            "give one target an input."
+        )
     return inputs, targets
+
+
+def unfit_labels(targets: Tensor, outputs: int, *, name: str = "data") -> InputError:
+    """The error for labels that a model of so many outputs cannot learn.
+
+    Examples
+    --------
+    >>> print(unfit_labels(torch.arange(6), 3))
+    data has labels from 0 to 5 and the model has 3 outputs; give labels from 0 to 2, or a model of 6 outputs.
+    >>> print(unfit_labels(torch.rand(6) * 0, 3))
+    data has labels from 0 to 0 (torch.float32 of shape (6,)) and the model has 3 outputs; give one label a sample, a
+    whole number from 0 to 2.
+    """
+    low, high = float(targets.min()), float(targets.max())
+    labels = targets.ndim == 1 and not targets.is_floating_point()
+    kind = "" if labels else f" ({targets.dtype} of shape {tuple(targets.shape)})"
+    if labels and low >= 0 and high >= outputs:
+        remedy = f"give labels from 0 to {outputs - 1}, or a model of {high + 1:.0f} outputs"
+    else:
+        remedy = f"give one label a sample, a whole number from 0 to {outputs - 1}"
+    return InputError(
+        f"{name} has labels from {low:g} to {high:g}{kind} and the model has {outputs} outputs; {remedy}."
+    )

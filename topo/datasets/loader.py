@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..device import resolve_device
+from ..errors import InputError, failures_named
 from ..validation import check_settings
 from .dataset import Dataset
 from .registry import DATASETS
@@ -55,5 +56,10 @@ def load(
     loader = DATASETS[name]
     check_settings(loader, settings, f"dataset {name!r}")
     target = resolve_device(device)
-    dataset = loader(None if root is None else Path(root).expanduser(), download, **settings)
+    with failures_named(f"dataset {name!r}"):
+        dataset = loader(None if root is None else Path(root).expanduser(), download, **settings)
+    if not isinstance(dataset, Dataset):
+        raise InputError(
+            f"dataset {name!r} returned a {type(dataset).__name__}; it must return a topo.datasets.Dataset."
+        )
     return (dataset if subset is None else dataset.subset(subset)).to(target)

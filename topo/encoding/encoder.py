@@ -10,7 +10,7 @@ from torch import nn
 from ..dag import Dag, trace
 from ..dag.example import Example
 from ..dag.structure import checked_masks
-from ..errors import InputError
+from ..errors import InputError, failures_named
 from ..registry import Registry
 from ..validation import check_settings, flag, one_of, real_number, settings_of, whole_number
 from .graph import LayerGraphs, MultipartiteGraph
@@ -148,7 +148,9 @@ def encode(
     if example is None and not isinstance(model, Dag):
         raise InputError("topo.encode needs example, an input of the model or its shape, such as (3, 32, 32).")
     dag = trace(model, example).single()
-    graph = ENCODINGS[encoding](dag, checked_masks(dag, masks), **chosen)
+    checked = checked_masks(dag, masks)
+    with failures_named(f"encoding {encoding!r}"):
+        graph = ENCODINGS[encoding](dag, checked, **chosen)
     wanted = LayerGraphs if ENCODINGS.entry(encoding).info["layers"] else MultipartiteGraph
     if not isinstance(graph, wanted):
         raise InputError(

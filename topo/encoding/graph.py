@@ -300,6 +300,9 @@ class LayerGraphs(Mapping[str, BipartiteGraph]):
     def __init__(self, graphs: Mapping[str, BipartiteGraph], attributes: Mapping[str, Any] | None = None) -> None:
         self._graphs = dict(graphs)
         self.attributes = dict(attributes or {})
+        for name, graph in self._graphs.items():
+            if not isinstance(graph, BipartiteGraph):
+                raise InputError(f"layer {name!r} is a {type(graph).__name__}; every layer must be a BipartiteGraph.")
 
     def annotate(self, facts: Mapping[str, Any]) -> None:
         """Add to the attributes."""

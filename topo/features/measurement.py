@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..encoding.graph import BipartiteGraph, LayerGraphs, MultipartiteGraph
-from ..errors import InputError, unknown_name
+from ..errors import InputError, failures_named, unknown_name
 from ..registry import Entry
 from . import connectivity, expansion, general, local, neighbourhood, sparsity, strength  # noqa: F401  (register)
 from .graph_view import GraphView
@@ -68,7 +68,8 @@ def measure(
         return _aggregate(measure_layers(graph, metrics=metrics, imdb_rule=imdb_rule), graph)
     if not isinstance(graph, MultipartiteGraph):
         raise InputError(
-            f"{type(graph).__name__} is not a graph; pass what topo.encode(model, masks, example=...) returns."
+            f"{type(graph).__name__} is not a graph; pass what topo.encode(model, masks, example=...) returns, or many "
+            "of them to topo.Topometrics."
         )
     if graph.n_nodes == 0:
         raise InputError("the graph has no node; nothing can be measured.")
@@ -130,7 +131,8 @@ def _columns(entry: Entry[Metric], view: GraphView) -> dict[str, float | Undefin
     """A metric's columns, raw and normalised; an `Undefined` stands for a value that is not there."""
     names = entry.info["columns"]
     try:
-        measured: Any = entry.item(view)
+        with failures_named(f"metric {entry.name!r}", Undefined):
+            measured: Any = entry.item(view)
     except Undefined as reason:
         measured = dict.fromkeys(names, reason)
     columns: dict[str, float | Undefined] = {}

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, TransformerMixin
+from torch import nn
 
+from ..dag import Dag
 from ..dag.example import Example
-from ..encoding import ENCODINGS, encode
+from ..encoding import ENCODINGS, encode, encoding_options
 from ..encoding.graph import LayerGraphs, MultipartiteGraph
-from ..errors import InputError, unknown_name
+from ..errors import InputError
+from ..validation import one_of
 from .measurement import column_names, measure
+from .ramanujan import IMDB_RULES
 
 __all__ = ["Topometrics"]
 
@@ -36,7 +40,8 @@ class Topometrics(TransformerMixin, BaseEstimator):
     imdb_rule
         As in `topo.measure`.
     errors
-        ``"nan"``: an item that cannot be encoded or measured becomes a row of NaN; ``"raise"``: it raises.
+        ``"nan"``: a network that cannot be encoded or measured becomes a row of NaN; ``"raise"``: it raises. What is
+        no network and no graph of the right kind is refused in either case.
     n_jobs
         Processes, as in joblib; None is one.
 
@@ -88,18 +93,20 @@ class Topometrics(TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            When `X` is not a collection of these, a parameter is wrong, or an item fails with ``errors="raise"``.
+            When `X` is not a collection of these, before any is measured (of an iterator, when its turn comes); when a
+            parameter is wrong; or when an item fails with ``errors="raise"``.
         """
         self._check()
-        if isinstance(X, MultipartiteGraph | LayerGraphs | Mapping | str) or not isinstance(X, Iterable):
-            raise InputError(f"pass a list of graphs or of (model, masks) pairs, not one {type(X).__name__}.")
+        items: Iterable[Any] = self._checked(X)
+        if isinstance(X, Collection):
+            items = list(items)
         settings = {
             "encoding": self.encoding,
             "example": self.example,
             **(self.encode_options or {}),
         }
         kwargs = {"metrics": self.metrics, "imdb_rule": self.imdb_rule}
-        jobs = (delayed(_measured)(item, settings, kwargs, self.errors == "raise") for item in X)
+        jobs = (delayed(_measured)(item, settings, kwargs, self.errors == "raise") for item in items)
         rows = Parallel(n_jobs=self.n_jobs)(jobs)
         columns = self.get_feature_names_out()
         table = pd.DataFrame([values for values, _ in rows], columns=columns, dtype="float64")
@@ -122,9 +129,48 @@ class Topometrics(TransformerMixin, BaseEstimator):
 
     def _check(self) -> None:
         ENCODINGS.entry(self.encoding)
-        if self.errors not in ("nan", "raise"):
-            raise unknown_name("value of errors", self.errors, ("nan", "raise"))
+        encoding_options(self.encoding, self.encode_options or {})
+        one_of("errors", self.errors, ("nan", "raise"))
+        one_of("imdb_rule", self.imdb_rule, IMDB_RULES)
         self.get_feature_names_out()
+
+    def _checked(self, batch: Any) -> Iterator[Any]:
+        """The items of a batch, each refused when it is neither a graph of the right kind nor a network."""
+        if isinstance(batch, str | Mapping | MultipartiteGraph | nn.Module | Dag) or not isinstance(batch, Iterable):
+            raise InputError(f"pass a list of graphs or of (model, masks) pairs, not one {type(batch).__name__}.")
+        if isinstance(batch, tuple) and len(batch) == 2 and _is_network(batch):
+            raise InputError("pass a list of (model, masks) pairs, not one pair: [(model, masks)].")
+        kind = LayerGraphs if ENCODINGS.entry(self.encoding).info["layers"] else MultipartiteGraph
+        for position, item in enumerate(batch):
+            if isinstance(item, MultipartiteGraph | LayerGraphs):
+                if not isinstance(item, kind):
+                    raise InputError(
+                        f"item {position} is a {type(item).__name__}, but encoding {self.encoding!r} makes "
+                        f"{kind.__name__}; set encoding to match the graphs."
+                    )
+            elif not isinstance(item, tuple) or len(item) != 2 or not _is_network(item):
+                raise InputError(
+                    f"item {position} is {_described(item)}; give graphs that topo.encode returns, or (model, masks) "
+                    "pairs, where masks may be None."
+                )
+            elif self.example is None and not isinstance(item[0], Dag):
+                raise InputError(
+                    f"the model of item {position} is not traced, so that Topometrics needs example=, an input of the "
+                    "models or its shape, such as (3, 32, 32)."
+                )
+            yield item
+
+
+def _is_network(pair: tuple[Any, Any]) -> bool:
+    """Whether a pair is a model and masks for it."""
+    model, masks = pair
+    return isinstance(model, nn.Module | Dag) and (masks is None or isinstance(masks, Mapping))
+
+
+def _described(item: Any) -> str:
+    if isinstance(item, tuple):
+        return f"a tuple of {', '.join(type(part).__name__ for part in item) or 'nothing'}"
+    return f"a {type(item).__name__}"
 
 
 def _measured(
@@ -132,15 +178,7 @@ def _measured(
 ) -> tuple[dict[str, float], dict[str, str] | str]:
     """An item's values and its reasons of NaN; or no values and the message of its failure."""
     try:
-        graph = item
-        if not isinstance(item, MultipartiteGraph | LayerGraphs):
-            if not isinstance(item, tuple) or len(item) != 2:
-                raise InputError(f"{type(item).__name__} is neither a graph nor a (model, masks) pair.")
-            graph = encode(*item, **settings)
-        if isinstance(graph, LayerGraphs) != ENCODINGS.entry(settings["encoding"]).info["layers"]:
-            raise InputError(
-                f"{type(graph).__name__} is not what encoding {settings['encoding']!r} makes; set encoding to match."
-            )
+        graph = encode(*item, **settings) if isinstance(item, tuple) else item
         if isinstance(graph, MultipartiteGraph):
             # The columns are those of a multipartite graph, also where the graph happens to be bipartite.
             kwargs = {**kwargs, "metrics": kwargs["metrics"] or column_names()}

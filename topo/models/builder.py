@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..dag.example import Example, example_arguments
-from ..errors import InputError, nearest, unknown_name
+from ..errors import InputError, failures_named, nearest, unknown_name
 from ..randomness import own_randomness
 from ..validation import check_settings, whole_number
 from .registry import MODELS
@@ -67,9 +67,12 @@ def build(
         builder = partial(torchvision_model, _torchvision_name(name))
     with own_randomness(whole_number("seed", seed)):
         try:
-            model = builder(shape, n_classes, **settings)
+            with failures_named(f"model {name!r}", RuntimeError):
+                model = builder(shape, n_classes, **settings)
         except RuntimeError as error:
             raise _misfit(name, shape, error) from error
+        if not isinstance(model, nn.Module):
+            raise InputError(f"model {name!r} returned a {type(model).__name__}; it must return an nn.Module.")
         _check_forward(name, model, shape)  # which draws the weights of lazy layers
     return model
 
@@ -101,7 +104,7 @@ def _check_forward(name: str, model: nn.Module, shape: Example) -> None:
     model.eval()
     arguments, keywords = example_arguments(shape, verb="topo.models.build")
     try:
-        with torch.no_grad():
+        with torch.no_grad(), failures_named(f"model {name!r}", RuntimeError, ValueError, AssertionError):
             model(*arguments, **keywords)
     except (RuntimeError, ValueError, AssertionError) as error:
         raise _misfit(name, shape, error) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from ..dag.dag import Dag
 from ..dag.example import Example
 from ..dag.tracing import module_of
-from ..errors import InputError
+from ..errors import InputError, failures_named
 from ..masks import Masks
 from ..training import Recipe
 from ..validation import check_settings
@@ -106,7 +107,8 @@ def prune(
         exclude=exclude,
         recipe=recipe,
     ) as task:
-        result: Any = algorithm(task, **settings)
+        with _failures_named(name):
+            result: Any = algorithm(task, **settings)
         if isinstance(result, SparseTrainingCallback):
             start = checked_masks(result.masks, name, task.weights, dict(model.named_parameters()))
             result = task.train(Masks(start), callbacks=[result]).masks
@@ -189,7 +191,9 @@ def score(
         # A structured algorithm scores what it could remove, whatever the patterns.
         required = task.weights if isinstance(PRUNERS[name], WeightScoring) else {}
         others = dict(task.model.named_parameters())
-        scores = checked_tensors(scores_of(task, **settings), "score", name, required, others)
+        with _failures_named(name):
+            scored = scores_of(task, **settings)
+        scores = checked_tensors(scored, "score", name, required, others)
         return {key: value.detach().cpu() for key, value in scores.items()}
 
 
@@ -254,7 +258,8 @@ def sparse_training_callback(
         include=include,
         exclude=exclude,
     ) as task:
-        callback: Any = algorithm(task, **settings)
+        with _failures_named(name):
+            callback: Any = algorithm(task, **settings)
         if not isinstance(callback, SparseTrainingCallback):
             raise InputError(
                 f"pruner {name!r} is of stage 'training' and must return a topo.pruning.SparseTrainingCallback, not a "
@@ -269,6 +274,11 @@ def sparse_training_callback(
         sparsity=float(sparsity),
     )
     return callback
+
+
+def _failures_named(name: str) -> AbstractContextManager[None]:
+    """Say of an exception that it arose in the pruner's code; a lack of memory is none of its failures."""
+    return failures_named(f"pruner {name!r}", torch.OutOfMemoryError)
 
 
 def _example_of(model: nn.Module | Dag, example: Example | None) -> Example | None:

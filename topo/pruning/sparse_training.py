@@ -30,6 +30,8 @@ class SparseTrainingCallback(Callback):
     ----------
     masks
         Parameter name -> bool tensor on the CPU, in force before the first step.
+    pruner
+        The name under which the algorithm is registered.
     names, total, kept
         The prunable weights, their number, and how many are to be kept at the end.
     generator
@@ -40,8 +42,14 @@ class SparseTrainingCallback(Callback):
 
     def __init__(self, task: Task) -> None:
         self.names = list(task.weights)
+        self.pruner = task.name
         self.total, self.kept = task.total, task.kept
         self.generator = task.generator
+
+    @property
+    def label(self) -> str:
+        """What errors call it."""
+        return f"pruner {self.pruner!r}"
 
     def weights(self, state: TrainingState) -> dict[str, nn.Parameter]:
         """The prunable weights of the model in training."""

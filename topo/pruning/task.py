@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
-from ..dag.example import Example, example_arguments
+from ..dag.example import Example, example_arguments, unfit_inputs_named
 from ..datasets import Dataset, as_dataset
-from ..datasets.inputs import Inputs, call_model
+from ..datasets.inputs import Inputs, call_model, unfit_labels
 from ..device import resolve_device
 from ..errors import InputError
 from ..masks import Masks, prunable_parameters
@@ -129,15 +129,8 @@ class Task:
     def forward(self, inputs: Inputs) -> Any:
         """The model's output; `InputError` when it does not take such inputs."""
         inputs = self.on_device(inputs)
-        try:
+        with unfit_inputs_named(inputs):
             return call_model(self.call or self.model, inputs)
-        except (torch.OutOfMemoryError, InputError):
-            raise
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            tensors = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
-            shapes = " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
-            reason = str(error).strip().split("\n")[0]
-            raise InputError(f"the model does not take inputs of shape {shapes}: {reason}.") from error
 
     def loss(self, inputs: Inputs, targets: Tensor, temperature: float = 1.0) -> Tensor:
         """Mean cross-entropy of the logits divided by a temperature."""
@@ -146,14 +139,11 @@ class Task:
             raise InputError("the model must return one tensor of logits (samples x classes) for this pruner.")
         targets = targets.to(self.device)
         if not targets.is_floating_point() and not 0 <= int(targets.min()) <= int(targets.max()) < logits.shape[1]:
-            raise InputError(
-                f"data has labels from {int(targets.min())} to {int(targets.max())} "
-                f"and the model has {logits.shape[1]} classes; labels must be 0 to {logits.shape[1] - 1}."
-            )
+            raise unfit_labels(targets, logits.shape[1])
         try:
             return F.cross_entropy(logits / temperature, targets)
         except (RuntimeError, ValueError) as error:
-            raise InputError(f"the targets of data do not fit the model's output: {error}.") from error
+            raise unfit_labels(targets, logits.shape[1]) from error
 
     def train(
         self,

@@ -17,6 +17,7 @@ __all__ = [
     "collinear_pairs",
     "correlation_findings",
     "failures",
+    "lost_sentence",
     "run_sentence",
     "size_finding",
     "undefined_correlations",
@@ -96,6 +97,31 @@ def failures(table: pd.DataFrame) -> pd.DataFrame:
     bad["reason"] = bad["reason"].where(bad["reason"] != "", "no reason recorded")
     groups = bad.groupby(["status", "reason"], sort=True)["which"]
     return groups.agg(networks="size", which=lambda w: "; ".join(w)).reset_index()
+
+
+def lost_sentence(table: pd.DataFrame) -> str:
+    """How many networks have no accuracy, and why in one word each; empty where all have.
+
+    Parameters
+    ----------
+    table
+        Results table.
+
+    Examples
+    --------
+    >>> from topo.results import example_results
+    >>> table = example_results(sparsities=(0.9,))
+    >>> table.loc[3:4, ["status", "accuracy"]] = "failed", None
+    >>> lost_sentence(table)
+    '2 of 18 networks have no accuracy (2 failed).'
+    """
+    lost = table.loc[table["accuracy"].isna(), "status"]
+    if lost.empty:
+        return ""
+    counts = lost.where(~lost.isin(NOT_FAILED), "without a reason").value_counts()
+    reasons = join([f"{number:,} {status}" for status, number in counts.items()])
+    have = "has" if len(lost) == 1 else "have"
+    return f"{len(lost):,} of {_count(len(table), 'network')} {have} no accuracy ({reasons})."
 
 
 def accuracy_findings(summary: pd.DataFrame) -> list[str]:

@@ -65,6 +65,7 @@ def measured(
     return {
         "grid": _grid(table),
         "run_sentence": findings.run_sentence(table),
+        "lost_sentence": findings.lost_sentence(table),
         "failures": findings.failures(table).to_dict("records"),
         "accuracy_findings": (best := findings.accuracy_findings(summary)[:6]),
         "findings": [

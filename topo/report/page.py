@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -29,6 +30,8 @@ from .networks import Drawn, layer_densities, network_to_draw
 
 __all__ = ["write_report"]
 
+logger = logging.getLogger("topo.report")
+
 
 def write_report(
     source: Any = None,
@@ -46,7 +49,7 @@ def write_report(
     """Write one self-contained HTML report of one or several studies, of a results table, or of the published tables.
 
     Every number and figure is computed from the tables during the call. What cannot be shown is replaced by a
-    sentence that says why.
+    sentence that says why. A warning is logged when networks have no accuracy.
 
     Parameters
     ----------
@@ -106,7 +109,15 @@ def write_report(
         if files:
             with writing(path.with_name(content["files"])):
                 shutil.copytree(temporary, path.with_name(content["files"]), dirs_exist_ok=True)
+    if content["lost_sentence"]:
+        logger.warning("%s; %s", content["lost_sentence"].rstrip("."), _where_to_see_why(evidence))
     return path
+
+
+def _where_to_see_why(evidence: Evidence) -> str:
+    folders = " and ".join(f"topo study status {folder}" for folder in evidence.studies.values())
+    listed = "the report lists the reasons under Failed and collapsed networks"
+    return f"{listed}, and {folders} says where errors arose." if folders else f"{listed}."
 
 
 def _default_path(source: Any, evidence: Evidence) -> Path:

@@ -22,7 +22,7 @@ from ..datasets import load as load_dataset
 from ..datasets.inputs import Inputs, map_inputs
 from ..device import resolve_device
 from ..encoding import encode
-from ..errors import InputError
+from ..errors import InputError, described
 from ..features import measure
 from ..masks import Masks
 from ..models import MODELS, build
@@ -57,7 +57,7 @@ def run_cell(cell: Cell, folder: str, device: str) -> Outcome:
             _import_own_code(cell, store)
             result = compute(cell, device, store.weights_file(cell.baseline.key) if cell.baseline else None)
         except Exception as error:
-            result = failure(_sentence(error), traceback.format_exc())
+            result = failure(described(error), traceback.format_exc())
         result.row["seconds"] = time.perf_counter() - started
         store.save(cell.key, result)
     return outcome(store, cell.key)
@@ -279,9 +279,3 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
-
-
-def _sentence(error: Exception) -> str:
-    """One line that says what went wrong."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, InputError) and text else f"{type(error).__name__}: {text}".removesuffix(": ")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import contextmanager
 from math import inf, isfinite
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -16,8 +17,8 @@ from ..device import resolve_device
 from ..errors import InputError
 from ..features import column_names
 from .computation import Outcome, build_model, failure, load_data, outcome, run_cell
-from .grid import Cell
-from .store import FAILED, MISSING, RESERVED, Store, StudyError
+from .grid import Cell, Planned
+from .store import FAILED, MISSING, RESERVED, LastRun, Store, StudyError
 from .workers import process_pool, stop, threads_each, usual_workers
 
 __all__ = ["run_cells"]
@@ -31,6 +32,7 @@ def run_cells(
     cells: Sequence[Cell],
     store: Store,
     *,
+    last_run: LastRun | None = None,
     executor: Executor | None = None,
     workers: int | None = None,
     device: str = "auto",
@@ -44,6 +46,8 @@ def run_cells(
         Baselines before the cells that need them.
     store
         The folder of the study.
+    last_run
+        What ran before, to say of cells of the same names why they are computed again.
     executor
         Where the cells run; a pool of `workers` processes when None.
     workers, device
@@ -62,6 +66,7 @@ def run_cells(
     """
     target = resolve_device(device)
     todo = list({cell.key: cell for cell in cells if not store.is_done(cell.key)}.values())
+    _log_outlook(len({cell.key for cell in cells}), todo, store, last_run)
     if not todo:
         return
     _check_metric_names(todo)
@@ -172,6 +177,28 @@ class _Run:
             self._fail(cells[0], "its process died, as when killed for using too much memory")
         else:
             self.suspects.extend(cells)
+
+
+def _log_outlook(total: int, todo: Sequence[Cell], store: Store, last_run: LastRun | None) -> None:
+    """The first lines of a run: how many cells there are, how many are to be computed, and why some are anew."""
+    done = total - len(todo)
+    failed = sum(store.row(cell.key) is not None for cell in todo)
+    parts = [f"{done} have their results" if done else "", f"{len(todo)} to compute" if todo else ""]
+    again = f", {failed} of which failed before" if failed else ""
+    logger.info("%d cells: %s%s.", total, ", ".join(filter(None, parts)), again)
+    if last_run is None:
+        return
+    keys = {_name(planned): planned.key for planned in last_run.cells}
+    outdated = [key for cell in todo if (key := keys.get(_name(cell.planned), cell.key)) != cell.key]
+    if count := sum(store.is_done(key) for key in outdated):
+        logger.warning(
+            "%d of the cells to compute have results that no longer count, because %s changed since; those stay in %s.",
+            *(count, last_run.changed, store.cells),
+        )
+
+
+def _name(planned: Planned) -> tuple[Any, ...]:
+    return tuple(planned.identity[name] for name in ("dataset", "model", "pruner", "sparsity", "seed"))
 
 
 def _check_inputs(cells: Sequence[Cell]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from torch import nn
@@ -23,11 +23,11 @@ from ..features.registry import metric_facts
 from ..masks import Masks
 from ..own_code import is_file_name
 from ..safe_files import replacing
-from .config import StudyConfig
+from .config import NOT_IN_TABLE, StudyConfig
 from .grid import Planned
 from .trajectory import MaskTrajectory
 
-__all__ = ["CellResult", "Store", "StudyError"]
+__all__ = ["CellResult", "LastRun", "Store", "StudyError"]
 
 FAILED = "failed"
 MISSING = "missing"
@@ -69,6 +69,13 @@ class CellResult:
     weights: nn.Module | None = None
     traceback: str | None = None
     trajectory: MaskTrajectory | None = None
+
+
+class LastRun(NamedTuple):
+    """What the folder of a study says of its last run: the cells, and in words what has changed since."""
+
+    cells: list[Planned]
+    changed: str
 
 
 class Store:
@@ -143,13 +150,32 @@ class Store:
 
     def plan(self, config: StudyConfig) -> list[Planned] | None:
         """The cells of the last run, where it was one of this config; its names need not be registered any more."""
+        digest, cells = self._recorded_plan()
+        return cells if digest == config.digest() else None
+
+    def last_run(self, config: StudyConfig) -> LastRun:
+        """The cells of the last run, and what has changed in the study file and its own code since."""
+        cells = self._recorded_plan()[1]
+        files = [Path(source) for source in config.imports if is_file_name(source) and Path(source).is_file()]
+        kept = {file: Path(self.import_source(str(file))) for file in files}
+        changed = [
+            file.name for file, copy in kept.items() if copy.is_file() and copy.read_bytes() != file.read_bytes()
+        ]
+        try:
+            before = StudyConfig.read(self.config_file, check=False)
+        except InputError:
+            before = config
+        if before.model_dump(exclude=NOT_IN_TABLE) != config.model_dump(exclude=NOT_IN_TABLE):
+            changed.append("the settings of the study")
+        return LastRun(cells, " and ".join(changed) or "own code that the study uses, or topo itself,")
+
+    def _recorded_plan(self) -> tuple[str, list[Planned]]:
+        """Digest of the config and the cells of the last run; nothing where there is none."""
         try:
             data = json.loads(self.plan_file.read_text(encoding="utf-8"))
-            if data["config"] != config.digest():
-                return None
-            return [Planned(identity.pop("cell"), identity) for identity in data["cells"]]
+            return data["config"], [Planned(identity.pop("cell"), identity) for identity in data["cells"]]
         except (OSError, ValueError, KeyError, TypeError):
-            return None
+            return "", []
 
     def row(self, key: str) -> dict[str, Any] | None:
         """The row of a cell, or None where there is none or it is damaged."""

@@ -121,6 +121,9 @@ class Study:
     ) -> pd.DataFrame:
         """Compute every cell that has no result yet, gather ``results.parquet`` and return it.
 
+        The first line of the log says how many cells there are and how many are to be computed; a warning, how many of
+        these have results from before own code or settings changed.
+
         Parameters
         ----------
         executor
@@ -139,11 +142,13 @@ class Study:
         KeyboardInterrupt
             On Ctrl-C; what is finished is kept and gathered.
         """
+        last_run = self.store.last_run(self.config)
         cells = self.prepare()
         try:
             run_cells(
                 cells,
                 self.store,
+                last_run=last_run,
                 executor=executor,
                 workers=workers or self.config.workers,
                 device=device or self.config.device,

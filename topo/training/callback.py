@@ -89,6 +89,11 @@ class TrainingState:
 class Callback:
     """Override what you need; each method may change the model, the optimizer and the masks."""
 
+    @property
+    def label(self) -> str:
+        """What errors call it."""
+        return f"callback {type(self).__name__}"
+
     def on_start(self, state: TrainingState) -> None:
         """Called once, before the first step, the masks already held."""
 

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ..dag.example import unfit_inputs_named
 from ..datasets import Dataset, as_dataset
-from ..datasets.inputs import call_model, input_tensors
+from ..datasets.inputs import call_model, unfit_labels
 from ..device import resolve_device
 from ..errors import InputError
 
@@ -88,19 +89,15 @@ def check_fit(model: nn.Module, dataset: Dataset) -> None:
     model.eval()
     example = dataset.example
     try:
-        with torch.no_grad():
+        with torch.no_grad(), unfit_inputs_named(example, name=f"dataset {dataset.name!r}"):
             logits = call_model(model, example)
-    except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
-        shapes = " and ".join(str(tuple(tensor.shape[1:])) for tensor in input_tensors(example))
-        raise InputError(
-            f"the model does not take inputs of shape {shapes} as dataset {dataset.name!r} has them "
-            f"({str(error).splitlines()[0]}); build it for inputs of that shape."
-        ) from error
     finally:
         model.train(was_training)
     shape = tuple(getattr(logits, "shape", ()))
-    if len(shape) != 2 or shape[1] < dataset.n_classes:
+    if len(shape) != 2:
         raise InputError(
             f"the model must return {dataset.n_classes} logits a sample for dataset {dataset.name!r}, "
             f"but returned {f'a tensor of shape {shape}' if shape else type(logits).__name__}."
         )
+    if shape[1] < dataset.n_classes:
+        raise unfit_labels(torch.arange(dataset.n_classes), shape[1], name=f"dataset {dataset.name!r}")

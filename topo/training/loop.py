@@ -21,7 +21,7 @@ from torch.nn import functional
 from ..datasets import as_dataset
 from ..datasets.inputs import Inputs, call_model, map_inputs
 from ..device import resolve_device
-from ..errors import InputError
+from ..errors import InputError, failures_named
 from ..masks import Masks
 from ..randomness import own_randomness
 from .callback import Callback, TrainingState
@@ -159,8 +159,7 @@ def train(
         state.hold(masks)
         advance = stack.enter_context(_progress_bar(progress, recipe.epochs))
         try:
-            for callback in callbacks:
-                callback.on_start(state)
+            _tell(callbacks, Callback.on_start, state)
             if checkpoint is not None and resume(state, callbacks, checkpoint):
                 for row in state.history:
                     advance(row)
@@ -169,8 +168,7 @@ def train(
                 if checkpoint is not None:
                     save(state, callbacks, checkpoint)
                 advance(state.history[-1])
-            for callback in callbacks:
-                callback.on_end(state)
+            _tell(callbacks, Callback.on_end, state)
         except Diverged as error:
             status, reason = "diverged", str(error)
     history = pd.DataFrame(state.history, columns=COLUMNS).astype({"epoch": int})
@@ -196,15 +194,13 @@ def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
         sums += torch.stack([state.loss.double() * len(targets), right.double()])
         if state.step % check_every == 0:
             _require_finite(sums[0], f"the training loss became {{}} at step {state.step + 1}", state)
-        penalties = [penalty for callback in callbacks if (penalty := callback.penalty(state)) is not None]
+        penalties = [penalty for penalty in _tell(callbacks, Callback.penalty, state) if penalty is not None]
         state.optimizer.zero_grad(set_to_none=True)
         sum(penalties, loss).backward()
-        for callback in callbacks:
-            callback.on_gradients(state)
+        _tell(callbacks, Callback.on_gradients, state)
         state.optimizer.step()
         state.step += 1
-        for callback in callbacks:
-            callback.on_step_end(state)
+        _tell(callbacks, Callback.on_step_end, state)
     _require_finite(sums[0], "the training loss became {}", state)
     test = {"loss": math.nan, "accuracy": math.nan}
     if dataset.test is not None:
@@ -214,8 +210,16 @@ def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
     state.epoch += 1
     values = [state.epoch, rate, train_loss, train_accuracy, test["loss"], test["accuracy"]]
     state.history.append(dict(zip(COLUMNS, [*values, time.perf_counter() - started])))
+    _tell(callbacks, Callback.on_epoch_end, state)
+
+
+def _tell(callbacks: Sequence[Callback], event: Callable[..., Any], state: TrainingState) -> list[Any]:
+    """Call this method of each callback; what they return."""
+    answers = []
     for callback in callbacks:
-        callback.on_epoch_end(state)
+        with failures_named(callback.label, torch.OutOfMemoryError):
+            answers.append(getattr(callback, event.__name__)(state))
+    return answers
 
 
 def batch_loss(

@@ -25,7 +25,7 @@ def step_map(call: Call) -> LinearMap:
     """The map of one step from one of its slots; raises `InputError` for an operation without one."""
     record = operator_of(call.step)
     if record.map is None:
-        raise call.refusal("the toolkit knows no element-level meaning for it")
+        raise call.refusal("topo/dag/operators has no map for it, which one record there gives (see CONTRIBUTING.md)")
     return record.map(call)
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any
 
-from ...errors import InputError
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...errors import InputError, nearest, unknown_name
 from ..elements import Hole, Step, Value, Values
 from ..maps import LinearMap, Weight
 
@@ -212,6 +218,8 @@ class Operator:
 
 OPERATORS: dict[str, Operator] = {}
 """Name of the operation -> its record."""
+_OWNERS = (torch, Tensor, F, operator)
+"""Where Python code finds the functions that run operations."""
 _CALLED: dict[Any, Operator] = {}
 """Function, or name of functions, that Python code calls -> the record of the operation."""
 
@@ -225,8 +233,24 @@ def define(*names: str, **facts: Any) -> Operator:
         Of the operations, in exported graphs.
     facts
         Attributes of their `Operator`.
+
+    Raises
+    ------
+    InputError
+        When nothing in torch is called one of `names` or of the aliases, or an `Operator` has no such attribute.
+
+    Examples
+    --------
+    >>> define("sincc", pointwise=True)
+    Traceback (most recent call last):
+    topo.errors.InputError: torch has no operation 'sincc'; did you mean 'sinc'?
     """
+    known = [fact.name for fact in fields(Operator)][1:]
+    for fact in facts:
+        if fact not in known:
+            raise unknown_name(f"fact of operation {names[0]!r}", fact, known)
     record = Operator(names, **facts)
+    _check(record)
     OPERATORS.update(dict.fromkeys(names, record))
     if record.functions:
         _CALLED.update(dict.fromkeys(record.functions, record))
@@ -234,6 +258,36 @@ def define(*names: str, **facts: Any) -> Operator:
         called = (*names, *record.aliases)
         _CALLED.update(dict.fromkeys((*called, *(f"{name}_" for name in called)), record))
     return record
+
+
+def _check(record: Operator) -> None:
+    """Refuse a record of an operation that does not exist, and functions and modules that are none."""
+    for name in (*record.names, *record.aliases):
+        if not _exists(name):
+            close = nearest(name, {*_registered(), *(known for owner in _OWNERS for known in dir(owner))}, 1)
+            hint = f"did you mean {close[0]!r}?" if close else "register it with torch before its record."
+            raise InputError(f"torch has no operation {name!r}; {hint}")
+    for fact, values in (("functions", record.functions), ("modules", record.modules)):
+        for value in values:
+            if not callable(value):
+                raise InputError(
+                    f"{fact} of operation {record.names[0]!r} holds {value!r}; give the {fact} themselves, such as "
+                    f"{'torch.nn.functional.relu' if fact == 'functions' else 'torch.nn.ReLU'}."
+                )
+
+
+def _exists(name: str) -> bool:
+    """Whether torch or another package has an operation of that name, also one registered since the last look."""
+    if any(hasattr(owner, name) for owner in _OWNERS) or name in _registered():
+        return True
+    _registered.cache_clear()
+    return name in _registered()
+
+
+@cache
+def _registered() -> frozenset[str]:
+    """Names of all operations that torch can dispatch, those of other packages too, without namespace and overload."""
+    return frozenset(name.partition("::")[2].partition(".")[0] for name in torch._C._dispatch_get_all_op_names())
 
 
 def rule(*names: str, **facts: Any) -> Callable[[Rule], Rule]:
