@@ -43,7 +43,7 @@ from topo.masks import prunable_parameters
 from topo.pruning.allocation import er_share, erk_share, layer_counts
 from topo.pruning.dynamic.bipartite import ch2_l3n, ch3_l3p, link_scores
 from topo.pruning.initial.grasp import hessian_gradient
-from topo.pruning.structured.l0 import chance_open, hard_concrete, mean_gate
+from topo.pruning.structured.l0 import hard_concrete, mean_gate, probability_open
 from topo.pruning.task import Task
 from topo.torchvision_import import import_torchvision
 
@@ -872,7 +872,7 @@ def l0_gates(source: Reference, part: str) -> Found:
         ours = {
             "gates": lambda: hard_concrete(log_alpha, noise),
             "mean": lambda: mean_gate(log_alpha),
-            "chance": lambda: chance_open(log_alpha),
+            "chance": lambda: probability_open(log_alpha),
         }[part]()
         theirs = {
             "gates": lambda: layer.quantile_concrete(noise).clamp(0, 1),

@@ -98,9 +98,9 @@ class Reference:
         """Derivatives of these elements of part `target` with respect to every part: (elements, part size)."""
         sources = list(self.leaves)
         result = self.results[target]
-        found = [
+        gradients = [
             torch.autograd.grad(result[e], [self.leaves[s] for s in sources], retain_graph=True, allow_unused=True)
             for e in elements
         ]
         zero = {s: torch.zeros(self.leaves[s].numel(), dtype=torch.float64) for s in sources}
-        return {s: torch.stack([zero[s] if g[k] is None else g[k] for g in found]) for k, s in enumerate(sources)}
+        return {s: torch.stack([zero[s] if g[k] is None else g[k] for g in gradients]) for k, s in enumerate(sources)}

@@ -67,10 +67,10 @@ def write(folder: Path, **changed: pd.DataFrame) -> Path:
     unrolled = changed.get("unrolled", networks())
     rolled = changed.get("rolled", layers(networks()))
     channel = changed.get("rolled_channel", layers(networks(), 2).assign(edges=rolled["edges"]))
-    found = changed.get("ramanujan", ramanujan(rolled))
+    expander_layers = changed.get("ramanujan", ramanujan(rolled))
     (folder / "unrolled").mkdir(parents=True)
     unrolled.to_csv(folder / "unrolled" / "unrolled.csv", index=False)
-    for name, table in (("rolled", rolled), ("rolled_channel", channel), ("ramanunjan_results", found)):
+    for name, table in (("rolled", rolled), ("rolled_channel", channel), ("ramanunjan_results", expander_layers)):
         for (dataset, model), part in table.groupby(["dataset", "model"]):
             inside = folder / name / model if name == "ramanunjan_results" else folder / name
             inside.mkdir(parents=True, exist_ok=True)

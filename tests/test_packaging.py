@@ -30,13 +30,13 @@ CUDA = re.compile(r"nvidia-|cuda-|triton")
 
 def pins() -> dict[str, Version]:
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-    found = {}
+    versions = {}
     for line in lines:
         name, separator, version = line.partition("==")
         assert separator and re.fullmatch(r"[\w.-]+", name), f"constraints.txt: {line!r} is not name==version"
-        assert canonicalize_name(name) not in found, f"constraints.txt pins {name} twice"
-        found[canonicalize_name(name)] = Version(version)
-    return found
+        assert canonicalize_name(name) not in versions, f"constraints.txt pins {name} twice"
+        versions[canonicalize_name(name)] = Version(version)
+    return versions
 
 
 def declared() -> list[Requirement]:

@@ -55,10 +55,10 @@ class DenseBlock(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(2 * (i + 1), 2) for i in range(layers))
 
     def forward(self, x: Tensor) -> Tensor:
-        found = [x]
+        features = [x]
         for layer in self.layers:
-            found.append(torch.relu(layer(torch.cat(found, dim=1))))
-        return torch.cat(found, dim=1)
+            features.append(torch.relu(layer(torch.cat(features, dim=1))))
+        return torch.cat(features, dim=1)
 
 
 class PlainReluNet(nn.Module):

@@ -14,11 +14,11 @@ def units_of(model: nn.Module, *shape: int) -> CoupledChannels:
     return coupled_channels(trace(model, torch.zeros(1, *shape)))
 
 
-def members(found: CoupledChannels, unit: int) -> set[tuple[str, int, int]]:
+def members(channels: CoupledChannels, unit: int) -> set[tuple[str, int, int]]:
     """Parameter, axis and index of everything that goes with a unit."""
     return {
         (name, axis, place)
-        for name, axes in found.axes.items()
+        for name, axes in channels.axes.items()
         for axis, index in enumerate(axes)
         for place in (index == unit).nonzero().flatten().tolist()
     }
@@ -39,43 +39,43 @@ def test_by_hand():
             x = x + self.back(self.norm(self.inner(x)))
             return self.head(x.flatten(1))
 
-    found = units_of(Block(), 2, 2, 2)
-    assert found.count == 7
+    channels = units_of(Block(), 2, 2, 2)
+    assert channels.count == 7
     stream = {("stem.weight", 0, 1), ("stem.bias", 0, 1), ("inner.weight", 1, 1), ("back.weight", 0, 1)}
     stream |= {("back.bias", 0, 1)} | {("head.weight", 1, 4 + place) for place in range(4)}
-    assert members(found, 1) == stream
+    assert members(channels, 1) == stream
     inner = {("inner.weight", 0, 2), ("inner.bias", 0, 2), ("back.weight", 1, 2)}
     inner |= {(f"norm.{name}", 0, 2) for name in ("weight", "bias", "running_mean", "running_var")}
-    assert members(found, 5) == inner
-    assert found.groups().tolist() == [0] * 3 + [1] * 4
-    assert found.table()["written_by"].tolist() == ["stem.weight, back.weight", "inner.weight"]
-    assert found.table()["read_by"].tolist() == ["inner.weight, head.weight", "back.weight"]
+    assert members(channels, 5) == inner
+    assert channels.groups().tolist() == [0] * 3 + [1] * 4
+    assert channels.table()["written_by"].tolist() == ["stem.weight, back.weight", "inner.weight"]
+    assert channels.table()["read_by"].tolist() == ["inner.weight, head.weight", "back.weight"]
 
 
 def test_a_depthwise_convolution_couples_its_ends_and_a_grouped_one_its_groups():
     model = nn.Sequential(
         nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 6, 1, groups=2), nn.Conv2d(6, 2, 1)
     )
-    found = units_of(model, 1, 4, 4)
-    assert found.axes["0.weight"][0].tolist() == [0, 0, 1, 1]
-    assert found.axes["1.weight"][0].tolist() == [0, 0, 1, 1]
-    assert found.axes["2.weight"][0].tolist() == [0, 0, 0, 1, 1, 1]
-    assert found.axes["3.weight"][1].tolist() == [0, 0, 0, 1, 1, 1]
+    channels = units_of(model, 1, 4, 4)
+    assert channels.axes["0.weight"][0].tolist() == [0, 0, 1, 1]
+    assert channels.axes["1.weight"][0].tolist() == [0, 0, 1, 1]
+    assert channels.axes["2.weight"][0].tolist() == [0, 0, 0, 1, 1, 1]
+    assert channels.axes["3.weight"][1].tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_heads_of_attention_go_as_a_whole_and_layer_norm_holds_its_stream_together():
     model, (x,) = small("attention")
-    found = coupled_channels(trace(model, x[:1]))
-    assert found.axes["attention.in_proj_weight"][0].tolist() == [0, 0, 1, 1] * 3
-    assert found.axes["attention.out_proj.weight"][1].tolist() == [0, 0, 1, 1]
-    assert (found.axes["mlp.3.weight"][1] == torch.arange(2, 10)).all()
-    assert "norm.weight" not in found.axes  # the stream starts at the input
+    channels = coupled_channels(trace(model, x[:1]))
+    assert channels.axes["attention.in_proj_weight"][0].tolist() == [0, 0, 1, 1] * 3
+    assert channels.axes["attention.out_proj.weight"][1].tolist() == [0, 0, 1, 1]
+    assert (channels.axes["mlp.3.weight"][1] == torch.arange(2, 10)).all()
+    assert "norm.weight" not in channels.axes  # the stream starts at the input
 
 
 @pytest.mark.slow
 def test_new_channels_of_a_padding_shortcut_belong_to_the_stream_that_they_join():
-    found = units_of(models.build("resnet20"), 3, 32, 32)
-    entered, widened = found.axes["stages.0.0.conv2.weight"][0], found.axes["stages.1.0.conv2.weight"][0]
+    channels = units_of(models.build("resnet20"), 3, 32, 32)
+    entered, widened = channels.axes["stages.0.0.conv2.weight"][0], channels.axes["stages.1.0.conv2.weight"][0]
     assert torch.equal(widened[:16], entered)
     assert len(set(widened.tolist())) == 32
 
@@ -89,40 +89,40 @@ def test_operations_without_a_rule_hold_everything_that_meets_them():
         def forward(self, x):
             return self.head(torch.relu(self.second(self.first(x).sort(dim=1).values)))
 
-    found = units_of(Sorted(), 3)
-    assert found.count == 5
-    assert found.axes["head.weight"][1].tolist() == list(range(5))
-    assert "first.weight" not in found.axes
+    channels = units_of(Sorted(), 3)
+    assert channels.count == 5
+    assert channels.axes["head.weight"][1].tolist() == list(range(5))
+    assert "first.weight" not in channels.axes
 
 
 @pytest.mark.slow
 def test_dense_connections_keep_their_sources_apart():
-    found = units_of(models.build("densenet121"), 3, 32, 32)
-    reads = found.axes["features.denseblock1.denselayer3.conv1.weight"][1]
+    channels = units_of(models.build("densenet121"), 3, 32, 32)
+    reads = channels.axes["features.denseblock1.denselayer3.conv1.weight"][1]
     sources = ["features.conv0", "features.denseblock1.denselayer1.conv2", "features.denseblock1.denselayer2.conv2"]
-    assert torch.equal(reads, torch.cat([found.axes[f"{name}.weight"][0] for name in sources]))
+    assert torch.equal(reads, torch.cat([channels.axes[f"{name}.weight"][0] for name in sources]))
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_costs_of_all_units_are_those_of_the_network(name):
     model, inputs = small(name)
-    found = coupled_channels(trace(model, tuple(x[:1] for x in inputs)))
-    left = found.costs(torch.ones(found.count, dtype=torch.bool))
+    channels = coupled_channels(trace(model, tuple(x[:1] for x in inputs)))
+    left = channels.costs(torch.ones(channels.count, dtype=torch.bool))
     assert left["parameters"] == sum(p.numel() for p in model.parameters())
     assert left["weights"] == sum(p.numel() for p in prunable_parameters(model).values())
 
 
 def test_sums_and_masks_by_hand():
     model = nn.Sequential(nn.Linear(2, 3, bias=False), nn.Linear(3, 1, bias=False))
-    found = units_of(model, 2)
+    channels = units_of(model, 2)
     values = {"0.weight": torch.tensor([[1.0, 2], [3, 4], [5, 6]]), "1.weight": torch.tensor([[10.0, 20, 30]])}
-    assert found.sums(values, "out").tolist() == [3, 7, 11]
-    assert found.sums(values, "in").tolist() == [10, 20, 30]
-    assert found.sums(values).tolist() == [13, 27, 41]
-    masks = found.masks(torch.tensor([True, False, True]), values)
+    assert channels.sums(values, "out").tolist() == [3, 7, 11]
+    assert channels.sums(values, "in").tolist() == [10, 20, 30]
+    assert channels.sums(values).tolist() == [13, 27, 41]
+    masks = channels.masks(torch.tensor([True, False, True]), values)
     assert masks["0.weight"].tolist() == [[True, True], [False, False], [True, True]]
     assert masks["1.weight"].tolist() == [[True, False, True]]
-    assert found.costs(torch.tensor([True, False, True])) == {"parameters": 6, "weights": 6, "macs": 6}
+    assert channels.costs(torch.tensor([True, False, True])) == {"parameters": 6, "weights": 6, "macs": 6}
 
 
 # The padding shortcut and heads of attention are outside what the oracle follows.
@@ -134,14 +134,14 @@ def test_agrees_with_torch_pruning(name):
     settings = {"shortcut": "projection"} if name == "resnet20" else {}
     model = models.build(name, **settings).eval()
     x = torch.randn(1, 3, 32, 32)
-    found = coupled_channels(trace(model, x))
+    channels = coupled_channels(trace(model, x))
     graph = oracle.DependencyGraph().build_dependency(model, x)
     path = {module: name for name, module in model.named_modules()}
     compared = 0
-    for weight, layers in found.layers.items():
-        if weight not in found.axes or layers[0].groups > 1:
+    for weight, layers in channels.layers.items():
+        if weight not in channels.axes or layers[0].groups > 1:
             continue
-        rows = found.axes[weight][layers[0].writes]
+        rows = channels.axes[weight][layers[0].writes]
         if rows.max() < 0:
             continue
         module = model.get_submodule(weight.removesuffix(".weight"))
@@ -156,7 +156,7 @@ def test_agrees_with_torch_pruning(name):
             is_read = function in (oracle.prune_conv_in_channels, oracle.prune_linear_in_channels)
             depthwise = isinstance(target, nn.Conv2d) and target.groups > 1
             theirs |= {(f"{path[target]}.weight", int(is_read and not depthwise), int(i)) for i in item.idxs}
-        ours = {m for m in members(found, int(rows[channel])) if m[0].endswith("weight")}
+        ours = {m for m in members(channels, int(rows[channel])) if m[0].endswith("weight")}
         assert ours == theirs, weight
         compared += 1
     assert compared >= 10

@@ -23,10 +23,10 @@ PUBLISHED = {
 def test_known_figures(name, side):
     classes = 10 if side == 32 else 1000
     model = models.build(name, input_shape=(3, side, side), n_classes=classes)
-    found = cost(model, torch.zeros(1, 3, side, side))
+    costs = cost(model, torch.zeros(1, 3, side, side))
     parameters, macs = PUBLISHED[name, side]
-    assert found["parameters"] == parameters
-    assert found["macs"] == pytest.approx(macs, rel=2e-3)
+    assert costs["parameters"] == parameters
+    assert costs["macs"] == pytest.approx(macs, rel=2e-3)
 
 
 def counted_by_hooks(model: nn.Module, x: torch.Tensor) -> int:

@@ -94,7 +94,7 @@ def namings(name: str, tree: ast.Module) -> Iterator[str]:
 
 
 def test_no_other_file_names_an_operation_or_decides_by_the_name_of_one():
-    assert [found for name, tree in sources() for found in namings(name, tree)] == []
+    assert [naming for name, tree in sources() for naming in namings(name, tree)] == []
 
 
 @pytest.mark.parametrize(

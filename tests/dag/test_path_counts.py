@@ -57,11 +57,11 @@ def walks(dag: Dag, live: frozenset[int]) -> list[tuple[int, ...]]:
     """Every path, by plain recursion."""
 
     def walk(node: int, path: tuple[int, ...]) -> list[tuple[int, ...]]:
-        found = [path] if node == len(dag.nodes) - 1 else []
+        completed = [path] if node == len(dag.nodes) - 1 else []
         for i in live:
             if dag.arcs[i].source == node:
-                found += walk(dag.arcs[i].target, (*path, i))
-        return found
+                completed += walk(dag.arcs[i].target, (*path, i))
+        return completed
 
     return walk(0, ())
 
@@ -126,10 +126,10 @@ def test_heaviest_paths_come_in_order(case: tuple[Dag, frozenset[int]], data) ->
                 result = result + weight[arc] if combine == "sum" else result * weight[arc]
             return result
 
-        found = list(heaviest_paths(dag, weight, combine=combine, live=live))
-        assert [w for w, _ in found] == [total(path) for _, path in found]
-        assert sorted(path for _, path in found) == sorted(walks(dag, live))
-        assert [w for w, _ in found] == sorted((w for w, _ in found), reverse=True)
+        listed = list(heaviest_paths(dag, weight, combine=combine, live=live))
+        assert [w for w, _ in listed] == [total(path) for _, path in listed]
+        assert sorted(path for _, path in listed) == sorted(walks(dag, live))
+        assert [w for w, _ in listed] == sorted((w for w, _ in listed), reverse=True)
 
 
 @pytest.mark.slow
@@ -148,10 +148,10 @@ def test_the_heaviest_of_very_many_paths_are_there_at_once() -> None:
 def test_residual_networks_have_two_to_the_blocks_paths(blocks: int) -> None:
     dag = topo.lift(Tower(blocks), torch.zeros(1, 3)).dag
     assert PathCounts(dag).total == len(list(paths(dag))) == 2**blocks
-    found = residual_blocks(dag)
-    assert len(found) == blocks
-    assert all(len(block.skips) == len(block.branches) == 1 for block in found)
-    assert all(not dag.arcs[block.skips[0]].steps for block in found)
+    found_blocks = residual_blocks(dag)
+    assert len(found_blocks) == blocks
+    assert all(len(block.skips) == len(block.branches) == 1 for block in found_blocks)
+    assert all(not dag.arcs[block.skips[0]].steps for block in found_blocks)
 
 
 @pytest.mark.slow

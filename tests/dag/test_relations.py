@@ -16,21 +16,21 @@ from topo.dag.structure import structure
 from topo.errors import InputError
 
 
-def assert_one_map(found: object) -> None:
+def assert_one_map(relation_map: object) -> None:
     """matvec = matrix, rmatvec = its transpose, edges = its entries."""
-    matrix = found.matrix()
+    matrix = relation_map.matrix()
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand(found.source_shape, generator=generator, dtype=torch.float64)
-    y = torch.rand(found.target_shape, generator=generator, dtype=torch.float64)
-    assert np.allclose(found.matvec(x).numpy().ravel(), matrix.T.astype(float) @ x.numpy().ravel(), rtol=1e-5)
-    assert np.allclose(found.rmatvec(y).numpy().ravel(), matrix.astype(float) @ y.numpy().ravel(), rtol=1e-5)
-    source, target, weight = found.edges()
-    assert len(source) == matrix.nnz <= found.edge_count()
+    x = torch.rand(relation_map.source_shape, generator=generator, dtype=torch.float64)
+    y = torch.rand(relation_map.target_shape, generator=generator, dtype=torch.float64)
+    assert np.allclose(relation_map.matvec(x).numpy().ravel(), matrix.T.astype(float) @ x.numpy().ravel(), rtol=1e-5)
+    assert np.allclose(relation_map.rmatvec(y).numpy().ravel(), matrix.astype(float) @ y.numpy().ravel(), rtol=1e-5)
+    source, target, weight = relation_map.edges()
+    assert len(source) == matrix.nnz <= relation_map.edge_count()
     dense = sparse.coo_array((weight, (source, target)), shape=matrix.shape)
     assert (abs(dense - matrix)).max() == 0 and (weight >= 0).all()
     assert matrix.indices.dtype == np.int32 and matrix.data.dtype == np.float32
-    total = (found.matvec(x) * y).sum()
-    assert torch.allclose(total, (x * found.rmatvec(y)).sum())
+    total = (relation_map.matvec(x) * y).sum()
+    assert torch.allclose(total, (x * relation_map.rmatvec(y)).sum())
 
 
 @pytest.mark.parametrize("name", SMALL)

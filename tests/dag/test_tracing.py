@@ -18,9 +18,9 @@ def assert_equal_outputs(model: nn.Module, inputs: tuple[Tensor, ...], dag: Dag)
     modes = [module.training for module in model.modules()]
     model.eval()
     # Gradients stay on: without them nn.MultiheadAttention takes a fused kernel that rounds differently.
-    expected, found = model(*inputs), dag(*inputs)
-    assert pytree.tree_structure(expected) == pytree.tree_structure(found)
-    for a, b in zip(pytree.tree_leaves(expected), pytree.tree_leaves(found), strict=True):
+    expected, outputs = model(*inputs), dag(*inputs)
+    assert pytree.tree_structure(expected) == pytree.tree_structure(outputs)
+    for a, b in zip(pytree.tree_leaves(expected), pytree.tree_leaves(outputs), strict=True):
         assert torch.equal(a, b)
     for module, mode in zip(model.modules(), modes, strict=True):
         module.training = mode
@@ -272,5 +272,5 @@ def test_unused_input_and_plain_values_returned() -> None:
 
     x = torch.randn(2, 3)
     dag = topo.trace(Odd(), (x, torch.randn(2, 1)))
-    found = dag(x, torch.zeros(2, 1))
-    assert torch.equal(found["twice"], x * 2) and found["none"] is None and torch.equal(found["same"], x)
+    outputs = dag(x, torch.zeros(2, 1))
+    assert torch.equal(outputs["twice"], x * 2) and outputs["none"] is None and torch.equal(outputs["same"], x)

@@ -54,8 +54,8 @@ def random_like(z: State, seed: int = 3) -> State:
 @pytest.mark.parametrize("name", SMALL)
 def test_the_product_is_the_network(name: str, coarse: bool) -> None:
     model, inputs, lifting = lifted(name, coarse=coarse, double=False)
-    found, expected = lifting(*inputs), model(*inputs)
-    assert equal(found, expected)
+    outputs, expected = lifting(*inputs), model(*inputs)
+    assert equal(outputs, expected)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -111,8 +111,8 @@ def test_an_output_that_is_an_input_gets_a_sink() -> None:
     x, y = torch.randn(2, 3), torch.randn(2, 1)
     lifting = topo.lift(Both(), (x, y))
     assert lifting.levels == 2 and count_paths(lifting.dag) == 2
-    found = lifting(x, y)
-    assert torch.equal(found["same"], x) and torch.equal(found["twice"], 2 * x) and found["none"] is None
+    outputs = lifting(x, y)
+    assert torch.equal(outputs["same"], x) and torch.equal(outputs["twice"], 2 * x) and outputs["none"] is None
     identity = topo.lift(nn.Identity(), x)
     assert torch.equal(identity(x), x) and identity.factor(1).rows() == {"output": ["I", "I"]}
 
@@ -249,10 +249,10 @@ def autograd_jacobian(lifting: Lifting, inputs: tuple[Tensor, ...]) -> Tensor:
 def test_the_jacobian_has_determinant_one_and_is_that_of_autograd(name: str) -> None:
     _, inputs, lifting = lifted(name)
     inputs = tuple(x[:1] for x in inputs)
-    found, arcs = lifting.jacobian(*inputs), lifting.arc_jacobian(*inputs)
-    unit = torch.eye(len(found), dtype=torch.float64)
-    torch.testing.assert_close(found, autograd_jacobian(lifting, inputs), rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(found @ (unit - arcs), unit, rtol=1e-9, atol=1e-9)
+    jacobian, arcs = lifting.jacobian(*inputs), lifting.arc_jacobian(*inputs)
+    unit = torch.eye(len(jacobian), dtype=torch.float64)
+    torch.testing.assert_close(jacobian, autograd_jacobian(lifting, inputs), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(jacobian @ (unit - arcs), unit, rtol=1e-9, atol=1e-9)
     assert torch.equal(arcs.tril(-1), arcs)
     assert torch.linalg.det(autograd_jacobian(lifting, inputs)).item() == pytest.approx(1.0, abs=1e-9)
 
@@ -312,11 +312,11 @@ def test_states_from_values() -> None:
 def test_gradients_reach_the_parameters() -> None:
     model, inputs, lifting = lifted("shared")
     lifting(*inputs).sum().backward()
-    found = {name: p.grad.clone() for name, p in model.named_parameters()}
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
     model.zero_grad()
     model(*inputs).sum().backward()
     for name, parameter in model.named_parameters():
-        torch.testing.assert_close(found[name], parameter.grad)
+        torch.testing.assert_close(gradients[name], parameter.grad)
 
 
 class Branching(nn.Module):

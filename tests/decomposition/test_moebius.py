@@ -34,8 +34,8 @@ def test_terms_are_those_of_the_definition() -> None:
     lifting = lifted(Tower(2, torch.tanh))
     x = normal(4, 3)
     expected = by_definition(lifting, x)
-    found = moebius_decomposition(lifting, x)
-    terms = dict(zip(found.sets, found.terms, strict=True))
+    decomposition = moebius_decomposition(lifting, x)
+    terms = dict(zip(decomposition.sets, decomposition.terms, strict=True))
     for h, term in expected.items():
         if h in terms:
             torch.testing.assert_close(terms[h], term)
@@ -50,16 +50,16 @@ def test_terms_add_up_to_the_output(name: str) -> None:
     model.double().eval()
     inputs = tuple(x.double() for x in inputs)
     lifting = topo.lift(model, tuple(x[:1] for x in inputs))
-    found = moebius_decomposition(lifting, *inputs)
+    decomposition = moebius_decomposition(lifting, *inputs)
     expected = torch.cat([y.detach().flatten(1) for y in pytree.tree_leaves(model(*inputs))], dim=1)
-    torch.testing.assert_close(found.output, expected)
-    assert len(found.sets) == count_subarchitectures(lifting.dag)
-    assert found.shares().sum() == pytest.approx(1)
+    torch.testing.assert_close(decomposition.output, expected)
+    assert len(decomposition.sets) == count_subarchitectures(lifting.dag)
+    assert decomposition.shares().sum() == pytest.approx(1)
 
 
 def test_two_tanh_blocks_have_four_path_terms_and_one_interaction() -> None:
-    found = moebius_decomposition(lifted(Tower(2, torch.tanh)), normal(6, 3))
-    table = found.table()
+    decomposition = moebius_decomposition(lifted(Tower(2, torch.tanh)), normal(6, 3))
+    table = decomposition.table()
     assert len(table) == 9
     there = table[table["norm"] > 1e-9]
     assert there["kind"].value_counts().to_dict() == {"path": 4, "interaction": 1}
@@ -70,11 +70,11 @@ def test_a_linear_network_is_its_paths() -> None:
     model = Tower(3, lambda x: x)
     for layer in model.layers:
         layer.bias = None
-    found = moebius_decomposition(lifted(model), normal(6, 3))
-    table = found.table()
+    decomposition = moebius_decomposition(lifted(model), normal(6, 3))
+    table = decomposition.table()
     assert (table["kind"] == "path").sum() == 8 and len(table) == 27
     assert table[table["kind"] == "interaction"]["norm"].max() < 1e-12
-    assert found.shares()["path"] == pytest.approx(1)
+    assert decomposition.shares()["path"] == pytest.approx(1)
 
 
 def test_groups_are_switched_together() -> None:
@@ -82,15 +82,15 @@ def test_groups_are_switched_together() -> None:
     lifting = lifted(model)
     x = normal(5, 3)
     groups = [block.branches for block in residual_blocks(lifting.dag)]
-    found = moebius_decomposition(lifting, x, groups=groups)
-    assert [len(h) for h in found.sets] == [0, 1, 1, 1, 2, 2, 2, 3]
-    torch.testing.assert_close(found.output, model(x).detach())
-    terms = dict(zip(found.sets, found.terms, strict=True))
+    decomposition = moebius_decomposition(lifting, x, groups=groups)
+    assert [len(h) for h in decomposition.sets] == [0, 1, 1, 1, 2, 2, 2, 3]
+    torch.testing.assert_close(decomposition.output, model(x).detach())
+    terms = dict(zip(decomposition.sets, decomposition.terms, strict=True))
     torch.testing.assert_close(terms[()], x)
     for i in range(3):
         torch.testing.assert_close(terms[(i,)], torch.tanh(model.layers[i](x)).detach())
-    assert found.table()["kind"].tolist() == ["base", *["single"] * 3, *["interaction"] * 4]
-    assert found.shares().sum() == pytest.approx(1)
+    assert decomposition.table()["kind"].tolist() == ["base", *["single"] * 3, *["interaction"] * 4]
+    assert decomposition.shares().sum() == pytest.approx(1)
 
 
 @pytest.mark.slow

@@ -67,12 +67,12 @@ def test_terms_of_a_tower_by_hand() -> None:
     signs = (layer(x) > 0).double()
     assert 0 < signs.sum() < 3, "some are on and some are off"
     lifting = topo.lift(model, x)
-    found = {(t.arcs, t.origin): t.value for t in unrectified_terms(lifting, x)}
+    terms = {(t.arcs, t.origin): t.value for t in unrectified_terms(lifting, x)}
     skip, branch = (block := residual_blocks(lifting.dag)[0]).skips, block.branches
-    torch.testing.assert_close(found[skip, "input"], x)
-    torch.testing.assert_close(found[branch, "input"], signs * (x @ layer.weight.T).detach())
-    torch.testing.assert_close(found[branch, "constant"], signs * layer.bias.detach())
-    assert len(found) == 3
+    torch.testing.assert_close(terms[skip, "input"], x)
+    torch.testing.assert_close(terms[branch, "input"], signs * (x @ layer.weight.T).detach())
+    torch.testing.assert_close(terms[branch, "constant"], signs * layer.bias.detach())
+    assert len(terms) == 3
 
 
 def test_several_outputs_and_in_place_networks() -> None:

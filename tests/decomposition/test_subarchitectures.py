@@ -29,8 +29,8 @@ def brute_force(dag: Dag, live: frozenset[int]) -> set[tuple[int, ...]]:
 def test_counts_and_lists_are_those_of_brute_force(case: tuple[Dag, frozenset[int]]) -> None:
     dag, live = case
     expected = brute_force(dag, live)
-    found = list(iterate_subarchitectures(dag, live))
-    assert len(found) == len(set(found)) and set(found) == expected
+    listed = list(iterate_subarchitectures(dag, live))
+    assert len(listed) == len(set(listed)) and set(listed) == expected
     assert count_subarchitectures(dag, live) == len(expected)
 
 
@@ -75,9 +75,9 @@ def test_the_whole_is_the_network(name: str) -> None:
     model.eval()
     lifting = topo.lift(model, tuple(x[:1] for x in inputs))
     whole = SubNetwork(lifting, range(len(lifting.dag.arcs)))
-    found, expected = whole(*inputs), model(*inputs)
-    assert pytree.tree_structure(found) == pytree.tree_structure(expected)
-    for a, b in zip(pytree.tree_leaves(found), pytree.tree_leaves(expected), strict=True):
+    result, expected = whole(*inputs), model(*inputs)
+    assert pytree.tree_structure(result) == pytree.tree_structure(expected)
+    for a, b in zip(pytree.tree_leaves(result), pytree.tree_leaves(expected), strict=True):
         assert torch.equal(a, b)
     assert {n for n, _ in whole.named_parameters()} == {n for n, _ in model.named_parameters()}
     for arcs in iterate_subarchitectures(lifting.dag):
@@ -107,8 +107,8 @@ def test_a_slot_or_an_output_that_is_gone_is_zero() -> None:
     (skip,) = residual_blocks(lifting.dag)[0].skips
     x = inputs[0]
     deep = model.up(model.down(model.enter(x)))
-    found = SubNetwork(lifting, set(range(len(lifting.dag.arcs))) - {skip})(x)
-    assert torch.equal(found, model.leave(torch.cat([torch.zeros_like(deep), deep], dim=1)))
+    output = SubNetwork(lifting, set(range(len(lifting.dag.arcs))) - {skip})(x)
+    assert torch.equal(output, model.leave(torch.cat([torch.zeros_like(deep), deep], dim=1)))
     model, inputs = small("two-in-two-out")
     model.eval()
     lifting = topo.lift(model, tuple(x[:1] for x in inputs))

@@ -46,8 +46,8 @@ def test_certificate_of_larger_graphs_near_the_threshold(seed: int) -> None:
 @given(graphs)
 def test_coreness(graph: MultipartiteGraph) -> None:
     plain = nx.Graph(graph.to_networkx())
-    found = coreness(GraphView(graph))
-    assert found.tolist() == [nx.core_number(plain)[node] for node in range(graph.n_nodes)]
+    core_numbers = coreness(GraphView(graph))
+    assert core_numbers.tolist() == [nx.core_number(plain)[node] for node in range(graph.n_nodes)]
 
 
 @given(graphs)

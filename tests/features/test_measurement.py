@@ -204,8 +204,8 @@ def test_layers_are_aggregated() -> None:
     for column in ("motifs", "cut_edges_norm", "spectral_gap"):
         values = table[column].to_numpy()
         expected = [values.mean(), values.min(), values.max(), (values * weights).sum() / weights.sum()]
-        found = [row[f"{column}_{name}"] for name in ("mean", "min", "max", "weighted")]
-        assert found == pytest.approx(expected)
+        aggregates = [row[f"{column}_{name}"] for name in ("mean", "min", "max", "weighted")]
+        assert aggregates == pytest.approx(expected)
 
 
 def test_layers_without_a_value_are_left_out_by_name() -> None:

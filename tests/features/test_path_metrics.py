@@ -25,13 +25,13 @@ def chain(depth: int, width: int) -> MultipartiteGraph:
 def test_every_path_one_by_one(graph: MultipartiteGraph) -> None:
     plain = nx.DiGraph(graph.to_networkx())
     inputs, outputs = np.flatnonzero(graph.nodes_with_role("input")), np.flatnonzero(graph.nodes_with_role("output"))
-    found, used = 0, set()
+    n_paths, used = 0, set()
     for start in inputs.tolist():
         for path in nx.all_simple_edge_paths(plain, start, outputs.tolist()) if start in plain else ():
-            found += 1
+            n_paths += 1
             used.update(path)
     # The search stops at the first output node; output parts have no edges out here.
-    assert count_paths(graph) == found
+    assert count_paths(graph) == n_paths
     assert measure(graph, metrics="effective_edges")["effective_edges"] == len(used)
 
 

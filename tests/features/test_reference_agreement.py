@@ -19,12 +19,12 @@ SPECTRAL = {"spectral_gap", "spectral_radius", "delta_r", "delta_s", "delta_s_re
 def assert_agrees(graph: MultipartiteGraph) -> None:
     row, plain = measure(graph), measure_plainly(graph)
     for column, expected in plain.items():
-        found = row[column]
-        assert isnan(found) == isnan(expected), (column, found, expected, row.attrs["undefined"].get(column))
+        measured = row[column]
+        assert isnan(measured) == isnan(expected), (column, measured, expected, row.attrs["undefined"].get(column))
         if column in SPECTRAL:
-            assert found == pytest.approx(expected, rel=1e-5, abs=1e-6, nan_ok=True), column
+            assert measured == pytest.approx(expected, rel=1e-5, abs=1e-6, nan_ok=True), column
         else:
-            assert found == pytest.approx(expected, rel=1e-6, abs=1e-9, nan_ok=True), column
+            assert measured == pytest.approx(expected, rel=1e-6, abs=1e-9, nan_ok=True), column
     assert set(row.attrs["undefined"]) == set(row.index[row.isna()])
     assert all(row.attrs["undefined"].values())
 

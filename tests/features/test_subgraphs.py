@@ -32,7 +32,7 @@ def complete_multipartite(sizes: list[int]) -> MultipartiteGraph:
 
 def count_all(graph: nx.Graph) -> dict[str, int]:
     """Non-induced counts from the induced type of every set of four nodes."""
-    found = {"motifs": 0, "four_cycles": 0, "paws": 0, "diamonds": 0, "cliques": 0}
+    totals = {"motifs": 0, "four_cycles": 0, "paws": 0, "diamonds": 0, "cliques": 0}
     # Spanning 4-cycles, paws, diamonds and cliques in a graph on four nodes with these sorted degrees.
     spanning = {
         (1, 1, 1, 3): (0, 0, 0, 0),
@@ -45,11 +45,11 @@ def count_all(graph: nx.Graph) -> dict[str, int]:
     for nodes in combinations(graph, 4):
         part = graph.subgraph(nodes)
         if nx.is_connected(part):
-            found["motifs"] += 1
+            totals["motifs"] += 1
             counts = spanning[tuple(sorted(d for _, d in part.degree()))]
-            for name, count in zip(list(found)[1:], counts, strict=True):
-                found[name] += count
-    return found
+            for name, count in zip(list(totals)[1:], counts, strict=True):
+                totals[name] += count
+    return totals
 
 
 @given(graphs)

@@ -21,12 +21,12 @@ PUBLISHED_NODES = {
 
 
 def layer_outputs(model: nn.Module, shape: tuple[int, ...]) -> dict[str, tuple[nn.Module, tuple[int, ...]]]:
-    found = {}
+    outputs = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            module.register_forward_hook(lambda m, _, out, name=name: found.update({name: (m, tuple(out.shape[1:]))}))
+            module.register_forward_hook(lambda m, _, out, name=name: outputs.update({name: (m, tuple(out.shape[1:]))}))
     model.eval()(torch.zeros(1, *shape))
-    return found
+    return outputs
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

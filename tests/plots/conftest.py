@@ -43,15 +43,15 @@ def collisions() -> Callable[[Figure], list[str]]:
         shown = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
         shown = [t for t in shown if t not in ticks or t in drawn]
         boxes = [(t.get_text(), _corners(t)) for t in shown if (np.diff(_corners(t), axis=0) > 0).all()]
-        found = []
+        faults = []
         for (a, p), (b, q) in combinations(boxes, 2):
             if (np.minimum(p[1], q[1]) > np.maximum(p[0], q[0])).all():
-                found.append(f"{a!r} over {b!r}")
+                faults.append(f"{a!r} over {b!r}")
         width, height = figure.bbox.size
         for name, box in boxes:
             if box.min() < -1 or box[1, 0] > width + 1 or box[1, 1] > height + 1:
-                found.append(f"{name!r} outside")
-        return found
+                faults.append(f"{name!r} outside")
+        return faults
 
     return find
 

@@ -28,11 +28,11 @@ def test_no_name_on_the_map_covers_another_or_leaves_the_panel(algorithms):
     places = places.assign(dataset="d", model="m", sparsity=0.9, stress=0.1)
     drawn = mds_map(places)
     (ax,) = drawn.axes
-    found, frame = boxes(drawn, ax)[:-1], ax.get_window_extent()
-    assert len(found) == algorithms
-    for i, box in enumerate(found):
+    name_boxes, frame = boxes(drawn, ax)[:-1], ax.get_window_extent()
+    assert len(name_boxes) == algorithms
+    for i, box in enumerate(name_boxes):
         assert frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-        assert not any(box.overlaps(other) for other in found[:i])
+        assert not any(box.overlaps(other) for other in name_boxes[:i])
 
 
 def test_points_lie_where_the_table_says_in_their_colour():

@@ -17,8 +17,8 @@ from topo.plots import graph_layout as layout
 
 
 def named(ax, gid) -> LineCollection | None:
-    found = [c for c in ax.collections if c.get_gid() == gid]
-    return found[0] if found else None
+    collections = [c for c in ax.collections if c.get_gid() == gid]
+    return collections[0] if collections else None
 
 
 @given(st.integers(0, 10_000), st.integers(1, 5), st.booleans(), st.integers(1, 6))
@@ -48,17 +48,17 @@ def test_degrees_equal_the_adjacency(make_graph):
 def test_hidden_channels_are_sorted_by_degree_and_images_hold_it():
     part = Part("conv", (3, 2, 2), 1, 0)
     degree = np.array([1, 1, 1, 1, 5, 6, 7, 8, 0, 0, 2, 0])
-    found = layout.lay_out_part(part, degree, single=False, most_groups=8)
-    assert [image.tolist() for image in found.images] == [[[5, 6], [7, 8]], [[1, 1], [1, 1]], [[0, 0], [2, 0]]]
+    placed = layout.lay_out_part(part, degree, single=False, most_groups=8)
+    assert [image.tolist() for image in placed.images] == [[[5, 6], [7, 8]], [[1, 1], [1, 1]], [[0, 0], [2, 0]]]
     kept = layout.lay_out_part(Part("x", (3, 2, 2), 0, 0, "input"), degree, single=False, most_groups=8)
     assert kept.images[1].tolist() == [[5, 6], [7, 8]]
 
 
 def test_large_images_shrink_to_block_means():
     degree = np.arange(50 * 30, dtype=float)
-    found = layout.lay_out_part(Part("x", (1, 50, 30), 0, 0), degree, single=False, most_groups=8, most_pixels=10)
+    placed = layout.lay_out_part(Part("x", (1, 50, 30), 0, 0), degree, single=False, most_groups=8, most_pixels=10)
     blocks = degree.reshape(10, 5, 10, 3).mean(axis=(1, 3))
-    np.testing.assert_allclose(found.images[0], blocks)
+    np.testing.assert_allclose(placed.images[0], blocks)
 
 
 def test_a_small_graph_shows_every_edge_and_node(make_graph):

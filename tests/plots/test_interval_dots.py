@@ -38,10 +38,10 @@ def test_a_key_wider_than_the_panels_fits(table, collisions):
 def test_dots_stand_at_their_values_and_rows_keep_their_places(table):
     drawn = interval_dots(table, row="set", value="r2", panel="by", variant="scope")
     lines = [line for line in drawn.axes[0].lines if line.get_marker() in "oD"]
-    found = sorted((line.get_xdata()[0], round(line.get_ydata()[0])) for line in lines)
+    dots = sorted((line.get_xdata()[0], round(line.get_ydata()[0])) for line in lines)
     places = {n: i for i, n in enumerate(dict.fromkeys(table["set"]))}
     mine = table[table["by"] == "an unseen dataset"]
-    assert found == sorted(zip(mine["r2"], mine["set"].map(places), strict=True))
+    assert dots == sorted(zip(mine["r2"], mine["set"].map(places), strict=True))
 
 
 def test_values_beyond_the_limits_are_named_at_the_edge(table):

@@ -33,9 +33,9 @@ def cells(ax) -> list[tuple[float, float, float]]:
 def test_every_arc_is_a_cell_below_the_diagonal(name: str) -> None:
     lifting = lifted(name)
     place = {node: i for i, node in enumerate(lifting.order)}
-    found = sorted((int(x), int(y)) for x, y, _ in cells(draw_lifting(lifting)))
-    assert found == sorted((place[a.source], place[a.target]) for a in lifting.dag.arcs)
-    assert all(x < y for x, y in found)
+    drawn_cells = sorted((int(x), int(y)) for x, y, _ in cells(draw_lifting(lifting)))
+    assert drawn_cells == sorted((place[a.source], place[a.target]) for a in lifting.dag.arcs)
+    assert all(x < y for x, y in drawn_cells)
 
 
 def test_parallel_arcs_share_a_cell() -> None:

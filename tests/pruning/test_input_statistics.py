@@ -19,9 +19,9 @@ def task_of(model: nn.Module, **weights: nn.Parameter) -> Task:
 
 
 def collect(model: nn.Module, inputs: torch.Tensor, task: Task | None = None, **options) -> dict:
-    found = {}
-    visit_layers(task or task_of(model), (inputs, torch.zeros(len(inputs))), found.__setitem__, **options)
-    return found
+    statistics = {}
+    visit_layers(task or task_of(model), (inputs, torch.zeros(len(inputs))), statistics.__setitem__, **options)
+    return statistics
 
 
 def seeded(make, *shape: int):
@@ -56,15 +56,15 @@ LAYERS = {
 def test_the_gram_matrix_gives_the_norm_of_the_outputs_of_any_weights(make, shape, chunk, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", chunk)
     layer, inputs = seeded(make, *shape)
-    ((rows, found),) = collect(layer, inputs)["weight"].items()
-    assert found.dtype == torch.float64
+    ((rows, seen),) = collect(layer, inputs)["weight"].items()
+    assert seen.dtype == torch.float64
     generator = torch.Generator().manual_seed(1)
     for _ in range(4):
         other = torch.randn(layer.weight.shape, generator=generator, dtype=torch.float64)
         zero = {} if layer.bias is None else {"bias": torch.zeros_like(layer.bias)}
         outputs = functional_call(layer, {"weight": other} | zero, inputs)
         matrices = rows.matrices(other)
-        per_row = (matrices @ found * matrices).sum(-1).flatten()
+        per_row = (matrices @ seen * matrices).sum(-1).flatten()
         channels = outputs.movedim(-1 if isinstance(layer, nn.Linear) else 1, 0).flatten(1)
         torch.testing.assert_close(per_row, channels.square().sum(1))
 
@@ -95,18 +95,18 @@ def test_attention_is_seen_in_parts():
 
     stacked = torch.stack([query, key, value], 1)
     for same, parts in {3: [(0, 12, query)], 2: [(0, 4, query), (4, 12, key)]}.items():
-        found = collect(Net(same), stacked)
+        statistics = collect(Net(same), stacked)
         expected = {Rows("attention.in_proj_weight", 0, a, b): gram(x.reshape(1, -1, 4)) for a, b, x in parts}
-        torch.testing.assert_close(found["attention.in_proj_weight"], expected)
-    found = collect(Net(1), stacked)
-    assert [(rows.start, rows.stop) for rows in found["attention.in_proj_weight"]] == [(0, 4), (4, 8), (8, 12)]
+        torch.testing.assert_close(statistics["attention.in_proj_weight"], expected)
+    statistics = collect(Net(1), stacked)
+    assert [(rows.start, rows.stop) for rows in statistics["attention.in_proj_weight"]] == [(0, 4), (4, 8), (8, 12)]
     q, k, v = (
         (x @ w.T).unflatten(-1, (2, 2)).transpose(1, 2)
         for x, w in zip((query, key, value), attention.in_proj_weight.chunk(3))
     )
     heads = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(1, -1, 4)
     torch.testing.assert_close(
-        found["attention.out_proj.weight"], {Rows("attention.out_proj.weight", 0, 0, 4): gram(heads)}
+        statistics["attention.out_proj.weight"], {Rows("attention.out_proj.weight", 0, 0, 4): gram(heads)}
     )
 
 
@@ -116,9 +116,9 @@ def test_every_weight_of_encoders_and_vision_transformers_is_seen():
     vit = import_torchvision().models.VisionTransformer(
         image_size=8, patch_size=4, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=12, num_classes=3
     )
-    found = collect(vit, torch.randn(4, 3, 8, 8))
-    assert found.keys() == prunable_parameters(vit).keys()
-    assert next(iter(found)) == "conv_proj.weight" and list(found)[-1] == "heads.head.weight"
+    statistics = collect(vit, torch.randn(4, 3, 8, 8))
+    assert statistics.keys() == prunable_parameters(vit).keys()
+    assert next(iter(statistics)) == "conv_proj.weight" and list(statistics)[-1] == "heads.head.weight"
     assert torch.backends.mha.get_fastpath_enabled()
 
 
@@ -151,10 +151,10 @@ def test_a_weight_used_twice_has_the_inputs_of_both_and_is_visited_before_the_la
 def test_changes_of_earlier_layers_reach_later_ones_only_in_sequence(sequential):
     net, inputs = seeded(lambda: nn.Sequential(nn.Linear(3, 4, bias=False), nn.Linear(4, 2)), 70, 3)
     before = net[0].weight.detach().clone()
-    found = {}
+    statistics = {}
 
     def visit(name, inputs):
-        found[name] = next(iter(inputs.values()))
+        statistics[name] = next(iter(inputs.values()))
         task.weights[name][0] = 7.0
 
     task = task_of(net)
@@ -162,7 +162,7 @@ def test_changes_of_earlier_layers_reach_later_ones_only_in_sequence(sequential)
         visit_layers(task, (inputs, torch.zeros(70)), visit, sequential=sequential)
     after = before.clone()
     after[0] = 7.0
-    torch.testing.assert_close(found["1.weight"], gram((inputs @ (after if sequential else before).T)[None]))
+    torch.testing.assert_close(statistics["1.weight"], gram((inputs @ (after if sequential else before).T)[None]))
 
 
 class Odd(nn.Module):
@@ -194,9 +194,9 @@ def test_transposed_and_expanded_matrices():
     net, inputs = seeded(lambda: Odd(lambda m, x: m.other(x @ m.layer.weight)), 5, 3)
     assert list(collect(net, inputs)["layer.weight"]) == [Rows("layer.weight", 1, 0, 3)]
     net.use = lambda m, x: m.other(torch.bmm(x[None].expand(2, -1, -1), m.layer.weight.T.expand(2, 3, 3)))
-    ((rows, found),) = collect(net, inputs)["layer.weight"].items()
+    ((rows, seen),) = collect(net, inputs)["layer.weight"].items()
     assert rows == Rows("layer.weight", 0, 0, 3)
-    torch.testing.assert_close(found, 2 * gram(inputs[None]))
+    torch.testing.assert_close(seen, 2 * gram(inputs[None]))
 
 
 def test_recurrent_layers_are_refused_by_name():

@@ -13,22 +13,22 @@ ask = QUESTIONS["beyond_density"]
 
 
 def controlled(table: pd.DataFrame) -> pd.DataFrame:
-    found = ask(Evidence.of(table)).tables["controlled"]
-    return found[found["scope"] == "initial"].set_index(["control", "metric"])
+    controlled_table = ask(Evidence.of(table)).tables["controlled"]
+    return controlled_table[controlled_table["scope"] == "initial"].set_index(["control", "metric"])
 
 
 def test_a_planted_confounder_is_exposed():
-    found = controlled(planted(size=1.5, families=(INITIAL,)))
-    assert found.loc[("alone", "motifs_norm"), "low"] > 0.4
-    given = found.loc[("given edges", "motifs_norm")]
+    controlled_table = controlled(planted(size=1.5, families=(INITIAL,)))
+    assert controlled_table.loc[("alone", "motifs_norm"), "low"] > 0.4
+    given = controlled_table.loc[("given edges", "motifs_norm")]
     assert abs(given["r"]) < 0.15 and given["low"] < 0 < given["high"]
-    assert found.loc[("given edges", "edges"), "reason"] == "the covariates determine the metric"
+    assert controlled_table.loc[("given edges", "edges"), "reason"] == "the covariates determine the metric"
 
 
 def test_a_planted_effect_stays():
     answer = ask(Evidence.of(planted(effect=-1.0, size=1.0, families=(INITIAL,))))
-    found = answer.tables["controlled"].set_index(["control", "metric"])
-    assert found.loc[("given edges", "sink_nodes_norm"), "high"] < -0.4
+    controlled_table = answer.tables["controlled"].set_index(["control", "metric"])
+    assert controlled_table.loc[("given edges", "sink_nodes_norm"), "high"] < -0.4
     assert "(most sink nodes (norm.): ρ" in answer.sentences[1]
 
 
@@ -36,8 +36,8 @@ def test_confounding_is_exposed_at_the_stated_rate():
     hits = []
     for seed in range(40):
         networks = Evidence.of(planted(seed, size=1.5, families=(INITIAL,))).sparse
-        found = controlled_correlations(networks, ["motifs_norm"], 5).set_index("control")
-        hits.append([found.loc[control, "p"] < 0.05 for control in ("alone", "given edges")])
+        correlations = controlled_correlations(networks, ["motifs_norm"], 5).set_index("control")
+        hits.append([correlations.loc[control, "p"] < 0.05 for control in ("alone", "given edges")])
     assert np.mean(hits, axis=0)[0] == 1 and np.mean(hits, axis=0)[1] <= 0.15
 
 
@@ -70,8 +70,8 @@ def test_layers_show_what_ramanujan_metrics_follow(tmp_path):
     evidence = Evidence.open(published=write(tmp_path / "t"))
     layers = evidence.layers.assign(delta_r=lambda t: t["layer_density"] ** 2)
     answer = ask(Evidence(evidence.name, evidence.networks, layers), min_rows=4)
-    found = answer.tables["ramanujan_and_density"].set_index(["dataset", "model", "metric"])["r"]
-    assert found["all", "all", "delta_r"] == pytest.approx(1)
+    correlations = answer.tables["ramanujan_and_density"].set_index(["dataset", "model", "metric"])["r"]
+    assert correlations["all", "all", "delta_r"] == pytest.approx(1)
     assert "follows layer density with ρ 1.00 over layers" in answer.sentences[2]
     assert "ramanujan_and_accuracy" in answer.tables
     assert len(answer.figures["confounders"].axes) == 3

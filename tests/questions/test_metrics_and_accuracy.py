@@ -18,10 +18,10 @@ def test_a_planted_effect_is_found_and_named():
     assert answer.sentences[0].startswith(
         "Among initial pruners sink nodes (norm.) moves most with accuracy (pooled ρ -0."
     )
-    found = answer.tables["pooled"].set_index(["scope", "metric"])
-    assert found.loc[("initial", "sink_nodes_norm"), "high"] < -0.4
-    assert found.loc[("initial", "sink_nodes_norm"), "algorithms_high"] < 0
-    assert (found["q"] < 0.05).groupby("metric").sum().to_dict() == {
+    pooled = answer.tables["pooled"].set_index(["scope", "metric"])
+    assert pooled.loc[("initial", "sink_nodes_norm"), "high"] < -0.4
+    assert pooled.loc[("initial", "sink_nodes_norm"), "algorithms_high"] < 0
+    assert (pooled["q"] < 0.05).groupby("metric").sum().to_dict() == {
         "edges": 0, "k_core_norm": 0, "motifs_norm": 0, "sink_nodes_norm": 3, "strength_norm": 0
     }  # fmt: skip
 
@@ -46,10 +46,10 @@ def test_no_metric_is_named_as_moving_with_accuracy_where_none_clearly_does():
 
 def test_families_that_differ_by_recipe_are_told_apart_from_a_metric():
     table = ask(Evidence.of(planted(recipe=3.0)), n_boot=0).tables["pooled"]
-    found = table.set_index(["scope", "metric"])
-    assert found.loc[("all families", "strength_norm"), "high"] < -0.3
+    by_metric = table.set_index(["scope", "metric"])
+    assert by_metric.loc[("all families", "strength_norm"), "high"] < -0.3
     for family in ("initial", "dynamic"):
-        assert found.loc[(family, "strength_norm"), "low"] < 0 < found.loc[(family, "strength_norm"), "high"]
+        assert by_metric.loc[(family, "strength_norm"), "low"] < 0 < by_metric.loc[(family, "strength_norm"), "high"]
 
 
 def test_signs_that_flip_with_the_architecture():
@@ -96,8 +96,8 @@ def test_one_group_one_family_and_one_algorithm():
     assert not answer.reason and "Only initial pruners" in answer.sentences[1]
     # One algorithm with many seeds: rows are the sample.
     alone = pd.concat([planted(s, effect=2.0, families=(DYNAMIC[:1],)).assign(seed=s) for s in range(12)])
-    found = ask(Evidence.of(alone), n_boot=50)
-    assert (found.tables["correlations"]["clusters"] == found.tables["correlations"]["n"]).all()
+    alone_answer = ask(Evidence.of(alone), n_boot=50)
+    assert (alone_answer.tables["correlations"]["clusters"] == alone_answer.tables["correlations"]["n"]).all()
 
 
 def test_figures_have_no_overlapping_text(tmp_path):

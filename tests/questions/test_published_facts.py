@@ -59,11 +59,11 @@ def test_the_family_decides_what_correlates(families):
 def test_without_sparsity_of_60_percent_the_medians_are_those_of_the_notes(evidence):
     initial = evidence.sparse.query("family == 'initial' and sparsity >= 0.8")
     metrics = ["removable_in", "disconnected_nodes", "strength"]
-    found = grouped_correlation(initial, metrics, by=GROUPS, n_boot=0).groupby("metric", sort=False)["r"].median()
-    assert found.to_list() == pytest.approx([-0.52, -0.49, -0.04], abs=0.006)  # notes: -.52, -.48, -.04
+    medians = grouped_correlation(initial, metrics, by=GROUPS, n_boot=0).groupby("metric", sort=False)["r"].median()
+    assert medians.to_list() == pytest.approx([-0.52, -0.49, -0.04], abs=0.006)  # notes: -.52, -.48, -.04
     every = evidence.sparse.query("sparsity >= 0.8")
-    found = grouped_correlation(every, metrics, by=GROUPS, n_boot=0).groupby("metric", sort=False)["r"].median()
-    assert found.to_list() == pytest.approx([-0.26, 0.06, -0.35], abs=0.006)  # notes: -.26, .05, -.51
+    medians = grouped_correlation(every, metrics, by=GROUPS, n_boot=0).groupby("metric", sort=False)["r"].median()
+    assert medians.to_list() == pytest.approx([-0.26, 0.06, -0.35], abs=0.006)  # notes: -.26, .05, -.51
 
 
 def test_equal_sparsity_is_not_equal_size(tables):
@@ -96,10 +96,10 @@ def test_ramanujan_metrics_follow_layer_density(tables):
 
 
 def test_size_and_weights_do_not_explain_the_local_metrics(tables):
-    found = tables["controlled"].query("scope == 'initial'").set_index(["control", "metric"])
+    controlled = tables["controlled"].query("scope == 'initial'").set_index(["control", "metric"])
     for metric in ("sink_nodes", "removable_in", "cut_nodes"):
-        assert found.loc[("given edges, density, |w|", metric), "high"] < -0.1
-    assert found.loc[("given edges, density, |w|", "motifs"), "low"] < 0  # motifs were size
+        assert controlled.loc[("given edges, density, |w|", metric), "high"] < -0.1
+    assert controlled.loc[("given edges, density, |w|", "motifs"), "low"] < 0  # motifs were size
 
 
 def test_signs_flip_with_architecture_and_sparsity(evidence):

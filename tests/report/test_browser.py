@@ -68,8 +68,8 @@ def test_sort_filter_and_download(page, tmp_path):
       link.click();
     """
     dom = browse(tmp_path, with_script(page, script), "--dump-dom", "--window-size=1200,900")
-    found = re.search(r"<title>(.*?)</title>", dom).group(1)
-    assert found == (
+    title = re.search(r"<title>(.*?)</title>", dom).group(1)
+    assert title == (
         '{"up":true,"down":true,"left":2,"before":"none","after":"table-cell","wide":true,"theme":"dark","lines":51}'
     )
 
@@ -101,9 +101,9 @@ def test_all_pictures_are_there_anchors_lead_somewhere_and_every_table_sorts(pag
       document.title = JSON.stringify({figures: figures.length, drawn, anchors, many: sorted > 60, wrong});
     """
     dom = browse(tmp_path, with_script(page, script), "--dump-dom", "--window-size=1300,900")
-    found = re.search(r"<title>(.*?)</title>", dom).group(1)
+    title = re.search(r"<title>(.*?)</title>", dom).group(1)
     count = page.read_text().count("<figure ")
-    assert count > 10 and found == f'{{"figures":{count},"drawn":true,"anchors":true,"many":true,"wrong":0}}'
+    assert count > 10 and title == f'{{"figures":{count},"drawn":true,"anchors":true,"many":true,"wrong":0}}'
 
 
 @pytest.mark.slow

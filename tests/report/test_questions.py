@@ -155,9 +155,11 @@ def test_cells():
     assert [cell(v) for v in (np.int64(3), 1e-7, float("nan"), pd.NA, np.True_, "a", 123456.0)] == [
         "3", "1e-07", "", "", "yes", "a", "123456"]  # fmt: skip
     table = pd.DataFrame({"features": ["rolled_norm"], "reason": [""], "p": [0.000123456], "tau_low": [np.nan]})
-    found = sortable("scores", pd.concat([table] * 200))
-    assert found.columns == [("features", False), ("p", True)]
-    assert found.rows[0] == ("rolled / size", "0.000123") and len(found.rows) == 150 and found.total == 200
+    table_html = sortable("scores", pd.concat([table] * 200))
+    assert table_html.columns == [("features", False), ("p", True)]
+    assert (
+        table_html.rows[0] == ("rolled / size", "0.000123") and len(table_html.rows) == 150 and table_html.total == 200
+    )
 
 
 def test_large_figures_become_pictures():

@@ -21,34 +21,34 @@ ROWS = pd.DataFrame(
 
 
 def test_the_dense_network_of_the_same_seed_is_the_reference():
-    found, meaning = with_drop(ROWS)
+    table, meaning = with_drop(ROWS)
     assert meaning == TO_DENSE
-    np.testing.assert_allclose(found["drop"], [0.1, 0.05, 0.1, 0.2])
+    np.testing.assert_allclose(table["drop"], [0.1, 0.05, 0.1, 0.2])
 
 
 def test_a_seed_without_a_dense_network_takes_the_mean_of_the_others():
-    found, meaning = with_drop(ROWS.drop(index=3))
+    table, meaning = with_drop(ROWS.drop(index=3))
     assert meaning == TO_DENSE
-    np.testing.assert_allclose(found["drop"], [0.1, 0.05, 0.2, 0.3])
+    np.testing.assert_allclose(table["drop"], [0.1, 0.05, 0.2, 0.3])
 
 
 def test_the_column_goes_before_the_rows():
-    found, _ = with_drop(ROWS.assign(dense_accuracy=[np.nan, 1.0, np.nan, np.nan, 1.0, 1.0]))
-    np.testing.assert_allclose(found["drop"], [0.2, 0.05, 0.3, 0.4])
+    table, _ = with_drop(ROWS.assign(dense_accuracy=[np.nan, 1.0, np.nan, np.nan, 1.0, 1.0]))
+    np.testing.assert_allclose(table["drop"], [0.2, 0.05, 0.3, 0.4])
 
 
 def test_without_dense_accuracies_the_best_of_dataset_model_and_seed():
-    found, meaning = with_drop(ROWS[ROWS["pruner"] != "dense"])
+    table, meaning = with_drop(ROWS[ROWS["pruner"] != "dense"])
     assert meaning == TO_BEST
-    np.testing.assert_allclose(found["drop"], [0.05, 0, 0, 0.1])
+    np.testing.assert_allclose(table["drop"], [0.05, 0, 0, 0.1])
 
 
 def test_one_definition_for_all_rows():
     """One model without a dense network turns the whole table to the proxy."""
     other = ROWS[ROWS["pruner"] != "dense"].assign(model="other")
-    found, meaning = with_drop(pd.concat([ROWS, other]))
+    table, meaning = with_drop(pd.concat([ROWS, other]))
     assert meaning == TO_BEST
-    assert (found.groupby(["model", "seed"])["drop"].min() == 0).all()
+    assert (table.groupby(["model", "seed"])["drop"].min() == 0).all()
 
 
 def test_bad_tables():

@@ -89,10 +89,10 @@ def test_layers_are_divided_before_they_are_averaged():
         ]
     )
     networks = pd.DataFrame([{**names, "pruner": p} for p in ("er", "snip", "grasp")])
-    found = with_norms(networks, layers).set_index("pruner")
-    assert found["rolled__k_core_norm_mean"].tolist()[:2] == [(2 / 4 + 8 / 8) / 2, 0.5]  # no edge: no value
-    assert found.loc["er", "rolled__cut_nodes_norm_mean"] == pytest.approx((1 / 10 + 1 / 20) / 2)
-    assert found.loc["grasp"].isna()[["rolled__k_core_norm_mean"]].all()
+    rows = with_norms(networks, layers).set_index("pruner")
+    assert rows["rolled__k_core_norm_mean"].tolist()[:2] == [(2 / 4 + 8 / 8) / 2, 0.5]  # no edge: no value
+    assert rows.loc["er", "rolled__cut_nodes_norm_mean"] == pytest.approx((1 / 10 + 1 / 20) / 2)
+    assert rows.loc["grasp"].isna()[["rolled__k_core_norm_mean"]].all()
     assert with_norms(networks, None) is networks
     per = {e.info["per"] for e in METRICS.entries()}
     assert per == {"nodes", "edges", None}

@@ -41,8 +41,8 @@ def test_layers_are_long_and_their_means_are_joined(clean):
     )
     rolled = layers(networks())
     expected = rolled.groupby(["model", "pruning_algorithm", "sparsity", "seed"])["strenght_all"].mean()
-    found = tables.networks.set_index(["model", "pruner", "sparsity", "seed"])["rolled__strength_mean"]
-    assert found.to_dict() == pytest.approx(expected.to_dict())
+    strength = tables.networks.set_index(["model", "pruner", "sparsity", "seed"])["rolled__strength_mean"]
+    assert strength.to_dict() == pytest.approx(expected.to_dict())
     kept = rolled.groupby(["model", "pruning_algorithm", "sparsity", "seed"])["edges"].sum() / (1000 * LAYERS)
     reached = tables.networks.set_index(["model", "pruner", "sparsity", "seed"])["reached_sparsity"]
     assert reached.to_dict() == pytest.approx((1 - kept).to_dict())
@@ -52,9 +52,9 @@ def test_ramanujan_rows_find_their_pruner_in_any_order(tmp_path):
     rolled = layers(networks())
     mixed = ramanujan(rolled).sample(frac=1, random_state=3)
     tables = load_published(write(tmp_path / "t", rolled=rolled, ramanujan=mixed))
-    found = tables.layers[tables.layers["encoding"] == "ramanujan"].set_index("kept_weights")
+    rows = tables.layers[tables.layers["encoding"] == "ramanujan"].set_index("kept_weights")
     by_weights = rolled.set_index("edges")["pruning_algorithm"]  # weights are all different here
-    assert (found["pruner"] == by_weights.reindex(found.index)).all()
+    assert (rows["pruner"] == by_weights.reindex(rows.index)).all()
     assert "rows share all of these with another" not in data_issues(tmp_path / "t", "ramanunjan", "pruning_algorithm")
 
 
@@ -65,8 +65,8 @@ def test_rows_that_share_their_keys_are_joined_in_order_and_counted(tmp_path):
     )
     rolled.loc[twins, ["accuracy", "edges", "layer_sparsity"]] = [0.7, 500, 0.5]
     folder = write(tmp_path / "t", rolled=rolled)
-    found = load_published(folder).layers.query("encoding == 'ramanujan' and kept_weights == 500")
-    assert found["pruner"].tolist() == rolled.loc[twins, "pruning_algorithm"].tolist() == ["snip", "er", "rigl"]
+    rows = load_published(folder).layers.query("encoding == 'ramanujan' and kept_weights == 500")
+    assert rows["pruner"].tolist() == rolled.loc[twins, "pruning_algorithm"].tolist() == ["snip", "er", "rigl"]
     assert data_issues(folder, "ramanunjan", "pruning_algorithm")["rows share all of these with another"] == 3
 
 
@@ -83,8 +83,8 @@ def test_repeated_rows(tmp_path):
     table = networks()
     table = pd.concat([table, table.iloc[:2], table.iloc[[3]].assign(accuracy=0.1)])
     folder = write(tmp_path / "t", unrolled=table)
-    found = data_issues(folder, "unrolled", "dataset, model, pruning, sparsity, seed")
-    assert found == {"rows are written twice": 2, "rows repeat a key with other values": 1}
+    issues = data_issues(folder, "unrolled", "dataset, model, pruning, sparsity, seed")
+    assert issues == {"rows are written twice": 2, "rows repeat a key with other values": 1}
     tables = load_published(folder)
     assert not tables.networks.duplicated(NETWORK).any()
     assert tables.networks["accuracy"].tolist() == networks()["accuracy"].tolist()

@@ -28,9 +28,9 @@ def group(generator, *, effect=0.0, seed_shift=0.0, seeds=3, names=NAMES):
 
 
 def test_means_against_a_loop():
-    found = group(np.random.default_rng(0), effect=1)
-    table = between_algorithms([found]).set_index(["pruner", "other"])
-    d, networks = found.distances, found.networks
+    one_group = group(np.random.default_rng(0), effect=1)
+    table = between_algorithms([one_group]).set_index(["pruner", "other"])
+    d, networks = one_group.distances, one_group.networks
     for (one, other), row in table.iterrows():
         pairs = [
             d[i, j]
@@ -40,7 +40,7 @@ def test_means_against_a_loop():
         ]
         assert row["pairs"] == len(pairs)
         assert row["distance"] == pytest.approx(np.mean(pairs))
-    tested = within_algorithms([found], permutations=0).set_index("pruner")
+    tested = within_algorithms([one_group], permutations=0).set_index("pruner")
     assert tested.loc["er", "within"] == pytest.approx(table.loc[("er", "er"), "distance"])
     others = np.mean([table.loc[("er", o), "distance"] for o in NAMES[1:]])
     assert tested.loc["er", "between"] == pytest.approx(others)
@@ -64,33 +64,35 @@ def test_noise_is_rejected_at_the_stated_rate():
 def test_similarity_of_equal_seeds_is_not_attributed_to_algorithms():
     generator = np.random.default_rng(2)
     groups = [group(generator, seed_shift=5) for _ in range(4)]
-    found = within_algorithms(groups, permutations=99).iloc[0]
-    assert found["ratio"] == pytest.approx(1, abs=0.1) and found["p"] > 0.05
+    within = within_algorithms(groups, permutations=99).iloc[0]
+    assert within["ratio"] == pytest.approx(1, abs=0.1) and within["p"] > 0.05
     equal, unequal = seed_effect(groups)
     assert equal < 0.6 * unequal
 
 
 def test_p_agrees_with_all_permutations():
-    found = group(np.random.default_rng(3), effect=1, seeds=2, names=("er", "snip", "grasp"))
+    one_group = group(np.random.default_rng(3), effect=1, seeds=2, names=("er", "snip", "grasp"))
     order = np.arange(6).reshape(3, 2)
     gaps = []
     for p in permutations(range(3)):
         for q in permutations(range(3)):
             at = np.empty(6, dtype=int)
             at[order[:, 0]], at[order[:, 1]] = order[list(p), 0], order[list(q), 1]
-            permuted = GroupDistances("d", "m", 0.9, found.networks.iloc[at].reset_index(drop=True), found.distances)
+            permuted = GroupDistances(
+                "d", "m", 0.9, one_group.networks.iloc[at].reset_index(drop=True), one_group.distances
+            )
             one = within_algorithms([permuted], permutations=0).iloc[0]
             gaps.append(one["between"] - one["within"])
     exact = np.mean(np.array(gaps) >= gaps[0] - 1e-12)
-    assert within_algorithms([found], permutations=4000).iloc[0]["p"] == pytest.approx(exact, abs=0.03)
+    assert within_algorithms([one_group], permutations=4000).iloc[0]["p"] == pytest.approx(exact, abs=0.03)
 
 
 def test_with_one_seed_there_is_no_distance_within_an_algorithm():
-    found = group(np.random.default_rng(0), seeds=1)
-    tested = within_algorithms([found], permutations=9)
+    one_group = group(np.random.default_rng(0), seeds=1)
+    tested = within_algorithms([one_group], permutations=9)
     assert tested[["within", "ratio", "p"]].isna().all(axis=None)
-    assert between_algorithms([found])["pairs"].eq(1).all()
-    assert np.isnan(nearest_share([found])).all() and np.isnan(seed_effect([found])).all()
+    assert between_algorithms([one_group])["pairs"].eq(1).all()
+    assert np.isnan(nearest_share([one_group])).all() and np.isnan(seed_effect([one_group])).all()
 
 
 def test_groups_of_other_algorithms_are_left_out_of_a_mean():

@@ -65,25 +65,25 @@ def residual_units(model, masks):
 def moved(masks, generator):
     """The same network with the channels of every stream in another order."""
     order = {s: generator.permutation(n) for s, n in {"s": 5, "i": 4, "t": 6, "h": 7}.items()}
-    found = {}
+    reordered = {}
     for layer, (rows, columns) in STREAMS.items():
         mask = masks[f"{layer}.weight"].numpy()
         mask = mask if rows == "-" else mask[order[rows]]
         if columns != "-":
             where = order[columns] if layer != "hidden" else (order["t"][:, None] * 4 + np.arange(4)).reshape(-1)
             mask = mask[:, where]
-        found[f"{layer}.weight"] = mask
-    return Masks(found)
+        reordered[f"{layer}.weight"] = mask
+    return Masks(reordered)
 
 
 def test_against_a_distance_computed_by_hand():
     first = Masks({"a": [[1, 1, 0, 0], [0, 0, 1, 1]], "b": [[1, 0], [1, 1]]})
     second = Masks({"a": [[0, 0, 1, 0], [1, 1, 0, 0]], "b": [[0, 1], [0, 1]]})
     # Units cross: distances 0 and |{3}| / |{2, 3}| = 1/2. Then b of the second reads [[1, 0], [1, 0]].
-    found = nnstd(first, second)
-    assert found.match.tolist() == [1, 0]
-    assert found.layers == {"a": 0.25, "b": 0.25}
-    assert found.distance == 0.25
+    distance = nnstd(first, second)
+    assert distance.match.tolist() == [1, 0]
+    assert distance.layers == {"a": 0.25, "b": 0.25}
+    assert distance.distance == 0.25
 
 
 def test_edit_distances_against_their_definition():
@@ -115,9 +115,9 @@ def test_two_layers_lie_between_the_best_matching_and_the_published_one(seed):
         return np.mean([np.mean([jaccard(x, y) for x, y in zip(*pair)]) for pair in ((a, b[p]), (c, d[:, p]))])
 
     totals = [total(p) for p in permutations(range(5))]
-    found, published = nnstd(first, second), nnstd(first, second, rounds=0)
-    assert min(totals) - 1e-9 <= found.distance <= published.distance + 1e-9 <= max(totals) + 2e-9
-    assert found.distance == pytest.approx(total(found.match))
+    distance, published = nnstd(first, second), nnstd(first, second, rounds=0)
+    assert min(totals) - 1e-9 <= distance.distance <= published.distance + 1e-9 <= max(totals) + 2e-9
+    assert distance.distance == pytest.approx(total(distance.match))
 
 
 def test_matching_again_comes_closer_to_the_best():
@@ -135,9 +135,9 @@ def test_a_permuted_copy_is_the_same_network(seed):
     p, q = generator.permutation(12), generator.permutation(9)
     a, b, c = (m.numpy() for m in first.values())
     second = Masks({"l0": a[p], "l1": b[q][:, p], "l2": c[:, q]})
-    found = nnstd(first, second)
-    assert found.distance == 0
-    assert found.match.tolist() == [*np.argsort(p), *(12 + np.argsort(q))]
+    distance = nnstd(first, second)
+    assert distance.distance == 0
+    assert distance.match.tolist() == [*np.argsort(p), *(12 + np.argsort(q))]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -163,13 +163,13 @@ def test_bounds_symmetry_and_the_diagonal():
     generator = np.random.default_rng(3)
     networks = [residual(seed, density)[1] for seed, density in enumerate((0.02, 0.1, 0.5, 0.9, 1.0))]
     permutable = residual_units(residual(0)[0], networks[0])
-    found = nnstd_matrix(networks, permutable)
-    assert ((found >= 0) & (found <= 1)).all() and (np.diag(found) == 0).all()
-    np.testing.assert_array_equal(found, found.T)
-    assert found[3, 4] < found[2, 4] < found[1, 4] < found[0, 4]
+    distances = nnstd_matrix(networks, permutable)
+    assert ((distances >= 0) & (distances <= 1)).all() and (np.diag(distances) == 0).all()
+    np.testing.assert_array_equal(distances, distances.T)
+    assert distances[3, 4] < distances[2, 4] < distances[1, 4] < distances[0, 4]
     i, j = generator.permutation(5)[:2]
-    assert nnstd(networks[i], networks[j], permutable).distance == found[j, i]
-    assert nnstd(networks[j], networks[i], permutable).distance == found[j, i]
+    assert nnstd(networks[i], networks[j], permutable).distance == distances[j, i]
+    assert nnstd(networks[j], networks[i], permutable).distance == distances[j, i]
 
 
 def test_disjoint_masks_have_distance_one_and_empty_masks_zero():
@@ -181,10 +181,10 @@ def test_disjoint_masks_have_distance_one_and_empty_masks_zero():
 
 def test_the_shuffled_network_keeps_the_number_of_connections_of_every_layer():
     masks = chain(np.random.default_rng(0), (20, 12, 5))
-    found = shuffled(masks, 1)
-    assert [int(m.sum()) for m in found.values()] == [int(m.sum()) for m in masks.values()]
-    assert not np.array_equal(found["l0"], masks["l0"].numpy())
-    np.testing.assert_array_equal(found["l0"], shuffled(masks, 1)["l0"])
+    shuffled_masks = shuffled(masks, 1)
+    assert [int(m.sum()) for m in shuffled_masks.values()] == [int(m.sum()) for m in masks.values()]
+    assert not np.array_equal(shuffled_masks["l0"], masks["l0"].numpy())
+    np.testing.assert_array_equal(shuffled_masks["l0"], shuffled(masks, 1)["l0"])
 
 
 def test_a_close_copy_is_closer_than_chance():

@@ -20,20 +20,20 @@ def test_against_a_loop_over_pairs():
     blocks = [pd.DataFrame(generator.normal(size=(6, k))) for k in (1, 5)]
     blocks[1].iloc[2, 3] = np.inf
     blocks[1].iloc[4] = np.nan
-    found = profile_distances(blocks)
+    distances = profile_distances(blocks)
     scaled = [rank_scaled(b).to_numpy() for b in blocks]
     for i in range(6):
         for j in range(6):
             each = [np.abs(s[i] - s[j]).mean() for k, s in enumerate(scaled) if not (k == 1 and 4 in (i, j))]
-            assert found[i, j] == pytest.approx(np.mean(each))
+            assert distances[i, j] == pytest.approx(np.mean(each))
 
 
 def test_distances_are_a_metric_within_bounds():
     generator = np.random.default_rng(2)
-    found = profile_distances([pd.DataFrame(generator.integers(0, 4, (20, 3)))])
-    assert (np.diag(found) == 0).all() and (found <= 1).all()
-    np.testing.assert_allclose(found, found.T)
-    assert (found[:, :, None] <= found[:, None, :] + found[None, :, :].transpose(0, 2, 1) + 1e-9).all()
+    distances = profile_distances([pd.DataFrame(generator.integers(0, 4, (20, 3)))])
+    assert (np.diag(distances) == 0).all() and (distances <= 1).all()
+    np.testing.assert_allclose(distances, distances.T)
+    assert (distances[:, :, None] <= distances[:, None, :] + distances[None, :, :].transpose(0, 2, 1) + 1e-9).all()
 
 
 def test_every_block_has_the_same_weight():
@@ -57,6 +57,6 @@ def test_networks_that_share_no_block_are_refused():
 
 def test_layers_become_columns():
     layers = pd.DataFrame({"seed": [1, 0, 0], "layer": [0, 0, 1], "k_core": [5.0, 1, 2], "motifs": [0.0, 3, 4]})
-    found = layer_profile(layers, ["seed"], ["k_core", "motifs"])
-    assert found.loc[0].tolist() == [1, 2, 3, 4]
-    assert found.loc[1, ("k_core", 0)] == 5 and np.isnan(found.loc[1, ("motifs", 1)])
+    profile = layer_profile(layers, ["seed"], ["k_core", "motifs"])
+    assert profile.loc[0].tolist() == [1, 2, 3, 4]
+    assert profile.loc[1, ("k_core", 0)] == 5 and np.isnan(profile.loc[1, ("motifs", 1)])

@@ -14,19 +14,19 @@ def table(seed: int, algorithms: int = 8, groups: int = 10, effect: float = 0.0,
     generator = np.random.default_rng(seed)
     base = generator.normal(size=(2, algorithms))
     rows = [(g, a) for g in range(groups) for a in range(algorithms)]
-    found = pd.DataFrame(rows, columns=["model", "pruner"])
-    found["metric"] = own * base[0, found["pruner"]] + generator.normal(size=len(rows))
-    found["accuracy"] = own * base[1, found["pruner"]] + effect * found["metric"] + generator.normal(size=len(rows))
-    return found.assign(pruner=found["pruner"].map("p{}".format))
+    frame = pd.DataFrame(rows, columns=["model", "pruner"])
+    frame["metric"] = own * base[0, frame["pruner"]] + generator.normal(size=len(rows))
+    frame["accuracy"] = own * base[1, frame["pruner"]] + effect * frame["metric"] + generator.normal(size=len(rows))
+    return frame.assign(pruner=frame["pruner"].map("p{}".format))
 
 
 def test_the_mean_is_that_of_the_groups():
     rows = table(0)
     rows.loc[rows.index[:3], "metric"] = np.nan
     each = grouped_correlation(rows, ["metric"], by=["model"], n_boot=0)
-    found = mean_over_groups(rows, ["metric"], by=["model"])
-    assert found["mean"][0] == pytest.approx(each["r"].mean())
-    assert found[["k", "clusters"]].values.tolist() == [[10, 8]]
+    means = mean_over_groups(rows, ["metric"], by=["model"])
+    assert means["mean"][0] == pytest.approx(each["r"].mean())
+    assert means[["k", "clusters"]].values.tolist() == [[10, 8]]
 
 
 def test_algorithms_that_recur_in_every_group_are_one_sample():
@@ -39,8 +39,8 @@ def test_algorithms_that_recur_in_every_group_are_one_sample():
 
 
 def test_an_effect_of_the_metric_is_found():
-    found = [mean_over_groups(table(s, effect=2.0, own=0.3), ["metric"], by=["model"])["low"][0] for s in range(20)]
-    assert np.mean(np.array(found) > 0) > 0.9
+    lows = [mean_over_groups(table(s, effect=2.0, own=0.3), ["metric"], by=["model"])["low"][0] for s in range(20)]
+    assert np.mean(np.array(lows) > 0) > 0.9
 
 
 def test_small_and_constant_groups_do_not_count():

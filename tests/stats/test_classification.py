@@ -36,14 +36,14 @@ def test_noise_scores_one_over_the_number_of_kinds():
     values = []
     for seed in range(25):
         table = grid(seed, models=2)
-        found = classify_held_out(table, ["signal", "blank"], label="pruner", by="model", model="logistic")
-        values.append(balanced_accuracy_score(found["actual"], found["predicted"]))
+        predictions = classify_held_out(table, ["signal", "blank"], label="pruner", by="model", model="logistic")
+        values.append(balanced_accuracy_score(predictions["actual"], predictions["predicted"]))
     assert np.mean(values) == pytest.approx(1 / 6, abs=3 * np.std(values) / 5 + 0.005)
 
 
 def test_no_group_is_on_both_sides():
-    found = classify_held_out(marked(), ["mark"], label="family", by="dataset", model="logistic")
-    assert len(found.drop_duplicates(["fold", "group"])) == 2 and len(found) == len(marked())
+    predictions = classify_held_out(marked(), ["mark"], label="family", by="dataset", model="logistic")
+    assert len(predictions.drop_duplicates(["fold", "group"])) == 2 and len(predictions) == len(marked())
 
 
 def test_a_confounder_between_models_is_exposed_and_removed_relative_to_the_group():
@@ -58,28 +58,30 @@ def test_a_confounder_between_models_is_exposed_and_removed_relative_to_the_grou
 
 def test_relative_to_group_has_mean_zero_and_deviation_one_and_needs_no_label():
     table = marked().assign(still=3.0)
-    found = relative_to_group(table, ["mark", "still", "mark"])
-    grouped = found.groupby(["dataset", "model", "sparsity"])["mark"]
+    relative = relative_to_group(table, ["mark", "still", "mark"])
+    grouped = relative.groupby(["dataset", "model", "sparsity"])["mark"]
     np.testing.assert_allclose(grouped.mean(), 0, atol=1e-12)
     np.testing.assert_allclose(grouped.std(ddof=0), 1)
-    assert (found["still"] == 0).all()
+    assert (relative["still"] == 0).all()
     shuffled = table.assign(pruner=table["pruner"].sample(frac=1, random_state=0).to_numpy())
-    np.testing.assert_array_equal(found["mark"], relative_to_group(shuffled, ["mark"])["mark"])
+    np.testing.assert_array_equal(relative["mark"], relative_to_group(shuffled, ["mark"])["mark"])
 
 
 def test_confusion_rows_add_up_and_its_diagonal_is_the_balanced_accuracy():
-    found = classify_held_out(marked(), ["mark", "blank"], label="pruner", by="model")
-    shares = confusion_shares(found)
+    predictions = classify_held_out(marked(), ["mark", "blank"], label="pruner", by="model")
+    shares = confusion_shares(predictions)
     np.testing.assert_allclose(shares.sum(axis=1), 1)
-    assert np.diag(shares).mean() == pytest.approx(balanced_accuracy_score(found["actual"], found["predicted"]))
+    assert np.diag(shares).mean() == pytest.approx(
+        balanced_accuracy_score(predictions["actual"], predictions["predicted"])
+    )
     odd = confusion_shares(pd.DataFrame({"actual": ["a", "a"], "predicted": ["a", "b"]}))
     assert odd.loc["a"].tolist() == [0.5, 0.5] and odd.loc["b"].isna().all()
 
 
 def test_the_table_has_chance_intervals_and_reasons():
     sets = {"mean": [], "mark": ["mark"]}
-    found, guesses = classification_table(marked(datasets=1), sets, by=["dataset", "model"], models=["logistic"])
-    rows = found.set_index(["label", "held_out", "features"])
+    scores, guesses = classification_table(marked(datasets=1), sets, by=["dataset", "model"], models=["logistic"])
+    rows = scores.set_index(["label", "held_out", "features"])
     assert (
         rows.loc[("family", "model", "mean"), "balanced_accuracy"]
         == 0.5
@@ -96,14 +98,14 @@ def test_weights_of_groups_give_the_interval_of_resampled_rows():
     from topo.stats.classification import _interval
 
     table = marked(1)
-    found = classify_held_out(table, ["mark", "blank"], label="family", by="model", model="logistic")
+    predictions = classify_held_out(table, ["mark", "blank"], label="family", by="model", model="logistic")
     cell = table.groupby(["dataset", "model", "sparsity"]).ngroup().to_numpy()
-    low, high = _interval(found, cell, 400, 0)
+    low, high = _interval(predictions, cell, 400, 0)
     generator = np.random.default_rng(1)
     draws = []
     for _ in range(400):
         rows = np.concatenate([np.flatnonzero(cell == c) for c in generator.integers(16, size=16)])
-        part = found.iloc[rows]
+        part = predictions.iloc[rows]
         draws.append(balanced_accuracy_score(part["actual"], part["predicted"]))
     np.testing.assert_allclose((low, high), np.quantile(draws, [0.025, 0.975]), atol=0.02)
 
@@ -131,5 +133,5 @@ def test_unknown_classifier():
 
 
 def test_predictions_where_all_features_are_missing():
-    found = classify_held_out(marked().assign(mark=np.nan), ["mark"], label="family", by="model")
-    assert balanced_accuracy_score(found["actual"], found["predicted"]) == 0.5
+    predictions = classify_held_out(marked().assign(mark=np.nan), ["mark"], label="family", by="model")
+    assert balanced_accuracy_score(predictions["actual"], predictions["predicted"]) == 0.5

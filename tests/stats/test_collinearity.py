@@ -19,12 +19,12 @@ def blocks(n: int = 200) -> pd.DataFrame:
 
 
 def test_planted_groups_are_found():
-    found = collinear_groups(blocks(), list("abcdefg"), threshold=0.95)
-    groups = found.groupby("group")["metric"].agg(set).tolist()
+    collinear = collinear_groups(blocks(), list("abcdefg"), threshold=0.95)
+    groups = collinear.groupby("group")["metric"].agg(set).tolist()
     assert groups == [{"a", "c", "d"}, {"b", "e"}, {"f"}]
-    assert set(found["metric"]) == set("abcdef")
-    assert found.set_index("metric").loc["f", ["size", "kept"]].tolist() == [1, "f"]
-    assert (found["r"] >= 0.95).all()
+    assert set(collinear["metric"]) == set("abcdef")
+    assert collinear.set_index("metric").loc["f", ["size", "kept"]].tolist() == [1, "f"]
+    assert (collinear["r"] >= 0.95).all()
 
 
 def test_any_two_of_a_group_are_as_close_as_asked():
@@ -38,10 +38,10 @@ def test_any_two_of_a_group_are_as_close_as_asked():
 
 def test_correlations_are_pandas_within_groups():
     table = blocks().assign(model=np.repeat(["x", "y"], 100))
-    found = rank_correlations(table, ["a", "b", "e"], by=["model"])
+    correlations = rank_correlations(table, ["a", "b", "e"], by=["model"])
     halves = [table.iloc[:100], table.iloc[100:]]
     expected = np.mean([h[["a", "b", "e"]].corr("spearman").to_numpy() for h in halves], axis=0)
-    assert found.to_numpy() == pytest.approx(expected)
+    assert correlations.to_numpy() == pytest.approx(expected)
 
 
 def test_differences_between_architectures_do_not_make_metrics_collinear():
@@ -57,8 +57,8 @@ def test_formulas_are_found_exactly_or_not_at_all():
     table = pd.DataFrame({"nodes": [50.0, 60, 70], "edges": [500.0, 300, 800], "connected_components": [1.0, 4, 2]})
     table["one_hop"] = (1 + table["edges"] / table["nodes"]) / table["edges"]
     table["mean_component_size"] = 1 / table["connected_components"]
-    found = determined_columns(table)
-    assert found[["metric", "formula"]].values.tolist() == [
+    determined = determined_columns(table)
+    assert determined[["metric", "formula"]].values.tolist() == [
         ["one_hop", "(1 + E/N)/E"],
         ["mean_component_size", "1/connected_components"],
     ]

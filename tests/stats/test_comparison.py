@@ -15,11 +15,11 @@ def test_equals_the_formula_by_hand():
     first, second = (held_out(table, c, by="model", model="ols") for c in (["signal"], ["blank"]))
     error = [(p["predicted"] - p["actual"]) ** 2 for p in (first, second)]
     gains = [(error[1] - error[0])[first["fold"] == k].mean() / table["drop"].var(ddof=0) for k in range(4)]
-    found = paired_difference(first, second)
-    assert found["difference"] == pytest.approx(np.mean(gains)) and found["folds"] == 4
+    difference = paired_difference(first, second)
+    assert difference["difference"] == pytest.approx(np.mean(gains)) and difference["folds"] == 4
     deviation = np.std(gains, ddof=1) * np.sqrt(1 / 4 + 1 / 3)
-    assert found["high"] - found["difference"] == pytest.approx(stats.t.ppf(0.975, 3) * deviation)
-    assert found["p"] == pytest.approx(2 * stats.t.sf(np.mean(gains) / deviation, 3))
+    assert difference["high"] - difference["difference"] == pytest.approx(stats.t.ppf(0.975, 3) * deviation)
+    assert difference["p"] == pytest.approx(2 * stats.t.sf(np.mean(gains) / deviation, 3))
 
 
 def test_swapping_the_pair_changes_the_sign():
@@ -45,8 +45,8 @@ def test_two_sets_of_noise_differ_no_more_often_than_stated():
 
 def test_a_set_against_itself_differs_by_nothing():
     one = held_out(grid(), ["signal"], by="model", model="ols")
-    found = paired_difference(one, one)
-    assert (found["difference"], found["p"]) == (0.0, 1.0)
+    difference = paired_difference(one, one)
+    assert (difference["difference"], difference["p"]) == (0.0, 1.0)
 
 
 def test_unpaired_predictions_are_refused():
@@ -64,8 +64,8 @@ def test_the_table_pairs_sets_of_equal_model_and_groups_and_adjusts_for_all_test
     table = grid(3, effect=1.5, models=6)
     sets = {"mean": [], "signal": ["signal"], "blank": ["blank"]}
     predictions = regression_table(table, sets, by=["model", "seed"], models=["ols"])[1]
-    found = comparison_table(predictions)
-    assert len(found) == 2 * 3 and (found["q"] >= found["p"]).all()
-    rows = found.set_index(["held_out", "first", "second"])
+    comparison = comparison_table(predictions)
+    assert len(comparison) == 2 * 3 and (comparison["q"] >= comparison["p"]).all()
+    rows = comparison.set_index(["held_out", "first", "second"])
     assert rows.loc[("model", "mean", "signal"), "high"] < 0 < rows.loc[("model", "signal", "blank"), "low"]
     assert len(comparison_table(predictions, [("signal", "nothing")])) == 0

@@ -26,9 +26,9 @@ def test_mean_weight_of_a_graph_by_hand():
 
 
 def test_spread_names_who_has_fewest_and_most():
-    found = edge_spread(TABLE)
-    assert len(found) == 1  # model b has one algorithm
-    row = found.iloc[0]
+    spread = edge_spread(TABLE)
+    assert len(spread) == 1  # model b has one algorithm
+    row = spread.iloc[0]
     assert row[["fewest_pruner", "most_pruner", "ratio", "networks", "algorithms"]].tolist() == [
         "snip",
         "er",
@@ -46,8 +46,8 @@ def test_each_algorithm_counts_once_in_the_middle_of_a_group():
 
 
 def test_reached_sparsity():
-    found = reached_gap(TABLE).set_index("pruner")
-    assert found.loc["er", ["networks", "off"]].tolist() == [2, 2]
-    assert found.loc["snip", "highest"] == pytest.approx(0.005) and found.loc["snip", "off"] == 0
-    assert "erk" not in found.index
+    gap = reached_gap(TABLE).set_index("pruner")
+    assert gap.loc["er", ["networks", "off"]].tolist() == [2, 2]
+    assert gap.loc["snip", "highest"] == pytest.approx(0.005) and gap.loc["snip", "off"] == 0
+    assert "erk" not in gap.index
     assert reached_gap(TABLE.drop(columns="reached_sparsity")) is None

@@ -18,27 +18,27 @@ numbers = st.floats(-1e6, 1e6, allow_nan=False)
 @given(st.lists(st.tuples(numbers, numbers), min_size=5, max_size=30))
 def test_agrees_with_scipy(pairs):
     x, y = np.array(pairs).T
-    found = spearman(x, y, n_boot=0)
+    correlation = spearman(x, y, n_boot=0)
     if np.ptp(x) == 0 or np.ptp(y) == 0:
-        assert np.isnan(found.rho) and "constant" in found.reason
+        assert np.isnan(correlation.rho) and "constant" in correlation.reason
     else:
-        assert found.rho == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
-        assert found.reason == ""
+        assert correlation.rho == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
+        assert correlation.reason == ""
 
 
 def test_missing_values_leave_rows_out():
     x = np.array([1.0, 2.0, np.nan, 4.0, 5.0, np.inf, 3.0, 7.0])
     y = np.array([2.0, 1.0, 9.0, 4.0, 5.0, 1.0, np.nan, 6.0])
-    found = spearman(x, y, n_boot=0)
+    correlation = spearman(x, y, n_boot=0)
     keep = np.isfinite(x) & np.isfinite(y)
-    assert found.n == keep.sum() == 5
-    assert found.rho == pytest.approx(stats.spearmanr(x[keep], y[keep]).statistic)
+    assert correlation.n == keep.sum() == 5
+    assert correlation.rho == pytest.approx(stats.spearmanr(x[keep], y[keep]).statistic)
 
 
 def test_too_few_rows_give_a_reason_and_no_number():
-    found = spearman([1, 2, 3, 4], [1, 2, 3, 4])
-    assert np.isnan([found.rho, found.low, found.high]).all()
-    assert found.reason == "fewer than 5 networks have both values"
+    correlation = spearman([1, 2, 3, 4], [1, 2, 3, 4])
+    assert np.isnan([correlation.rho, correlation.low, correlation.high]).all()
+    assert correlation.reason == "fewer than 5 networks have both values"
 
 
 def test_constant_accuracy_gives_a_reason():
@@ -62,8 +62,8 @@ def test_interval_covers_the_true_correlation_about_as_often_as_it_says():
     for _ in range(120):
         x = generator.normal(size=60)
         y = rho * x + np.sqrt(1 - rho**2) * generator.normal(size=60)
-        found = spearman(x, y, n_boot=200, generator=generator)
-        hits += found.low <= truth <= found.high
+        correlation = spearman(x, y, n_boot=200, generator=generator)
+        hits += correlation.low <= truth <= correlation.high
     assert 0.86 <= hits / 120 <= 1
 
 
@@ -76,9 +76,9 @@ def test_global_random_state_is_left_alone():
 def test_groups_equal_scipy_on_each_group():
     table = example_results().query("pruner != 'dense'")
     by = ["family", "sparsity"]
-    found = grouped_correlation(table, ["edges", "spectral_gap", "nodes"], by=by, n_boot=0, min_rows=4)
-    assert len(found) == 6 * 3
-    for row in found.itertuples():
+    correlations = grouped_correlation(table, ["edges", "spectral_gap", "nodes"], by=by, n_boot=0, min_rows=4)
+    assert len(correlations) == 6 * 3
+    for row in correlations.itertuples():
         group = table[(table["family"] == row.family) & (table["sparsity"] == row.sparsity)]
         if row.metric == "nodes":
             assert np.isnan(row.r) and row.reason == "the metric is constant"
@@ -89,8 +89,8 @@ def test_groups_equal_scipy_on_each_group():
 
 def test_no_groups_means_all_rows():
     table = example_results()
-    found = grouped_correlation(table, ["edges"], by=[], n_boot=0)
-    assert found["n"].tolist() == [len(table)]
+    correlations = grouped_correlation(table, ["edges"], by=[], n_boot=0)
+    assert correlations["n"].tolist() == [len(table)]
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,10 @@ def test_bad_input(call, words):
 @pytest.mark.parametrize("kind, function", [("pearson", stats.pearsonr), ("kendall", stats.kendalltau)])
 def test_other_correlations_equal_scipy_on_each_group(kind, function):
     table = example_results().query("pruner != 'dense'")
-    found = grouped_correlation(table, ["edges", "spectral_gap"], kind=kind, by=["family", "sparsity"], n_boot=20)
-    for row in found[found["n"] >= 5].itertuples():
+    correlations = grouped_correlation(
+        table, ["edges", "spectral_gap"], kind=kind, by=["family", "sparsity"], n_boot=20
+    )
+    for row in correlations[correlations["n"] >= 5].itertuples():
         group = table[(table["family"] == row.family) & (table["sparsity"] == row.sparsity)]
         assert row.r == pytest.approx(function(group[row.metric], group["accuracy"]).statistic)
         assert row.low <= row.r + 1e-9 and row.r - 1e-9 <= row.high
@@ -133,8 +135,8 @@ def test_p_value_of_kendall_is_the_asymptotic_one():
 
 
 def test_p_values_of_perfect_and_tiny_samples():
-    found = p_value("spearman", np.array([1.0, 1.0]), np.array([10, 3]))
-    assert found[0] == 0 and np.isnan(found[1])
+    p = p_value("spearman", np.array([1.0, 1.0]), np.array([10, 3]))
+    assert p[0] == 0 and np.isnan(p[1])
 
 
 def test_seeds_of_one_algorithm_are_not_independent():
@@ -146,18 +148,18 @@ def test_seeds_of_one_algorithm_are_not_independent():
         table = pd.DataFrame({"pruner": np.repeat(np.arange(8), 10), "metric": np.repeat(x, 10)})
         table["accuracy"] = np.repeat(y, 10) + generator.normal(0, 1e-3, 80)
         for cluster in hits:
-            found = grouped_correlation(table, ["metric"], by=[], cluster=cluster, n_boot=150)
-            hits[cluster] += bool(found["low"][0] <= 0 <= found["high"][0])
-        assert found["clusters"][0] == 8 and found["n"][0] == 80
+            correlations = grouped_correlation(table, ["metric"], by=[], cluster=cluster, n_boot=150)
+            hits[cluster] += bool(correlations["low"][0] <= 0 <= correlations["high"][0])
+        assert correlations["clusters"][0] == 8 and correlations["n"][0] == 80
     # True correlation 0: rows as the sample miss it mostly, algorithms as the sample hold it.
     assert hits[None] < 30 < 48 <= hits["pruner"]
 
 
 def test_missing_values_are_left_out_metric_by_metric():
     table = pd.DataFrame({"a": [1.0, 2, 3, 4, 5, 6], "b": [1.0, np.nan, 3, 2, np.inf, 7], "accuracy": range(6)})
-    found = grouped_correlation(table, ["a", "b"], by=[], min_rows=4, n_boot=10).set_index("metric")
-    assert found["n"].to_dict() == {"a": 6, "b": 4}
-    assert found.loc["b", "r"] == pytest.approx(stats.spearmanr([1, 3, 2, 7], [0, 2, 3, 5]).statistic)
+    correlations = grouped_correlation(table, ["a", "b"], by=[], min_rows=4, n_boot=10).set_index("metric")
+    assert correlations["n"].to_dict() == {"a": 6, "b": 4}
+    assert correlations.loc["b", "r"] == pytest.approx(stats.spearmanr([1, 3, 2, 7], [0, 2, 3, 5]).statistic)
 
 
 def test_unknown_kind_names_the_right_ones():
@@ -167,12 +169,14 @@ def test_unknown_kind_names_the_right_ones():
 
 def test_correlations_by_family_take_algorithms_as_the_sample_and_adjust_for_all_tests():
     table = example_results(seeds=4)
-    found = correlations_by_family(table, ["edges", "spectral_gap"])
-    assert set(found["family"]) == {"initial", "trained", "all families"} and len(found) == 3 * 3 * 2
-    initial = found[found["family"] == "initial"]
+    correlations = correlations_by_family(table, ["edges", "spectral_gap"])
+    assert set(correlations["family"]) == {"initial", "trained", "all families"} and len(correlations) == 3 * 3 * 2
+    initial = correlations[correlations["family"] == "initial"]
     assert (initial["n"] == 24).all() and (initial["clusters"] == 6).all()
     np.testing.assert_allclose(initial["p"], p_value("spearman", initial["r"], initial["clusters"]))
-    known = found["p"].notna()
-    np.testing.assert_allclose(found.loc[known, "q"], stats.false_discovery_control(found.loc[known, "p"]))
+    known = correlations["p"].notna()
+    np.testing.assert_allclose(
+        correlations.loc[known, "q"], stats.false_discovery_control(correlations.loc[known, "p"])
+    )
     few = correlations_by_family(example_results(pruners=("snip", "er"), seeds=6), ["edges"])
     assert (few["clusters"] == few["n"]).all() and set(few["family"]) == {"initial"}

@@ -15,10 +15,10 @@ def test_equals_the_textbook_formula():
     table = grid(1, effect=1)
     x = table[["signal", "blank"]]
     r2 = LinearRegression().fit(x, table["drop"]).score(x, table["drop"])
-    found = adjusted_r2(table, ["signal", "blank"])
-    assert found["r2"] == pytest.approx(r2)
-    assert found["adjusted_r2"] == pytest.approx(1 - (1 - r2) * (len(table) - 1) / (len(table) - 3))
-    assert found["clusters"] == 16 and found["low"] < found["adjusted_r2"] < found["high"]
+    fit = adjusted_r2(table, ["signal", "blank"])
+    assert fit["r2"] == pytest.approx(r2)
+    assert fit["adjusted_r2"] == pytest.approx(1 - (1 - r2) * (len(table) - 1) / (len(table) - 3))
+    assert fit["clusters"] == 16 and fit["low"] < fit["adjusted_r2"] < fit["high"]
 
 
 def test_within_groups_equals_a_regression_with_a_dummy_per_group():
@@ -28,38 +28,38 @@ def test_within_groups_equals_a_regression_with_a_dummy_per_group():
     rest = ((table["drop"] - full.predict(dummies.assign(x=table["signal"]))) ** 2).sum()
     total = ((table["drop"] - table.groupby(list(GROUPS))["drop"].transform("mean")) ** 2).sum()
     n, g = len(table), dummies.shape[1]
-    found = adjusted_r2(table, ["signal"], within=GROUPS)
-    assert found["adjusted_r2"] == pytest.approx(1 - (rest / (n - g - 1)) / (total / (n - g)))
+    fit = adjusted_r2(table, ["signal"], within=GROUPS)
+    assert fit["adjusted_r2"] == pytest.approx(1 - (rest / (n - g - 1)) / (total / (n - g)))
 
 
 def test_the_jackknife_equals_leaving_clusters_out_by_hand():
     table = grid(3, effect=1)
     left = [adjusted_r2(table[table["pruner"] != p], ["signal"])["adjusted_r2"] for p in table["pruner"].unique()]
-    found = adjusted_r2(table, ["signal"], clusters=["pruner"])
+    fit = adjusted_r2(table, ["signal"], clusters=["pruner"])
     k = len(left)
     half = 2.5705818 * np.sqrt((k - 1) / k * ((left - np.mean(left)) ** 2).sum())  # 97.5% point of t, 5 degrees
-    assert found["high"] - found["adjusted_r2"] == pytest.approx(half, rel=1e-5)
+    assert fit["high"] - fit["adjusted_r2"] == pytest.approx(half, rel=1e-5)
 
 
 def test_the_jackknife_within_groups_counts_the_groups_left_out():
     table = grid(3, effect=1, level=1)
     cells = [part for _, part in table.groupby(list(GROUPS))]
     left = [adjusted_r2(table.drop(index=c.index), ["signal"], within=GROUPS)["adjusted_r2"] for c in cells]
-    found = adjusted_r2(table, ["signal"], within=GROUPS)
+    fit = adjusted_r2(table, ["signal"], within=GROUPS)
     k = len(left)
     half = 2.1314495 * np.sqrt((k - 1) / k * ((left - np.mean(left)) ** 2).sum())  # 15 degrees
-    assert found["high"] - found["adjusted_r2"] == pytest.approx(half, rel=1e-5)
+    assert fit["high"] - fit["adjusted_r2"] == pytest.approx(half, rel=1e-5)
 
 
 def test_noise_has_adjusted_r2_zero_on_average_and_intervals_cover_it():
     values, covered = [], 0
     for seed in range(100):
         table = grid(seed)
-        found = adjusted_r2(
+        fit = adjusted_r2(
             table.assign(other=np.random.default_rng(seed + 1000).normal(size=len(table))), ["blank", "other"]
         )
-        values.append(found["adjusted_r2"])
-        covered += found["low"] <= 0 <= found["high"]
+        values.append(fit["adjusted_r2"])
+        covered += fit["low"] <= 0 <= fit["high"]
     assert abs(np.mean(values)) < 3 * np.std(values) / 10 + 1e-3
     assert covered >= 90
 
@@ -68,15 +68,15 @@ def test_intervals_cover_a_planted_value():
     """drop = signal + noise of the same size: half of the variance is explained."""
     covered = 0
     for seed in range(100):
-        found = adjusted_r2(grid(seed, effect=1.0), ["signal"])
-        covered += found["low"] <= 0.5 <= found["high"]
+        fit = adjusted_r2(grid(seed, effect=1.0), ["signal"])
+        covered += fit["low"] <= 0.5 <= fit["high"]
     assert covered >= 88
 
 
 def test_a_confounder_explains_everything_pooled_and_nothing_within():
-    found = explained_table(grid(5, level=2, noise=0.3), {"named": ["named"]}, targets=["drop"]).set_index("scope")
-    assert found.loc["pooled", "adjusted_r2"] > 0.9
-    assert found.loc["within groups", "adjusted_r2"] < 0.05
+    explained = explained_table(grid(5, level=2, noise=0.3), {"named": ["named"]}, targets=["drop"]).set_index("scope")
+    assert explained.loc["pooled", "adjusted_r2"] > 0.9
+    assert explained.loc["within groups", "adjusted_r2"] < 0.05
 
 
 def test_scaled_and_repeated_columns_change_nothing():
@@ -96,8 +96,8 @@ def test_scaled_and_repeated_columns_change_nothing():
     ],
 )
 def test_an_empty_row_has_a_reason(change, columns, words):
-    found = adjusted_r2(change(grid()), columns)
-    assert np.isnan(found["adjusted_r2"]) and words in found["reason"]
+    fit = adjusted_r2(change(grid()), columns)
+    assert np.isnan(fit["adjusted_r2"]) and words in fit["reason"]
 
 
 def test_a_missing_column_is_named():

@@ -12,17 +12,17 @@ from topo.stats.importance import fold_agreement, permutation_importance, standa
 @pytest.mark.parametrize("model", ["ols", "ridge", "forest"])
 def test_the_planted_metric_comes_first_and_noise_is_worth_nothing(model):
     table = grid(1, effect=2, noise=0.3)
-    found, per_fold = permutation_importance(table, ["blank", "signal", "named"], by="model", model=model)
-    assert found["name"].iloc[0] == "signal" and found["positive"].iloc[0] == 1 and per_fold.shape == (4, 3)
-    assert found.set_index("name").loc["blank", "importance"] < 0.1
+    importance, per_fold = permutation_importance(table, ["blank", "signal", "named"], by="model", model=model)
+    assert importance["name"].iloc[0] == "signal" and importance["positive"].iloc[0] == 1 and per_fold.shape == (4, 3)
+    assert importance.set_index("name").loc["blank", "importance"] < 0.1
 
 
 def test_a_linear_effect_costs_twice_its_share_of_variance():
     """Permuting x in y = b x costs b^2 E(x - x')^2 = 2 b^2 var(x), in units of var(y)."""
     table = grid(2, effect=1, noise=0.5, seeds=12)
-    found = permutation_importance(table, ["signal"], by="seed", model="ols", repeats=20)[0]
+    importance = permutation_importance(table, ["signal"], by="seed", model="ols", repeats=20)[0]
     expected = 2 * table["signal"].var() / table["drop"].var()
-    assert found["importance"].iloc[0] == pytest.approx(expected, rel=0.1)
+    assert importance["importance"].iloc[0] == pytest.approx(expected, rel=0.1)
 
 
 def test_a_metric_that_another_repeats_is_worth_more_with_it_than_alone():
@@ -40,10 +40,12 @@ def test_a_metric_that_another_repeats_is_worth_more_with_it_than_alone():
 def test_coefficients_find_sign_and_size():
     table = grid(4, effect=-1, noise=0.2).assign(signal=lambda t: 0.01 * t["signal"])
     table["drop"] = -100 * table["signal"] + 0.2 * table["blank"]
-    found = standardised_coefficients(table, ["blank", "signal"], by="model").set_index("metric")
-    assert found.index[0] == "signal" and found.loc["signal", "same_sign"]
-    assert found.loc["signal", "coefficient"] < -0.8 and found.loc["blank", "coefficient"] > 0
-    assert (found["low"] <= found["coefficient"]).all() and (found["coefficient"] <= found["high"]).all()
+    coefficients = standardised_coefficients(table, ["blank", "signal"], by="model").set_index("metric")
+    assert coefficients.index[0] == "signal" and coefficients.loc["signal", "same_sign"]
+    assert coefficients.loc["signal", "coefficient"] < -0.8 and coefficients.loc["blank", "coefficient"] > 0
+    assert (coefficients["low"] <= coefficients["coefficient"]).all() and (
+        coefficients["coefficient"] <= coefficients["high"]
+    ).all()
 
 
 def test_agreement_of_folds():

@@ -26,10 +26,10 @@ def test_one_covariate_by_the_textbook_formula():
              (("metric", "accuracy"), ("metric", "edges"), ("accuracy", "edges"))}  # fmt: skip
         top = r["metric", "accuracy"] - r["metric", "edges"] * r["accuracy", "edges"]
         expected = top / np.sqrt((1 - r["metric", "edges"] ** 2) * (1 - r["accuracy", "edges"] ** 2))
-        found = partial_correlation(table, ["metric"], ["edges"], kind=kind, by=[])
-        assert found["r"][0] == pytest.approx(expected)
+        partial = partial_correlation(table, ["metric"], ["edges"], kind=kind, by=[])
+        assert partial["r"][0] == pytest.approx(expected)
         t = expected * np.sqrt(37 / (1 - expected**2))
-        assert found["p"][0] == pytest.approx(2 * stats.t.sf(abs(t), 37))
+        assert partial["p"][0] == pytest.approx(2 * stats.t.sf(abs(t), 37))
 
 
 def test_two_covariates_by_the_inverse_of_the_correlation_matrix():
@@ -45,8 +45,8 @@ def test_two_covariates_by_the_inverse_of_the_correlation_matrix():
 def test_without_covariates_it_is_the_plain_correlation():
     table = confounded(2)
     plain = grouped_correlation(table, ["metric"], by=[], n_boot=0)
-    found = partial_correlation(table, ["metric"], [], by=[])
-    assert found["r"][0] == pytest.approx(plain["r"][0]) and found["p"][0] == pytest.approx(plain["p"][0])
+    partial = partial_correlation(table, ["metric"], [], by=[])
+    assert partial["r"][0] == pytest.approx(plain["r"][0]) and partial["p"][0] == pytest.approx(plain["p"][0])
 
 
 def test_a_planted_confounder_is_exposed_and_a_planted_effect_stays():
@@ -60,10 +60,10 @@ def test_a_planted_confounder_is_exposed_and_a_planted_effect_stays():
 
 def test_metrics_that_the_covariates_determine_have_no_partial_correlation():
     table = confounded(3).assign(double=lambda t: t["edges"] ** 3, flat=1.0)
-    found = partial_correlation(table, ["edges", "double", "flat", "metric"], ["edges"], by=[]).set_index("metric")
-    assert found.loc[["edges", "double"], "reason"].tolist() == ["the covariates determine the metric"] * 2
-    assert found.loc["flat", "reason"] == "the metric is constant"
-    assert found["r"].notna().tolist() == [False, False, False, True]
+    partial = partial_correlation(table, ["edges", "double", "flat", "metric"], ["edges"], by=[]).set_index("metric")
+    assert partial.loc[["edges", "double"], "reason"].tolist() == ["the covariates determine the metric"] * 2
+    assert partial.loc["flat", "reason"] == "the metric is constant"
+    assert partial["r"].notna().tolist() == [False, False, False, True]
 
 
 def test_constant_and_repeated_covariates_change_nothing():

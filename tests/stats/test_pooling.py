@@ -12,30 +12,30 @@ from topo.stats.resampling import KINDS, correlations
 
 
 def test_equal_groups_by_hand():
-    found = pool([0.5, 0.5, 0.5], [23, 23, 23], kind="pearson")
+    pooled = pool([0.5, 0.5, 0.5], [23, 23, 23], kind="pearson")
     error = np.sqrt(1 / 60)  # three variances of 1/20
     reach = stats.t.ppf(0.975, 2) * error
-    assert found["r"] == pytest.approx(0.5)
-    assert (found["low"], found["high"]) == pytest.approx(tuple(np.tanh(np.arctanh(0.5) + np.array([-reach, reach]))))
-    assert found["tau2"] == found["i2"] == 0 and found["q_p"] == 1
+    assert pooled["r"] == pytest.approx(0.5)
+    assert (pooled["low"], pooled["high"]) == pytest.approx(tuple(np.tanh(np.arctanh(0.5) + np.array([-reach, reach]))))
+    assert pooled["tau2"] == pooled["i2"] == 0 and pooled["q_p"] == 1
 
 
 def test_tau2_solves_paule_and_mandels_equation():
     generator = np.random.default_rng(0)
     r, n = np.tanh(generator.normal(0.3, 0.5, 12)), generator.integers(8, 60, 12)
-    found = pool(r, n)
+    pooled = pool(r, n)
     z, v = np.arctanh(r), z_variance("spearman", r, n)
-    w = 1 / (v + found["tau2"])
-    assert found["tau2"] > 0
+    w = 1 / (v + pooled["tau2"])
+    assert pooled["tau2"] > 0
     assert w @ (z - w @ z / w.sum()) ** 2 == pytest.approx(11, rel=1e-6)
-    assert np.arctanh(found["r"]) == pytest.approx(w @ z / w.sum())
+    assert np.arctanh(pooled["r"]) == pytest.approx(w @ z / w.sum())
 
 
 def test_weights_go_to_large_groups():
-    found = pool([0.8, 0.2], [1000, 10], kind="pearson")
+    pooled = pool([0.8, 0.2], [1000, 10], kind="pearson")
     same = pool([0.8, 0.2], [50, 50], kind="pearson")
-    assert found["r"] > same["r"]
-    assert found["mean"] == same["mean"] == pytest.approx(0.5)
+    assert pooled["r"] > same["r"]
+    assert pooled["mean"] == same["mean"] == pytest.approx(0.5)
 
 
 def test_one_group_perfect_correlations_and_none():
@@ -71,8 +71,8 @@ def test_interval_covers_the_true_correlation_as_often_as_it_says(kind, between)
         x = generator.normal(size=(k, n))
         y = rho[:, None] * x + np.sqrt(1 - rho[:, None] ** 2) * generator.normal(size=(k, n))
         r = [correlations(kind, a[:, None], b, np.ones((1, n)))[0, 0] for a, b in zip(x, y, strict=True)]
-        found = pool(r, np.full(k, n), kind=kind)
-        hits += found["low"] <= np.tanh(middle) <= found["high"]
+        pooled = pool(r, np.full(k, n), kind=kind)
+        hits += pooled["low"] <= np.tanh(middle) <= pooled["high"]
     assert 0.89 <= hits / rounds <= 1
 
 
@@ -92,8 +92,8 @@ def test_the_prediction_interval_covers_new_groups_at_the_stated_rate():
     hits = 0
     for _ in range(200):
         z = generator.normal(0.2, 0.5, 16) + generator.normal(0, 1 / np.sqrt(37), 16)
-        found = pool(np.tanh(z), np.full(16, 40), kind="pearson")
-        hits += found["next_low"] <= np.tanh(generator.normal(0.2, 0.5)) <= found["next_high"]
+        pooled = pool(np.tanh(z), np.full(16, 40), kind="pearson")
+        hits += pooled["next_low"] <= np.tanh(generator.normal(0.2, 0.5)) <= pooled["next_high"]
     assert 0.9 <= hits / 200 <= 0.99
 
 

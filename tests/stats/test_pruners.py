@@ -23,9 +23,9 @@ def test_orderings_and_ranking_of_a_table():
         ("odd", "bad", None, "x"),
         ("none", "bad", None, ""),
     ]
-    found = check_orderings(table, claims)
-    assert found["verdict"].tolist() == ["confirmed", "contradicted", "undecided", "not measured"]
-    assert found["difference"][0] == pytest.approx(0.3 - 0.0015)
+    orderings = check_orderings(table, claims)
+    assert orderings["verdict"].tolist() == ["confirmed", "contradicted", "undecided", "not measured"]
+    assert orderings["difference"][0] == pytest.approx(0.3 - 0.0015)
     assert pruner_ranking(table)["pruner"].tolist() == ["good", "odd", "bad"]
     means = pruner_means(table).set_index(["pruner", "sparsity"])
     assert means.loc[("good", 0.5), "mean"] == pytest.approx(0.9015)

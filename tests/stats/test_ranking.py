@@ -41,9 +41,9 @@ def test_overlap_equals_sets_depth_by_depth(first, second, p):
     k = len(first)
     common = [len(set(first[:d]) & set(second[:d])) / d for d in range(1, k + 1)]
     expected = common[-1] * p**k + (1 - p) / p * sum(a * p**d for d, a in enumerate(common, 1))
-    found = rank_biased_overlap(first, second, p)
-    assert found == pytest.approx(expected) == pytest.approx(rank_biased_overlap(second, first, p))
-    assert 0 <= found <= 1 + 1e-12 and rank_biased_overlap(first, first, p) == pytest.approx(1)
+    overlap = rank_biased_overlap(first, second, p)
+    assert overlap == pytest.approx(expected) == pytest.approx(rank_biased_overlap(second, first, p))
+    assert 0 <= overlap <= 1 + 1e-12 and rank_biased_overlap(first, first, p) == pytest.approx(1)
 
 
 def test_overlap_gives_the_top_the_largest_weight():
@@ -72,9 +72,9 @@ def test_agreement_of_a_group_by_hand():
     table = pd.DataFrame({"pruner": list("abcabc"), "seed": [0, 0, 0, 1, 1, 1]}).assign(
         dataset="d", model="m", sparsity=0.9, drop=[0.1, 0.2, 0.4, 0.3, 0.4, 0.4], s=[2, 1, 3, 2, 1, 3]
     )
-    found = rank_agreement(table, "s").iloc[0]
-    assert found["tau"] == pytest.approx(1 / 3) and found["best"] == 0 and found["pruners"] == 3
-    assert found["regret"] == pytest.approx(0.3 - 0.2)
+    agreement = rank_agreement(table, "s").iloc[0]
+    assert agreement["tau"] == pytest.approx(1 / 3) and agreement["best"] == 0 and agreement["pruners"] == 3
+    assert agreement["regret"] == pytest.approx(0.3 - 0.2)
     assert len(rank_agreement(table[table["pruner"] != "c"], "s")) == 0
     flat = rank_agreement(table.assign(s=1.0), "s").iloc[0]
     assert flat["tau"] == 0 and np.isnan([flat["rbo"], flat["best"], flat["regret"]]).all()

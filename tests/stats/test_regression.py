@@ -18,16 +18,16 @@ def test_no_group_is_on_both_sides_and_every_row_is_predicted_once(by):
     table = grid(effect=1)
     for fold in folds(table, ["signal"], by=by, model="ols", target="drop"):
         assert not set(table[by].iloc[fold.train]) & set(table[by].iloc[fold.test])
-    found = held_out(table, ["signal"], by=by, model="ols")
-    assert found.index.equals(table.index) and found["predicted"].notna().all()
-    assert found["fold"].nunique() == table[by].nunique()
-    np.testing.assert_array_equal(found["actual"], table["drop"])
+    predictions = held_out(table, ["signal"], by=by, model="ols")
+    assert predictions.index.equals(table.index) and predictions["predicted"].notna().all()
+    assert predictions["fold"].nunique() == table[by].nunique()
+    np.testing.assert_array_equal(predictions["actual"], table["drop"])
 
 
 def test_many_groups_share_folds_and_are_not_split():
     table = grid(seeds=30, models=2)
-    found = held_out(table, ["signal"], by="seed", model="ols", max_folds=5)
-    assert found["fold"].nunique() == 5 and len(found.drop_duplicates(["group", "fold"])) == 30
+    predictions = held_out(table, ["signal"], by="seed", model="ols", max_folds=5)
+    assert predictions["fold"].nunique() == 5 and len(predictions.drop_duplicates(["group", "fold"])) == 30
 
 
 @pytest.mark.parametrize("model", ["ols", "ridge", "lasso", "forest", "boosting"])
@@ -48,14 +48,14 @@ def test_a_planted_confounder_is_exposed_by_leaving_models_out():
 
 def test_least_squares_equals_the_closed_form():
     table = grid(3, effect=1)
-    found = held_out(table, ["signal", "blank"], by="dataset", model="ols")
+    predictions = held_out(table, ["signal", "blank"], by="dataset", model="ols")
     for name in ("d0", "d1"):
         train, test = table[table["dataset"] != name], table[table["dataset"] == name]
         x = np.column_stack([np.ones(len(train)), train[["signal", "blank"]]])
         beta = np.linalg.lstsq(x, train["drop"].to_numpy(), rcond=None)[0]
         expected = np.column_stack([np.ones(len(test)), test[["signal", "blank"]]]) @ beta
         expected = np.clip(expected, train["drop"].min(), train["drop"].max())
-        np.testing.assert_allclose(found.loc[test.index, "predicted"], expected, atol=1e-10)
+        np.testing.assert_allclose(predictions.loc[test.index, "predicted"], expected, atol=1e-10)
 
 
 def test_no_held_out_value_enters_a_fit():
@@ -89,11 +89,11 @@ def test_centring_takes_out_the_means_of_training_rows():
 
 def test_scores_equal_scikit_learn():
     table = grid(5, effect=1)
-    found = held_out(table, ["signal"], by="seed", model="ols")
-    scores = score(found)
-    assert scores["r2"] == pytest.approx(r2_score(found["actual"], found["predicted"]))
-    assert scores["mae"] == pytest.approx(mean_absolute_error(found["actual"], found["predicted"]))
-    large = found[found["actual"] >= 0.01]
+    predictions = held_out(table, ["signal"], by="seed", model="ols")
+    scores = score(predictions)
+    assert scores["r2"] == pytest.approx(r2_score(predictions["actual"], predictions["predicted"]))
+    assert scores["mae"] == pytest.approx(mean_absolute_error(predictions["actual"], predictions["predicted"]))
+    large = predictions[predictions["actual"] >= 0.01]
     assert scores["mape"] == pytest.approx((abs(large["actual"] - large["predicted"]) / large["actual"]).mean())
 
 
@@ -112,8 +112,8 @@ def test_more_columns_than_rows_still_give_a_ridge_and_a_reason_for_least_square
     table = grid(7, models=2, datasets=1, seeds=1)
     wide = [f"x{i}" for i in range(40)]
     table[wide] = np.random.default_rng(0).normal(size=(len(table), 40))
-    found, _ = regression_table(table, {"mean": [], "wide": wide}, by=["model"], models=["ols", "ridge"])
-    rows = found.set_index(["features", "model"])
+    scores, _ = regression_table(table, {"mean": [], "wide": wide}, by=["model"], models=["ols", "ridge"])
+    rows = scores.set_index(["features", "model"])
     assert np.isnan(rows.loc[("wide", "ols"), "r2"]) and "too few" in rows.loc[("wide", "ols"), "reason"]
     assert np.isfinite(rows.loc[("wide", "ridge"), "r2"])
 
@@ -121,12 +121,12 @@ def test_more_columns_than_rows_still_give_a_ridge_and_a_reason_for_least_square
 def test_the_table_has_every_combination_on_the_same_rows_and_reasons_for_empty_rows():
     table = grid(8, datasets=1)
     table.loc[:9, "signal"] = np.nan
-    found, predictions = regression_table(
+    scores, predictions = regression_table(
         table, {"mean": [], "signal": ["signal"]}, by=["dataset", "model"], models=["ols", "forest"]
     )
-    assert len(found) == 2 * (1 + 2)
-    assert set(found["n"]) == {len(table) - 10}
-    empty = found[found["held_out"] == "dataset"]
+    assert len(scores) == 2 * (1 + 2)
+    assert set(scores["n"]) == {len(table) - 10}
+    empty = scores[scores["held_out"] == "dataset"]
     assert empty["r2"].isna().all() and empty["reason"].str.contains("1 value of 'dataset'").all()
     assert set(predictions) == {("model", "mean", "mean"), ("model", "signal", "ols"), ("model", "signal", "forest")}
 

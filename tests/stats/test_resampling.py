@@ -17,8 +17,8 @@ values = st.integers(-5, 5)
 def test_counts_are_the_same_as_repeated_rows(kind, rows):
     table = np.array(rows, dtype=float)
     x, y, counts = table[:, :2], table[:, 2], table[:, 3].astype(int)
-    found = correlations(kind, x, y, np.stack([counts, np.ones(len(x), dtype=int)]))
-    for drawn, row in ((np.repeat(np.arange(len(x)), counts), found[0]), (np.arange(len(x)), found[1])):
+    resampled = correlations(kind, x, y, np.stack([counts, np.ones(len(x), dtype=int)]))
+    for drawn, row in ((np.repeat(np.arange(len(x)), counts), resampled[0]), (np.arange(len(x)), resampled[1])):
         for j in range(2):
             a, b = x[drawn, j], y[drawn]
             if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:

@@ -21,9 +21,9 @@ def test_is_benjamini_and_hochbergs_definition(p):
 
 
 def test_missing_values_do_not_count():
-    found = q_values(np.array([[0.01, np.nan], [0.04, 0.03]]))
-    assert found.shape == (2, 2) and np.isnan(found[0, 1])
-    assert found[0, 0] == pytest.approx(0.03)
+    q = q_values(np.array([[0.01, np.nan], [0.04, 0.03]]))
+    assert q.shape == (2, 2) and np.isnan(q[0, 1])
+    assert q[0, 0] == pytest.approx(0.03)
     assert np.isnan(q_values(np.array([np.nan]))).all()
 
 
@@ -38,9 +38,9 @@ def test_the_share_of_false_ones_is_held_where_effects_are_real():
     shares, power = [], []
     for _ in range(200):
         z = np.concatenate([generator.normal(0, 1, 80), generator.normal(4, 1, 20)])
-        found = q_values(2 * stats.norm.sf(np.abs(z))) < 0.1
-        shares.append(found[:80].sum() / max(found.sum(), 1))
-        power.append(found[80:].mean())
+        rejected = q_values(2 * stats.norm.sf(np.abs(z))) < 0.1
+        shares.append(rejected[:80].sum() / max(rejected.sum(), 1))
+        power.append(rejected[80:].mean())
     assert 0.06 <= np.mean(shares) <= 0.1  # 0.1 times the share of true nulls
     assert np.mean(power) > 0.8
 

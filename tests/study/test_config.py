@@ -103,8 +103,8 @@ def test_torchvision_names_are_models(tmp_path: Path):
 def test_pruners_know_their_stage_and_family():
     entries = ["snip", "magnitude", {"name": "magnitude", "label": "early", "stage": "initial"}]
     config = StudyConfig.parse({"models": ["digits-mlp"], "pruners": entries, "sparsities": [0.5]})
-    found = [(p.label, p.applied_at, p.family) for p in config.pruners]
-    assert found == [
+    stages = [(p.label, p.applied_at, p.family) for p in config.pruners]
+    assert stages == [
         ("snip", "initial", "initial"),
         ("magnitude", "trained", "trained"),
         ("early", "initial", "initial"),

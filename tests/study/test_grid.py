@@ -146,8 +146,8 @@ def test_keys_are_the_same_in_another_process():
         "from topo.study import StudyConfig; from topo.study.grid import cells_of; "
         f"print(cells_of(StudyConfig.parse({BASE!r}))[-1].key)"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == sparse_key()
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == sparse_key()
 
 
 def test_where_the_data_lies():

@@ -117,8 +117,8 @@ def test_trained_pruners_start_from_the_trained_baseline(tiny, here):
     trained = study.model(dense)
     for row in table[table["pruner"] == "magnitude"].itertuples():
         expected = topo.prune(trained, "magnitude", sparsity=row.sparsity, device="cpu")
-        found = study.masks(row.cell)
-        assert all(torch.equal(found[name], expected[name]) for name in expected)
+        masks = study.masks(row.cell)
+        assert all(torch.equal(masks[name], expected[name]) for name in expected)
     fresh = topo.models.build("digits-mlp", input_shape=(1, 8, 8), widths=[8], seed=0)
     other = topo.prune(fresh, "magnitude", sparsity=0.5, device="cpu")
     assert any(not torch.equal(other[name], study.masks(table["cell"].iloc[3])[name]) for name in other)

@@ -25,11 +25,11 @@ def few():
 def recorded(few, name: str = "itop", callbacks=(), **options):
     """Two steps an epoch, eight in all; updates after the second, fourth and sixth."""
     net = topo.models.build("digits-mlp", input_shape=(1, 8, 8), widths=[8])
-    found = topo.pruning.sparse_training_callback(net, name, sparsity=0.8, device="cpu")
+    callback = topo.pruning.sparse_training_callback(net, name, sparsity=0.8, device="cpu")
     trajectory = MaskTrajectory(**options)
-    callbacks = [*callbacks, found, trajectory]
-    run = train(net, few, PLAN, masks=found.masks, callbacks=callbacks, device="cpu", progress=False)
-    return net, found, trajectory, run
+    callbacks = [*callbacks, callback, trajectory]
+    run = train(net, few, PLAN, masks=callback.masks, callbacks=callbacks, device="cpu", progress=False)
+    return net, callback, trajectory, run
 
 
 class Seen(Callback):
@@ -42,20 +42,20 @@ class Seen(Callback):
 
 def test_every_change_is_recorded_once(few):
     seen = Seen()
-    _, found, trajectory, run = recorded(few, callbacks=[seen])
+    _, callback, trajectory, run = recorded(few, callbacks=[seen])
     assert (trajectory.steps, trajectory.epochs) == ([0, 3, 5, 7], [0, 1, 2, 3])
-    assert len(trajectory) == 4 and trajectory[0] == found.masks and trajectory[-1] == run.masks
-    assert list(trajectory) == [found.masks, *seen.masks[1:]]
-    assert list(trajectory[0]) == list(found.masks)
+    assert len(trajectory) == 4 and trajectory[0] == callback.masks and trajectory[-1] == run.masks
+    assert list(trajectory) == [callback.masks, *seen.masks[1:]]
+    assert list(trajectory[0]) == list(callback.masks)
     with pytest.raises(IndexError):
         trajectory[4]
 
 
 def test_or_the_masks_at_the_end_of_each_epoch(few):
     seen = Seen()
-    _, found, trajectory, _ = recorded(few, callbacks=[seen], every="epoch")
+    _, callback, trajectory, _ = recorded(few, callbacks=[seen], every="epoch")
     assert (trajectory.steps, trajectory.epochs) == ([0, 2, 4, 6, 8], [0, 1, 2, 3, 4])
-    assert list(trajectory) == [found.masks, *seen.masks]
+    assert list(trajectory) == [callback.masks, *seen.masks]
     with pytest.raises(InputError, match="unknown value of every 'step'"):
         MaskTrajectory(every="step")
 
@@ -92,7 +92,7 @@ def test_what_cannot_be_recorded_or_read(few, tmp_path: Path):
 
 
 def test_the_table_counts_what_changed_and_what_was_explored(few):
-    _, found, trajectory, _ = recorded(few)
+    _, callback, trajectory, _ = recorded(few)
     table = trajectory.table()
     assert table["step"].tolist() == trajectory.steps and table["epoch"].tolist() == trajectory.epochs
     flat = [torch.cat([mask.flatten() for mask in masks.values()]) for masks in trajectory]
@@ -101,7 +101,7 @@ def test_the_table_counts_what_changed_and_what_was_explored(few):
     assert table["changed"].tolist() == pytest.approx(changed) and min(changed[1:]) > 0
     explored = [float(torch.stack(flat[: i + 1]).any(0).double().mean()) for i in range(4)]
     assert table["explored"].tolist() == pytest.approx(explored)
-    assert explored[-1] == pytest.approx(found.explored)
+    assert explored[-1] == pytest.approx(callback.explored)
 
 
 @pytest.mark.parametrize("encoding", ["multipartite", "rolled"])

@@ -21,9 +21,9 @@ def test_every_process_has_its_threads_and_leaves_ctrl_c_to_its_parent(monkeypat
         monkeypatch.delenv(name, raising=False)
     pool = process_pool(2, threads=1)
     try:
-        found = list(pool.map(facts, range(6)))
+        facts_seen = list(pool.map(facts, range(6)))
     finally:
         stop(pool)
-    assert len({pid for pid, _, _ in found}) == 2
-    assert {(threads, ignored) for _, threads, ignored in found} == {(1, True)}
+    assert len({pid for pid, _, _ in facts_seen}) == 2
+    assert {(threads, ignored) for _, threads, ignored in facts_seen} == {(1, True)}
     assert "OMP_NUM_THREADS" not in os.environ

@@ -62,10 +62,10 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(digits, tmp_path, masked)
     with pytest.raises(KeyboardInterrupt):
         train(halted, digits, PLAN, masks=masks(halted), callbacks=[shaken], checkpoint=file, **options)
     other, again = net(seed=9), Counting()
-    found = train(other, digits, PLAN, masks=masks(other), callbacks=[again], checkpoint=file, **options)
+    resumed = train(other, digits, PLAN, masks=masks(other), callbacks=[again], checkpoint=file, **options)
     assert same(other, whole) and again.losses == steady.losses
     columns = [c for c in expected.history if c != "seconds"]
-    assert found.history[columns].equals(expected.history[columns])
+    assert resumed.history[columns].equals(expected.history[columns])
     once_more = train(net(), digits, PLAN, masks=masks(whole), callbacks=[Counting()], checkpoint=file, **options)
     assert once_more.history[columns].equals(expected.history[columns])
 

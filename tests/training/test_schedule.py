@@ -13,12 +13,12 @@ def rates(recipe: Recipe, steps_per_epoch: int) -> list[float]:
 
 
 def torch_rates(scheduler, steps: int) -> list[float]:
-    found = []
+    values = []
     for _ in range(steps):
-        found.append(scheduler.get_last_lr()[0])
+        values.append(scheduler.get_last_lr()[0])
         scheduler.optimizer.step()
         scheduler.step()
-    return found
+    return values
 
 
 def sgd(rate: float) -> torch.optim.SGD:
@@ -26,8 +26,8 @@ def sgd(rate: float) -> torch.optim.SGD:
 
 
 def test_reference_schedule():
-    found = rates(Recipe(), 1)
-    assert found == pytest.approx([0.1] * 80 + [0.01] * 40 + [0.001] * 40)
+    values = rates(Recipe(), 1)
+    assert values == pytest.approx([0.1] * 80 + [0.01] * 40 + [0.001] * 40)
 
 
 def test_milestones_equal_torch():
@@ -58,5 +58,5 @@ def test_warmup_leaves_milestones_where_they_are():
 
 @given(st.integers(1, 7))
 def test_one_epoch_drops_at_its_own_fractions(quarter):
-    found = rates(Recipe(epochs=1, learning_rate=1.0), 4 * quarter)
-    assert found == pytest.approx([1.0] * 2 * quarter + [0.1] * quarter + [0.01] * quarter)
+    values = rates(Recipe(epochs=1, learning_rate=1.0), 4 * quarter)
+    assert values == pytest.approx([1.0] * 2 * quarter + [0.1] * quarter + [0.01] * quarter)

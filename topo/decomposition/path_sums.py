@@ -158,8 +158,8 @@ class Linearisation:
                 parts = [t.chunk(len(after)) for t in pytree.tree_leaves(pulled)]
                 for count, *leaves in zip(after, *parts, strict=True):
                     part = tuple(leaves) if isinstance(pulled, tuple) else leaves[0]
-                    mine, total = swept[node], count + weight.get(arc, 0)
-                    mine[total] = part if total not in mine else pytree.tree_map(torch.add, mine[total], part)
+                    sums, total = swept[node], count + weight.get(arc, 0)
+                    sums[total] = part if total not in sums else pytree.tree_map(torch.add, sums[total], part)
         jacobians: dict[int, tuple[Tensor, ...]] = {}
         counts = sorted({count for index in self.dag.inputs for count in swept[index]})
         rows = len(pytree.tree_leaves(seeds)[0])
@@ -300,8 +300,8 @@ def jacobian_by_branches(
         weight = {arc: 1 for block in residual_blocks(lifting.dag) for arc in block.branches}
     parts = Linearisation(lifting, *inputs).jacobians_by_count(weight, outputs=outputs)
     number = count_paths_by_weight(lifting.dag, weight)
-    whole = [sum(entry) for entry in zip(*parts.values(), strict=True)]
-    rows = [(count, number[count], *_size_and_share(part, whole)) for count, part in parts.items()]
+    jacobian = [sum(entry) for entry in zip(*parts.values(), strict=True)]
+    rows = [(count, number[count], *_size_and_share(part, jacobian)) for count, part in parts.items()]
     return pd.DataFrame(rows, columns=["branches", "paths", "norm", "share"])
 
 
@@ -323,19 +323,19 @@ def jacobian_by_block(lifting: Lifting, *inputs: Any, outputs: Sequence[int] | N
         weight = dict.fromkeys(block.branches, 1)
         parts = at.jacobians_by_count(weight, outputs=outputs)
         number = count_paths_by_weight(lifting.dag, weight)
-        whole = [sum(entry) for entry in zip(*parts.values(), strict=True)]
-        (branch, branch_share), (skip, skip_share) = (_size_and_share(parts[k], whole) for k in (1, 0))
+        jacobian = [sum(entry) for entry in zip(*parts.values(), strict=True)]
+        (branch, branch_share), (skip, skip_share) = (_size_and_share(parts[k], jacobian) for k in (1, 0))
         rows.append((block.name, number[1], number[0], branch, skip, branch_share, skip_share))
     names = ["branch_paths", "skip_paths", "branch_norm", "skip_norm", "branch_share", "skip_share"]
     return pd.DataFrame(rows, columns=["block", *names])
 
 
-def _size_and_share(part: Sequence[Tensor], whole: Sequence[Tensor]) -> tuple[float, float]:
-    """Of a part of the Jacobian relative to the whole, means over samples: (outputs, samples, ...) per input."""
+def _size_and_share(part: Sequence[Tensor], jacobian: Sequence[Tensor]) -> tuple[float, float]:
+    """Of a part of the Jacobian relative to all of it, means over samples: (outputs, samples, ...) per input."""
 
     def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
         products = [(x.double() * y.double()).transpose(0, 1).flatten(1).sum(1) for x, y in zip(a, b, strict=True)]
         return functools.reduce(torch.add, products)
 
-    total = dot(whole, whole)
-    return float((dot(part, part) / total).sqrt().mean()), float((dot(part, whole) / total).mean())
+    total = dot(jacobian, jacobian)
+    return float((dot(part, part) / total).sqrt().mean()), float((dot(part, jacobian) / total).mean())

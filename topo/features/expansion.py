@@ -31,12 +31,12 @@ def top_magnitudes(view: GraphView) -> np.ndarray:
     _require_weights(view)
     if view.n_nodes < 3:
         raise Undefined("the graph has fewer than three nodes, so no third eigenvalue")
-    found = np.zeros(3)
+    magnitudes = np.zeros(3)
     for bound, nodes in _components_by_bound(view):
-        if bound <= found[2] * (1 + 1e-12):
+        if bound <= magnitudes[2] * (1 + 1e-12):
             break
-        found = np.sort(np.concatenate([found, _magnitudes(view, nodes)]))[::-1][:3]
-    return found
+        magnitudes = np.sort(np.concatenate([magnitudes, _magnitudes(view, nodes)]))[::-1][:3]
+    return magnitudes
 
 
 @metric("spectral_radius", category="expansion", reads_weights=True)

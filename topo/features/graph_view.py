@@ -183,11 +183,11 @@ class GraphView:
 
 def _simple_blocks(graph: MultipartiteGraph) -> dict[tuple[int, int], sparse.csr_array]:
     """One canonical CSR per pair of parts that are joined by edges, in order of the target's level."""
-    found: dict[tuple[int, int], list[sparse.csr_array]] = {}
+    matrices_of: dict[tuple[int, int], list[sparse.csr_array]] = {}
     for block in sorted(graph.blocks, key=lambda block: graph.parts[block.target].level):
         if block.matrix.nnz:
-            found.setdefault((block.source, block.target), []).append(block.matrix)
-    return {pair: _merged(matrices) for pair, matrices in found.items()}
+            matrices_of.setdefault((block.source, block.target), []).append(block.matrix)
+    return {pair: _merged(matrices) for pair, matrices in matrices_of.items()}
 
 
 def _merged(matrices: list[sparse.csr_array]) -> sparse.csr_array:

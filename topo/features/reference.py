@@ -127,16 +127,16 @@ def _ramanujan(plain: igraph.Graph, left_size: int) -> dict[str, float]:
         ideal = 2 * sqrt(magnitudes[0] - 1)
         values["delta_s"] = ideal - magnitudes[2]
         values["delta_s_relative"] = values["delta_s"] / ideal
-    found = []
+    expanders = []
     for d in {degree[node] for node in left if degree[node] >= 3}:
         chosen = [node for node in left if degree[node] == d]
         reached = sorted(set().union(*(plain.neighbors(node) for node in chosen)))
         if len(chosen) >= 2 and len(reached) >= 2:
             bound, mean_right, gap, magnitudes = _expander(plain, chosen, reached)
             if mean_right >= 3:
-                found.append(((bound - magnitudes[2]) / bound, gap))
-    if found:
-        values["imdb"], values["iwsg"] = np.mean(found, axis=0)
+                expanders.append(((bound - magnitudes[2]) / bound, gap))
+    if expanders:
+        values["imdb"], values["iwsg"] = np.mean(expanders, axis=0)
     return values
 
 

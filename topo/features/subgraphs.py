@@ -83,8 +83,8 @@ def _triangles(
     one, two = neighbours(first, third), neighbours(second, third)
     work = np.diff(one.indptr)[edges.row].astype(np.int64) + np.diff(two.indptr)[edges.col]
     for piece in chunks(work, WEDGES_AT_ONCE):
-        found = _pattern(one[edges.row[piece]]).multiply(_pattern(two[edges.col[piece]])).tocoo()
-        nodes = {first: edges.row[piece][found.row], second: edges.col[piece][found.row], third: found.col}
+        common = _pattern(one[edges.row[piece]]).multiply(_pattern(two[edges.col[piece]])).tocoo()
+        nodes = {first: edges.row[piece][common.row], second: edges.col[piece][common.row], third: common.col}
         yield nodes[a], nodes[b], nodes[c]
 
 

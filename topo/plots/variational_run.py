@@ -17,15 +17,15 @@ BANDS = ((0, 100, 0.12), (10, 90, 0.18), (25, 75, 0.28))
 
 
 def pruning_course(record: pd.DataFrame, thetas: np.ndarray, is_layer: np.ndarray) -> Figure:
-    """Four panels over epochs: the chances of unit gates and of layer gates to be open, what the network is expected
-    to cost and does cost, and the time of each epoch.
+    """Four panels over epochs: the probabilities that unit gates and layer gates are open, what the network is
+    expected to cost and does cost, and the time of each epoch.
 
     Parameters
     ----------
     record
         One row before the first and after every epoch, as `topo.pruning.variational.train` returns it.
     thetas
-        Chances, shape (rows, gates).
+        Probabilities that gates are open, shape (rows, gates).
     is_layer
         Which gates close layers, shape (gates,).
 

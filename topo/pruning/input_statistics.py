@@ -220,8 +220,8 @@ def _rows(name: str, weight: Tensor, matrix: Tensor) -> Rows | None:
         start = offset // step
         fits = matrix.stride(0) == step or matrix.shape[0] == 1
         fits &= matrix.stride(1) == along or matrix.shape[1] == 1
-        whole = matrix.shape[1] == weight.shape[1 - axis] and offset % step == 0
-        if fits and whole and 0 <= start <= weight.shape[axis] - matrix.shape[0]:
+        full_rows = matrix.shape[1] == weight.shape[1 - axis] and offset % step == 0
+        if fits and full_rows and 0 <= start <= weight.shape[axis] - matrix.shape[0]:
             return Rows(name, axis, start, start + matrix.shape[0])
     return None
 

@@ -45,8 +45,8 @@ def paired_difference(first: pd.DataFrame, second: pd.DataFrame, *, level: float
     --------
     >>> right = pd.DataFrame({"fold": [0, 0, 1, 1, 2, 2], "actual": [0.0, 1, 0, 1, 0, 1], "trained_on": 4})
     >>> right["predicted"] = [0.1, 0.9, 0.2, 0.8, 0.0, 1.0]
-    >>> found = paired_difference(right, right.assign(predicted=0.5))
-    >>> round(found["difference"], 2), bool(found["low"] > 0)
+    >>> gain = paired_difference(right, right.assign(predicted=0.5))
+    >>> round(gain["difference"], 2), bool(gain["low"] > 0)
     (0.93, True)
     """
     if not first.index.equals(second.index) or (first["fold"].to_numpy() != second["fold"].to_numpy()).any():

@@ -60,8 +60,8 @@ def adjusted_r2(
     Examples
     --------
     >>> table = pd.DataFrame({"x": [1.0, 2, 3, 4, 5, 6], "drop": [2.0, 4, 6, 8, 10, 13], "sparsity": 0.9})
-    >>> found = adjusted_r2(table, ["x"], clusters=["sparsity"])
-    >>> round(found["adjusted_r2"], 3), found["rank"]
+    >>> fit = adjusted_r2(table, ["x"], clusters=["sparsity"])
+    >>> round(fit["adjusted_r2"], 3), fit["rank"]
     (0.993, 1)
     """
     require_columns(table, [*features, target, *within, *clusters])
@@ -165,8 +165,8 @@ def explained_table(
     >>> from topo.results import example_results
     >>> from topo.results.accuracy_drop import with_drop
     >>> table = with_drop(example_results())[0]
-    >>> found = explained_table(table, {"core": ["k_core_norm"]}, targets=["drop"])
-    >>> found[["scope", "features", "n"]].values.tolist()
+    >>> explained = explained_table(table, {"core": ["k_core_norm"]}, targets=["drop"])
+    >>> explained[["scope", "features", "n"]].values.tolist()
     [['pooled', 'core', 48], ['within groups', 'core', 48]]
     """
     rows = []

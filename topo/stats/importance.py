@@ -65,8 +65,8 @@ def permutation_importance(
     >>> from topo.results import example_results
     >>> from topo.results.accuracy_drop import with_drop
     >>> table = with_drop(example_results(seeds=4))[0]
-    >>> found, _ = permutation_importance(table, ["sink_nodes_norm", "spectral_radius"], by="seed")
-    >>> found["name"].tolist()
+    >>> drops, _ = permutation_importance(table, ["sink_nodes_norm", "spectral_radius"], by="seed")
+    >>> drops["name"].tolist()
     ['sink_nodes_norm', 'spectral_radius']
     """
     table = with_target(table, target, [*features, by, *within])

@@ -74,8 +74,8 @@ def pool(r: ArrayLike, n: ArrayLike, *, kind: str = "spearman", level: float = 0
 
     Examples
     --------
-    >>> found = pool([0.5, 0.4, 0.6, 0.5], [30, 30, 30, 30])
-    >>> round(found["r"], 2), found["tau2"], found["i2"]
+    >>> pooled = pool([0.5, 0.4, 0.6, 0.5], [30, 30, 30, 30])
+    >>> round(pooled["r"], 2), pooled["tau2"], pooled["i2"]
     (0.5, 0.0, 0.0)
     """
     given, sizes = np.asarray(r, dtype=float), np.asarray(n, dtype=float)

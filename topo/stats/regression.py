@@ -78,8 +78,8 @@ def held_out(
     >>> from topo.results import example_results
     >>> from topo.results.accuracy_drop import with_drop
     >>> table = with_drop(example_results(seeds=3))[0]
-    >>> found = held_out(table, ["sink_nodes_norm"], by="seed", model="ols")
-    >>> bool(score(found)["r2"] > 0.9)
+    >>> predictions = held_out(table, ["sink_nodes_norm"], by="seed", model="ols")
+    >>> bool(score(predictions)["r2"] > 0.9)
     True
     """
     table = with_target(table, target, [*features, by, *within])

@@ -53,15 +53,15 @@ def check(
     """Prune units at random; the smaller module must compute what the masked network does and cost what is left."""
     inputs = tuple(x.double() for x in inputs)
     example = tuple(x[:1] for x in inputs)
-    found = coupled_channels(trace(model, example))
-    alive = torch.rand(found.count, generator=torch.Generator().manual_seed(seed)) > share
-    groups = found.groups()
+    channels = coupled_channels(trace(model, example))
+    alive = torch.rand(channels.count, generator=torch.Generator().manual_seed(seed)) > share
+    groups = channels.groups()
     alive[torch.tensor([int((groups == group).nonzero()[0]) for group in groups.unique()], dtype=torch.int64)] = True
-    masks = found.masks(alive, prunable_parameters(model))
+    masks = channels.masks(alive, prunable_parameters(model))
     masked = copy.deepcopy(model)
     topo.Masks(masks).apply(masked)
     before = copy.deepcopy(model.state_dict())
-    smaller = compact(model, masks, channels=found)
+    smaller = compact(model, masks, channels=channels)
     with torch.no_grad():
         expected, got, dense = flat(masked(*inputs)), flat(smaller(*inputs)), flat(model(*inputs))
     scale = expected.abs().max().clamp(min=1)
@@ -69,8 +69,8 @@ def check(
     if (~alive).any():
         assert not matters or (expected - dense).abs().max() > 1e-6  # something was removed that mattered
         left = cost(smaller, example)
-        assert left["parameters"] <= found.costs(alive)["parameters"] < found.costs(alive | True)["parameters"]
-        assert left["macs"] <= found.costs(alive)["macs"]
+        assert left["parameters"] <= channels.costs(alive)["parameters"] < channels.costs(alive | True)["parameters"]
+        assert left["macs"] <= channels.costs(alive)["macs"]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     return smaller
 
@@ -103,8 +103,8 @@ def test_any_share_of_units(share, seed):
 def test_the_cost_is_exactly_that_of_the_units_left():
     model = models.build("resnet20")
     masks = topo.prune(model, "l1-filter", sparsity=0.5, example=(3, 32, 32))
-    found = coupled_channels(trace(model, torch.zeros(1, 3, 32, 32)))
-    left = found.costs(live_units(found, masks))
+    channels = coupled_channels(trace(model, torch.zeros(1, 3, 32, 32)))
+    left = channels.costs(live_units(channels, masks))
     smaller = cost(compact(model, masks, torch.zeros(1, 3, 32, 32)), torch.zeros(1, 3, 32, 32))
     assert smaller == {key: left[key] for key in ("parameters", "macs")}
     assert masks.density == pytest.approx(left["weights"] / 268_336)

@@ -59,10 +59,10 @@ class Dense(nn.Module):
         self.head = nn.Linear(3 + growth * layers, 5)
 
     def forward(self, x: Tensor) -> Tensor:
-        found = [self.stem(x)]
+        features = [self.stem(x)]
         for norm, conv in zip(self.norms, self.convs, strict=True):
-            found.append(conv(torch.relu(norm(torch.cat(found, dim=1)))))
-        return self.head(torch.cat(found, dim=1).mean(dim=(2, 3)))
+            features.append(conv(torch.relu(norm(torch.cat(features, dim=1)))))
+        return self.head(torch.cat(features, dim=1).mean(dim=(2, 3)))
 
 
 class Repeated(nn.Module):

@@ -32,11 +32,11 @@ def names(network, granularity):
 def test_the_worked_example():
     """Of y = rho(x + f2(f1(x))) the branch goes as a whole, f1 with f2; the skip cannot go."""
     network = network_of(lively(Worked()), vectors(width=3)[0])
-    found = names(network, "arc")
-    assert list(found) == ["f2"]
+    by_name = names(network, "arc")
+    assert list(by_name) == ["f2"]
     whole = network.intact()
     assert whole.counts.total == 2
-    after = drop(network, whole, found["f2"])
+    after = drop(network, whole, by_name["f2"])
     assert after.counts.total == 1
     assert network.dead_parameters(after.counts.live) == {"f1.weight", "f1.bias", "f2.weight", "f2.bias"}
     assert network.cost(whole, "parameters") == 24
@@ -54,23 +54,23 @@ def test_a_branch_that_masks_cannot_make_zero_and_a_single_operand_stay():
 
 def test_shared_modules_go_together():
     network = network_of(lively(Repeated()), vectors()[0])
-    found = names(network, "arc")
-    assert set(found) == {"once", "twice"}
-    assert len(found["twice"].arcs) == 2
-    after = drop(network, network.intact(), found["twice"])
+    by_name = names(network, "arc")
+    assert set(by_name) == {"once", "twice"}
+    assert len(by_name["twice"].arcs) == 2
+    after = drop(network, network.intact(), by_name["twice"])
     assert network.cost(network.intact(), "macs") - network.cost(after, "macs") == 2 * 16
     assert network.cost(network.intact(), "weights") - network.cost(after, "weights") == 16
 
 
 def test_slots_are_the_columns_that_read_them():
     network = network_of(lively(Dense()), images()[0])
-    found = names(network, "arc")
-    after = drop(network, network.intact(), found["convs.0 -> cat#3"])
+    by_name = names(network, "arc")
+    after = drop(network, network.intact(), by_name["convs.0 -> cat#3"])
     assert {name: np.flatnonzero(cut).tolist() for name, cut in network.cut_columns(after).items()} == {
         "convs.2.weight": [3, 4]
     }
     # All that a layer wrote goes: the layer, and its columns in every reader.
-    after = drop(network, network.intact(), found["convs.1"])
+    after = drop(network, network.intact(), by_name["convs.1"])
     assert {"convs.1.weight", "convs.1.bias", "norms.1.weight", "norms.1.bias"} == network.dead_parameters(
         after.counts.live
     )
@@ -81,8 +81,8 @@ def test_slots_are_the_columns_that_read_them():
 def test_slots_that_are_mixed_before_they_are_read_stay():
     class Mixed(Dense):
         def forward(self, x):
-            found = torch.cat([self.stem(x), self.convs[0](torch.relu(self.norms[0](self.stem(x))))], dim=1)
-            return self.head(torch.cat([found + found.flip(1), x], dim=1).mean(dim=(2, 3)))
+            features = torch.cat([self.stem(x), self.convs[0](torch.relu(self.norms[0](self.stem(x))))], dim=1)
+            return self.head(torch.cat([features + features.flip(1), x], dim=1).mean(dim=(2, 3)))
 
     model = Mixed()
     model.head = torch.nn.Linear(7, 5)
@@ -165,8 +165,8 @@ def test_what_is_left_is_what_the_smaller_module_costs():
 
 def test_protected_layers_keep_their_branches():
     model = lively(Blocks())
-    found = coupled_channels(topo.trace(model, images()[0][:1]))
-    free = np.zeros(found.count, dtype=bool)
-    assert {c.name for c in candidates(PrunableNetwork(found), "arc", free)} == {"aside", "up.0", "up.1", "up.2"}
-    kept = PrunableNetwork(found, ["down.1.weight"])
+    channels = coupled_channels(topo.trace(model, images()[0][:1]))
+    free = np.zeros(channels.count, dtype=bool)
+    assert {c.name for c in candidates(PrunableNetwork(channels), "arc", free)} == {"aside", "up.0", "up.1", "up.2"}
+    kept = PrunableNetwork(channels, ["down.1.weight"])
     assert {c.name for c in candidates(kept, "arc", free)} == {"aside", "up.0", "up.2"}

@@ -45,25 +45,25 @@ def gated(model, change):
 
 def test_taylor_of_a_branch_is_the_slope_of_a_gate_on_what_it_adds():
     model, data = lively(Blocks()), images()
-    _, found = scores("taylor", model, data, "arc")
+    _, scored = scores("taylor", model, data, "arc")
 
     def close(copied, gate):
         copied.norms[1].weight.mul_(gate)
         copied.norms[1].bias.mul_(gate)
 
-    assert found["up.1"] == pytest.approx(slope(gated(model, close), data), rel=1e-6)
+    assert scored["up.1"] == pytest.approx(slope(gated(model, close), data), rel=1e-6)
 
     def aside(copied, gate):
         copied.aside.weight.mul_(gate)
         copied.aside.bias.mul_(gate)
 
-    assert found["aside"] == pytest.approx(slope(gated(model, aside), data), rel=1e-6)
+    assert scored["aside"] == pytest.approx(slope(gated(model, aside), data), rel=1e-6)
 
 
 @pytest.mark.parametrize(("name", "readers"), [("stem.weight[2]", ["down.0", "aside"]), ("down.1.weight[0]", ["up.1"])])
 def test_taylor_of_a_unit_is_the_slope_of_a_gate_on_what_reads_it(name, readers):
     model, data = lively(Blocks()), images()
-    _, found = scores("taylor", model, data, "channel")
+    _, scored = scores("taylor", model, data, "channel")
     if name.startswith("stem"):
         readers = ["down.0", "down.1", "down.2", "aside", "head"]
     unit = int(name[-2])
@@ -72,17 +72,17 @@ def test_taylor_of_a_unit_is_the_slope_of_a_gate_on_what_reads_it(name, readers)
         for reader in readers:
             copied.get_submodule(reader).weight[:, unit] *= gate
 
-    assert found[name] == pytest.approx(slope(gated(model, close), data), rel=1e-6)
+    assert scored[name] == pytest.approx(slope(gated(model, close), data), rel=1e-6)
 
 
 def test_taylor_of_a_slot_is_the_slope_of_a_gate_on_its_columns():
     model, data = lively(Dense()), images()
-    _, found = scores("taylor", model, data, "arc")
+    _, scored = scores("taylor", model, data, "arc")
 
     def close(copied, gate):
         copied.convs[2].weight[:, 3:5] *= gate
 
-    assert found["convs.0 -> cat#3"] == pytest.approx(slope(gated(model, close), data), rel=1e-6)
+    assert scored["convs.0 -> cat#3"] == pytest.approx(slope(gated(model, close), data), rel=1e-6)
 
 
 def test_taylor_does_not_depend_on_how_samples_are_split_or_ordered():
@@ -108,21 +108,21 @@ def test_samples_are_told_apart_wherever_their_axis_is():
             return self.head((x + torch.tanh(self.f(x))).mean(0))
 
     model, data = lively(Turned()), (normal(6, 2, 4), torch.arange(6) % 5)
-    _, found = scores("taylor", model, data)
+    _, scored = scores("taylor", model, data)
 
     def close(copied, gate):
         copied.head.weight[:, 1] *= gate
         copied.f.weight[:, 1] *= gate
 
-    assert found["enter.weight[1]"] == pytest.approx(slope(gated(model, close), data), rel=1e-6)
+    assert scored["enter.weight[1]"] == pytest.approx(slope(gated(model, close), data), rel=1e-6)
 
 
 def test_ablation_is_the_loss_of_the_masked_network_less_that_of_the_whole():
     for model in (lively(Blocks()), lively(Dense())):
         data = images()
-        scoring, found = scores("ablation", model, data, batch_size=4)
+        scoring, scored = scores("ablation", model, data, batch_size=4)
         whole = sample_losses(model, data).mean()
-        assert len(found) > 10
+        assert len(scored) > 10
         for candidate, after in zip(scoring.candidates, scoring.after, strict=True):
             state = after or scoring.parts.without(units=[candidate.unit])
             masked = copy.deepcopy(model)
@@ -131,8 +131,8 @@ def test_ablation_is_the_loss_of_the_masked_network_less_that_of_the_whole():
                 for name, mask in scoring.network.masks(state, prunable_parameters(model)).items():
                     parameters[name] *= mask
             change = sample_losses(masked, data).mean() - whole
-            assert found[candidate.name] == pytest.approx(change, rel=1e-9, abs=1e-12)
-        assert len({round(value, 9) for value in found.values()}) == len(found)
+            assert scored[candidate.name] == pytest.approx(change, rel=1e-9, abs=1e-12)
+        assert len({round(value, 9) for value in scored.values()}) == len(scored)
 
 
 def test_ablation_of_a_branch_by_hand():
@@ -148,9 +148,9 @@ def test_ablation_of_a_branch_by_hand():
 
     other = Without().double()
     other.load_state_dict(model.state_dict())
-    found = scores("ablation", model, data, "arc")[1]
+    scored = scores("ablation", model, data, "arc")[1]
     expected = sample_losses(other.eval(), data).mean() - sample_losses(model, data).mean()
-    assert found["up.1"] == pytest.approx(expected, rel=1e-9)
+    assert scored["up.1"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_ablation_refuses_too_many_candidates():
@@ -161,47 +161,47 @@ def test_ablation_refuses_too_many_candidates():
 
 def test_energy_by_hand():
     model, data = lively(Worked()), vectors(width=3, classes=3)
-    found = scores("energy", model, data)[1]
+    scored = scores("energy", model, data)[1]
     with torch.no_grad():
         hidden = model.f1(data[0])
         branch = model.f2(hidden)
         share = branch.square().sum() / (data[0] + branch).square().sum()
         of_unit = hidden[:, 1].square().sum() / hidden.square().sum()
-    assert found["f2"] == pytest.approx(float(share), rel=1e-12)
-    assert found["f1.weight[1]"] == pytest.approx(float(of_unit), rel=1e-12)
+    assert scored["f2"] == pytest.approx(float(share), rel=1e-12)
+    assert scored["f1.weight[1]"] == pytest.approx(float(of_unit), rel=1e-12)
     split = scores("energy", model, data, batch_size=2)[1]
-    assert all(split[name] == pytest.approx(value, rel=1e-12) for name, value in found.items())
+    assert all(split[name] == pytest.approx(value, rel=1e-12) for name, value in scored.items())
 
 
 def test_magnitude_is_the_sum_of_all_weights_that_go():
     model = lively(Blocks())
-    found = scores("magnitude", model, images())[1]
+    scored = scores("magnitude", model, images())[1]
     model.requires_grad_(False)
     both = model.down[1].weight.abs().sum() + model.up[1].weight.abs().sum()
-    assert found["up.1"] == pytest.approx(float(both), rel=1e-12)
+    assert scored["up.1"] == pytest.approx(float(both), rel=1e-12)
     unit = model.down[1].weight[2].abs().sum() + model.up[1].weight[:, 2].abs().sum()
-    assert found["down.1.weight[2]"] == pytest.approx(float(unit), rel=1e-12)
+    assert scored["down.1.weight[2]"] == pytest.approx(float(unit), rel=1e-12)
     dense = lively(Dense())
-    found = scores("magnitude", dense, images(), "arc")[1]
+    scored = scores("magnitude", dense, images(), "arc")[1]
     dense.requires_grad_(False)
-    assert found["convs.0 -> cat#3"] == pytest.approx(float(dense.convs[2].weight[:, 3:5].abs().sum()), rel=1e-12)
+    assert scored["convs.0 -> cat#3"] == pytest.approx(float(dense.convs[2].weight[:, 3:5].abs().sum()), rel=1e-12)
 
 
 def test_through_mass_by_products_of_matrices():
     """Of y = rho(x + f2(f1(x))) the mass of all paths is 1'(I + |W2| |W1|)1, that of the branch 1'|W2| |W1|1."""
     model, data = lively(Worked()), vectors(width=3, classes=3)
-    found = scores("through", model, data)[1]
+    scored = scores("through", model, data)[1]
     one = torch.ones(3, dtype=torch.float64)
     w1, w2 = model.f1.weight.detach().abs(), model.f2.weight.detach().abs()
-    assert found["f2"] == pytest.approx(float(one @ w2 @ w1 @ one), rel=1e-12)
-    assert found["f1.weight[1]"] == pytest.approx(float(one @ w2[:, 1] * (w1[1] @ one)), rel=1e-12)
+    assert scored["f2"] == pytest.approx(float(one @ w2 @ w1 @ one), rel=1e-12)
+    assert scored["f1.weight[1]"] == pytest.approx(float(one @ w2[:, 1] * (w1[1] @ one)), rel=1e-12)
 
 
 @pytest.mark.parametrize("make", [Blocks, Dense])
 def test_the_mass_that_a_candidate_takes_is_what_the_others_lack(make):
     """Dropping it leaves the mass of all paths less its own."""
     model, data = lively(make()), images()
-    scoring, found = scores("through", model, data)
+    scoring, scored = scores("through", model, data)
     network, contributions = scoring.network, Contributions(scoring.network)
     entry = contributions.arcs[next(a for a, arc in enumerate(network.dag.arcs) if arc.source in network.dag.inputs)]
     names = prunable_parameters(model)
@@ -214,4 +214,4 @@ def test_the_mass_that_a_candidate_takes_is_what_the_others_lack(make):
         if candidate.name.startswith("stem"):
             continue  # The mass is looked at behind the stem, whose own units are gone there already.
         left = total(after or scoring.parts.without(units=[candidate.unit]))
-        assert found[candidate.name] == pytest.approx(whole - left, rel=1e-9)
+        assert scored[candidate.name] == pytest.approx(whole - left, rel=1e-9)

@@ -32,7 +32,7 @@ class Update:
 
 @dataclass
 class Run:
-    found: SparseTrainingCallback
+    callback: SparseTrainingCallback
     training: Training
     model: nn.Module
     updates: list[Update] = field(default_factory=list)
@@ -47,13 +47,13 @@ class Watch(Callback):
 
     def on_gradients(self, state) -> None:
         self.masks = state.masks
-        weights = self.run.found.weights(state)
+        weights = self.run.callback.weights(state)
         self.weights = {name: w.detach().clone() for name, w in weights.items()}
         self.gradients = {name: w.grad.clone() for name, w in weights.items()}
         self.run.gradients.append(self.gradients)
 
     def on_step_end(self, state) -> None:
-        weights = self.run.found.weights(state)
+        weights = self.run.callback.weights(state)
         for name, mask in state.masks.items():
             assert not torch.any(weights[name][~mask]), "a pruned weight came back"
         if state.masks is self.masks:
@@ -111,12 +111,12 @@ def follow(few) -> Callable[..., Run]:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             model = model or Small()
-        found = topo.pruning.sparse_training_callback(
+        callback = topo.pruning.sparse_training_callback(
             model, name, sparsity=sparsity, seed=seed, device="cpu", **settings
         )
-        run = Run(found, None, model)
+        run = Run(callback, None, model)
         run.training = train(
-            model, few, plan, masks=found.masks, callbacks=[Watch(run), found], device="cpu", progress=False
+            model, few, plan, masks=callback.masks, callbacks=[Watch(run), callback], device="cpu", progress=False
         )
         return run
 

@@ -9,16 +9,16 @@ from topo.pruning.dynamic.updater import largest
 
 
 def test_the_best_predicted_links_are_grown_and_ties_are_drawn():
-    found = topo.pruning.sparse_training_callback(nn.Linear(12, 9), "cht", sparsity=0.5, device="cpu")
+    callback = topo.pruning.sparse_training_callback(nn.Linear(12, 9), "cht", sparsity=0.5, device="cpu")
     weight = torch.zeros(9, 12)
     mask = torch.rand(9, 12, generator=torch.Generator().manual_seed(0)) < 0.3
     scores = ch3_l3p(mask.double())
     for count in range(1, int((~mask).sum())):
-        grown = largest(found.grow("weight", weight, mask), ~mask, count)
+        grown = largest(callback.grow("weight", weight, mask), ~mask, count)
         rest = ~mask & ~grown
         assert scores[grown].min() >= scores[rest].max() - 1e-6
     empty = torch.zeros(9, 12, dtype=torch.bool)
-    draws = {str(largest(found.grow("weight", weight, empty), ~empty, 5).nonzero().tolist()) for _ in range(20)}
+    draws = {str(largest(callback.grow("weight", weight, empty), ~empty, 5).nonzero().tolist()) for _ in range(20)}
     assert len(draws) == 20
 
 
@@ -43,7 +43,7 @@ def test_the_prediction_is_of_what_is_left_after_the_drop(follow, lively):
 
 
 def test_groups_are_read_from_the_model(follow):
-    groups = follow("cht").found.groups
+    groups = follow("cht").callback.groups
     assert groups == {
         "conv.weight": 1, "grouped.weight": 2, "depthwise.weight": 8, "up.weight": 2, "head.weight": 1
     }  # fmt: skip
@@ -51,12 +51,12 @@ def test_groups_are_read_from_the_model(follow):
 
 def test_a_layer_that_grows_back_what_it_dropped_comes_to_rest(follow):
     run = follow("cht", interval=1, sparsity=0.7, settled=0.0)
-    assert run.found.at_rest == set(run.found.names) and len(run.updates) > 3
+    assert run.callback.at_rest == set(run.callback.names) and len(run.updates) > 3
     for update in run.updates[1:]:
         assert all(torch.equal(update.before[layer], update.after[layer]) for layer in update.after)
     free = follow("cht", interval=1, sparsity=0.9)
     for update in free.updates:
         for layer, before in update.before.items():
             overlap = 1 - int((update.after[layer] & ~before).sum()) / max(int(0.3 * int(before.sum())), 1)
-            assert overlap < 0.9 or layer in free.found.at_rest
-    assert "head.weight" not in follow("cht", interval=1, sparsity=0.9, settled=1.0).found.at_rest
+            assert overlap < 0.9 or layer in free.callback.at_rest
+    assert "head.weight" not in follow("cht", interval=1, sparsity=0.9, settled=1.0).callback.at_rest

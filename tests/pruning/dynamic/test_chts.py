@@ -22,19 +22,19 @@ def shares(score, candidates: torch.Tensor, draws: int = 4000) -> torch.Tensor:
 def test_links_grow_with_odds_equal_to_their_scores():
     mask = torch.tensor([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]]).bool()
     scores = ch2_l3n(mask.double())
-    found, weight = chts(), torch.zeros(3, 4)
-    found.groups = {"weight": 1}
+    callback, weight = chts(), torch.zeros(3, 4)
+    callback.groups = {"weight": 1}
     torch.testing.assert_close(
-        shares(lambda: found.grow("weight", weight, mask), ~mask), scores / scores.sum(), atol=0.03, rtol=0
+        shares(lambda: callback.grow("weight", weight, mask), ~mask), scores / scores.sum(), atol=0.03, rtol=0
     )
 
 
 def test_without_any_score_links_grow_at_random():
     mask = torch.zeros(3, 4, dtype=torch.bool)
-    found = chts()
+    callback = chts()
     expected = torch.full((3, 4), 1 / 12).double()
     torch.testing.assert_close(
-        shares(lambda: found.grow("weight", torch.zeros(3, 4), mask), ~mask), expected, atol=0.03, rtol=0
+        shares(lambda: callback.grow("weight", torch.zeros(3, 4), mask), ~mask), expected, atol=0.03, rtol=0
     )
 
 
@@ -45,10 +45,10 @@ def test_links_stay_with_odds_of_importance_to_a_power(alpha, exponent):
     size = weight.abs()
     relative = size / size.sum(0, keepdim=True) + size / size.sum(1, keepdim=True)
     odds = ((alpha * size + (1 - alpha) * relative) ** exponent).double()
-    found = chts(alpha=alpha)
-    found.exponent = exponent
+    callback = chts(alpha=alpha)
+    callback.exponent = exponent
     torch.testing.assert_close(
-        shares(lambda: found.drop("weight", weight, mask), mask), odds / odds.sum(), atol=0.03, rtol=0
+        shares(lambda: callback.drop("weight", weight, mask), mask), odds / odds.sum(), atol=0.03, rtol=0
     )
 
 
@@ -56,4 +56,4 @@ def test_the_odds_sharpen_over_training(follow):
     run = follow("chts", interval=1)
     assert len(run.updates) == 11
     delta = 0.5 + 0.25 * run.updates[-1].step / 12
-    assert run.found.exponent == pytest.approx(delta / (1 - delta)) and 2.5 < run.found.exponent < 3
+    assert run.callback.exponent == pytest.approx(delta / (1 - delta)) and 2.5 < run.callback.exponent < 3

@@ -9,14 +9,14 @@ from topo.pruning.dynamic.itop import ITOP
 @pytest.mark.parametrize("growth", ["gradient", "random"])
 def test_the_union_is_of_all_masks_there_have_been(follow, growth):
     run = follow("itop", interval=2, growth=growth)
-    assert isinstance(run.found, ITOP) and len(run.updates) == 5
-    for layer in run.found.names:
-        union = run.found.masks[layer].clone()
+    assert isinstance(run.callback, ITOP) and len(run.updates) == 5
+    for layer in run.callback.names:
+        union = run.callback.masks[layer].clone()
         for update in run.updates:
             union |= update.after[layer]
-        assert torch.equal(run.found.union[layer], union)
-    seen = sum(int(mask.sum()) for mask in run.found.union.values())
-    assert run.found.explored == seen / run.found.total > run.training.masks.density
+        assert torch.equal(run.callback.union[layer], union)
+    seen = sum(int(mask.sum()) for mask in run.callback.union.values())
+    assert run.callback.explored == seen / run.callback.total > run.training.masks.density
 
 
 def test_it_grows_as_rigl_or_at_random(follow):

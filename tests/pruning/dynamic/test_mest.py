@@ -23,7 +23,7 @@ def test_magnitude_and_gradient_decide_what_goes(follow, lively, factor):
 
 def test_a_soft_bound_grows_first_and_is_exact_in_the_end(follow, lively):
     run = follow("mest", model=lively, sparsity=0.5, interval=2, soft_bound=True, drop_fraction=0.4)
-    own = {layer: int(mask.sum()) for layer, mask in run.found.masks.items()}
+    own = {layer: int(mask.sum()) for layer, mask in run.callback.masks.items()}
     assert [update.step for update in run.updates] == [2, 4, 6, 8]
     for update in run.updates[:-1]:
         fraction = 0.2 * (1 + math.cos(math.pi * update.step / 9))
@@ -34,4 +34,4 @@ def test_a_soft_bound_grows_first_and_is_exact_in_the_end(follow, lively):
     assert {layer: int(mask.sum()) for layer, mask in last.after.items()} == own
     for layer, before in last.before.items():  # nothing is grown, the lowest scores go
         assert not torch.any(last.after[layer] & ~before)
-    assert run.training.masks.counts()["kept"].sum() == run.found.kept
+    assert run.training.masks.counts()["kept"].sum() == run.callback.kept

@@ -7,13 +7,13 @@ import topo
 
 
 def test_a_share_of_the_smallest_positive_and_of_the_largest_negative_weights_goes():
-    found = topo.pruning.sparse_training_callback(nn.Linear(10, 1), "set", sparsity=0.1, device="cpu")
+    callback = topo.pruning.sparse_training_callback(nn.Linear(10, 1), "set", sparsity=0.1, device="cpu")
     weight = nn.Parameter(torch.tensor([[5.0, 1.0, 2.0, 9.0, 3.0, -7.0, -6.0, -8.0, 0.0, 0.5]]))
     mask = torch.tensor([[True] * 8 + [False, True]])
-    left = found.dropped({"weight": weight}, {"weight": mask}, 0.4)["weight"]
+    left = callback.dropped({"weight": weight}, {"weight": mask}, 0.4)["weight"]
     # two of the six positive ones, 0.5 and 1, and one of the three negative ones, -6, though 2 and 3 are smaller
     assert left.tolist() == [[True, False, True, True, True, True, False, True, False, False]]
-    assert found.dropped({"weight": weight}, {"weight": mask}, 1.0)["weight"].sum() == 0
+    assert callback.dropped({"weight": weight}, {"weight": mask}, 1.0)["weight"].sum() == 0
 
 
 def test_layers_keep_their_counts(follow):

@@ -38,7 +38,7 @@ def test_all_eight_are_registered():
 @given(sparsity=st.floats(0, 0.985), drop=st.floats(0.05, 1), seed=st.integers(0, 9))
 def test_the_count_is_exact_after_every_update(follow, name, sparsity, drop, seed):
     run = follow(name, sparsity=sparsity, seed=seed, interval=1, drop_fraction=drop, plan=plan_of(epochs=1))
-    total = sum(mask.numel() for mask in run.found.masks.values())
+    total = sum(mask.numel() for mask in run.callback.masks.values())
     counts = [sum(int(m.sum()) for m in u.after.values()) for u in run.updates]
     assert counts == [round((1 - sparsity) * total)] * len(run.updates) and len(counts) >= 2
     assert run.training.masks.counts()["kept"].sum() == counts[0]
@@ -100,10 +100,10 @@ def test_when_the_topology_changes(follow):
 
 def test_the_share_that_is_dropped_falls_along_a_cosine():
     def fractions(**options):
-        found = topo.pruning.sparse_training_callback(
+        callback = topo.pruning.sparse_training_callback(
             nn.Linear(9, 9), "rigl", sparsity=0.5, drop_fraction=0.4, device="cpu", **options
         )
-        return [found.fraction(SimpleNamespace(step=step, total_steps=100)) for step in (0, 20, 40, 80)]
+        return [callback.fraction(SimpleNamespace(step=step, total_steps=100)) for step in (0, 20, 40, 80)]
 
     assert fractions(stop=0.8) == pytest.approx([0.4, 0.2 + 0.2 * math.sqrt(0.5), 0.2, 0.0])
     assert fractions(annealing="constant") == [0.4] * 4
@@ -118,8 +118,8 @@ def test_gradient_clipping_and_other_callbacks_live_with_an_update(follow):
 def test_full_and_nearly_empty_networks_do_not_crash(follow, name):
     full = follow(name, sparsity=0.0, interval=1)
     assert full.training.masks.sparsity == 0 and full.training.status == "finished"
-    layers = len(full.found.names)
-    total = full.found.total
+    layers = len(full.callback.names)
+    total = full.callback.total
     bare = follow(name, sparsity=1 - layers / total, interval=1, drop_fraction=1.0)
     assert bare.training.masks.counts()["kept"].sum() == layers and bare.training.status == "finished"
 
@@ -137,8 +137,8 @@ def test_a_layer_without_a_gradient_does_not_crash(follow, few, name):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = Loose()
-    found = topo.pruning.sparse_training_callback(net, name, sparsity=0.5, interval=1, device="cpu")
-    run = topo.training.train(net, few, plan_of(epochs=1), masks=found.masks, callbacks=[found], device="cpu")
+    callback = topo.pruning.sparse_training_callback(net, name, sparsity=0.5, interval=1, device="cpu")
+    run = topo.training.train(net, few, plan_of(epochs=1), masks=callback.masks, callbacks=[callback], device="cpu")
     assert run.masks.counts()["kept"].sum() == round(0.5 * 670)
 
 

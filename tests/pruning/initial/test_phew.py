@@ -27,8 +27,8 @@ def walks(net: nn.Module, *shape: int, count: int = 20000, forward: bool = True)
         ends.append(ends[-1] + p.numel())
     offsets = dict(zip(weights, ends))
     graph = WalkGraph(trace(net, torch.zeros(1, *shape)), offsets)
-    found = graph.walk(torch.arange(count), forward, torch.Generator().manual_seed(1))
-    return (*found, offsets)
+    visits = graph.walk(torch.arange(count), forward, torch.Generator().manual_seed(1))
+    return (*visits, offsets)
 
 
 def shares(numbers: torch.Tensor, offset: int, shape: torch.Size) -> torch.Tensor:
@@ -37,8 +37,8 @@ def shares(numbers: torch.Tensor, offset: int, shape: torch.Size) -> torch.Tenso
     return torch.bincount(inside, minlength=shape.numel()).view(shape) / len(inside)
 
 
-def close(found: torch.Tensor, expected: torch.Tensor, count: int) -> bool:
-    return bool(((found - expected).abs() <= 5 * (expected * (1 - expected) / count).sqrt() + 1e-9).all())
+def close(observed: torch.Tensor, expected: torch.Tensor, count: int) -> bool:
+    return bool(((observed - expected).abs() <= 5 * (expected * (1 - expected) / count).sqrt() + 1e-9).all())
 
 
 def test_steps_are_as_likely_as_the_weights_are_large():
@@ -79,9 +79,9 @@ def test_grouped_and_transposed_convolutions_keep_to_their_groups(transposed, fo
     torch.manual_seed(0)
     middle = (nn.ConvTranspose2d if transposed else nn.Conv2d)(4, 6, 2, groups=2)
     net = nn.Sequential(nn.Conv2d(2, 4, 1), middle, nn.Conv2d(6, 3, 1))
-    found, numbers, offsets = walks(net, 2, 4, 4, count=4000, forward=forward)
+    visits, numbers, offsets = walks(net, 2, 4, 4, count=4000, forward=forward)
     steps = numbers.view(-1, 3) if forward else numbers.view(-1, 3).flip(1)
-    assert torch.equal(found.view(-1, 3)[:, 0], torch.arange(4000))
+    assert torch.equal(visits.view(-1, 3)[:, 0], torch.arange(4000))
     weights = [layer.weight for layer in net]
     first, second, third = (
         torch.stack(torch.unravel_index(column - offset, weight.shape))

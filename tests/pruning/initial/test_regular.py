@@ -111,9 +111,9 @@ def test_ramanujan_layers_meet_the_bound(seed):
 def test_a_bound_that_single_draws_miss_takes_further_ones():
     gaps = {1: [], 20: []}
     for seed in range(40):
-        for draws, found in gaps.items():
+        for draws, gap in gaps.items():
             mask = topo.prune(nn.Linear(12, 12), "ramanujan", sparsity=1 - 30 / 144, seed=seed, draws=draws)["weight"]
-            found.append(bound_gap(mask))
+            gap.append(bound_gap(mask))
     assert min(gaps[1]) < 0 <= min(gaps[20])
 
 

@@ -22,11 +22,11 @@ def importance_of_stream(model):
 
 
 def test_squares_of_both_sides_relative_to_the_mean_of_the_group(exact):
-    found = topo.pruning.score(exact, "group-norm", example=SHAPE)
+    scores = topo.pruning.score(exact, "group-norm", example=SHAPE)
     expected = importance_of_stream(exact)
-    torch.testing.assert_close(found["stem.weight"][:, 0, 0, 0], expected / expected.mean())
+    torch.testing.assert_close(scores["stem.weight"][:, 0, 0, 0], expected / expected.mean())
     hidden = exact.hidden.weight.detach().square().sum(1) + exact.head.weight.detach().square().sum(0)
-    torch.testing.assert_close(found["hidden.weight"][:, 0], hidden / hidden.mean())
+    torch.testing.assert_close(scores["hidden.weight"][:, 0], hidden / hidden.mean())
 
 
 def test_the_size_of_a_group_does_not_matter(exact):
@@ -41,32 +41,34 @@ def test_the_size_of_a_group_does_not_matter(exact):
 
 def test_shrinkage_runs_from_one_to_two_to_the_alpha():
     importance = torch.tensor([1.0, 3.0, 2.0, 5.0, 5.0], dtype=torch.float64)
-    found = shrinkage(importance, torch.tensor([0, 0, 0, 1, 1]), 4.0)
-    torch.testing.assert_close(found, torch.tensor([16.0, 1.0, 4.0, 1.0, 1.0], dtype=torch.float64))
+    factors = shrinkage(importance, torch.tensor([0, 0, 0, 1, 1]), 4.0)
+    torch.testing.assert_close(factors, torch.tensor([16.0, 1.0, 4.0, 1.0, 1.0], dtype=torch.float64))
 
 
 def test_the_penalty_weighs_squared_norms_by_their_shrinkage(exact):
-    found = find(exact)
-    alive = torch.ones(found.count, dtype=torch.bool)
+    channels = find(exact)
+    alive = torch.ones(channels.count, dtype=torch.bool)
     state = SimpleNamespace(model=exact)
-    value = GroupPenalty(found, alive, 0.25, 4.0).penalty(state)
-    norms = squared_norms(exact, found)
-    gamma = shrinkage(norms, found.groups(), 4.0)
+    value = GroupPenalty(channels, alive, 0.25, 4.0).penalty(state)
+    norms = squared_norms(exact, channels)
+    gamma = shrinkage(norms, channels.groups(), 4.0)
     torch.testing.assert_close(value.detach(), 0.25 * (gamma * norms).sum())
     (slope,) = torch.autograd.grad(value, exact.head.weight)
-    reads = found.axes["head.weight"][1]
+    reads = channels.axes["head.weight"][1]
     torch.testing.assert_close(slope, 0.25 * 2 * gamma[reads] * exact.head.weight.detach())
     assert (
-        torch.autograd.grad(GroupPenalty(found, alive, 1.0, 4.0).penalty(state), exact.norm1.bias, allow_unused=True)[0]
+        torch.autograd.grad(
+            GroupPenalty(channels, alive, 1.0, 4.0).penalty(state), exact.norm1.bias, allow_unused=True
+        )[0]
         is None
     )
 
 
 def test_removed_units_are_not_penalised(exact):
-    found = find(exact)
-    alive = torch.ones(found.count, dtype=torch.bool)
-    alive[found.axes["hidden.weight"][0][2]] = False
-    value = GroupPenalty(found, alive, 1.0, 4.0).penalty(SimpleNamespace(model=exact))
+    channels = find(exact)
+    alive = torch.ones(channels.count, dtype=torch.bool)
+    alive[channels.axes["hidden.weight"][0][2]] = False
+    value = GroupPenalty(channels, alive, 1.0, 4.0).penalty(SimpleNamespace(model=exact))
     (slope,) = torch.autograd.grad(value, exact.head.weight)
     assert (slope[:, 2] == 0).all()
     assert (slope[:, 3] != 0).all()

@@ -10,7 +10,16 @@ from torch import nn
 import topo.pruning
 from tests.pruning.structured.conftest import find
 from topo.errors import InputError
-from topo.pruning.structured.l0 import BETA, GAMMA, ZETA, Gated, GateTraining, chance_open, hard_concrete, mean_gate
+from topo.pruning.structured.l0 import (
+    BETA,
+    GAMMA,
+    ZETA,
+    Gated,
+    GateTraining,
+    hard_concrete,
+    mean_gate,
+    probability_open,
+)
 
 LOGITS = [-2.0, -0.3, 0.0, 1.0, 3.0]
 
@@ -36,49 +45,49 @@ def test_sampled_gates_have_the_closed_form_of_mass_and_mean(log_alpha):
     for s in (0.2, 0.5, 0.9):
         share = float((gates <= s).double().mean())
         assert share == pytest.approx(float(cumulative(torch.tensor(s, dtype=torch.float64), log_alpha)), abs=2e-5)
-    assert float(chance_open(torch.tensor(log_alpha, dtype=torch.float64))) == pytest.approx(
+    assert float(probability_open(torch.tensor(log_alpha, dtype=torch.float64))) == pytest.approx(
         1 - float(cumulative(grid[0], log_alpha)), abs=1e-12
     )
 
 
 def test_expected_norm_has_the_right_gradient():
     log_alpha = torch.tensor(LOGITS, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda a: chance_open(a).sum(), log_alpha)
+    assert torch.autograd.gradcheck(lambda a: probability_open(a).sum(), log_alpha)
     uniform = torch.tensor([0.3, 0.6, 0.5, 0.4, 0.2], dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda a: hard_concrete(a, uniform), log_alpha)
 
 
 def test_the_gate_of_the_trained_network_closes_and_opens_for_good():
-    found = mean_gate(torch.tensor([-10.0, math.log(1 / 11), 0.0, 10.0]))
-    torch.testing.assert_close(found, torch.tensor([0.0, 0.0, 0.5, 1.0]), atol=1e-6, rtol=0)
+    gates = mean_gate(torch.tensor([-10.0, math.log(1 / 11), 0.0, 10.0]))
+    torch.testing.assert_close(gates, torch.tensor([0.0, 0.0, 0.5, 1.0]), atol=1e-6, rtol=0)
 
 
 def gated(model, log_alpha):
-    found = find(model)
-    return found, Gated(model, found, log_alpha(found), torch.ones(found.count, dtype=torch.bool))
+    channels = find(model)
+    return channels, Gated(model, channels, log_alpha(channels), torch.ones(channels.count, dtype=torch.bool))
 
 
 def test_open_gates_change_nothing_and_a_closed_one_removes_its_unit(exact, images):
     log_alpha = torch.full((22,), 50.0, dtype=torch.float64)
-    found, wrapped = gated(exact, lambda found: log_alpha)
-    assert found.count == 22
+    channels, wrapped = gated(exact, lambda channels: log_alpha)
+    assert channels.count == 22
     wrapped.eval()
     torch.testing.assert_close(wrapped(images[0]), exact(images[0]))
-    unit = int(found.axes["stem.weight"][0][1])
+    unit = int(channels.axes["stem.weight"][0][1])
     log_alpha[unit] = -50.0
     alive = torch.ones(22, dtype=torch.bool)
     alive[unit] = False
-    masked = topo.Masks(found.masks(alive, ["conv1.weight", "wide.weight"])).apply(copy.deepcopy(exact))
+    masked = topo.Masks(channels.masks(alive, ["conv1.weight", "wide.weight"])).apply(copy.deepcopy(exact))
     torch.testing.assert_close(wrapped(images[0]), masked(images[0]), rtol=1e-12, atol=1e-12)
 
 
 def test_a_gate_multiplies_what_the_unit_passes_on_behind_its_norm(exact, images):
-    found, wrapped = gated(exact, lambda found: torch.linspace(-1, 1, found.count, dtype=torch.float64))
+    channels, wrapped = gated(exact, lambda channels: torch.linspace(-1, 1, channels.count, dtype=torch.float64))
     wrapped.eval()
     gates = mean_gate(wrapped.log_alpha)
 
     def behind(layer, axes=(1, -1, 1, 1)):
-        return gates[found.axes[f"{layer}.weight"][0]].view(axes)
+        return gates[channels.axes[f"{layer}.weight"][0]].view(axes)
 
     x = torch.relu(exact.stem_norm(exact.stem(images[0])))
     inner = torch.relu(exact.norm1(exact.conv1(x * behind("stem", (-1, 1, 1))))) * behind("conv1", (-1, 1, 1))
@@ -89,23 +98,23 @@ def test_a_gate_multiplies_what_the_unit_passes_on_behind_its_norm(exact, images
 
 
 def test_penalty_is_the_expected_share_of_parameters(exact):
-    found = find(exact)
-    log_alpha = torch.randn(found.count, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    training = GateTraining(exact, found, log_alpha.requires_grad_(), 2.0, 0.1)
+    channels = find(exact)
+    log_alpha = torch.randn(channels.count, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    training = GateTraining(exact, channels, log_alpha.requires_grad_(), 2.0, 0.1)
     held = []
-    for unit in range(found.count):
-        alone = torch.zeros(found.count)
+    for unit in range(channels.count):
+        alone = torch.zeros(channels.count)
         alone[unit] = 1
         held.append(
             sum(
                 float((axis == unit).sum() * exact.get_parameter(name).numel() / len(axis))
-                for name, axes in found.axes.items()
+                for name, axes in channels.axes.items()
                 if name in dict(exact.named_parameters())
                 for axis in axes
             )
         )
     held = torch.tensor(held, dtype=torch.float64)
-    expected = 2.0 * (held / held.sum() * chance_open(log_alpha)).sum()
+    expected = 2.0 * (held / held.sum() * probability_open(log_alpha)).sum()
     torch.testing.assert_close(training.penalty(None), expected)
 
 

@@ -17,8 +17,8 @@ def test_norm_of_all_filters_that_write_a_unit(exact, name, of):
         for unit in range(count):
             filters = torch.cat([parameters[f"{layer}.weight"][unit].flatten() for layer in written])
             for layer in written:
-                found = scores[f"{layer}.weight"][unit]
-                torch.testing.assert_close(found, of(filters).expand(found.shape))
+                norm = scores[f"{layer}.weight"][unit]
+                torch.testing.assert_close(norm, of(filters).expand(norm.shape))
     assert scores["head.weight"].isinf().all()
 
 

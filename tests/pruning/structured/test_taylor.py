@@ -46,8 +46,8 @@ def test_the_slope_predicts_what_removing_an_almost_idle_unit_does(exact, images
 
 def gradients(model, images):
     loss = F.cross_entropy(model(images[0]), images[1])
-    found = torch.autograd.grad(loss, list(model.parameters()))
-    return {name: g * p.detach() for (name, p), g in zip(model.named_parameters(), found, strict=True)}
+    slopes = torch.autograd.grad(loss, list(model.parameters()))
+    return {name: g * p.detach() for (name, p), g in zip(model.named_parameters(), slopes, strict=True)}
 
 
 def test_the_other_variants_follow_their_formulas(exact, images):

@@ -27,28 +27,28 @@ def net():
 
 
 @pytest.fixture(scope="module")
-def found(net):
+def channels(net):
     return coupled_channels(topo.trace(net, torch.zeros(1, 1, 6, 6)))
 
 
-def task(net, found, **patterns):
+def task(net, channels, **patterns):
     return SimpleNamespace(name="a score", weights=prunable_parameters(net, **patterns), model=net)
 
 
-def everything(found):
-    return torch.ones(found.count, dtype=torch.bool)
+def everything(channels):
+    return torch.ones(channels.count, dtype=torch.bool)
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("budget", BUDGETS)
 @pytest.mark.parametrize("share", [0.97, 0.6, 0.25])
-def test_the_fewest_of_the_worst_units_go(net, found, scope, budget, share):
-    groups = found.groups()
+def test_the_fewest_of_the_worst_units_go(net, channels, scope, budget, share):
+    groups = channels.groups()
     for seed in range(10):
-        scores = torch.randn(found.count, generator=torch.Generator().manual_seed(seed))
-        alive = select_units(task(net, found), found, scores, share, everything(found), scope, budget)
-        allowed = share * found.costs(everything(found))[budget]
-        assert found.costs(alive)[budget] <= allowed
+        scores = torch.randn(channels.count, generator=torch.Generator().manual_seed(seed))
+        alive = select_units(task(net, channels), channels, scores, share, everything(channels), scope, budget)
+        allowed = share * channels.costs(everything(channels))[budget]
+        assert channels.costs(alive)[budget] <= allowed
         # By hand: in the order of scores, or of the share of its group that scores no more, but never a group's best.
         same = groups[:, None] == groups
         below = (same & (scores <= scores[:, None])).sum(1) / same.sum(1)
@@ -60,13 +60,13 @@ def test_the_fewest_of_the_worst_units_go(net, found, scope, budget, share):
         last = order[len(gone) - 1] if gone else None
         if last is not None:
             alive[last] = True
-            assert found.costs(alive)[budget] > allowed
+            assert channels.costs(alive)[budget] > allowed
 
 
-def test_the_floor_of_every_group_stays(net, found):
-    scores = torch.arange(found.count, dtype=torch.float64)
-    alive = select_units(task(net, found), found, scores, 0.35, everything(found), floor=2)
-    groups = found.groups()
+def test_the_floor_of_every_group_stays(net, channels):
+    scores = torch.arange(channels.count, dtype=torch.float64)
+    alive = select_units(task(net, channels), channels, scores, 0.35, everything(channels), floor=2)
+    groups = channels.groups()
     left = [alive[groups == g].sum() for g in groups.unique()]
     assert min(left) == 2
     for g in groups.unique():
@@ -75,68 +75,70 @@ def test_the_floor_of_every_group_stays(net, found):
 
 
 @pytest.mark.parametrize("floor", [0, 1.5, True])
-def test_a_floor_that_is_no_count_is_refused(net, found, floor):
+def test_a_floor_that_is_no_count_is_refused(net, channels, floor):
     with pytest.raises(InputError, match="floor"):
-        select_units(task(net, found), found, torch.ones(found.count), 0.5, everything(found), floor=floor)
+        select_units(task(net, channels), channels, torch.ones(channels.count), 0.5, everything(channels), floor=floor)
 
 
-def test_a_budget_that_cannot_be_met_is_refused_with_what_could_be(net, found):
-    smallest = found.costs(torch.isin(torch.arange(found.count), torch.tensor([0, 5, 9])))["weights"]
-    full = found.costs(everything(found))["weights"]
-    scores = -torch.arange(1.0, found.count + 1)
-    exact = select_units(task(net, found), found, scores, smallest / full, everything(found))
+def test_a_budget_that_cannot_be_met_is_refused_with_what_could_be(net, channels):
+    smallest = channels.costs(torch.isin(torch.arange(channels.count), torch.tensor([0, 5, 9])))["weights"]
+    full = channels.costs(everything(channels))["weights"]
+    scores = -torch.arange(1.0, channels.count + 1)
+    exact = select_units(task(net, channels), channels, scores, smallest / full, everything(channels))
     assert exact.nonzero().flatten().tolist() == [0, 5, 9]
     with pytest.raises(InputError, match=f"{smallest} remain; lower the sparsity"):
-        select_units(task(net, found), found, scores, (smallest - 1) / full, everything(found))
+        select_units(task(net, channels), channels, scores, (smallest - 1) / full, everything(channels))
     with pytest.raises(InputError, match="or the floor"):
-        select_units(task(net, found), found, scores, 0.3, everything(found), floor=4)
+        select_units(task(net, channels), channels, scores, 0.3, everything(channels), floor=4)
 
 
-def test_units_that_excluded_layers_write_stay(net, found):
-    scores = torch.arange(1.0, found.count + 1)
-    alive = select_units(task(net, found, exclude="0.weight"), found, scores, 0.5, everything(found))
+def test_units_that_excluded_layers_write_stay(net, channels):
+    scores = torch.arange(1.0, channels.count + 1)
+    alive = select_units(task(net, channels, exclude="0.weight"), channels, scores, 0.5, everything(channels))
     assert alive[:5].all()
     assert not alive[5:].all()
     with pytest.raises(InputError, match="exclude"):
-        select_units(task(net, found, include="8.weight"), found, scores, 0.5, everything(found))
+        select_units(task(net, channels, include="8.weight"), channels, scores, 0.5, everything(channels))
 
 
-def test_an_infinite_score_keeps_a_unit_and_what_is_not_a_number_is_refused(net, found):
-    scores = torch.arange(1.0, found.count + 1)
+def test_an_infinite_score_keeps_a_unit_and_what_is_not_a_number_is_refused(net, channels):
+    scores = torch.arange(1.0, channels.count + 1)
     scores[0] = torch.inf
-    assert select_units(task(net, found), found, scores, 0.3, everything(found))[0]
+    assert select_units(task(net, channels), channels, scores, 0.3, everything(channels))[0]
     for bad in (torch.nan, -torch.inf):
         scores[0] = bad
         with pytest.raises(InputError, match="not all numbers"):
-            select_units(task(net, found), found, scores, 0.3, everything(found))
+            select_units(task(net, channels), channels, scores, 0.3, everything(channels))
     with pytest.raises(InputError, match="zero"):
-        select_units(task(net, found), found, torch.zeros(found.count), 0.3, everything(found))
+        select_units(task(net, channels), channels, torch.zeros(channels.count), 0.3, everything(channels))
 
 
 @pytest.mark.parametrize("setting", ["scope", "budget"])
-def test_unknown_settings_are_refused(net, found, setting):
+def test_unknown_settings_are_refused(net, channels, setting):
     with pytest.raises(InputError, match=setting):
-        select_units(task(net, found), found, torch.ones(found.count), 0.3, everything(found), **{setting: "flops"})
+        select_units(
+            task(net, channels), channels, torch.ones(channels.count), 0.3, everything(channels), **{setting: "flops"}
+        )
 
 
-def test_units_that_went_before_do_not_come_back(net, found):
-    alive = everything(found)
+def test_units_that_went_before_do_not_come_back(net, channels):
+    alive = everything(channels)
     alive[3] = False
-    scores = torch.arange(found.count, 0, -1.0)
+    scores = torch.arange(channels.count, 0, -1.0)
     scores[3] = 100.0
-    left = select_units(task(net, found), found, scores, 0.7, alive)
+    left = select_units(task(net, channels), channels, scores, 0.7, alive)
     assert not left[3]
-    assert left.sum() < found.count - 1
+    assert left.sum() < channels.count - 1
 
 
 def test_rounds_score_what_is_left(net, monkeypatch):
     seen = []
 
     @by_unit_score(scope="global")
-    def last(task, found, alive, *, offset: int = 1):
+    def last(task, channels, alive, *, offset: int = 1):
         """Keeps the last units."""
         seen.append((alive.clone(), copy.deepcopy(task.model[3].weight.detach())))
-        return torch.arange(found.count) + offset
+        return torch.arange(channels.count) + offset
 
     registry = Registry("pruner")
     registry.register("last", family="structured", stage="trained", needs_data=False)(last)
@@ -171,14 +173,14 @@ def test_a_score_can_be_looked_at_weight_by_weight(net):
         topo.pruning.score(net, "l1-filter", example=(1, 6, 6), scope="global")
 
 
-def test_values_of_units_lie_along_the_axes_of_their_parameters(net, found):
-    values = torch.arange(1.0, found.count + 1, requires_grad=True)
-    assert along(found, "3.weight", values, "out").flatten().tolist() == [6, 7, 8, 9]
-    assert along(found, "3.weight", values, "in").shape == (1, 5, 1, 1)
-    both = along(found, "3.weight", values)
+def test_values_of_units_lie_along_the_axes_of_their_parameters(net, channels):
+    values = torch.arange(1.0, channels.count + 1, requires_grad=True)
+    assert along(channels, "3.weight", values, "out").flatten().tolist() == [6, 7, 8, 9]
+    assert along(channels, "3.weight", values, "in").shape == (1, 5, 1, 1)
+    both = along(channels, "3.weight", values)
     assert both.shape == (4, 5, 1, 1)
     assert both[2, 3].item() == 8 + 4
-    assert along(found, "8.weight", values, "out", 7.0).item() == 7.0
+    assert along(channels, "8.weight", values, "out", 7.0).item() == 7.0
     both.sum().backward()
     assert values.grad.tolist() == [4.0] * 5 + [5.0] * 4 + [0.0] * 6
 

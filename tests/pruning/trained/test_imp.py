@@ -67,13 +67,13 @@ def by_hand(counts: list[int], step: int, allocation: str, seed: int = 0):
     ],
 )
 def test_rounds_and_rewinding_written_out(settings, step):
-    found = prune(**settings)
+    pruned = prune(**settings)
     counts = [round(0.8 * TOTAL), round(0.64 * TOTAL), round(0.512 * TOTAL), TOTAL // 2]
     masks, point = by_hand(counts, step, settings.get("allocation", "global"), settings.get("seed", 0))
-    assert found == masks
-    assert found.state.keys() == point.keys()
-    assert all(torch.equal(found.state[key], value) for key, value in point.items())
-    assert found.counts()["kept"].sum() == TOTAL // 2
+    assert pruned == masks
+    assert pruned.state.keys() == point.keys()
+    assert all(torch.equal(pruned.state[key], value) for key, value in point.items())
+    assert pruned.counts()["kept"].sum() == TOTAL // 2
 
 
 def test_without_rewinding_the_ticket_has_the_initial_weights_and_the_model_is_untouched():

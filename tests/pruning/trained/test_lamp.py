@@ -16,10 +16,10 @@ def net(seed: int = 0) -> nn.Module:
 def test_scores_by_brute_force():
     model = net()
     scores = topo.pruning.score(model, "lamp")
-    for name, found in scores.items():
+    for name, scored in scores.items():
         weight = dict(model.named_parameters())[name].detach().double()
         expected = [w**2 / (weight[weight.abs() >= abs(w)] ** 2).sum() for w in weight.flatten()]
-        torch.testing.assert_close(found.flatten(), torch.stack(expected))
+        torch.testing.assert_close(scored.flatten(), torch.stack(expected))
 
 
 def test_equal_weights_follow_their_order():

@@ -19,7 +19,7 @@ def test_scores_are_finite_differences_of_the_loss_of_every_sample(smooth, digit
         with torch.no_grad():
             return nn.functional.cross_entropy(smooth(digits[0]), digits[1], reduction="none")
 
-    for name, found in scores.items():
+    for name, scored in scores.items():
         weight = parameters[name].data
         for index in torch.cartesian_prod(*map(torch.arange, weight.shape)).tolist():
             value = weight[tuple(index)].item()
@@ -29,7 +29,7 @@ def test_scores_are_finite_differences_of_the_loss_of_every_sample(smooth, digit
                 sides.append(losses())
             weight[tuple(index)] = value
             slope = (sides[0] - sides[1]) / (2 * step)
-            torch.testing.assert_close(found[tuple(index)].item(), (value**2 * slope.square().mean() / 2).item())
+            torch.testing.assert_close(scored[tuple(index)].item(), (value**2 * slope.square().mean() / 2).item())
 
 
 def test_it_is_the_exact_diagonal_of_the_hessian_where_labels_are_distributed_as_the_model_says():
@@ -42,7 +42,7 @@ def test_it_is_the_exact_diagonal_of_the_hessian_where_labels_are_distributed_as
         net[4].bias += torch.tensor([0.5, 0.25, 0.25]).double().log() - net(inputs)[0]
     data = (inputs.expand(4, 4), torch.tensor([0, 0, 1, 2]))
     scores = topo.pruning.score(net, "obd", data=data)
-    for name, found in scores.items():
+    for name, scored in scores.items():
         weight = dict(net.named_parameters())[name].detach()
 
         def loss(flat: torch.Tensor, name: str = name, weight: torch.Tensor = weight) -> torch.Tensor:
@@ -51,7 +51,7 @@ def test_it_is_the_exact_diagonal_of_the_hessian_where_labels_are_distributed_as
 
         diagonal = hessian(loss, weight.flatten()).diagonal().view(weight.shape)
         assert diagonal.abs().max() > 1e-3
-        torch.testing.assert_close(found, weight.square() * diagonal / 2)
+        torch.testing.assert_close(scored, weight.square() * diagonal / 2)
 
 
 def test_counts_are_exact_and_weights_into_a_dead_unit_go_first(smooth, digits):

@@ -66,7 +66,7 @@ def test_what_stays_is_the_least_squares_optimum(chunk, monkeypatch):
     weight, hessian = problem(6, 5, groups=3)
     mask = torch.rand(weight.shape, generator=torch.Generator().manual_seed(1)) < 0.6
     mask[0, 0], mask[1, 2] = False, True
-    found = optimum("w", weight, hessian, mask)
+    solution = optimum("w", weight, hessian, mask)
     diagonal = inverse_diagonal("w", hessian, mask)
     for g in range(3):
         root = torch.linalg.cholesky(hessian[g]).mT
@@ -77,7 +77,7 @@ def test_what_stays_is_the_least_squares_optimum(chunk, monkeypatch):
                 expected[kept] = torch.linalg.lstsq(root[:, kept], root @ weight[g, r]).solution
                 inverse = hessian[g][kept][:, kept].inverse().diagonal()
                 torch.testing.assert_close(diagonal[g, r][kept], inverse)
-            torch.testing.assert_close(found[g, r], expected)
+            torch.testing.assert_close(solution[g, r], expected)
 
 
 def test_many_rounds_are_hassibis_updates_one_by_one():
@@ -144,16 +144,16 @@ def test_later_layers_make_up_for_earlier_ones_only_in_sequence(name, layer):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = nn.Sequential(nn.Linear(7, 6), nn.Tanh(), nn.Linear(6, 5)).double()
-    found = {
+    weights = {
         sequential: topo.prune(net, name, sparsity=0.5, data=(inputs, targets), sequential=sequential).state
         for sequential in (True, False)
     }
-    assert torch.equal(found[True]["0.weight"], found[False]["0.weight"])
-    assert not torch.equal(found[True]["2.weight"], found[False]["2.weight"])
+    assert torch.equal(weights[True]["0.weight"], weights[False]["0.weight"])
+    assert not torch.equal(weights[True]["2.weight"], weights[False]["2.weight"])
     # What the second layer has in sequence is what it gets by itself behind the pruned first one.
-    net[0].weight.data = found[True]["0.weight"]
+    net[0].weight.data = weights[True]["0.weight"]
     alone = topo.prune(net, name, sparsity=15 / 30, data=(inputs, targets), include="2.*")
-    torch.testing.assert_close(alone.state["2.weight"], found[True]["2.weight"])
+    torch.testing.assert_close(alone.state["2.weight"], weights[True]["2.weight"])
 
 
 @pytest.mark.parametrize("name", ["obs", "sparsegpt"])

@@ -226,11 +226,11 @@ def gated_output(model: nn.Module, gates: Gates, xi: Tensor, x: Tensor) -> Tenso
     return functional_call(model, scaled, (x,))
 
 
-def draw(gates: Gates, seed: int, chance: float = 0.6) -> Tensor:
+def draw(gates: Gates, seed: int, probability: float = 0.6) -> Tensor:
     """Random gates of 0 and 1, float64, under which a path remains and no group is without a unit."""
     generator = torch.Generator().manual_seed(seed)
     while True:
-        xi = (torch.rand(gates.count, generator=generator) < chance).double()
+        xi = (torch.rand(gates.count, generator=generator) < probability).double()
         if is_full(gates, xi.bool()):
             return xi
 

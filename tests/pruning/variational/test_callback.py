@@ -178,7 +178,7 @@ def test_a_target_is_approached_step_by_step():
     full_macs = free.complexity.full_cost["macs"]
     courses = [one.record.table()["expected_macs"] / full_macs for one in (free, steered)]
     assert courses[0].iloc[2] < 0.2
-    # Of 48 steps the chances move in those from 5 to 34, and are at the target after four fifths of them.
+    # Of 48 steps the probabilities move in those from 5 to 34, and are at the target after four fifths of them.
     line = [0.9 - 0.4 * min(1, max(0, step - 4.8) / 28.8 / 0.8) for step in (8, 16)]
     assert (courses[1].iloc[1:3] > [0.85 * wanted for wanted in line]).all()
     assert 0.5 - 4608 / full_macs < courses[1].iloc[-1] <= 0.5 or steered.is_open[~steered.gates.is_layer].all()

@@ -43,13 +43,13 @@ def counted(gates, xi):
 
 
 def value_of(condition, theta):
-    """The chance of a condition by enumeration."""
+    """The probability of a condition by enumeration."""
     gates = sorted(frozenset().union(*condition))
     total = 0.0
     for values in product((0, 1), repeat=len(gates)):
         is_open = dict(zip(gates, values, strict=True))
-        chance = torch.tensor([theta[g] if is_open[g] else 1 - theta[g] for g in gates]).prod()
-        total += float(chance) * any(all(is_open[g] for g in s) for s in condition)
+        probability = torch.tensor([theta[g] if is_open[g] else 1 - theta[g] for g in gates]).prod()
+        total += float(probability) * any(all(is_open[g] for g in s) for s in condition)
     return total
 
 
@@ -69,7 +69,7 @@ def expanded(condition, theta):
     return total
 
 
-def test_chances_of_conditions_against_enumeration():
+def test_probabilities_of_conditions_against_enumeration():
     generator = torch.Generator().manual_seed(0)
     shared = 0
     for case in range(200):
@@ -103,13 +103,13 @@ def test_the_expectation_against_all_gate_vectors(name):
     if count > 9:
         # Some gates are decided, the others are enumerated.
         theta[: count - 9] = (theta[: count - 9] > 0.3).double()
-    total, chances = torch.zeros(2, dtype=torch.float64), 0.0
+    total, mass = torch.zeros(2, dtype=torch.float64), 0.0
     for values in product((0.0, 1.0), repeat=min(count, 9)):
         xi = torch.cat([theta[: count - len(values)], torch.tensor(values, dtype=torch.float64)])
-        chance = float(torch.where(xi == 1, theta, 1 - theta).prod())
-        total += chance * torch.tensor(counted(gates, xi), dtype=torch.float64)
-        chances += chance
-    assert chances == pytest.approx(1)
+        probability = float(torch.where(xi == 1, theta, 1 - theta).prod())
+        total += probability * torch.tensor(counted(gates, xi), dtype=torch.float64)
+        mass += probability
+    assert mass == pytest.approx(1)
     expected = [float(complexity_of(name).expected(theta, budget)) for budget in COMPLEXITIES]
     assert expected == pytest.approx(total.tolist(), rel=1e-10)
 

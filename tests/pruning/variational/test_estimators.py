@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.pruning.variational.toys import bent, chances, differences, expected, multilinear, slope, vertices
+from tests.pruning.variational.toys import bent, differences, expected, multilinear, probabilities, slope, vertices
 from topo.errors import InputError
 from topo.pruning.variational.estimators import (
     ESTIMATORS,
@@ -33,7 +33,7 @@ def everywhere(method, loss, theta: Tensor) -> Tensor:
     xi = vertices(len(theta))
     chosen = torch.ones(len(theta), dtype=torch.bool)
     estimate = torch.stack([method.delta(theta, row, slope(loss, row), chosen)[0] for row in xi])
-    return (chances(xi, theta)[:, None] * estimate).sum(0)
+    return (probabilities(xi, theta)[:, None] * estimate).sum(0)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -43,7 +43,8 @@ def test_exact_differences_are_unbiased_whatever_the_loss(name):
     for gate in range(COUNT):
         estimate, known = zip(*(Exact().delta(THETA, row, None, one(gate), loss) for row in xi))
         assert all(torch.equal(k, one(gate)) for k in known)
-        torch.testing.assert_close((chances(xi, THETA)[:, None] * torch.stack(estimate)).sum(0), delta * one(gate))
+        mean = (probabilities(xi, THETA)[:, None] * torch.stack(estimate)).sum(0)
+        torch.testing.assert_close(mean, delta * one(gate))
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -51,26 +52,26 @@ def test_one_uniform_gate_at_a_time_is_unbiased_whatever_the_loss(name):
     loss, xi = LOSSES[name], vertices(COUNT - 1)
     delta = differences(loss, THETA)
     for gate in range(COUNT):
-        weight = chances(xi, THETA[~one(gate)])
+        weight = probabilities(xi, THETA[~one(gate)])
         mean = torch.zeros(COUNT, dtype=torch.float64)
         for node, share in zip((NODES + 1) / 2, WEIGHTS / 2):
-            for row, chance in zip(xi, weight):
+            for row, probability in zip(xi, weight):
                 gates = torch.cat([row[:gate], node[None], row[gate:]])
                 estimate, known = Uniform().delta(THETA, gates, slope(loss, gates), one(gate))
                 assert torch.equal(known, one(gate))
-                mean += share * chance * estimate
+                mean += share * probability * estimate
         torch.testing.assert_close(mean, delta * one(gate), rtol=1e-9, atol=1e-10)
 
 
 def two_uniform(loss, theta: Tensor) -> Tensor:
     """The mean estimate for gate 0 when gate 1 is uniform too, minus its Delta."""
     xi, chosen, mean = vertices(COUNT - 2), one(0) | one(1), 0.0
-    for row, chance in zip(xi, chances(xi, theta[2:])):
+    for row, probability in zip(xi, probabilities(xi, theta[2:])):
         for a, share_a in zip((NODES + 1) / 2, WEIGHTS / 2):
             for b, share_b in zip((NODES + 1) / 2, WEIGHTS / 2):
                 gates = torch.cat([a[None], b[None], row])
                 estimate, _ = Uniform(0.4).delta(theta, gates, slope(loss, gates), chosen)
-                mean = mean + chance * share_a * share_b * estimate[0]
+                mean = mean + probability * share_a * share_b * estimate[0]
     return mean - differences(loss, theta)[0]
 
 
@@ -122,15 +123,15 @@ def _rise(loss, gate: int) -> Tensor:
     """E[f'(1) - f'(0)] over the other gates."""
     xi = vertices(COUNT)
     slopes = torch.stack([slope(loss, row)[gate] for row in xi])
-    chance = chances(xi, THETA.index_fill(0, torch.tensor(gate), 0.5)) * 2
-    return (chance * slopes * (2 * xi[:, gate] - 1)).sum()
+    weight = probabilities(xi, THETA.index_fill(0, torch.tensor(gate), 0.5)) * 2
+    return (weight * slopes * (2 * xi[:, gate] - 1)).sum()
 
 
 @pytest.mark.parametrize("theta", [0.0, 1e-9, 0.01, 0.05, 0.5, 0.93, 0.999, 1.0])
 def test_weights_of_the_trapezoid_average_to_one_and_stay_bounded(theta):
-    chance = torch.full((2,), theta, dtype=torch.float64)
+    probabilities_open = torch.full((2,), theta, dtype=torch.float64)
     xi, every = torch.tensor([0.0, 1.0]), torch.ones(2, dtype=torch.bool)
-    weight, known = Trapezoid(0.05).delta(chance, xi, torch.ones(2), every)
+    weight, known = Trapezoid(0.05).delta(probabilities_open, xi, torch.ones(2), every)
     assert known.all()
     closed, opened = weight.tolist()
     mean = (theta * opened if theta > 0 else 0.0) + ((1 - theta) * closed if theta < 1 else 0.0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from tests.pruning.variational.toys import Blocks, chances, differences, multilinear, vertices
+from tests.pruning.variational.toys import Blocks, differences, multilinear, probabilities, vertices
 from topo.errors import InputError
 from topo.pruning.variational.objective import (
     best_prior,
@@ -137,7 +137,7 @@ def test_at_a_vertex_a_gate_stays_if_closing_it_costs_more_than_its_complexity()
 
 def test_toys_agree_with_their_own_definitions():
     theta = torch.rand(5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    assert float(chances(vertices(5), theta).sum()) == pytest.approx(1)
+    assert float(probabilities(vertices(5), theta).sum()) == pytest.approx(1)
 
 
 def test_a_network_with_units_only_is_indifferent_to_kappa_under_value_matching():

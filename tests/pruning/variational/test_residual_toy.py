@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.pruning.variational.toys import Residual, chances
+from tests.pruning.variational.toys import Residual, probabilities
 from topo.pruning.variational.estimators import StraightThrough, Trapezoid
 
 SEEDS = range(4)
@@ -34,7 +34,7 @@ def drift(seed: int, theta: Tensor, method: str) -> Tensor:
     """Delta, or the mean of what a method takes for it, over all gates that can be drawn."""
     xi, loss, g = enumerated(seed)
     theta = theta.clamp(1e-9, 1 - 1e-9)
-    weight = chances(xi, theta)
+    weight = probabilities(xi, theta)
     if method == "exact":
         return (weight * loss) @ (xi / theta - (1 - xi) / (1 - theta))
     estimate, _ = METHODS[method].delta(theta, xi, g, torch.ones_like(xi, dtype=torch.bool))
@@ -71,7 +71,7 @@ def test_an_open_gate_has_the_slope_of_its_weights(seed):
     # xi g = <w, dloss/dw>: of weights at rest the mean is -lambda |w|^2, whatever the gate is worth.
     net, theta = trained(seed), torch.full((8,), THETA, dtype=torch.float64)
     xi, _, g = enumerated(seed)
-    weight = chances(xi, theta)
+    weight = probabilities(xi, theta)
     (slope,) = torch.autograd.grad(weight @ net.loss(xi), net.outer)
     along = (net.outer * slope).detach().sum(2)
     torch.testing.assert_close(weight @ (xi * g), torch.cat([along.flatten(), along.sum(1)]))

@@ -57,7 +57,7 @@ INTERRUPTED = (2, 4, 5)  # whole epochs before each interruption, half an epoch 
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_same_weights_chances_and_record(case, tmp_path):
+def test_the_same_weights_probabilities_and_record(case, tmp_path):
     make, options, expected = uninterrupted(case)
     file, done = tmp_path / "run.pt", 0
     for epoch in INTERRUPTED:

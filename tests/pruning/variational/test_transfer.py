@@ -31,9 +31,9 @@ def gated_of(name, alive):
     return gated, x
 
 
-def choose(name, seed, chance=0.7):
+def choose(name, seed, probability=0.7):
     gates = prepared(name)[2]
-    return gates.closure(draw(gates, seed, chance).bool())
+    return gates.closure(draw(gates, seed, probability).bool())
 
 
 def plain_sgd(gated):

@@ -16,15 +16,15 @@ def vertices(count: int) -> Tensor:
     return torch.tensor(list(itertools.product((0.0, 1.0), repeat=count)), dtype=torch.float64)
 
 
-def chances(xi: Tensor, theta: Tensor) -> Tensor:
-    """The chance of each row of xi under independent gates that are open with chance theta, shape (rows,)."""
+def probabilities(xi: Tensor, theta: Tensor) -> Tensor:
+    """The probability of each row of xi under independent gates that are open with probability theta, shape (rows,)."""
     return torch.where(xi > 0, theta, 1 - theta).prod(1)
 
 
 def expected(loss: Callable[[Tensor], Tensor], theta: Tensor) -> Tensor:
     """E[loss(xi)], by enumeration; differentiable in theta."""
     xi = vertices(len(theta))
-    return (chances(xi, theta) * torch.stack([loss(row) for row in xi])).sum()
+    return (probabilities(xi, theta) * torch.stack([loss(row) for row in xi])).sum()
 
 
 def differences(loss: Callable[[Tensor], Tensor], theta: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ class Residual(torch.nn.Module):
     def train_weights(
         self, steps: int, theta: float = 0.9, seed: int = 0, decay: float = 5e-4, rate: float = 0.1
     ) -> None:
-        """Momentum SGD on random batches of 64 under gates that are open with chance theta."""
+        """Momentum SGD on random batches of 64 under gates that are open with probability theta."""
         generator = torch.Generator().manual_seed(seed)
         optimizer = torch.optim.SGD(self.parameters(), lr=rate, momentum=0.9, weight_decay=decay)
         for _ in range(steps):

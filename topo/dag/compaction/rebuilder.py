@@ -138,7 +138,7 @@ class Rebuilder(Interpreter):
             step = steps[position]
             taken = 2 if not step.shape and position + 1 < len(steps) else 1
             run = steps[position : position + taken]
-            # Between the steps of one arc only signs and broadcasts happen; the outputs are whole.
+            # Between the steps of one arc only signs and broadcasts happen; outputs lose nothing.
             after = target if target is not None else Remaining(torch.full((), -1).expand(run[-1].shape), self.alive)
             slots, parts = (self._emit(run, slots, parts, after),), (after,)
             position += taken
@@ -152,7 +152,7 @@ class Rebuilder(Interpreter):
         owner = named if owns else None
         if owner is not None and record.silent:
             return self._call_module(step.module, owner, slots)
-        if record.view and len(slots) == 1 and not (target.whole and parts[0].whole):
+        if record.view and len(slots) == 1 and not (target.complete and parts[0].complete):
             return self._view(run, slots[0], parts[0], target)
         if any(part.box is None for part in (*parts, target)):
             flat = all(torch.equal(part.kept, target.kept) for part in parts if part.shape == target.shape)
@@ -163,7 +163,7 @@ class Rebuilder(Interpreter):
         if layer is not None and layer.weight in self.dag.state:
             if owner is not None and layer.weight == f"{step.module}.weight":
                 return self._call_module(step.module, owner, slots)
-            if layer.groups > 1 and not (target.whole and parts[0].whole):
+            if layer.groups > 1 and not (target.complete and parts[0].complete):
                 raise _inseparable(_place(step), *parts, target)
         elif owner is not None and record.norm:
             return self._call_module(step.module, owner, slots)
@@ -191,9 +191,9 @@ class Rebuilder(Interpreter):
         if name in self.channels.axes:
             return self.channels.alive(name, self.alive)
         shape = tuple(self.dag.state[name].shape) if name in self.dag.state else self.dag.constants[name].shape
-        whole = tuple(torch.ones(length, dtype=torch.bool) for length in shape)
-        if target.whole or target.box is None or layer_of(self.dag, step) is not None:
-            return whole
+        everything = tuple(torch.ones(length, dtype=torch.bool) for length in shape)
+        if target.complete or target.box is None or layer_of(self.dag, step) is not None:
+            return everything
         if (
             len(shape) == 1
             and operator_of(step).channel_axis == 1
@@ -203,10 +203,10 @@ class Rebuilder(Interpreter):
             return (target.along[1],)
         offset = len(target.shape) - len(shape)
         if offset < 0:
-            return whole
+            return everything
         return tuple(
             target.along[offset + axis] if shape[axis] == target.shape[offset + axis] > 1 else kept
-            for axis, kept in enumerate(whole)
+            for axis, kept in enumerate(everything)
         )
 
     def _value(self, name: str, kept: tuple[Tensor, ...]) -> fx.Node:
@@ -222,8 +222,8 @@ class Rebuilder(Interpreter):
             made = self.graph.get_attr(path)
         else:
             step = self.dag.constants[name]
-            whole = (name, *(None for _ in kept))
-            if whole not in self.written:
+            uncut = (name, *(None for _ in kept))
+            if uncut not in self.written:
 
                 def fill(leaf: Any) -> Any:
                     if isinstance(leaf, Value):
@@ -233,8 +233,8 @@ class Rebuilder(Interpreter):
                     return self._size(leaf.expression) if isinstance(leaf, Size) else leaf
 
                 args, kwargs = pytree.tree_map(fill, (step.args, dict(step.kwargs)))
-                self.written[whole] = self.graph.call_function(step.operation, tuple(args), dict(kwargs))
-            made = self.written[whole]
+                self.written[uncut] = self.graph.call_function(step.operation, tuple(args), dict(kwargs))
+            made = self.written[uncut]
             for axis, indices in enumerate(kept):
                 if not indices.all():
                     made = self._select(made, axis, indices.nonzero().flatten())
@@ -277,9 +277,9 @@ class Rebuilder(Interpreter):
         """An operation that only moves elements: itself with new sizes where that gives the right ones, else a choice
         along one axis, else of single elements."""
         step = run[0]
-        found = map_of(self.channels.dag, run, source.shape, 0, self.lookup, {})
-        assert isinstance(found, Gather)  # what a view is
-        index = torch.arange(source.kept.numel()) if found.index is None else torch.from_numpy(found.index).reshape(-1)
+        moved = map_of(self.channels.dag, run, source.shape, 0, self.lookup, {})
+        assert isinstance(moved, Gather)  # what a view is
+        index = torch.arange(source.kept.numel()) if moved.index is None else torch.from_numpy(moved.index).reshape(-1)
         index = index[target.kept.reshape(-1)]
         wanted = torch.where(index >= 0, source.numbers[index.clamp(min=0)], -1)
         if source.box is not None and target.box is not None:

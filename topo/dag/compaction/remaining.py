@@ -45,7 +45,8 @@ class Remaining:
         return tuple(self.kept.shape)
 
     @cached_property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
+        """Whether every element remains."""
         return self.count == self.kept.numel()
 
     @cached_property

@@ -16,7 +16,7 @@ from ..registry import PRUNERS
 from ..task import Task
 from .unit_scoring import along, by_unit_score, excluded
 
-__all__ = ["BETA", "GAMMA", "ZETA", "chance_open", "hard_concrete", "l0", "mean_gate"]
+__all__ = ["BETA", "GAMMA", "ZETA", "hard_concrete", "l0", "mean_gate", "probability_open"]
 
 GAMMA, ZETA, BETA = -0.1, 1.1, 2 / 3
 """The stretch interval and the temperature of the paper."""
@@ -28,12 +28,12 @@ def hard_concrete(log_alpha: Tensor, uniform: Tensor) -> Tensor:
     return (concrete * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
 
 
-def chance_open(log_alpha: Tensor) -> Tensor:
+def probability_open(log_alpha: Tensor) -> Tensor:
     """P(z != 0) = sigmoid(log_alpha - beta log(-gamma / zeta)), whose sum is the expected L0 norm.
 
     Examples
     --------
-    >>> round(float(chance_open(torch.tensor(0.0))), 4)
+    >>> round(float(probability_open(torch.tensor(0.0))), 4)
     0.8318
     """
     return torch.sigmoid(log_alpha - BETA * math.log(-GAMMA / ZETA))
@@ -131,7 +131,7 @@ class GateTraining(Callback):
         self.optimizer = torch.optim.Adam([log_alpha], lr=learning_rate)
 
     def penalty(self, state: TrainingState) -> Tensor:
-        return self.factor * (self.shares * chance_open(self.log_alpha)).sum()
+        return self.factor * (self.shares * probability_open(self.log_alpha)).sum()
 
     def on_gradients(self, state: TrainingState) -> None:
         self.optimizer.step()
