@@ -21,6 +21,18 @@ _TORCH_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt"}
 def save_checkpoint(model: nn.Module, path: str | Path) -> Path:
     """Write the parameters and buffers of a model to a ``.safetensors`` file, whole or not at all.
 
+    Parameters
+    ----------
+    model
+        The network whose state is written.
+    path
+        A file name that ends in ``.safetensors``; missing folders are made.
+
+    Returns
+    -------
+    Path
+        The file.
+
     Raises
     ------
     InputError
@@ -45,6 +57,18 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> nn.Module:
 
     A ``.safetensors`` file, or a PyTorch file (``.pt``, ``.pth``, ``.bin``, ``.ckpt``) with a state dict, bare or
     under ``state_dict``, ``model_state_dict`` or ``model``; no code in a file is ever run.
+
+    Parameters
+    ----------
+    model
+        The network, changed in place.
+    path
+        The checkpoint file.
+
+    Returns
+    -------
+    Module
+        `model` itself.
 
     Raises
     ------

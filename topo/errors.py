@@ -14,7 +14,22 @@ class InputError(ValueError):
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """The `count` known names closest to a misspelt one, best first."""
+    """The `count` known names closest to a misspelt one, best first.
+
+    Parameters
+    ----------
+    name
+        What was written; case and the kind of hyphen do not matter.
+    known
+        The right names.
+    count
+        At most so many are returned.
+
+    Returns
+    -------
+    list
+        Of known names, empty when none is close.
+    """
     known = list(known)
     folded = {k.lower().replace("_", "-"): k for k in known}
     close = difflib.get_close_matches(name.lower().replace("_", "-"), folded, n=count, cutoff=0.5)
@@ -23,6 +38,20 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """An `InputError` for an unknown name, with the nearest right ones.
+
+    Parameters
+    ----------
+    kind
+        What the name stands for, such as ``"pruner"``.
+    name
+        What was written.
+    known
+        The right names.
+
+    Returns
+    -------
+    InputError
+        To be raised by the caller.
 
     Examples
     --------

@@ -269,9 +269,16 @@ def prunable_parameters(
 
     Parameters
     ----------
+    model
+        The network.
     include, exclude
         Shell-style patterns on parameter names. A pattern selects among the prunable weights; one that matches
         none of them selects among all parameters, so ``include=["*.weight", "head.bias"]`` prunes a bias too.
+
+    Returns
+    -------
+    dict
+        Name -> parameter of the model itself.
 
     Raises
     ------

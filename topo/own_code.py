@@ -25,6 +25,16 @@ _lock = threading.RLock()
 def is_file_name(source: str) -> bool:
     """Whether `source` names a Python file, not a module.
 
+    Parameters
+    ----------
+    source
+        As written in ``--import`` or under ``imports``.
+
+    Returns
+    -------
+    bool
+        False for the dotted name of a module.
+
     Examples
     --------
     >>> is_file_name("my_code.py"), is_file_name("my_package.pruners")
@@ -35,6 +45,16 @@ def is_file_name(source: str) -> bool:
 
 def digest_of(file: Path) -> str:
     """Hash of a file's content.
+
+    Parameters
+    ----------
+    file
+        Any file.
+
+    Returns
+    -------
+    str
+        SHA-256, in hexadecimal.
 
     Raises
     ------

@@ -253,6 +253,14 @@ def _registering_module() -> str:
 
 
 def import_submodules(package: str, path: Iterable[str]) -> None:
-    """Import every module of a package, so that a new file registers what it holds and no list need name it."""
+    """Import every module of a package, so that a new file registers what it holds and no list need name it.
+
+    Parameters
+    ----------
+    package
+        Name of the package.
+    path
+        Its ``__path__``.
+    """
     for module in pkgutil.iter_modules(path):
         importlib.import_module(f"{package}.{module.name}")

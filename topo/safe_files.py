@@ -19,7 +19,22 @@ __all__ = ["read_arrays", "replacing", "write_arrays", "writing"]
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[None]:
-    """Turn an operating-system refusal to write at `path` into one clear `InputError`."""
+    """Turn an operating-system refusal to write at `path` into one clear `InputError`.
+
+    Parameters
+    ----------
+    path
+        What is written in the ``with`` block, for the message.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    InputError
+        When the block raises `OSError`.
+    """
     try:
         yield
     except OSError as error:
@@ -33,6 +48,16 @@ def replacing(path: str | Path) -> Iterator[str]:
     """Yield the name of an empty file that takes the place of `path` when the block ends well, else vanishes.
 
     Folders that are missing on the way to `path` are made, and the file has the permissions of any new file.
+
+    Parameters
+    ----------
+    path
+        The file to write or replace.
+
+    Yields
+    ------
+    str
+        Name of the empty file, in the folder of `path`.
 
     Raises
     ------
@@ -61,6 +86,20 @@ def replacing(path: str | Path) -> Iterator[str]:
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> Path:
     """Write arrays and string metadata to one safetensors file, atomically.
 
+    Parameters
+    ----------
+    path
+        The file to write or replace.
+    arrays
+        Name -> array of any shape.
+    metadata
+        Key -> text.
+
+    Returns
+    -------
+    Path
+        The file.
+
     Raises
     ------
     InputError
@@ -73,6 +112,16 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: M
 
 def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Arrays and metadata of a safetensors file.
+
+    Parameters
+    ----------
+    path
+        A safetensors file.
+
+    Returns
+    -------
+    tuple
+        Arrays by name, and metadata by key.
 
     Raises
     ------

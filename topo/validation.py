@@ -113,6 +113,18 @@ def real_number(
 def share(name: str, value: Any) -> float:
     """Check that a setting is a number from 0 to 1.
 
+    Parameters
+    ----------
+    name
+        Name of the setting, for the message.
+    value
+        What was given.
+
+    Returns
+    -------
+    float
+        `value`.
+
     Examples
     --------
     >>> share("drop_fraction", 0.3)
@@ -127,6 +139,23 @@ def share(name: str, value: Any) -> float:
 def flag(name: str, value: Any) -> bool:
     """Check that a setting is ``True`` or ``False``.
 
+    Parameters
+    ----------
+    name
+        Name of the setting, for the message.
+    value
+        What was given.
+
+    Returns
+    -------
+    bool
+        `value`.
+
+    Raises
+    ------
+    InputError
+        When it is anything else, 0 and 1 included.
+
     Examples
     --------
     >>> flag("augment", "yes")
@@ -140,6 +169,20 @@ def flag(name: str, value: Any) -> bool:
 
 def one_of(name: str, value: T, options: Iterable[str]) -> T:
     """Check that a setting is one of some names; the error suggests the nearest ones.
+
+    Parameters
+    ----------
+    name
+        Name of the setting, for the message.
+    value
+        What was given.
+    options
+        The names that are allowed.
+
+    Returns
+    -------
+    object
+        `value`.
 
     Examples
     --------

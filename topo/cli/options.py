@@ -89,6 +89,21 @@ EncodingOptions = Annotated[
 def parsed_settings(settings: list[str] | None) -> dict[str, Any]:
     """``KEY=VALUE`` texts as a dict, the values read as in a study file.
 
+    Parameters
+    ----------
+    settings
+        The texts; None for none. Hyphens in keys become underscores.
+
+    Returns
+    -------
+    dict
+        Key -> value.
+
+    Raises
+    ------
+    InputError
+        When a text has no key or no ``=``, or its value is not YAML.
+
     Examples
     --------
     >>> parsed_settings(["rounds=20", "widths=[64, 32]"])
@@ -107,6 +122,16 @@ def parsed_settings(settings: list[str] | None) -> dict[str, Any]:
 
 def parsed_example(texts: list[str]) -> ExampleInput:
     """What the values of ``--example`` stand for, in the forms that `topo.trace` takes.
+
+    Parameters
+    ----------
+    texts
+        The values in the order given: shapes such as ``"3,32,32"``, ``"NAME=SHAPE"``, or one ``.safetensors`` file.
+
+    Returns
+    -------
+    tuple or dict
+        The shape of one sample, a tuple of shapes, a dict of shapes, or the tensors of the file.
 
     Raises
     ------

@@ -82,7 +82,18 @@ def example_arguments(
 
 
 def is_shape(value: Any) -> bool:
-    """Whether `value` is a tuple or list of whole numbers: the shape of one sample."""
+    """Whether `value` is a tuple or list of whole numbers: the shape of one sample.
+
+    Parameters
+    ----------
+    value
+        Anything.
+
+    Returns
+    -------
+    bool
+        False for an empty tuple, and where an entry is a bool.
+    """
     return (
         isinstance(value, list | tuple)
         and len(value) > 0
@@ -92,6 +103,16 @@ def is_shape(value: Any) -> bool:
 
 def sample_shapes(example: Any) -> Any:
     """The shape of one sample in the place of every tensor of an `Example`: what a model is built for.
+
+    Parameters
+    ----------
+    example
+        A tensor, a shape of one sample, or a tuple or dict of these.
+
+    Returns
+    -------
+    tuple or dict
+        A shape, or a tuple or dict of shapes, in the form of `example`; the samples' axis of tensors is left out.
 
     Examples
     --------

@@ -24,7 +24,17 @@ __all__ = ["evaluation_mode", "export", "is_symbol"]
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put the model in evaluation mode and every module back into its own mode afterwards."""
+    """Put the model in evaluation mode and every module back into its own mode afterwards.
+
+    Parameters
+    ----------
+    model
+        Any module, changed for the length of the ``with`` block.
+
+    Yields
+    ------
+    None
+    """
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -37,7 +47,27 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 def export(
     model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
 ) -> torch.export.ExportedProgram:
-    """Export with a free number of samples where the model allows it, else for the number at hand."""
+    """Export with a free number of samples where the model allows it, else for the number at hand.
+
+    Parameters
+    ----------
+    model
+        Network to export, in evaluation mode.
+    args
+        Positional arguments of its forward.
+    kwargs
+        Keyword arguments of its forward.
+
+    Returns
+    -------
+    ExportedProgram
+        With its operations decomposed.
+
+    Raises
+    ------
+    InputError
+        When torch cannot export the model; the message names the module where it stopped.
+    """
     inputs = (args, kwargs or {})
     leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
     attempts = []
@@ -140,5 +170,16 @@ def _is_free(program: torch.export.ExportedProgram) -> bool:
 
 
 def is_symbol(size: Any) -> bool:
-    """Whether a size is still free: export keeps a symbol it has fixed to a number as that number."""
+    """Whether a size is still free: export keeps a symbol it has fixed to a number as that number.
+
+    Parameters
+    ----------
+    size
+        An entry of a shape that export reports.
+
+    Returns
+    -------
+    bool
+        False for a plain number.
+    """
     return isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None

@@ -12,7 +12,20 @@ ZERO = np.float32(1e-30)
 
 
 def compose(first: sparse.csr_array, second: sparse.csr_array) -> sparse.csr_array:
-    """Edges of one map after another; parallel edges merge, their weights add, none is lost to a zero weight."""
+    """Edges of one map after another; parallel edges merge, their weights add, none is lost to a zero weight.
+
+    Parameters
+    ----------
+    first
+        (sources, between), weights of the edges of the first map.
+    second
+        (between, targets).
+
+    Returns
+    -------
+    csr_array
+        (sources, targets), indices int32.
+    """
     lengths = np.diff(first.indptr)
     if (lengths <= 1).all() and (first.data == 1).all():
         # Every source element becomes at most one element in between: it takes over that element's row.
@@ -25,7 +38,18 @@ def compose(first: sparse.csr_array, second: sparse.csr_array) -> sparse.csr_arr
 
 
 def merge(matrices: list[sparse.csr_array]) -> sparse.csr_array:
-    """Edges of maps side by side; parallel edges merge, their weights add, none is lost to a zero weight."""
+    """Edges of maps side by side; parallel edges merge, their weights add, none is lost to a zero weight.
+
+    Parameters
+    ----------
+    matrices
+        At least one, all of shape (sources, targets).
+
+    Returns
+    -------
+    csr_array
+        (sources, targets); with one matrix that very matrix.
+    """
     if len(matrices) == 1:
         return matrices[0]
     total = _without_zeros(matrices[0])
@@ -50,14 +74,42 @@ def _as_int32(matrix: sparse.csr_array) -> sparse.csr_array:
 
 
 def csr(weights: np.ndarray, sources: np.ndarray, targets: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
-    """CSR of distinct edges, in the order given within a row."""
+    """CSR of distinct edges, in the order given within a row.
+
+    Parameters
+    ----------
+    weights
+        (edges,).
+    sources, targets
+        Row and column of each edge, (edges,).
+    shape
+        (sources, targets).
+
+    Returns
+    -------
+    csr_array
+        Of the given shape.
+    """
     edges = sparse.coo_array((weights, (sources, targets)), shape=shape)
     edges.has_canonical_format = True  # the edges are distinct: no search for parallel ones
     return edges.tocsr()
 
 
 def repeat_block(block: sparse.csr_array, times: int) -> sparse.csr_array:
-    """Block-diagonal matrix of `times` copies: the Kronecker product of an identity and the block."""
+    """Block-diagonal matrix of `times` copies: the Kronecker product of an identity and the block.
+
+    Parameters
+    ----------
+    block
+        (rows, columns).
+    times
+        Number of copies, at least one.
+
+    Returns
+    -------
+    csr_array
+        (times rows, times columns).
+    """
     if times == 1:
         return block
     rows, columns = block.shape

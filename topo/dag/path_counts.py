@@ -31,7 +31,25 @@ __all__ = [
 
 
 def checked_arcs(dag: Dag, arcs: Iterable[int] | None) -> frozenset[int]:
-    """Places of arcs as a set, all of them when None; raises `InputError` for a place that does not exist."""
+    """Places of arcs as a set, all of them when None; raises `InputError` for a place that does not exist.
+
+    Parameters
+    ----------
+    dag
+        The network.
+    arcs
+        Places in ``dag.arcs``.
+
+    Returns
+    -------
+    frozenset
+        Of places.
+
+    Raises
+    ------
+    InputError
+        When a place does not exist.
+    """
     if arcs is None:
         return frozenset(range(len(dag.arcs)))
     places = frozenset(arcs)
@@ -46,12 +64,36 @@ def trim(dag: Dag, live: Iterable[int] | None = None) -> frozenset[int]:
 
     What is left out computes nothing that the output sees, or starts at a node that no input reaches. Such a node
     would still pass on the constant f(0); by the structural convention, which holds throughout, it is gone.
+
+    Parameters
+    ----------
+    dag
+        The network.
+    live
+        Places in ``dag.arcs``.
+
+    Returns
+    -------
+    frozenset
+        Places of the arcs that stay.
     """
     return frozenset(PathCounts(dag, live).live)
 
 
 def count_paths(dag: Dag, live: Iterable[int] | None = None) -> int:
     """The number of paths of live arcs (all by default) from the inputs to the outputs, exact at any size.
+
+    Parameters
+    ----------
+    dag
+        The network.
+    live
+        Places in ``dag.arcs``.
+
+    Returns
+    -------
+    int
+        A Python integer of any size.
 
     Examples
     --------
@@ -192,6 +234,18 @@ class PathCounts:
 def paths(dag: Dag, live: Iterable[int] | None = None) -> Iterator[tuple[int, ...]]:
     """Every path, one after the other, in the order of arcs; nothing is stored, so any number may be there.
 
+    Parameters
+    ----------
+    dag
+        The network.
+    live
+        Places of the arcs that paths may take; all by default.
+
+    Yields
+    ------
+    tuple
+        Places in ``dag.arcs``, from the input on.
+
     Examples
     --------
     >>> import torch, topo
@@ -313,7 +367,18 @@ class ResidualBlock:
 
 
 def residual_blocks(dag: Dag) -> tuple[ResidualBlock, ...]:
-    """The residual blocks of a network, in order; a stretch without a direct way, as in DenseNet, is none."""
+    """The residual blocks of a network, in order; a stretch without a direct way, as in DenseNet, is none.
+
+    Parameters
+    ----------
+    dag
+        The network.
+
+    Returns
+    -------
+    tuple
+        Of `ResidualBlock`.
+    """
     counts = PathCounts(dag)
     leaving = _leaving(dag, counts.live)
     passed = [i for i in range(len(dag.nodes)) if counts.forward[i] * counts.backward[i] == counts.total]

@@ -107,7 +107,33 @@ class WeightLookup:
 def map_of(
     dag: Dag, steps: tuple[Step, ...], shape: Any, slot: int, lookup: WeightLookup, options: Mapping[str, Any]
 ) -> LinearMap:
-    """The map of consecutive steps that start at entry `slot` of a node of this `shape`."""
+    """The map of consecutive steps that start at entry `slot` of a node of this `shape`.
+
+    Parameters
+    ----------
+    dag
+        The network, whose constants and free sizes the steps refer to.
+    steps
+        Consecutive operations; without any, the map is the identity.
+    shape
+        Shape of what they start from.
+    slot
+        The entry to start from when the node is a product node, else 0.
+    lookup
+        Finds the weights.
+    options
+        Options of the encoding, such as how attention is read.
+
+    Returns
+    -------
+    LinearMap
+        From elements of that entry to elements of the last result.
+
+    Raises
+    ------
+    InputError
+        For an operation without an element-level meaning.
+    """
     options = {**options, "sizes": {symbol: sympy.Integer(dag.samples) for symbol, _ in dag.symbols}}
     maps: list[LinearMap] = []
     position = 0
@@ -147,10 +173,21 @@ def relation(dag: Dag, arc: Arc, lookup: WeightLookup | None = None, slot: int =
 
     Parameters
     ----------
+    dag
+        The network.
+    arc
+        One of its arcs.
+    options
+        Options of the encoding, such as how attention is read.
     lookup
         Finds the weights; by default the Dag's own, unmasked.
     slot
         The entry to start from when the arc leaves a product node.
+
+    Returns
+    -------
+    Relation
+        Between the elements of the arc's source and target.
 
     Raises
     ------

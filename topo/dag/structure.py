@@ -144,6 +144,20 @@ def weight_counts(dag: Dag, masks: Mapping[str, Any] | None = None, **options: A
     edge is built. A weight is effective when the sum, over the places where it is used, of reached source times
     live target is positive: that sum is the gradient of the backward sweep with respect to the weight.
 
+    Parameters
+    ----------
+    dag
+        The network.
+    masks
+        Parameter name -> mask in the parameter's shape; parameters without one are kept.
+    options
+        As for `structure`.
+
+    Returns
+    -------
+    WeightCounts
+        How many there are, how many are kept and how many are effective.
+
     Examples
     --------
     >>> import torch

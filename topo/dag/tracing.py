@@ -56,7 +56,27 @@ def trace(model: nn.Module | Dag, example: Example | None = None) -> Dag:
 
 
 def traced(model: nn.Module | Dag, example: Example | None, verb: str) -> Dag:
-    """The Dag of a model, or a Dag itself, for a verb that takes either; `verb` is who asks, for the errors."""
+    """The Dag of a model, or a Dag itself, for a verb that takes either; `verb` is who asks, for the errors.
+
+    Parameters
+    ----------
+    model
+        A network, or one that has been traced.
+    example
+        Form of its inputs; not needed for a Dag.
+    verb
+        Name of the function that asks, such as ``"topo.cost"``.
+
+    Returns
+    -------
+    Dag
+        The model's, with its free number of samples where the model allows it.
+
+    Raises
+    ------
+    InputError
+        When the model cannot be traced, or the example does not suit it.
+    """
     if isinstance(model, Dag):
         return model
     args, kwargs = example_arguments(example, module_of(model, verb), verb=verb)
@@ -70,7 +90,25 @@ def traced(model: nn.Module | Dag, example: Example | None, verb: str) -> Dag:
 
 
 def module_of(model: nn.Module | Dag, verb: str) -> nn.Module:
-    """A model, or the one that a Dag was traced from, for a verb that works on modules; `verb` is who asks."""
+    """A model, or the one that a Dag was traced from, for a verb that works on modules; `verb` is who asks.
+
+    Parameters
+    ----------
+    model
+        A network, or one that has been traced.
+    verb
+        Name of the function that asks, such as ``"topo.compact"``.
+
+    Returns
+    -------
+    Module
+        The model.
+
+    Raises
+    ------
+    InputError
+        When it is neither, or a coarse Dag, which holds no model.
+    """
     if isinstance(model, Dag):
         if model.model is None:
             raise InputError(

@@ -13,6 +13,18 @@ def layer_of(dag: AdditiveGraph, step: Step) -> Layer | None:
     """The step as a layer; None when it has no weight, or its weight is not a matrix or a kernel.
 
     The Dag's shapes must be those of one sample.
+
+    Parameters
+    ----------
+    dag
+        The network, at any level of detail.
+    step
+        One of its operations.
+
+    Returns
+    -------
+    Layer or None
+        Its weight, the axes that read and write, and its groups.
     """
     layer = operator_of(step).layer
     weight = weight_of(step)
@@ -23,7 +35,18 @@ def layer_of(dag: AdditiveGraph, step: Step) -> Layer | None:
 
 
 def layers_by_arc(dag: AdditiveGraph) -> tuple[tuple[tuple[int, Layer], ...], ...]:
-    """For every arc the layers that it applies, in order, each with the number of its step among the arc's steps."""
+    """For every arc the layers that it applies, in order, each with the number of its step among the arc's steps.
+
+    Parameters
+    ----------
+    dag
+        The network, at any level of detail.
+
+    Returns
+    -------
+    tuple
+        One tuple of (number of the step, `Layer`) for each arc.
+    """
     return tuple(
         tuple((number, layer) for number, step in enumerate(arc.steps) if (layer := layer_of(dag, step)) is not None)
         for arc in dag.arcs

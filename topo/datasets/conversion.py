@@ -70,7 +70,18 @@ def as_dataset(data: Any, test: Any = None, *, name: str = "data") -> Dataset:
 
 
 def is_map_style(data: Any) -> bool:
-    """Whether data are a torch dataset whose samples have numbers: ``data[i]`` for i below ``len(data)``."""
+    """Whether data are a torch dataset whose samples have numbers: ``data[i]`` for i below ``len(data)``.
+
+    Parameters
+    ----------
+    data
+        Anything.
+
+    Returns
+    -------
+    bool
+        False for texts, tensors, lists, tuples and dicts.
+    """
     return (
         hasattr(data, "__getitem__")
         and hasattr(data, "__len__")
@@ -79,7 +90,25 @@ def is_map_style(data: Any) -> bool:
 
 
 def collated(data: Any, index: Iterable[int]) -> Batch:
-    """The samples of a map-style dataset with these numbers, as one batch."""
+    """The samples of a map-style dataset with these numbers, as one batch.
+
+    Parameters
+    ----------
+    data
+        A map-style dataset of pairs (inputs, target).
+    index
+        Numbers of samples.
+
+    Returns
+    -------
+    tuple
+        Inputs and targets.
+
+    Raises
+    ------
+    InputError
+        When a sample is no pair, or the samples do not form a batch.
+    """
     samples = [data[int(number)] for number in index]
     for sample in samples:
         if not isinstance(sample, tuple | list) or len(sample) != 2:
@@ -91,7 +120,23 @@ def collated(data: Any, index: Iterable[int]) -> Batch:
 
 
 def tensors_as_batch(data: TensorDataset) -> Batch:
-    """What a dataset of tensors holds, the last of them as the targets."""
+    """What a dataset of tensors holds, the last of them as the targets.
+
+    Parameters
+    ----------
+    data
+        A `TensorDataset` of inputs and targets.
+
+    Returns
+    -------
+    tuple
+        Inputs, as a tuple where there are several, and targets.
+
+    Raises
+    ------
+    InputError
+        When there are no inputs or no samples.
+    """
     *inputs, targets = data.tensors
     return checked_batch((inputs[0] if len(inputs) == 1 else tuple(inputs), targets))
 

@@ -266,7 +266,22 @@ def make_dataset(
 
 
 def check_splits(name: str, train: Split, test: Split | None, n_classes: int) -> None:
-    """Raise `InputError` when a split is empty, inputs of the splits differ in shape, or a class is out of range."""
+    """Raise `InputError` when a split is empty, inputs of the splits differ in shape, or a class is out of range.
+
+    Parameters
+    ----------
+    name
+        Name of the dataset, for the message.
+    train, test
+        The splits; `test` may be None.
+    n_classes
+        Classes are numbered below it.
+
+    Raises
+    ------
+    InputError
+        When one of these is so.
+    """
     for label, split in (("training", train), ("test", test)):
         if split is None:
             continue

@@ -31,7 +31,18 @@ Batch: TypeAlias = tuple[Inputs, Tensor]
 
 
 def input_tensors(inputs: Inputs) -> list[Tensor]:
-    """The tensors that inputs consist of, in order."""
+    """The tensors that inputs consist of, in order.
+
+    Parameters
+    ----------
+    inputs
+        A tensor, or a tuple or dict of tensors.
+
+    Returns
+    -------
+    list
+        Of tensors.
+    """
     if isinstance(inputs, Tensor):
         return [inputs]
     return list(inputs.values() if isinstance(inputs, dict) else inputs)
@@ -39,6 +50,18 @@ def input_tensors(inputs: Inputs) -> list[Tensor]:
 
 def map_inputs(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
     """Inputs of the same form, each tensor passed through a function.
+
+    Parameters
+    ----------
+    function
+        From a tensor to a tensor.
+    inputs
+        A tensor, or a tuple or dict of tensors.
+
+    Returns
+    -------
+    Tensor, tuple or dict
+        What the function returns, in the form of `inputs`.
 
     Examples
     --------
@@ -53,20 +76,62 @@ def map_inputs(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
 
 
 def call_model(model: Callable[..., Any], inputs: Inputs) -> Any:
-    """The model's output: a tuple is passed as positional arguments, a dict as keyword arguments."""
+    """The model's output: a tuple is passed as positional arguments, a dict as keyword arguments.
+
+    Parameters
+    ----------
+    model
+        A module, or any function of tensors.
+    inputs
+        A tensor, or a tuple or dict of tensors.
+
+    Returns
+    -------
+    object
+        What the model returns.
+    """
     if isinstance(inputs, dict):
         return model(**inputs)
     return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
 
 
 def selected(batch: Batch, index: Tensor) -> Batch:
-    """The samples of a batch with these numbers, in this order."""
+    """The samples of a batch with these numbers, in this order.
+
+    Parameters
+    ----------
+    batch
+        Inputs and targets, the samples along their first axes.
+    index
+        Numbers of samples, int64, or a bool mask of them.
+
+    Returns
+    -------
+    tuple
+        Inputs and targets.
+    """
     inputs, targets = batch
     return map_inputs(lambda tensor: tensor[index.to(tensor.device)], inputs), targets[index.to(targets.device)]
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
-    """Batches of one form as one batch."""
+    """Batches of one form as one batch.
+
+    Parameters
+    ----------
+    batches
+        Pairs of inputs and targets, at least one.
+
+    Returns
+    -------
+    tuple
+        Inputs and targets, one batch after the other.
+
+    Raises
+    ------
+    InputError
+        When their shapes differ.
+    """
     first = batches[0][0]
     targets = torch.cat([targets for _, targets in batches])
     try:
@@ -79,7 +144,18 @@ def joined(batches: Sequence[Batch]) -> Batch:
 
 
 def is_batch(value: Any) -> bool:
-    """Whether a value is a pair of inputs, in any of their forms, and a tensor of targets."""
+    """Whether a value is a pair of inputs, in any of their forms, and a tensor of targets.
+
+    Parameters
+    ----------
+    value
+        Anything.
+
+    Returns
+    -------
+    bool
+        True for lists and other mappings of tensors too; `checked_batch` brings them into form.
+    """
     if not isinstance(value, tuple | list) or len(value) != 2 or not isinstance(value[1], Tensor):
         return False
     inputs = list(value[0].values()) if isinstance(value[0], Mapping) else value[0]
@@ -90,6 +166,16 @@ def is_batch(value: Any) -> bool:
 
 def checked_batch(value: Any) -> Batch:
     """A batch in its canonical form, with at least one sample and as many targets as inputs.
+
+    Parameters
+    ----------
+    value
+        What should be a pair (inputs, targets).
+
+    Returns
+    -------
+    tuple
+        Inputs, as a tensor, a tuple or a dict of tensors, and targets.
 
     Raises
     ------

@@ -20,7 +20,18 @@ IMAGE_COLUMNS = ("img", "image")
 
 
 def has_parquet(root: Path) -> bool:
-    """Whether the folder holds Parquet files."""
+    """Whether the folder holds Parquet files.
+
+    Parameters
+    ----------
+    root
+        A folder.
+
+    Returns
+    -------
+    bool
+        Only files right in the folder count.
+    """
     return any(root.glob("*.parquet"))
 
 

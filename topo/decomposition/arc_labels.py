@@ -24,6 +24,16 @@ def arc_labels(dag: Dag) -> tuple[str, ...]:
     """A label for each arc: its steps from the last to the first, as functions are written.
 
     Without steps it is ``I``, or ``slot k`` into a fusion node.
+
+    Parameters
+    ----------
+    dag
+        The network.
+
+    Returns
+    -------
+    tuple
+        One text for each arc of ``dag.arcs``.
     """
     labels = []
     for arc in dag.arcs:
@@ -34,7 +44,22 @@ def arc_labels(dag: Dag) -> tuple[str, ...]:
 
 
 def description(dag: Dag, order: Sequence[int], labels: Sequence[str]) -> str:
-    """A table of the nodes in this order: level, node, and what the node is, each arc by its label."""
+    """A table of the nodes in this order: level, node, and what the node is, each arc by its label.
+
+    Parameters
+    ----------
+    dag
+        The network.
+    order
+        Places in ``dag.nodes``, one a row.
+    labels
+        A text for each arc of ``dag.arcs``.
+
+    Returns
+    -------
+    str
+        Lines under a head, too long ones cut.
+    """
     rows = [("level", "node", "is")]
     for index in order:
         node, places = dag.nodes[index], dag.places_into[index]

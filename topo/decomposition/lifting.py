@@ -95,6 +95,16 @@ def normal_form(dag: Dag) -> Dag:
     An output that is not simply a node gets an arc to a node ``output``; several outputs are the slots of one product
     node ``output``, an arc each. The arcs keep their places in ``dag.arcs``, so those of `dag` and of its normal form
     are the same. Evaluating it gives the sink: a tensor, or the tuple of all output tensors.
+
+    Parameters
+    ----------
+    dag
+        The network.
+
+    Returns
+    -------
+    Dag
+        With one output node and no output steps.
     """
     outputs = [(output.node, output.steps) for output in dag.outputs if output.node is not None]
     ((first, steps), *others) = outputs

@@ -308,11 +308,25 @@ def jacobian_by_branches(
 def jacobian_by_block(lifting: Lifting, *inputs: Any, outputs: Sequence[int] | None = None) -> pd.DataFrame:
     """For every residual block, the paths that take one of its branches against those that skip it, in the Jacobian.
 
+    Parameters
+    ----------
+    lifting
+        A differentiable network.
+    inputs
+        The batch; results are means over its samples.
+    outputs
+        Elements of a sample's flattened output; all by default.
+
     Returns
     -------
     DataFrame
         block; branch_paths and skip_paths; branch_norm and skip_norm; branch_share and skip_share, as in
         `jacobian_by_branches`: the two shares of a block add up to one.
+
+    Raises
+    ------
+    InputError
+        When the network has no residual blocks, or an output does not exist.
     """
     blocks = residual_blocks(lifting.dag)
     if not blocks:

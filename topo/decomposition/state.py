@@ -19,12 +19,34 @@ __all__ = ["BatchInterpreter", "State", "minus", "plus"]
 
 
 def plus(a: Any, b: Any) -> Any:
-    """The sum of two values of one node; those of a product node are tuples."""
+    """The sum of two values of one node; those of a product node are tuples.
+
+    Parameters
+    ----------
+    a, b
+        Tensors, or tuples of tensors, of the same shapes.
+
+    Returns
+    -------
+    Tensor or tuple
+        In their form.
+    """
     return tuple(map(plus, a, b)) if isinstance(a, tuple) else a + b
 
 
 def minus(a: Any, b: Any) -> Any:
-    """The difference of two values of one node."""
+    """The difference of two values of one node.
+
+    Parameters
+    ----------
+    a, b
+        Tensors, or tuples of tensors, of the same shapes.
+
+    Returns
+    -------
+    Tensor or tuple
+        In their form.
+    """
     return tuple(map(minus, a, b)) if isinstance(a, tuple) else a - b
 
 

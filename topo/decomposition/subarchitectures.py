@@ -117,6 +117,18 @@ def iterate_subarchitectures(dag: Dag, live: Iterable[int] | None = None) -> Ite
 
     From the sink backwards: every node that something reads gets one or more of its arcs.
 
+    Parameters
+    ----------
+    dag
+        The network, with one sink.
+    live
+        Places of the arcs to choose from; all by default.
+
+    Yields
+    ------
+    tuple
+        Places in ``dag.arcs``, ascending.
+
     Examples
     --------
     >>> import torch, topo

@@ -53,6 +53,18 @@ def encoding(name: str, *, layers: bool = False) -> Callable[[Encoder], Encoder]
 def encoding_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """All options of an encoding, those not given by their defaults, checked.
 
+    Parameters
+    ----------
+    name
+        Name of a registered encoding.
+    options
+        Those given, by name.
+
+    Returns
+    -------
+    dict
+        Option -> value, in the order of the encoding's signature.
+
     Raises
     ------
     InputError
@@ -79,7 +91,22 @@ def _checked(name: str, hint: Any, value: Any) -> Any:
 
 
 def refuse_above(max_edges: int, count: int, layer: str) -> None:
-    """Raise `InputError` when `layer` has more edges than `max_edges`."""
+    """Raise `InputError` when `layer` has more edges than `max_edges`.
+
+    Parameters
+    ----------
+    max_edges
+        The limit.
+    count
+        Edges of the layer.
+    layer
+        Its name, for the message.
+
+    Raises
+    ------
+    InputError
+        When `count` is larger than `max_edges`.
+    """
     if count > max_edges:
         raise InputError(
             f"layer {layer!r} alone has {count:,} edges, more than max_edges={max_edges:,}: prune more, use a "

@@ -246,7 +246,20 @@ def _without_forest(adjacency: sparse.csr_array, parents: np.ndarray) -> sparse.
 
 
 def undirected_igraph(n_nodes: int, source: np.ndarray, target: np.ndarray) -> igraph.Graph:
-    """An undirected `igraph.Graph` from arrays of edge ends, a million edges at a time."""
+    """An undirected `igraph.Graph` from arrays of edge ends, a million edges at a time.
+
+    Parameters
+    ----------
+    n_nodes
+        Number of nodes.
+    source, target
+        Ends of the edges, integers (edges,).
+
+    Returns
+    -------
+    igraph.Graph
+        Edges in the order given.
+    """
     graph = igraph.Graph(n=n_nodes)
     for start in range(0, len(source), 1 << 20):
         piece = slice(start, start + (1 << 20))
@@ -256,6 +269,18 @@ def undirected_igraph(n_nodes: int, source: np.ndarray, target: np.ndarray) -> i
 
 def chunks(work: np.ndarray, limit: int) -> Iterator[slice]:
     """Slices of consecutive rows whose summed `work` stays under `limit`, or of one row that exceeds it.
+
+    Parameters
+    ----------
+    work
+        Work of each row, (rows,).
+    limit
+        Most work of one slice.
+
+    Yields
+    ------
+    slice
+        Consecutive slices that cover all rows.
 
     Examples
     --------

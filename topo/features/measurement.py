@@ -97,6 +97,18 @@ def measure_layers(
 
     ``table.attrs["undefined"]`` maps layer and column, as ``"layer: column"``, to the reason of a NaN.
 
+    Parameters
+    ----------
+    graphs
+        What a layer-wise encoding returns.
+    metrics, imdb_rule
+        As for `measure`.
+
+    Returns
+    -------
+    DataFrame
+        float64; NaN where a metric is undefined.
+
     Raises
     ------
     InputError
@@ -119,7 +131,25 @@ def measure_layers(
 
 
 def column_names(metrics: str | Iterable[str] | None = None, *, layers: bool = False) -> list[str]:
-    """The columns of `measure`'s row, of a multipartite graph or (`layers`) of a network's layers."""
+    """The columns of `measure`'s row, of a multipartite graph or (`layers`) of a network's layers.
+
+    Parameters
+    ----------
+    metrics
+        Names of metrics, columns or categories; all by default.
+    layers
+        Whether of layers, whose columns end in the statistic over them (``_mean``, ``_min``, ...).
+
+    Returns
+    -------
+    list
+        Of column names, in the order of the row.
+
+    Raises
+    ------
+    InputError
+        When a name is unknown.
+    """
     metrics = metrics if metrics is None or isinstance(metrics, str) else list(metrics)
     columns = [column for entry in select(metrics, layers=layers) for column in columns_of(entry)]
     if not layers:

@@ -20,6 +20,16 @@ def count_paths(graph: MultipartiteGraph | GraphView) -> int:
     The counts are propagated level by level in 64-bit integers modulo several numbers without common
     factors, as many as a bound on the result asks for, and put together by the Chinese remainder theorem.
 
+    Parameters
+    ----------
+    graph
+        A graph, or a view of one.
+
+    Returns
+    -------
+    int
+        A Python integer of any size.
+
     Examples
     --------
     >>> import numpy as np

@@ -20,6 +20,16 @@ def measure_plainly(graph: MultipartiteGraph) -> dict[str, float]:
 
     Sparsities of weights are left out: they are counts that the encoder hands over.
 
+    Parameters
+    ----------
+    graph
+        Some thousands of edges at most.
+
+    Returns
+    -------
+    dict
+        Column -> value; the Ramanujan metrics only for bipartite graphs.
+
     Examples
     --------
     >>> import numpy as np

@@ -119,7 +119,18 @@ def metric(
 
 
 def columns_of(entry: Entry[Metric]) -> tuple[str, ...]:
-    """The columns a metric fills, each raw value followed by its normalised one."""
+    """The columns a metric fills, each raw value followed by its normalised one.
+
+    Parameters
+    ----------
+    entry
+        A registered metric.
+
+    Returns
+    -------
+    tuple
+        Column names.
+    """
     suffixes = ("", "_norm") if entry.info["per"] else ("",)
     return tuple(column + suffix for column in entry.info["columns"] for suffix in suffixes)
 
@@ -147,6 +158,23 @@ def select(metrics: str | Iterable[str] | None, *, layers: bool) -> list[Entry[M
     """The entries of the metrics, columns or categories named, by category.
 
     With None, all metrics that the kind of graph admits: `layers` of a network, or the whole network.
+
+    Parameters
+    ----------
+    metrics
+        Names of metrics, columns or categories; None for all.
+    layers
+        Whether graphs of layers are measured, or the graph of the network.
+
+    Returns
+    -------
+    list
+        Registry entries.
+
+    Raises
+    ------
+    InputError
+        When a name is unknown, or `metrics` is empty.
     """
     kinds = ("all", "layers" if layers else "network")
     order = list(CATEGORIES)

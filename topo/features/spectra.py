@@ -33,8 +33,15 @@ def largest_eigenvalues(size: int, product: Product, count: int, *, which: str =
         Rows of the matrix.
     product
         Maps an array (size,) or (size, m) to the matrix times it.
+    count
+        How many; at most `size` are returned.
     which
         ``"LM"``, largest in magnitude, or ``"LA"``, largest; of the latter only one can be asked for.
+
+    Returns
+    -------
+    array
+        (count,), or (size,) of a smaller matrix.
 
     Raises
     ------
@@ -72,7 +79,20 @@ def _largest_eigenvalues(size: int, product: Product, count: int, which: str) ->
 
 
 def top_singular_values(matrix: sparse.csr_array, count: int) -> np.ndarray:
-    """The largest `count` singular values of a float64 CSR matrix, descending; fewer when it has fewer."""
+    """The largest `count` singular values of a float64 CSR matrix, descending; fewer when it has fewer.
+
+    Parameters
+    ----------
+    matrix
+        (rows, columns).
+    count
+        How many.
+
+    Returns
+    -------
+    array
+        (count,) or shorter.
+    """
     small, large = sorted(matrix.shape)
     if small == 0:
         return np.zeros(0)

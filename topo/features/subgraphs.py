@@ -21,6 +21,16 @@ def four_cycles(view: GraphView) -> int:
     opposite node w have among the nodes before u: the sum of C(c, 2) over pairs w < u. Parts of high mean
     degree come last, which leaves the fewest wedges to follow; within a part the order stays, because
     neighbouring nodes share neighbours.
+
+    Parameters
+    ----------
+    view
+        The graph.
+
+    Returns
+    -------
+    int
+        Of the whole graph.
     """
     mean_degree = [view.degree[part.nodes].mean() if part.size else 0.0 for part in view.parts]
     order = np.argsort(np.repeat(mean_degree, [part.size for part in view.parts]), kind="stable")
@@ -43,7 +53,18 @@ def four_cycles(view: GraphView) -> int:
 
 
 def triangle_family(view: GraphView) -> tuple[int, int, int, int]:
-    """Numbers of triangles, paws, diamonds and 4-cliques (non-induced), direction ignored."""
+    """Numbers of triangles, paws, diamonds and 4-cliques (non-induced), direction ignored.
+
+    Parameters
+    ----------
+    view
+        The graph.
+
+    Returns
+    -------
+    tuple
+        Four integers, in this order.
+    """
     triangles = paws = cliques = 0
     on_edge: dict[tuple[int, int], sparse.csr_array] = {}
     columns: dict[tuple[int, int], sparse.csr_array] = {}

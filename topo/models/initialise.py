@@ -17,6 +17,16 @@ def initialise(model: nn.Module) -> nn.Module:
     layers keep the variance of the activation (fan-in): with ten outputs, fan-out would blow the logits up.
     Draws from the global generator.
 
+    Parameters
+    ----------
+    model
+        Changed in place.
+
+    Returns
+    -------
+    Module
+        `model` itself.
+
     References
     ----------
     He et al., Delving Deep into Rectifiers, ICCV 2015, equations 10 and 14.
@@ -34,6 +44,16 @@ def initialise_missing(model: nn.Module) -> nn.Module:
 
     Some networks start with a zero head. A zero layer has no edges in a graph, and passes no gradient to the
     layers before it, which pruning at initialisation needs.
+
+    Parameters
+    ----------
+    model
+        Changed in place.
+
+    Returns
+    -------
+    Module
+        `model` itself.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear) and not torch.any(module.weight):

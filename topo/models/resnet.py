@@ -99,6 +99,23 @@ class ResNet(nn.Module):
 def resnet(depth: int, input_shape: tuple[int, int, int], n_classes: int, *, shortcut: str = "identity") -> nn.Module:
     """Residual network of depth 6n + 2 for 32x32 images: three stages of n blocks with 16, 32 and 64 channels.
 
+    Parameters
+    ----------
+    depth
+        6n + 2; of another number the next lower such depth is built.
+    input_shape
+        (channels, height, width) of one image; only the channels matter.
+    n_classes
+        Number of logits.
+    shortcut
+        Where the shape changes: ``"identity"``, subsampling with zeros as new channels, or ``"projection"``, a 1x1
+        convolution with batch norm.
+
+    Returns
+    -------
+    Module
+        With initial weights.
+
     Examples
     --------
     >>> sum(p.numel() for p in resnet(20, (3, 32, 32), 10).parameters())

@@ -30,8 +30,19 @@ def torchvision_model(name: str, input_shape: tuple[int, int, int], n_classes: i
 
     Parameters
     ----------
+    name
+        Name in ``torchvision.models``.
+    input_shape
+        (channels, height, width) of one image.
+    n_classes
+        Number of logits.
     settings
         Passed to torchvision's builder; pretrained weights are not offered.
+
+    Returns
+    -------
+    Module
+        With initial weights.
 
     Raises
     ------

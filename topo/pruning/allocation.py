@@ -40,6 +40,20 @@ def allocation(name: str, kept: int, total: int) -> Allocation:
     at one place of the kernel, which is how sparse tensor cores read it. Inputs left over at the end of a row, fewer
     than M, keep their proportional share. Over rounds, all but the last keep an equal share of every M.
 
+    Parameters
+    ----------
+    name
+        A key of `ALLOCATIONS`, or a pattern N:M.
+    kept
+        How many weights are to be kept in the end.
+    total
+        How many there are.
+
+    Returns
+    -------
+    callable
+        From scores by name and a number to keep, to masks by name.
+
     Raises
     ------
     InputError
@@ -69,6 +83,18 @@ def allocation(name: str, kept: int, total: int) -> Allocation:
 
 def keep_largest(scores: Mapping[str, Tensor], kept: int) -> dict[str, Tensor]:
     """Masks of the `kept` largest scores of all tensors together; of equal scores the first ones are kept.
+
+    Parameters
+    ----------
+    scores
+        Name -> scores, of any shapes.
+    kept
+        How many to keep, of all tensors together.
+
+    Returns
+    -------
+    dict
+        Name -> bool mask in the shape of its scores.
 
     Examples
     --------
@@ -102,7 +128,20 @@ def _kth_largest(scores: Mapping[str, Tensor], k: int) -> Tensor:
 
 
 def keep_best(scores: Mapping[str, Tensor], counts: Sequence[int]) -> dict[str, Tensor]:
-    """Masks of the largest scores of each tensor, `counts` of them."""
+    """Masks of the largest scores of each tensor, `counts` of them.
+
+    Parameters
+    ----------
+    scores
+        Name -> scores, of any shapes.
+    counts
+        How many each tensor keeps, in the order of `scores`.
+
+    Returns
+    -------
+    dict
+        Name -> bool mask in the shape of its scores.
+    """
     return {
         name: keep_largest({name: score}, count)[name]
         for (name, score), count in zip(scores.items(), counts, strict=True)
@@ -113,6 +152,18 @@ def keep_in_rows(score: Tensor, kept: int) -> Tensor:
     """Mask of the largest scores of each row of a matrix (rows, columns): the same number of each, to within one.
 
     The rows that keep one more are those whose next score is the largest.
+
+    Parameters
+    ----------
+    score
+        (rows, columns).
+    kept
+        How many to keep in all.
+
+    Returns
+    -------
+    Tensor
+        bool, (rows, columns).
 
     Examples
     --------
@@ -132,17 +183,50 @@ def keep_in_rows(score: Tensor, kept: int) -> Tensor:
 
 
 def uniform_share(shape: Sequence[int]) -> float:
-    """The same density in every tensor."""
+    """The same density in every tensor.
+
+    Parameters
+    ----------
+    shape
+        A weight's shape, which does not matter.
+
+    Returns
+    -------
+    float
+        1.
+    """
     return 1.0
 
 
 def er_share(shape: Sequence[int]) -> float:
-    """Erdos-Renyi: density ~ (n_in + n_out) / (n_in * n_out), a weight's first two dimensions (Mocanu et al. 2018)."""
+    """Erdos-Renyi: density ~ (n_in + n_out) / (n_in * n_out), a weight's first two dimensions (Mocanu et al. 2018).
+
+    Parameters
+    ----------
+    shape
+        A weight's shape.
+
+    Returns
+    -------
+    float
+        The density up to a factor common to all weights.
+    """
     return sum(shape[:2]) / math.prod(shape[:2])
 
 
 def erk_share(shape: Sequence[int]) -> float:
-    """Erdos-Renyi-kernel: density ~ sum(shape) / prod(shape), kernel sizes included (Evci et al. 2020)."""
+    """Erdos-Renyi-kernel: density ~ sum(shape) / prod(shape), kernel sizes included (Evci et al. 2020).
+
+    Parameters
+    ----------
+    shape
+        A weight's shape.
+
+    Returns
+    -------
+    float
+        The density up to a factor common to all weights.
+    """
     return sum(shape) / math.prod(shape)
 
 
@@ -152,6 +236,20 @@ def layer_counts(shapes: Mapping[str, Sequence[int]], kept: int, share: Callable
     Solves sum_l min(max(epsilon * share_l * size_l, 1), size_l) = kept for epsilon: overfull tensors become dense
     and each keeps at least one weight. The sum is exact; the fractions are rounded by the largest remainder, so that
     each count is within one of its formula.
+
+    Parameters
+    ----------
+    shapes
+        Name -> shape of each weight.
+    kept
+        How many weights are kept in all.
+    share
+        From a shape to a density, up to a common factor: `uniform_share`, `er_share` or `erk_share`.
+
+    Returns
+    -------
+    list
+        One number for each tensor, in the order of `shapes`.
 
     Raises
     ------

@@ -60,12 +60,34 @@ class Rows:
 
 
 def gram(inputs: Tensor) -> Tensor:
-    """X^T X of inputs X (groups, count, columns), in float64."""
+    """X^T X of inputs X (groups, count, columns), in float64.
+
+    Parameters
+    ----------
+    inputs
+        (groups, count, columns).
+
+    Returns
+    -------
+    Tensor
+        (groups, columns, columns).
+    """
     return (inputs.mT @ inputs).double()
 
 
 def squares(inputs: Tensor) -> Tensor:
-    """Squared norms of the columns of inputs X (groups, count, columns), in float64."""
+    """Squared norms of the columns of inputs X (groups, count, columns), in float64.
+
+    Parameters
+    ----------
+    inputs
+        (groups, count, columns).
+
+    Returns
+    -------
+    Tensor
+        (groups, columns).
+    """
     return inputs.square().sum(1).double()
 
 
@@ -87,12 +109,24 @@ def visit_layers(
 
     Parameters
     ----------
+    task
+        The model and its weights.
+    samples
+        Inputs and targets; the targets do not matter.
+    visit
+        Called with the name of a weight, and a mapping from the `Rows` of it that read the same inputs to the statistic
+        of
+        these inputs.
     statistic
         Of a matrix of inputs (groups, count, columns); it is summed over all samples and all uses of the weight.
     sequential
         All samples go through the network together, and a weight is visited before it is used: what `visit` changes
-        shapes the inputs of all later layers. A weight that is used several times is visited before its last use.
-        Otherwise the samples go through in batches, and all weights are visited at the end.
+        shapes
+        the inputs of all later layers. A weight that is used several times is visited before its last use. Otherwise
+        the
+        samples go through in batches, and all weights are visited at the end.
+    batch_size
+        Samples of a batch where they do not go together.
 
     Raises
     ------

@@ -15,7 +15,13 @@ __all__ = ["LinearizedOperations", "linearize_parameters"]
 
 @torch.no_grad()
 def linearize_parameters(model: nn.Module) -> None:
-    """Turn a model, in place, to float64 and evaluation mode, its parameters to absolute values, its biases to zero."""
+    """Turn a model, in place, to float64 and evaluation mode, its parameters to absolute values, its biases to zero.
+
+    Parameters
+    ----------
+    model
+        Changed in place.
+    """
     model.double().eval()
     for name, parameter in model.named_parameters():
         if "bias" in name.rpartition(".")[2]:

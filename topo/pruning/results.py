@@ -44,7 +44,31 @@ def checked_masks(
 def checked_tensors(
     values: Any, what: str, pruner: str, weights: Mapping[str, Tensor], others: Mapping[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
-    """Tensors by the names of weights and of their shapes; `what` they are is ``"mask"`` or ``"score"``."""
+    """Tensors by the names of weights and of their shapes; `what` they are is ``"mask"`` or ``"score"``.
+
+    Parameters
+    ----------
+    values
+        What the pruner returned.
+    what
+        ``"mask"`` or ``"score"``, for the message.
+    pruner
+        Name of the pruner, for the message.
+    weights
+        Name -> weight, each of which needs a value.
+    others
+        Name -> further parameters that may have one.
+
+    Returns
+    -------
+    dict
+        `values`, in the order of `weights`.
+
+    Raises
+    ------
+    InputError
+        When a name is missing or unknown, or a value is no tensor of its weight's shape.
+    """
     if not isinstance(values, Mapping):
         described = "None" if values is None else f"a {type(values).__name__}"
         raise InputError(

@@ -144,7 +144,20 @@ class Samples:
 
 
 def chunks(pair: Batch, size: int) -> Iterator[Batch]:
-    """A pair in near-equal parts of at most `size` samples."""
+    """A pair in near-equal parts of at most `size` samples.
+
+    Parameters
+    ----------
+    pair
+        Inputs and targets.
+    size
+        The most samples of a part.
+
+    Yields
+    ------
+    tuple
+        Inputs and targets of a part, in order.
+    """
     count = len(pair[1])
     for index in torch.arange(count).tensor_split(math.ceil(count / size)):
         yield selected(pair, index)

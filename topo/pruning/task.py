@@ -242,6 +242,27 @@ def open_task(
 
     Meanwhile gradients are on and exact, and random choices follow the seed; afterwards the global random states are
     those of before.
+
+    Parameters
+    ----------
+    model
+        Network to prune; it is copied, and stays as it is.
+    name
+        Name of the pruner.
+    sparsity
+        Share of the prunable weights that go, from 0 to below 1.
+    data, example, seed, device, include, exclude, recipe
+        As for `topo.pruning.prune`.
+
+    Yields
+    ------
+    Task
+        The copy and what the pruner may ask of it.
+
+    Raises
+    ------
+    InputError
+        When an argument is out of range, data are missing that the pruner needs, or nothing would be kept.
     """
     sparsity, seed = real_number("sparsity", sparsity, minimum=0, below=1), whole_number("seed", seed)
     if data is None and PRUNERS.entry(name).info.get("needs_data"):

@@ -82,6 +82,18 @@ def by_score(*, allocation: str = "global", rounds: int = 1) -> Callable[[Weight
 def check_scores(scores: Any, task: Task) -> dict[str, Tensor]:
     """The scores of all weights of a task, in their order.
 
+    Parameters
+    ----------
+    scores
+        What the pruner returned.
+    task
+        Its weights, and the pruner's name, for messages.
+
+    Returns
+    -------
+    dict
+        Name -> scores in the weight's shape.
+
     Raises
     ------
     InputError

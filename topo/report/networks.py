@@ -32,6 +32,16 @@ def network_to_draw(evidence: Evidence) -> Drawn:
     """A network of the first study that can make one again.
 
     Of the middle sparsity, the largest graph that is not too large to make again, the most accurate one of its model.
+
+    Parameters
+    ----------
+    evidence
+        The tables, and the studies that they come from.
+
+    Returns
+    -------
+    Drawn
+        With a graph, or with the reason why there is none.
     """
     if not evidence.studies:
         return Drawn(
@@ -57,7 +67,18 @@ def network_to_draw(evidence: Evidence) -> Drawn:
 
 
 def layer_densities(evidence: Evidence) -> pd.DataFrame | None:
-    """Density of every masked tensor of every network whose masks are kept, or as published."""
+    """Density of every masked tensor of every network whose masks are kept, or as published.
+
+    Parameters
+    ----------
+    evidence
+        The tables, and the studies that they come from.
+
+    Returns
+    -------
+    DataFrame or None
+        Identity of the network, layer, density; None where no masks are kept.
+    """
     if evidence.layers is not None and "layer_density" in evidence.layers.columns:
         first = evidence.layers[evidence.layers["encoding"] == "rolled"].sort_values("layer")
         return first.assign(layer=first["layer_name"], density=first["layer_density"])

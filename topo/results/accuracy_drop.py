@@ -26,6 +26,11 @@ def with_drop(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     and seed, else the mean of the dense networks of that dataset and model. Unless every network has one, all are
     compared with the best sparse network of their dataset, model and seed instead: one definition for all rows.
 
+    Parameters
+    ----------
+    table
+        A results table.
+
     Returns
     -------
     table : DataFrame

@@ -194,6 +194,16 @@ def together(pieces: Sequence[Evidence]) -> Evidence:
 
     Pieces of the same name are told apart by the folders that they lie in.
 
+    Parameters
+    ----------
+    pieces
+        At least one.
+
+    Returns
+    -------
+    Evidence
+        With one name, and all rows.
+
     Raises
     ------
     InputError

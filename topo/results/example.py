@@ -21,6 +21,26 @@ def example_results(
 ) -> pd.DataFrame:
     """A synthetic results table with the columns of a study; its numbers mean nothing.
 
+    Parameters
+    ----------
+    datasets
+        Names of datasets.
+    models
+        Names of models.
+    pruners
+        Names of pruners; a dense network is added to each seed.
+    sparsities
+        Sparsities of each pruner.
+    seeds
+        Number of seeds, from 0 on.
+    seed
+        Seeds the numbers that are drawn.
+
+    Returns
+    -------
+    DataFrame
+        One row a network.
+
     Examples
     --------
     >>> example_results().shape[0]

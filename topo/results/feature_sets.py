@@ -40,6 +40,16 @@ LABELS = {"edges_density": "edges + density", "density": "layer density", "mean"
 def set_label(name: str) -> str:
     """A feature set's name as a figure writes it.
 
+    Parameters
+    ----------
+    name
+        A key of `feature_sets`.
+
+    Returns
+    -------
+    str
+        The text.
+
     Examples
     --------
     >>> set_label("rolled_channel_norm_untrained"), set_label("density")
@@ -75,6 +85,11 @@ def feature_sets(table: pd.DataFrame) -> dict[str, list[str]]:
     """The sets of columns that a table can offer; a set without a usable column is not there.
 
     A column is usable when it has two different finite values.
+
+    Parameters
+    ----------
+    table
+        A results table.
 
     Returns
     -------

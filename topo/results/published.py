@@ -45,6 +45,11 @@ class Published:
 def load_published(folder: str | Path) -> Published:
     """Read the four folders of published tables under `folder`.
 
+    Parameters
+    ----------
+    folder
+        Holds ``unrolled/``, ``rolled/``, ``rolled_channel/`` and ``ramanunjan_results/``.
+
     Returns
     -------
     Published

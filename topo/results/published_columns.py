@@ -99,7 +99,25 @@ TEXT = {"pruning", "pruning_algorithm", "model", "dataset", "layer_name"}
 
 
 def read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A CSV file that must have `columns`; columns that are neither names nor empty must be numbers."""
+    """A CSV file that must have `columns`; columns that are neither names nor empty must be numbers.
+
+    Parameters
+    ----------
+    file
+        The file.
+    columns
+        Names of the columns that are read.
+
+    Returns
+    -------
+    DataFrame
+        Those columns, in this order.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, a column is missing, or holds text where numbers belong.
+    """
     try:
         table = pd.read_csv(file)
     except (OSError, ValueError) as error:
@@ -114,7 +132,24 @@ def read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def without_repeats(table: pd.DataFrame, keys: list[str], file: str, issues: DataIssues) -> pd.DataFrame:
-    """The first row of every key; the others are listed, those that say something else apart."""
+    """The first row of every key; the others are listed, those that say something else apart.
+
+    Parameters
+    ----------
+    table
+        Any table.
+    keys
+        Columns that should tell rows apart.
+    file
+        Name of the file, for the list.
+    issues
+        The list that repeats are added to.
+
+    Returns
+    -------
+    DataFrame
+        The rows that stay.
+    """
     again = table.duplicated(keys)
     same = table.duplicated()
     column = ", ".join(keys)

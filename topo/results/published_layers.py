@@ -24,6 +24,18 @@ def read_layers(folder: Path, issues: DataIssues) -> pd.DataFrame:
     The Ramanujan rows carry no pruner; they get that of the rolled row with the same dataset, model, sparsity, seed,
     accuracy, layer and number of weights; the few that share all of these are told apart by their order.
 
+    Parameters
+    ----------
+    folder
+        The folder of the published tables.
+    issues
+        The list that irregularities are added to.
+
+    Returns
+    -------
+    DataFrame
+        Identity of network and layer, encoding, metrics.
+
     Raises
     ------
     InputError
@@ -178,6 +190,16 @@ def layer_means(layers: pd.DataFrame) -> pd.DataFrame:
     """One row a network: means over layers as ``<encoding>__<metric>_mean``, and the weights kept.
 
     Means are over the layers that have a value; columns that no layer of an encoding has are not made.
+
+    Parameters
+    ----------
+    layers
+        What `read_layers` returns.
+
+    Returns
+    -------
+    DataFrame
+        Identity of the network, means, ``layer_density_mean``, ``_min`` and ``_max``, and ``reached_sparsity``.
     """
     network = KEYS[:5]
     pieces = []

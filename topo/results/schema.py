@@ -102,6 +102,16 @@ _recorded: dict[str, dict[str, Any]] = {}
 def metric_column(column: str) -> MetricColumn | None:
     """What a column measures, or None for a column that no registered, published or recorded metric fills.
 
+    Parameters
+    ----------
+    column
+        Name of a column.
+
+    Returns
+    -------
+    MetricColumn or None
+        Encoding, metric, suffixes, category, and whether it reads weights.
+
     Examples
     --------
     >>> metric_column("rolled_channel__strength_norm_mean")
@@ -129,6 +139,11 @@ def remember_metrics(table: pd.DataFrame) -> None:
 
     A study writes with its table what each metric is, so that the table can be read and its columns be told apart
     where the code of its own metrics has not been imported.
+
+    Parameters
+    ----------
+    table
+        A results table.
     """
     known = metric_facts()
     for name, facts in table.attrs.get("metrics", {}).items():
@@ -143,6 +158,16 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
 
     Published names are translated, a missing dataset, model, family, seed, status or reason is filled in, and
     pruner names are lower-case. `accuracy`, `pruner` and `sparsity` must be there.
+
+    Parameters
+    ----------
+    table
+        A results table; it stays as it is.
+
+    Returns
+    -------
+    DataFrame
+        Rows numbered from 0.
 
     Raises
     ------
@@ -197,7 +222,18 @@ def _families() -> dict[str, str]:
 
 
 def metric_columns(table: pd.DataFrame) -> list[str]:
-    """The columns that measure a graph, in the order of the table: those that a metric fills with numbers."""
+    """The columns that measure a graph, in the order of the table: those that a metric fills with numbers.
+
+    Parameters
+    ----------
+    table
+        A results table.
+
+    Returns
+    -------
+    list
+        Names of columns.
+    """
     return [
         column
         for column in table.columns
@@ -209,6 +245,16 @@ def metric_columns(table: pd.DataFrame) -> list[str]:
 
 def layer_encodings(columns: Iterable[str]) -> list[str]:
     """What the names of layer-wise metric columns begin with: those of registered encodings first, in their order.
+
+    Parameters
+    ----------
+    columns
+        Names of columns, of any kind.
+
+    Returns
+    -------
+    list
+        Encodings with underscores, as columns begin with them.
 
     Examples
     --------
@@ -224,6 +270,16 @@ def layer_encodings(columns: Iterable[str]) -> list[str]:
 def encoding_label(encoding: str) -> str:
     """An encoding, as columns name it, as a figure writes it.
 
+    Parameters
+    ----------
+    encoding
+        As columns begin with it; empty for metrics of the whole network.
+
+    Returns
+    -------
+    str
+        The text.
+
     Examples
     --------
     >>> encoding_label(""), encoding_label("rolled_channel"), encoding_label("my_own")
@@ -237,6 +293,16 @@ def encoding_label(encoding: str) -> str:
 def category_of(column: str) -> str:
     """Category of a metric column, or ``"other"`` for any other.
 
+    Parameters
+    ----------
+    column
+        Name of a column.
+
+    Returns
+    -------
+    str
+        Name of a category.
+
     Examples
     --------
     >>> category_of("sink_nodes_norm"), category_of("rolled__k_core_mean"), category_of("unheard_of")
@@ -248,6 +314,16 @@ def category_of(column: str) -> str:
 
 def reads_weights(column: str) -> bool:
     """Whether a metric column depends on the values of the weights, not on the mask alone; so does an unknown one.
+
+    Parameters
+    ----------
+    column
+        Name of a column.
+
+    Returns
+    -------
+    bool
+        True for what is no metric column.
 
     Examples
     --------
@@ -264,6 +340,18 @@ def ordered_metrics(columns: Iterable[str], *, published: bool = True) -> list[s
     """Metric columns by category, in the order of the definitions.
 
     With `published`, a raw column whose normalised form ``<name>_norm`` is also there is left out.
+
+    Parameters
+    ----------
+    columns
+        Names of columns.
+    published
+        Whether to leave out raw columns that are there in normalised form too.
+
+    Returns
+    -------
+    list
+        Names of columns; those without a category come last.
 
     Examples
     --------
@@ -296,6 +384,16 @@ def _normalised(column: str) -> str:
 def metric_label(column: str) -> str:
     """A column's name as a figure writes it.
 
+    Parameters
+    ----------
+    column
+        Name of a column.
+
+    Returns
+    -------
+    str
+        The text.
+
     Examples
     --------
     >>> metric_label("sink_nodes_norm"), metric_label("rolled__k_core_mean"), metric_label("mean_degree")
@@ -311,6 +409,11 @@ def metric_label(column: str) -> str:
 
 def accuracy_summary(table: pd.DataFrame) -> pd.DataFrame:
     """Mean accuracy over seeds with the lowest and the highest seed.
+
+    Parameters
+    ----------
+    table
+        A results table.
 
     Returns
     -------

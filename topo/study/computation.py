@@ -45,6 +45,20 @@ def run_cell(cell: Cell, folder: str, device: str) -> Outcome:
 
     An exception makes a failed cell, so that the others go on.
 
+    Parameters
+    ----------
+    cell
+        What to compute.
+    folder
+        The study's folder.
+    device
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+
+    Returns
+    -------
+    dict
+        As of `outcome`.
+
     Raises
     ------
     StudyError
@@ -64,7 +78,20 @@ def run_cell(cell: Cell, folder: str, device: str) -> Outcome:
 
 
 def outcome(store: Store, key: str) -> Outcome:
-    """What the study's folder says of a cell that has run."""
+    """What the study's folder says of a cell that has run.
+
+    Parameters
+    ----------
+    store
+        The study's folder.
+    key
+        The cell's key.
+
+    Returns
+    -------
+    dict
+        key, status, reason, accuracy and seconds.
+    """
     row = store.row(key) or {"status": FAILED, "reason": "its folder was removed while it ran"}
     return {"key": key, **{name: row.get(name) for name in ("status", "reason", "accuracy", "seconds")}}
 
@@ -79,12 +106,40 @@ def _import_own_code(cell: Cell, store: Store) -> None:
 
 
 def failure(reason: str, details: str | None = None) -> CellResult:
-    """The result of a cell that could not be computed."""
+    """The result of a cell that could not be computed.
+
+    Parameters
+    ----------
+    reason
+        One sentence.
+    details
+        The traceback.
+
+    Returns
+    -------
+    CellResult
+        With status ``"failed"``.
+    """
     return CellResult({"status": FAILED, "reason": reason}, traceback=details)
 
 
 def compute(cell: Cell, device: str = "auto", dense_weights: Path | None = None) -> CellResult:
-    """The result of a cell; a pruner of stage ``"trained"`` starts from the file `dense_weights`."""
+    """The result of a cell; a pruner of stage ``"trained"`` starts from the file `dense_weights`.
+
+    Parameters
+    ----------
+    cell
+        What to compute.
+    device
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    dense_weights
+        Checkpoint of the trained dense network; None when the cell needs none.
+
+    Returns
+    -------
+    CellResult
+        Its row and whatever the cell is to save; one that diverges has that as its status.
+    """
     target = resolve_device(device)
     seconds: dict[str, float] = {}
     dataset = load_data(cell, target)
@@ -217,7 +272,20 @@ def _seconds_columns(seconds: dict[str, float]) -> dict[str, float]:
 
 
 def load_data(cell: Cell, device: torch.device | str = "cpu") -> Dataset:
-    """The cell's dataset, loaded once per worker."""
+    """The cell's dataset, loaded once per worker.
+
+    Parameters
+    ----------
+    cell
+        Names the dataset.
+    device
+        Where it is kept.
+
+    Returns
+    -------
+    Dataset
+        On the device.
+    """
     choice, root = cell.dataset, cell.dataset_root
     key = ("dataset", DATASETS[choice.name], repr(choice), str(root), str(device))
     return _kept(
@@ -234,7 +302,20 @@ def load_data(cell: Cell, device: torch.device | str = "cpu") -> Dataset:
 
 
 def build_model(cell: Cell, dataset: Dataset) -> nn.Module:
-    """The cell's network with its initial weights."""
+    """The cell's network with its initial weights.
+
+    Parameters
+    ----------
+    cell
+        Names the model and the seed.
+    dataset
+        Gives the shape of the inputs and the number of classes.
+
+    Returns
+    -------
+    Module
+        On the CPU.
+    """
     return build(
         cell.model.name,
         input_shape=sample_shapes(dataset.example),
@@ -245,7 +326,18 @@ def build_model(cell: Cell, dataset: Dataset) -> nn.Module:
 
 
 def example_of(dataset: Dataset) -> Inputs:
-    """Zeros in the form of one sample of a dataset, on the CPU."""
+    """Zeros in the form of one sample of a dataset, on the CPU.
+
+    Parameters
+    ----------
+    dataset
+        Gives the form.
+
+    Returns
+    -------
+    Tensor, tuple or dict
+        One sample.
+    """
     return map_inputs(lambda tensor: torch.zeros_like(tensor, device="cpu"), dataset.example)
 
 

@@ -127,7 +127,18 @@ class Cell:
 
 
 def cells_of(config: StudyConfig) -> list[Cell]:
-    """All cells of a study: the baselines first, then seed by seed, so that an early stop leaves whole seeds."""
+    """All cells of a study: the baselines first, then seed by seed, so that an early stop leaves whole seeds.
+
+    Parameters
+    ----------
+    config
+        The study.
+
+    Returns
+    -------
+    list
+        Of `Cell`.
+    """
     recipe = config.recipe.resolved()
     imports = tuple(Import(name, digest_of(Path(name)) if is_file_name(name) else "") for name in config.imports)
     baselines: dict[str, Cell] = {}

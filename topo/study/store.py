@@ -84,6 +84,11 @@ class Store:
     A cell is written to a folder of its own beside its final name and renamed when whole, so that at every moment
     a cell is there entirely or not at all, whoever else writes. Failed cells give way to newer results; others
     stay: the second of two processes that computed the same cell discards its copy.
+
+    Parameters
+    ----------
+    folder
+        The study's folder, which need not exist yet.
     """
 
     def __init__(self, folder: str | Path) -> None:

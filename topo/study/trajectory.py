@@ -169,8 +169,12 @@ def measure_trajectory(
 
     Parameters
     ----------
-    model, example, encoding, options
-        As for `topo.encode`; a module is traced once.
+    model
+        A network, or one that has been traced; a module is traced once.
+    trajectory
+        The masks along a training run of it.
+    example, encoding, options
+        As for `topo.encode`.
     metrics
         As for `topo.measure`.
 

@@ -26,18 +26,53 @@ def cores() -> int:
 
 
 def usual_workers(device: torch.device) -> int:
-    """Processes unless the user says otherwise: one a core on the CPU, one on CUDA."""
+    """Processes unless the user says otherwise: one a core on the CPU, one on CUDA.
+
+    Parameters
+    ----------
+    device
+        Where the study runs.
+
+    Returns
+    -------
+    int
+        At least one.
+    """
     return 1 if device.type == "cuda" else cores()
 
 
 def threads_each(workers: int) -> int:
-    """Threads of each of so many processes that share the cores, unless OMP_NUM_THREADS says otherwise."""
+    """Threads of each of so many processes that share the cores, unless OMP_NUM_THREADS says otherwise.
+
+    Parameters
+    ----------
+    workers
+        How many processes share the cores.
+
+    Returns
+    -------
+    int
+        At least one, unless OMP_NUM_THREADS is 0.
+    """
     given = os.environ.get("OMP_NUM_THREADS", "")
     return int(given) if given.isdecimal() else max(1, cores() // workers)
 
 
 def process_pool(workers: int, threads: int) -> ProcessPoolExecutor:
-    """Fresh processes of so many threads each, that leave Ctrl-C to their parent and end with it."""
+    """Fresh processes of so many threads each, that leave Ctrl-C to their parent and end with it.
+
+    Parameters
+    ----------
+    workers
+        How many processes.
+    threads
+        Of each of them.
+
+    Returns
+    -------
+    ProcessPoolExecutor
+        With all its processes started.
+    """
     context = multiprocessing.get_context("spawn")
     with _inherited(threads):
         pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads,))
@@ -47,7 +82,13 @@ def process_pool(workers: int, threads: int) -> ProcessPoolExecutor:
 
 
 def stop(pool: ProcessPoolExecutor) -> None:
-    """End the processes of a pool at once, whatever they are doing."""
+    """End the processes of a pool at once, whatever they are doing.
+
+    Parameters
+    ----------
+    pool
+        What `process_pool` returns.
+    """
     for process in list((pool._processes or {}).values()):
         process.terminate()
     pool.shutdown(cancel_futures=True)
@@ -55,6 +96,16 @@ def stop(pool: ProcessPoolExecutor) -> None:
 
 def executor_from(address: str) -> Executor:
     """The executor that an address such as ``dask:tcp://10.0.0.5:8786`` names.
+
+    Parameters
+    ----------
+    address
+        ``dask:`` and the address of a Dask scheduler.
+
+    Returns
+    -------
+    Executor
+        Of the cluster.
 
     Raises
     ------

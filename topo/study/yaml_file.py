@@ -30,6 +30,16 @@ _Loader.add_implicit_resolver(
 def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     """The mapping in a YAML file, and the line (from 1) of each key or list item by its path.
 
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    tuple
+        The mapping, and path of keys -> line.
+
     Raises
     ------
     InputError
@@ -58,6 +68,21 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
 
 def parse_value(text: str) -> Any:
     """One value, read as it would be in a file.
+
+    Parameters
+    ----------
+    text
+        YAML of one value.
+
+    Returns
+    -------
+    object
+        What it stands for.
+
+    Raises
+    ------
+    InputError
+        When it is not YAML.
 
     Examples
     --------
@@ -89,6 +114,16 @@ def _lines(path: Path, node: yaml.Node, where: KeyPath) -> Iterator[tuple[KeyPat
 
 def written_path(path: KeyPath) -> str:
     """A key path as people write it.
+
+    Parameters
+    ----------
+    path
+        Keys and places in lists, from the top of the file.
+
+    Returns
+    -------
+    str
+        The text.
 
     Examples
     --------

@@ -67,7 +67,24 @@ def evaluate(
 
 
 def measure_split(model: nn.Module, dataset: Dataset, split: str, batch_size: int = 500) -> dict[str, float]:
-    """As `evaluate`, for a model and a dataset on the same device that fit each other."""
+    """As `evaluate`, for a model and a dataset on the same device that fit each other.
+
+    Parameters
+    ----------
+    model
+        The network; afterwards it is in its own mode again.
+    dataset
+        On the same device.
+    split
+        Name of a split, such as ``"test"``.
+    batch_size
+        Samples of a pass.
+
+    Returns
+    -------
+    dict
+        accuracy, the share of right answers, and loss, the mean cross-entropy.
+    """
     was_training = model.training
     model.eval()
     count, sums = 0, []
@@ -84,7 +101,20 @@ def measure_split(model: nn.Module, dataset: Dataset, split: str, batch_size: in
 
 
 def check_fit(model: nn.Module, dataset: Dataset) -> None:
-    """Raise `InputError` unless the model maps the dataset's inputs to one logit or more per class."""
+    """Raise `InputError` unless the model maps the dataset's inputs to one logit or more per class.
+
+    Parameters
+    ----------
+    model
+        The network; afterwards it is in its own mode again.
+    dataset
+        On the same device.
+
+    Raises
+    ------
+    InputError
+        When the model does not take the inputs, or returns something else.
+    """
     was_training = model.training
     model.eval()
     example = dataset.example

@@ -225,7 +225,22 @@ def _tell(callbacks: Sequence[Callback], event: Callable[..., Any], state: Train
 def batch_loss(
     model: Callable[..., Any], inputs: Inputs, targets: torch.Tensor, recipe: Recipe
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean loss of a batch and the number of right answers."""
+    """Mean loss of a batch and the number of right answers.
+
+    Parameters
+    ----------
+    model
+        From inputs to logits.
+    inputs, targets
+        A batch, on one device.
+    recipe
+        Label smoothing, and on CUDA bfloat16 and memory layout.
+
+    Returns
+    -------
+    tuple
+        Two tensors of one number each; the loss has a gradient.
+    """
     kind = targets.device.type
     cuda = kind == "cuda"
     if cuda and recipe.channels_last:

@@ -19,7 +19,17 @@ __all__ = ["resume", "save"]
 
 
 def save(state: TrainingState, callbacks: Sequence[Callback], path: str | Path) -> None:
-    """Write all that decides how the run goes on, atomically."""
+    """Write all that decides how the run goes on, atomically.
+
+    Parameters
+    ----------
+    state
+        The run.
+    callbacks
+        Its callbacks, in their order.
+    path
+        The file to write or replace.
+    """
     device = state.dataset.device
     checkpoint = {
         **_identity(state),
@@ -40,6 +50,20 @@ def save(state: TrainingState, callbacks: Sequence[Callback], path: str | Path) 
 
 def resume(state: TrainingState, callbacks: Sequence[Callback], path: str | Path) -> bool:
     """Take up the run that `path` holds; False when the file does not exist.
+
+    Parameters
+    ----------
+    state
+        A fresh run, changed in place.
+    callbacks
+        Its callbacks, in the order of the saved run.
+    path
+        What `save` has written.
+
+    Returns
+    -------
+    bool
+        Whether there was a run to take up.
 
     Raises
     ------

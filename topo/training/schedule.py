@@ -16,6 +16,20 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     ``milestones`` multiplies by `decay` from each milestone on; ``cosine`` falls from the
     peak along half a cosine towards 0 at the end (Loshchilov & Hutter, SGDR, ICLR 2017, equation 5).
 
+    Parameters
+    ----------
+    recipe
+        Peak, schedule, warm-up and number of epochs.
+    step
+        Number of the step.
+    steps_per_epoch
+        How many steps an epoch has.
+
+    Returns
+    -------
+    float
+        For this step.
+
     Examples
     --------
     >>> from topo.training.recipes import Recipe

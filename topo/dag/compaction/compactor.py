@@ -84,7 +84,20 @@ def compact(
 
 def live_units(channels: CoupledChannels, masks: Mapping[str, Tensor]) -> Tensor:
     """Which units something reads that itself matters under masks, bool (count,); one of each layer stays, unless all
-    that the layer writes fills slots of concatenations that others fill too."""
+    that the layer writes fills slots of concatenations that others fill too.
+
+    Parameters
+    ----------
+    channels
+        The units of the network.
+    masks
+        Parameter name -> mask in the parameter's shape; parameters without one are kept.
+
+    Returns
+    -------
+    Tensor
+        bool, (count,).
+    """
     alive = torch.ones(channels.count, dtype=torch.bool)
     while True:
         read = torch.zeros(channels.count, dtype=torch.bool)

@@ -44,7 +44,20 @@ def find_empty_nodes(channels: CoupledChannels, alive: Tensor) -> set[int]:
 
 
 def is_concatenation(dag: Dag, node: int) -> bool:
-    """Whether a node is a concatenation of a plain list of values."""
+    """Whether a node is a concatenation of a plain list of values.
+
+    Parameters
+    ----------
+    dag
+        The network.
+    node
+        Place in ``dag.nodes``.
+
+    Returns
+    -------
+    bool
+        False also for nodes that are not combined by an operation.
+    """
     combine = dag.nodes[node].combine
     if combine is None or not operator_of(combine).concatenates:
         return False

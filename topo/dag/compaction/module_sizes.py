@@ -10,7 +10,15 @@ __all__ = ["resize"]
 
 
 def resize(module: nn.Module, owner: Any) -> None:
-    """Set the sizes that a module states to those of its tensors."""
+    """Set the sizes that a module states to those of its tensors.
+
+    Parameters
+    ----------
+    module
+        A linear, convolution or batch norm layer whose tensors have been cut, changed in place; others stay.
+    owner
+        The layer that it was copied from, with its tensors uncut.
+    """
     weight: Any = getattr(module, "weight", None)
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = weight.shape

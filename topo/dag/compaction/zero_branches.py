@@ -23,6 +23,18 @@ def zero_arcs(dag: AdditiveGraph, masks: Mapping[str, Tensor]) -> set[Arc]:
     A layer gives zero when all its weights are masked and it has no bias or a masked one, a norm when its scale and
     its shift are masked; what maps zero to zero passes it on.
 
+    Parameters
+    ----------
+    dag
+        The network, at any level of detail.
+    masks
+        Parameter name -> bool mask; True is kept.
+
+    Returns
+    -------
+    set
+        Of arcs of `dag`.
+
     Examples
     --------
     >>> from topo.dag import trace

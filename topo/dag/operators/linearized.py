@@ -20,12 +20,38 @@ signature = lru_cache(inspect.signature)
 
 
 def identity(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
-    """The input: what an activation does to a positive number is at most to bend it."""
+    """The input: what an activation does to a positive number is at most to bend it.
+
+    Parameters
+    ----------
+    function
+        The operation itself, which is not called.
+    args, kwargs
+        Its arguments, of which the input is the first or named ``input``.
+
+    Returns
+    -------
+    Tensor
+        The input.
+    """
     return args[0] if args else kwargs["input"]
 
 
 def scaled(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
-    """A norm that only scales: by its weight, and where it has one over the running deviation."""
+    """A norm that only scales: by its weight, and where it has one over the running deviation.
+
+    Parameters
+    ----------
+    function
+        The norm, which tells how its arguments bind.
+    args, kwargs
+        Its arguments.
+
+    Returns
+    -------
+    Tensor
+        In the shape of the input.
+    """
     given = signature(function).bind(*args, **kwargs).arguments
     values, weight, variance = given["input"], given.get("weight"), given.get("running_var")
     # Layer and RMS norm have a weight for each of the last dimensions, the others one for each channel.
@@ -37,7 +63,18 @@ def scaled(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
 
 
 def product_of(multiply: Callable[..., Tensor]) -> Callable[..., Any]:
-    """The sum in place of a product of two activations; a product with a weight stays one."""
+    """The sum in place of a product of two activations; a product with a weight stays one.
+
+    Parameters
+    ----------
+    multiply
+        Product of two tensors, after what other arguments it takes.
+
+    Returns
+    -------
+    callable
+        Takes the operation and its arguments.
+    """
 
     def summed(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if _are_activations(*args[-2:]):
@@ -48,18 +85,59 @@ def product_of(multiply: Callable[..., Tensor]) -> Callable[..., Any]:
 
 
 def sum_of_halves(function: Callable[..., Any], input: Tensor, dim: int = -1) -> Tensor:
-    """The sum in place of the product of one half and an activation of the other."""
+    """The sum in place of the product of one half and an activation of the other.
+
+    Parameters
+    ----------
+    function
+        The operation itself, which is not called.
+    input
+        A tensor of even size along `dim`.
+    dim
+        Axis that is halved.
+
+    Returns
+    -------
+    Tensor
+        Half as long along `dim`.
+    """
     first, second = input.chunk(2, dim)
     return first + second
 
 
 def attention(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
-    """The mean value of all tokens, plus the mean query of each token, plus the mean key of all."""
+    """The mean value of all tokens, plus the mean query of each token, plus the mean key of all.
+
+    Parameters
+    ----------
+    function
+        The operation itself, which is not called.
+    args, kwargs
+        Query, key and value first, or by these names; other arguments do not matter.
+
+    Returns
+    -------
+    Tensor
+        In the shape of attention's own output.
+    """
     return _attention(*args[:3], **{name: kwargs[name] for name in ("query", "key", "value") if name in kwargs})
 
 
 def multi_head_attention(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Tensor, None]:
-    """The same for every head, between the projections."""
+    """The same for every head, between the projections.
+
+    Parameters
+    ----------
+    function
+        PyTorch's multi-head attention, which tells how its arguments bind.
+    args, kwargs
+        Its arguments, tensors of shape (tokens, ..., features).
+
+    Returns
+    -------
+    tuple
+        The output, and None in the place of the attention weights.
+    """
     given = signature(function).bind(*args, **kwargs).arguments
     weight = given.get("in_proj_weight")
     names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")

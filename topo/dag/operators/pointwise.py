@@ -20,7 +20,20 @@ __all__ = ["broadcast", "nothing"]
 
 
 def broadcast(source_shape: tuple[int, ...], target_shape: tuple[int, ...]) -> Gather:
-    """Elements repeated to fill a larger shape."""
+    """Elements repeated to fill a larger shape.
+
+    Parameters
+    ----------
+    source_shape
+        Shape of what is repeated.
+    target_shape
+        A shape that it broadcasts to.
+
+    Returns
+    -------
+    Gather
+        From the elements of the one to those of the other.
+    """
     index = np.arange(prod(source_shape)).reshape(source_shape)
     return Gather.reading(source_shape, target_shape, np.broadcast_to(index, target_shape))
 

@@ -22,7 +22,23 @@ __all__ = [
 
 
 def step_map(call: Call) -> LinearMap:
-    """The map of one step from one of its slots; raises `InputError` for an operation without one."""
+    """The map of one step from one of its slots; raises `InputError` for an operation without one.
+
+    Parameters
+    ----------
+    call
+        The step, the slot that is asked about, and what is known of its inputs.
+
+    Returns
+    -------
+    LinearMap
+        From the elements of that slot to those of the result.
+
+    Raises
+    ------
+    InputError
+        When the toolkit knows no element-level meaning for the operation.
+    """
     record = operator_of(call.step)
     if record.map is None:
         raise call.refusal("topo/dag/operators has no map for it, which one record there gives (see CONTRIBUTING.md)")
@@ -30,31 +46,88 @@ def step_map(call: Call) -> LinearMap:
 
 
 def weight_of(step: Step) -> Value | None:
-    """The weight that a step multiplies its one input by, if it does."""
+    """The weight that a step multiplies its one input by, if it does.
+
+    Parameters
+    ----------
+    step
+        An operation as it runs in the network.
+
+    Returns
+    -------
+    Value or None
+        None where there is no such weight, several, or several inputs.
+    """
     positions = [position for position in operator_of(step).weights if position < len(step.args)]
     weights = [step.args[position] for position in positions if isinstance(step.args[position], Value)]
     return weights[0] if len(weights) == 1 and len(step.source_shapes) == 1 else None
 
 
 def is_parametric(step: Step) -> bool:
-    """Whether the step multiplies its one input by a weight matrix or kernel, so that its result is a node."""
+    """Whether the step multiplies its one input by a weight matrix or kernel, so that its result is a node.
+
+    Parameters
+    ----------
+    step
+        An operation as it runs in the network.
+
+    Returns
+    -------
+    bool
+        False for norms and biases.
+    """
     return weight_of(step) is not None
 
 
 def is_pooling(step: Step) -> bool:
-    """Whether the step pools windows or whole axes."""
+    """Whether the step pools windows or whole axes.
+
+    Parameters
+    ----------
+    step
+        An operation as it runs in the network.
+
+    Returns
+    -------
+    bool
+        As its record says.
+    """
     return operator_of(step).pooling
 
 
 def is_piecewise_affine(step: Step) -> bool:
-    """Whether the step is affine, at least piece by piece, in all that flows into it together."""
+    """Whether the step is affine, at least piece by piece, in all that flows into it together.
+
+    Parameters
+    ----------
+    step
+        An operation as it runs in the network.
+
+    Returns
+    -------
+    bool
+        False for a product of two of its inputs, and where an input is passed by keyword.
+    """
     flowing = set(holes(step.args))
     by_name = any(isinstance(given, Hole) for given in step.kwargs.values())
     return not by_name and any(flowing <= set(positions) for positions in operator_of(step).affine)
 
 
 def keeps_zero(step: Step, values: Values) -> bool:
-    """Whether the step maps zero to zero, found by running it; a step with several inputs or results counts as not."""
+    """Whether the step maps zero to zero, found by running it; a step with several inputs or results counts as not.
+
+    Parameters
+    ----------
+    step
+        An operation as it runs in the network.
+    values
+        Parameters, buffers and constants by name.
+
+    Returns
+    -------
+    bool
+        False also where running it on zeros fails.
+    """
     if operator_of(step).entry:
         return True
     if not step.shape or len(step.source_shapes) != 1:

@@ -291,7 +291,20 @@ def _registered() -> frozenset[str]:
 
 
 def rule(*names: str, **facts: Any) -> Callable[[Rule], Rule]:
-    """Record operations whose map is the decorated function; see `define`."""
+    """Record operations whose map is the decorated function; see `define`.
+
+    Parameters
+    ----------
+    names
+        Names of the operations.
+    facts
+        Further fields of `Operator`.
+
+    Returns
+    -------
+    callable
+        A decorator that returns its function unchanged.
+    """
 
     def add(function: Rule) -> Rule:
         define(*names, map=function, **facts)
@@ -301,13 +314,35 @@ def rule(*names: str, **facts: Any) -> Callable[[Rule], Rule]:
 
 
 def operator_of(operation: Step | str) -> Operator:
-    """The record of a step's operation, or of the operation of a name; an empty one when there is none."""
+    """The record of a step's operation, or of the operation of a name; an empty one when there is none.
+
+    Parameters
+    ----------
+    operation
+        A step, or the name of an operation, such as ``"relu"``.
+
+    Returns
+    -------
+    Operator
+        What is recorded of it.
+    """
     name = operation if isinstance(operation, str) else operation.name
     return OPERATORS.get(name) or Operator((name,))
 
 
 def operator_called(function: Any) -> Operator | None:
-    """The record of the operation that Python code calls as `function`, also in place."""
+    """The record of the operation that Python code calls as `function`, also in place.
+
+    Parameters
+    ----------
+    function
+        A torch function, method or operator overload.
+
+    Returns
+    -------
+    Operator or None
+        None when no record names it.
+    """
     packet = getattr(function, "overloadpacket", function)
     return _CALLED.get(packet) or _CALLED.get(getattr(packet, "__name__", None))
 

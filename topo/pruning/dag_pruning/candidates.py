@@ -38,6 +38,22 @@ def drop(network: PrunableNetwork, parts: LiveParts, candidate: Candidate, min_p
     """What is left without a candidate.
 
     None when fewer than `min_paths` paths would be left, masks cannot express it or a protected layer would die.
+
+    Parameters
+    ----------
+    network
+        The network.
+    parts
+        What is left of it so far.
+    candidate
+        What goes.
+    min_paths
+        The fewest paths that must stay.
+
+    Returns
+    -------
+    LiveParts or None
+        What is left then.
     """
     if candidate.unit is not None:
         return parts.without(units=[candidate.unit])

@@ -105,6 +105,22 @@ def slopes(
     """<dloss/dz, contribution> of every sample and contribution, float64 (samples, contributions).
 
     The loss is that of one sample.
+
+    Parameters
+    ----------
+    task
+        The model and its loss.
+    network
+        Its graph.
+    contributions
+        What is watched.
+    inputs, targets
+        A batch of samples.
+
+    Returns
+    -------
+    array
+        float64, (samples, contributions).
     """
     products = np.zeros((len(targets), contributions.count))
     starts: list[Tensor] = []
@@ -140,6 +156,24 @@ def energies(
     """Sums over the samples of |contribution|^2 and of |what it is a part of|^2, float64 (contributions,) each.
 
     An arc is part of its target; a channel is part of all that its layer reads.
+
+    Parameters
+    ----------
+    task
+        The model.
+    network
+        Its graph.
+    contributions
+        What is watched.
+    inputs
+        A batch.
+    samples
+        How many samples it holds.
+
+    Returns
+    -------
+    tuple
+        Two arrays, float64, (contributions,): those of the contributions, and those of what they are parts of.
     """
     of_parts, of_totals = np.zeros(contributions.count), np.zeros(contributions.count)
     open_sums: dict[int, Tensor] = {}
@@ -172,6 +206,25 @@ def path_mass(network: PrunableNetwork, contributions: Contributions, masks: Map
     A path weighs the product of the absolute weights along it; norms and activations pass on as they are, as in the
     graph of the network (`topo.dag.structure`). The mass of all paths is the sum of the outputs of this linear twin at
     an input of ones, and that of a contribution is <derivative, value> there.
+
+    Parameters
+    ----------
+    network
+        The network.
+    contributions
+        What is asked about.
+    masks
+        Parameter name -> mask; parameters without one are kept.
+
+    Returns
+    -------
+    array
+        float64, (1, contributions).
+
+    Raises
+    ------
+    InputError
+        When the mass is too large for a float.
     """
     dag = network.dag
     device = next(iter(dag.state.values())).device

@@ -93,7 +93,22 @@ class Removals:
 
 
 def remove_overall(removals: Removals, ranked: Sequence[Candidate], allowed: float) -> bool:
-    """Drop in this order the fewest after which at most `allowed` is left; False, with all dropped, if none are."""
+    """Drop in this order the fewest after which at most `allowed` is left; False, with all dropped, if none are.
+
+    Parameters
+    ----------
+    removals
+        What has been dropped so far; changed in place.
+    ranked
+        Candidates, in the order in which they go.
+    allowed
+        Budget, in the unit of ``removals.cost()``.
+
+    Returns
+    -------
+    bool
+        Whether the budget is met.
+    """
     start = len(removals.dropped)
     if removals.cost() <= allowed:
         return True
@@ -116,6 +131,24 @@ def remove_by_level(
 
     Every level may remove what its candidates cost times one rate, the same for all, and what earlier levels left of
     theirs; in a level candidates go in the order given until one does not fit.
+
+    Parameters
+    ----------
+    removals
+        What has been dropped so far; changed in place.
+    ranked
+        Candidates, in the order in which they go within their level.
+    costs
+        What each of them costs, in the same order.
+    allowed
+        Budget, in the unit of ``removals.cost()``.
+    backward
+        Whether the levels go from the output to the input.
+
+    Returns
+    -------
+    bool
+        Whether the budget is met.
     """
     full_cost = removals.cost()
     levels: dict[int, list[int]] = {}

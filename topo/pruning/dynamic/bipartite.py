@@ -63,7 +63,17 @@ def ch3_l3p(links: Tensor) -> Tensor:
 def ch2_l3n(links: Tensor) -> Tensor:
     """CH2-L3n, by nodes: the sum over the nodes z of the local community of (1 + i_z) / (1 + e_z).
 
-    Parameters and result are those of `ch3_l3p`; the cost is that of a few dense products.
+    The cost is that of a few dense products.
+
+    Parameters
+    ----------
+    links
+        0 or 1, float, (rows, columns): the bipartite graph.
+
+    Returns
+    -------
+    Tensor
+        (rows, columns); zero where there is a link.
 
     Examples
     --------
@@ -87,7 +97,22 @@ def _external(links: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def link_scores(mask: Tensor, score: Callable[[Tensor], Tensor], groups: int = 1) -> Tensor:
-    """Scores of the missing weights of a mask, in its shape; zero for those kept."""
+    """Scores of the missing weights of a mask, in its shape; zero for those kept.
+
+    Parameters
+    ----------
+    mask
+        A weight's mask; its first axis runs over the outputs, all others together over the inputs.
+    score
+        `ch2_l3n`, `ch3_l3p`, or another function from links to scores.
+    groups
+        Groups of the convolution, which are scored each for itself.
+
+    Returns
+    -------
+    Tensor
+        In the shape of `mask`.
+    """
     parts = mask.flatten(1).float().chunk(groups)
     return torch.cat([score(part) if min(part.shape) > 1 else torch.zeros_like(part) for part in parts]).view(
         mask.shape

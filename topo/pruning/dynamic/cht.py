@@ -61,6 +61,17 @@ class CHT(TopologyUpdater):
 
 
 def groups_of(task: Task) -> dict[str, int]:
-    """Groups of the convolution that each weight belongs to; 1 for other layers."""
+    """Groups of the convolution that each weight belongs to; 1 for other layers.
+
+    Parameters
+    ----------
+    task
+        The model and its weights.
+
+    Returns
+    -------
+    dict
+        Name of each weight -> number of groups.
+    """
     modules = {name: task.model.get_submodule(name.rpartition(".")[0]) for name in task.weights}
     return {name: getattr(module, "groups", 1) for name, module in modules.items()}

@@ -183,6 +183,20 @@ class TopologyUpdater(SparseTrainingCallback):
 def largest(scores: Tensor, among: Tensor, count: int) -> Tensor:
     """Mask of the `count` largest scores among some weights, to the weight, even where scores are not numbers.
 
+    Parameters
+    ----------
+    scores
+        Of any shape; what is not a number counts as 0.
+    among
+        bool, in the same shape: the weights to choose from.
+    count
+        How many; no more than `among` has.
+
+    Returns
+    -------
+    Tensor
+        bool, in the same shape.
+
     Examples
     --------
     >>> largest(torch.tensor([5.0, 3.0, 4.0]), torch.tensor([False, True, True]), 1).tolist()
@@ -195,7 +209,18 @@ def largest(scores: Tensor, among: Tensor, count: int) -> Tensor:
 
 
 def gradient(weight: Tensor) -> Tensor:
-    """The gradient by a weight, zero where the loss does not depend on it."""
+    """The gradient by a weight, zero where the loss does not depend on it.
+
+    Parameters
+    ----------
+    weight
+        A parameter after a backward pass.
+
+    Returns
+    -------
+    Tensor
+        In its shape.
+    """
     return weight.new_zeros(weight.shape) if weight.grad is None else weight.grad
 
 
@@ -204,6 +229,20 @@ def spread(amount: int, shares: Sequence[float], room: Sequence[int]) -> list[in
 
     What does not fit in full layers goes to the others, and where those with a share are all full, to the rest.
     Fractions are rounded by the largest remainder.
+
+    Parameters
+    ----------
+    amount
+        How many in all.
+    shares
+        One for each layer; negative and undefined ones count as 0.
+    room
+        The most that each layer can take.
+
+    Returns
+    -------
+    list
+        One number for each layer.
 
     Raises
     ------

@@ -43,7 +43,24 @@ def grasp(
 
 
 def hessian_gradient(task: Task, samples: Batch, temperature: float, batch_size: int) -> dict[str, Tensor]:
-    """H g of the mean loss, as the gradient of g^T dL/dtheta with g held constant (two passes over the samples)."""
+    """H g of the mean loss, as the gradient of g^T dL/dtheta with g held constant (two passes over the samples).
+
+    Parameters
+    ----------
+    task
+        The model and its weights.
+    samples
+        Inputs and targets, over which the loss is the mean.
+    temperature
+        What logits are divided by.
+    batch_size
+        Samples of a pass.
+
+    Returns
+    -------
+    dict
+        Name of each weight -> its part of H g, in its shape.
+    """
     parts = list(chunks(samples, batch_size))
     shares = [len(targets) / len(samples[1]) for _, targets in parts]
     gradient = {name: torch.zeros_like(weight) for name, weight in task.weights.items()}

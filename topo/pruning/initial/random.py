@@ -14,7 +14,20 @@ __all__ = ["random_masks"]
 
 
 def random_masks(task: Task, share: Callable[[Sequence[int]], float]) -> dict[str, Tensor]:
-    """Masks that keep weights drawn at random, in numbers given by `layer_counts`."""
+    """Masks that keep weights drawn at random, in numbers given by `layer_counts`.
+
+    Parameters
+    ----------
+    task
+        The weights, how many to keep, and the source of random numbers.
+    share
+        Density of a weight by its shape, as for `layer_counts`.
+
+    Returns
+    -------
+    dict
+        Name -> bool mask.
+    """
     shapes = {name: weight.shape for name, weight in task.weights.items()}
     masks = {}
     for (name, shape), count in zip(shapes.items(), layer_counts(shapes, task.kept, share), strict=True):

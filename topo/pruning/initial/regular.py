@@ -26,6 +26,22 @@ def regular_masks(task: Task, draw: Draw, *, unit: str, allocation: str) -> dict
     The first axis of a weight runs over the outputs, the second over the inputs. An edge is a kernel, between
     channels, or a single weight, the inputs then being all pairs of an input channel and a place in the kernel. What
     is too much of a kernel for the exact count is taken from one kernel, at random places.
+
+    Parameters
+    ----------
+    task
+        The weights, how many to keep, and the source of random numbers.
+    draw
+        From numbers of outputs, inputs and edges to a bipartite graph.
+    unit
+        What an edge is: ``"kernel"`` or ``"weight"``.
+    allocation
+        How edges are spread over layers: a key of `SHARES`.
+
+    Returns
+    -------
+    dict
+        Name -> bool mask.
     """
     one_of("unit", unit, UNITS)
     one_of("allocation", allocation, SHARES)
@@ -51,6 +67,20 @@ def draw_regular(rows: int, columns: int, edges: int, generator: torch.Generator
     Stubs are matched at random (the configuration model); an edge that is there twice swaps its end with another
     edge where that makes two new ones, until none is. Of a graph that is more than half full, what is missing is
     drawn.
+
+    Parameters
+    ----------
+    rows, columns
+        Nodes of the two sides.
+    edges
+        How many edges; at most rows times columns.
+    generator
+        Source of random numbers.
+
+    Returns
+    -------
+    Tensor
+        bool, (rows, columns).
 
     Examples
     --------
@@ -97,6 +127,16 @@ def bound_gap(graph: Tensor) -> float:
 
     Not negative for a Ramanujan graph. dL and dR are the mean degrees of the two sides, nodes without an edge left
     out. Infinite where a side has fewer than two nodes, minus infinity where the bound is zero.
+
+    Parameters
+    ----------
+    graph
+        bool, (rows, columns).
+
+    Returns
+    -------
+    float
+        At most 1.
     """
     graph = graph[graph.any(1)][:, graph.any(0)]
     if min(graph.shape) < 2:

@@ -45,12 +45,40 @@ def group_norm(
 
 
 def squared_norms(model: nn.Module, channels: CoupledChannels) -> Tensor:
-    """Sum of squares of all weights and scales of each unit, float64 (count,)."""
+    """Sum of squares of all weights and scales of each unit, float64 (count,).
+
+    Parameters
+    ----------
+    model
+        Holds the parameters.
+    channels
+        Its units.
+
+    Returns
+    -------
+    Tensor
+        float64, (count,).
+    """
     return channels.sums({name: p.detach().square() for name, p in _counted(model, channels).items()})
 
 
 def shrinkage(importance: Tensor, groups: Tensor, alpha: float) -> Tensor:
-    """2^(alpha (I_max - I_k) / (I_max - I_min)), the extremes those of the unit's group; 1 where these are equal."""
+    """2^(alpha (I_max - I_k) / (I_max - I_min)), the extremes those of the unit's group; 1 where these are equal.
+
+    Parameters
+    ----------
+    importance
+        (count,).
+    groups
+        Number of each unit's group, int64, (count,).
+    alpha
+        Exponent of the least important unit of a group.
+
+    Returns
+    -------
+    Tensor
+        (count,), from 1 to 2^alpha.
+    """
     empty = torch.zeros(int(groups.max()) + 1, dtype=importance.dtype)
     most = empty.scatter_reduce(0, groups, importance, "amax", include_self=False)[groups]
     least = empty.scatter_reduce(0, groups, importance, "amin", include_self=False)[groups]
@@ -58,7 +86,19 @@ def shrinkage(importance: Tensor, groups: Tensor, alpha: float) -> Tensor:
 
 
 class GroupPenalty(Callback):
-    """Adds penalty * sum of gamma_k * I_k to the loss, gamma computed anew at every step and held constant in it."""
+    """Adds penalty * sum of gamma_k * I_k to the loss, gamma computed anew at every step and held constant in it.
+
+    Parameters
+    ----------
+    channels
+        The units of the model.
+    alive
+        Units that earlier rounds have left, bool, (count,); the others are not penalised.
+    penalty
+        Factor of the whole penalty.
+    alpha
+        As for `shrinkage`.
+    """
 
     def __init__(self, channels: CoupledChannels, alive: Tensor, penalty: float, alpha: float) -> None:
         self.channels, self.alive, self.groups = channels, alive, channels.groups()

@@ -23,13 +23,36 @@ GAMMA, ZETA, BETA = -0.1, 1.1, 2 / 3
 
 
 def hard_concrete(log_alpha: Tensor, uniform: Tensor) -> Tensor:
-    """Gates in [0, 1] from uniform noise: a binary concrete variable, stretched to (gamma, zeta) and clamped."""
+    """Gates in [0, 1] from uniform noise: a binary concrete variable, stretched to (gamma, zeta) and clamped.
+
+    Parameters
+    ----------
+    log_alpha
+        Location of each gate.
+    uniform
+        Numbers in (0, 1), in the same shape.
+
+    Returns
+    -------
+    Tensor
+        In the same shape.
+    """
     concrete = torch.sigmoid((uniform.logit() + log_alpha) / BETA)
     return (concrete * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
 
 
 def probability_open(log_alpha: Tensor) -> Tensor:
     """P(z != 0) = sigmoid(log_alpha - beta log(-gamma / zeta)), whose sum is the expected L0 norm.
+
+    Parameters
+    ----------
+    log_alpha
+        Location of each gate.
+
+    Returns
+    -------
+    Tensor
+        In the same shape.
 
     Examples
     --------
@@ -40,7 +63,18 @@ def probability_open(log_alpha: Tensor) -> Tensor:
 
 
 def mean_gate(log_alpha: Tensor) -> Tensor:
-    """The gate of the trained network, sigmoid(log_alpha) stretched and clamped."""
+    """The gate of the trained network, sigmoid(log_alpha) stretched and clamped.
+
+    Parameters
+    ----------
+    log_alpha
+        Location of each gate.
+
+    Returns
+    -------
+    Tensor
+        In the same shape, from 0 to 1.
+    """
     return (torch.sigmoid(log_alpha) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
 
 

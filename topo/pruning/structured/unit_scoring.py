@@ -128,7 +128,25 @@ def by_unit_score(
 
 
 def find_channels(task: Task, *, may_be_none: bool = False) -> CoupledChannels:
-    """The units of the task's model; `InputError` when it has none, unless it may, or its input is unknown."""
+    """The units of the task's model; `InputError` when it has none, unless it may, or its input is unknown.
+
+    Parameters
+    ----------
+    task
+        The model and an example of its inputs.
+    may_be_none
+        Whether a model without units is all right.
+
+    Returns
+    -------
+    CoupledChannels
+        The units that can be removed.
+
+    Raises
+    ------
+    InputError
+        When the model has none, or its input is unknown.
+    """
     channels = coupled_channels(trace(task.model, task.example))
     if not channels.count and not may_be_none:
         raise InputError("the model has no unit that could be removed: all its layers write to an output.")
@@ -136,7 +154,22 @@ def find_channels(task: Task, *, may_be_none: bool = False) -> CoupledChannels:
 
 
 def unit_masks(task: Task, channels: CoupledChannels, alive: Tensor) -> dict[str, Tensor]:
-    """Masks of all prunable weights, whatever the patterns: a unit goes with all that reads it."""
+    """Masks of all prunable weights, whatever the patterns: a unit goes with all that reads it.
+
+    Parameters
+    ----------
+    task
+        The model.
+    channels
+        Its units.
+    alive
+        Units that stay, bool, (count,).
+
+    Returns
+    -------
+    dict
+        Parameter name -> bool mask in the parameter's shape.
+    """
     return channels.masks(alive, prunable_parameters(task.model))
 
 
@@ -153,6 +186,30 @@ def select_units(
     """The units that stay, bool (count,): the fewest with the smallest scores go so that at most `share` remains.
 
     Units written by layers that the patterns exclude stay, and of every group the `floor` best.
+
+    Parameters
+    ----------
+    task
+        Its weights, which the patterns choose, and its name, for messages.
+    channels
+        The units of its model.
+    scores
+        One for each unit, (count,); an infinite one keeps its unit.
+    share
+        Of the budget that may remain, from 0 to 1.
+    alive
+        Units that earlier rounds have left, bool, (count,).
+    scope
+        ``"global"``, all units ranked together, or ``"group"``, every group on its own.
+    budget
+        What is counted: one of ``topo.dag.costs.BUDGETS``.
+    floor
+        The fewest units that a group keeps.
+
+    Returns
+    -------
+    Tensor
+        bool, (count,).
 
     Raises
     ------
@@ -194,7 +251,20 @@ def select_units(
 
 
 def excluded(weights: Collection[str], channels: CoupledChannels) -> Tensor:
-    """Units written by layers whose weights are not among those to be pruned, bool (count,)."""
+    """Units written by layers whose weights are not among those to be pruned, bool (count,).
+
+    Parameters
+    ----------
+    weights
+        Names of the weights that may be pruned.
+    channels
+        The units of the model.
+
+    Returns
+    -------
+    Tensor
+        bool, (count,).
+    """
     out = torch.zeros(channels.count, dtype=torch.bool)
     for name, layers in channels.layers.items():
         if name in channels.axes and name not in weights:
@@ -208,12 +278,21 @@ def along(channels: CoupledChannels, name: str, values: Tensor, side: str = "bot
 
     Parameters
     ----------
+    channels
+        The units of the model.
+    name
+        Name of the parameter.
     values
         One for each unit, (count,), on any device; gradients pass.
     side
         As in `CoupledChannels.sums`; where axes of both sides have units, their values add up.
     fixed
         For indices that belong to no unit.
+
+    Returns
+    -------
+    Tensor
+        As many axes as the parameter, of its size or 1.
     """
     padded = torch.cat([values, values.new_full((1,), fixed)])
     total = None
@@ -226,7 +305,20 @@ def along(channels: CoupledChannels, name: str, values: Tensor, side: str = "bot
 
 
 def unit_parameters(task: Task, channels: CoupledChannels) -> dict[str, nn.Parameter]:
-    """The parameters of the copy that hold elements of units, by name; all may be differentiated."""
+    """The parameters of the copy that hold elements of units, by name; all may be differentiated.
+
+    Parameters
+    ----------
+    task
+        The copy of the model.
+    channels
+        Its units.
+
+    Returns
+    -------
+    dict
+        Name -> parameter.
+    """
     parameters = {name: p for name, p in task.model.named_parameters() if name in channels.axes}
     for p in parameters.values():
         p.requires_grad_(True)
@@ -234,7 +326,19 @@ def unit_parameters(task: Task, channels: CoupledChannels) -> dict[str, nn.Param
 
 
 def train_units(task: Task, channels: CoupledChannels, alive: Tensor, callback: Callback) -> None:
-    """Train the copy with a callback, the units that earlier rounds removed held at zero, and keep its weights."""
+    """Train the copy with a callback, the units that earlier rounds removed held at zero, and keep its weights.
+
+    Parameters
+    ----------
+    task
+        The copy of the model, changed in place.
+    channels
+        Its units.
+    alive
+        Units that stay, bool, (count,).
+    callback
+        What acts on the training, such as a penalty.
+    """
     task.train(None if alive.all() else Masks(unit_masks(task, channels, alive)), callbacks=[callback])
     task.keep_state = True
 

@@ -26,6 +26,8 @@ class Gradual(SparseTrainingCallback):
 
     Parameters
     ----------
+    task
+        The model, its weights and how many to keep.
     allocation
         Where the kept weights may lie: ``"uniform"`` for the same density in every layer, ``"global"`` for all weights
         ranked together; others see `topo.pruning.allocation`.

@@ -63,6 +63,20 @@ def imp(task: Task, *, rate: float = 0.2, rewind: float = 0, allocation: str = "
 def round_counts(total: int, kept: int, rate: float) -> list[int]:
     """How many weights remain after each round.
 
+    Parameters
+    ----------
+    total
+        How many weights there are.
+    kept
+        How many remain after the last round.
+    rate
+        Share of the remaining weights that each round removes, between 0 and 1.
+
+    Returns
+    -------
+    list
+        One number for each round, the last of them `kept`.
+
     Examples
     --------
     >>> round_counts(1000, 500, 0.2)

@@ -25,6 +25,31 @@ def prune_layers(
 
     W are the layer's rows as matrices (groups, rows, columns), H = X^T X + damping (groups, columns, columns) of its
     inputs, both in float64; `counts` says how many weights each layer keeps. The settings are those of the algorithms.
+
+    Parameters
+    ----------
+    task
+        The model, changed in place, and its weights.
+    solve
+        The algorithm, for one layer.
+    counts
+        Name -> how many weights to keep.
+    damping
+        Share of the mean diagonal of H that is added to it.
+    samples
+        How many samples H is made of.
+    sequential
+        Whether a layer sees inputs that earlier pruned layers have changed.
+
+    Returns
+    -------
+    dict
+        Name -> bool mask.
+
+    Raises
+    ------
+    InputError
+        When a setting is out of range.
     """
     damping, sequential = real_number("damping", damping, minimum=0), flag("sequential", sequential)
     masks = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in task.weights.items()}
@@ -50,14 +75,47 @@ def prune_layers(
 
 
 def layer_budgets(task: Task, allocation: str) -> dict[str, int]:
-    """How many weights each layer keeps, which must be known before any layer is scored."""
+    """How many weights each layer keeps, which must be known before any layer is scored.
+
+    Parameters
+    ----------
+    task
+        The weights, and how many to keep in all.
+    allocation
+        A key of `SHARES`.
+
+    Returns
+    -------
+    dict
+        Name -> how many weights to keep.
+    """
     one_of("allocation", allocation, SHARES)
     shapes = {name: weight.shape for name, weight in task.weights.items()}
     return dict(zip(shapes, layer_counts(shapes, task.kept, SHARES[allocation]), strict=True))
 
 
 def damped(name: str, gram: Tensor, share: float) -> Tensor:
-    """The Gram matrices with a share of their mean diagonal added to it; of inputs that are all zero, the identity."""
+    """The Gram matrices with a share of their mean diagonal added to it; of inputs that are all zero, the identity.
+
+    Parameters
+    ----------
+    name
+        Name of the weight, for the message.
+    gram
+        (groups, columns, columns).
+    share
+        What is added, relative to the mean of the diagonal.
+
+    Returns
+    -------
+    Tensor
+        (groups, columns, columns).
+
+    Raises
+    ------
+    InputError
+        When the inputs are not finite.
+    """
     if not gram.isfinite().all():
         raise InputError(f"the inputs of {name} are not all finite; look for NaN in the weights or the data.")
     mean = gram.diagonal(dim1=-2, dim2=-1).mean(-1)
@@ -66,7 +124,25 @@ def damped(name: str, gram: Tensor, share: float) -> Tensor:
 
 
 def cholesky(name: str, matrix: Tensor) -> Tensor:
-    """Lower factors of positive definite matrices; `InputError` when they are not."""
+    """Lower factors of positive definite matrices; `InputError` when they are not.
+
+    Parameters
+    ----------
+    name
+        Name of the weight, for the message.
+    matrix
+        (..., columns, columns).
+
+    Returns
+    -------
+    Tensor
+        (..., columns, columns).
+
+    Raises
+    ------
+    InputError
+        When a matrix is not positive definite.
+    """
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if failed.any():
         raise InputError(

@@ -36,7 +36,20 @@ def obd(task: Task, *, samples: int = 128) -> dict[str, Tensor]:
 
 
 def fisher_diagonal(task: Task, samples: Batch) -> dict[str, Tensor]:
-    """Mean squared gradient of the loss of a sample, by every weight."""
+    """Mean squared gradient of the loss of a sample, by every weight.
+
+    Parameters
+    ----------
+    task
+        The model and its weights.
+    samples
+        Inputs and targets.
+
+    Returns
+    -------
+    dict
+        Name -> tensor in the weight's shape.
+    """
     diagonal = {name: torch.zeros_like(weight, requires_grad=False) for name, weight in task.weights.items()}
     for sample in chunks(samples, 1):
         for name, gradient in task.gradients(task.loss(*sample)).items():

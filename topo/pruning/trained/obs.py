@@ -64,7 +64,26 @@ def obs(
 
 
 def surgeon(name: str, weight: Tensor, hessian: Tensor, kept: int, rounds: int) -> tuple[Tensor, Tensor]:
-    """Mask of the `kept` weights (groups, rows, columns), and their values; H is (groups, columns, columns)."""
+    """Mask of the `kept` weights (groups, rows, columns), and their values; H is (groups, columns, columns).
+
+    Parameters
+    ----------
+    name
+        Name of the weight, for messages.
+    weight
+        (groups, rows, columns).
+    hessian
+        (groups, columns, columns).
+    kept
+        How many weights stay.
+    rounds
+        In how many rounds they are removed, each of which scores anew what is left.
+
+    Returns
+    -------
+    tuple
+        Mask, bool, and weights, both (groups, rows, columns).
+    """
     mask, adjusted = torch.ones_like(weight, dtype=torch.bool), weight
     for density in exponential(kept / weight.numel(), rounds) if kept else [0.0]:
         scores = adjusted.square() / (2 * inverse_diagonal(name, hessian, mask))
@@ -74,7 +93,22 @@ def surgeon(name: str, weight: Tensor, hessian: Tensor, kept: int, rounds: int) 
 
 
 def inverse_diagonal(name: str, hessian: Tensor, mask: Tensor) -> Tensor:
-    """Diagonal of the inverse of H restricted to what is kept of each row (groups, rows, columns); 1 elsewhere."""
+    """Diagonal of the inverse of H restricted to what is kept of each row (groups, rows, columns); 1 elsewhere.
+
+    Parameters
+    ----------
+    name
+        Name of the weight, for messages.
+    hessian
+        (groups, columns, columns).
+    mask
+        What is kept, bool, (groups, rows, columns).
+
+    Returns
+    -------
+    Tensor
+        (groups, rows, columns).
+    """
     if mask.all():
         inverse = torch.cholesky_inverse(cholesky(name, hessian))
         return inverse.diagonal(dim1=-2, dim2=-1)[:, None].expand(mask.shape)
@@ -87,7 +121,24 @@ def inverse_diagonal(name: str, hessian: Tensor, mask: Tensor) -> Tensor:
 
 
 def optimum(name: str, weight: Tensor, hessian: Tensor, mask: Tensor) -> Tensor:
-    """The kept weights v that minimise (v - w)^T H (v - w) in each row, the others being zero: H_KK v_K = (H w)_K."""
+    """The kept weights v that minimise (v - w)^T H (v - w) in each row, the others being zero: H_KK v_K = (H w)_K.
+
+    Parameters
+    ----------
+    name
+        Name of the weight, for messages.
+    weight
+        w, (groups, rows, columns).
+    hessian
+        H, (groups, columns, columns).
+    mask
+        What is kept, bool, (groups, rows, columns).
+
+    Returns
+    -------
+    Tensor
+        v, (groups, rows, columns).
+    """
     solution, target = torch.zeros_like(weight), weight @ hessian
     for group, row, columns, real, system in _systems(hessian, mask):
         right = target[group[:, None], row[:, None], columns].masked_fill(~real, 0.0)

@@ -112,14 +112,44 @@ def prune_columns(weight: Tensor, upper: Tensor, choices: Sequence[Choice]) -> t
 
 
 def inverse_factor(name: str, hessian: Tensor) -> Tensor:
-    """The upper triangular U of H^-1 = U^T U, which is the inverse of the V of H = V V^T."""
+    """The upper triangular U of H^-1 = U^T U, which is the inverse of the V of H = V V^T.
+
+    Parameters
+    ----------
+    name
+        Name of the weight, for messages.
+    hessian
+        (groups, columns, columns).
+
+    Returns
+    -------
+    Tensor
+        (groups, columns, columns).
+    """
     factor = cholesky(name, hessian.flip(-2, -1)).flip(-2, -1)
     unit = torch.eye(hessian.shape[-1], dtype=hessian.dtype, device=hessian.device)
     return torch.linalg.solve_triangular(factor, unit.expand_as(hessian), upper=True)
 
 
 def in_blocks(weight: Tensor, kept: int, block: int, first: int = 0) -> tuple[Tensor, list[Choice]]:
-    """The order of the columns, which stays, and blocks from column `first` on that keep `kept` weights in all."""
+    """The order of the columns, which stays, and blocks from column `first` on that keep `kept` weights in all.
+
+    Parameters
+    ----------
+    weight
+        (groups, rows, columns).
+    kept
+        How many weights the blocks keep.
+    block
+        Columns of a block; the last may have fewer.
+    first
+        Column at which the first block starts.
+
+    Returns
+    -------
+    tuple
+        Numbers of the columns, and for each block its end and how its mask is chosen.
+    """
     columns = weight.shape[-1]
     choices: list[Choice] = []
     before = 0

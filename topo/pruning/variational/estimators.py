@@ -264,6 +264,20 @@ def _loss_of_some(loss: Loss, xi: Tensor, gates: Tensor) -> Loss:
 def reuse_loss(loss: Loss, xi: Tensor, value: float) -> Loss:
     """The same loss, not evaluated again at the gates `xi`, where it is known to be `value`.
 
+    Parameters
+    ----------
+    loss
+        From gates, 0 or 1, to a number.
+    xi
+        Gates, (gates,).
+    value
+        The loss at `xi`.
+
+    Returns
+    -------
+    callable
+        A loss.
+
     Examples
     --------
     >>> loss = reuse_loss(lambda xi: float(xi.sum()), torch.tensor([0.0, 1.0]), 7.0)

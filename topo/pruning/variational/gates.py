@@ -285,7 +285,18 @@ def place_gates(
 
 
 def check_unwrapped(model: nn.Module) -> None:
-    """Raise `InputError` for a model that is compiled or wrapped to run on several devices."""
+    """Raise `InputError` for a model that is compiled or wrapped to run on several devices.
+
+    Parameters
+    ----------
+    model
+        Any module.
+
+    Raises
+    ------
+    InputError
+        When it is one of these.
+    """
     for module in model.modules():
         kind = type(module).__name__
         if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):

@@ -39,6 +39,18 @@ def log_hyper_prior(pi: Tensor, log_gamma: Tensor) -> Tensor:
 
     gamma > 1 favours small pi and so promotes pruning; at gamma = 1 the density is 1.
 
+    Parameters
+    ----------
+    pi
+        Probabilities, from 0 to 1.
+    log_gamma
+        Of a shape that broadcasts with `pi`.
+
+    Returns
+    -------
+    Tensor
+        Of the shape that both broadcast to.
+
     Examples
     --------
     >>> pi = torch.linspace(0, 1, 10_001, dtype=torch.float64)
@@ -56,7 +68,20 @@ def _log_normaliser(log_gamma: Tensor) -> Tensor:
 
 
 def divergence(theta: Tensor, pi: Tensor) -> Tensor:
-    """KL(Bern(theta) | Bern(pi)), in nats, with 0 log 0 = 0."""
+    """KL(Bern(theta) | Bern(pi)), in nats, with 0 log 0 = 0.
+
+    Parameters
+    ----------
+    theta
+        Probabilities that gates are open, from 0 to 1.
+    pi
+        Prior probabilities, of a shape that broadcasts with `theta`.
+
+    Returns
+    -------
+    Tensor
+        Of the shape that both broadcast to.
+    """
     closed, barred = 1 - theta, 1 - pi
     return (
         torch.xlogy(theta, theta) - torch.xlogy(theta, pi) + torch.xlogy(closed, closed) - torch.xlogy(closed, barred)
@@ -64,12 +89,37 @@ def divergence(theta: Tensor, pi: Tensor) -> Tensor:
 
 
 def best_prior(theta: Tensor, log_gamma: Tensor) -> Tensor:
-    """The pi that minimises KL(Bern(theta) | Bern(pi)) - log p(pi | gamma): theta / (theta + gamma (1 - theta))."""
+    """The pi that minimises KL(Bern(theta) | Bern(pi)) - log p(pi | gamma): theta / (theta + gamma (1 - theta)).
+
+    Parameters
+    ----------
+    theta
+        Probabilities that gates are open, from 0 to 1.
+    log_gamma
+        Of a shape that broadcasts with `theta`.
+
+    Returns
+    -------
+    Tensor
+        Of the shape that both broadcast to.
+    """
     return theta / (theta + log_gamma.exp() * (1 - theta))
 
 
 def minimum(theta: Tensor, log_gamma: Tensor) -> Tensor:
     """The least KL(Bern(theta) | Bern(pi)) - log p(pi | gamma) over pi, linear in theta.
+
+    Parameters
+    ----------
+    theta
+        Probabilities that gates are open, from 0 to 1.
+    log_gamma
+        Of a shape that broadcasts with `theta`.
+
+    Returns
+    -------
+    Tensor
+        Of the shape that both broadcast to.
 
     Examples
     --------

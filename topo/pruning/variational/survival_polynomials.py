@@ -26,6 +26,16 @@ ALWAYS: Condition = frozenset([frozenset()])
 def either(conditions: Iterable[Condition]) -> Condition:
     """The condition that holds when one of these does, in its shortest form.
 
+    Parameters
+    ----------
+    conditions
+        Sets of sets of gates; a condition holds when all gates of one of its sets are open.
+
+    Returns
+    -------
+    frozenset
+        A condition.
+
     Examples
     --------
     >>> short, long = frozenset([frozenset([1])]), frozenset([frozenset([1, 2])])
@@ -50,6 +60,16 @@ def polynomial(condition: Condition) -> dict[frozenset[int | Condition], int]:
 
     A factor is a gate, or a condition on gates that share none with each other nor with the other factors, so that
     its probability is 1 - prod(1 - prod(gates)).
+
+    Parameters
+    ----------
+    condition
+        A set of sets of gates, at least one; it holds when all gates of one of its sets are open.
+
+    Returns
+    -------
+    dict
+        The frozenset of its factors -> the coefficient of a product.
 
     Examples
     --------
