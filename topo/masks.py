@@ -71,18 +71,51 @@ class Masks(Mapping[str, Tensor]):
 
     @classmethod
     def dense(cls, model: nn.Module) -> Masks:
-        """Masks that keep every prunable weight of a model."""
+        """Masks that keep every prunable weight of a model.
+
+        Parameters
+        ----------
+        model
+            The network.
+
+        Returns
+        -------
+        Masks
+            All True.
+        """
         parameters = prunable_parameters(model)
         return cls({name: torch.ones(p.shape, dtype=torch.bool) for name, p in parameters.items()}, algorithm="dense")
 
     @classmethod
     def from_nonzero(cls, model: nn.Module) -> Masks:
-        """Masks that keep the prunable weights of a model that are not zero."""
+        """Masks that keep the prunable weights of a model that are not zero.
+
+        Parameters
+        ----------
+        model
+            The network.
+
+        Returns
+        -------
+        Masks
+            As its weights are now.
+        """
         parameters = prunable_parameters(model)
         return cls({name: p.detach() != 0 for name, p in parameters.items()}, algorithm="nonzero")
 
     def replaced(self, masks: Mapping[str, Tensor]) -> Masks:
-        """Other masks with the algorithm, the settings, the seed and the asked sparsity of these."""
+        """Other masks with the algorithm, the settings, the seed and the asked sparsity of these.
+
+        Parameters
+        ----------
+        masks
+            Name -> mask.
+
+        Returns
+        -------
+        Masks
+            New ones.
+        """
         return Masks(
             masks, algorithm=self.algorithm, settings=self.settings, seed=self.seed, sparsity=self.asked_sparsity
         )
@@ -134,7 +167,18 @@ class Masks(Mapping[str, Tensor]):
         return [name for name, mask in self.items() if not mask.any()]
 
     def check(self, model: nn.Module) -> None:
-        """Raise `InputError` unless every mask names a parameter of the model and has its shape."""
+        """Raise `InputError` unless every mask names a parameter of the model and has its shape.
+
+        Parameters
+        ----------
+        model
+            The network.
+
+        Raises
+        ------
+        InputError
+            When a mask has no parameter, or another shape.
+        """
         parameters = dict(model.named_parameters(remove_duplicate=False))
         unknown = [name for name in self if name not in parameters]
         if unknown:
@@ -156,7 +200,18 @@ class Masks(Mapping[str, Tensor]):
 
     @torch.no_grad()
     def apply(self, model: nn.Module) -> nn.Module:
-        """Set the pruned weights of a model to 0.0 in place and return the model."""
+        """Set the pruned weights of a model to 0.0 in place and return the model.
+
+        Parameters
+        ----------
+        model
+            Changed in place.
+
+        Returns
+        -------
+        Module
+            `model` itself.
+        """
         self.check(model)
         parameters = dict(model.named_parameters(remove_duplicate=False))
         for name, mask in self.items():
@@ -165,7 +220,18 @@ class Masks(Mapping[str, Tensor]):
 
     @torch.no_grad()
     def install(self, model: nn.Module) -> nn.Module:
-        """Write the weights that go with the masks, if any (`state`), into a model, apply the masks, return it."""
+        """Write the weights that go with the masks, if any (`state`), into a model, apply the masks, return it.
+
+        Parameters
+        ----------
+        model
+            Changed in place.
+
+        Returns
+        -------
+        Module
+            `model` itself.
+        """
         if self.state is not None:
             self.check(model)
             model.load_state_dict(self.state, strict=False)
@@ -173,6 +239,13 @@ class Masks(Mapping[str, Tensor]):
 
     def hold(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> HeldMasks:
         """Set the pruned weights to 0.0 now and keep them there through every step of an optimizer.
+
+        Parameters
+        ----------
+        model
+            The network in training, changed in place.
+        optimizer
+            What trains it.
 
         Returns
         -------
@@ -188,7 +261,18 @@ class Masks(Mapping[str, Tensor]):
         return HeldMasks(self, model, optimizer)
 
     def save(self, path: str | Path) -> Path:
-        """Write masks and provenance to a safetensors file, whole or not at all."""
+        """Write masks and provenance to a safetensors file, whole or not at all.
+
+        Parameters
+        ----------
+        path
+            The file to write or replace.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
         provenance = {
             "algorithm": self.algorithm,
             "settings": self.settings,
@@ -203,7 +287,13 @@ class Masks(Mapping[str, Tensor]):
 
     @classmethod
     def load(cls, path: str | Path) -> Masks:
-        """Read masks from a safetensors file; `InputError` when it is missing, damaged or holds something else."""
+        """Read masks from a safetensors file; `InputError` when it is missing, damaged or holds something else.
+
+        Parameters
+        ----------
+        path
+            What `save` has written.
+        """
         arrays, metadata = read_arrays(path)
         try:
             # The format sorts tensors by size and name; the order is that of the network.
@@ -219,6 +309,11 @@ class HeldMasks:
 
     Before a step the gradients of the pruned weights are set to zero, so that they enter no momentum and no norm;
     after it the weights themselves are, so that weight decay, noise or a running average cannot bring them back.
+
+    Parameters
+    ----------
+    masks, model, optimizer
+        As for `Masks.hold`.
     """
 
     def __init__(self, masks: Masks, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:

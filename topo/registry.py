@@ -47,7 +47,18 @@ class Source:
 
     @classmethod
     def of(cls, item: Any) -> Source:
-        """The source of a function or class, or of an instance by the module that registers it."""
+        """The source of a function or class, or of an instance by the module that registers it.
+
+        Parameters
+        ----------
+        item
+            What is registered.
+
+        Returns
+        -------
+        Source
+            Module, name, file and digest.
+        """
         module = getattr(item, "__module__", None) if hasattr(item, "__qualname__") else None
         module = module or _registering_module()
         name = getattr(item, "__qualname__", "")
@@ -66,7 +77,18 @@ class Source:
         return self.module == "__main__" and self.file is None
 
     def is_same_place(self, other: Source) -> bool:
-        """Whether both are one place: the same name in the same module, whatever has been edited in between."""
+        """Whether both are one place: the same name in the same module, whatever has been edited in between.
+
+        Parameters
+        ----------
+        other
+            Another source.
+
+        Returns
+        -------
+        bool
+            Whether registering the one may replace the other.
+        """
         if self.module == other.module == "__main__":
             return True
         if self.name != other.name:
@@ -181,7 +203,23 @@ class Registry(Mapping[str, T]):
         return add
 
     def entry(self, name: str) -> Entry[T]:
-        """The full entry of `name`; raises `InputError` with the nearest names when unknown."""
+        """The full entry of a name.
+
+        Parameters
+        ----------
+        name
+            A registered name.
+
+        Returns
+        -------
+        Entry
+            The object, and what is known of it.
+
+        Raises
+        ------
+        InputError
+            When the name is unknown.
+        """
         entries = self._loaded()
         try:
             return entries[name]
@@ -196,7 +234,20 @@ class Registry(Mapping[str, T]):
         return self.entry(name).item
 
     def get(self, name: str, default: Any = None) -> T | Any:
-        """The object of that name, or `default` when there is none."""
+        """The object of that name, or `default` when there is none.
+
+        Parameters
+        ----------
+        name
+            Any name.
+        default
+            Returned when it is unknown.
+
+        Returns
+        -------
+        object
+            What is registered.
+        """
         return self.entry(name).item if name in self else default
 
     def __contains__(self, name: object) -> bool:

@@ -13,7 +13,8 @@ import topo
 from tests.dag.nets import PUBLISHED, ConstantSlot, DenseBlock, PlainReluNet, Worked, lively, normal
 from tests.zoo import SMALL, small
 from topo.dag import coarsen, count_paths
-from topo.decomposition.lifting import Lifting, normal_form
+from topo.decomposition.lifting import Lifting
+from topo.decomposition.normal_form import normal_form
 from topo.decomposition.state import State
 from topo.errors import InputError
 

@@ -72,15 +72,48 @@ class AdditiveGraph:
     # Parameters
 
     def parameters(self, arc: Arc) -> tuple[str, ...]:
-        """Names of the model parameters that `arc` reads, also through constants computed from them."""
+        """Names of the model parameters that `arc` reads, also through constants computed from them.
+
+        Parameters
+        ----------
+        arc
+            One of the network's arcs.
+
+        Returns
+        -------
+        tuple
+            Names.
+        """
         return self.parameters_behind(name for step in arc.steps for name in step.values)
 
     def parameters_behind(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Names of the model parameters among `names`, or that constants among them are computed from."""
+        """Names of the model parameters among `names`, or that constants among them are computed from.
+
+        Parameters
+        ----------
+        names
+            Names of parameters, buffers and constants.
+
+        Returns
+        -------
+        tuple
+            Names.
+        """
         return tuple(name for name in self.state_behind(names) if isinstance(self.state.get(name), nn.Parameter))
 
     def state_behind(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Names of the parameters and buffers among `names`, or that constants among them are computed from."""
+        """Names of the parameters and buffers among `names`, or that constants among them are computed from.
+
+        Parameters
+        ----------
+        names
+            Names of parameters, buffers and constants.
+
+        Returns
+        -------
+        tuple
+            Names, each once.
+        """
         behind: dict[str, None] = {}
         waiting = list(names)
         while waiting:
@@ -112,6 +145,16 @@ class AdditiveGraph:
     def input_tensors(self, *args: Any, **kwargs: Any) -> list[Tensor]:
         """The tensors among a call's arguments, one for every input node.
 
+        Parameters
+        ----------
+        args, kwargs
+            The arguments of the call.
+
+        Returns
+        -------
+        list
+            Of tensors, in the order of the input nodes.
+
         Raises
         ------
         InputError
@@ -127,7 +170,18 @@ class AdditiveGraph:
         return tensors
 
     def check_inputs(self, tensors: Sequence[Tensor]) -> None:
-        """Raise `InputError` unless there is one tensor for every input node, with samples of its shape."""
+        """Raise `InputError` unless there is one tensor for every input node, with samples of its shape.
+
+        Parameters
+        ----------
+        tensors
+            In the order of the input nodes.
+
+        Raises
+        ------
+        InputError
+            When their number or the shape of their samples is another.
+        """
         if len(tensors) != len(self.inputs):
             raise InputError(f"the network has {len(self.inputs)} inputs; got {len(tensors)} tensors.")
         for index, tensor in zip(self.inputs, tensors, strict=True):
@@ -139,17 +193,50 @@ class AdditiveGraph:
                 )
 
     def fits(self, tensors: Sequence[Tensor]) -> bool:
-        """Whether the network can be run on as many samples as these, which `input_tensors` has checked."""
+        """Whether the network can be run on as many samples as these, which `input_tensors` has checked.
+
+        Parameters
+        ----------
+        tensors
+            In the order of the input nodes.
+
+        Returns
+        -------
+        bool
+            True for every number of samples where the network leaves it free.
+        """
         return bool(self.symbols) or all(
             tuple(tensor.shape) == self.nodes[index].shape for index, tensor in zip(self.inputs, tensors, strict=True)
         )
 
     def sizes(self, tensors: Sequence[Tensor]) -> dict[Any, int]:
-        """What each symbol stands for when the inputs are these."""
+        """What each symbol stands for when the inputs are these.
+
+        Parameters
+        ----------
+        tensors
+            In the order of the input nodes.
+
+        Returns
+        -------
+        dict
+            Symbol -> number of samples.
+        """
         return {symbol: sympy.Integer(tensors[position].shape[0]) for symbol, position in self.symbols}
 
     def rebuilt_output(self, leaves: Sequence[Any]) -> Any:
-        """What the model returns, put together from the values of `outputs`."""
+        """What the model returns, put together from the values of `outputs`.
+
+        Parameters
+        ----------
+        leaves
+            One value for each of `outputs`.
+
+        Returns
+        -------
+        object
+            In the form in which the model returns it.
+        """
         if self.output_spec is not None:
             return pytree.tree_unflatten(list(leaves), self.output_spec)
         return leaves[0] if len(leaves) == 1 else tuple(leaves)

@@ -58,11 +58,37 @@ class CoupledChannels:
     nodes: tuple[Tensor | tuple[Tensor, ...], ...]
 
     def alive(self, name: str, alive: Tensor) -> tuple[Tensor, ...]:
-        """For each axis of a parameter, which of its indices stay when the units `alive` (bool (count,)) do."""
+        """For each axis of a parameter, which of its indices stay when the units `alive` (bool (count,)) do.
+
+        Parameters
+        ----------
+        name
+            Name of a parameter whose axes have units.
+        alive
+            bool, (count,).
+
+        Returns
+        -------
+        tuple
+            One bool tensor for each axis, as long as it.
+        """
         return tuple(_lookup(alive, axis) for axis in self.axes[name])
 
     def masks(self, alive: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
-        """Masks of the named parameters that keep what touches no dead unit."""
+        """Masks of the named parameters that keep what touches no dead unit.
+
+        Parameters
+        ----------
+        alive
+            Units that stay, bool, (count,).
+        names
+            Names of parameters.
+
+        Returns
+        -------
+        dict
+            Name -> bool mask in the parameter's shape.
+        """
         masks = {}
         for name in names:
             if name not in self.axes:
@@ -96,7 +122,20 @@ class CoupledChannels:
         return total
 
     def is_read_along(self, name: str, axis: int) -> bool:
-        """Whether the axis of a parameter runs over the units that a layer reads, not over those that it writes."""
+        """Whether the axis of a parameter runs over the units that a layer reads, not over those that it writes.
+
+        Parameters
+        ----------
+        name
+            Name of a parameter.
+        axis
+            One of its axes.
+
+        Returns
+        -------
+        bool
+            False where the parameter is no layer's weight.
+        """
         return name in self.layers and self.layers[name][0].reads == axis
 
     def groups(self) -> Tensor:
@@ -136,7 +175,18 @@ class CoupledChannels:
         )
 
     def costs(self, alive: Tensor) -> dict[str, int]:
-        """Parameters, prunable weights of layers, and multiply-accumulates that are left with the units `alive`."""
+        """Parameters, prunable weights of layers, and multiply-accumulates that are left with the units `alive`.
+
+        Parameters
+        ----------
+        alive
+            Units that stay, bool, (count,).
+
+        Returns
+        -------
+        dict
+            ``"parameters"``, ``"weights"`` and ``"macs"``, of one sample.
+        """
         kept = {name: self._kept_elements(name, alive) for name in self._element_costs["parameters"]}
         return {
             budget: sum(each * kept[name] for name, each in element_costs.items())

@@ -70,6 +70,16 @@ class Dag(AdditiveGraph):
     def for_inputs(self, *args: Any, **kwargs: Any) -> Dag:
         """This Dag or, when its number of samples is fixed to another, one traced for that of these inputs.
 
+        Parameters
+        ----------
+        args, kwargs
+            Inputs, as the model takes them.
+
+        Returns
+        -------
+        Dag
+            This one, or another for that number of samples.
+
         Raises
         ------
         InputError
@@ -83,6 +93,16 @@ class Dag(AdditiveGraph):
 
     def bind(self, model: nn.Module) -> Dag:
         """The same Dag reading the parameters and buffers of `model`, which must have the same structure.
+
+        Parameters
+        ----------
+        model
+            A network of the same structure as the one that was traced.
+
+        Returns
+        -------
+        Dag
+            With the tensors of `model`.
 
         Raises
         ------

@@ -63,7 +63,20 @@ class Step:
         return tuple(leaf.name for leaf in leaves if isinstance(leaf, Value))
 
     def run(self, operands: tuple[Any, ...], values: Values) -> Any:
-        """The result on `operands`, one a slot, with parameters, constants and batch sizes from `values`."""
+        """The result on `operands`, one a slot, with parameters, constants and batch sizes from `values`.
+
+        Parameters
+        ----------
+        operands
+            What fills the slots.
+        values
+            Parameters, buffers and constants by name, and the sizes that are free.
+
+        Returns
+        -------
+        object
+            What the operation returns.
+        """
 
         def fill(leaf: Any) -> Any:
             if isinstance(leaf, Hole):

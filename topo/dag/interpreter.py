@@ -72,6 +72,16 @@ class Interpreter:
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """The output for inputs as the model takes them, put together as the model returns it.
 
+        Parameters
+        ----------
+        args, kwargs
+            Inputs, as the model takes them.
+
+        Returns
+        -------
+        object
+            In the form in which the model returns it.
+
         Raises
         ------
         InputError
@@ -82,13 +92,35 @@ class Interpreter:
         return self.dag.rebuilt_output(self.evaluate(tensors))
 
     def start(self, tensors: Sequence[Tensor]) -> None:
-        """Set `values` for the number of samples of these inputs; `InputError` when the network is for another one."""
+        """Set `values` for the number of samples of these inputs.
+
+        Parameters
+        ----------
+        tensors
+            The inputs, in the order of the input nodes.
+
+        Raises
+        ------
+        InputError
+            When the network is for another number of samples.
+        """
         if not self.dag.fits(tensors):
             raise InputError(f"this network was traced for exactly {self.dag.samples} samples; trace it again.")
         self.values = self.dag.values(self._state, self.dag.sizes(tensors))
 
     def evaluate(self, inputs: Sequence[Any]) -> list[Any]:
-        """The outputs, flattened, for the values `inputs` of the input nodes."""
+        """The outputs, flattened, for the values `inputs` of the input nodes.
+
+        Parameters
+        ----------
+        inputs
+            One value for each input node.
+
+        Returns
+        -------
+        list
+            One value for each output.
+        """
         places_into = [self.places_into(node) for node in range(len(self.dag.nodes))]
         readers = Counter(self.dag.arcs[place].source for places in places_into for place in places)
         readers.update(output.node for output in self.dag.outputs if output.node is not None)
@@ -112,29 +144,102 @@ class Interpreter:
         """The places in ``dag.arcs`` of the arcs that are followed into `node`, in the order in which they meet.
 
         A node without any, unless it is an input, gets no value; what reads it must not be followed either.
+
+        Parameters
+        ----------
+        node
+            Place in ``dag.nodes``.
+
+        Returns
+        -------
+        sequence
+            Places in ``dag.arcs``.
         """
         return self.dag.places_into[node]
 
     def operands(self, node: int) -> tuple[Any, ...]:
-        """What an arc that starts at `node` reads: one value, or those of a product's entries."""
+        """What an arc that starts at `node` reads: one value, or those of a product's entries.
+
+        Parameters
+        ----------
+        node
+            Place in ``dag.nodes``.
+
+        Returns
+        -------
+        tuple
+            One value for each slot.
+        """
         return self.as_operands(node, self.node_values[node])
 
     def as_operands(self, node: int, value: Any) -> tuple[Any, ...]:
-        """A value of `node` as what arcs that start there read."""
+        """A value of `node` as what arcs that start there read.
+
+        Parameters
+        ----------
+        node
+            Place in ``dag.nodes``.
+        value
+            A value of this node.
+
+        Returns
+        -------
+        tuple
+            One value for each slot.
+        """
         return value if self.dag.nodes[node].kind == "product" else (value,)
 
     def arc(self, place: int, operands: tuple[Any, ...]) -> Any:
-        """What the arc at this place in ``dag.arcs`` brings its target."""
+        """What the arc at this place in ``dag.arcs`` brings its target.
+
+        Parameters
+        ----------
+        place
+            Place in ``dag.arcs``.
+        operands
+            What its source gives, one value for each slot.
+
+        Returns
+        -------
+        object
+            A value.
+        """
         return self.follow(self.dag.arcs[place].steps, operands)
 
     def follow(self, steps: Sequence[Step], operands: tuple[Any, ...]) -> Any:
-        """The result of steps one after the other; without any, what they were to read."""
+        """The result of steps one after the other; without any, what they were to read.
+
+        Parameters
+        ----------
+        steps
+            Consecutive operations.
+        operands
+            What the first of them reads, one value for each slot.
+
+        Returns
+        -------
+        object
+            A value, or without steps the tuple of several operands.
+        """
         for step in steps:
             operands = (self.step(step, operands),)
         return operands[0] if len(operands) == 1 else operands
 
     def step(self, step: Step, operands: tuple[Any, ...]) -> Any:
-        """The result of one operation, one operand a slot."""
+        """The result of one operation, one operand a slot.
+
+        Parameters
+        ----------
+        step
+            The operation.
+        operands
+            One value for each slot.
+
+        Returns
+        -------
+        object
+            A value.
+        """
         return step.run(operands, self.values)
 
     def join(self, node: int, arrived: Mapping[int, Any]) -> Any:
@@ -142,6 +247,18 @@ class Interpreter:
 
         They are added in order at a sum, are the operands of the operation of a concatenation, and the entries of a
         product.
+
+        Parameters
+        ----------
+        node
+            Place in ``dag.nodes``.
+        arrived
+            Place of each arc that is followed -> what it brings.
+
+        Returns
+        -------
+        object
+            A value; of a product node a tuple.
         """
         if self.dag.nodes[node].kind == "sum":
             return self.add(list(arrived.values()))
@@ -150,12 +267,34 @@ class Interpreter:
         return entries if combine is None else self.step(combine, entries)
 
     def add(self, values: Sequence[Any]) -> Any:
-        """The sum of the values that meet at a node, in order."""
+        """The sum of the values that meet at a node, in order.
+
+        Parameters
+        ----------
+        values
+            At least one.
+
+        Returns
+        -------
+        object
+            A value.
+        """
         total = values[0]
         for value in values[1:]:
             total = total + value
         return total
 
     def output(self, output: Output) -> Any:
-        """One entry of the result: a constant, or some steps on the value of a node."""
+        """One entry of the result: a constant, or some steps on the value of a node.
+
+        Parameters
+        ----------
+        output
+            One of ``dag.outputs``.
+
+        Returns
+        -------
+        object
+            A value.
+        """
         return output.constant if output.node is None else self.follow(output.steps, self.operands(output.node))

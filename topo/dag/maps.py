@@ -50,7 +50,18 @@ class LinearMap(Protocol):
         """The largest number of edges into one target element."""
 
     def apply(self, x: Tensor) -> Tensor:
-        """The map on a tensor of `source_shape`, differentiable."""
+        """The map on a tensor of `source_shape`, differentiable.
+
+        Parameters
+        ----------
+        x
+            Of `source_shape`.
+
+        Returns
+        -------
+        Tensor
+            Of `target_shape`, on the device and of the type of `x`.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +89,20 @@ class Gather:
 
     @classmethod
     def reading(cls, source_shape: tuple[int, ...], target_shape: tuple[int, ...], index: np.ndarray) -> Gather:
-        """With this index, noticing when it is the identity."""
+        """With this index, noticing when it is the identity.
+
+        Parameters
+        ----------
+        source_shape, target_shape
+            Shapes of what is read and of the result.
+        index
+            For every element of the result the number of the one that it reads, or below zero for none.
+
+        Returns
+        -------
+        Gather
+            Without an index where that is the identity.
+        """
         n = prod(source_shape)
         same = index.size == n and bool((index.ravel() == np.arange(n)).all())
         return cls(source_shape, target_shape, None if same else index)

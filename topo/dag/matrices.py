@@ -121,4 +121,18 @@ def repeat_block(block: sparse.csr_array, times: int) -> sparse.csr_array:
 
 
 def kronecker(first: sparse.csr_array, second: sparse.csr_array) -> sparse.csr_array:
+    """The Kronecker product of two maps: every edge of the one with every edge of the other.
+
+    Parameters
+    ----------
+    first
+        (sources, targets).
+    second
+        (sources, targets) of its own.
+
+    Returns
+    -------
+    csr_array
+        The products of the numbers of sources and of targets.
+    """
     return _as_int32(sparse.kron(_without_zeros(first), _without_zeros(second), format="csr"))

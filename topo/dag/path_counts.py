@@ -31,7 +31,7 @@ __all__ = [
 
 
 def checked_arcs(dag: Dag, arcs: Iterable[int] | None) -> frozenset[int]:
-    """Places of arcs as a set, all of them when None; raises `InputError` for a place that does not exist.
+    """Places of arcs as a set, all of them when None.
 
     Parameters
     ----------
@@ -140,6 +140,13 @@ def count_paths_by_weight(dag: Dag, weight: Mapping[int, int]) -> dict[int, int]
 class PathCounts:
     """Path counts of a `Dag` with a shrinking set of live arcs, exact at any size: bookkeeping for pruning.
 
+    Parameters
+    ----------
+    dag
+        The network.
+    live
+        Places in ``dag.arcs``; all by default.
+
     Attributes
     ----------
     live
@@ -194,7 +201,18 @@ class PathCounts:
         self._alive = set(self.live)
 
     def through(self, arc: int) -> int:
-        """F(u) B(v): how many live paths take `arc` from u to v; none when it is not live."""
+        """F(u) B(v): how many live paths take `arc` from u to v; none when it is not live.
+
+        Parameters
+        ----------
+        arc
+            Place in ``dag.arcs``.
+
+        Returns
+        -------
+        int
+            A Python integer of any size.
+        """
         return self.forward[self.source[arc]] * self.backward[self.target[arc]] if arc in self._alive else 0
 
     def after(self, arcs: Iterable[int]) -> int:
@@ -202,6 +220,21 @@ class PathCounts:
 
         A path has at most one arc that ends at a given level, so what the arcs take away adds up exactly. Across
         levels it does not: drop those of one level before asking about the next.
+
+        Parameters
+        ----------
+        arcs
+            Places in ``dag.arcs``.
+
+        Returns
+        -------
+        int
+            A Python integer of any size.
+
+        Raises
+        ------
+        InputError
+            When the arcs end at several levels.
         """
         arcs = set(arcs)
         levels = {self.head_level[arc] for arc in arcs}
@@ -215,7 +248,20 @@ class PathCounts:
     def drop(self, arcs: Iterable[int]) -> tuple[int, ...]:
         """Drop arcs, trim and count again; returns all arcs that died, ascending.
 
-        Raises `InputError`, and changes nothing, when no path would be left.
+        Parameters
+        ----------
+        arcs
+            Places in ``dag.arcs``.
+
+        Returns
+        -------
+        tuple
+            Places of the arcs that died.
+
+        Raises
+        ------
+        InputError
+            When an arc does not exist, or no path would be left; then nothing has changed.
         """
         before = self.copy()
         self._count(before._alive - checked_arcs(self.dag, arcs))

@@ -67,11 +67,32 @@ class Relation:
         """Sum of weight times x over the edges into each target element; no edge is built.
 
         `x` has `source_shape`, the result `target_shape`; dtype and device are those of `x`.
+
+        Parameters
+        ----------
+        x
+            Of `source_shape`.
+
+        Returns
+        -------
+        Tensor
+            Of `target_shape`, on the device and of the type of `x`.
         """
         return self.map.apply(x.reshape(self.source_shape)).reshape(self.target_shape)
 
     def rmatvec(self, y: Tensor) -> Tensor:
-        """Sum of weight times y over the edges out of each source element: the exact transpose of `matvec`."""
+        """Sum of weight times y over the edges out of each source element: the exact transpose of `matvec`.
+
+        Parameters
+        ----------
+        y
+            Of `target_shape`.
+
+        Returns
+        -------
+        Tensor
+            Of `source_shape`, on the device and of the type of `y`.
+        """
         with torch.enable_grad():
             x = torch.zeros(self.source_shape, dtype=y.dtype, device=y.device, requires_grad=True)
             (gradient,) = torch.autograd.grad(self.matvec(x), x, y.reshape(self.target_shape))
@@ -82,6 +103,13 @@ class WeightLookup:
     """Finds the absolute weights of a parameter, and which of them are kept.
 
     Kept are those that the mask of the parameter keeps, whatever their value; without a mask, the non-zeros.
+
+    Parameters
+    ----------
+    dag
+        The network.
+    masks
+        Parameter name -> mask in the parameter's shape.
     """
 
     def __init__(self, dag: Dag, masks: Mapping[str, Any] | None = None) -> None:
@@ -99,6 +127,18 @@ class WeightLookup:
         return self.known[name]
 
     def weight(self, name: str) -> Weight:
+        """The weights of a parameter or constant, computed each time.
+
+        Parameters
+        ----------
+        name
+            Its name.
+
+        Returns
+        -------
+        Weight
+            Absolute values, and which are kept.
+        """
         value = self.values[name].detach().abs()
         kept = torch.as_tensor(self.masks[name]).bool() if name in self.masks else value != 0
         return Weight(value, kept.to(value.device))

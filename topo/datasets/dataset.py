@@ -31,11 +31,33 @@ class Split:
         return len(self.targets)
 
     def to(self, device: torch.device | str) -> Split:
-        """The same split on another device."""
+        """The same split on another device.
+
+        Parameters
+        ----------
+        device
+            Where the tensors go.
+
+        Returns
+        -------
+        Split
+            A new one.
+        """
         return Split(map_inputs(lambda tensor: tensor.to(device), self.inputs), self.targets.to(device))
 
     def first(self, per_class: int) -> Split:
-        """The first `per_class` samples of each class, in their order."""
+        """The first `per_class` samples of each class, in their order.
+
+        Parameters
+        ----------
+        per_class
+            How many samples; all of a class that has fewer.
+
+        Returns
+        -------
+        Split
+            A new one.
+        """
         order = torch.argsort(self.targets, stable=True)
         counts = torch.bincount(self.targets)
         starts = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
@@ -44,7 +66,18 @@ class Split:
         return self.take(kept)
 
     def take(self, index: Tensor) -> Split:
-        """The samples with these numbers, in this order; `index` is on the split's device."""
+        """The samples with these numbers, in this order; `index` is on the split's device.
+
+        Parameters
+        ----------
+        index
+            Numbers of samples, int64.
+
+        Returns
+        -------
+        Split
+            A new one.
+        """
         return Split(map_inputs(lambda tensor: tensor[index], self.inputs), self.targets[index])
 
 
@@ -114,7 +147,18 @@ class Dataset:
         return self.split("test").targets
 
     def to(self, device: torch.device | str) -> Dataset:
-        """The same dataset on another device."""
+        """The same dataset on another device.
+
+        Parameters
+        ----------
+        device
+            Where the tensors go.
+
+        Returns
+        -------
+        Dataset
+            This one when it is there already.
+        """
         if torch.device(device) == self.device:
             return self
         return replace(
@@ -126,7 +170,18 @@ class Dataset:
         )
 
     def subset(self, per_class: int) -> Dataset:
-        """The first `per_class` samples of each class of both splits, normalised as the whole dataset is."""
+        """The first `per_class` samples of each class of both splits, normalised as the whole dataset is.
+
+        Parameters
+        ----------
+        per_class
+            How many samples, from 1 up; all of a class that has fewer.
+
+        Returns
+        -------
+        Dataset
+            A new one.
+        """
         whole_number("subset, the number of samples of each class,", per_class, minimum=1)
         test = None if self.test is None else self.test.first(per_class)
         return replace(self, train=self.train.first(per_class), test=test)
@@ -173,7 +228,20 @@ class Dataset:
             yield self._prepared(inputs), part.targets
 
     def n_batches(self, split: str, batch_size: int) -> int:
-        """Number of batches that `batches` hands out."""
+        """Number of batches that `batches` hands out.
+
+        Parameters
+        ----------
+        split
+            ``"train"`` or ``"test"``.
+        batch_size
+            Samples of a batch.
+
+        Returns
+        -------
+        int
+            A last batch of a single sample, which joins the one before it, is not counted.
+        """
         count = len(self.split(split))
         full, rest = divmod(count, batch_size)
         alone = rest == 1 and full > 0
@@ -181,6 +249,13 @@ class Dataset:
 
     def balanced_batch(self, per_class: int, generator: torch.Generator) -> Batch:
         """Draw `per_class` training samples of every class, without replacement.
+
+        Parameters
+        ----------
+        per_class
+            How many samples of every class.
+        generator
+            Source of random numbers.
 
         Returns
         -------
@@ -206,7 +281,23 @@ class Dataset:
         return self._prepared(part.inputs), part.targets
 
     def split(self, name: str) -> Split:
-        """The split ``"train"`` or ``"test"``; `InputError` when the dataset lacks it."""
+        """One of the two splits.
+
+        Parameters
+        ----------
+        name
+            ``"train"`` or ``"test"``.
+
+        Returns
+        -------
+        Split
+            As it is stored.
+
+        Raises
+        ------
+        InputError
+            When there is no such split.
+        """
         chosen = self.train if one_of("split", name, ("train", "test")) == "train" else self.test
         if chosen is None:
             raise InputError(

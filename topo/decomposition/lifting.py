@@ -16,7 +16,6 @@ inverses as lifting steps, one shear an arc, the conventions for dead nodes, and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -25,16 +24,17 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..dag.coarsening import coarsen
-from ..dag.dag import Arc, Dag, Node, Output
+from ..dag.dag import Dag
 from ..dag.example import Example
 from ..dag.path_counts import PathCounts, checked_arcs, count_paths
 from ..dag.tracing import traced
 from ..errors import InputError, unknown_name
 from ..validation import whole_number
 from .arc_labels import arc_labels, description
+from .normal_form import normal_form
 from .state import BatchInterpreter, State, minus, plus
 
-__all__ = ["Factor", "Lifting", "lift", "normal_form"]
+__all__ = ["Factor", "Lifting", "lift"]
 
 
 def lift(model: nn.Module | Dag, example: Example | None = None, *, coarse: bool = True) -> Lifting:
@@ -89,45 +89,6 @@ def lift(model: nn.Module | Dag, example: Example | None = None, *, coarse: bool
     return Lifting(coarsen(dag) if coarse else dag)
 
 
-def normal_form(dag: Dag) -> Dag:
-    """The Dag with one sink t: the nodes and arcs it has, and after them what leads to the outputs.
-
-    An output that is not simply a node gets an arc to a node ``output``; several outputs are the slots of one product
-    node ``output``, an arc each. The arcs keep their places in ``dag.arcs``, so those of `dag` and of its normal form
-    are the same. Evaluating it gives the sink: a tensor, or the tuple of all output tensors.
-
-    Parameters
-    ----------
-    dag
-        The network.
-
-    Returns
-    -------
-    Dag
-        With one output node and no output steps.
-    """
-    outputs = [(output.node, output.steps) for output in dag.outputs if output.node is not None]
-    ((first, steps), *others) = outputs
-    if not others and not steps and dag.nodes[first].kind != "input":
-        return replace(dag, outputs=(Output(first),), output_spec=None, retrace=None, model=None)
-    sink = len(dag.nodes)
-    shapes = tuple(steps[-1].shape if steps else dag.nodes[node].shape for node, steps in outputs)
-    level = 1 + max(dag.nodes[node].level for node, _ in outputs)
-    known = {node.name for node in dag.nodes}
-    name = next(n for n in ("output", *(f"output#{i}" for i in range(2, len(known) + 3))) if n not in known)
-    joined = Node(name, "product", level, shapes) if others else Node(name, "sum", level, shapes[0])
-    arcs = tuple(Arc(node, sink, steps, slot if others else None) for slot, (node, steps) in enumerate(outputs))
-    return replace(
-        dag,
-        nodes=(*dag.nodes, joined),
-        arcs=(*dag.arcs, *arcs),
-        outputs=(Output(sink),),
-        output_spec=None,
-        retrace=None,
-        model=None,
-    )
-
-
 class Lifting:
     """The network as a map T of the product of all its node spaces: unit lower-triangular in the order of levels.
 
@@ -139,10 +100,16 @@ class Lifting:
     Entries are functions and stay so: ``f(a + b)`` is not ``f(a) + f(b)``, so the product is never multiplied out,
     except where that is exact (see `topo.decomposition`).
 
+    Parameters
+    ----------
+    dag
+        The network.
+
     Attributes
     ----------
     dag
-        The network in additive normal form with one sink (see `normal_form`); arcs are named by their place in
+        The network in additive normal form with one sink (see `topo.decomposition.normal_form`); arcs are named by
+        their place in
         ``dag.arcs``.
     levels
         L, the number of factors.
@@ -183,23 +150,59 @@ class Lifting:
         return self.pick(self.apply(self.embed(*inputs, **keywords)))
 
     def embed(self, *inputs: Any, **keywords: Any) -> State:
-        """The state with the inputs at level 0 and zero above."""
+        """The state with the inputs at level 0 and zero above.
+
+        Parameters
+        ----------
+        inputs, keywords
+            The batch, as the model takes it.
+
+        Returns
+        -------
+        State
+            On as many samples.
+        """
         tensors = self.dag.input_tensors(*inputs, **keywords)
         batch = BatchInterpreter(self.dag, tensors)
         return State(batch, self.order, dict(zip(self.dag.inputs, tensors, strict=True)))
 
     def pick(self, z: State) -> Any:
-        """The network's output in the state `z`, put together as the model returns it."""
+        """The network's output in the state `z`, put together as the model returns it.
+
+        Parameters
+        ----------
+        z
+            A state.
+        """
         return self.output_of(z.at(self.sink))
 
     def output_of(self, value: Any) -> Any:
-        """The network's output, put together as the model returns it, when `value` is that of the sink."""
+        """The network's output, put together as the model returns it, when `value` is that of the sink.
+
+        Parameters
+        ----------
+        value
+            A tensor, or for several outputs a tuple of tensors.
+        """
         leaves = iter(value if self.dag.nodes[self.sink].kind == "product" else (value,))
         flat = [output.constant if output.node is None else next(leaves) for output in self.original.outputs]
         return self.original.rebuilt_output(flat)
 
     def state(self, *inputs: Any, level: int | None = None, **keywords: Any) -> State:
-        """The state after factors 1 to `level` (all by default): final up to that level, zero above."""
+        """The state after factors 1 to `level` (all by default): final up to that level, zero above.
+
+        Parameters
+        ----------
+        inputs, keywords
+            The batch, as the model takes it.
+        level
+            From 0 to `levels`.
+
+        Returns
+        -------
+        State
+            One value for each node.
+        """
         level = self.levels if level is None else whole_number("level", level, minimum=0, maximum=self.levels)
         z = self.embed(*inputs, **keywords)
         for factor in self._factors[:level]:
@@ -207,20 +210,48 @@ class Lifting:
         return z
 
     def apply(self, z: State) -> State:
-        """T(z), for any state."""
+        """T(z), for any state.
+
+        Parameters
+        ----------
+        z
+            A state.
+        """
         for factor in self._factors:
             z = factor(z)
         return z
 
     def inverse(self, z: State) -> State:
-        """The state that T takes to `z`: ``z - sum of N_k(z)``, every factor read at `z` itself."""
+        """The state that T takes to `z`: ``z - sum of N_k(z)``, every factor read at `z` itself.
+
+        Parameters
+        ----------
+        z
+            A state.
+        """
         changes: dict[int, Any] = {}
         for factor in self._factors:
             changes |= {node: minus(z.at(node), value) for node, value in factor.added(z).items()}
         return z.written(changes)
 
     def state_of(self, values: Mapping[str, Any]) -> State:
-        """A state from values by node name; the inputs must be among them, other nodes left out are zero."""
+        """A state from values by node name; the inputs must be among them, other nodes left out are zero.
+
+        Parameters
+        ----------
+        values
+            Name of a node -> its value, the samples along the first axis.
+
+        Returns
+        -------
+        State
+            On as many samples.
+
+        Raises
+        ------
+        InputError
+            When a name is unknown, or an input is missing.
+        """
         index = {node.name: i for i, node in enumerate(self.dag.nodes)}
         for name in values:
             if name not in index:
@@ -234,7 +265,20 @@ class Lifting:
     # Factors
 
     def factor(self, level: int, arcs: Iterable[int] | None = None) -> Factor:
-        """L_k; with `arcs`, only those of its shears (pruning an arc replaces its shear by the identity)."""
+        """L_k; with `arcs`, only those of its shears (pruning an arc replaces its shear by the identity).
+
+        Parameters
+        ----------
+        level
+            From 1 to `levels`.
+        arcs
+            Places in ``dag.arcs`` of arcs that end at this level.
+
+        Returns
+        -------
+        Factor
+            A map of states.
+        """
         whole_number("level", level, minimum=1, maximum=self.levels)
         return self._factors[level - 1] if arcs is None else Factor(self, level, arcs)
 
@@ -253,6 +297,23 @@ class Lifting:
         """J_N at T(embed x): the derivative of every node by the nodes it reads, strictly lower-triangular.
 
         Rows and columns are the entries of ``T.state(x).flatten()``; `limit` is the most of them.
+
+        Parameters
+        ----------
+        inputs, keywords
+            The batch, as the model takes it.
+        limit
+            The most rows.
+
+        Returns
+        -------
+        Tensor
+            (entries, entries).
+
+        Raises
+        ------
+        InputError
+            When there are more entries than `limit`, or nodes of whole numbers.
         """
         z = self.state(*inputs, **keywords)
         where = z.slices()
@@ -288,6 +349,16 @@ class Lifting:
     def jacobian(self, *inputs: Any, limit: int = 4096, **keywords: Any) -> Tensor:
         """The derivative of T at ``embed(x)``: ``(I - J_N)^-1``, unit lower-triangular, so its determinant is 1.
 
+        Parameters
+        ----------
+        inputs, limit, keywords
+            As for `arc_jacobian`.
+
+        Returns
+        -------
+        Tensor
+            (entries, entries).
+
         Examples
         --------
         >>> import torch
@@ -303,6 +374,20 @@ class Lifting:
 
 class Factor:
     """``I + N``, where N is the sum of the functions of some arcs that all end at one level.
+
+    Parameters
+    ----------
+    lifting
+        The representation that it belongs to.
+    level
+        The level it writes.
+    arcs
+        Places in ``dag.arcs`` of the arcs it applies; all that end at the level by default.
+
+    Raises
+    ------
+    InputError
+        When an arc does not end at the level.
 
     Attributes
     ----------

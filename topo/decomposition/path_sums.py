@@ -57,23 +57,71 @@ class Linearisation:
         self.batch = self.z.batch
 
     def function(self, arc: int) -> Callable[[Any], Any]:
-        """What an arc alone brings its target, as a function of its source: at a fusion node, its slot with zeros."""
+        """What an arc alone brings its target, as a function of its source: at a fusion node, its slot with zeros.
+
+        Parameters
+        ----------
+        arc
+            Place in ``dag.arcs``.
+
+        Returns
+        -------
+        callable
+            From a value of its source to a value of its target.
+        """
         return lambda value: self.batch.brought(self.dag.arcs[arc].target, (arc,), lambda _: value)
 
     def push(self, arc: int, tangent: Any) -> Any:
-        """J_e v: where the arc takes a change `tangent` of its source."""
+        """J_e v: where the arc takes a change `tangent` of its source.
+
+        Parameters
+        ----------
+        arc
+            Place in ``dag.arcs``.
+        tangent
+            Of the shape of its source's value.
+
+        Returns
+        -------
+        Tensor or tuple
+            Of the shape of its target's value.
+        """
         at = self.z.at(self.dag.arcs[arc].source)
         return torch.func.jvp(self.function(arc), (at,), (tangent,))[1]
 
     def constant(self, arc: int) -> Any:
-        """b_e = f_e(z) - J_e z."""
+        """b_e = f_e(z) - J_e z.
+
+        Parameters
+        ----------
+        arc
+            Place in ``dag.arcs``.
+
+        Returns
+        -------
+        Tensor or tuple
+            Of the shape of its target's value.
+        """
         at = self.z.at(self.dag.arcs[arc].source)
         pair: Any = torch.func.jvp(self.function(arc), (at,), (at,))
         value, linear = pair
         return pytree.tree_map(torch.sub, value, linear)
 
     def pull(self, arc: int, cotangents: Any) -> Any:
-        """``w^T J_e`` for several w at once: `cotangents` and the result have an axis of them in front."""
+        """``w^T J_e`` for several w at once: `cotangents` and the result have an axis of them in front.
+
+        Parameters
+        ----------
+        arc
+            Place in ``dag.arcs``.
+        cotangents
+            (count, *shape of its target's value).
+
+        Returns
+        -------
+        Tensor or tuple
+            (count, *shape of its source's value).
+        """
         one = self.dag.arcs[arc]
         if not one.steps and self.dag.nodes[one.target].kind == "sum":
             return cotangents
@@ -95,13 +143,44 @@ class Linearisation:
         return tuple(filled) if isinstance(at, tuple) else filled[0]
 
     def along(self, path: Sequence[int], tangent: Any) -> Any:
-        """The product of the derivatives along `path`, applied to a change of where it starts."""
+        """The product of the derivatives along `path`, applied to a change of where it starts.
+
+        Parameters
+        ----------
+        path
+            Places in ``dag.arcs``, from the first arc on.
+        tangent
+            Of the shape of the value that the path starts from.
+
+        Returns
+        -------
+        Tensor or tuple
+            Of the shape of the value that the path ends at.
+        """
         for arc in path:
             tangent = self.push(arc, tangent)
         return tangent
 
     def seeds(self, outputs: Sequence[int] | None = None, limit: int = 256) -> Any:
-        """One cotangent of the sink per output element of a sample: ones there for all samples at once."""
+        """One cotangent of the sink per output element of a sample: ones there for all samples at once.
+
+        Parameters
+        ----------
+        outputs
+            Elements of a sample's flattened output; all by default.
+        limit
+            The most of them.
+
+        Returns
+        -------
+        Tensor or tuple
+            (outputs, *shape of the sink's value).
+
+        Raises
+        ------
+        InputError
+            When there are more than `limit`, or one does not exist.
+        """
         value = self.z.at(self.lifting.sink)
         entries = value if isinstance(value, tuple) else (value,)
         sizes = [entry[0].numel() for entry in entries]

@@ -104,19 +104,58 @@ class BatchInterpreter(Interpreter):
         return value
 
     def brought(self, node: int, places: Iterable[int], value_at: Callable[[int], Any]) -> Any:
-        """What `node` becomes when only the arcs at these places bring it what they make of ``value_at(source)``."""
+        """What `node` becomes when only the arcs at these places bring it what they make of ``value_at(source)``.
+
+        Parameters
+        ----------
+        node
+            Place in ``dag.nodes``.
+        places
+            Places in ``dag.arcs`` of arcs into it.
+        value_at
+            Place of a node -> its value.
+
+        Returns
+        -------
+        Tensor or tuple
+            A value of `node`.
+        """
         arcs = self.dag.arcs
         return self.join(
             node, {p: self.arc(p, self.as_operands(arcs[p].source, value_at(arcs[p].source))) for p in places}
         )
 
     def zero(self, node: int) -> Any:
-        """The zero of the space of `node`."""
+        """The zero of the space of `node`.
+
+        Parameters
+        ----------
+        node
+            Place in ``dag.nodes``.
+
+        Returns
+        -------
+        Tensor or tuple
+            A value of `node`.
+        """
         spaces = self._spaces.of_nodes[node]
         return tuple(map(_zeros, spaces)) if self.dag.nodes[node].kind == "product" else _zeros(spaces[0])
 
     def zero_slot(self, node: int, slot: int) -> Tensor:
-        """The zero of what the arc into `slot` of a fusion node brings."""
+        """The zero of what the arc into `slot` of a fusion node brings.
+
+        Parameters
+        ----------
+        node
+            Place in ``dag.nodes``.
+        slot
+            One of its entries.
+
+        Returns
+        -------
+        Tensor
+            In the shape of that entry.
+        """
         return _zeros(self._spaces.of_arcs[node, slot])
 
     @cached_property
@@ -201,11 +240,33 @@ class State(Mapping[str, Any]):
         return f"State({len(self)} nodes, {len(self.values_by_node)} of them written)"
 
     def at(self, node: int) -> Any:
-        """The value of the node with this index."""
+        """The value of the node with this index.
+
+        Parameters
+        ----------
+        node
+            Place in ``dag.nodes``.
+
+        Returns
+        -------
+        Tensor or tuple
+            Zero where nothing has been written.
+        """
         return self.values_by_node[node] if node in self.values_by_node else self.batch.zero(node)
 
     def written(self, changes: Mapping[int, Any]) -> State:
-        """This state with other values at some nodes."""
+        """This state with other values at some nodes.
+
+        Parameters
+        ----------
+        changes
+            Place in ``dag.nodes`` -> value.
+
+        Returns
+        -------
+        State
+            A new one.
+        """
         return State(self.batch, self.order, {**self.values_by_node, **changes})
 
     def flatten(self) -> Tensor:
@@ -213,7 +274,18 @@ class State(Mapping[str, Any]):
         return torch.cat([entry.reshape(-1) for i in self.order for entry in _entries(self.at(i))])
 
     def unflatten(self, vector: Tensor) -> State:
-        """The state with the shapes of this one whose `flatten` is `vector`."""
+        """The state with the shapes of this one whose `flatten` is `vector`.
+
+        Parameters
+        ----------
+        vector
+            (entries,).
+
+        Returns
+        -------
+        State
+            A new one.
+        """
         values: dict[int, Any] = {}
         start = 0
         for index in self.order:

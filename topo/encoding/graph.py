@@ -126,7 +126,13 @@ class MultipartiteGraph:
         return self._attributes
 
     def annotate(self, facts: Mapping[str, Any]) -> None:
-        """Add to the attributes."""
+        """Add to the attributes.
+
+        Parameters
+        ----------
+        facts
+            Name -> what can be written as JSON.
+        """
         self._attributes = {**self._attributes, **facts}
 
     @property
@@ -138,7 +144,18 @@ class MultipartiteGraph:
         return sum(b.matrix.nnz for b in self.blocks)
 
     def nodes_with_role(self, role: str) -> np.ndarray:
-        """Bool array over all nodes: True in the parts of that role."""
+        """Bool array over all nodes: True in the parts of that role.
+
+        Parameters
+        ----------
+        role
+            ``"input"``, ``"hidden"`` or ``"output"``.
+
+        Returns
+        -------
+        array
+            bool, (n_nodes,).
+        """
         member = np.zeros(self.n_nodes, dtype=bool)
         for part in self.parts:
             if part.role == role:
@@ -197,7 +214,18 @@ class MultipartiteGraph:
         return graph
 
     def save(self, path: str | Path) -> Path:
-        """Write the graph as one safetensors file (arrays, with parts and attributes as JSON metadata)."""
+        """Write the graph as one safetensors file (arrays, with parts and attributes as JSON metadata).
+
+        Parameters
+        ----------
+        path
+            The file to write or replace.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
         from ..safe_files import write_arrays
 
         arrays = {}
@@ -215,7 +243,23 @@ class MultipartiteGraph:
 
     @classmethod
     def load(cls, path: str | Path) -> MultipartiteGraph:
-        """Read a graph written by `save`; raises `InputError` when the file is not one."""
+        """Read a graph written by `save`.
+
+        Parameters
+        ----------
+        path
+            The file.
+
+        Returns
+        -------
+        MultipartiteGraph
+            A `BipartiteGraph` where one was written.
+
+        Raises
+        ------
+        InputError
+            When the file is none of a graph.
+        """
         from ..safe_files import read_arrays
 
         arrays, metadata = read_arrays(path)
@@ -264,6 +308,8 @@ class BipartiteGraph(MultipartiteGraph):
         The layer's.
     left_shape, right_shape
         Shapes of the two parts; one axis when left out.
+    attributes
+        JSON-serialisable facts about the layer.
     """
 
     def __init__(
@@ -295,6 +341,13 @@ class LayerGraphs(Mapping[str, BipartiteGraph]):
     """The bipartite graphs of a network's layers, by layer name, in network order.
 
     `attributes` holds JSON-serialisable facts about the whole network, as in `MultipartiteGraph`.
+
+    Parameters
+    ----------
+    graphs
+        Layer name -> graph, in network order.
+    attributes
+        JSON-serialisable facts about the network.
     """
 
     def __init__(self, graphs: Mapping[str, BipartiteGraph], attributes: Mapping[str, Any] | None = None) -> None:
@@ -305,7 +358,13 @@ class LayerGraphs(Mapping[str, BipartiteGraph]):
                 raise InputError(f"layer {name!r} is a {type(graph).__name__}; every layer must be a BipartiteGraph.")
 
     def annotate(self, facts: Mapping[str, Any]) -> None:
-        """Add to the attributes."""
+        """Add to the attributes.
+
+        Parameters
+        ----------
+        facts
+            Name -> what can be written as JSON.
+        """
         self.attributes = {**self.attributes, **facts}
 
     def __getitem__(self, name: str) -> BipartiteGraph:
@@ -322,7 +381,18 @@ class LayerGraphs(Mapping[str, BipartiteGraph]):
         return f"LayerGraphs({len(self)} layers, {nodes:,} nodes, {edges:,} edges)"
 
     def save(self, folder: str | Path) -> Path:
-        """Write one file a layer and an index into `folder`, which is made if need be."""
+        """Write one file a layer and an index into `folder`, which is made if need be.
+
+        Parameters
+        ----------
+        folder
+            Where to write.
+
+        Returns
+        -------
+        Path
+            The folder.
+        """
         from ..safe_files import writing
 
         folder = Path(folder)
@@ -337,7 +407,23 @@ class LayerGraphs(Mapping[str, BipartiteGraph]):
 
     @classmethod
     def load(cls, folder: str | Path) -> LayerGraphs:
-        """Read what `save` wrote; raises `InputError` when `folder` is not such a folder."""
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        folder
+            What `save` has written.
+
+        Returns
+        -------
+        LayerGraphs
+            In the order of the layers.
+
+        Raises
+        ------
+        InputError
+            When `folder` holds no layer graphs.
+        """
         try:
             index = json.loads((Path(folder) / "layers.json").read_text())
         except (OSError, ValueError) as error:

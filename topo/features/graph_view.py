@@ -57,7 +57,18 @@ class GraphView:
         return self.graph.attributes
 
     def shared(self, compute: Callable[[GraphView], T]) -> T:
-        """``compute(view)``, computed once: for what several metrics of one file share."""
+        """``compute(view)``, computed once: for what several metrics of one file share.
+
+        Parameters
+        ----------
+        compute
+            A function of a view, by which its result is known.
+
+        Returns
+        -------
+        object
+            What it returns.
+        """
         if compute not in self._shared:
             self._shared[compute] = compute(self)
         return self._shared[compute]

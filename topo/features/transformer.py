@@ -83,12 +83,33 @@ class Topometrics(TransformerMixin, BaseEstimator):
         self.n_jobs = n_jobs
 
     def fit(self, X: Iterable[Any], y: Any = None) -> Topometrics:
-        """Check the parameters; the graphs are not looked at."""
+        """Check the parameters; the graphs are not looked at.
+
+        Parameters
+        ----------
+        X, y
+            Not used; there for scikit-learn.
+
+        Returns
+        -------
+        Topometrics
+            Itself.
+        """
         self._check()
         return self
 
     def transform(self, X: Iterable[Any]) -> pd.DataFrame:
         """One row a graph, or a (model, masks) pair.
+
+        Parameters
+        ----------
+        X
+            Graphs, or pairs of a model and its masks.
+
+        Returns
+        -------
+        DataFrame
+            float64.
 
         Raises
         ------
@@ -115,7 +136,18 @@ class Topometrics(TransformerMixin, BaseEstimator):
         return table
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """The columns that `transform` returns; `input_features` is ignored."""
+        """The columns that `transform` returns; `input_features` is ignored.
+
+        Parameters
+        ----------
+        input_features
+            Not used; there for scikit-learn.
+
+        Returns
+        -------
+        array
+            Of column names.
+        """
         return np.array(column_names(self.metrics, layers=ENCODINGS.entry(self.encoding).info["layers"]), dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -25,7 +25,17 @@ STAGES = (
 
 
 class InvertedResidual(nn.Module):
-    """Expand (1x1), filter each channel (3x3), project (1x1); at stride 1 added to the input or its 1x1 projection."""
+    """Expand (1x1), filter each channel (3x3), project (1x1); at stride 1 added to the input or its 1x1 projection.
+
+    Parameters
+    ----------
+    in_channels, channels
+        Channels of the input and of the output.
+    expansion
+        Channels in between, relative to `in_channels`.
+    stride
+        Of the 3x3 convolution.
+    """
 
     def __init__(self, in_channels: int, channels: int, expansion: int, stride: int) -> None:
         super().__init__()
@@ -55,6 +65,11 @@ class InvertedResidual(nn.Module):
 
 class MobileNetV2(nn.Module):
     """Inverted residual blocks between a 3x3 stem and a 1x1 convolution to 1280 channels, for 32x32 images.
+
+    Parameters
+    ----------
+    in_channels, n_classes
+        Channels of the images; outputs.
 
     References
     ----------

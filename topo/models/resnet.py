@@ -19,7 +19,15 @@ SHORTCUTS = ("identity", "projection")
 
 
 class Subsample(nn.Module):
-    """The shortcut without parameters (option A): every `stride`-th position, new channels filled with zeros."""
+    """The shortcut without parameters (option A): every `stride`-th position, new channels filled with zeros.
+
+    Parameters
+    ----------
+    extra_channels
+        New channels.
+    stride
+        Along both axes of the image.
+    """
 
     def __init__(self, extra_channels: int, stride: int) -> None:
         super().__init__()
@@ -32,7 +40,17 @@ class Subsample(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm, added to a shortcut."""
+    """Two 3x3 convolutions with batch norm, added to a shortcut.
+
+    Parameters
+    ----------
+    in_channels, channels
+        Channels of the input and of the output.
+    stride
+        Of the first convolution.
+    shortcut
+        ``"identity"`` or ``"projection"``, where the shape changes.
+    """
 
     def __init__(self, in_channels: int, channels: int, stride: int, shortcut: str) -> None:
         super().__init__()

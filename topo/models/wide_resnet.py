@@ -13,7 +13,15 @@ __all__ = ["PreactivationBlock", "WideResNet", "wrn_28_2"]
 
 
 class PreactivationBlock(nn.Module):
-    """Batch norm and activation before each of two 3x3 convolutions; a 1x1 convolution where the shape changes."""
+    """Batch norm and activation before each of two 3x3 convolutions; a 1x1 convolution where the shape changes.
+
+    Parameters
+    ----------
+    in_channels, channels
+        Channels of the input and of the output.
+    stride
+        Of the first convolution.
+    """
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -33,6 +41,15 @@ class PreactivationBlock(nn.Module):
 
 class WideResNet(nn.Module):
     """Three stages of (depth - 4) / 6 pre-activation blocks with 16, 32 and 64 times `width` channels.
+
+    Parameters
+    ----------
+    in_channels, n_classes
+        Channels of the images; outputs.
+    depth
+        6n + 4.
+    width
+        Factor on the channels.
 
     References
     ----------

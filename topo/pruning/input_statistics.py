@@ -50,12 +50,34 @@ class Rows:
     groups: int = 1
 
     def view(self, tensor: Tensor) -> Tensor:
-        """These rows of a tensor of the weight's shape, as a view (groups, rows, inputs, *kernel)."""
+        """These rows of a tensor of the weight's shape, as a view (groups, rows, inputs, *kernel).
+
+        Parameters
+        ----------
+        tensor
+            Of the weight's shape.
+
+        Returns
+        -------
+        Tensor
+            (groups, rows, inputs, *kernel).
+        """
         part = tensor.detach().narrow(self.axis, self.start, self.stop - self.start)
         return part.unflatten(0, (self.groups, -1)).movedim(1 + self.axis, 1)
 
     def matrices(self, tensor: Tensor) -> Tensor:
-        """These rows as matrices (groups, rows, columns), with the columns in the order of the inputs."""
+        """These rows as matrices (groups, rows, columns), with the columns in the order of the inputs.
+
+        Parameters
+        ----------
+        tensor
+            Of the weight's shape.
+
+        Returns
+        -------
+        Tensor
+            (groups, rows, columns).
+        """
         return self.view(tensor).flatten(2)
 
 

@@ -72,6 +72,16 @@ class Samples:
         """About `size` samples, as many of each class as there are.
 
         Of batches the first one, whole; of a torch dataset so many at random.
+
+        Parameters
+        ----------
+        size
+            How many, about.
+
+        Returns
+        -------
+        tuple
+            Inputs and targets.
         """
         if self._dataset is not None:
             return self.balanced(max(1, round(size / self._dataset.n_classes)))
@@ -87,7 +97,18 @@ class Samples:
         return self.balanced(max(1, round(size / len(targets.unique()))))
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """Batches without end, each drawn anew as by `batch`; of batches one after the other, from the first again."""
+        """Batches without end, each drawn anew as by `batch`; of batches one after the other, from the first again.
+
+        Parameters
+        ----------
+        size
+            How many samples a batch has, about.
+
+        Yields
+        ------
+        tuple
+            Inputs and targets.
+        """
         while True:
             if self._pair is None and self._dataset is None and self._items is None:
                 yield from self._read()
@@ -100,6 +121,16 @@ class Samples:
         A dataset gives as many of every class as its smallest class has, where that is fewer. Of batches, and of a
         torch dataset, as many are read as it takes until each class seen has enough. Data whose targets are not class
         labels are used whole; of batches, the first one is.
+
+        Parameters
+        ----------
+        per_class
+            How many of each class.
+
+        Returns
+        -------
+        tuple
+            Inputs and targets.
         """
         if self._dataset is not None:
             counts = self._dataset.train.targets.bincount(minlength=self._dataset.n_classes)

@@ -52,18 +52,53 @@ class SparseTrainingCallback(Callback):
         return f"pruner {self.pruner!r}"
 
     def weights(self, state: TrainingState) -> dict[str, nn.Parameter]:
-        """The prunable weights of the model in training."""
+        """The prunable weights of the model in training.
+
+        Parameters
+        ----------
+        state
+            The training run.
+
+        Returns
+        -------
+        dict
+            Name -> parameter.
+        """
         parameters = dict(state.model.named_parameters())
         return {name: parameters[name] for name in self.names}
 
     def held(self, state: TrainingState) -> Masks:
-        """The masks that the training run holds now; `InputError` when it was started without any."""
+        """The masks that the training run holds now.
+
+        Parameters
+        ----------
+        state
+            The training run.
+
+        Returns
+        -------
+        Masks
+            Of the run.
+
+        Raises
+        ------
+        InputError
+            When the run has no masks.
+        """
         if state.masks is None:
             raise InputError(f"{type(self).__name__} changes masks: train with masks=callback.masks as well.")
         return state.masks
 
     def change(self, state: TrainingState, masks: Mapping[str, Tensor]) -> None:
-        """Put masks in force from now on: pruned weights become zero and stay so."""
+        """Put masks in force from now on: pruned weights become zero and stay so.
+
+        Parameters
+        ----------
+        state
+            The training run.
+        masks
+            Masks by name.
+        """
         state.hold(Masks(masks) if state.masks is None else state.masks.replaced(masks))
 
     def state_dict(self) -> dict[str, Any]:

@@ -120,7 +120,18 @@ class Task:
         return self.on_device(example)
 
     def on_device(self, inputs: Any) -> Any:
-        """Inputs on the task's device, floating-point ones of the weights' type."""
+        """Inputs on the task's device, floating-point ones of the weights' type.
+
+        Parameters
+        ----------
+        inputs
+            Tensors in any structure.
+
+        Returns
+        -------
+        object
+            The same structure.
+        """
         dtype = next(iter(self.weights.values())).dtype
         return pytree.tree_map_only(
             Tensor, lambda t: t.to(self.device, dtype if t.is_floating_point() else t.dtype), inputs
@@ -133,7 +144,25 @@ class Task:
             return call_model(self.call or self.model, inputs)
 
     def loss(self, inputs: Inputs, targets: Tensor, temperature: float = 1.0) -> Tensor:
-        """Mean cross-entropy of the logits divided by a temperature."""
+        """Mean cross-entropy of the logits divided by a temperature.
+
+        Parameters
+        ----------
+        inputs, targets
+            A batch.
+        temperature
+            What the logits are divided by.
+
+        Returns
+        -------
+        Tensor
+            One number, with a gradient.
+
+        Raises
+        ------
+        InputError
+            When the model does not return logits, or the targets do not fit them.
+        """
         logits = self.forward(inputs)
         if not isinstance(logits, Tensor) or logits.ndim < 2:
             raise InputError("the model must return one tensor of logits (samples x classes) for this pruner.")
@@ -155,6 +184,20 @@ class Task:
         """Train the copy in place, by the recipe of the call unless another is given, and hold masks meanwhile.
 
         Afterwards the copy is in the mode and with the gradients it had before.
+
+        Parameters
+        ----------
+        masks
+            What is pruned from the start; None for nothing.
+        recipe
+            How to train; None for the recipe of the call.
+        callbacks
+            What acts on the training.
+
+        Returns
+        -------
+        Training
+            Masks and history of the run.
 
         Raises
         ------
@@ -196,8 +239,21 @@ class Task:
     ) -> dict[str, Tensor]:
         """Gradients of a scalar by the weights.
 
-        A weight that the scalar does not depend on is refused with an `InputError`, or, where it may be constant, has
-        gradient zero.
+        A weight that the scalar does not depend on is refused, or, where it may be constant, has gradient zero.
+
+        Parameters
+        ----------
+        loss
+            One number.
+        create_graph
+            Whether the gradients shall have gradients.
+        may_be_constant
+            Whether the scalar may depend on some weights only, or on none.
+
+        Returns
+        -------
+        dict
+            Name -> gradient in the weight's shape.
         """
         if may_be_constant and not loss.requires_grad:
             return {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
@@ -212,7 +268,23 @@ class Task:
         return self.by_name(gradients)
 
     def by_name(self, gradients: Sequence[Tensor | None]) -> dict[str, Tensor]:
-        """Gradients by the names of the weights; `InputError` when one is None: nothing computed depends on it."""
+        """Gradients by the names of the weights.
+
+        Parameters
+        ----------
+        gradients
+            One for each weight, in their order.
+
+        Returns
+        -------
+        dict
+            Name -> gradient.
+
+        Raises
+        ------
+        InputError
+            When one is None.
+        """
         named = dict(zip(self.weights, gradients, strict=True))
         unused = [name for name, gradient in named.items() if gradient is None]
         if unused:

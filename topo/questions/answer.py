@@ -64,13 +64,40 @@ class Answer:
     def without(
         cls, title: str, question: str, reason: str, *, tables: Mapping[str, pd.DataFrame] | None = None
     ) -> Answer:
-        """The answer of evidence that cannot answer, with the reason in one sentence."""
+        """The answer of evidence that cannot answer, with the reason in one sentence.
+
+        Parameters
+        ----------
+        title
+            Title of the question.
+        question
+            The question.
+        reason
+            One sentence.
+        tables
+            Tables by name, if there are any all the same.
+
+        Returns
+        -------
+        Answer
+            Without sentences and figures.
+        """
         return cls(title, question, reason=reason, tables=tables or {})
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write every figure as PNG, SVG and PDF and every table as CSV; returns the files written.
 
         The folder is created where it is missing.
+
+        Parameters
+        ----------
+        folder
+            Where to write.
+
+        Returns
+        -------
+        list
+            Of paths.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,21 @@ class DataIssues:
         self._rows: list[tuple[str, str, int, str, str]] = []
 
     def add(self, file: str, column: str, rows: int, what: str, done: str) -> None:
-        """List one, unless it concerns no row."""
+        """List one, unless it concerns no row.
+
+        Parameters
+        ----------
+        file
+            Where it is.
+        column
+            Which column it concerns.
+        rows
+            How many rows.
+        what
+            What is the matter with them.
+        done
+            What was done about it.
+        """
         if rows:
             self._rows.append((file, column, int(rows), what, done))
 

@@ -73,6 +73,20 @@ class Evidence:
     def of(cls, table: pd.DataFrame, *, name: str = "results table", layers: pd.DataFrame | None = None) -> Evidence:
         """Evidence from a results table; rows that repeat a network are set aside and listed among the data issues.
 
+        Parameters
+        ----------
+        table
+            A results table.
+        name
+            What messages and headings call it.
+        layers
+            A table of layers, one row a layer.
+
+        Returns
+        -------
+        Evidence
+            With the table in tidy form.
+
         Raises
         ------
         InputError
@@ -106,6 +120,18 @@ class Evidence:
     def open(cls, *, study: Any = None, published: str | Path | None = None) -> Evidence:
         """Evidence from studies or tables (see `read`), or from the folder of the published tables.
 
+        Parameters
+        ----------
+        study
+            As for `read`.
+        published
+            The folder of the published tables.
+
+        Returns
+        -------
+        Evidence
+            Of the one that is given.
+
         Raises
         ------
         InputError
@@ -123,6 +149,16 @@ class Evidence:
         """Evidence from a study, its folder, a DataFrame, a .parquet or .csv file, or from a list of several.
 
         A study has the name of its folder, a file its own without the suffix.
+
+        Parameters
+        ----------
+        source
+            A study, path, DataFrame, or a list of these.
+
+        Returns
+        -------
+        Evidence
+            Of all of them together.
 
         Raises
         ------
@@ -181,7 +217,18 @@ class Evidence:
         return ordered_metrics(c for c in metric_columns(self.networks) if "__" not in c)
 
     def layer_metrics(self, encoding: str) -> list[str]:
-        """Metric columns of one layer-wise encoding, their means over layers only."""
+        """Metric columns of one layer-wise encoding, their means over layers only.
+
+        Parameters
+        ----------
+        encoding
+            As columns begin with it, such as ``"rolled"``.
+
+        Returns
+        -------
+        list
+            Names of columns.
+        """
         head = f"{encoding}__"
         return ordered_metrics(
             c for c in metric_columns(self.networks) if c.startswith(head) and c.endswith("_mean")

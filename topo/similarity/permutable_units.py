@@ -55,11 +55,33 @@ class AxisUnits:
         return np.diff(self._start)
 
     def indices_of(self, units: np.ndarray) -> np.ndarray:
-        """Indices of units that have equally many, int64 (units, indices of a unit)."""
+        """Indices of units that have equally many, int64 (units, indices of a unit).
+
+        Parameters
+        ----------
+        units
+            Numbers of units, int64, (units,), at least one.
+
+        Returns
+        -------
+        array
+            int64, (units, indices of a unit).
+        """
         return self._sorted[self._start[units][:, None] + np.arange(self.counts[units[0]])]
 
     def permutation(self, match: np.ndarray) -> np.ndarray:
-        """The index that moves to every index when `match[u]` takes the place of unit `u`, int64 (length,)."""
+        """The index that moves to every index when `match[u]` takes the place of unit `u`, int64 (length,).
+
+        Parameters
+        ----------
+        match
+            For every unit the one that takes its place, int64.
+
+        Returns
+        -------
+        array
+            int64, (length,).
+        """
         order = np.arange(len(self.units))
         order[self.movable] = self._sorted[self._start[match[self.units[self.movable]]] + self._rank]
         return order

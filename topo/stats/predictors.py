@@ -118,14 +118,38 @@ class Fill(TransformerMixin, BaseEstimator):
     """
 
     def fit(self, x: ArrayLike, y: object = None) -> Fill:
-        """Remember the medians of the columns of x."""
+        """Remember the medians of the columns of x.
+
+        Parameters
+        ----------
+        x
+            (rows, columns).
+        y
+            Not used; there for scikit-learn.
+
+        Returns
+        -------
+        Fill
+            Itself.
+        """
         x = _finite(x)
         self.medians_ = np.nan_to_num(pd.DataFrame(x).median().to_numpy(float))
         self.n_features_in_ = x.shape[1]
         return self
 
     def transform(self, x: ArrayLike) -> np.ndarray:
-        """The columns of x with their gaps filled."""
+        """The columns of x with their gaps filled.
+
+        Parameters
+        ----------
+        x
+            (rows, columns).
+
+        Returns
+        -------
+        array
+            (rows, columns).
+        """
         x = _finite(x)
         return np.where(np.isnan(x), self.medians_, x)
 
@@ -142,7 +166,20 @@ class SignedLog(TransformerMixin, BaseEstimator):
     """
 
     def fit(self, x: ArrayLike, y: object = None) -> SignedLog:
-        """Remember the scales of the columns of x."""
+        """Remember the scales of the columns of x.
+
+        Parameters
+        ----------
+        x
+            (rows, columns).
+        y
+            Not used; there for scikit-learn.
+
+        Returns
+        -------
+        SignedLog
+            Itself.
+        """
         size = np.abs(np.asarray(x, dtype=float))
         medians = pd.DataFrame(np.where(size > 0, size, np.nan)).median().to_numpy(float)
         self.scale_ = np.where(np.isnan(medians), 1.0, medians / 10)
@@ -150,7 +187,18 @@ class SignedLog(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, x: ArrayLike) -> np.ndarray:
-        """The columns of x on the signed logarithmic scale."""
+        """The columns of x on the signed logarithmic scale.
+
+        Parameters
+        ----------
+        x
+            (rows, columns).
+
+        Returns
+        -------
+        array
+            (rows, columns).
+        """
         x = np.asarray(x, dtype=float)
         return np.sign(x) * np.log1p(np.abs(x) / self.scale_)
 

@@ -233,7 +233,18 @@ class StudyConfig(BaseModel):
             column_names(self.metrics)
 
     def with_imports(self, more: Iterable[str]) -> StudyConfig:
-        """The same config with further entries of ``imports``, each in the place of one of that name."""
+        """The same config with further entries of ``imports``, each in the place of one of that name.
+
+        Parameters
+        ----------
+        more
+            Names of modules, or paths of Python files.
+
+        Returns
+        -------
+        StudyConfig
+            A new one.
+        """
         imports = {Path(source).name: source for source in (*self.imports, *more)}
         return self.model_copy(update={"imports": tuple(imports.values())})
 

@@ -100,7 +100,18 @@ class Store:
         self.imports = self.folder / "imports"
 
     def cell_folder(self, key: str) -> Path:
-        """The folder of the cell with that key."""
+        """The folder of the cell with that key.
+
+        Parameters
+        ----------
+        key
+            Key of the cell.
+
+        Returns
+        -------
+        Path
+            It need not exist.
+        """
         return self.cells / key
 
     def row_file(self, key: str) -> Path:
@@ -128,11 +139,29 @@ class Store:
         return self.cells / key / "traceback.txt"
 
     def import_source(self, source: str) -> str:
-        """What to import for an entry of ``imports``: the copy of a file that the study keeps, or the module named."""
+        """What to import for an entry of ``imports``: the copy of a file that the study keeps, or the module named.
+
+        Parameters
+        ----------
+        source
+            Path of a Python file, or name of a module.
+
+        Returns
+        -------
+        str
+            Path or name.
+        """
         return str((self.imports / Path(source).name).resolve()) if is_file_name(source) else source
 
     def prepare(self, config: StudyConfig, plan: Iterable[Planned]) -> None:
         """Make the folder; record in it the study file, its own code and its plan; clear away what killed runs left.
+
+        Parameters
+        ----------
+        config
+            The study.
+        plan
+            Its cells.
 
         Raises
         ------
@@ -154,7 +183,18 @@ class Store:
                     shutil.rmtree(leftover, ignore_errors=True)
 
     def plan(self, config: StudyConfig) -> list[Planned] | None:
-        """The cells of the last run, where it was one of this config; its names need not be registered any more."""
+        """The cells of the last run, where it was one of this config; its names need not be registered any more.
+
+        Parameters
+        ----------
+        config
+            The study.
+
+        Returns
+        -------
+        list or None
+            Of `Planned`; None where the last run was of another config.
+        """
         digest, cells = self._recorded_plan()
         return cells if digest == config.digest() else None
 
@@ -183,7 +223,18 @@ class Store:
             return "", []
 
     def row(self, key: str) -> dict[str, Any] | None:
-        """The row of a cell, or None where there is none or it is damaged."""
+        """The row of a cell, or None where there is none or it is damaged.
+
+        Parameters
+        ----------
+        key
+            Key of the cell.
+
+        Returns
+        -------
+        dict or None
+            Column -> value.
+        """
         try:
             row = json.loads(self.row_file(key).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -191,12 +242,35 @@ class Store:
         return row if isinstance(row, dict) and "status" in row else None
 
     def is_done(self, key: str) -> bool:
-        """Whether the cell has a result that stays: anything but missing, damaged or failed."""
+        """Whether the cell has a result that stays: anything but missing, damaged or failed.
+
+        Parameters
+        ----------
+        key
+            Key of the cell.
+
+        Returns
+        -------
+        bool
+            False for a cell that has not run.
+        """
         row = self.row(key)
         return row is not None and row["status"] != FAILED
 
     def save(self, key: str, result: CellResult) -> bool:
         """Write a cell; False when another process was first, whose result then stays.
+
+        Parameters
+        ----------
+        key
+            Key of the cell.
+        result
+            What it gave.
+
+        Returns
+        -------
+        bool
+            Whether it was written.
 
         Raises
         ------
@@ -213,7 +287,18 @@ class Store:
                 shutil.rmtree(self.cell_folder(part), ignore_errors=True)
 
     def gather(self, plan: Iterable[Planned]) -> pd.DataFrame:
-        """One row a cell that has a result, in the order given; rows of baselines join those of their networks."""
+        """One row a cell that has a result, in the order given; rows of baselines join those of their networks.
+
+        Parameters
+        ----------
+        plan
+            The cells of the table.
+
+        Returns
+        -------
+        DataFrame
+            The results table.
+        """
         rows = []
         for key, identity in plan:
             row = self.row(key)
@@ -222,7 +307,18 @@ class Store:
         return _table(rows)
 
     def write_table(self, table: pd.DataFrame) -> Path:
-        """Write ``results.parquet``, whole or not at all."""
+        """Write ``results.parquet``, whole or not at all.
+
+        Parameters
+        ----------
+        table
+            What `gather` returned.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
         with _reported(self.folder), replacing(self.table_file) as name:
             # What each metric is travels with the table: whoever reads it may not have registered them.
             table.attrs["metrics"] = metric_facts()

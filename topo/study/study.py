@@ -51,13 +51,39 @@ class Study:
 
     @classmethod
     def read(cls, file: str | Path, folder: str | Path | None = None, **overrides: Any) -> Study:
-        """The study of a YAML file, in ``studies/<name>`` unless `folder` is given; `overrides` replace keys."""
+        """The study of a YAML file, in ``studies/<name>`` unless `folder` is given; `overrides` replace keys.
+
+        Parameters
+        ----------
+        file
+            The YAML file.
+        folder
+            The study's folder.
+        overrides
+            Key of the file -> another value.
+
+        Returns
+        -------
+        Study
+            Not run yet.
+        """
         config = StudyConfig.read(file, **overrides)
         return cls(config, Path("studies") / config.name if folder is None else Path(folder))
 
     @staticmethod
     def is_study(folder: str | Path) -> bool:
-        """Whether a folder holds a study."""
+        """Whether a folder holds a study.
+
+        Parameters
+        ----------
+        folder
+            Any folder.
+
+        Returns
+        -------
+        bool
+            Whether it can be loaded.
+        """
         return Store(folder).config_file.is_file()
 
     @classmethod
@@ -65,6 +91,18 @@ class Study:
         """The study that a folder holds; `overrides` replace keys of its study file.
 
         No code of the study's own is imported before `run`: its results can be read whatever is registered here.
+
+        Parameters
+        ----------
+        folder
+            The study's folder.
+        overrides
+            Key of the study file -> another value.
+
+        Returns
+        -------
+        Study
+            With the results that the folder holds.
 
         Raises
         ------
@@ -77,7 +115,18 @@ class Study:
         return cls(StudyConfig.read(file, check=False, **overrides), Path(folder))
 
     def importing(self, sources: Iterable[str]) -> Study:
-        """The same study with more of ``imports``; paths of files start at the working folder."""
+        """The same study with more of ``imports``; paths of files start at the working folder.
+
+        Parameters
+        ----------
+        sources
+            Names of modules, or paths of Python files.
+
+        Returns
+        -------
+        Study
+            A new one.
+        """
         more = [str(Path(source).resolve()) if is_file_name(source) else source for source in sources]
         return replace(self, config=self.config.with_imports(more))
 
@@ -191,34 +240,110 @@ class Study:
         return pd.DataFrame(rows).astype({"accuracy": float, "seconds": float})
 
     def cell(self, key: str) -> Cell:
-        """The cell of that key, as in the column ``cell`` of the results."""
+        """The cell of that key, as in the column ``cell`` of the results.
+
+        Parameters
+        ----------
+        key
+            Key of the cell.
+
+        Returns
+        -------
+        Cell
+            What it computes.
+        """
         return self.cells[self._position(key)]
 
     def masks(self, key: str) -> Masks:
-        """The masks of a sparse network, by the key of its cell."""
+        """The masks of a sparse network, by the key of its cell.
+
+        Parameters
+        ----------
+        key
+            Key of the cell.
+
+        Returns
+        -------
+        Masks
+            Those at the end of its training.
+        """
         return Masks.load(self.store.masks_file(self._known(key)))
 
     def trajectory(self, key: str) -> MaskTrajectory:
-        """The masks of a sparse network over its training, of a study with ``save_trajectory: true``."""
+        """The masks of a sparse network over its training, of a study with ``save_trajectory: true``.
+
+        Parameters
+        ----------
+        key
+            Key of the cell.
+
+        Returns
+        -------
+        MaskTrajectory
+            From the start of its training.
+
+        Raises
+        ------
+        InputError
+            When it was not recorded.
+        """
         file = self.store.trajectory_file(self._known(key))
         if not file.is_file():
             raise InputError(f"cell {key} has no trajectory of masks; compute it with save_trajectory: true.")
         return MaskTrajectory.load(file)
 
     def history(self, key: str) -> pd.DataFrame:
-        """The training history of a network: one row an epoch."""
+        """The training history of a network: one row an epoch.
+
+        Parameters
+        ----------
+        key
+            Key of the cell.
+
+        Returns
+        -------
+        DataFrame
+            Losses and accuracies.
+
+        Raises
+        ------
+        InputError
+            When the cell has not run, or failed.
+        """
         file = self.store.history_file(self._known(key))
         if not file.is_file():
             raise InputError(f"cell {key} has no training history; it has not run, or it failed.")
         return pd.read_parquet(file)
 
     def dataset(self, key: str) -> Dataset:
-        """The dataset that a network was trained on."""
+        """The dataset that a network was trained on.
+
+        Parameters
+        ----------
+        key
+            Key of the cell.
+
+        Returns
+        -------
+        Dataset
+            On the CPU.
+        """
         with self._own_code_missing():
             return load_data(self.cell(key))
 
     def model(self, key: str) -> nn.Module:
-        """A network of the study: its trained weights where they were saved, else its initial ones, masked."""
+        """A network of the study: its trained weights where they were saved, else its initial ones, masked.
+
+        Parameters
+        ----------
+        key
+            Key of the cell.
+
+        Returns
+        -------
+        Module
+            On the CPU.
+        """
         with self._own_code_missing():
             cell = self.cell(key)
             model = build_model(cell, load_data(cell))
@@ -228,7 +353,20 @@ class Study:
         return model if cell.pruner is None else self.masks(key).apply(model)
 
     def graph(self, key: str, encoding: str = "multipartite", **options: Any) -> MultipartiteGraph | LayerGraphs:
-        """The graph of a network of the study; its weights are those of `model`."""
+        """The graph of a network of the study; its weights are those of `model`.
+
+        Parameters
+        ----------
+        key
+            Key of the cell.
+        encoding, options
+            As for `topo.encode`.
+
+        Returns
+        -------
+        MultipartiteGraph or LayerGraphs
+            As the encoding has it.
+        """
         masks = None if self.cell(key).pruner is None else self.masks(key)
         example = example_of(self.dataset(key))
         return encode(self.model(key), masks, example=example, encoding=encoding, **options)

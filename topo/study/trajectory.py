@@ -115,7 +115,23 @@ class MaskTrajectory(Callback, Sequence[Masks]):
         )
 
     def save(self, path: str | Path) -> Path:
-        """Write the trajectory to a safetensors file, whole or not at all."""
+        """Write the trajectory to a safetensors file, whole or not at all.
+
+        Parameters
+        ----------
+        path
+            The file to write or replace.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        InputError
+            When nothing has been recorded, or the file cannot be written.
+        """
         if not self._rows:
             raise InputError("the trajectory holds no masks; train with it among the callbacks first.")
         return write_arrays(
@@ -126,7 +142,23 @@ class MaskTrajectory(Callback, Sequence[Masks]):
 
     @classmethod
     def load(cls, path: str | Path) -> MaskTrajectory:
-        """Read a trajectory; `InputError` when the file is missing, damaged or holds something else."""
+        """Read a trajectory.
+
+        Parameters
+        ----------
+        path
+            What `save` has written.
+
+        Returns
+        -------
+        MaskTrajectory
+            With its masks, steps and epochs.
+
+        Raises
+        ------
+        InputError
+            When the file is missing, damaged or holds something else.
+        """
         arrays, metadata = read_arrays(path)
         if metadata.get("content") != "topo mask trajectory":
             raise InputError(f"{path} does not hold a trajectory of masks.")

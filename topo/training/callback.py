@@ -58,7 +58,13 @@ class TrainingState:
         return self.recipe.epochs * self.steps_per_epoch
 
     def hold(self, masks: Masks | None) -> None:
-        """Put `masks` in the place of those held so far: prune by them now and after every later step."""
+        """Put `masks` in the place of those held so far: prune by them now and after every later step.
+
+        Parameters
+        ----------
+        masks
+            None for none.
+        """
         self.release()
         self.masks = masks
         if masks is not None:
@@ -69,7 +75,20 @@ class TrainingState:
             self._handles.append(self.optimizer.register_step_pre_hook(self._clip))
 
     def replace(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Train another network from the next epoch on; a run that holds masks refuses it."""
+        """Train another network from the next epoch on; a run that holds masks refuses it.
+
+        Parameters
+        ----------
+        model
+            The network that takes the other's place.
+        optimizer
+            What trains it.
+
+        Raises
+        ------
+        InputError
+            When the run holds masks.
+        """
         if self.masks is not None:
             raise InputError("masks are held on the network in training, so that another cannot take its place.")
         self.release()
@@ -95,26 +114,75 @@ class Callback:
         return f"callback {type(self).__name__}"
 
     def on_start(self, state: TrainingState) -> None:
-        """Called once, before the first step, the masks already held."""
+        """Called once, before the first step, the masks already held.
+
+        Parameters
+        ----------
+        state
+            The training run.
+        """
 
     def penalty(self, state: TrainingState) -> torch.Tensor | None:
-        """A scalar to add to the loss of the batch at hand, called between the forward and the backward pass."""
+        """A scalar to add to the loss of the batch at hand, called between the forward and the backward pass.
+
+        Parameters
+        ----------
+        state
+            The training run.
+
+        Returns
+        -------
+        Tensor or None
+            One number; None for no penalty.
+        """
 
     def on_gradients(self, state: TrainingState) -> None:
-        """Called between the backward pass and the step: ``.grad`` holds the gradients of pruned weights too."""
+        """Called between the backward pass and the step: ``.grad`` holds the gradients of pruned weights too.
+
+        Parameters
+        ----------
+        state
+            The training run.
+        """
 
     def on_step_end(self, state: TrainingState) -> None:
-        """Called after every optimizer step."""
+        """Called after every optimizer step.
+
+        Parameters
+        ----------
+        state
+            The training run.
+        """
 
     def on_epoch_end(self, state: TrainingState) -> None:
-        """Called after every epoch, evaluated, with its row at the end of ``state.history``."""
+        """Called after every epoch, evaluated, with its row at the end of ``state.history``.
+
+        Parameters
+        ----------
+        state
+            The training run.
+        """
 
     def on_end(self, state: TrainingState) -> None:
-        """Called once, after the last epoch of a run that did not diverge."""
+        """Called once, after the last epoch of a run that did not diverge.
+
+        Parameters
+        ----------
+        state
+            The training run.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must hold of it: tensors, numbers, strings, and lists and dicts of them."""
         return {}
 
     def load_state_dict(self, state: TrainingState, held: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave, after `on_start`; the model and the optimizer are loaded afterwards."""
+        """Take up what `state_dict` gave, after `on_start`; the model and the optimizer are loaded afterwards.
+
+        Parameters
+        ----------
+        state
+            The training run.
+        held
+            What `state_dict` returned.
+        """

@@ -13,7 +13,15 @@ __all__ = ["Inseparable", "Remaining"]
 
 
 class Inseparable(Exception):
-    """An operation cannot be told to do without these units."""
+    """An operation cannot be told to do without these units.
+
+    Parameters
+    ----------
+    where
+        The operation, as messages name it.
+    units
+        Their numbers.
+    """
 
     def __init__(self, where: str, units: Tensor) -> None:
         super().__init__(where)

@@ -72,7 +72,22 @@ class ZeroValues(Interpreter):
         self.zero_places: set[int] = set()
 
     def brings_zero(self, arc: Arc, source_is_zero: bool, removed: Collection[str]) -> bool:
-        """Whether an arc brings zero from its source when the parameters `removed` are masked."""
+        """Whether an arc brings zero from its source when the parameters `removed` are masked.
+
+        Parameters
+        ----------
+        arc
+            One of the network's arcs.
+        source_is_zero
+            Whether the value that it starts from is zero.
+        removed
+            Names of the parameters.
+
+        Returns
+        -------
+        bool
+            Whether what it brings is zero.
+        """
         self.removed = set(removed)
         return self.follow(arc.steps, (source_is_zero,))
 

@@ -61,6 +61,18 @@ def _factor(call: Call, axis: int, length: int) -> LinearMap:
 
 
 def ones(rows: int, columns: int) -> Weight:
+    """A matrix of ones, all kept.
+
+    Parameters
+    ----------
+    rows, columns
+        Its shape.
+
+    Returns
+    -------
+    Weight
+        (rows, columns).
+    """
     return Weight(torch.ones(rows, columns), torch.ones(rows, columns, dtype=torch.bool))
 
 

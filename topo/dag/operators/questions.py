@@ -22,7 +22,7 @@ __all__ = [
 
 
 def step_map(call: Call) -> LinearMap:
-    """The map of one step from one of its slots; raises `InputError` for an operation without one.
+    """The map of one step from one of its slots.
 
     Parameters
     ----------

@@ -55,24 +55,85 @@ class Call:
         return self.step.shape
 
     def argument(self, position: int, name: str, default: Any = None) -> Any:
-        """An argument as traced: a `Hole`, a `Value` or a plain value."""
+        """An argument as traced: a `Hole`, a `Value` or a plain value.
+
+        Parameters
+        ----------
+        position
+            Place among the positional arguments.
+        name
+            Name as a keyword.
+        default
+            What it is when it is not given.
+
+        Returns
+        -------
+        object
+            The argument.
+        """
         return argument(self.step, position, name, default)
 
     def integers(self, position: int, name: str, default: Any, count: int) -> tuple[int, ...]:
-        """An argument of `count` integers; a single one is repeated."""
+        """An argument of `count` integers; a single one is repeated.
+
+        Parameters
+        ----------
+        position
+            Place among the positional arguments.
+        name
+            Name as a keyword.
+        default
+            What it is when it is not given.
+        count
+            How many integers there should be.
+
+        Returns
+        -------
+        tuple
+            Of integers.
+        """
         given = self.argument(position, name, default)
         values = [int(v) for v in ([given] if isinstance(given, int) else given)]
         return tuple(values * count if len(values) == 1 else values)
 
     def weight(self, position: int, name: str = "weight") -> Weight:
-        """The weight given as an argument; raises `InputError` when it is computed from the input."""
+        """The weight given as an argument.
+
+        Parameters
+        ----------
+        position
+            Place among the positional arguments.
+        name
+            Name as a keyword.
+
+        Returns
+        -------
+        Weight
+            Its magnitudes, and which are kept.
+
+        Raises
+        ------
+        InputError
+            When the weight is computed from the input.
+        """
         given = self.argument(position, name)
         if isinstance(given, Hole):
             raise self.refusal("its weight is computed from the input")
         return self.lookup(given.name)
 
     def refusal(self, why: str) -> InputError:
-        """The error for a step that has no element-level meaning."""
+        """The error for a step that has no element-level meaning.
+
+        Parameters
+        ----------
+        why
+            What is missing, as half a sentence.
+
+        Returns
+        -------
+        InputError
+            To be raised by the caller; it names the operation and its module.
+        """
         where = f"module {self.step.module!r}" if self.step.module else "the model"
         return InputError(
             f"cannot encode operation {self.step.name!r} of {where}: {why}; replace the operation or leave that "

@@ -95,7 +95,20 @@ class Contributions:
         self.reading = dict(self.channels.values())
 
     def held(self, arc: int, step: int | None) -> HeldContributions | None:
-        """The contributions held by the value of an arc (`step` None), or by what enters this step of it, if any."""
+        """The contributions held by the value of an arc (`step` None), or by what enters this step of it, if any.
+
+        Parameters
+        ----------
+        arc
+            Place in ``dag.arcs``.
+        step
+            Number of a step of the arc.
+
+        Returns
+        -------
+        HeldContributions or None
+            Their numbers, and the axis along which they lie.
+        """
         return self._held.get((arc, step))
 
 

@@ -31,6 +31,18 @@ class LiveParts:
     def without(self, arcs: Iterable[int] = (), units: Iterable[int] = ()) -> LiveParts:
         """What is left when these go too, and with the arcs all that is then on no path.
 
+        Parameters
+        ----------
+        arcs
+            Places in ``dag.arcs``.
+        units
+            Numbers of units.
+
+        Returns
+        -------
+        LiveParts
+            A new one.
+
         Raises
         ------
         InputError
@@ -53,6 +65,13 @@ class PrunableNetwork:
     The structural convention holds: an arc that goes contributes exactly nothing, and so does a node that no live path
     passes, whatever constant it would compute. Masks express it. Every parameter that only dead arcs read is masked,
     biases, norm scales and shifts among them; of a dead arc into a concatenation, the columns that read its slot.
+
+    Parameters
+    ----------
+    channels
+        The coupled channels of the model.
+    protected
+        Names of parameters whose arcs stay.
 
     Attributes
     ----------
@@ -91,7 +110,18 @@ class PrunableNetwork:
         return LiveParts(PathCounts(self.dag), np.ones(self.channels.count, dtype=bool))
 
     def tied(self, arc: int) -> frozenset[int]:
-        """The arcs that go with this one, itself among them: those whose layers share its parameters."""
+        """The arcs that go with this one, itself among them: those whose layers share its parameters.
+
+        Parameters
+        ----------
+        arc
+            Place in ``dag.arcs``.
+
+        Returns
+        -------
+        frozenset
+            Of places.
+        """
         return self._ties[arc]
 
     @cached_property
@@ -108,11 +138,33 @@ class PrunableNetwork:
         return [frozenset(group[place]) for place in range(len(self.dag.arcs))]
 
     def dead_parameters(self, live: Collection[int]) -> set[str]:
-        """The parameters that only dead arcs read."""
+        """The parameters that only dead arcs read.
+
+        Parameters
+        ----------
+        live
+            Places of the live arcs.
+
+        Returns
+        -------
+        set
+            Of names.
+        """
         return {name for name, places in self.readers.items() if places.isdisjoint(live)}
 
     def stopped_arcs(self, parts: LiveParts) -> list[int]:
-        """The dead arcs that end at live nodes: where something stops to contribute."""
+        """The dead arcs that end at live nodes: where something stops to contribute.
+
+        Parameters
+        ----------
+        parts
+            What is left of the network.
+
+        Returns
+        -------
+        list
+            Places in ``dag.arcs``.
+        """
         live = set(parts.counts.live)
         nodes = self._live_nodes(parts)
         return [a for a, arc in enumerate(self.dag.arcs) if a not in live and nodes[arc.target]]
@@ -121,7 +173,18 @@ class PrunableNetwork:
         return [f > 0 and b > 0 for f, b in zip(parts.counts.forward, parts.counts.backward, strict=True)]
 
     def is_sound(self, parts: LiveParts) -> bool:
-        """Whether masks can express that the dead arcs contribute nothing, and no protected layer died."""
+        """Whether masks can express that the dead arcs contribute nothing, and no protected layer died.
+
+        Parameters
+        ----------
+        parts
+            What is left of the network.
+
+        Returns
+        -------
+        bool
+            Whether the network may be left so.
+        """
         live = set(parts.counts.live)
         if not self.protected <= live:
             return False
@@ -152,7 +215,18 @@ class PrunableNetwork:
         return self._known[key]
 
     def cut_columns(self, parts: LiveParts) -> dict[str, np.ndarray]:
-        """Weight -> which indices of the axis that it reads along no live arc fills, bool."""
+        """Weight -> which indices of the axis that it reads along no live arc fills, bool.
+
+        Parameters
+        ----------
+        parts
+            What is left of the network.
+
+        Returns
+        -------
+        dict
+            Name of a weight -> bool, as long as that axis.
+        """
         cut: dict[str, np.ndarray] = {}
         for place in self.stopped_arcs(parts):
             for name, columns in self.columns.get(place, {}).items():
@@ -160,7 +234,20 @@ class PrunableNetwork:
         return cut
 
     def masks(self, parts: LiveParts, names: Iterable[str]) -> dict[str, Tensor]:
-        """Masks of the named weights, and of every other parameter that died."""
+        """Masks of the named weights, and of every other parameter that died.
+
+        Parameters
+        ----------
+        parts
+            What is left of the network.
+        names
+            Names of weights.
+
+        Returns
+        -------
+        dict
+            Name -> bool mask in the parameter's shape.
+        """
         masks = self.channels.masks(torch.from_numpy(parts.alive), names)
         for name, columns in self.cut_columns(parts).items():
             if name in masks:
@@ -173,11 +260,37 @@ class PrunableNetwork:
         }
 
     def cost(self, parts: LiveParts, budget: str) -> int:
-        """What is left: weights of layers, all parameters, or multiply-accumulates of one sample, exactly."""
+        """What is left: weights of layers, all parameters, or multiply-accumulates of one sample, exactly.
+
+        Parameters
+        ----------
+        parts
+            What is left of the network.
+        budget
+            ``"weights"``, ``"parameters"`` or ``"macs"``.
+
+        Returns
+        -------
+        int
+            Of all parameters together.
+        """
         return sum(self.costs(parts, budget).values())
 
     def costs(self, parts: LiveParts, budget: str) -> dict[str, int]:
-        """The same, of every parameter that is left."""
+        """The same, of every parameter that is left.
+
+        Parameters
+        ----------
+        parts
+            What is left of the network.
+        budget
+            ``"weights"``, ``"parameters"`` or ``"macs"``.
+
+        Returns
+        -------
+        dict
+            Name of a parameter -> its cost.
+        """
         cut = self.cut_columns(parts)
         alive = np.append(parts.alive, True)
         shapes, indices = self._shapes
@@ -195,7 +308,20 @@ class PrunableNetwork:
         return costs
 
     def times(self, parts: LiveParts, budget: str) -> dict[str, int]:
-        """How often the budget counts each element of every parameter that is left."""
+        """How often the budget counts each element of every parameter that is left.
+
+        Parameters
+        ----------
+        parts
+            What is left of the network.
+        budget
+            ``"weights"``, ``"parameters"`` or ``"macs"``.
+
+        Returns
+        -------
+        dict
+            Name of a parameter -> how often.
+        """
         live = set(parts.counts.live)
         dead = self.dead_parameters(live)
         return {name: each for name, each in self.element_costs.of(budget, live).items() if name not in dead}
@@ -236,11 +362,33 @@ class PrunableNetwork:
         return [entry or (0, f"unit {unit}") for unit, entry in enumerate(first)]
 
     def level(self, place: int) -> int:
-        """The level at which an arc ends."""
+        """The level at which an arc ends.
+
+        Parameters
+        ----------
+        place
+            Place in ``dag.arcs``.
+
+        Returns
+        -------
+        int
+            From 1 up.
+        """
         return self.dag.nodes[self.dag.arcs[place].target].level
 
     def label(self, place: int) -> str:
-        """A name for an arc: its last layer, or the nodes it joins."""
+        """A name for an arc: its last layer, or the nodes it joins.
+
+        Parameters
+        ----------
+        place
+            Place in ``dag.arcs``.
+
+        Returns
+        -------
+        str
+            The name.
+        """
         if self.layers[place]:
             return self.layers[place][-1][1].weight.removesuffix(".weight")
         arc = self.dag.arcs[place]

@@ -47,17 +47,45 @@ class Removals:
         self._units_left = np.bincount(self._groups[parts.alive], minlength=self._groups.max(initial=-1) + 1)
 
     def at(self, drops: int) -> LiveParts:
-        """What was left after so many drops."""
+        """What was left after so many drops.
+
+        Parameters
+        ----------
+        drops
+            How many, of those made.
+
+        Returns
+        -------
+        LiveParts
+            What was left.
+        """
         alive = self.parts.alive.copy()
         alive[[c.unit for c in self.dropped[drops:] if c.unit is not None]] = True
         return LiveParts(self._counts[drops], alive)
 
     def cost(self, drops: int | None = None) -> int:
-        """What is left after so many drops, all by default."""
+        """What is left after so many drops, all by default.
+
+        Parameters
+        ----------
+        drops
+            How many, of those made.
+
+        Returns
+        -------
+        int
+            In the unit of the budget.
+        """
         return self.network.cost(self.parts if drops is None else self.at(drops), self.budget)
 
     def drop(self, candidate: Candidate) -> None:
-        """Drop a candidate, unless it is gone or has to stay."""
+        """Drop a candidate, unless it is gone or has to stay.
+
+        Parameters
+        ----------
+        candidate
+            What should go.
+        """
         if candidate.unit is not None:
             group = self._groups[candidate.unit]
             if not self.parts.alive[candidate.unit] or self._units_left[group] <= self.floor:
@@ -75,7 +103,13 @@ class Removals:
         self.dropped.append(candidate)
 
     def undo(self, drops: int) -> None:
-        """Take drops back until so many are left."""
+        """Take drops back until so many are left.
+
+        Parameters
+        ----------
+        drops
+            How many stay made.
+        """
         for candidate in self.dropped[drops:]:
             if candidate.unit is not None:
                 self._units_left[self._groups[candidate.unit]] += 1
@@ -84,7 +118,20 @@ class Removals:
 
     def first(self, holds: Callable[[int], bool], start: int = 0) -> int:
         """The least number of drops from `start` after which the cost satisfies a condition that more drops cannot
-        break; one more than there are when it never does."""
+        break; one more than there are when it never does.
+
+        Parameters
+        ----------
+        holds
+            The condition on a cost.
+        start
+            The least number that is asked about.
+
+        Returns
+        -------
+        int
+            A number of drops.
+        """
         low, high = start, len(self.dropped) + 1
         while low < high:
             middle = (low + high) // 2

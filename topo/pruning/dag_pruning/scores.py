@@ -49,7 +49,18 @@ class Scoring:
     after: Sequence[LiveParts | None] = ()
 
     def without(self, row: int) -> LiveParts:
-        """What is left without the candidate of this number."""
+        """What is left without the candidate of this number.
+
+        Parameters
+        ----------
+        row
+            Number of the candidate.
+
+        Returns
+        -------
+        LiveParts
+            What is left.
+        """
         after, unit = self.after[row], self.candidates[row].unit
         return after or self.parts.without(units=[] if unit is None else [unit])
 
@@ -96,7 +107,23 @@ class Scoring:
         return sparse.csr_array((np.ones(len(places[0])), tuple(places)), shape=shape)
 
     def batches(self, score: str) -> list[Batch]:
-        """The samples in parts of at most `batch_size`; `InputError` without data."""
+        """The samples in parts of at most `batch_size`.
+
+        Parameters
+        ----------
+        score
+            Name of the score that asks, for the message.
+
+        Returns
+        -------
+        list
+            Of pairs of inputs and targets.
+
+        Raises
+        ------
+        InputError
+            When the call gave no data.
+        """
         if self.task.given_samples is None:
             free = ", ".join(repr(name) for name in SCORES if name not in NEED_DATA)
             raise InputError(

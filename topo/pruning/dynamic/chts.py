@@ -63,7 +63,18 @@ class CHTs(TopologyUpdater):
         return self.sampled(logarithm(link_scores(mask, ch2_l3n, self.groups[name])))
 
     def sampled(self, logits: Tensor) -> Tensor:
-        """Numbers whose k largest are k draws without replacement with odds exp(logits) (Gumbel's trick)."""
+        """Numbers whose k largest are k draws without replacement with odds exp(logits) (Gumbel's trick).
+
+        Parameters
+        ----------
+        logits
+            Logarithms of the odds, in the shape of a weight.
+
+        Returns
+        -------
+        Tensor
+            In the same shape.
+        """
         return logits - logarithm(-logarithm(self.uniform(logits)))
 
 

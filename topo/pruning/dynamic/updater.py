@@ -87,15 +87,48 @@ class TopologyUpdater(SparseTrainingCallback):
             self.update(state)
 
     def last_step(self, state: TrainingState) -> float:
-        """The topology changes before this step only."""
+        """The topology changes before this step only.
+
+        Parameters
+        ----------
+        state
+            The training run.
+
+        Returns
+        -------
+        float
+            A number of steps.
+        """
         return self.stop * state.total_steps
 
     def is_last(self, state: TrainingState) -> bool:
-        """Whether no update follows the one of this step."""
+        """Whether no update follows the one of this step.
+
+        Parameters
+        ----------
+        state
+            The training run.
+
+        Returns
+        -------
+        bool
+            Whether this is the last update.
+        """
         return state.step + self.every >= self.last_step(state)
 
     def fraction(self, state: TrainingState) -> float:
-        """Share of the kept weights to drop now."""
+        """Share of the kept weights to drop now.
+
+        Parameters
+        ----------
+        state
+            The training run.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+        """
         if self.annealing == "constant":
             return self.drop_fraction
         return self.drop_fraction / 2 * (1 + math.cos(math.pi * state.step / self.last_step(state)))
@@ -103,30 +136,97 @@ class TopologyUpdater(SparseTrainingCallback):
     # ---- what
 
     def drop(self, name: str, weight: Tensor, mask: Tensor) -> Tensor:
-        """Scores of a layer's kept weights, of which the smallest are dropped; magnitudes unless overridden."""
+        """Scores of a layer's kept weights, of which the smallest are dropped; magnitudes unless overridden.
+
+        Parameters
+        ----------
+        name
+            Name of the weight.
+        weight
+            The parameter.
+        mask
+            Its mask, bool.
+
+        Returns
+        -------
+        Tensor
+            In the weight's shape.
+        """
         return weight.detach().abs()
 
     def grow(self, name: str, weight: Tensor, mask: Tensor) -> Tensor:
         """Scores of a layer's pruned weights (`mask` holds the survivors), the largest of which are grown.
 
         Random unless overridden.
+
+        Parameters
+        ----------
+        name
+            Name of the weight.
+        weight
+            The parameter.
+        mask
+            What survives the drop, bool.
+
+        Returns
+        -------
+        Tensor
+            In the weight's shape.
         """
         return self.uniform(weight)
 
     def quota(self, name: str, mask: Tensor, fraction: float) -> int:
-        """How many weights a layer drops."""
+        """How many weights a layer drops.
+
+        Parameters
+        ----------
+        name
+            Name of the weight.
+        mask
+            Its mask, bool.
+        fraction
+            Share to drop.
+
+        Returns
+        -------
+        int
+            At most as many as are kept.
+        """
         return int(fraction * int(mask.sum()))
 
     def shares(self, before: Mapping[str, Tensor], surviving: Mapping[str, Tensor]) -> list[float] | None:
         """In what proportion the layers grow the weights that all have dropped; None: each grows what it dropped.
 
         `before` and `surviving` are the masks before and after the drop.
+
+        Parameters
+        ----------
+        before, surviving
+            Masks by name, before and after the drop.
+
+        Returns
+        -------
+        list or None
+            One number for each layer.
         """
 
     def gains(
         self, state: TrainingState, before: Mapping[str, Tensor], surviving: Mapping[str, Tensor]
     ) -> dict[str, int]:
-        """How many weights each layer grows; in all as many as were dropped."""
+        """How many weights each layer grows; in all as many as were dropped.
+
+        Parameters
+        ----------
+        state
+            The training run.
+        before, surviving
+            Masks by name, before and after the drop.
+
+        Returns
+        -------
+        dict
+            Name -> how many.
+        """
         counts = [int(before[name].sum()) - int(surviving[name].sum()) for name in self.names]
         shares = self.shares(before, surviving)
         if shares is not None:
@@ -136,7 +236,13 @@ class TopologyUpdater(SparseTrainingCallback):
     # ---- how
 
     def update(self, state: TrainingState) -> None:
-        """Drop, grow and put the new masks in force; then leave the optimizer nothing to do in this step."""
+        """Drop, grow and put the new masks in force; then leave the optimizer nothing to do in this step.
+
+        Parameters
+        ----------
+        state
+            The training run.
+        """
         weights = self.weights(state)
         held = self.held(state)
         before = {name: held[name].to(weights[name].device) for name in self.names}
@@ -148,7 +254,22 @@ class TopologyUpdater(SparseTrainingCallback):
     def dropped(
         self, weights: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor], fraction: float
     ) -> dict[str, Tensor]:
-        """The masks without the weights that are dropped."""
+        """The masks without the weights that are dropped.
+
+        Parameters
+        ----------
+        weights
+            Parameters by name.
+        masks
+            Masks by name.
+        fraction
+            Share to drop.
+
+        Returns
+        -------
+        dict
+            Masks by name.
+        """
         surviving = {}
         for name, mask in masks.items():
             keep = int(mask.sum()) - self.quota(name, mask, fraction)
@@ -158,7 +279,22 @@ class TopologyUpdater(SparseTrainingCallback):
     def grown(
         self, weights: Mapping[str, nn.Parameter], surviving: Mapping[str, Tensor], counts: Mapping[str, int]
     ) -> dict[str, Tensor]:
-        """The masks with `counts` pruned weights of each layer grown."""
+        """The masks with `counts` pruned weights of each layer grown.
+
+        Parameters
+        ----------
+        weights
+            Parameters by name.
+        surviving
+            Masks by name, after the drop.
+        counts
+            How many weights each layer grows.
+
+        Returns
+        -------
+        dict
+            Masks by name.
+        """
         after = {}
         for name, mask in surviving.items():
             if counts[name]:
@@ -167,7 +303,15 @@ class TopologyUpdater(SparseTrainingCallback):
         return after
 
     def install(self, state: TrainingState, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:
-        """Put masks in force; the optimizer forgets the weights that came or went."""
+        """Put masks in force; the optimizer forgets the weights that came or went.
+
+        Parameters
+        ----------
+        state
+            The training run.
+        before, after
+            Masks by name, before and after the update.
+        """
         self.change(state, after)
         for name, weight in self.weights(state).items():
             moved = before[name] ^ after[name]
@@ -176,7 +320,18 @@ class TopologyUpdater(SparseTrainingCallback):
                     value.masked_fill_(moved.to(value.device), 0.0)
 
     def uniform(self, weight: Tensor) -> Tensor:
-        """Random numbers in [0, 1) of a weight's shape and on its device."""
+        """Random numbers in [0, 1) of a weight's shape and on its device.
+
+        Parameters
+        ----------
+        weight
+            A parameter.
+
+        Returns
+        -------
+        Tensor
+            In its shape.
+        """
         return torch.rand(weight.shape, generator=self.generator).to(weight.device)
 
 

@@ -64,6 +64,15 @@ class WalkGraph:
     def walk(self, starts: Tensor, forward: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Walks from the units `starts`, of the inputs or of the outputs, counted over all of them and round again.
 
+        Parameters
+        ----------
+        starts
+            Numbers of units.
+        forward
+            Whether walks go from the inputs to the outputs.
+        generator
+            Source of random numbers.
+
         Returns
         -------
         tuple

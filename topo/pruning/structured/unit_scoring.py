@@ -128,7 +128,7 @@ def by_unit_score(
 
 
 def find_channels(task: Task, *, may_be_none: bool = False) -> CoupledChannels:
-    """The units of the task's model; `InputError` when it has none, unless it may, or its input is unknown.
+    """The units of the task's model.
 
     Parameters
     ----------

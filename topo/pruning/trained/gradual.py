@@ -64,7 +64,18 @@ class Gradual(SparseTrainingCallback):
 
     @abstractmethod
     def scores(self, state: TrainingState) -> dict[str, Tensor]:
-        """Scores of all weights, on one device; the largest are kept."""
+        """Scores of all weights, on one device; the largest are kept.
+
+        Parameters
+        ----------
+        state
+            The training run.
+
+        Returns
+        -------
+        dict
+            Name -> scores in the weight's shape.
+        """
 
     def on_start(self, state: TrainingState) -> None:
         self.first = math.floor(self.start * state.total_steps)
@@ -80,7 +91,18 @@ class Gradual(SparseTrainingCallback):
             self.change(state, self.allocate(self.scores(state), self.count(state.step)))
 
     def count(self, step: int) -> int:
-        """How many weights are kept after so many steps."""
+        """How many weights are kept after so many steps.
+
+        Parameters
+        ----------
+        step
+            Number of the step.
+
+        Returns
+        -------
+        int
+            Between the number asked for and all weights.
+        """
         if step >= self.last:
             return self.kept
         progress = (step - self.first) / (self.last - self.first)

@@ -124,7 +124,7 @@ def damped(name: str, gram: Tensor, share: float) -> Tensor:
 
 
 def cholesky(name: str, matrix: Tensor) -> Tensor:
-    """Lower factors of positive definite matrices; `InputError` when they are not.
+    """Lower factors of positive definite matrices.
 
     Parameters
     ----------

@@ -34,7 +34,18 @@ class Movement(Gradual):
         self.sums = {name: torch.zeros_like(weight, requires_grad=False) for name, weight in weights.items()}
 
     def underlying(self, state: TrainingState) -> dict[str, Tensor]:
-        """The weights W: those in the network, and of pruned ones the values they had."""
+        """The weights W: those in the network, and of pruned ones the values they had.
+
+        Parameters
+        ----------
+        state
+            The training run.
+
+        Returns
+        -------
+        dict
+            Name -> tensor in the weight's shape.
+        """
         masks = self.held(state)
         return {
             name: torch.where(masks[name].to(weight.device), weight.detach(), self.values[name])

@@ -52,12 +52,36 @@ class TargetSelection:
         self.target, self.gates, self.complexity = target, gates, complexity
 
     def expected_share(self, theta: Tensor) -> float:
-        """The share of the budget that is expected to remain; of weights, that of parameters stands for it."""
+        """The share of the budget that is expected to remain; of weights, that of parameters stands for it.
+
+        Parameters
+        ----------
+        theta
+            Probabilities that gates are open, (gates,).
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+        """
         budget = "macs" if self.target.budget == "macs" else "parameters"
         return float(self.complexity.expected(theta, budget)) / self.complexity.full_cost[budget]
 
     def required(self, theta: Tensor, is_open: Tensor) -> Tensor:
-        """The likeliest open unit of every group that each path needs one of, bool (gates,)."""
+        """The likeliest open unit of every group that each path needs one of, bool (gates,).
+
+        Parameters
+        ----------
+        theta
+            Probabilities that gates are open, (gates,).
+        is_open
+            Which gates are open, bool, (gates,).
+
+        Returns
+        -------
+        Tensor
+            bool, (gates,).
+        """
         required = torch.zeros_like(is_open)
         theta_of_open = torch.where(is_open, theta, -1.0)
         for group in self.gates.required_groups:
@@ -90,6 +114,18 @@ class TargetSelection:
 
         Where the last one to close is a layer that saves more than was still to be saved, the likeliest units stay
         instead. Where it saves more than that with all units open, it stays, and units close.
+
+        Parameters
+        ----------
+        theta
+            Probabilities that gates are open, (gates,).
+        is_open
+            Which gates are open, bool, (gates,).
+
+        Returns
+        -------
+        Tensor
+            bool, (gates,).
 
         Raises
         ------

@@ -99,6 +99,16 @@ class VariationalCallback(Callback):
     def selected_gates(self, gates: Gates) -> Gates:
         """The gates without those of layers, or of units, where kappa leaves them out.
 
+        Parameters
+        ----------
+        gates
+            All gates of the model.
+
+        Returns
+        -------
+        Gates
+            Those that are trained.
+
         Raises
         ------
         InputError

@@ -194,7 +194,18 @@ class ClosingCriterion:
         weight_decay: float,
         step_ratio: Tensor | float = 1.0,
     ) -> Tensor:
-        """Which gates may close now, bool (count,); arguments as of `in_domain_of_attraction`."""
+        """Which gates may close now, bool (count,); arguments as of `in_domain_of_attraction`.
+
+        Parameters
+        ----------
+        theta, norm, coefficient, weight_decay, step_ratio
+            As for `in_domain_of_attraction`.
+
+        Returns
+        -------
+        Tensor
+            bool, (count,).
+        """
         step_ratio = step_ratio.to(self.bound) if isinstance(step_ratio, Tensor) else step_ratio
         theta, norm, coefficient = (a.detach().to(self.bound) for a in (theta, norm, coefficient))
         inside = in_domain_of_attraction(theta, norm, self.bound, self.margin * coefficient, weight_decay, step_ratio)
@@ -205,5 +216,11 @@ class ClosingCriterion:
         return {"bound": self.bound.clone(), "updates": self.updates.clone(), "low": self.low.clone()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Go on from what `state_dict` gave.
+
+        Parameters
+        ----------
+        state
+            What `state_dict` returned.
+        """
         self.bound, self.updates, self.low = (state[name].clone() for name in ("bound", "updates", "low"))

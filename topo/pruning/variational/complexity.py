@@ -105,7 +105,20 @@ class Complexity:
 
     def gradient(self, theta: Tensor, alpha: float) -> Tensor:
         """The derivative of `relative` in each gate, float64 (count,): the relative cost of the gate's structure given
-        the probabilities of the others."""
+        the probabilities of the others.
+
+        Parameters
+        ----------
+        theta
+            Probabilities that gates are open, (count,).
+        alpha
+            As for `relative`.
+
+        Returns
+        -------
+        Tensor
+            float64, (count,).
+        """
         theta = theta.detach().double().cpu().requires_grad_()
         with torch.enable_grad():
             return torch.autograd.grad(self.relative(theta, alpha), theta)[0]

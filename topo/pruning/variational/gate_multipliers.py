@@ -70,7 +70,18 @@ class GateMultipliers:
         self._gates = {torch.device("cpu"): list(torch.from_numpy(joined))}
 
     def multipliers(self, xi: Tensor) -> dict[str, Tensor]:
-        """For every parameter that gates multiply, its multiplier, to be broadcast against it."""
+        """For every parameter that gates multiply, its multiplier, to be broadcast against it.
+
+        Parameters
+        ----------
+        xi
+            Gates, (count,).
+
+        Returns
+        -------
+        dict
+            Name -> tensor with as many axes as the parameter.
+        """
         padded = torch.cat([xi, xi.new_ones(1)])
         product, *others = (padded[gate] for gate in self._gates_on(xi.device))
         for other in others:
@@ -79,7 +90,18 @@ class GateMultipliers:
         return {name: pieces[number].view(shape) for name, (number, shape) in self._slices.items()}
 
     def norms(self, values: Mapping[str, Tensor]) -> Tensor:
-        """For every gate the Euclidean norm of the elements that it multiplies, (count,)."""
+        """For every gate the Euclidean norm of the elements that it multiplies, (count,).
+
+        Parameters
+        ----------
+        values
+            Name of each parameter -> tensor in its shape.
+
+        Returns
+        -------
+        Tensor
+            (count,).
+        """
         like = next(iter(values.values()))
         squares = [like.new_zeros(length) for length in self._lengths]
         for name, (number, shape) in self._slices.items():

@@ -125,6 +125,12 @@ class GateUpdates:
         return {name: getattr(self, name).clone() for name in _STATE}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Go on from what `state_dict` gave.
+
+        Parameters
+        ----------
+        state
+            What `state_dict` returned.
+        """
         for name in _STATE:
             setattr(self, name, state[name].clone())

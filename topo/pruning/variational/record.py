@@ -92,5 +92,11 @@ class Record:
         return {"rows": [dict(row) for row in self.rows], "thetas": list(self.thetas)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Go on from what `state_dict` gave.
+
+        Parameters
+        ----------
+        state
+            What `state_dict` returned.
+        """
         self.rows, self.thetas = [dict(row) for row in state["rows"]], [theta.cpu() for theta in state["thetas"]]

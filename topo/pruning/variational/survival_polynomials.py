@@ -121,7 +121,18 @@ class SurvivalConditions:
         self.arcs: list[Condition] = [frozenset([frozenset(gates)]) for gates in removed_by]
 
     def parameter(self, name: str) -> Condition:
-        """The condition under which some arc reads a parameter."""
+        """The condition under which some arc reads a parameter.
+
+        Parameters
+        ----------
+        name
+            Name of the parameter.
+
+        Returns
+        -------
+        frozenset
+            A condition; `ALWAYS` where no arc reads it.
+        """
         readers = self.network.readers.get(name)
         return either(self.arcs[arc] for arc in readers) if readers else ALWAYS
 
@@ -145,7 +156,18 @@ class SurvivalConditions:
 
     def columns(self, name: str) -> list[tuple[Condition, np.ndarray]]:
         """The slots of concatenations along the axis that a weight reads along: for each, the condition of the arc
-        that fills it, and which indices of the axis it covers, bool."""
+        that fills it, and which indices of the axis it covers, bool.
+
+        Parameters
+        ----------
+        name
+            Name of the weight.
+
+        Returns
+        -------
+        list
+            Of pairs of a condition and a bool array.
+        """
         return [
             (self.arcs[arc], weights[name])
             for arc, weights in self.network.columns.items()

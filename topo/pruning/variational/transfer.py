@@ -88,7 +88,18 @@ class ParameterTransfer:
         return torch.where(positions >= 0, values.reshape(-1)[positions.clamp(min=0)], 0)
 
     def to_full(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Values for tensors of the compact network at their positions in the full one, zeros elsewhere."""
+        """Values for tensors of the compact network at their positions in the full one, zeros elsewhere.
+
+        Parameters
+        ----------
+        values
+            Name in the compact network -> tensor in the parameter's shape there.
+
+        Returns
+        -------
+        dict
+            Name in the full network -> tensor in the parameter's shape there.
+        """
         full_tensors = _parameters_and_statistics(self.full_model)
         placed: dict[str, Tensor] = {}
         for name, value in values.items():
@@ -111,7 +122,20 @@ class ParameterTransfer:
         target.view(-1)[positions[kept]] = value[kept]
 
     def indices(self, name: str, axis: int) -> Tensor:
-        """For each index of an axis of a parameter, the index in the full parameter; 0 where all of it was masked."""
+        """For each index of an axis of a parameter, the index in the full parameter; 0 where all of it was masked.
+
+        Parameters
+        ----------
+        name
+            Name in the compact network.
+        axis
+            One of the parameter's axes.
+
+        Returns
+        -------
+        Tensor
+            int64, as long as the axis.
+        """
         positions = self.positions[name]
         shape = _parameters_and_statistics(self.full_model)[self.full_names[name]].shape
         along = positions.movedim(axis, 0).reshape(positions.shape[axis], -1).amax(dim=1).clamp(min=0)
