@@ -31,10 +31,11 @@ from ..dag.tracing import traced
 from ..errors import InputError, unknown_name
 from ..validation import whole_number
 from .arc_labels import arc_labels, description
+from .factor import Factor
 from .normal_form import normal_form
-from .state import BatchInterpreter, State, minus, plus
+from .state import BatchInterpreter, State, minus
 
-__all__ = ["Factor", "Lifting", "lift"]
+__all__ = ["Lifting", "lift"]
 
 
 def lift(model: nn.Module | Dag, example: Example | None = None, *, coarse: bool = True) -> Lifting:
@@ -122,7 +123,7 @@ class Lifting:
         self.levels = self.dag.depth
         nodes = self.dag.nodes
         self.order = tuple(sorted(range(len(nodes)), key=lambda i: (nodes[i].level, i)))
-        self._factors = tuple(Factor(self, k) for k in range(1, self.levels + 1))
+        self._factors = tuple(Factor(self.dag, k) for k in range(1, self.levels + 1))
 
     def __repr__(self) -> str:
         paths = count_paths(self.dag)
@@ -173,6 +174,11 @@ class Lifting:
         ----------
         z
             A state.
+
+        Returns
+        -------
+        object
+            In the form in which the model returns it.
         """
         return self.output_of(z.at(self.sink))
 
@@ -183,6 +189,11 @@ class Lifting:
         ----------
         value
             A tensor, or for several outputs a tuple of tensors.
+
+        Returns
+        -------
+        object
+            In the form in which the model returns it.
         """
         leaves = iter(value if self.dag.nodes[self.sink].kind == "product" else (value,))
         flat = [output.constant if output.node is None else next(leaves) for output in self.original.outputs]
@@ -216,6 +227,11 @@ class Lifting:
         ----------
         z
             A state.
+
+        Returns
+        -------
+        State
+            A new one.
         """
         for factor in self._factors:
             z = factor(z)
@@ -228,6 +244,11 @@ class Lifting:
         ----------
         z
             A state.
+
+        Returns
+        -------
+        State
+            A new one.
         """
         changes: dict[int, Any] = {}
         for factor in self._factors:
@@ -280,15 +301,37 @@ class Lifting:
             A map of states.
         """
         whole_number("level", level, minimum=1, maximum=self.levels)
-        return self._factors[level - 1] if arcs is None else Factor(self, level, arcs)
+        return self._factors[level - 1] if arcs is None else Factor(self.dag, level, arcs)
 
     def shear(self, arc: int) -> Factor:
-        """``I + N_e`` for one arc e, by its place in ``dag.arcs``; those of one level commute."""
+        """``I + N_e`` for one arc e, by its place in ``dag.arcs``; those of one level commute.
+
+        Parameters
+        ----------
+        arc
+            Place in ``dag.arcs``.
+
+        Returns
+        -------
+        Factor
+            A map of states.
+        """
         (arc,) = checked_arcs(self.dag, (arc,))
-        return Factor(self, self.dag.nodes[self.dag.arcs[arc].target].level, (arc,))
+        return Factor(self.dag, self.dag.nodes[self.dag.arcs[arc].target].level, (arc,))
 
     def path_counts(self, live: Iterable[int] | None = None) -> PathCounts:
-        """Exact path counts with these arcs live, all by default."""
+        """Exact path counts with these arcs live, all by default.
+
+        Parameters
+        ----------
+        live
+            Places in ``dag.arcs``.
+
+        Returns
+        -------
+        PathCounts
+            A new one.
+        """
         return PathCounts(self.dag, live)
 
     # Derivatives, for networks small enough to write them down
@@ -370,79 +413,3 @@ class Lifting:
         arcs = self.arc_jacobian(*inputs, limit=limit, **keywords)
         unit = torch.eye(len(arcs), dtype=arcs.dtype, device=arcs.device)
         return torch.linalg.solve_triangular(unit - arcs, unit, upper=False, unitriangular=True)
-
-
-class Factor:
-    """``I + N``, where N is the sum of the functions of some arcs that all end at one level.
-
-    Parameters
-    ----------
-    lifting
-        The representation that it belongs to.
-    level
-        The level it writes.
-    arcs
-        Places in ``dag.arcs`` of the arcs it applies; all that end at the level by default.
-
-    Raises
-    ------
-    InputError
-        When an arc does not end at the level.
-
-    Attributes
-    ----------
-    level
-        The level it writes; it reads only levels below.
-    arcs
-        The arcs it applies, by their places in ``dag.arcs``, ascending.
-    """
-
-    def __init__(self, lifting: Lifting, level: int, arcs: Iterable[int] | None = None) -> None:
-        self.lifting, self.level = lifting, level
-        dag = lifting.dag
-        here = [i for i, arc in enumerate(dag.arcs) if dag.nodes[arc.target].level == level]
-        chosen = set(here) if arcs is None else checked_arcs(dag, arcs)
-        if not chosen <= set(here):
-            raise InputError(f"arc {min(chosen - set(here))} does not end at level {level}.")
-        self.arcs = tuple(i for i in here if i in chosen)
-
-    def __repr__(self) -> str:
-        return f"Factor(level {self.level}, {len(self.arcs)} arcs)"
-
-    @cached_property
-    def _rows(self) -> dict[int, list[int]]:
-        """For every node that the factor writes, the places of its arcs there."""
-        rows: dict[int, list[int]] = {}
-        for place in self.arcs:
-            rows.setdefault(self.lifting.dag.arcs[place].target, []).append(place)
-        return rows
-
-    def added(self, z: State) -> dict[int, Any]:
-        """N(z): what is added, by node."""
-        return {node: z.batch.brought(node, places, z.at) for node, places in self._rows.items()}
-
-    def __call__(self, z: State) -> State:
-        """``z + N(z)``."""
-        before = z.values_by_node
-        return z.written({v: plus(before[v], n) if v in before else n for v, n in self.added(z).items()})
-
-    def inverse(self, z: State) -> State:
-        """``z - N(z)``, which undoes the factor: it reads below its level only, and there nothing has changed."""
-        return z.written({v: minus(z.at(v), n) for v, n in self.added(z).items()})
-
-    def rows(self) -> dict[str, list[str]]:
-        """The rows of the matrix that are not those of the identity, by node: a label for every column.
-
-        Columns are the nodes in order of level. ``0`` stands for nothing, ``I`` for the identity, ``slot 1`` for the
-        identity into entry 1 of a concatenation or product.
-        """
-        column = {node: number for number, node in enumerate(self.lifting.order)}
-        nodes, arcs = self.lifting.dag.nodes, self.lifting.dag.arcs
-        rows = {}
-        for node, places in self._rows.items():
-            cells: list[list[str]] = [[] for _ in column]
-            cells[column[node]].append("I")
-            for place in places:
-                cells[column[arcs[place].source]].append(self.lifting.labels[place])
-            rows[nodes[node].name] = [" + ".join(cell) or "0" for cell in cells]
-        return rows
