@@ -23,6 +23,10 @@ def own_randomness(seed: int, device: torch.device | None = None) -> Iterator[No
     device
         Whose generator is seeded too, where it is a CUDA device.
 
+    Yields
+    ------
+    None
+
     Examples
     --------
     >>> before = torch.get_rng_state()

@@ -180,6 +180,11 @@ class Registry(Mapping[str, T]):
         info
             Further facts.
 
+        Returns
+        -------
+        callable
+            A decorator that returns its object unchanged.
+
         Raises
         ------
         InputError

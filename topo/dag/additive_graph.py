@@ -133,6 +133,11 @@ class AdditiveGraph:
             Parameters and buffers; those of the traced model by default.
         sizes
             What each symbol stands for; by default the number of samples for which the shapes hold.
+
+        Returns
+        -------
+        Values
+            A mapping; constants are computed when they are first read.
         """
         return Values(
             self.state if state is None else state,

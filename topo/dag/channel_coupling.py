@@ -110,6 +110,11 @@ class CoupledChannels:
         side
             Of weights: ``"out"`` adds up what writes a unit (the filters and what follows them: biases and norms),
             ``"in"`` what reads it, ``"both"`` both.
+
+        Returns
+        -------
+        Tensor
+            float64, (count,).
         """
         total = torch.zeros(self.count, dtype=torch.float64)
         for name, value in values.items():

@@ -36,6 +36,11 @@ def coarsen(dag: Dag, *, keep_pooling: bool = False) -> Dag:
     keep_pooling
         Whether results of pooling stay nodes.
 
+    Returns
+    -------
+    Dag
+        The coarse form.
+
     Examples
     --------
     >>> import topo

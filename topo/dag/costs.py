@@ -76,6 +76,11 @@ def cost_table(model: nn.Module | Dag, example: Example | None = None) -> pd.Dat
     model, example
         As for `cost`.
 
+    Returns
+    -------
+    DataFrame
+        weight, shape, weights, positions (at which the layer runs on one sample), macs.
+
     Examples
     --------
     >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3))
@@ -134,6 +139,11 @@ class ElementCosts:
             and as many multiply-accumulates as layers use it on one sample.
         live
             The places of the arcs that run, for ``"macs"``; all by default.
+
+        Returns
+        -------
+        dict
+            Name of a parameter -> cost of one element.
         """
         if budget == "parameters":
             return dict.fromkeys(self._parameters, 1)

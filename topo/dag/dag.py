@@ -124,7 +124,13 @@ class Dag(AdditiveGraph):
         return replace(self, state=state, model=None if self.model is None else model)
 
     def single(self) -> Dag:
-        """The Dag with shapes for exactly one sample, as the element-level views need it."""
+        """The Dag with shapes for exactly one sample, as the element-level views need it.
+
+        Raises
+        ------
+        InputError
+            When the network was traced for another number of samples.
+        """
         if self.samples == 1:
             return self
         if self.retrace is None:

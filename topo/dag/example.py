@@ -39,6 +39,11 @@ def example_arguments(
     verb
         Who asks, for the error.
 
+    Returns
+    -------
+    tuple
+        The positional arguments, and the keyword arguments.
+
     Raises
     ------
     InputError

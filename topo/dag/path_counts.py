@@ -114,6 +114,11 @@ def count_paths_by_weight(dag: Dag, weight: Mapping[int, int]) -> dict[int, int]
     weight
         What an arc adds to the weight of a path, by its place in ``dag.arcs``; arcs left out add nothing.
 
+    Returns
+    -------
+    dict
+        Weight -> number of paths, ascending.
+
     Examples
     --------
     How many residual branches do the paths of a network take?

@@ -79,6 +79,11 @@ def structure(
     options
         ``weights="mean"`` divides by the pooling window; ``attention="values"`` leaves queries and keys out.
 
+    Returns
+    -------
+    Structure
+        Nodes, arcs and the lookup of weights.
+
     Raises
     ------
     InputError

@@ -208,6 +208,11 @@ class Dataset:
         ------
         inputs, targets
             Of images (B, C, H, W) float32, and (B,) int64, on the dataset's device.
+
+        Raises
+        ------
+        InputError
+            When augmentation is asked for without a generator, or there is no such split.
         """
         chosen = self.split(split)
         whole_number("batch_size", batch_size, minimum=1)
@@ -336,6 +341,11 @@ def make_dataset(
     normalise
         Whether images, inputs of one tensor (N, C, H, W), are handed out with mean 0 and standard deviation 1 of each
         channel and are augmented in training; other inputs are handed out as they are.
+
+    Returns
+    -------
+    Dataset
+        On the device of its splits.
 
     Raises
     ------

@@ -42,6 +42,11 @@ def load(
     settings
         The dataset's own options, such as ``size`` of ``folder``.
 
+    Returns
+    -------
+    Dataset
+        On the device.
+
     Raises
     ------
     InputError

@@ -47,6 +47,11 @@ def read_split(root: Path, split: str, label_columns: Sequence[str]) -> Split:
     label_columns
         Names under which the class may be found; the first one present is taken.
 
+    Returns
+    -------
+    Split
+        uint8 images (N, C, H, W) and int64 classes.
+
     Raises
     ------
     InputError

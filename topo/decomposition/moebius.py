@@ -95,6 +95,11 @@ def moebius_decomposition(
     limit
         The most terms, each of which takes a run of the network.
 
+    Returns
+    -------
+    Moebius
+        The sets of arcs, and the term of each.
+
     Raises
     ------
     InputError

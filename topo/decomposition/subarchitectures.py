@@ -38,6 +38,16 @@ def count_subarchitectures(dag: Dag, live: Iterable[int] | None = None, *, limit
     limit
         The most such states at once; the count is refused beyond.
 
+    Returns
+    -------
+    int
+        A Python integer of any size.
+
+    Raises
+    ------
+    InputError
+        When counting takes more than `limit` states.
+
     Examples
     --------
     >>> import torch, topo

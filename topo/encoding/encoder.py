@@ -37,6 +37,11 @@ def encoding(name: str, *, layers: bool = False) -> Callable[[Encoder], Encoder]
     layers
         Whether it returns `LayerGraphs`, one bipartite graph a layer, and not one graph of the whole network.
 
+    Returns
+    -------
+    callable
+        A decorator that returns its function unchanged.
+
     Examples
     --------
     >>> import topo

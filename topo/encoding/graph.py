@@ -286,6 +286,11 @@ class MultipartiteGraph:
             One of `topo.encoding.DRAWERS`; ``"matplotlib"`` is `topo.plots.draw_graph`, which returns the Axes.
         options
             Those of the drawer, such as `title` and `ax`.
+
+        Returns
+        -------
+        object
+            What the drawer returns.
         """
         return DRAWERS[drawer](self, **options)
 

@@ -38,6 +38,11 @@ def category(name: str, summary: str) -> str:
     summary
         One line on what its metrics say.
 
+    Returns
+    -------
+    str
+        `name`.
+
     Examples
     --------
     >>> category("general", "Size, density, degrees and how degrees mix.")
@@ -90,6 +95,11 @@ def metric(
     encodings
         The encodings it is defined on: ``"layers"`` for those that give one bipartite graph a layer, ``"network"`` for
         those that give one graph of the whole network, ``"all"``.
+
+    Returns
+    -------
+    callable
+        A decorator that returns its function unchanged.
 
     Raises
     ------

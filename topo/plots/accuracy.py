@@ -36,6 +36,11 @@ def accuracy_against_sparsity(table: pd.DataFrame, ax: Axes | None = None, *, ti
     title
         Left out: dataset and model.
 
+    Returns
+    -------
+    Axes
+        `ax`, or new ones.
+
     Raises
     ------
     InputError
@@ -129,6 +134,16 @@ def accuracy_grid(table: pd.DataFrame, *, columns: int | None = None) -> Figure:
         Results table.
     columns
         Panels side by side; two at most when left out.
+
+    Returns
+    -------
+    Figure
+        One panel each.
+
+    Raises
+    ------
+    InputError
+        No network has an accuracy.
 
     Examples
     --------

@@ -31,6 +31,11 @@ def clustered_distances(distances: pd.DataFrame, families: Mapping[str, str] | N
     families
         Kind -> its family, which is written behind its name.
 
+    Returns
+    -------
+    Figure
+        The tree and the cells.
+
     Raises
     ------
     InputError

@@ -32,6 +32,11 @@ def relative_strips(table: pd.DataFrame, columns: dict[str, str], *, density: pd
     density
         Columns metric (its label), group, r; drawn as a last panel where given.
 
+    Returns
+    -------
+    Figure
+        Panels side by side.
+
     Examples
     --------
     >>> table = pd.DataFrame({"pruner": ["snip", "er"], "family": "initial", "edges": [0.5, 2.0]})

@@ -23,6 +23,11 @@ def confusion_matrix(shares: pd.DataFrame, ax: Axes | None = None, *, title: str
     title
         Title of the figure.
 
+    Returns
+    -------
+    Axes
+        `ax`, or new ones.
+
     Examples
     --------
     >>> shares = pd.DataFrame([[0.9, 0.1], [0.2, 0.8]], index=["snip", "er"], columns=["snip", "er"])

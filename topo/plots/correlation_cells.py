@@ -26,6 +26,11 @@ def cell_rectangle(x: float, y: float, **properties: Any) -> Rectangle:
         Its lower left corner.
     properties
         Of the rectangle.
+
+    Returns
+    -------
+    Rectangle
+        Not drawn yet.
     """
     return Rectangle((x + 0.02, y + 0.03), 0.96, 0.94, **properties)
 

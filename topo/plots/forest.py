@@ -55,6 +55,11 @@ def forest_plot(
     title
         Title of the figure.
 
+    Returns
+    -------
+    Figure
+        One panel.
+
     Examples
     --------
     >>> rows = [("edges", "initial", 0.4, 0.2, 0.6), ("sink_nodes", "initial", -0.2, -0.5, 0.1)]

@@ -70,6 +70,16 @@ def draw_graph(
     title
         Written at the top left, before the size of the graph.
 
+    Returns
+    -------
+    Axes
+        `ax`, or new ones.
+
+    Raises
+    ------
+    InputError
+        `graph` is no such graph, or has no parts.
+
     Examples
     --------
     >>> from scipy import sparse

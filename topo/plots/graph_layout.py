@@ -51,6 +51,11 @@ def degrees(graph: MultipartiteGraph) -> np.ndarray:
     graph
         A multipartite or bipartite graph.
 
+    Returns
+    -------
+    array
+        int64, (N,).
+
     Examples
     --------
     >>> from scipy import sparse
@@ -83,6 +88,11 @@ def lay_out_part(
         Upper bound on the groups where not `single`.
     most_pixels
         Upper bound on the rows and columns of an image.
+
+    Returns
+    -------
+    PartLayout
+        Where each element goes, and the image of each group.
     """
     channels = part.shape[0] if part.shape else 1
     rest = part.shape[1:] or (1,)
@@ -131,6 +141,11 @@ def edges_between_groups(block: Block, source: PartLayout, target: PartLayout) -
         Layout of the part that they leave.
     target
         Layout of the part that they enter.
+
+    Returns
+    -------
+    array
+        int64, (groups, groups).
     """
     matrix = block.matrix
     counts = np.zeros(source.count * target.count, dtype=np.int64)

@@ -46,6 +46,11 @@ def spearman_heatmap(
     title
         Title of the figure.
 
+    Returns
+    -------
+    Axes
+        `ax`, or new ones.
+
     Raises
     ------
     InputError
@@ -75,6 +80,11 @@ def correlation_heatmap(correlations: pd.DataFrame, ax: Axes | None = None, *, t
         Axes to draw on; new ones of a fitting size when left out.
     title
         Title of the figure.
+
+    Returns
+    -------
+    Axes
+        `ax`, or new ones.
 
     Raises
     ------

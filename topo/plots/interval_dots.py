@@ -59,6 +59,11 @@ def interval_dots(
     muted
         Rows in grey: baselines.
 
+    Returns
+    -------
+    Figure
+        One panel for each comparison.
+
     Raises
     ------
     InputError

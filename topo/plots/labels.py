@@ -29,6 +29,11 @@ def spread_apart(positions: Sequence[float], gap: float, low: float, high: float
     low, high
         Bounds of the positions.
 
+    Returns
+    -------
+    array
+        In the order of `positions`.
+
     Examples
     --------
     >>> spread_apart([1.0, 1.0, 5.0], 2.0, 0.0, 10.0).tolist()
@@ -72,6 +77,11 @@ def label_line_ends(
         Size of the names.
     inset
         Points between the right edge of the Axes and the labels.
+
+    Returns
+    -------
+    list
+        The labels.
     """
     figure = figure_of(ax)
     if figure.get_layout_engine() is not None:
@@ -107,6 +117,11 @@ def short_number(number: float) -> str:
     number
         Any number.
 
+    Returns
+    -------
+    str
+        The text.
+
     Examples
     --------
     >>> short_number(950), short_number(1_670_000), short_number(3740)
@@ -126,6 +141,11 @@ def with_minus(text: str) -> str:
     text
         A formatted number.
 
+    Returns
+    -------
+    str
+        The text.
+
     Examples
     --------
     >>> with_minus("-0.5")
@@ -141,6 +161,11 @@ def plain_number(value: float, _: float | None = None) -> str:
     ----------
     value
         Any number.
+
+    Returns
+    -------
+    str
+        The text.
 
     Examples
     --------

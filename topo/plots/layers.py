@@ -49,6 +49,16 @@ def layer_density(
     title
         Title of the panel; the pruner when left out.
 
+    Returns
+    -------
+    Axes
+        `ax`, or new ones.
+
+    Raises
+    ------
+    InputError
+        The table holds several pruners, or no rows.
+
     Examples
     --------
     >>> rows = [("snip", 0.9, "conv1", 0.4), ("snip", 0.9, "fc", 0.1)]
@@ -143,6 +153,11 @@ def layer_density_grid(table: pd.DataFrame, *, columns: int = 3) -> Figure:
         Columns pruner, sparsity, layer, density; one row per network and layer.
     columns
         Panels side by side.
+
+    Returns
+    -------
+    Figure
+        One panel for each pruner.
 
     Examples
     --------

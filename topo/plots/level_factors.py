@@ -47,6 +47,16 @@ def draw_lifting(lifting: Lifting, ax: Axes | None = None, *, title: str = "") -
     title
         Written above, before the size of the network.
 
+    Returns
+    -------
+    Axes
+        `ax`, or new ones.
+
+    Raises
+    ------
+    InputError
+        `lifting` is something else.
+
     Examples
     --------
     >>> import torch, topo

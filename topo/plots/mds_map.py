@@ -32,6 +32,16 @@ def mds_map(positions: pd.DataFrame) -> Figure:
     positions
         One row a network: dataset, model, sparsity, pruner, x, y, stress.
 
+    Returns
+    -------
+    Figure
+        One panel for each dataset, model and sparsity.
+
+    Raises
+    ------
+    InputError
+        No network has a place on the map.
+
     Examples
     --------
     >>> positions = pd.DataFrame({"dataset": "digits", "model": "cnn", "sparsity": 0.9, "pruner": ["er", "er", "snip"],

@@ -42,6 +42,11 @@ def pooled_heatmap(
     title
         Title of the figure.
 
+    Returns
+    -------
+    Figure
+        The blocks side by side.
+
     Examples
     --------
     >>> table = pd.DataFrame({"metric": ["edges"], "level": ["conv6"], "r": [0.5], "q": [0.01]})

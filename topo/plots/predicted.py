@@ -33,6 +33,16 @@ def predicted_against_true(
     unit
         What is predicted.
 
+    Returns
+    -------
+    Figure
+        One panel for each table.
+
+    Raises
+    ------
+    InputError
+        There is no prediction.
+
     Examples
     --------
     >>> table = pd.DataFrame({"actual": [0.1, 0.2], "predicted": [0.1, 0.3], "model": ["a", "b"]})

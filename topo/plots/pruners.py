@@ -34,6 +34,11 @@ def ranked_pruners(table: pd.DataFrame) -> Figure:
     table
         Results table of one dataset and model.
 
+    Returns
+    -------
+    Figure
+        One panel for each sparsity.
+
     Raises
     ------
     InputError

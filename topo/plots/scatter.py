@@ -47,6 +47,16 @@ def accuracy_against_metric(
     title
         Title of the panel; the metric when left out.
 
+    Returns
+    -------
+    Axes
+        `ax`, or new ones.
+
+    Raises
+    ------
+    InputError
+        The table lacks the metric, or no sparse network has a value of it and an accuracy.
+
     Examples
     --------
     >>> from topo.results import example_results
@@ -128,6 +138,16 @@ def scatter_panels(
         Panels side by side.
     title
         Title of the figure.
+
+    Returns
+    -------
+    Figure
+        One panel for each metric.
+
+    Raises
+    ------
+    InputError
+        No metric has a value beside an accuracy.
 
     Examples
     --------

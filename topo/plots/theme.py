@@ -142,6 +142,11 @@ def figure(width: float, height: float) -> Figure:
         Inches.
     height
         Inches.
+
+    Returns
+    -------
+    Figure
+        Without Axes.
     """
     return Figure(figsize=(width, height))
 
@@ -208,6 +213,11 @@ def cell_ink(dark: bool) -> str:
     ----------
     dark
         Whether the cell is dark.
+
+    Returns
+    -------
+    str
+        A colour.
     """
     return "#ffffff" if dark else "#1a1d21"
 
@@ -224,6 +234,11 @@ def pruner_color(name: str) -> str:
     ----------
     name
         Name of a pruner.
+
+    Returns
+    -------
+    str
+        A colour.
 
     Examples
     --------
@@ -243,6 +258,11 @@ def pruner_dashes(name: str) -> Any:
     ----------
     name
         Name of a pruner.
+
+    Returns
+    -------
+    str or tuple
+        A line style of matplotlib.
     """
     return DASHES[_position(name) // 8 % 4]
 
@@ -254,6 +274,11 @@ def pruner_marker(name: str) -> str:
     ----------
     name
         Name of a pruner.
+
+    Returns
+    -------
+    str
+        A marker of matplotlib.
     """
     return MARKERS[_position(name) % 8]
 
@@ -265,6 +290,11 @@ def sparsity_marker(sparsities: Sequence[float]) -> dict[float, str]:
     ----------
     sparsities
         The sparsities of a figure.
+
+    Returns
+    -------
+    dict
+        Sparsity -> marker of matplotlib.
     """
     return {s: MARKERS[i % 8] for i, s in enumerate(sorted(sparsities))}
 

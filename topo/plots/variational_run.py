@@ -29,6 +29,11 @@ def pruning_course(record: pd.DataFrame, thetas: np.ndarray, is_layer: np.ndarra
     is_layer
         Which gates close layers, shape (gates,).
 
+    Returns
+    -------
+    Figure
+        The four panels.
+
     Raises
     ------
     InputError

@@ -289,6 +289,11 @@ def largest_remainder(ideal: np.ndarray, room: np.ndarray, total: int) -> np.nda
     total
         A whole number.
 
+    Returns
+    -------
+    array
+        int64, in the shape of `ideal`.
+
     Examples
     --------
     >>> largest_remainder(np.array([1.5, 2.7, 0.8]), np.array([9, 9, 9]), 5).tolist()

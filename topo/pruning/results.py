@@ -29,6 +29,11 @@ def checked_masks(
     others
         Further parameters of the model, which may have one.
 
+    Returns
+    -------
+    dict
+        Name -> bool mask.
+
     Raises
     ------
     InputError

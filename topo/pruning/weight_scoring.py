@@ -75,6 +75,11 @@ def by_score(*, allocation: str = "global", rounds: int = 1) -> Callable[[Weight
     ----------
     allocation, rounds
         Defaults of the settings of `WeightScoring`.
+
+    Returns
+    -------
+    callable
+        A decorator that returns a `WeightScoring`.
     """
     return lambda score: WeightScoring(score, allocation, rounds)
 

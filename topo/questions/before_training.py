@@ -43,6 +43,11 @@ def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
         Tables to ask.
     seed
         Seeds every random choice.
+
+    Returns
+    -------
+    Answer
+        With its reason where there is none.
     """
     try:
         table, meaning = networks_with_drop(evidence)

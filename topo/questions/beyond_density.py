@@ -48,6 +48,11 @@ def beyond_density(evidence: Evidence, *, seed: int = 0, min_rows: int = 5, thre
         Fewest networks of a group (one dataset, architecture and sparsity) for a correlation.
     threshold
         Rank correlation from which two metrics count as one.
+
+    Returns
+    -------
+    Answer
+        With its reason where there is none.
     """
     table = evidence.sparse
     if table.empty:

@@ -42,6 +42,11 @@ def density_column(table: pd.DataFrame) -> str | None:
     ----------
     table
         One row a network.
+
+    Returns
+    -------
+    str or None
+        Its name.
     """
     known = [c for c in DENSITIES if c in table.columns and table[c].notna().any()]
     return known[0] if known else None
@@ -58,6 +63,11 @@ def controlled_correlations(table: pd.DataFrame, metrics: list[str], min_rows: i
         Metric columns.
     min_rows
         Fewest networks for a correlation.
+
+    Returns
+    -------
+    DataFrame
+        One row for each of them.
     """
     density = density_column(table)
     controls: dict[str, list[str]] = {"alone": [], "given edges": ["edges"]}
@@ -95,6 +105,11 @@ def family_medians(table: pd.DataFrame, metrics: list[str], min_rows: int) -> pd
         Metric columns.
     min_rows
         Fewest networks for a correlation.
+
+    Returns
+    -------
+    DataFrame
+        One row a metric.
     """
     columns = {}
     for scope, part in scopes(table).items():
@@ -114,6 +129,11 @@ def weights(table: pd.DataFrame) -> pd.DataFrame | None:
     ----------
     table
         One row a network, with the column `WEIGHT`.
+
+    Returns
+    -------
+    DataFrame or None
+        None where weights are not known, or there is one family.
     """
     if WEIGHT not in table.columns or table["family"].nunique() < 2:
         return None
@@ -140,6 +160,11 @@ def redundant_metrics(table: pd.DataFrame, metrics: list[str], threshold: float)
         Metric columns.
     threshold
         Rank correlation from which two metrics count as one.
+
+    Returns
+    -------
+    DataFrame
+        As of `topo.stats.collinear_groups`, and formula, empty where there is none.
     """
     groups = collinear_groups(table, metrics, threshold=threshold, by=GROUPS)
     exact = determined_columns(table).drop_duplicates("metric").set_index("metric")["formula"]
@@ -153,6 +178,11 @@ def ramanujan_and_density(evidence: Evidence) -> pd.DataFrame | None:
     ----------
     evidence
         Tables to ask.
+
+    Returns
+    -------
+    DataFrame or None
+        None where no layer has such metrics.
     """
     layers = evidence.layers
     if layers is None or "encoding" not in layers.columns or "layer_density" not in layers.columns:
@@ -178,6 +208,11 @@ def ramanujan_and_accuracy(table: pd.DataFrame, ramanujan: list[str], min_rows: 
         Layer-wise Ramanujan metrics.
     min_rows
         Fewest networks for a correlation.
+
+    Returns
+    -------
+    DataFrame or None
+        scope, metric, groups, median, median_size.
     """
     density = density_column(table)
     if density is None or not ramanujan:

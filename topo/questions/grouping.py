@@ -36,6 +36,11 @@ def scopes(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     ----------
     table
         One row a network.
+
+    Returns
+    -------
+    dict
+        Name of the family -> its rows.
     """
     families = ordered_families(table["family"].unique())
     parts = {family: table[table["family"] == family] for family in families}
@@ -49,6 +54,11 @@ def networks_with_drop(evidence: Evidence) -> tuple[pd.DataFrame, str]:
     ----------
     evidence
         Tables to ask.
+
+    Returns
+    -------
+    tuple
+        The table, and the sentence.
 
     Raises
     ------
@@ -65,6 +75,11 @@ def normalised_layer_sets(sets: Iterable[str]) -> list[str]:
     ----------
     sets
         Names of the feature sets of a table.
+
+    Returns
+    -------
+    list
+        Names of feature sets.
     """
     names = list(sets)
     return [f"{encoding}_norm" if f"{encoding}_norm" in names else encoding for encoding in encodings_of(names)]
@@ -81,6 +96,11 @@ def varying_metrics(table: pd.DataFrame, metrics: Sequence[str], by: Sequence[st
         Numeric columns.
     by
         Columns that form the groups.
+
+    Returns
+    -------
+    list
+        Names of columns.
     """
     spread = table.groupby(list(by), observed=True)[list(metrics)].agg(lambda column: column.max() - column.min())
     return [metric for metric in metrics if (spread[metric] > 0).any()]
@@ -95,6 +115,11 @@ def resample_count(table: pd.DataFrame, most: int) -> int:
         What is resampled.
     most
         Resamples of a short table.
+
+    Returns
+    -------
+    int
+        The number.
     """
     return int(min(most, max(100, MOST_DRAWS // max(len(table), 1))))
 

@@ -41,6 +41,11 @@ def metrics_and_accuracy(evidence: Evidence, *, seed: int = 0, n_boot: int = 100
         Most bootstrap resamples of each interval; long tables take fewer.
     min_rows
         Fewest networks of a group (one dataset, architecture and sparsity) for a correlation.
+
+    Returns
+    -------
+    Answer
+        With its reason where there is none.
     """
     table = evidence.sparse
     if table.empty:

@@ -42,6 +42,11 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
         Tables to ask.
     seed
         Seeds every random choice.
+
+    Returns
+    -------
+    Answer
+        With its reason where there is none.
     """
     try:
         table, meaning = networks_with_drop(evidence)

@@ -33,6 +33,11 @@ def pruner_from_mask(evidence: Evidence, *, seed: int = 0) -> Answer:
         Tables to ask.
     seed
         Seeds every random choice.
+
+    Returns
+    -------
+    Answer
+        With its reason where there is none.
     """
     try:
         table = networks_with_drop(evidence)[0]

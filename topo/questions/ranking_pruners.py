@@ -34,6 +34,11 @@ def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
         Tables to ask.
     seed
         Seeds every random choice.
+
+    Returns
+    -------
+    Answer
+        With its reason where there is none.
     """
     try:
         table, meaning = networks_with_drop(evidence)

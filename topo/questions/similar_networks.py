@@ -44,6 +44,11 @@ def similar_networks(evidence: Evidence, *, seed: int = 0, permutations: int = 9
         Seeds every random choice.
     permutations
         Permutations of the algorithms of a group among its networks in the test.
+
+    Returns
+    -------
+    Answer
+        With its reason where there is none.
     """
     if evidence.sparse.empty:
         return Answer.without(TITLE, QUESTION, "no sparse network has an accuracy.")

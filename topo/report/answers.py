@@ -45,6 +45,11 @@ def slow_first(names: Sequence[str]) -> list[str]:
     names
         Registered questions.
 
+    Returns
+    -------
+    list
+        The same names.
+
     Examples
     --------
     >>> slow_first(["similar_networks", "ranking_pruners"])
@@ -64,6 +69,11 @@ def answered(evidence: Evidence, name: str, folder: Path | None = None) -> Answe
         A registered question.
     folder
         Where the figures are also written; nowhere when left out.
+
+    Returns
+    -------
+    AnswerHtml
+        Ready for the page.
     """
     entry = QUESTIONS.entry(name)
     started = perf_counter()

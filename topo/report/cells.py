@@ -27,6 +27,11 @@ def cell(value: Any, digits: int = 5) -> str:
     digits
         Significant digits.
 
+    Returns
+    -------
+    str
+        The text.
+
     Examples
     --------
     >>> cell(0.1234567), cell(0.1234567, 3), cell(3.0), cell(None), cell(True)
@@ -66,6 +71,11 @@ def sortable(name: str, table: pd.DataFrame, *, labelled: Sequence[str] = ("metr
         The table.
     labelled
         Columns whose texts are metric columns.
+
+    Returns
+    -------
+    SortableTable
+        Ready for the page.
 
     Examples
     --------

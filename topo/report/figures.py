@@ -86,6 +86,11 @@ def try_figure(
         Where the figures are also written; nowhere when left out.
     largest
         Characters of SVG from which an embedded PNG is tried.
+
+    Returns
+    -------
+    FigureHtml
+        Ready for the page.
     """
     try:
         drawn = draw()
@@ -113,6 +118,11 @@ def figure_html(
         Where the figures are also written; nowhere when left out.
     largest
         Characters of SVG from which an embedded PNG is tried, and taken where it is smaller.
+
+    Returns
+    -------
+    tuple
+        The markup, and the width.
     """
     text = io.StringIO()
     with style():

@@ -60,6 +60,11 @@ def run_sentence(table: pd.DataFrame) -> str:
     ----------
     table
         Results table.
+
+    Returns
+    -------
+    str
+        A sentence.
     """
     sparse = table[table["pruner"] != "dense"]
     dense = table[table["pruner"] == "dense"]
@@ -86,6 +91,11 @@ def failures(table: pd.DataFrame) -> pd.DataFrame:
     ----------
     table
         Results table.
+
+    Returns
+    -------
+    DataFrame
+        status, reason, networks, which.
     """
     bad = table[~table["status"].isin(NOT_FAILED) | table["accuracy"].isna()]
     if bad.empty:
@@ -131,6 +141,11 @@ def accuracy_findings(summary: pd.DataFrame) -> list[str]:
     ----------
     summary
         What `topo.results.accuracy_summary` returned.
+
+    Returns
+    -------
+    list
+        Of sentences.
     """
     sentences = []
     for (dataset, model), group in summary.groupby(["dataset", "model"], sort=True):
@@ -164,6 +179,11 @@ def correlation_findings(correlations: pd.DataFrame) -> list[str]:
     ----------
     correlations
         What `topo.stats.correlations_by_family` returned.
+
+    Returns
+    -------
+    list
+        Of sentences; empty where there is nothing to say.
     """
     defined = correlations[correlations["r"].notna()]
     within = defined[defined["family"] != ALL_FAMILIES]
@@ -203,6 +223,11 @@ def size_finding(table: pd.DataFrame) -> str | None:
     ----------
     table
         Results table.
+
+    Returns
+    -------
+    str or None
+        A sentence; None where edges are not known, or no two pruners can be compared.
     """
     if "edges" not in table.columns:
         return None
@@ -229,6 +254,11 @@ def collinear_pairs(table: pd.DataFrame, metrics: Sequence[str], threshold: floa
         Metric columns.
     threshold
         Smallest absolute rank correlation.
+
+    Returns
+    -------
+    list
+        Of pairs of columns.
     """
     sparse = table[table["pruner"] != "dense"]
     least: pd.DataFrame | None = None
@@ -253,6 +283,11 @@ def undefined_values(table: pd.DataFrame, metrics: Sequence[str], reasons: Mappi
         Metric columns.
     reasons
         Reasons that were recorded, by metric.
+
+    Returns
+    -------
+    DataFrame
+        reason, pruners, networks, metric.
     """
     rows = []
     for metric in metrics:

@@ -32,6 +32,11 @@ def full_table(table: pd.DataFrame, metrics: Sequence[str]) -> dict[str, Any]:
         Results table.
     metrics
         Its metric columns.
+
+    Returns
+    -------
+    dict
+        By name.
     """
     first = [c for c in IDENTITY if c in table.columns and not (c == "reason" and (table[c] == "").all())]
     other = [c for c in table.columns if c not in first and c not in metrics]

@@ -46,6 +46,11 @@ def measured(
         Density of every layer, where it is known.
     folder
         Where the figures are also written; nowhere when left out.
+
+    Returns
+    -------
+    dict
+        By the names that the page's template uses.
     """
     table = evidence.networks.drop(columns="study", errors="ignore")
     metrics = metric_columns(table)

@@ -73,6 +73,11 @@ def encodings_of(sets: Iterable[str]) -> list[str]:
     sets
         Names of feature sets.
 
+    Returns
+    -------
+    list
+        Of encodings, each once.
+
     Examples
     --------
     >>> encodings_of(["mean", "density", "multipartite_untrained", "rolled", "rolled_norm_untrained", "my_own_norm"])

@@ -13,6 +13,11 @@ def percent(value: float) -> str:
     value
         The share, 1 for all.
 
+    Returns
+    -------
+    str
+        The text.
+
     Examples
     --------
     >>> percent(0.9), percent(0.995), percent(0.0)

@@ -433,6 +433,11 @@ def ordered_families(families: Iterable[str]) -> list[str]:
     families
         Names of families; unknown ones follow the known ones by name.
 
+    Returns
+    -------
+    list
+        The same names.
+
     Examples
     --------
     >>> ordered_families(["all families", "trained", "initial", "mine"])

@@ -138,6 +138,11 @@ def shuffled(masks: Masks, seed: int) -> dict[str, np.ndarray]:
     seed
         Seeds the places.
 
+    Returns
+    -------
+    dict
+        Name -> mask in its shape.
+
     Examples
     --------
     >>> from topo.masks import Masks
@@ -177,6 +182,11 @@ def edit_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     ----------
     first, second
         bool (m, members) and (n, members): the members of each set.
+
+    Returns
+    -------
+    array
+        float32, (m, n).
 
     Examples
     --------

@@ -150,6 +150,11 @@ class PermutableUnits:
             What `topo.dag.coupled_channels` returned for the network.
         masks
             Masks of the network.
+
+        Returns
+        -------
+        PermutableUnits
+            Along every mask.
         """
         names = [name for name in channels.layers if name in masks] + [n for n in masks if n not in channels.layers]
         layers = []
@@ -170,6 +175,11 @@ class PermutableUnits:
         ----------
         masks
             Masks with their outputs along axis 0 and their inputs along axis 1.
+
+        Returns
+        -------
+        PermutableUnits
+            Along every mask.
 
         Raises
         ------

@@ -20,6 +20,11 @@ def rank_scaled(values: pd.DataFrame) -> pd.DataFrame:
     values
         One row a network; columns without two different values are left out.
 
+    Returns
+    -------
+    DataFrame
+        From 0 to 1.
+
     Examples
     --------
     >>> rank_scaled(pd.DataFrame({"a": [1.0, 100, 3], "b": [2.0, 2, 2], "c": [5.0, 4, np.nan]})).values.tolist()
@@ -88,6 +93,11 @@ def layer_profile(layers: pd.DataFrame, keys: Sequence[str], metrics: Sequence[s
         Columns that identify a network.
     metrics
         Columns to spread over the layers.
+
+    Returns
+    -------
+    DataFrame
+        Columns (metric, layer).
 
     Examples
     --------

@@ -120,6 +120,11 @@ def confusion_shares(predictions: pd.DataFrame) -> pd.DataFrame:
     predictions
         Columns actual and predicted, as `classify_held_out` returns them.
 
+    Returns
+    -------
+    DataFrame
+        Square.
+
     Examples
     --------
     >>> confusion_shares(pd.DataFrame({"actual": list("aab"), "predicted": list("abb")})).values.tolist()
@@ -146,6 +151,11 @@ def relative_to_group(table: pd.DataFrame, features: Sequence[str], by: Sequence
         Numeric columns; the others of the table stay as they are.
     by
         Columns that form the groups.
+
+    Returns
+    -------
+    DataFrame
+        `table` with the new values.
 
     Examples
     --------

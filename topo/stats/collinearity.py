@@ -83,6 +83,11 @@ def collinear_groups(
         metric, group (from 1, the largest first; metrics alone in theirs come last), size, kept (the member that
         correlates most with the others and represents them), r (with it). Constant metrics are left out.
 
+    Raises
+    ------
+    InputError
+        `threshold` is not above 0 and at most 1.
+
     Examples
     --------
     >>> table = pd.DataFrame({"a": range(9), "b": [v**3 for v in range(9)], "c": [3, 1, 2, 9, 4, 0, 5, 8, 2]})

@@ -20,6 +20,11 @@ def require_columns(table: pd.DataFrame, columns: Iterable[str]) -> None:
         Any table.
     columns
         Columns that must be present.
+
+    Raises
+    ------
+    InputError
+        A column is missing.
     """
     missing = [column for column in dict.fromkeys(columns) if column not in table.columns]
     if missing:
@@ -35,6 +40,11 @@ def require_rows(table: pd.DataFrame, columns: Iterable[str]) -> None:
         Any table.
     columns
         Columns that must be present once.
+
+    Raises
+    ------
+    InputError
+        One of these is so.
     """
     columns = list(columns)
     require_columns(table, columns)

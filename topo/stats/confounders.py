@@ -24,6 +24,11 @@ def mean_absolute_weight(table: pd.DataFrame) -> pd.Series | None:
     table
         One row a network.
 
+    Returns
+    -------
+    Series or None
+        On the index of `table`.
+
     Examples
     --------
     >>> mean_absolute_weight(pd.DataFrame({"nodes": [4.0], "strength_norm": [0.25]})).tolist()
@@ -80,6 +85,11 @@ def relative_to_group(table: pd.DataFrame, values: pd.Series, *, by: Sequence[st
         One value a network.
     by
         Columns that form the groups.
+
+    Returns
+    -------
+    Series
+        On the index of `table`; NaN where the median is zero.
     """
     frame = table[[*by, "pruner"]].assign(value=values.astype(float))
     each = frame.groupby([*by, "pruner"], observed=True)["value"].median()

@@ -83,6 +83,16 @@ def spearman(
     generator
         Source of the resamples; one seeded with 0 when left out.
 
+    Returns
+    -------
+    Correlation
+        rho, low, high, n and reason.
+
+    Raises
+    ------
+    InputError
+        The columns differ in length.
+
     Notes
     -----
     Ranks are taken anew in every resample; resamples in which a column is constant are left out. Percentile
@@ -236,6 +246,11 @@ def strongest_metrics(table: pd.DataFrame, count: int = 6, *, min_rows: int = 5)
     min_rows
         Fewest networks for a correlation.
 
+    Returns
+    -------
+    list
+        Names of columns.
+
     Examples
     --------
     >>> from topo.results import example_results
@@ -277,6 +292,11 @@ def p_value(kind: str, r: ArrayLike, n: ArrayLike, *, covariates: int = 0) -> np
         Size of the sample of each.
     covariates
         Number of covariates that were partialled out.
+
+    Returns
+    -------
+    array
+        In the shape of `r`.
 
     Notes
     -----

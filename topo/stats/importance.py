@@ -108,6 +108,11 @@ def fold_agreement(per_fold: pd.DataFrame) -> float:
     per_fold
         One row a fold, one column an item: its importance.
 
+    Returns
+    -------
+    float
+        NaN where it is not defined.
+
     Examples
     --------
     >>> fold_agreement(pd.DataFrame({"a": [3.0, 5.0], "b": [2.0, 1.0], "c": [1.0, 0.5]}))

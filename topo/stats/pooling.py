@@ -28,6 +28,11 @@ def z_variance(kind: str, r: ArrayLike, n: ArrayLike) -> np.ndarray:
     n
         Size of the sample of each.
 
+    Returns
+    -------
+    array
+        In the shape of `r`.
+
     Notes
     -----
     Pearson: 1/(n - 3) (Fisher 1921). Spearman: (1 + r^2/2)/(n - 3) (Bonett & Wright, *Sample size requirements for
@@ -71,6 +76,11 @@ def pool(r: ArrayLike, n: ArrayLike, *, kind: str = "spearman", level: float = 0
         k; r, low, high (pooled, back on the scale of correlations); p (of no correlation); tau2 (on the scale of z);
         i2 (share of the variation that is between groups); q_p (of equal correlations); next_low, next_high (where the
         correlation of a new group would lie); median, mean (plain, over groups).
+
+    Raises
+    ------
+    InputError
+        `r` and `n` differ in length, or a correlation is not between -1 and 1.
 
     Examples
     --------

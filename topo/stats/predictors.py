@@ -78,6 +78,11 @@ def predictor(model: str, x: pd.DataFrame, *, seed: int = 0) -> Pipeline:
         Features; their types decide the preprocessing.
     seed
         Seeds every random choice.
+
+    Returns
+    -------
+    Pipeline
+        Of scikit-learn.
     """
     steps = PREDICTORS[model](len(x), seed)
     return make_pipeline(prepared(x, steps[:-1]), steps[-1])

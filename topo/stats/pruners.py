@@ -100,6 +100,11 @@ def check_orderings(
         better, worse, sparsities, source, seeds, difference (mean accuracy of the first less that of the second), low,
         high, verdict: ``"confirmed"`` or ``"contradicted"`` when the interval leaves out zero, else ``"undecided"``;
         ``"not measured"`` with fewer than two seeds that have both.
+
+    Raises
+    ------
+    InputError
+        Several rows are the same network.
     """
     table = tidy_results(table)
     table = table[table["accuracy"].notna()]

@@ -33,6 +33,11 @@ def kendall(first: Sequence[float], second: Sequence[float]) -> float:
     first, second
         Scores of the same items.
 
+    Returns
+    -------
+    float
+        From -1 to 1.
+
     Examples
     --------
     >>> kendall([1, 2, 3], [3, 2, 1]), kendall([1, 2, 3], [5, 5, 5])
@@ -62,13 +67,20 @@ def rank_biased_overlap(first: Sequence, second: Sequence, p: float = 0.8) -> fl
     p
         Weight of a depth relative to the one before, in (0, 1).
 
-    Source: Webber, Moffat & Zobel, *A similarity measure for indefinite rankings*, ACM TOIS 28, 2010 (the extrapolated
-    form for rankings of one length).
+    Returns
+    -------
+    float
+        From 0 to 1.
 
     Raises
     ------
     InputError
         The rankings repeat an item or do not hold the same items, or p is not between 0 and 1.
+
+    References
+    ----------
+    Webber, Moffat & Zobel, *A similarity measure for indefinite rankings*, ACM TOIS 28, 2010 (the extrapolated form for
+    rankings of one length).
 
     Examples
     --------
@@ -150,6 +162,11 @@ def past_results(table: pd.DataFrame, by: str, *, target: str = "drop") -> pd.Se
         Column whose value is held out.
     target
         Column with the drop.
+
+    Returns
+    -------
+    Series
+        On the index of `table`.
     """
     relative = table[target] - table.groupby(list(GROUPS))[target].transform("mean")
     total = relative.groupby(table["pruner"]).agg(["sum", "count"]).loc[table["pruner"]].to_numpy()
@@ -171,6 +188,11 @@ def another_seed(table: pd.DataFrame, *, truth: str = "drop") -> pd.DataFrame:
         One row a network.
     truth
         Column with the drop.
+
+    Returns
+    -------
+    DataFrame
+        As of `rank_agreement`.
     """
     seeds = sorted(table["seed"].unique())
     pieces = []
@@ -192,6 +214,11 @@ def random_order(table: pd.DataFrame, *, truth: str = "drop", seed: int = 0) -> 
         Column with the drop.
     seed
         Seeds the orders.
+
+    Returns
+    -------
+    DataFrame
+        As of `rank_agreement`.
     """
     generator = np.random.default_rng(seed)
     means = table.groupby([*GROUPS, "pruner"], observed=True)[truth].mean().reset_index()

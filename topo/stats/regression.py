@@ -206,6 +206,16 @@ def centred(
         Columns of groups whose means are taken out of features and target.
     train
         Positions of the training rows.
+
+    Returns
+    -------
+    tuple
+        Features, and target.
+
+    Raises
+    ------
+    InputError
+        There are groups, and a feature holds text.
     """
     x, y = table[list(features)], table[target].to_numpy(float)
     if not within:
@@ -262,6 +272,11 @@ def same_rows(table: pd.DataFrame, sets: Mapping[str, Sequence[str]], target: st
         Feature set -> its columns.
     target
         Column that is predicted or correlated with.
+
+    Returns
+    -------
+    DataFrame
+        Rows of `table`.
     """
     usable = np.isfinite(table[target].to_numpy(float))
     for columns in sets.values():

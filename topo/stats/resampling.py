@@ -138,6 +138,11 @@ def draw_counts(
     clusters
         Cluster of every row as whole numbers from 0; each resample draws as many clusters as there are, with all
         their rows.
+
+    Yields
+    ------
+    array
+        Counts, integers (resamples, rows).
     """
     n = rows if clusters is None else int(clusters.max()) + 1
     step = max(1, MOST_NUMBERS // max(rows, 1))

@@ -73,6 +73,11 @@ def with_q_values(tests: pd.DataFrame) -> pd.DataFrame:
     tests
         One row a test, with a column p; a column q is computed anew.
 
+    Returns
+    -------
+    DataFrame
+        A new one.
+
     Examples
     --------
     >>> with_q_values(pd.DataFrame({"p": [0.01, 0.04], "n": [9, 9]})).columns.tolist()
@@ -95,6 +100,11 @@ def significant(tests: pd.DataFrame) -> pd.Series:
     -------
     Series of bool, on the index of `tests`
 
+    Raises
+    ------
+    InputError
+        The table has no column q.
+
     Examples
     --------
     >>> significant(pd.DataFrame({"q": [0.01, 0.2, np.nan]})).tolist()
@@ -115,6 +125,11 @@ def interval_sign(low: ArrayLike, high: ArrayLike) -> np.ndarray:
     ----------
     low, high
         Ends of the intervals.
+
+    Returns
+    -------
+    array
+        Of 1, -1 and 0.
 
     Examples
     --------

@@ -154,6 +154,11 @@ class StudyConfig(BaseModel):
         source
             What an error names.
 
+        Returns
+        -------
+        StudyConfig
+            The config.
+
         Raises
         ------
         InputError
@@ -174,6 +179,11 @@ class StudyConfig(BaseModel):
             file may name what is not registered here.
         overrides
             Keys in place of those of the file.
+
+        Returns
+        -------
+        StudyConfig
+            The config.
 
         Raises
         ------

@@ -182,6 +182,11 @@ class Study:
         progress
             Show a progress bar; by default on a terminal. Elsewhere each finished cell is one line of the log.
 
+        Returns
+        -------
+        DataFrame
+            The results table.
+
         Raises
         ------
         InputError

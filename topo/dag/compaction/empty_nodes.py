@@ -21,6 +21,11 @@ def find_empty_nodes(channels: CoupledChannels, alive: Tensor) -> set[int]:
         The coupled channels of a network.
     alive
         Which of them stay, bool (count,).
+
+    Returns
+    -------
+    set
+        Places in ``dag.nodes``.
     """
     dag = channels.dag
     stays = torch.cat([alive, torch.tensor([True])])

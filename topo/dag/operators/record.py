@@ -295,6 +295,11 @@ def define(*names: str, **facts: Any) -> Operator:
     facts
         Attributes of their `Operator`.
 
+    Returns
+    -------
+    Operator
+        The record.
+
     Raises
     ------
     InputError

@@ -76,6 +76,11 @@ def candidates(network: PrunableNetwork, granularity: str, fixed_units: np.ndarr
         ``"node"``: a node, with all arcs into and out of it. ``"channel"``: units. ``"mixed"``: arcs and units.
     fixed_units
         Units that stay, bool (units,).
+
+    Returns
+    -------
+    list
+        Of `Candidate`.
     """
     known: list[Candidate] = []
     if granularity != "channel":

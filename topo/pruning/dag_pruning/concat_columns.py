@@ -30,6 +30,11 @@ def slot_columns(dag: Dag, layers: Sequence[tuple[tuple[int, Layer], ...]]) -> d
         Coarse, its shapes for one sample.
     layers
         For every arc its layers, each with the place of its step.
+
+    Returns
+    -------
+    dict
+        Place of an arc -> name of a weight -> bool array.
     """
     lookup = WeightLookup(dag)
     results = {o.node for o in dag.outputs}

@@ -123,6 +123,11 @@ def by_unit_score(
     ----------
     scope, budget, rounds
         Defaults of the settings of `UnitScored`; ``rounds=None`` where the score trains the network.
+
+    Returns
+    -------
+    callable
+        A decorator that returns a `UnitScored`.
     """
     return lambda score: UnitScored(score, scope, budget, rounds)
 

@@ -91,6 +91,11 @@ def prune_columns(weight: Tensor, upper: Tensor, choices: Sequence[Choice]) -> t
         inverse of H without the columns before j, which are settled, divided by its diagonal, which is U_jj^2.
     choices
         Blocks of columns from left to right: where each ends, and what finds its mask from the scores of its weights.
+
+    Returns
+    -------
+    tuple
+        The mask, bool, and the weights, both (groups, rows, columns).
     """
     weight, mask = weight.clone(), torch.ones_like(weight, dtype=torch.bool)
     scale = upper.diagonal(dim1=-2, dim2=-1)[:, None]

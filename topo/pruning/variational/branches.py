@@ -60,6 +60,11 @@ def find_layer_gates(
         The full network.
     accept
         Whether a branch with these parameters may have a gate.
+
+    Returns
+    -------
+    list
+        Of `LayerGate`.
     """
     full = network.intact()
     costs_and_gates: list[tuple[int, LayerGate]] = []

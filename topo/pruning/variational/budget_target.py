@@ -101,6 +101,11 @@ class TargetSelection:
             Those of them that are about to close.
         share
             The share of the budget that must remain.
+
+        Returns
+        -------
+        Tensor
+            bool, (gates,).
         """
         order = (closing & ~self.required(theta, is_open)).nonzero().flatten()
         order = order[theta[order].argsort(stable=True)]

@@ -100,6 +100,11 @@ class Complexity:
             As in `expected`.
         alpha
             The weight of the share of multiply-accumulates; that of the share of parameters is 1 - alpha.
+
+        Returns
+        -------
+        Tensor
+            float64, of no dimension.
         """
         return self._sum(theta, self._relative_coefficients(alpha))
 

@@ -53,6 +53,11 @@ class Estimator(Protocol):
             Probabilities that gates are open, shape (count,).
         generator
             Source of the draw.
+
+        Returns
+        -------
+        tuple
+            xi, and bool, both (count,).
         """
         ...
 
@@ -71,6 +76,11 @@ class Estimator(Protocol):
             The derivative of the batch's loss in each gate, shape (count,).
         loss
             Gates -> the loss of the batch.
+
+        Returns
+        -------
+        tuple
+            The estimate, zero where there is none, and bool, both (count,).
         """
         ...
 
@@ -301,6 +311,11 @@ def make_estimator(
         Which gates close layers, bool (count,).
     rate
         Estimates that a gate needs in a step, on average; only the estimator named "exact" heeds it.
+
+    Returns
+    -------
+    Estimator
+        For all gates.
 
     Raises
     ------

@@ -116,6 +116,11 @@ class GateUpdates:
             Probabilities that gates are open, shape (count,).
         coefficient
             eta, in nats per sample, shape (count,).
+
+        Returns
+        -------
+        Tensor
+            From 0 to 1, (count,).
         """
         drift = self.step_sizes * (self.mean + coefficient.detach().to(self.mean))
         return (theta.detach().to(self.mean) - torch.where(self.seen > 0, drift, 0.0)).clamp(0, 1).to(theta)

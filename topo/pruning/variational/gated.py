@@ -92,6 +92,11 @@ class GatedModel(nn.Module):
             The gates, (gates.count,).
         *inputs, **named
             Arguments of the network.
+
+        Returns
+        -------
+        object
+            What the network returns.
         """
         multipliers = self.gates.multipliers(xi)
         if self._slices is not None:

@@ -95,6 +95,11 @@ class Gates:
         ----------
         xi
             The values of the gates, (count,), on any device; gradients pass.
+
+        Returns
+        -------
+        dict
+            Name -> tensor with as many axes as the parameter.
         """
         return self._multipliers.multipliers(xi)
 
@@ -105,6 +110,11 @@ class Gates:
         ----------
         values
             Parameter name -> tensor of its shape, all on one device.
+
+        Returns
+        -------
+        Tensor
+            (count,).
         """
         return self._multipliers.norms(values)
 
@@ -122,6 +132,11 @@ class Gates:
         ----------
         is_open
             The gates that are open, bool (count,).
+
+        Returns
+        -------
+        Tensor
+            bool, (count,).
 
         Raises
         ------
@@ -151,6 +166,11 @@ class Gates:
         ----------
         is_open
             The gates that are open, bool (count,); `closure` first closes what is useless without the others.
+
+        Returns
+        -------
+        dict
+            Name -> bool mask in the parameter's shape.
         """
         is_open = is_open.detach().cpu().bool()
         remaining = self.remaining_units(is_open)
@@ -167,6 +187,11 @@ class Gates:
         ----------
         is_open
             The gates that are open, bool (count,).
+
+        Returns
+        -------
+        Tensor
+            bool, (units,).
         """
         open_layers = is_open[self.is_layer].tolist()
         number, conditions = self.survival.units
@@ -267,6 +292,11 @@ def place_gates(
         The units that may have a gate, bool (units,); all by default.
     accept
         Whether a branch with these parameters may have a gate.
+
+    Returns
+    -------
+    Gates
+        All that can be placed.
     """
     network = PrunableNetwork(channels)
     layers = tuple(find_layer_gates(network, accept))

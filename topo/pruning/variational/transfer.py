@@ -83,6 +83,11 @@ class ParameterTransfer:
             The tensor's name in the compact network.
         values
             Values for the elements of the full network's tensor.
+
+        Returns
+        -------
+        Tensor
+            In the shape of the tensor; zero where nothing belongs to an element.
         """
         positions = self.positions[name].to(values.device)
         return torch.where(positions >= 0, values.reshape(-1)[positions.clamp(min=0)], 0)
@@ -156,6 +161,11 @@ def transfer_optimizer(
         The network trained so far; no transfer where it is the full one.
     new
         The transfer to the compact network.
+
+    Returns
+    -------
+    Optimizer
+        Of the same class.
     """
     full_names = {
         p: name if old_transfer is None else old_transfer.full_names[name] for name, p in old.named_parameters()
