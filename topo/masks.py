@@ -16,9 +16,10 @@ from torch.nn.parameter import UninitializedParameter
 
 from .dag.operators import embedding_modules, trained_modules
 from .errors import InputError, nearest
+from .held_masks import HeldMasks
 from .safe_files import read_arrays, write_arrays
 
-__all__ = ["HeldMasks", "Masks", "prunable_parameters"]
+__all__ = ["Masks", "prunable_parameters"]
 
 
 class Masks(Mapping[str, Tensor]):
@@ -287,12 +288,22 @@ class Masks(Mapping[str, Tensor]):
 
     @classmethod
     def load(cls, path: str | Path) -> Masks:
-        """Read masks from a safetensors file; `InputError` when it is missing, damaged or holds something else.
+        """Read masks from a safetensors file.
 
         Parameters
         ----------
         path
             What `save` has written.
+
+        Returns
+        -------
+        Masks
+            With what found them.
+
+        Raises
+        ------
+        InputError
+            When the file is missing, damaged or holds something else.
         """
         arrays, metadata = read_arrays(path)
         try:
@@ -302,53 +313,6 @@ class Masks(Mapping[str, Tensor]):
             return cls({name: arrays.pop(name) for name in order} | arrays, **provenance)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} does not hold masks: {error}") from error
-
-
-class HeldMasks:
-    """Masks in force on the parameters an optimizer updates; made by `Masks.hold`.
-
-    Before a step the gradients of the pruned weights are set to zero, so that they enter no momentum and no norm;
-    after it the weights themselves are, so that weight decay, noise or a running average cannot bring them back.
-
-    Parameters
-    ----------
-    masks, model, optimizer
-        As for `Masks.hold`.
-    """
-
-    def __init__(self, masks: Masks, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        parameters = dict(model.named_parameters(remove_duplicate=False))
-        updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        if not any(id(parameters[name]) in updated for name in masks):
-            raise InputError("the optimizer updates none of the masked parameters; build it from this very model.")
-        self._pruned = [(parameters[name], ~mask.to(parameters[name].device)) for name, mask in masks.items()]
-        self._hooks = [
-            optimizer.register_step_pre_hook(self._clear_gradients),
-            optimizer.register_step_post_hook(self._clear_weights),
-        ]
-
-    @torch.no_grad()
-    def _clear_gradients(self, *_: Any) -> None:
-        for parameter, pruned in self._pruned:
-            if parameter.grad is not None:
-                parameter.grad.masked_fill_(pruned.to(parameter.device), 0.0)
-
-    @torch.no_grad()
-    def _clear_weights(self, *_: Any) -> None:
-        for parameter, pruned in self._pruned:
-            parameter.masked_fill_(pruned.to(parameter.device), 0.0)
-
-    def remove(self) -> None:
-        """Let the optimizer move the pruned weights again."""
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
-
-    def __enter__(self) -> HeldMasks:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
 
 
 def prunable_parameters(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from .blocks import residual_blocks
 from .channel_coupling import CoupledChannels, coupled_channels
 from .coarsening import coarsen
 from .compaction.compactor import compact
 from .costs import cost, cost_table
 from .dag import Arc, Dag, Node, Output, Step
 from .interpreter import Interpreter
-from .path_counts import PathCounts, count_paths, heaviest_paths, paths, residual_blocks, trim
+from .path_counts import PathCounts, count_paths, heaviest_paths, paths, trim
 from .relations import Relation, relation
 from .tracing import trace
 

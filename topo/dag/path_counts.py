@@ -11,21 +11,19 @@ import heapq
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import count, pairwise
+from itertools import count
 
 from ..errors import InputError
 from .dag import Dag
 
 __all__ = [
     "PathCounts",
-    "ResidualBlock",
+    "arcs_leaving",
     "checked_arcs",
     "count_paths",
     "count_paths_by_weight",
     "heaviest_paths",
     "paths",
-    "residual_blocks",
     "trim",
 ]
 
@@ -304,7 +302,7 @@ def paths(dag: Dag, live: Iterable[int] | None = None) -> Iterator[tuple[int, ..
     >>> len(next(paths(lifting.dag))), sum(1 for _ in paths(lifting.dag))
     (20, 512)
     """
-    leaving = _leaving(dag, trim(dag, live))
+    leaving = arcs_leaving(dag, trim(dag, live))
     ends = {o.node for o in dag.outputs}
 
     def walk(node: int) -> Iterator[tuple[int, ...]]:
@@ -345,6 +343,11 @@ def heaviest_paths(
     ------
     weight, path
 
+    Raises
+    ------
+    InputError
+        When `combine` is another word, or a weight is not a number or, in a product, negative.
+
     Examples
     --------
     >>> import torch, topo
@@ -362,7 +365,7 @@ def heaviest_paths(
         if math.isnan(value) or (combine == "product" and value < 0):
             raise InputError(f"arc {arc} weighs {value}; weights are numbers, and not negative when they multiply.")
     cost = {a: -math.inf if v == 0 else math.log(v) for a, v in given.items()} if combine == "product" else given
-    leaving = _leaving(dag, kept)
+    leaving = arcs_leaving(dag, kept)
     ends = {o.node for o in dag.outputs}
     best = [0 if node in ends else -math.inf for node in range(len(dag.nodes))]
     for node in reversed(range(len(dag.nodes))):
@@ -387,63 +390,22 @@ def heaviest_paths(
             heapq.heappush(heap, (-(so_far + best[target]), next(ticket), so_far, (*path, arc), target))
 
 
-def _leaving(dag: Dag, live: Iterable[int]) -> list[list[int]]:
-    """For every node, the live arcs that start there, ascending."""
-    leaving: list[list[int]] = [[] for _ in dag.nodes]
-    for arc in sorted(live):
-        leaving[dag.arcs[arc].source].append(arc)
-    return leaving
-
-
-@dataclass(frozen=True)
-class ResidualBlock:
-    """A stretch of the network between two nodes that every path passes, with a direct way and others.
-
-    Attributes
-    ----------
-    name
-        The name of its last node.
-    start, end
-        Its first and last node.
-    skips, branches
-        The arcs that leave `start`, of which each path takes exactly one: the direct ones to `end` with the fewest
-        weights, and all others.
-    """
-
-    name: str
-    start: int
-    end: int
-    skips: tuple[int, ...]
-    branches: tuple[int, ...]
-
-
-def residual_blocks(dag: Dag) -> tuple[ResidualBlock, ...]:
-    """The residual blocks of a network, in order; a stretch without a direct way, as in DenseNet, is none.
+def arcs_leaving(dag: Dag, live: Iterable[int]) -> list[list[int]]:
+    """For every node, the live arcs that start there, ascending.
 
     Parameters
     ----------
     dag
         The network.
+    live
+        Places in ``dag.arcs``.
 
     Returns
     -------
-    tuple
-        Of `ResidualBlock`.
+    list
+        One list of places for each of ``dag.nodes``.
     """
-    counts = PathCounts(dag)
-    leaving = _leaving(dag, counts.live)
-    passed = [i for i in range(len(dag.nodes)) if counts.forward[i] * counts.backward[i] == counts.total]
-    blocks = []
-    for start, end in pairwise(passed):
-        weights = {
-            a: sum(dag.state[name].numel() for name in dag.parameters(dag.arcs[a]))
-            for a in leaving[start]
-            if dag.arcs[a].target == end
-        }
-        if len(leaving[start]) == 1 or not weights:
-            continue
-        skips = tuple(a for a, size in weights.items() if size == min(weights.values()))
-        branches = tuple(a for a in leaving[start] if a not in skips)
-        if branches:
-            blocks.append(ResidualBlock(dag.nodes[end].name, start, end, skips, branches))
-    return tuple(blocks)
+    leaving: list[list[int]] = [[] for _ in dag.nodes]
+    for arc in sorted(live):
+        leaving[dag.arcs[arc].source].append(arc)
+    return leaving

@@ -109,7 +109,13 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one sample, such as channels, height and width; `InputError` where a model takes several inputs."""
+        """Shape of one sample, such as channels, height and width; `InputError` where a model takes several inputs.
+
+        Raises
+        ------
+        InputError
+            When the samples have several inputs.
+        """
         if not isinstance(self.train.inputs, Tensor):
             raise InputError(
                 f"dataset {self.name!r} has {len(self.train.inputs)} inputs, so that no one shape is theirs."

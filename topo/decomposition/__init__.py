@@ -24,7 +24,8 @@ or into an operand of a product is an arc like any other; what is read from a sl
 
 from __future__ import annotations
 
-from ..dag.path_counts import PathCounts, ResidualBlock, heaviest_paths, paths, residual_blocks, trim
+from ..dag.blocks import ResidualBlock, residual_blocks
+from ..dag.path_counts import PathCounts, heaviest_paths, paths, trim
 from .lifting import Lifting, lift
 from .moebius import Moebius, moebius_decomposition
 from .path_sums import Linearisation, PathTerm, jacobian_by_block, jacobian_by_branches, unrectified_terms

@@ -26,8 +26,9 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from ..dag.blocks import residual_blocks
 from ..dag.operators import is_piecewise_affine
-from ..dag.path_counts import count_paths_by_weight, residual_blocks
+from ..dag.path_counts import count_paths_by_weight
 from ..errors import InputError
 from .lifting import Lifting
 

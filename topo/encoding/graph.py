@@ -74,6 +74,11 @@ class MultipartiteGraph:
     pending
         Finds more attributes, when they are first read.
 
+    Raises
+    ------
+    InputError
+        When parts do not follow each other, or a block does not fit its parts or does not rise in level.
+
     Examples
     --------
     >>> import numpy as np

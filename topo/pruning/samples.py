@@ -33,6 +33,11 @@ class Samples:
         targets of one dimension are class labels.
     generator
         Source of every random choice, on the CPU.
+
+    Raises
+    ------
+    InputError
+        When the data are in no such form, or hold no samples.
     """
 
     def __init__(self, data: Any, generator: torch.Generator) -> None:

@@ -102,7 +102,13 @@ class SparseTrainingCallback(Callback):
         state.hold(Masks(masks) if state.masks is None else state.masks.replaced(masks))
 
     def state_dict(self) -> dict[str, Any]:
-        """Refused: what an algorithm remembers from step to step is its own."""
+        """Refused: what an algorithm remembers from step to step is its own.
+
+        Raises
+        ------
+        InputError
+            Always, unless an algorithm overrides it.
+        """
         raise InputError(
             f"pruner {type(self).__name__} does not save what it remembers between steps; train without a checkpoint."
         )

@@ -85,7 +85,13 @@ class Task:
 
     @property
     def samples(self) -> Samples:
-        """The data to look at; `InputError` when none were given."""
+        """The data to look at; `InputError` when none were given.
+
+        Raises
+        ------
+        InputError
+            When the call gave no data.
+        """
         if self.given_samples is None:
             raise InputError(
                 f"pruner {self.name!r} needs data; give data=(inputs, targets), a dataset, a loader or batches."

@@ -311,6 +311,11 @@ def undefined_correlations(correlations: pd.DataFrame) -> pd.DataFrame:
     ----------
     correlations
         What `topo.stats.correlations_by_family` returned.
+
+    Returns
+    -------
+    DataFrame
+        reason, groups, metrics.
     """
     missing = correlations[correlations["r"].isna()]
     if missing.empty:

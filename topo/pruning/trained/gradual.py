@@ -38,6 +38,11 @@ class Gradual(SparseTrainingCallback):
     interval
         Optimizer steps between two updates, from 1 up; when None, 100 (movement pruning: 10), or an epoch where that is
         shorter.
+
+    Raises
+    ------
+    InputError
+        When a setting is out of range, or `start` lies after `stop`.
     """
 
     longest_interval = 100

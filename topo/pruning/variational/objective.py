@@ -173,9 +173,37 @@ class ExpectedComplexity(Protocol):
 
     gates: Any
 
-    def relative(self, theta: Tensor, alpha: float) -> Tensor: ...
+    def relative(self, theta: Tensor, alpha: float) -> Tensor:
+        """The expected share of the full network's cost.
 
-    def gradient(self, theta: Tensor, alpha: float) -> Tensor: ...
+        Parameters
+        ----------
+        theta
+            Probabilities that gates are open, (count,).
+        alpha
+            The weight of the share of multiply-accumulates; that of the share of parameters is 1 - alpha.
+
+        Returns
+        -------
+        Tensor
+            Of no dimension.
+        """
+        ...
+
+    def gradient(self, theta: Tensor, alpha: float) -> Tensor:
+        """Its derivative in each gate.
+
+        Parameters
+        ----------
+        theta, alpha
+            As for `relative`.
+
+        Returns
+        -------
+        Tensor
+            (count,).
+        """
+        ...
 
 
 def coefficients(

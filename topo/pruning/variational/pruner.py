@@ -50,6 +50,11 @@ class VariationalPruner(SparseTrainingCallback):
         See `topo.pruning.variational.VariationalConfig`. Gates are decided earlier than with a fixed nu, which closes
         most of them in the beginning: on the way to a target they close steadily, and the network needs time
         afterwards.
+
+    Raises
+    ------
+    InputError
+        When the model has nothing to gate that is not excluded.
     """
 
     def __init__(
