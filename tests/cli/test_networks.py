@@ -95,8 +95,8 @@ def test_an_emptied_layer_is_said(topo_command, in_folder: Path):
 def test_masks_that_do_not_fit_and_damaged_files(topo_command, refused, in_folder: Path):
     topo_command("prune", "digits-cnn", "-p", "er", "-s", 0.5, "--example", "1,8,8")
     assert "parameter" in refused("encode", "digits-mlp", "--example", "1,8,8", "--masks", "masks.safetensors")
-    whole = Path("masks.safetensors").read_bytes()
-    Path("cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    content = Path("masks.safetensors").read_bytes()
+    Path("cut.safetensors").write_bytes(content[: len(content) // 2])
     assert "not a whole safetensors file" in refused("measure", "cut.safetensors")
     assert "holds no graph" in refused("measure", "masks.safetensors")
 

@@ -107,9 +107,9 @@ def test_dense_connections_keep_their_sources_apart():
 def test_costs_of_all_units_are_those_of_the_network(name):
     model, inputs = small(name)
     channels = coupled_channels(trace(model, tuple(x[:1] for x in inputs)))
-    left = channels.costs(torch.ones(channels.count, dtype=torch.bool))
-    assert left["parameters"] == sum(p.numel() for p in model.parameters())
-    assert left["weights"] == sum(p.numel() for p in prunable_parameters(model).values())
+    costs = channels.costs(torch.ones(channels.count, dtype=torch.bool))
+    assert costs["parameters"] == sum(p.numel() for p in model.parameters())
+    assert costs["weights"] == sum(p.numel() for p in prunable_parameters(model).values())
 
 
 def test_sums_and_masks_by_hand():

@@ -86,8 +86,8 @@ def test_balanced_batch_draws_every_class_without_replacement():
     other, _ = data.balanced_batch(4, torch.Generator().manual_seed(1))
     assert torch.equal(inputs, again)
     assert not torch.equal(inputs, other)
-    whole, _ = data.balanced_batch(10, torch.Generator().manual_seed(0))
-    assert torch.equal(numbers(data, whole).sort().values, torch.arange(30))
+    inputs_of_all, _ = data.balanced_batch(10, torch.Generator().manual_seed(0))
+    assert torch.equal(numbers(data, inputs_of_all).sort().values, torch.arange(30))
 
 
 @pytest.mark.parametrize("per_class", [0, 11])

@@ -61,9 +61,9 @@ def test_two_tanh_blocks_have_four_path_terms_and_one_interaction() -> None:
     decomposition = moebius_decomposition(lifted(Tower(2, torch.tanh)), normal(6, 3))
     table = decomposition.table()
     assert len(table) == 9
-    there = table[table["norm"] > 1e-9]
-    assert there["kind"].value_counts().to_dict() == {"path": 4, "interaction": 1}
-    assert there[there["kind"] == "interaction"]["order"].tolist() == [3]
+    present = table[table["norm"] > 1e-9]
+    assert present["kind"].value_counts().to_dict() == {"path": 4, "interaction": 1}
+    assert present[present["kind"] == "interaction"]["order"].tolist() == [3]
 
 
 def test_a_linear_network_is_its_paths() -> None:

@@ -74,12 +74,12 @@ def test_the_whole_is_the_network(name: str) -> None:
     model, inputs = small(name)
     model.eval()
     lifting = topo.lift(model, tuple(x[:1] for x in inputs))
-    whole = SubNetwork(lifting, range(len(lifting.dag.arcs)))
-    result, expected = whole(*inputs), model(*inputs)
+    intact = SubNetwork(lifting, range(len(lifting.dag.arcs)))
+    result, expected = intact(*inputs), model(*inputs)
     assert pytree.tree_structure(result) == pytree.tree_structure(expected)
     for a, b in zip(pytree.tree_leaves(result), pytree.tree_leaves(expected), strict=True):
         assert torch.equal(a, b)
-    assert {n for n, _ in whole.named_parameters()} == {n for n, _ in model.named_parameters()}
+    assert {n for n, _ in intact.named_parameters()} == {n for n, _ in model.named_parameters()}
     for arcs in iterate_subarchitectures(lifting.dag):
         outputs = pytree.tree_leaves(SubNetwork(lifting, arcs)(*inputs))
         assert [o.shape for o in outputs] == [b.shape for b in pytree.tree_leaves(expected)]

@@ -15,13 +15,13 @@ from topo.features.graph_view import undirected_igraph
 from topo.features.strength import coreness
 
 
-def whole(graph: MultipartiteGraph):
+def undirected(graph: MultipartiteGraph):
     plain = graph.to_igraph().as_undirected(mode="each")
     return plain.simplify()
 
 
 def assert_certifies(graph: MultipartiteGraph) -> None:
-    view, plain = GraphView(graph), whole(graph)
+    view, plain = GraphView(graph), undirected(graph)
     certificate = view.certificate
     ends = [{tuple(sorted(g.es[edge].tuple)) for edge in g.bridges()} for g in (certificate, plain)]
     assert ends[0] == ends[1]

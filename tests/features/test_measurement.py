@@ -94,10 +94,10 @@ def test_chosen_metrics_columns_and_categories(worked: MultipartiteGraph) -> Non
     assert list(measure(worked, metrics="sparsity").index) == ["direct_sparsity", "effective_sparsity"]
     assert "max_degree" in measure(worked, metrics=["max_degree"]).index
     assert list(measure(worked, metrics=["n_paths"]).index) == ["n_paths", "log10_paths"]
-    whole = measure(worked)
+    everything = measure(worked)
     for name in list(CATEGORIES)[:-1]:
         part = measure(worked, metrics=name)
-        pd.testing.assert_series_equal(part, whole[part.index])
+        pd.testing.assert_series_equal(part, everything[part.index])
 
 
 def test_measuring_twice_is_the_same_and_changes_nothing() -> None:

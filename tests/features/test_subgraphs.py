@@ -78,9 +78,9 @@ def test_complete_multipartite_graphs(sizes: list[int]) -> None:
 
 def test_bounded_memory_gives_the_same_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = random_graph([30, 40, 30, 20], 0.3, 5)
-    whole = subgraphs.four_cycles(GraphView(graph)), subgraphs.triangle_family(GraphView(graph))
+    at_once = subgraphs.four_cycles(GraphView(graph)), subgraphs.triangle_family(GraphView(graph))
     monkeypatch.setattr(subgraphs, "WEDGES_AT_ONCE", 50)
-    assert (subgraphs.four_cycles(GraphView(graph)), subgraphs.triangle_family(GraphView(graph))) == whole
+    assert (subgraphs.four_cycles(GraphView(graph)), subgraphs.triangle_family(GraphView(graph))) == at_once
 
 
 def test_complete_layer_by_formula() -> None:
@@ -104,9 +104,9 @@ def test_two_hop_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     from topo.features import neighbourhood
 
     layer = random_graph([30, 40, 30, 20], 0.3, 5)
-    whole = measure(layer, metrics="two_hop")
+    at_once = measure(layer, metrics="two_hop")
     monkeypatch.setattr(neighbourhood, "WEDGES_AT_ONCE", 50)
-    assert measure(layer, metrics="two_hop").equals(whole)
+    assert measure(layer, metrics="two_hop").equals(at_once)
     assert measure(random_layer(9, 9, 0.5, 0), metrics="two_hop")["two_hop"] == pytest.approx(
         measure(random_layer(9, 9, 0.5, 0), metrics="one_hop")["one_hop"]
     )

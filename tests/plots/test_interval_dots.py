@@ -40,8 +40,8 @@ def test_dots_stand_at_their_values_and_rows_keep_their_places(table):
     lines = [line for line in drawn.axes[0].lines if line.get_marker() in "oD"]
     dots = sorted((line.get_xdata()[0], round(line.get_ydata()[0])) for line in lines)
     places = {n: i for i, n in enumerate(dict.fromkeys(table["set"]))}
-    mine = table[table["by"] == "an unseen dataset"]
-    assert dots == sorted(zip(mine["r2"], mine["set"].map(places), strict=True))
+    unseen = table[table["by"] == "an unseen dataset"]
+    assert dots == sorted(zip(unseen["r2"], unseen["set"].map(places), strict=True))
 
 
 def test_values_beyond_the_limits_are_named_at_the_edge(table):

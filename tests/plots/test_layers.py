@@ -23,18 +23,18 @@ def layers():
 
 
 def test_lines_are_the_means_in_network_order(layers):
-    mine = layers[layers["pruner"] == "snip"]
-    ax = layer_density(mine)
+    snip = layers[layers["pruner"] == "snip"]
+    ax = layer_density(snip)
     drawn = [line.get_ydata() for line in ax.lines if len(line.get_xdata()) == 40]
-    names = mine["layer"].unique()
-    for y, (_, group) in zip(drawn, mine.groupby("sparsity"), strict=True):
+    names = snip["layer"].unique()
+    for y, (_, group) in zip(drawn, snip.groupby("sparsity"), strict=True):
         np.testing.assert_allclose(y, group.groupby("layer")["density"].mean()[names])
 
 
 def test_an_empty_layer_is_drawn_at_the_lower_limit(layers):
-    mine = layers[layers["pruner"] == "snip"].copy()
-    mine.loc[mine["layer"] == "layer3.0.conv1.weight", "density"] = 0.0
-    ax = layer_density(mine)
+    snip = layers[layers["pruner"] == "snip"].copy()
+    snip.loc[snip["layer"] == "layer3.0.conv1.weight", "density"] = 0.0
+    ax = layer_density(snip)
     low = ax.get_ylim()[0]
     assert all(low <= line.get_ydata()[3] < 1.2 * low for line in ax.lines if len(line.get_xdata()) == 40)
 

@@ -12,9 +12,9 @@ def course(epochs: int = 6, left: tuple[float, float] = (0.3, 0.4), units: int =
     """A record, the chances in it, and which gates are layers'."""
     steps = np.linspace(0, 1, epochs + 1)
     record = pd.DataFrame({"epoch": np.arange(epochs + 1), "seconds": [0.0, *(3 - 2 * steps[1:])]})
-    for column, whole, share in (("macs", 4e6, left[0]), ("parameters", 3e5, left[1])):
-        record[f"expected_{column}"] = whole * (0.9 + (share - 0.9) * steps)
-        record[column] = np.where(steps < 0.5, whole, whole * share)
+    for column, full, share in (("macs", 4e6, left[0]), ("parameters", 3e5, left[1])):
+        record[f"expected_{column}"] = full * (0.9 + (share - 0.9) * steps)
+        record[column] = np.where(steps < 0.5, full, full * share)
     ends = np.random.default_rng(0).integers(0, 2, units + layers)
     thetas = 0.9 + (ends - 0.9) * steps[:, None]
     return record, thetas, np.arange(units + layers) >= units
@@ -38,8 +38,8 @@ def test_what_is_drawn():
     units, layers, cost, time = pruning_course(record, thetas, is_layer).axes
     (mean,) = units.lines
     np.testing.assert_allclose(mean.get_ydata(), thetas[:, ~is_layer].mean(axis=1))
-    whole = units.collections[0].get_paths()[0].vertices
-    assert whole[:, 1].min() == thetas[:, ~is_layer].min() and whole[:, 1].max() == thetas[:, ~is_layer].max()
+    band = units.collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == thetas[:, ~is_layer].min() and band[:, 1].max() == thetas[:, ~is_layer].max()
     np.testing.assert_allclose([line.get_ydata() for line in layers.lines], thetas[:, is_layer].T)
     shares = [record[c] / record[c.removeprefix("expected_")].iloc[0] for c in
               ("expected_macs", "macs", "expected_parameters", "parameters")]  # fmt: skip

@@ -23,7 +23,27 @@ __all__ = ["NamedNetwork"]
 
 @dataclass(frozen=True)
 class NamedNetwork:
-    """A network by name, with the weights of a checkpoint file or fresh ones, and the dataset that shapes it."""
+    """A network by name, with the weights of a checkpoint file or fresh ones, and the dataset that shapes it.
+
+    Attributes
+    ----------
+    name
+        Name of a registered model.
+    checkpoint
+        File with its weights; None for fresh ones.
+    dataset_name
+        The dataset that shapes it; None where an example does.
+    data_folder
+        Folder of the dataset's files.
+    example_texts
+        The values of ``--example``.
+    classes
+        Number of outputs; None for those of the dataset.
+    seed
+        Seeds fresh weights.
+    settings
+        The model's settings, as ``KEY=VALUE``.
+    """
 
     name: str
     checkpoint: Path | None

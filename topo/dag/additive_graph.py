@@ -19,7 +19,29 @@ __all__ = ["AdditiveGraph"]
 
 @dataclass(frozen=True, eq=False)
 class AdditiveGraph:
-    """Nodes, arcs and outputs of a network ``z_v = sum of f_e(z_u) over the arcs e = (u -> v)``; see `topo.dag.Dag`."""
+    """Nodes, arcs and outputs of a network ``z_v = sum of f_e(z_u) over the arcs e = (u -> v)``; see `topo.dag.Dag`.
+
+    Attributes
+    ----------
+    nodes
+        The nodes, every arc's source before its target.
+    arcs
+        The arcs.
+    outputs
+        Where each output of the model is read, flattened.
+    state
+        Parameters and buffers of the model, by name.
+    constants
+        Name of a tensor computed from these -> the step that computes it.
+    symbols
+        Each size that is free, with the number of the input whose samples it counts.
+    samples
+        The number of samples for which shapes hold.
+    output_spec
+        How the outputs are put together; None where they are one tensor or a tuple.
+    keywords
+        Names of the inputs that are passed by keyword.
+    """
 
     nodes: tuple[Node, ...]
     arcs: tuple[Arc, ...]

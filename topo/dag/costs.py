@@ -24,7 +24,15 @@ BUDGETS = ("weights", "parameters", "macs")
 
 @dataclass(frozen=True)
 class WeightUse:
-    """That an arc, by its place in ``dag.arcs``, multiplies by a weight, every element `positions` times a sample."""
+    """That an arc, by its place in ``dag.arcs``, multiplies by a weight, every element `positions` times a sample.
+
+    Attributes
+    ----------
+    place
+        Place of the arc.
+    positions
+        How often.
+    """
 
     place: int
     positions: int

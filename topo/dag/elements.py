@@ -16,21 +16,39 @@ __all__ = ["Arc", "Hole", "Node", "Output", "Size", "Step", "Value", "Values"]
 
 @dataclass(frozen=True)
 class Hole:
-    """Stands, in the arguments of a step, for the value that flows in (for entry `slot` of it when fused)."""
+    """Stands, in the arguments of a step, for the value that flows in (for entry `slot` of it when fused).
+
+    Attributes
+    ----------
+    slot
+        Which of the values that flow in.
+    """
 
     slot: int = 0
 
 
 @dataclass(frozen=True)
 class Value:
-    """Stands for a parameter, a buffer or a constant computed from them, by name."""
+    """Stands for a parameter, a buffer or a constant computed from them, by name.
+
+    Attributes
+    ----------
+    name
+        Its name.
+    """
 
     name: str
 
 
 @dataclass(frozen=True)
 class Size:
-    """Stands for an integer that depends on the number of samples in the batch."""
+    """Stands for an integer that depends on the number of samples in the batch.
+
+    Attributes
+    ----------
+    expression
+        The integer, by the symbol of the number of samples.
+    """
 
     expression: sympy.Expr
 
@@ -41,6 +59,19 @@ class Step:
 
     `source_shapes` (one per slot) and `shape` are those of its inputs and of its result for the number
     of samples the Dag's shapes refer to. `module` is the path of the module that ran it.
+
+    Attributes
+    ----------
+    operation
+        The function.
+    args, kwargs
+        Its arguments, with holes, values and sizes in them.
+    module
+        Path of the module that ran it.
+    source_shapes
+        Shape of each input, one a slot.
+    shape
+        Shape of the result; empty where the operation returns several tensors.
     """
 
     operation: Callable[..., Any]
@@ -99,6 +130,19 @@ class Node:
     ``"concat"`` (each fills the slot of the step `combine` that its arc names) or ``"product"`` (each is one
     entry of a tuple, the product space on which the fusion arc that leaves here acts). `level` is the length
     of the longest path from an input; `shape` (of a product: the shapes of its entries) is for `Dag.samples`.
+
+    Attributes
+    ----------
+    name
+        Its name, unique in the network.
+    kind
+        ``"input"``, ``"sum"``, ``"concat"`` or ``"product"``.
+    level
+        Length of the longest path from an input.
+    shape
+        Its shape; of a product, the shapes of its entries.
+    combine
+        The operation of a concatenation.
     """
 
     name: str
@@ -113,6 +157,15 @@ class Arc:
     """A function from the tensor of node `source` to that of node `target`: its steps, one after the other.
 
     An arc without steps is the identity. `slot` is the entry it fills at a concat or product node.
+
+    Attributes
+    ----------
+    source, target
+        Places of nodes in ``dag.nodes``.
+    steps
+        The operations, in order.
+    slot
+        The entry that it fills.
     """
 
     source: int
@@ -123,7 +176,17 @@ class Arc:
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """One output of the network: the steps applied to a node, or a constant (`node` None)."""
+    """One output of the network: the steps applied to a node, or a constant (`node` None).
+
+    Attributes
+    ----------
+    node
+        Place in ``dag.nodes``.
+    steps
+        The operations, in order.
+    constant
+        What the output is where it is no tensor of the network.
+    """
 
     node: int | None
     steps: tuple[Step, ...] = ()

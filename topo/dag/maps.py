@@ -66,7 +66,15 @@ class LinearMap(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Weight:
-    """Absolute weights and which of them are kept, both shaped like the parameter."""
+    """Absolute weights and which of them are kept, both shaped like the parameter.
+
+    Attributes
+    ----------
+    magnitude
+        Absolute values.
+    kept
+        bool.
+    """
 
     magnitude: Tensor
     kept: Tensor
@@ -81,6 +89,13 @@ class Gather:
     """Every target element reads one source element: ``y[j] = x[index[j]]``, or nothing where index is -1.
 
     `index` is int64 of `target_shape`; None for the identity, which may regroup the axes.
+
+    Attributes
+    ----------
+    source_shape, target_shape
+        Shapes of what is read and of the result.
+    index
+        The number of the element read, for each element of the result.
     """
 
     source_shape: tuple[int, ...]
@@ -143,6 +158,13 @@ class AxisMaps:
 
     `maps` pairs an axis of the source with its `Weight` of shape (target length, source length); the other
     axes stay. The result has these lengths replaced; `target_shape` may regroup the axes.
+
+    Attributes
+    ----------
+    source_shape, target_shape
+        Shapes of what is read and of the result.
+    maps
+        Pairs of an axis and its weight.
     """
 
     source_shape: tuple[int, ...]
@@ -186,6 +208,21 @@ class Convolution:
 
     `padding` is one pair (before, after) an axis. A transposed convolution's `weight` has the source channels
     first, as in torch.
+
+    Attributes
+    ----------
+    source_shape, target_shape
+        Shapes of what is read and of the result.
+    weight
+        The kernel, in the parameter's shape.
+    stride, dilation
+        One number an axis.
+    padding
+        One pair an axis.
+    groups
+        Groups of channels.
+    transposed
+        Whether it is a transposed convolution.
     """
 
     source_shape: tuple[int, ...]
@@ -267,7 +304,13 @@ class Convolution:
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """One map after the other."""
+    """One map after the other.
+
+    Attributes
+    ----------
+    maps
+        The maps, in order.
+    """
 
     maps: tuple[LinearMap, ...]
 
@@ -306,7 +349,13 @@ class Chain:
 
 @dataclass(frozen=True, eq=False)
 class Union:
-    """Several maps between the same two tensors, side by side: their edges merge, their weights add."""
+    """Several maps between the same two tensors, side by side: their edges merge, their weights add.
+
+    Attributes
+    ----------
+    maps
+        The maps, at least one.
+    """
 
     maps: tuple[LinearMap, ...]
 

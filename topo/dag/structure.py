@@ -21,7 +21,19 @@ __all__ = ["StructuralArc", "StructuralNode", "Structure", "WeightCounts", "stru
 
 @dataclass(frozen=True)
 class StructuralNode:
-    """A tensor of one sample. A `relay` only passes on what single other elements hold: a concatenation, an operand."""
+    """A tensor of one sample. A `relay` only passes on what single other elements hold: a concatenation, an operand.
+
+    Attributes
+    ----------
+    name
+        Its name in the network.
+    shape
+        Its shape, with one sample.
+    role
+        ``"input"``, ``"hidden"`` or ``"output"``.
+    relay
+        Whether it is a relay.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -31,7 +43,17 @@ class StructuralNode:
 
 @dataclass(frozen=True, eq=False)
 class StructuralArc:
-    """A relation between two tensors; `name` is that of its weight, without ``.weight``."""
+    """A relation between two tensors; `name` is that of its weight, without ``.weight``.
+
+    Attributes
+    ----------
+    source, target
+        Places of nodes in the structure.
+    relation
+        Which elements it joins, with what weight.
+    name
+        Its name.
+    """
 
     source: int
     target: int
@@ -41,7 +63,17 @@ class StructuralArc:
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """Nodes and arcs in an order in which every arc's source comes before its target."""
+    """Nodes and arcs in an order in which every arc's source comes before its target.
+
+    Attributes
+    ----------
+    nodes
+        The tensors.
+    arcs
+        The relations between them.
+    lookup
+        What found the weights.
+    """
 
     nodes: tuple[StructuralNode, ...]
     arcs: tuple[StructuralArc, ...]
@@ -135,7 +167,17 @@ def checked_masks(dag: Dag, masks: Mapping[str, Any] | None) -> dict[str, Tensor
 
 @dataclass(frozen=True)
 class WeightCounts:
-    """Weights of the parameters that relations read: all, kept, and kept on a path from input to output."""
+    """Weights of the parameters that relations read: all, kept, and kept on a path from input to output.
+
+    Attributes
+    ----------
+    total
+        All.
+    kept
+        Those that the masks keep.
+    effective
+        Those that are kept and lie on such a path.
+    """
 
     total: int
     kept: int

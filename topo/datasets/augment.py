@@ -14,6 +14,13 @@ __all__ = ["Augmentation", "crop"]
 class Augmentation:
     """Random crops after padding with `padding` zeros on each side; with `flip`, half the images mirrored.
 
+    Attributes
+    ----------
+    padding
+        Zeros on each side; 0 for no crops.
+    flip
+        Whether half the images are mirrored.
+
     Examples
     --------
     >>> images = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)

@@ -22,6 +22,13 @@ class Split:
 
     Images are one tensor (N, C, H, W), uint8 or float; a model of several inputs has a tuple of tensors, or a dict of
     them by argument name, each with the N samples along its first axis.
+
+    Attributes
+    ----------
+    inputs
+        A tensor, or a tuple or dict of tensors, the samples along their first axes.
+    targets
+        int64, (N,).
     """
 
     inputs: Inputs

@@ -21,7 +21,27 @@ SLOWEST = ("multipartite_or_bipartite", "ranking_pruners", "pruner_from_mask", "
 
 @dataclass(frozen=True)
 class AnswerHtml:
-    """One answer: texts, figures as markup, tables as rows of texts."""
+    """One answer: texts, figures as markup, tables as rows of texts.
+
+    Attributes
+    ----------
+    name, number
+        Name and number of the question.
+    title, question
+        Heading, and the question in words.
+    sentences
+        The answer.
+    reason
+        Why there is none.
+    caption, method, caveats
+        Texts below it.
+    figures
+        Its figures.
+    tables
+        Its tables.
+    seconds
+        How long it took.
+    """
 
     name: str
     number: int

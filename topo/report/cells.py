@@ -51,7 +51,21 @@ def cell(value: Any, digits: int = 5) -> str:
 
 @dataclass(frozen=True)
 class SortableTable:
-    """A table ready for the page: its heading, column names with whether they are numbers, and rows of texts."""
+    """A table ready for the page: its heading, column names with whether they are numbers, and rows of texts.
+
+    Attributes
+    ----------
+    name
+        Name of the table and of its file.
+    title
+        Its heading.
+    columns
+        Name of each column, and whether it holds numbers.
+    rows
+        The texts, row by row.
+    total
+        How many rows the whole table has.
+    """
 
     name: str
     title: str

@@ -51,7 +51,21 @@ def dark_colors() -> str:
 
 @dataclass(frozen=True)
 class FigureHtml:
-    """A figure ready for the page, or the reason why there is none."""
+    """A figure ready for the page, or the reason why there is none.
+
+    Attributes
+    ----------
+    name
+        Unique on the page.
+    body
+        The markup.
+    width
+        In CSS pixels.
+    caption
+        Written above it.
+    missing
+        Why there is none.
+    """
 
     name: str
     body: str = ""

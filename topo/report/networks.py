@@ -21,7 +21,17 @@ MOST_EDGES = 20_000_000
 
 @dataclass(frozen=True)
 class Drawn:
-    """A graph to draw with its title, or why there is none."""
+    """A graph to draw with its title, or why there is none.
+
+    Attributes
+    ----------
+    graph
+        The graph.
+    title
+        Its title.
+    reason
+        Why there is none.
+    """
 
     graph: MultipartiteGraph | None = None
     title: str = ""

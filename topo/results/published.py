@@ -35,7 +35,17 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Published:
-    """The published tables: `networks` (one row a network), `layers` (one a layer and encoding), `data_issues`."""
+    """The published tables: `networks` (one row a network), `layers` (one a layer and encoding), `data_issues`.
+
+    Attributes
+    ----------
+    networks
+        One row a network.
+    layers
+        One row a layer and encoding.
+    data_issues
+        What was irregular, and what was done about it.
+    """
 
     networks: pd.DataFrame
     layers: pd.DataFrame

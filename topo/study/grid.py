@@ -26,14 +26,30 @@ FORMAT = 1
 
 
 class Planned(NamedTuple):
-    """A cell's key and the columns of the results that say which network it is."""
+    """A cell's key and the columns of the results that say which network it is.
+
+    Attributes
+    ----------
+    key
+        Key of the cell.
+    identity
+        Column -> value.
+    """
 
     key: str
     identity: dict[str, Any]
 
 
 class Import(NamedTuple):
-    """Own code that a study imports: a file or a module, and the hash of the file's content."""
+    """Own code that a study imports: a file or a module, and the hash of the file's content.
+
+    Attributes
+    ----------
+    source
+        Path of a Python file, or name of a module.
+    digest
+        SHA-256 of the file; empty for a module.
+    """
 
     source: str
     digest: str
@@ -46,6 +62,27 @@ class Cell:
     `encodings` is empty where nothing is encoded; `baseline` is the dense network of a sparse one. Where the data
     lies and which device computes do not decide the result, so a study begun on one machine can be finished and read
     on another; each row records its device.
+
+    Attributes
+    ----------
+    dataset, model, pruner
+        What is chosen, with settings.
+    sparsity
+        Share of weights that go; 0 for a baseline.
+    seed
+        Seeds everything random.
+    recipe
+        How the network is trained.
+    encodings, metrics
+        What is measured; metrics None for all.
+    save_weights, save_trajectory
+        What is kept beside the row.
+    data_root
+        Folder of the datasets.
+    imports
+        Own code that is imported first.
+    baseline
+        The dense network of a sparse one.
     """
 
     dataset: DatasetChoice

@@ -32,6 +32,13 @@ __all__ = ["Study"]
 class Study:
     """A checked config and a folder; the folder need not exist before the first run.
 
+    Parameters
+    ----------
+    config
+        What to compute.
+    folder
+        Where it is kept.
+
     Examples
     --------
     >>> import tempfile

@@ -68,9 +68,11 @@ def check(
     assert (expected - got).abs().max() / scale < 1e-10
     if (~alive).any():
         assert not matters or (expected - dense).abs().max() > 1e-6  # something was removed that mattered
-        left = cost(smaller, example)
-        assert left["parameters"] <= channels.costs(alive)["parameters"] < channels.costs(alive | True)["parameters"]
-        assert left["macs"] <= channels.costs(alive)["macs"]
+        remaining = cost(smaller, example)
+        assert (
+            remaining["parameters"] <= channels.costs(alive)["parameters"] < channels.costs(alive | True)["parameters"]
+        )
+        assert remaining["macs"] <= channels.costs(alive)["macs"]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     return smaller
 
@@ -104,10 +106,10 @@ def test_the_cost_is_exactly_that_of_the_units_left():
     model = models.build("resnet20")
     masks = topo.prune(model, "l1-filter", sparsity=0.5, example=(3, 32, 32))
     channels = coupled_channels(trace(model, torch.zeros(1, 3, 32, 32)))
-    left = channels.costs(live_units(channels, masks))
+    remaining = channels.costs(live_units(channels, masks))
     smaller = cost(compact(model, masks, torch.zeros(1, 3, 32, 32)), torch.zeros(1, 3, 32, 32))
-    assert smaller == {key: left[key] for key in ("parameters", "macs")}
-    assert masks.density == pytest.approx(left["weights"] / 268_336)
+    assert smaller == {key: remaining[key] for key in ("parameters", "macs")}
+    assert masks.density == pytest.approx(remaining["weights"] / 268_336)
 
 
 def test_unstructured_masks_remove_what_is_not_read():

@@ -40,7 +40,7 @@ def dropped(model, masks):
     return {name for name, mask in masks.items() if not mask.any()}
 
 
-def left(network, masks, budget):
+def kept_by_masks(network, masks, budget):
     """What is left by the masks alone."""
     sizes = {name: int(mask.sum()) for name, mask in masks.items()}
     if budget == "weights":
@@ -63,13 +63,13 @@ def test_the_smallest_removal_that_reaches_the_budget(granularity, order, budget
         model, "dag", sparsity=0.35, data=data, granularity=granularity, order=order, budget=budget, device="cpu"
     )
     network = network_of(model, data[0])
-    whole, reached = network.cost(network.intact(), budget), left(network, masks, budget)
-    assert reached <= 0.65 * whole
+    total, reached = network.cost(network.intact(), budget), kept_by_masks(network, masks, budget)
+    assert reached <= 0.65 * total
     # At most one candidate over: none is larger than a branch, or in the channel case a unit of the stream.
     times = 25 if budget == "macs" else 1
     branch = (4 * 3 * 9 + 3 * 4) * times
     stream = (18 + 3 * 27 + 3 * 3 + 7) * times + 5
-    assert reached > 0.65 * whole - (stream if granularity == "channel" else max(branch, stream))
+    assert reached > 0.65 * total - (stream if granularity == "channel" else max(branch, stream))
 
 
 @pytest.mark.parametrize("rounds", [1, 3])
@@ -85,9 +85,9 @@ def test_masked_equals_compacted_and_branches_are_gone(rounds):
         torch.testing.assert_close(smaller(data[0]), masked(data[0]), rtol=1e-10, atol=1e-10)
     names = {name for name, _ in smaller.named_parameters()}
     for block in blocks:
-        whole = {f"down.{block}.weight", f"up.{block}.weight", f"norms.{block}.weight", f"norms.{block}.bias"}
-        assert whole <= gone
-        assert not whole & names
+        branch = {f"down.{block}.weight", f"up.{block}.weight", f"norms.{block}.weight", f"norms.{block}.bias"}
+        assert branch <= gone
+        assert not branch & names
     # Its subnetwork is encoded and measured like all others.
     assert topo.measure(topo.encode(traced(Blocks).bind(model), masks), metrics=["nodes"])["nodes"] > 0
 

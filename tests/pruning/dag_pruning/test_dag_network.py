@@ -34,12 +34,12 @@ def test_the_worked_example():
     network = network_of(lively(Worked()), vectors(width=3)[0])
     by_name = names(network, "arc")
     assert list(by_name) == ["f2"]
-    whole = network.intact()
-    assert whole.counts.total == 2
-    after = drop(network, whole, by_name["f2"])
+    intact = network.intact()
+    assert intact.counts.total == 2
+    after = drop(network, intact, by_name["f2"])
     assert after.counts.total == 1
     assert network.dead_parameters(after.counts.live) == {"f1.weight", "f1.bias", "f2.weight", "f2.bias"}
-    assert network.cost(whole, "parameters") == 24
+    assert network.cost(intact, "parameters") == 24
     assert network.cost(after, "parameters") == 0
     assert set(names(network, "node")) == {"f2"}
     assert set(names(network, "channel")) == {f"f1.weight[{i}]" for i in range(3)}

@@ -121,7 +121,7 @@ def test_ablation_is_the_loss_of_the_masked_network_less_that_of_the_whole():
     for model in (lively(Blocks()), lively(Dense())):
         data = images()
         scoring, scored = scores("ablation", model, data, batch_size=4)
-        whole = sample_losses(model, data).mean()
+        dense_loss = sample_losses(model, data).mean()
         assert len(scored) > 10
         for candidate, after in zip(scoring.candidates, scoring.after, strict=True):
             state = after or scoring.parts.without(units=[candidate.unit])
@@ -130,7 +130,7 @@ def test_ablation_is_the_loss_of_the_masked_network_less_that_of_the_whole():
             with torch.no_grad():
                 for name, mask in scoring.network.masks(state, prunable_parameters(model)).items():
                     parameters[name] *= mask
-            change = sample_losses(masked, data).mean() - whole
+            change = sample_losses(masked, data).mean() - dense_loss
             assert scored[candidate.name] == pytest.approx(change, rel=1e-9, abs=1e-12)
         assert len({round(value, 9) for value in scored.values()}) == len(scored)
 
@@ -209,9 +209,9 @@ def test_the_mass_that_a_candidate_takes_is_what_the_others_lack(make):
     def total(state):
         return path_mass(network, contributions, network.masks(state, names))[0, entry]
 
-    whole = total(scoring.parts)
+    total_mass = total(scoring.parts)
     for candidate, after in zip(scoring.candidates, scoring.after, strict=True):
         if candidate.name.startswith("stem"):
             continue  # The mass is looked at behind the stem, whose own units are gone there already.
-        left = total(after or scoring.parts.without(units=[candidate.unit]))
-        assert scored[candidate.name] == pytest.approx(whole - left, rel=1e-9)
+        mass = total(after or scoring.parts.without(units=[candidate.unit]))
+        assert scored[candidate.name] == pytest.approx(total_mass - mass, rel=1e-9)

@@ -60,9 +60,9 @@ def test_names_of_nodes_and_sides_do_not_matter(links, random):
 
 def test_chunks_do_not_change_the_scores(monkeypatch):
     matrix = (torch.rand(30, 40, generator=torch.Generator().manual_seed(0)) < 0.2).double()
-    whole = ch3_l3p(matrix)
+    at_once = ch3_l3p(matrix)
     monkeypatch.setattr(bipartite, "CHUNK", 100)
-    torch.testing.assert_close(ch3_l3p(matrix), whole)
+    torch.testing.assert_close(ch3_l3p(matrix), at_once)
 
 
 def test_a_convolution_is_outputs_against_positions_and_groups_stand_alone():

@@ -33,6 +33,13 @@ class Remaining:
     """What is left of a tensor of one sample: a box or, where it is none, a flat list of its elements in order.
 
     `labels` (of the tensor's shape) is the unit of each element, -1 for none; `alive` says which units stay.
+
+    Attributes
+    ----------
+    labels
+        The unit of each element, -1 for none, int64 in the tensor's shape.
+    alive
+        Which units stay, bool, (units,).
     """
 
     labels: Tensor

@@ -23,7 +23,15 @@ __all__ = ["LiveParts", "PrunableNetwork"]
 
 @dataclass(frozen=True, eq=False)
 class LiveParts:
-    """What is left of a network: live arcs with their path counts, and live units, bool (units,). Never changed."""
+    """What is left of a network: live arcs with their path counts, and live units, bool (units,). Never changed.
+
+    Attributes
+    ----------
+    counts
+        Path counts, whose live arcs are those that are left.
+    alive
+        bool, (units,).
+    """
 
     counts: PathCounts
     alive: np.ndarray
