@@ -123,7 +123,7 @@ def count_paths_by_weight(dag: Dag, weight: Mapping[int, int]) -> dict[int, int]
 
     >>> import torch, topo
     >>> dag = topo.lift(topo.models.build("resnet20"), torch.zeros(1, 3, 32, 32)).dag
-    >>> count_paths_by_weight(dag, {arc: 1 for block in residual_blocks(dag) for arc in block.branches})
+    >>> count_paths_by_weight(dag, {arc: 1 for block in topo.dag.residual_blocks(dag) for arc in block.branches})
     {0: 1, 1: 9, 2: 36, 3: 84, 4: 126, 5: 126, 6: 84, 7: 36, 8: 9, 9: 1}
     """
     numbers: list[dict[int, int]] = [defaultdict(int) for _ in dag.nodes]
