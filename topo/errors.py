@@ -67,6 +67,16 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
 def described(error: BaseException) -> str:
     """An exception in one line: its type and what it says, or the sentence of an `InputError` alone.
 
+    Parameters
+    ----------
+    error
+        Any exception.
+
+    Returns
+    -------
+    str
+        The line.
+
     Examples
     --------
     >>> described(KeyError("width")), described(InputError("there is no model."))

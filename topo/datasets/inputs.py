@@ -204,6 +204,20 @@ def checked_batch(value: Any) -> Batch:
 def unfit_labels(targets: Tensor, outputs: int, *, name: str = "data") -> InputError:
     """The error for labels that a model of so many outputs cannot learn.
 
+    Parameters
+    ----------
+    targets
+        The labels.
+    outputs
+        How many classes the model has.
+    name
+        What the message calls the data.
+
+    Returns
+    -------
+    InputError
+        To be raised by the caller.
+
     Examples
     --------
     >>> print(unfit_labels(torch.arange(6), 3))

@@ -89,6 +89,10 @@ class Store:
     ----------
     folder
         The study's folder, which need not exist yet.
+
+    Notes
+    -----
+    Methods that take a `key` take that of a cell, as in the column ``cell`` of the results.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -199,7 +203,13 @@ class Store:
         return cells if digest == config.digest() else None
 
     def last_run(self, config: StudyConfig) -> LastRun:
-        """The cells of the last run, and what has changed in the study file and its own code since."""
+        """The cells of the last run, and what has changed in the study file and its own code since.
+
+        Parameters
+        ----------
+        config
+            The study.
+        """
         cells = self._recorded_plan()[1]
         files = [Path(source) for source in config.imports if is_file_name(source) and Path(source).is_file()]
         kept = {file: Path(self.import_source(str(file))) for file in files}
