@@ -96,7 +96,7 @@ def test_reading_leaves_the_global_random_state_and_is_the_same_each_time():
         ({"x": FIRST, "y": TARGETS}, "data is a dict; give"),
         ((FIRST, TARGETS.float()), r"targets of data must be classes, .* not torch.float32 of shape \(6,\)"),
         ((FIRST, torch.zeros(6, 3, dtype=torch.int64)), "targets of data must be classes"),
-        ((FIRST, TARGETS - 1), "classes -1 to 1"),
+        ((FIRST, TARGETS - 1), r"one whole number from 0 up a sample, not torch.int64 .* from -1 to 1"),
         ((FIRST, TARGETS[:4]), "differ in length"),
         ((FIRST[:0], TARGETS[:0]), "no samples"),
         (Pairs(lambda i: FIRST[i], count=0), "no samples"),

@@ -146,9 +146,10 @@ def _split(data: Any, name: str) -> Split:
         return data.train
     with own_randomness(0):
         inputs, targets = _read(data)
-    if targets.ndim != 1 or targets.is_floating_point() or targets.dtype == torch.bool:
+    no_integers = targets.is_floating_point() or targets.dtype == torch.bool
+    if targets.ndim != 1 or no_integers or int(targets.min()) < 0:
         raise InputError(
-            f"the targets of {name} must be classes, one whole number a sample, not {targets.dtype} of shape "
+            f"the targets of {name} must be classes, one whole number from 0 up a sample, not {targets.dtype} of shape "
             f"{tuple(targets.shape)} from {float(targets.min()):g} to {float(targets.max()):g}."
         )
     return Split(inputs, targets.long())

@@ -227,7 +227,7 @@ def unfit_labels(targets: Tensor, outputs: int, *, name: str = "data") -> InputE
     whole number from 0 to 2.
     """
     low, high = float(targets.min()), float(targets.max())
-    labels = targets.ndim == 1 and not targets.is_floating_point()
+    labels = targets.ndim == 1 and not targets.is_floating_point() and targets.dtype != torch.bool
     kind = "" if labels else f" ({targets.dtype} of shape {tuple(targets.shape)})"
     if labels and low >= 0 and high >= outputs:
         remedy = f"give labels from 0 to {outputs - 1}, or a model of {high + 1:.0f} outputs"
