@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ..errors import InputError, unknown_name
 from ..results.schema import GROUPS
+from . import predictors
 from .columns import require_rows
 from .predictors import ROWS_A_TREE, SignedLog, prepared
 from .regression import MAX_FOLDS
@@ -104,7 +105,7 @@ def _classifier(model: str, x: pd.DataFrame, seed: int) -> Pipeline:
         share = None if len(x) <= ROWS_A_TREE else ROWS_A_TREE
         steps = [
             RandomForestClassifier(
-                30, min_samples_leaf=2, class_weight="balanced", max_samples=share, random_state=seed
+                predictors.TREES, min_samples_leaf=2, class_weight="balanced", max_samples=share, random_state=seed
             )
         ]  # fmt: skip
     else:

@@ -22,6 +22,8 @@ __all__ = ["PREDICTORS", "Fill", "SignedLog", "predictor"]
 PREDICTORS: Registry = Registry("regression model")
 """Functions ``model(n, seed)`` that return the steps of a pipeline for n training rows, the model itself last."""
 
+# Trees of a forest, whatever it predicts.
+TREES = 30
 # Trees of a forest see at most this many rows each, so that a large table takes no longer than its sorting.
 ROWS_A_TREE = 4000
 
@@ -54,7 +56,7 @@ def lasso(n: int, seed: int) -> list[Any]:
 def forest(n: int, seed: int) -> list[Any]:
     """Random forest of 30 trees."""
     share = None if n <= ROWS_A_TREE else ROWS_A_TREE
-    return [RandomForestRegressor(30, min_samples_leaf=3, max_features=0.4, max_samples=share, random_state=seed)]
+    return [RandomForestRegressor(TREES, min_samples_leaf=3, max_features=0.4, max_samples=share, random_state=seed)]
 
 
 @PREDICTORS.register("boosting")
