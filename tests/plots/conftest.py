@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import combinations
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -42,11 +41,13 @@ def collisions() -> Callable[[Figure], list[str]]:
         drawn = {t for a in axes if a.axes.axison for tick in a._update_ticks() for t in tick.findobj(Text)}
         shown = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
         shown = [t for t in shown if t not in ticks or t in drawn]
-        boxes = [(t.get_text(), _corners(t)) for t in shown if (np.diff(_corners(t), axis=0) > 0).all()]
-        faults = []
-        for (a, p), (b, q) in combinations(boxes, 2):
-            if (np.minimum(p[1], q[1]) > np.maximum(p[0], q[0])).all():
-                faults.append(f"{a!r} over {b!r}")
+        boxes = [(t.get_text(), _corners(t)) for t in shown]
+        boxes = [(name, box) for name, box in boxes if (box[0] < box[1]).all()]
+        low, high = np.array([box for _, box in boxes]).reshape(-1, 2, 2).swapaxes(0, 1)
+        overlap = (np.minimum(high[:, None], high) > np.maximum(low[:, None], low)).all(axis=2)
+        faults = [
+            f"{boxes[i][0]!r} over {boxes[j][0]!r}" for i, j in zip(*np.nonzero(np.triu(overlap, 1)), strict=True)
+        ]
         width, height = figure.bbox.size
         for name, box in boxes:
             if box.min() < -1 or box[1, 0] > width + 1 or box[1, 1] > height + 1:

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from .augment import Augmentation
 from .dataset import Dataset, Split, make_dataset
@@ -35,6 +33,10 @@ def digits(root: Path | None = None, download: bool = False) -> Dataset:
     >>> data.input_shape, len(data.train), len(data.test)
     ((1, 8, 8), 1437, 360)
     """
+    # Loaded here, for scikit-learn takes as long to load as torch.
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
     bunch = load_digits()
     images = torch.from_numpy((bunch.images / 16).astype(np.float32))[:, None]
     targets = torch.from_numpy(bunch.target.astype(np.int64))

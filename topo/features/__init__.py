@@ -4,11 +4,17 @@ A metric is one function of a `GraphView`, declared with `topo.features.registry
 category; see `topo.features.registry.METRICS` for all of them.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from .graph_view import GraphView
 from .measurement import column_names, measure, measure_layers
 from .path_metrics import count_paths
 from .registry import CATEGORIES, METRICS, Undefined, category, metric
-from .transformer import Topometrics
+
+if TYPE_CHECKING:
+    from .transformer import Topometrics
 
 __all__ = [
     "CATEGORIES",
@@ -23,3 +29,12 @@ __all__ = [
     "measure_layers",
     "metric",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`Topometrics` is loaded when it is first asked for: it takes scikit-learn along, as slow to load as torch."""
+    if name == "Topometrics":
+        from .transformer import Topometrics
+
+        return Topometrics
+    raise AttributeError(f"module 'topo.features' has no attribute {name!r}")

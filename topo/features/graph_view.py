@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import igraph
 import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
 from ..encoding.graph import BipartiteGraph, MultipartiteGraph
+
+if TYPE_CHECKING:
+    import igraph
 
 __all__ = ["GraphView", "chunks", "undirected_igraph"]
 
@@ -271,6 +273,8 @@ def undirected_igraph(n_nodes: int, source: np.ndarray, target: np.ndarray) -> i
     igraph.Graph
         Edges in the order given.
     """
+    import igraph  # here, for it loads matplotlib
+
     graph = igraph.Graph(n=n_nodes)
     for start in range(0, len(source), 1 << 20):
         piece = slice(start, start + (1 << 20))
