@@ -39,7 +39,7 @@ def test_the_comparison_names_every_pruner():
 def test_every_pruner_runs_in_one_study(tmp_path):
     config = yaml.safe_load((ROOT / "examples" / "pruners.yaml").read_text())
     config |= {"sparsities": [0.8], "seeds": [0], "recipe": {"name": "digits", "epochs": 1}}
-    config["datasets"] = [{"name": "digits", "subset": 30}]
+    config["datasets"] = [{"name": "digits", "subset": 8}]
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(config))
     text = run(
         "pruner_comparison",
@@ -59,7 +59,7 @@ def test_every_pruner_runs_in_one_study(tmp_path):
 
 @pytest.mark.slow
 def test_structured_pruning_is_compared_at_equal_epochs(tmp_path):
-    options = ("--subset", 60, "--epochs", 2, "--nu", 1, "--sparsities", 0.5, "--seeds", 0, "--results", tmp_path)
+    options = ("--subset", 12, "--epochs", 2, "--nu", 1, "--sparsities", 0.5, "--seeds", 0, "--results", tmp_path)
     text = run("structured_comparison", *options)
     assert "The dense network reaches" in text
     table = pd.read_csv(tmp_path / "structured_comparison_digits_digits-cnn.csv")

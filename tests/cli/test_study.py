@@ -94,6 +94,6 @@ def test_the_installed_command(in_folder: Path, study_text: str):
     assert done.returncode == 2 and done.stderr.startswith("topo: small.yaml, line 4: pruners[0]: unknown pruner 'err'")
     assert "Traceback" not in done.stderr and done.stdout == ""
     Path("small.yaml").write_text(study_text)
-    done = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True)
+    done = subprocess.run([*command, "--workers", "1"], capture_output=True, text=True)
     assert done.returncode == 0 and "3 cells: 3 finished" in done.stdout, done.stderr
     assert done.stderr.startswith("3 cells: 3 to compute.\n") and len(done.stderr.splitlines()) == 4
