@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,10 @@ import pytest
 import topo
 
 
-def test_a_study_from_file_to_report(topo_command, refused, in_folder: Path, cluster: list[str], study_text: str):
+def test_a_study_from_file_to_report(
+    topo_command, refused, in_folder: Path, cluster: list[str], study_text: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # so that the report's questions start no processes
     Path("small.yaml").write_text(study_text)
     result = topo_command("study", "run", "small.yaml", "--executor", "dask:tcp://here:8786")
     assert result.exit_code == 0, result.output

@@ -28,7 +28,10 @@ def browse(folder, page, *options) -> str:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     questions = ["metrics_and_accuracy", "beyond_density", "similar_networks", "before_training"]
-    return write_report(example_results(), tmp_path_factory.mktemp("browser") / "report.html", questions=questions)
+    path = tmp_path_factory.mktemp("browser") / "report.html"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("topo.stats.predictors.TREES", 3)
+        return write_report(example_results(), path, questions=questions, files=False, workers=1)
 
 
 def with_script(page, script):

@@ -93,7 +93,8 @@ def test_processes_write_the_same_report(tmp_path):
 
 
 @pytest.mark.slow
-def test_odd_tables_end_in_a_report_and_never_in_an_error(tmp_path):
+def test_odd_tables_end_in_a_report_and_never_in_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("topo.stats.predictors.TREES", 3)
     table = example_results(sparsities=(0.9,))
     odd = {
         "one network": table.iloc[[2]],
@@ -113,7 +114,9 @@ def test_several_sources_are_one_report(tmp_path):
     sources = [tmp_path / "first.parquet", tmp_path / "second.csv"]
     joined = Evidence.read(sources)
     assert set(joined.networks["model"]) == {"small-cnn (first)", "small-cnn (second)", "other"}
-    text = write_report(sources, tmp_path / "both.html", questions=["similar_networks"], files=False).read_text()
+    text = write_report(
+        sources, tmp_path / "both.html", questions=["similar_networks"], files=False, workers=1
+    ).read_text()
     assert "3 models" in text and "<h1>first, second</h1>" in text
     assert "networks of a dataset and model that another study has too" in text
 
