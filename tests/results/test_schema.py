@@ -11,9 +11,7 @@ from topo.errors import InputError
 from topo.features import CATEGORIES, METRICS, column_names
 from topo.pruning import PRUNERS
 from topo.results import (
-    accuracy_summary,
     category_of,
-    example_results,
     metric_columns,
     metric_label,
     ordered_metrics,
@@ -90,16 +88,6 @@ def test_raw_aggregates_give_way_to_normalised_ones():
 def test_labels():
     assert metric_label("rolled__sink_nodes_norm_mean") == "sink nodes (norm., mean)"
     assert metric_label("mean_component_size_norm") == "mean component size (norm.)"
-
-
-def test_summary_equals_groupby():
-    table = example_results()
-    table.loc[3, "accuracy"] = np.nan
-    summary = accuracy_summary(tidy_results(table)).set_index(["pruner", "sparsity"])
-    for (pruner, sparsity), group in table.groupby(["pruner", "sparsity"])["accuracy"]:
-        row = summary.loc[(pruner, sparsity)]
-        assert row["mean"] == pytest.approx(group.mean())
-        assert (row["low"], row["high"], row["n"]) == (group.min(), group.max(), group.count())
 
 
 def test_a_table_says_what_its_own_metrics_are_to_a_process_that_has_not_registered_them(tmp_path):

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from topo.errors import InputError
 from topo.plots.pruners import ranked_pruners
-from topo.results import example_results
-from topo.stats.pruners import check_orderings, pruner_means, pruner_ranking
+from topo.results import example_results, tidy_results
+from topo.stats.pruners import accuracy_summary, check_orderings, pruner_means, pruner_ranking
 
 
 def test_orderings_and_ranking_of_a_table():
@@ -56,3 +57,13 @@ def test_the_figure_has_a_row_for_every_pruner_and_a_panel_for_every_sparsity():
         ranked_pruners(pd.concat([table, table.assign(model="other")]))
     with pytest.raises(InputError, match="nothing to draw"):
         ranked_pruners(table.assign(accuracy=float("nan")))
+
+
+def test_summary_equals_groupby():
+    table = example_results()
+    table.loc[3, "accuracy"] = np.nan
+    summary = accuracy_summary(tidy_results(table)).set_index(["pruner", "sparsity"])
+    for (pruner, sparsity), group in table.groupby(["pruner", "sparsity"])["accuracy"]:
+        row = summary.loc[(pruner, sparsity)]
+        assert row["mean"] == pytest.approx(group.mean())
+        assert (row["low"], row["high"], row["n"]) == (group.min(), group.max(), group.count())

@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 
 from ..errors import InputError
 from .example import unfit_inputs_named
+from .functionalisation import functionalised
 
 __all__ = ["evaluation_mode", "export", "is_symbol"]
 
@@ -86,7 +87,8 @@ def export(
             with warnings.catch_warnings(), _quiet_export():
                 warnings.simplefilter("ignore")
                 program = torch.export.export(model, positional, keywords, dynamic_shapes=dynamic_shapes, strict=False)
-                program = program.run_decompositions({})
+                if not functionalised(program.graph):
+                    program = program.run_decompositions({})
             if dynamic_shapes is None or _is_free(program):
                 return program
         except Exception as error:

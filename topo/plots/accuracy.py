@@ -13,7 +13,8 @@ from matplotlib.transforms import ScaledTranslation
 
 from ..errors import InputError
 from ..results.labels import percent
-from ..results.schema import accuracy_summary, tidy_results
+from ..results.schema import PAIR, tidy_results
+from ..stats.pruners import accuracy_summary
 from .labels import label_line_ends
 from .theme import INK, MUTED, figure, own_axes, pruner_color, pruner_dashes, pruner_marker, pruner_order, style
 
@@ -54,7 +55,7 @@ def accuracy_against_sparsity(table: pd.DataFrame, ax: Axes | None = None, *, ti
     'sparsity'
     """
     table = tidy_results(table)
-    pairs = table[["dataset", "model"]].drop_duplicates()
+    pairs = table[[*PAIR]].drop_duplicates()
     if len(pairs) != 1:
         raise InputError(f"the table holds {len(pairs)} pairs of dataset and model; use accuracy_grid for several.")
     summary = accuracy_summary(table)
@@ -155,7 +156,7 @@ def accuracy_grid(table: pd.DataFrame, *, columns: int | None = None) -> Figure:
     table = table[table["accuracy"].notna()]
     if table.empty:
         raise InputError("no network in the table has an accuracy, so there is nothing to draw.")
-    groups = list(table.groupby(["dataset", "model"], sort=True))
+    groups = list(table.groupby(list(PAIR), sort=True))
     columns = columns or min(len(groups), 2)
     rows = ceil(len(groups) / columns)
     names = table["pruner"].nunique()

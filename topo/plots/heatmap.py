@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from ..errors import InputError
 from ..results.labels import percent
-from ..results.schema import category_of, metric_label, ordered_families
+from ..results.schema import PAIR, category_of, metric_label, ordered_families
 from ..stats.correlation import correlations_by_family
 from ..stats.significance import FALSE_DISCOVERY_RATE, significant
 from .correlation_cells import SCALE, UNDEFINED_HATCH, cell_rectangle, write_correlation
@@ -93,7 +93,7 @@ def correlation_heatmap(correlations: pd.DataFrame, ax: Axes | None = None, *, t
     """
     if correlations.empty:
         raise InputError("no sparse network in the table has an accuracy, so there is nothing to correlate.")
-    pairs = len(correlations[["dataset", "model"]].drop_duplicates())
+    pairs = len(correlations[[*PAIR]].drop_duplicates())
     if pairs != 1:
         raise InputError(f"the table holds {pairs} pairs of dataset and model; draw a heat map for each.")
     correlations, left_out = _without_empty_families(correlations)

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..errors import InputError
 from ..results.labels import percent
-from ..results.schema import tidy_results
+from ..results.schema import PAIR, tidy_results
 from ..stats.pruners import pruner_means, pruner_ranking
 from .theme import FAMILY_COLORS, GRID, INK, MUTED, figure, style
 
@@ -51,7 +51,7 @@ def ranked_pruners(table: pd.DataFrame) -> Figure:
     3
     """
     table = tidy_results(table)
-    pairs = table[["dataset", "model"]].drop_duplicates()
+    pairs = table[[*PAIR]].drop_duplicates()
     if len(pairs) != 1:
         raise InputError(f"the table holds {len(pairs)} pairs of dataset and model; choose one.")
     means = pruner_means(table)

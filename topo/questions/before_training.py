@@ -9,12 +9,12 @@ from ..plots.interval_dots import interval_dots
 from ..plots.predicted import predicted_against_true
 from ..results.accuracy_drop import TO_BEST
 from ..results.evidence import Evidence
-from ..results.feature_sets import feature_sets
+from ..results.feature_sets import WHOLE_NETWORK, feature_sets, mask_only_set
 from ..stats.comparison import comparison_table
 from ..stats.regression import regression_table, same_rows, score
 from ..stats.significance import significant
 from .answer import Answer
-from .grouping import HELD_OUT, limit_networks, networks_with_drop
+from .grouping import HELD_OUT, held_out_columns, limit_networks, networks_with_drop
 from .registry import QUESTIONS
 
 __all__ = ["before_training"]
@@ -63,7 +63,7 @@ def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
         return Answer.without(TITLE, QUESTION, "the table has no metric of the mask that varies.")
     table, left_out = limit_networks(same_rows(table, sets), seed=seed)
     table = table.reset_index(drop=True)
-    holds = [h for h in HELD_OUT if len(table[h].unique()) > 1]
+    holds = held_out_columns(table)
     if not holds:
         return Answer.without(TITLE, QUESTION, "one dataset, model, algorithm and seed: nothing can be left out.")
     scores, predictions = regression_table(
@@ -114,13 +114,8 @@ def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
 
 def _sets(table: pd.DataFrame) -> dict[str, list[str]]:
     known = feature_sets(table)
-
-    def mask_only(*names: str) -> list[str]:
-        candidates = [known[n] for name in names for n in (f"{name}_untrained", name) if n in known]
-        return candidates[0] if candidates else []
-
-    layers = [c for e in ("rolled", "rolled_channel") for c in mask_only(f"{e}_norm", e)]
-    mask = list(dict.fromkeys([*mask_only("multipartite"), *layers]))
+    chosen = [mask_only_set(known, encoding) for encoding in (WHOLE_NETWORK, "rolled", "rolled_channel")]
+    mask = list(dict.fromkeys(column for name in chosen if name for column in known[name]))
     sets: dict[str, list[str]] = {
         "mean": [],
         "sparsity": known.get("sparsity", []),

@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 
 from ..results.evidence import Evidence
-from ..results.schema import GROUPS
+from ..results.schema import GROUPS, PAIR
 from ..stats.collinearity import collinear_groups, determined_columns
 from ..stats.correlation import grouped_correlation
 from ..stats.partial import partial_correlation
@@ -193,8 +193,8 @@ def ramanujan_and_density(evidence: Evidence) -> pd.DataFrame | None:
         return None
     correlate = partial(grouped_correlation, layers, metrics, target="layer_density", n_boot=0)
     every = correlate(by=[]).assign(dataset="all", model="all")
-    each = correlate(by=["dataset", "model"])
-    return pd.concat([every, each], ignore_index=True)[["dataset", "model", "metric", "n", "r", "reason"]]
+    each = correlate(by=[*PAIR])
+    return pd.concat([every, each], ignore_index=True)[[*PAIR, "metric", "n", "r", "reason"]]
 
 
 def ramanujan_and_accuracy(table: pd.DataFrame, ramanujan: list[str], min_rows: int) -> pd.DataFrame | None:

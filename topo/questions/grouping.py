@@ -13,6 +13,7 @@ from ..results.schema import ALL_FAMILIES, GROUPS, ordered_families
 
 __all__ = [
     "HELD_OUT",
+    "held_out_columns",
     "limit_networks",
     "networks_with_drop",
     "normalised_layer_sets",
@@ -45,6 +46,31 @@ def scopes(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     families = ordered_families(table["family"].unique())
     parts = {family: table[table["family"] == family] for family in families}
     return parts | ({ALL_FAMILIES: table} if len(families) > 1 else {})
+
+
+def held_out_columns(table: pd.DataFrame, candidates: Iterable[str] = HELD_OUT) -> list[str]:
+    """Those columns whose values can be held out, having several; where there is none of `candidates`, the seed.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    candidates
+        Columns to look at, such as ``("dataset", "model")``.
+
+    Returns
+    -------
+    list of str
+        Empty where not even the seeds differ.
+
+    Examples
+    --------
+    >>> from topo.results import example_results
+    >>> held_out_columns(example_results()), held_out_columns(example_results(), ["dataset"])
+    (['pruner', 'seed'], ['seed'])
+    """
+    several = [column for column in candidates if len(table[column].unique()) > 1]
+    return several or ["seed"] * (len(table["seed"].unique()) > 1)
 
 
 def networks_with_drop(evidence: Evidence) -> tuple[pd.DataFrame, str]:

@@ -12,7 +12,7 @@ from ..plots.interval_dots import interval_dots
 from ..results.accuracy_drop import TO_BEST
 from ..results.evidence import Evidence
 from ..results.feature_sets import BASELINES, encodings_of, feature_sets, set_label
-from ..results.schema import GROUPS, metric_label, reads_weights
+from ..results.schema import GROUPS, PAIR, metric_label, reads_weights
 from ..stats.collinearity import collinear_groups
 from ..stats.comparison import comparison_table
 from ..stats.explained import explained_table
@@ -20,7 +20,7 @@ from ..stats.importance import fold_agreement, permutation_importance, standardi
 from ..stats.regression import regression_table, same_rows
 from ..stats.significance import significant
 from .answer import Answer
-from .grouping import HELD_OUT, limit_networks, networks_with_drop, normalised_layer_sets
+from .grouping import HELD_OUT, held_out_columns, limit_networks, networks_with_drop, normalised_layer_sets
 from .registry import QUESTIONS
 
 __all__ = ["multipartite_or_bipartite"]
@@ -126,7 +126,7 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
 
 def _held_out(table: pd.DataFrame, sets: dict, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores and differences from the multipartite set, pooled and within groups."""
-    holds = [h for h in ("dataset", "model", "pruner") if len(table[h].unique()) > 1] or ["seed"]
+    holds = held_out_columns(table, (*PAIR, "pruner")) or ["seed"]
     scores, differences = [], []
     for scope, within in (("pooled", ()), ("within groups", GROUPS)):
         part, predictions = regression_table(

@@ -12,8 +12,8 @@ from ..dag import coupled_channels, trace
 from ..errors import InputError
 from ..masks import Masks
 from ..results.evidence import Evidence
-from ..results.feature_sets import encodings_of, feature_sets
-from ..results.schema import GROUPS, NETWORK
+from ..results.feature_sets import WHOLE_NETWORK, encodings_of, feature_sets, mask_only_set
+from ..results.schema import GROUPS, NETWORK, PAIR
 from ..similarity.distance_tests import GroupDistances
 from ..similarity.nnstd import nnstd_matrix, shuffled
 from ..similarity.permutable_units import PermutableUnits
@@ -121,7 +121,7 @@ def _with_masks(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
 
 def _from_masks(evidence: Evidence, table: pd.DataFrame, seed: int, notes: list[str]) -> list[GroupDistances]:
     groups = []
-    for (dataset, model), part in table.groupby(["dataset", "model"], sort=True):
+    for (dataset, model), part in table.groupby(list(PAIR), sort=True):
         try:
             first = _groups_to_compare(part, seed, [])
         except InputError:
@@ -149,7 +149,7 @@ def _permutable_units(evidence: Evidence, row: pd.Series) -> PermutableUnits:
 
 def _from_profiles(evidence: Evidence, table: pd.DataFrame, seed: int, notes: list[str]) -> list[GroupDistances]:
     sets = feature_sets(table)
-    network_metrics = _mask_only(sets, "multipartite")
+    network_metrics = _mask_only(sets, WHOLE_NETWORK)
     groups, skipped, why = [], 0, ""
     profiles: dict[tuple[str, str], list[pd.DataFrame]] = {}
     for networks in _groups_to_compare(table, seed, notes):
@@ -170,8 +170,9 @@ def _from_profiles(evidence: Evidence, table: pd.DataFrame, seed: int, notes: li
     return groups
 
 
-def _mask_only(sets: dict, name: str) -> list[str]:
-    return sets.get(f"{name}_untrained") or sets.get(name, [])
+def _mask_only(sets: dict, encoding: str) -> list[str]:
+    name = mask_only_set(sets, encoding, normalised=False)
+    return sets[name] if name else []
 
 
 def _layer_profiles(evidence: Evidence, sets: dict, dataset: str, model: str) -> Iterable[pd.DataFrame]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from ..errors import InputError
 from ..plots.confusion import confusion_matrix
 from ..plots.interval_dots import interval_dots
 from ..results.evidence import Evidence
-from ..results.feature_sets import feature_sets, set_label
+from ..results.feature_sets import WHOLE_NETWORK, feature_sets, mask_only_set, set_label
+from ..results.schema import PAIR
 from ..stats.classification import classification_table, confusion_shares, relative_to_group
 from ..stats.regression import same_rows
 from .answer import Answer
-from .grouping import HELD_OUT, limit_networks, networks_with_drop
+from .grouping import HELD_OUT, held_out_columns, limit_networks, networks_with_drop
 from .registry import QUESTIONS
 
 __all__ = ["pruner_from_mask"]
@@ -44,13 +47,13 @@ def pruner_from_mask(evidence: Evidence, *, seed: int = 0) -> Answer:
     except InputError as error:
         return Answer.without(TITLE, QUESTION, str(error))
     sets = feature_sets(table)
-    wanted = ["mean", "sparsity", "density", "edges_density", "multipartite", "multipartite_untrained"]
-    wanted += _mask_only(sets, "rolled")
+    mask_only = [mask_only_set(sets, encoding) for encoding in (WHOLE_NETWORK, "rolled")]
+    wanted = ["mean", "sparsity", "density", "edges_density", WHOLE_NETWORK, *mask_only]
     sets = {n: sets[n] for n in wanted if n in sets}
     if not {n for n in sets if n not in ("mean", "sparsity")}:
         return Answer.without(TITLE, QUESTION, "the table has no metric that varies.")
     table, left_out = limit_networks(same_rows(table, sets), seed=seed)
-    holds = [h for h in ("dataset", "model") if len(table[h].unique()) > 1] or ["seed"]
+    holds = held_out_columns(table, PAIR) or ["seed"]
     columns = [c for s in sets.values() for c in s]
     pieces = []
     predictions: dict[tuple[str, ...], pd.DataFrame] = {}
@@ -63,7 +66,7 @@ def pruner_from_mask(evidence: Evidence, *, seed: int = 0) -> Answer:
     if scores["balanced_accuracy"].notna().sum() == 0:
         reason = scores["reason"].iloc[0].rstrip(".")
         return Answer.without(TITLE, QUESTION, f"nothing can be told apart: {reason}.", tables={"scores": scores})
-    best = _best(scores)
+    best = _best(scores, mask_only)
     figures, tables = {"telling": _draw(scores, holds)}, {"scores": scores}
     for label, row in best.items():
         shares = confusion_shares(predictions[row["view"], label, row["held_out"], row["features"], row["model"]])
@@ -98,17 +101,12 @@ def pruner_from_mask(evidence: Evidence, *, seed: int = 0) -> Answer:
     )
 
 
-def _mask_only(sets: dict, encoding: str) -> list[str]:
-    names = (f"{encoding}_norm_untrained", f"{encoding}_untrained", f"{encoding}_norm", encoding)
-    return [n for n in names if n in sets][:1]
-
-
-def _best(scores: pd.DataFrame) -> dict[str, pd.Series]:
+def _best(scores: pd.DataFrame, mask_only: Sequence[str | None]) -> dict[str, pd.Series]:
     """For each label the mask-only set that tells it best."""
     best = {}
     for label, part in scores.groupby("label", sort=False):
         part = part[part["balanced_accuracy"].notna() & (part["columns"] > 0)]
-        mask = part[part["features"].str.contains("untrained")]
+        mask = part[part["features"].isin(mask_only)]
         part = mask if len(mask) else part
         if len(part):
             best[label] = part.loc[part["balanced_accuracy"].idxmax()]

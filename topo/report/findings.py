@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..results.labels import percent
-from ..results.schema import ALL_FAMILIES, GROUPS, metric_label
+from ..results.schema import ALL_FAMILIES, GROUPS, PAIR, metric_label
 from ..stats.significance import FALSE_DISCOVERY_RATE, significant
 
 __all__ = [
@@ -140,7 +140,7 @@ def accuracy_findings(summary: pd.DataFrame) -> list[str]:
     Parameters
     ----------
     summary
-        What `topo.results.accuracy_summary` returned.
+        What `topo.stats.accuracy_summary` returned.
 
     Returns
     -------
@@ -148,7 +148,7 @@ def accuracy_findings(summary: pd.DataFrame) -> list[str]:
         Of sentences.
     """
     sentences = []
-    for (dataset, model), group in summary.groupby(["dataset", "model"], sort=True):
+    for (dataset, model), group in summary.groupby(list(PAIR), sort=True):
         sparse, dense = group[group["pruner"] != "dense"], group[group["pruner"] == "dense"]
         if sparse.empty:
             continue
@@ -232,7 +232,7 @@ def size_finding(table: pd.DataFrame) -> str | None:
     if "edges" not in table.columns:
         return None
     sparse = table[(table["pruner"] != "dense") & (table["edges"] > 0)]
-    means = sparse.groupby(["dataset", "model", "sparsity", "pruner"])["edges"].mean()
+    means = sparse.groupby([*GROUPS, "pruner"])["edges"].mean()
     spread = means.groupby(list(GROUPS)).agg(lambda e: e.max() / e.min() if len(e) > 1 else np.nan)
     spread = spread.dropna()
     if spread.empty:
@@ -262,7 +262,7 @@ def collinear_pairs(table: pd.DataFrame, metrics: Sequence[str], threshold: floa
     """
     sparse = table[table["pruner"] != "dense"]
     least: pd.DataFrame | None = None
-    for _, group in sparse.groupby(["dataset", "model"]):
+    for _, group in sparse.groupby(list(PAIR)):
         if len(group) < 5:
             continue
         size = group[list(metrics)].astype(float).rank().corr(min_periods=5).abs()

@@ -18,8 +18,9 @@ from ..plots import (
     scatter_panels,
 )
 from ..results.evidence import Evidence
-from ..results.schema import accuracy_summary, encoding_label, metric_columns, metric_label, ordered_metrics
+from ..results.schema import PAIR, encoding_label, metric_columns, metric_label, ordered_metrics
 from ..stats.correlation import CORRELATION_COLUMNS, correlations_by_family, strongest_metrics
+from ..stats.pruners import accuracy_summary
 from . import findings
 from .figures import LARGEST_SVG, FigureHtml, try_figure
 from .networks import Drawn
@@ -56,9 +57,7 @@ def measured(
     metrics = metric_columns(table)
     network_metrics = ordered_metrics(c for c in metrics if "__" not in c)
     trained = table[(table["pruner"] != "dense") & table["accuracy"].notna()]
-    pairs = [
-        (d, m) for d, m in trained[["dataset", "model"]].drop_duplicates().sort_values(["dataset", "model"]).values
-    ]
+    pairs = [(d, m) for d, m in trained[[*PAIR]].drop_duplicates().sort_values([*PAIR]).values]
     correlations = (
         correlations_by_family(trained, network_metrics)
         if network_metrics
@@ -181,7 +180,7 @@ def _scatter(write: Draw, trained: pd.DataFrame, pairs: list) -> list[FigureHtml
 def _layers(write: Draw, layers: pd.DataFrame | None) -> list[FigureHtml]:
     if layers is None:
         return [FigureHtml("layers", missing="The source keeps no masks, so layer densities are not known.")]
-    if not {"dataset", "model"} <= set(layers.columns):
+    if not set(PAIR) <= set(layers.columns):
         return [write("layers", lambda: layer_density_grid(layers), describe="Density of every layer.")]
     return [
         write(
@@ -190,7 +189,7 @@ def _layers(write: Draw, layers: pd.DataFrame | None) -> list[FigureHtml]:
             caption=f"{dataset} · {model}",
             describe=f"Density of every layer, {dataset} · {model}.",
         )
-        for i, ((dataset, model), group) in enumerate(layers.groupby(["dataset", "model"], sort=True))
+        for i, ((dataset, model), group) in enumerate(layers.groupby(list(PAIR), sort=True))
     ]
 
 
@@ -220,7 +219,7 @@ def _accuracy_rows(summary: pd.DataFrame) -> dict[str, Any]:
     unit = 100 if summary["high"].max() <= 1.5 else 1
     sparsities = sorted(summary.loc[summary["pruner"] != "dense", "sparsity"].unique())
     rows = []
-    for (dataset, model, pruner), group in summary.groupby(["dataset", "model", "pruner"], sort=True):
+    for (dataset, model, pruner), group in summary.groupby([*PAIR, "pruner"], sort=True):
         by = group.set_index("sparsity")
         cells = []
         for sparsity in [0.0] if pruner == "dense" else sparsities:

@@ -2,10 +2,9 @@
 
 from .example import example_results
 from .published import load_published
-from .schema import accuracy_summary, category_of, metric_columns, metric_label, ordered_metrics, tidy_results
+from .schema import category_of, metric_columns, metric_label, ordered_metrics, tidy_results
 
 __all__ = [
-    "accuracy_summary",
     "category_of",
     "example_results",
     "load_published",

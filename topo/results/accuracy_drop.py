@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from .schema import NETWORK, tidy_results
+from .schema import NETWORK, PAIR, tidy_results
 
 __all__ = ["TO_BEST", "TO_DENSE", "with_drop"]
 
@@ -67,7 +67,7 @@ def with_drop(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         )
     reference, meaning = _dense_accuracy(sparse, measured[dense]), TO_DENSE
     if reference.isna().any():
-        reference = sparse.groupby(["dataset", "model", "seed"], dropna=False)["accuracy"].transform("max")
+        reference = sparse.groupby([*PAIR, "seed"], dropna=False)["accuracy"].transform("max")
         meaning = TO_BEST
     return sparse.assign(drop=reference - sparse["accuracy"]), meaning
 
@@ -76,7 +76,7 @@ def _dense_accuracy(sparse: pd.DataFrame, dense: pd.DataFrame) -> pd.Series:
     accuracy = pd.Series(np.nan, index=sparse.index)
     if "dense_accuracy" in sparse.columns:
         accuracy = pd.to_numeric(sparse["dense_accuracy"], errors="coerce")
-    for keys in (["dataset", "model", "seed"], ["dataset", "model"]):
+    for keys in ([*PAIR, "seed"], [*PAIR]):
         means = dense.groupby(keys)["accuracy"].mean().rename("reference").reset_index()
         accuracy = accuracy.fillna(sparse[keys].merge(means, how="left", on=keys)["reference"])
     return accuracy

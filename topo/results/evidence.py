@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..study import Study
 from .data_issues import DataIssues
 from .published import load_published
-from .schema import NETWORK, metric_columns, ordered_metrics, tidy_results
+from .schema import NETWORK, PAIR, metric_columns, ordered_metrics, tidy_results
 
 __all__ = ["Evidence", "together"]
 
@@ -261,12 +261,12 @@ def together(pieces: Sequence[Evidence]) -> Evidence:
     if len(pieces) == 1:
         return pieces[0]
     pieces = _with_different_names(pieces)
-    pairs = [set(piece.networks[["dataset", "model"]].itertuples(index=False, name=None)) for piece in pieces]
+    pairs = [set(piece.networks[[*PAIR]].itertuples(index=False, name=None)) for piece in pieces]
     issues, tables = DataIssues(), []
     for i, piece in enumerate(pieces):
         shared = pairs[i] & set().union(*pairs[:i], *pairs[i + 1 :])
         table = piece.networks
-        also_elsewhere = pd.MultiIndex.from_frame(table[["dataset", "model"]]).isin(shared)
+        also_elsewhere = pd.MultiIndex.from_frame(table[[*PAIR]]).isin(shared)
         issues.add(
             piece.name,
             "model",

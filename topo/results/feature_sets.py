@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from .schema import (
     reads_weights,
 )
 
-__all__ = ["BASELINES", "encodings_of", "feature_sets", "set_label", "with_norms"]
+__all__ = ["BASELINES", "WHOLE_NETWORK", "encodings_of", "feature_sets", "mask_only_set", "set_label", "with_norms"]
 
 
 # Sets that hold no topology: what any set of metrics has to beat.
@@ -148,6 +148,31 @@ def feature_sets(table: pd.DataFrame) -> dict[str, list[str]]:
         if 0 < len(untrained) < len(columns):
             offered[f"{name}_untrained"] = untrained
     return offered
+
+
+def mask_only_set(sets: Mapping[str, Sequence[str]], encoding: str, *, normalised: bool = True) -> str | None:
+    """Name of the feature set of an encoding that holds no metric of trained weights, None where there is none.
+
+    Parameters
+    ----------
+    sets
+        What `feature_sets` returned.
+    encoding
+        As columns name it, such as ``"rolled_channel"``; ``"multipartite"`` for the graph of the whole network.
+    normalised
+        Prefer metrics divided by the size of each layer's graph, where there are some.
+
+    Examples
+    --------
+    >>> mask_only_set({"rolled": ["rolled__strength_mean", "rolled__k_core_mean"],
+    ...                "rolled_untrained": ["rolled__k_core_mean"]}, "rolled")
+    'rolled_untrained'
+    >>> mask_only_set({"rolled": ["rolled__strength_mean"]}, "rolled") is None
+    True
+    """
+    heads = (f"{encoding}_norm", encoding) if normalised else (encoding,)
+    candidates = [name for head in heads for name in (f"{head}_untrained", head)]
+    return next((n for n in candidates if n in sets and not any(map(reads_weights, sets[n]))), None)
 
 
 def _topology(columns: Iterable[str]) -> list[str]:

@@ -19,7 +19,7 @@ from ..errors import InputError
 from .data_issues import DataIssues
 from .published_columns import read_csv, without_repeats
 from .published_layers import layer_means, read_layers
-from .schema import ALIASES, NETWORK, tidy_results
+from .schema import ALIASES, NETWORK, PAIR, tidy_results
 
 __all__ = ["Published", "load_published"]
 
@@ -113,7 +113,7 @@ def _networks(table: pd.DataFrame, issues: DataIssues) -> pd.DataFrame:
     issues.add(FILE, "accuracy", int((table["accuracy"] <= chance).sum()), "networks are at chance: collapsed", "kept")
     _identities(table, issues)
     _outliers(table, issues)
-    for column in ("dataset", "model"):
+    for column in PAIR:
         written = ", ".join(sorted(table[column].unique()))
         issues.add(FILE, column, len(table), f"names are spelt otherwise than ours: {written}", "kept as published")
     return table

@@ -157,10 +157,10 @@ def _join(rolled: pd.DataFrame, ramanujan: pd.DataFrame, issues: DataIssues) -> 
     keys = ["dataset", "model", "sparsity", "seed", "layer", "layer_name", "accuracy", "kept_weights"]
     left = ramanujan.assign(accuracy=ramanujan["accuracy"].round(8), at=np.arange(len(ramanujan)))
     right = rolled.rename(columns={"edges": "kept_weights"})
-    right = right.assign(accuracy=right["accuracy"].round(8), there=np.arange(len(right)))
+    right = right.assign(accuracy=right["accuracy"].round(8), row_of_rolled=np.arange(len(right)))
     tied = left.duplicated(keys, keep=False)
     left["tie"], right["tie"] = left.groupby(keys).cumcount(), right.groupby(keys).cumcount()
-    right = right[[*keys, "tie", "pruner", "layer_density", "there"]]
+    right = right[[*keys, "tie", "pruner", "layer_density", "row_of_rolled"]]
     joined = left.merge(right, on=[*keys, "tie"], how="left", suffixes=("", "_rolled"), validate="one_to_one")
     joined = joined.sort_values("at", ignore_index=True)
     where = "ramanunjan_results/"
@@ -176,7 +176,7 @@ def _join(rolled: pd.DataFrame, ramanujan: pd.DataFrame, issues: DataIssues) -> 
     issues.add("rolled/", "", len(rolled) - int(matched.sum()), "rows match no row of ramanunjan_results/", "kept")
     far = matched & ((joined["layer_density"] - joined["layer_density_rolled"]).abs() > 1e-6)
     issues.add(where, "layer_sparsity", int(far.sum()), "differs from the joined row's by more than 1e-6", "kept")
-    joined = joined[matched].drop(columns=["at", "there", "tie", "layer_density_rolled"]).reset_index(drop=True)
+    joined = joined[matched].drop(columns=["at", "row_of_rolled", "tie", "layer_density_rolled"]).reset_index(drop=True)
     infinite = np.isinf(joined["delta_r"])
     issues.add(where, "degree_bound", int(infinite.sum()), "values are infinite: the bound is zero", "taken as missing")
     joined["delta_r"] = joined["delta_r"].mask(infinite)

@@ -19,8 +19,9 @@ __all__ = [
     "ALL_FAMILIES",
     "GROUPS",
     "NETWORK",
+    "PAIR",
+    "REPEATS",
     "MetricColumn",
-    "accuracy_summary",
     "category_of",
     "encoding_label",
     "layer_encodings",
@@ -34,10 +35,14 @@ __all__ = [
     "tidy_results",
 ]
 
-# What tells one network from another.
-NETWORK = ("dataset", "model", "pruner", "sparsity", "seed")
+# What was trained on what.
+PAIR = ("dataset", "model")
 # Networks that agree in these columns can be compared with each other.
-GROUPS = ("dataset", "model", "sparsity")
+GROUPS = (*PAIR, "sparsity")
+# Networks that differ in their seed alone.
+REPEATS = (*PAIR, "pruner", "sparsity")
+# What tells one network from another.
+NETWORK = (*REPEATS, "seed")
 # Pruner families in the order of the moment at which they prune, and what all of them together are called.
 FAMILIES = ("initial", "dynamic", "trained", "structured")
 ALL_FAMILIES = "all families"
@@ -195,7 +200,7 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
             raise InputError(f"column {name!r} of the results table holds values that are not numbers.")
         table[name] = values.astype(float)
     table["pruner"] = table["pruner"].astype(str).str.lower()
-    for name in ("dataset", "model"):
+    for name in PAIR:
         table[name] = table[name].astype(str) if name in table.columns else "unnamed"
     if "family" not in table.columns:
         table["family"] = None
@@ -204,7 +209,7 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
         table["family"] = table["family"].astype(object).where(~unknown, table["pruner"].map(_families()))
         table["family"] = table["family"].where(table["family"].notna(), "other")
     if "seed" not in table.columns:
-        table["seed"] = table.groupby(["dataset", "model", "pruner", "sparsity"], dropna=False).cumcount()
+        table["seed"] = table.groupby(list(REPEATS), dropna=False).cumcount()
     if "status" not in table.columns:
         table["status"] = np.where(table["accuracy"].notna(), "finished", "failed")
     if "reason" not in table.columns:
@@ -405,24 +410,6 @@ def metric_label(column: str) -> str:
     text = described.metric.replace("_", " ")
     suffix = ", ".join(described.suffixes).replace("norm", "norm.")
     return f"{text} ({suffix})" if suffix else text
-
-
-def accuracy_summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean accuracy over seeds with the lowest and the highest seed.
-
-    Parameters
-    ----------
-    table
-        A results table.
-
-    Returns
-    -------
-    DataFrame
-        One row per dataset, model, pruner and sparsity: mean, low, high, n (networks with an accuracy).
-    """
-    measured = table[table["accuracy"].notna()]
-    groups = measured.groupby(["dataset", "model", "pruner", "sparsity"], sort=True, observed=True)["accuracy"]
-    return groups.agg(mean="mean", low="min", high="max", n="size").reset_index()
 
 
 def ordered_families(families: Iterable[str]) -> list[str]:

@@ -4,9 +4,11 @@ from .collinearity import collinear_groups, determined_columns
 from .correlation import correlations_by_family, grouped_correlation, spearman, strongest_metrics
 from .partial import partial_correlation
 from .pooling import pool, pool_correlations
+from .pruners import accuracy_summary
 from .significance import q_values, significant, with_q_values
 
 __all__ = [
+    "accuracy_summary",
     "collinear_groups",
     "correlations_by_family",
     "determined_columns",

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..errors import InputError, unknown_name
-from ..results.schema import GROUPS
+from ..results.schema import GROUPS, PAIR
 from . import predictors
 from .columns import require_rows
 from .predictors import ROWS_A_TREE, SignedLog, prepared
@@ -178,7 +178,7 @@ def classification_table(
     sets: Mapping[str, Sequence[str]],
     *,
     labels: Sequence[str] = ("family", "pruner"),
-    by: Sequence[str] = ("dataset", "model"),
+    by: Sequence[str] = PAIR,
     models: Sequence[str] = CLASSIFIERS,
     n_boot: int = 300,
     seed: int = 0,

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from ..errors import InputError, unknown_name
-from ..results.schema import ALL_FAMILIES, GROUPS, category_of, metric_columns, ordered_metrics, tidy_results
+from ..results.schema import ALL_FAMILIES, GROUPS, PAIR, category_of, metric_columns, ordered_metrics, tidy_results
 from .columns import require_columns
 from .resampling import KINDS, correlations, draw_counts
 from .significance import cluster_column, with_q_values
@@ -28,7 +28,7 @@ __all__ = [
 
 # Columns of what `correlations_by_family` returns.
 CORRELATION_COLUMNS = [
-    *("dataset", "model", "family", "sparsity"),
+    *(*PAIR, "family", "sparsity"),
     *("metric", "n", "clusters", "r", "p", "q", "reason"),
 ]
 
@@ -260,7 +260,7 @@ def strongest_metrics(table: pd.DataFrame, count: int = 6, *, min_rows: int = 5)
     table = _with_accuracy(table)
     metrics = ordered_metrics(c for c in metric_columns(table) if "__" not in c)
     size = pd.Series(dtype=float)
-    for by in (["dataset", "model", "family", "sparsity"], ["dataset", "model"]):
+    for by in ([*PAIR, "family", "sparsity"], [*PAIR]):
         correlations = grouped_correlation(table, metrics, by=by, n_boot=0, min_rows=min_rows)
         sizes = correlations.assign(r=correlations["r"].abs())
         size = sizes.groupby("metric", sort=False)["r"].median().dropna()

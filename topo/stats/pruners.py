@@ -9,13 +9,31 @@ import pandas as pd
 from scipy import stats
 
 from ..errors import InputError
-from ..results.schema import GROUPS, tidy_results
+from ..results.schema import GROUPS, PAIR, REPEATS, tidy_results
 from .significance import interval_sign
 
-__all__ = ["check_orderings", "pruner_means", "pruner_ranking"]
+__all__ = ["accuracy_summary", "check_orderings", "pruner_means", "pruner_ranking"]
 
 LEVEL = 0.95
 VERDICTS = {1: "confirmed", -1: "contradicted", 0: "undecided"}
+
+
+def accuracy_summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean accuracy over seeds with the lowest and the highest seed.
+
+    Parameters
+    ----------
+    table
+        A results table.
+
+    Returns
+    -------
+    DataFrame
+        One row per dataset, model, pruner and sparsity: mean, low, high, n (networks with an accuracy).
+    """
+    measured = table[table["accuracy"].notna()]
+    groups = measured.groupby(list(REPEATS), sort=True, observed=True)["accuracy"]
+    return groups.agg(mean="mean", low="min", high="max", n="size").reset_index()
 
 
 def pruner_means(table: pd.DataFrame) -> pd.DataFrame:
@@ -42,7 +60,7 @@ def pruner_means(table: pd.DataFrame) -> pd.DataFrame:
     """
     table = tidy_results(table)
     table = table[table["pruner"] != "dense"]
-    keys = ["dataset", "model", "pruner", "family", "sparsity"]
+    keys = [*PAIR, "pruner", "family", "sparsity"]
     rows = []
     for key, group in table.groupby(keys, sort=True):
         accuracies = group["accuracy"].dropna()
@@ -112,7 +130,7 @@ def check_orderings(
     rows = []
     for better, worse, sparsities, source in claims:
         chosen = table if sparsities is None else table[table["sparsity"].isin(list(sparsities))]
-        keys = ["dataset", "model", "sparsity", "seed"]
+        keys = [*GROUPS, "seed"]
         pair = [chosen[chosen["pruner"] == name].set_index(keys)["accuracy"] for name in (better, worse)]
         if any(series.index.has_duplicates for series in pair):
             raise InputError(f"the table has several rows of {better!r} or {worse!r} for one network; leave one.")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from ..results.schema import GROUPS
+from ..results.schema import GROUPS, PAIR
 from .columns import require_rows
 from .regression import held_out
 
@@ -268,7 +268,7 @@ def ranking_table(
     table: pd.DataFrame,
     sets: Mapping[str, Sequence[str]],
     *,
-    by: Sequence[str] = ("dataset", "model", "pruner"),
+    by: Sequence[str] = (*PAIR, "pruner"),
     model: str = "forest",
     target: str = "drop",
     n_boot: int = 500,
@@ -344,7 +344,7 @@ def _learned(
 
 def _mean_of_groups(groups: pd.DataFrame, n_boot: int, seed: int) -> dict[str, float]:
     """Means over groups, and the interval of tau over resampled pairs of dataset and model."""
-    sums = groups.groupby(["dataset", "model"])["tau"].agg(["sum", "count"]).to_numpy()
+    sums = groups.groupby(list(PAIR))["tau"].agg(["sum", "count"]).to_numpy()
     low = high = nan
     if len(sums) >= 3 and n_boot:
         draws = np.random.default_rng(seed).integers(len(sums), size=(n_boot, len(sums)))

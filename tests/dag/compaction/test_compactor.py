@@ -21,13 +21,26 @@ from topo.torchvision_import import import_torchvision
 PUBLISHED: dict[str, Callable[[], nn.Module]] = {
     name: (lambda name=name: models.build(name))
     for name in (
-        *("resnet20", "resnet56", "resnet50", "wrn-28-2", "mobilenet_v2", "densenet121", "vgg16_bn"),
+        *("resnet20", "resnet56", "resnet50", "wrn-28-2", "mobilenet_v2"),
         *("shufflenet_v2_x0_5", "googlenet"),
     )
 }
+PUBLISHED["densenet"] = lambda: import_torchvision().models.DenseNet(
+    growth_rate=8, block_config=(3, 3, 2), num_init_features=16, bn_size=2, num_classes=10
+)
+PUBLISHED["vgg"] = lambda: little_vgg()
 PUBLISHED["vit"] = lambda: import_torchvision().models.VisionTransformer(
     image_size=32, patch_size=16, num_layers=2, num_heads=12, hidden_dim=768, mlp_dim=3072, num_classes=10
 )
+
+
+def little_vgg() -> nn.Module:
+    """Every channel of the last convolution is 49 inputs of the first linear layer."""
+    vgg = import_torchvision().models.vgg
+    model = vgg.VGG(vgg.make_layers([16, "M", 32, "M"], batch_norm=True), num_classes=10, init_weights=False)
+    dropout = nn.Dropout(0.5)
+    model.classifier = nn.Sequential(nn.Linear(32 * 49, 24), nn.ReLU(True), dropout, nn.Linear(24, 10))
+    return model
 
 
 def lively(model: nn.Module, seed: int = 0) -> nn.Module:

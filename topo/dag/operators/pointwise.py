@@ -48,9 +48,9 @@ def _elementwise(call: Call) -> Gather:
 pointwise = partial(define, map=_elementwise, pointwise=True)
 
 # Copies, and what does nothing in evaluation mode.
-pointwise("clone", affine=FIRST, silent=True, modules=(nn.modules.dropout._DropoutNd,))
+pointwise("clone", "dropout", affine=FIRST, silent=True, modules=(nn.modules.dropout._DropoutNd,))
 pointwise("alias", "contiguous", "detach", "lift_fresh_copy", "to", "_to_copy", affine=FIRST, silent=True)
-pointwise("dropout", "native_dropout", affine=FIRST, silent=True)
+pointwise("native_dropout", affine=FIRST, silent=True)
 pointwise("bernoulli")
 
 # Arithmetic. Products count as sums.

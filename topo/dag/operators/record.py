@@ -225,6 +225,8 @@ class Operator:
         Joins several values along an axis that they have.
     sizes
         One of its arguments lists the sizes of its result.
+    composite
+        Traced as the operations that it is made of, which say more: the sizes of the whole result, say.
     any_layout
         An operation that does the same wherever the elements of the input lie in memory.
     label, silent
@@ -266,6 +268,7 @@ class Operator:
     fills_slots: bool = False
     concatenates: bool = False
     sizes: bool = False
+    composite: bool = False
     any_layout: Any = None
     label: str | None = None
     silent: bool = False

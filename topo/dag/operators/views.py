@@ -64,7 +64,8 @@ view("reshape", silent=True, sizes=True)
 view("_reshape_alias", sizes=True)
 view("flatten", "squeeze", "unsqueeze", silent=True)
 view("t", "transpose", "permute", silent=True)
-view("as_strided", "atleast_2d", "movedim", "swapaxes", "unflatten", "view_as")
+view("as_strided", "movedim", "swapaxes")
+view("atleast_2d", "unflatten", "view_as", composite=True)
 
 # Some of the elements.
 view("getitem", silent=True, entry=True)
@@ -74,7 +75,8 @@ view("diagonal", "gather", "im2col", "index", "index_select", "narrow", "unbind"
 # In another order, or repeated.
 view("expand", silent=True, sizes=True)
 view("broadcast_to", sizes=True)
-view("expand_as", "repeat", "repeat_interleave", "tile")
+view("expand_as", composite=True)
+view("repeat", "repeat_interleave", "tile")
 view("channel_shuffle", "flip", "pixel_shuffle", "pixel_unshuffle", "roll")
 view("upsample_nearest1d", "upsample_nearest2d", label="upsample")
 

@@ -1,0 +1,111 @@
+"""Making an exported graph free of in-place operations, operation by operation where that is plainly right.
+
+`ExportedProgram.run_decompositions` does so for every graph, by running the program twice more on symbolic tensors,
+which takes longer than the export. Most networks only need activations and sums that are not in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._ops import OpOverload
+from torch.utils import _pytree as pytree
+
+from .operators import OPERATORS, Operator
+
+__all__ = ["functionalised"]
+
+# Arguments that say whether an operation behaves as in training.
+TRAINING = ("train", "training")
+
+
+def functionalised(graph: fx.Graph) -> bool:
+    """Replace the in-place operations of an exported graph; False, and the graph as it was, where that takes more.
+
+    An operation in place is replaced where its operand is memory that another operation has allocated and that no
+    other tensor shares. More is taken by everything else that writes into a tensor, and by operations that have no
+    record in `topo.dag.operators`: they may be made of operations that have one.
+
+    Parameters
+    ----------
+    graph
+        Of a `torch.export.ExportedProgram` in evaluation mode.
+    """
+    calls = [node for node in graph.nodes if node.op not in ("placeholder", "output")]
+    replacements: dict[fx.Node, OpOverload] = {}
+    for node in calls:
+        if node.op != "call_function":
+            return False
+        if isinstance(node.target, OpOverload) and node.target._schema.is_mutable:
+            replacement = _out_of_place(node, replacements)
+            if replacement is None:
+                return False
+            replacements[node] = replacement
+        elif node.users and not _is_known(node):
+            return False
+    order = {node: place for place, node in enumerate(graph.nodes)}
+    for node, target in replacements.items():
+        operand: fx.Node = node.args[0]  # type: ignore[assignment]
+        place = order[node]
+        for user in [user for user in operand.users if order[user] > place]:
+            user.replace_input_with(operand, node)  # it has read what was written
+        node.target = target
+    return True
+
+
+def _is_known(node: fx.Node) -> bool:
+    """Whether the operation computes sizes alone, or has a record and behaves as in evaluation."""
+    if not any(isinstance(value, Tensor) for value in pytree.tree_leaves(node.meta.get("val"))):
+        return True
+    record = _record(node.target)
+    if record is None or record.composite:
+        return False
+    return not any(given for name, given in _named_arguments(node).items() if name in TRAINING)
+
+
+def _record(operation: Any) -> Operator | None:
+    return OPERATORS.get(getattr(operation, "overloadpacket", operation).__name__)
+
+
+def _named_arguments(node: fx.Node) -> dict[str, Any]:
+    if not isinstance(node.target, OpOverload):
+        return dict(node.kwargs)
+    names = [argument.name for argument in node.target._schema.arguments]
+    return dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
+
+
+def _out_of_place(node: fx.Node, replaced: Container[fx.Node]) -> OpOverload | None:
+    """The operation that an in-place one can be replaced by; None where others may see what it writes."""
+    operation: Any = node.target
+    operand = node.args[0] if node.args else None
+    if not isinstance(operand, fx.Node) or not _allocates(operand, replaced):
+        return None
+    readers = [user for user in operand.users if user is not node and user.op == "call_function"]
+    if not all(_allocates(reader, replaced) for reader in readers):
+        return None
+    kinds = {a.meta["val"].dtype for a in node.all_input_nodes if isinstance(a.meta.get("val"), Tensor)}
+    library = getattr(torch.ops, operation.namespace)
+    packet = getattr(library, operation.overloadpacket.__name__.removesuffix("_"), None)
+    replacement = getattr(packet, operation._overloadname, None)
+    # With several types the operation in place rounds to that of its operand, the other one does not.
+    if len(kinds) != 1 or replacement is None or _record(replacement) is None:
+        return None
+    return None if replacement._schema.is_mutable else replacement
+
+
+def _allocates(node: fx.Node, replaced: Container[fx.Node]) -> bool:
+    """Whether the result of a node is memory of its own, operations in place being `replaced`."""
+    operation = node.target
+    if node.op != "call_function" or not isinstance(operation, OpOverload):
+        return False
+    if operation._schema.is_mutable:
+        return node in replaced
+    if any(returned.alias_info is not None for returned in operation._schema.returns):
+        return False
+    # What is composed of other operations may hand its input on, whatever its schema says, as dropout does.
+    record = _record(operation)
+    computes = record is not None and (record.norm or record.activation or bool(record.weights) or record.addend != 0)
+    return computes or not operation._can_decompose()
