@@ -38,7 +38,7 @@ def test_the_comparison_names_every_pruner():
 @pytest.mark.slow
 def test_every_pruner_runs_in_one_study(tmp_path):
     config = yaml.safe_load((ROOT / "examples" / "pruners.yaml").read_text())
-    config |= {"sparsities": [0.8], "seeds": [0], "recipe": {"name": "digits", "epochs": 1}}
+    config |= {"sparsities": [0.8], "seeds": [0], "workers": 1, "recipe": {"name": "digits", "epochs": 1}}
     config["datasets"] = [{"name": "digits", "subset": 8}]
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(config))
     text = run(

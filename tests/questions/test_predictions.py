@@ -38,9 +38,9 @@ def ask(name: str, table: pd.DataFrame, **settings):
 
 @pytest.fixture(scope="module", autouse=True)
 def few_trees():
-    """Forests that are quick to grow; what is planted is plain enough for six trees."""
+    """Forests that are quick to grow; what is planted is plain enough for four trees."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("topo.stats.predictors.TREES", 6)
+        patch.setattr("topo.stats.predictors.TREES", 4)
         yield
 
 
@@ -167,6 +167,6 @@ def test_small_studies_get_an_answer_or_a_reason(name, table):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hundred_thousand_rows(name, large_table, monkeypatch):
-    monkeypatch.setattr(f"topo.questions.{name}.limit_networks", partial(limit_networks, most=150))
+    monkeypatch.setattr(f"topo.questions.{name}.limit_networks", partial(limit_networks, most=80))
     answer = ask(name, large_table)
     assert answer.reason == "" and re.search(r"Of \d+ networks \d+ were used", answer.method)
