@@ -106,6 +106,7 @@ def test_what_a_document_links_to_is_there(target: str):
     assert (ROOT / target).exists()
 
 
+@pytest.mark.slow
 def test_the_picture_is_what_the_example_draws(tmp_path: Path):
     draw = runpy.run_path(str(ROOT / "examples" / "readme_picture.py"))["draw"]
     with Image.open(draw(tmp_path / "picture.png")) as drawn, Image.open(ROOT / "docs" / "multipartite.png") as kept:

@@ -10,6 +10,7 @@ import pytest
 import topo
 
 
+@pytest.mark.slow
 def test_a_study_from_file_to_report(
     topo_command, refused, in_folder: Path, cluster: list[str], study_text: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -91,6 +92,7 @@ def test_a_study_that_cannot_be_written(refused, in_folder: Path, study_text: st
     )
 
 
+@pytest.mark.slow
 def test_the_installed_command(in_folder: Path, study_text: str):
     command = [sys.executable, "-m", "topo", "study", "run", "small.yaml"]
     Path("small.yaml").write_text(study_text.replace("[er,", "[err,"))

@@ -160,6 +160,7 @@ def test_graphs_draw_themselves(make_graph):
         make_graph([(5,), (3,)]).draw("matplotlb")
 
 
+@pytest.mark.slow
 def test_graphs_draw_themselves_where_no_figure_has_been_drawn():
     code = (
         "import topo, torch, sys; graph = topo.encode(torch.nn.Linear(3, 2), example=(3,)); "
