@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..results.schema import PAIR
 from .options import Imports
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ def status(
             typer.echo(f"{row.cell}  {row.status:<9}  {name}{accuracy}{'  ' + row.reason if row.reason else ''}")
         return
     counts = table.pivot_table(
-        index=[*PAIR, "pruner"], columns="status", values="cell", aggfunc="count", fill_value=0, sort=False
+        index=["dataset", "model", "pruner"], columns="status", values="cell", aggfunc="count", fill_value=0, sort=False
     )
     order = [name for name in ("finished", "collapsed", "diverged", "failed", "missing") if name in counts]
     shown = Table(*counts.index.names, *order)
