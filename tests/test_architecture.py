@@ -91,6 +91,7 @@ def room(module: str) -> str:
     return module.split(".")[1]
 
 
+@pytest.mark.slow
 def test_imports_have_no_circles():
     circles = [sorted(part) for part in nx.strongly_connected_components(import_graph()) if len(part) > 1]
     assert circles == []
@@ -137,6 +138,7 @@ def test_one_name_for_the_input_of_a_model():
         assert "example" in inspect.signature(getattr(topo, name)).parameters, f"topo.{name}"
 
 
+@pytest.mark.slow
 def test_rooms_are_reached_by_their_names_in_a_fresh_process():
     rooms = [name for name in FLOORS if (ROOT / "topo" / name / "__init__.py").exists() and name != "cli"]
     code = f"import topo\nfor name in {[*rooms, 'masks']}: assert getattr(topo, name).__name__ == 'topo.' + name, name"

@@ -177,6 +177,7 @@ def square():
     assert "'rival_shapes' cannot add" in output and "shape 'square' is registered twice" in output
 
 
+@pytest.mark.slow
 def test_a_package_may_add_a_pruner(tmp_path: Path):
     source = """
 from topo.pruning import PRUNERS, by_score

@@ -32,10 +32,12 @@ def test_it_is_the_module_itself():
     assert module.models.resnet18 and module.datasets.CIFAR10
 
 
+@pytest.mark.slow
 def test_missing_operators_are_declared(tmp_path):
     assert run_with(tmp_path, NEEDS_OPERATOR).stdout.strip() == "torchvision"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["something else is broken", "operator torchvision::warp does not exist"])
 def test_other_failures_pass_through(tmp_path, text):
     failed = run_with(tmp_path, f"raise RuntimeError({text!r})")

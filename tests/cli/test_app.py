@@ -49,6 +49,7 @@ def test_debug_shows_where_an_error_arose(topo_command):
         topo_command("--debug", "prune", "resnet20", "-p", "snipp", "-s", 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

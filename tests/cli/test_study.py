@@ -35,6 +35,7 @@ def test_a_study_from_file_to_report(
     assert result.exit_code == 0 and Path("studies/small/report.html").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_failed_cells_are_told_with_their_reasons(
     topo_command, in_folder: Path, cluster: list[str], monkeypatch: pytest.MonkeyPatch, study_text: str
 ):

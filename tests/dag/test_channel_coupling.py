@@ -63,6 +63,7 @@ def test_a_depthwise_convolution_couples_its_ends_and_a_grouped_one_its_groups()
     assert channels.axes["3.weight"][1].tolist() == [0, 0, 0, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_heads_of_attention_go_as_a_whole_and_layer_norm_holds_its_stream_together():
     model, (x,) = small("attention")
     channels = coupled_channels(trace(model, x[:1]))
@@ -103,6 +104,7 @@ def test_dense_connections_keep_their_sources_apart():
     assert torch.equal(reads, torch.cat([channels.axes[f"{name}.weight"][0] for name in sources]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_costs_of_all_units_are_those_of_the_network(name):
     model, inputs = small(name)

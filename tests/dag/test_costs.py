@@ -50,6 +50,7 @@ def counted_by_hooks(model: nn.Module, x: torch.Tensor) -> int:
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "u-net", "gate", "mixer", "shared", "in-place", "explicit-attention"])
 def test_agrees_with_counting_while_the_network_runs(name):
     model, inputs = small(name)

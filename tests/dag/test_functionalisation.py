@@ -56,6 +56,7 @@ def same_without(model: nn.Module, inputs: tuple[Tensor, ...], monkeypatch: pyte
         assert np.array_equal(a.matrix.data, b.matrix.data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_small_networks_are_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, inputs = small(name)
@@ -106,6 +107,7 @@ def test_what_others_may_see_is_left_to_torch(name: str) -> None:
     assert str(graph) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*REPLACED, "a view", "under a view"])
 def test_the_network_computes_the_same(name: str) -> None:
     function, x = (REPLACED | LEFT)[name], torch.randn(3, 4)

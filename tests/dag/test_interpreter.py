@@ -24,6 +24,7 @@ def same(a: Any, b: Any) -> bool:
     return pytree.tree_structure(a) == pytree.tree_structure(b) and all(x is y or torch.equal(x, y) for x, y in leaves)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_equal_to_the_model(name: str) -> None:
     model, inputs = small(name)

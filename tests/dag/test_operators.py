@@ -93,6 +93,7 @@ def namings(name: str, tree: ast.Module) -> Iterator[str]:
                 yield f"{line} decides by the name of an operation"
 
 
+@pytest.mark.slow
 def test_no_other_file_names_an_operation_or_decides_by_the_name_of_one():
     assert [naming for name, tree in sources() for naming in namings(name, tree)] == []
 

@@ -164,6 +164,7 @@ def test_residual_blocks_of_published_networks() -> None:
     assert [block.name for block in residual_blocks(topo.lift(model, inputs).dag)] == ["attention.linear#2", "mlp.3"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_counts_agree_with_the_dag(name: str) -> None:
     model, inputs = small(name)

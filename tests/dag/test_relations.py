@@ -33,6 +33,7 @@ def assert_one_map(relation_map: object) -> None:
     assert torch.allclose(total, (x * relation_map.rmatvec(y)).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_every_arc_of_small_networks(name: str) -> None:
     model, inputs = small(name)
@@ -101,6 +102,7 @@ LINEAR = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LINEAR)
 def test_linear_operations_equal_their_jacobian(name: str) -> None:
     """With windows averaged, the graph of a linear operation is its Jacobian."""

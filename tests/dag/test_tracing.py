@@ -52,6 +52,7 @@ def paths_one_by_one(dag: Dag) -> int:
     return sum(walk(i) for i in dag.inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_small_networks(name: str) -> None:
     model, inputs = small(name)
@@ -92,6 +93,7 @@ def test_path_count_beyond_64_bits() -> None:
     assert count_paths(topo.trace(Tower(), torch.zeros(1, 2))) == 2**80
 
 
+@pytest.mark.slow
 def test_any_number_of_samples() -> None:
     model, inputs = small("attention")
     dag = topo.trace(model, inputs)

@@ -44,6 +44,7 @@ def test_terms_are_those_of_the_definition() -> None:
             assert term.abs().max() < 1e-12, "what is no sub-architecture has no term"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["u-net", "gate", "attention", "two-in-two-out", "shared", "doubling", "in-place"])
 def test_terms_add_up_to_the_output(name: str) -> None:
     model, inputs = small(name)

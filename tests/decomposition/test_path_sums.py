@@ -38,6 +38,7 @@ def autograd(model: torch.nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor]
     return [torch.stack(column) for column in zip(*rows, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [PlainReluNet, Worked, lambda: Tower(4), lambda: DenseBlock(2), ConstantSlot])
 def test_the_output_is_the_sum_over_paths(make) -> None:
     model = lively(make())
@@ -82,6 +83,7 @@ def test_several_outputs_and_in_place_networks() -> None:
     torch.testing.assert_close(sum(t.value for t in terms), model(*inputs).detach())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "gate", "attention", "doubling", "two-in-two-out"])
 def test_what_is_not_piecewise_linear_is_refused(name: str) -> None:
     model, inputs = double(name)
@@ -111,6 +113,7 @@ def test_division_by_the_input_is_refused() -> None:
         unrectified_terms(topo.lift(Reciprocal(), x), x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_the_jacobian_is_the_sum_over_paths(name: str) -> None:
     model, inputs = double(name)

@@ -34,6 +34,7 @@ def test_counts_and_lists_are_those_of_brute_force(case: tuple[Dag, frozenset[in
     assert count_subarchitectures(dag, live) == len(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks", [1, 2, 5, 40])
 def test_residual_networks_have_three_to_the_blocks(blocks: int) -> None:
     dag = topo.lift(Tower(blocks), torch.zeros(1, 3)).dag
@@ -69,6 +70,7 @@ def test_a_count_that_would_explode_is_refused() -> None:
         count_subarchitectures(dag, limit=1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_the_whole_is_the_network(name: str) -> None:
     model, inputs = small(name)

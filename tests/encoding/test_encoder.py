@@ -65,6 +65,7 @@ def test_its_options_are_checked(options: dict[str, object], sentence: str):
         encoding_options("fan", options)
 
 
+@pytest.mark.slow
 def test_it_is_part_of_a_study(tmp_path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ENCODINGS, "_entries", dict(ENCODINGS._entries))
     code = tmp_path / "fans.py"

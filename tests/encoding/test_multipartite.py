@@ -47,6 +47,7 @@ def assert_exact(model: nn.Module, shapes: tuple[tuple[int, ...], ...], density:
                 assert np.allclose(np.nan_to_num(edges), jacobian.numpy().T, rtol=1e-5, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("density", [1.0, 0.5])
 def test_edges_are_the_nonzero_derivatives(name: str, density: float) -> None:
@@ -150,6 +151,7 @@ def test_edges_of_published_networks(name: str) -> None:
 PUBLISHED = {"conv6": 233_356, "resnet20": 191_884, "resnet32": 306_572, "wrn-28-2": 478_604, "mobilenet_v2": 1_676_172}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_node_counts(name: str) -> None:
     """With the zeros around the input as nodes, as the published tables have them."""
@@ -170,6 +172,7 @@ def test_padding_nodes_are_sources_of_edges() -> None:
         topo.encode(nn.Linear(3, 2), example=(3,), padding="nodes")
 
 
+@pytest.mark.slow
 def test_no_edge_inside_a_part_and_degrees_of_strided_layers() -> None:
     """Stride 2 does not shift sources: degrees are convolutions of ones with the mask, forward and transposed."""
     model = topo.models.build("resnet20")
@@ -241,6 +244,7 @@ def test_pooling_weights() -> None:
     assert (topo.encode(model, example=(1, 2, 2), weights="mean").blocks[0].matrix.toarray() == 0.75).all()
 
 
+@pytest.mark.slow
 def test_skips() -> None:
     model = topo.models.build("resnet20")
     masks = topo.prune(model, "uniform", sparsity=0.95, seed=0)
@@ -270,6 +274,7 @@ def test_parallel_arcs_merge() -> None:
     assert only.name == "a+b"
 
 
+@pytest.mark.slow
 def test_attention_by_values() -> None:
     model, _ = small("attention")
     exact = topo.encode(model, example=(5, 4))
@@ -281,6 +286,7 @@ def test_attention_by_values() -> None:
     assert edges[exact] == 6 * 6 * 4 + 6 * 4 * 2 + 6 * 6 * 4 * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_weights_on_paths(seed: int) -> None:
     """Brute force: a weight is effective when the network without it has fewer paths from input to output."""

@@ -39,12 +39,14 @@ def test_random_layers(graph: BipartiteGraph) -> None:
     assert_agrees(graph)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("skips", [0.0, 0.7])
 def test_larger_graphs_beyond_the_dense_route(seed: int, skips: float) -> None:
     assert_agrees(random_graph([200, 300, 150, 180, 60, 10], 0.02, seed, skips=skips))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(500, 600), (700, 450)])
 def test_larger_layers_beyond_the_dense_route(shape: tuple[int, int]) -> None:
     assert_agrees(random_layer(*shape, 0.02, seed=1))

@@ -54,6 +54,7 @@ def test_published_node_counts(name):
     assert 3 * 34 * 34 + sum(prod(shape) for shape in hidden) == PUBLISHED_NODES[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_same_seed_same_network(name):
     shape = (1, 16, 16) if name.startswith("digits") else (3, 32, 32)
@@ -111,6 +112,7 @@ def test_identity_shortcut_subsamples_and_pads():
     assert not torch.any(out[:, 16:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shape"),
     [

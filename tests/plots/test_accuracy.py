@@ -33,6 +33,7 @@ def test_bars_span_the_seeds():
     np.testing.assert_allclose(got, groups.agg(["min", "max"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -17,6 +17,7 @@ def boxes(drawn, ax):
     return [t.get_window_extent() for t in ax.texts if t.get_text()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithms", [3, 11, 25])
 def test_no_name_on_the_map_covers_another_or_leaves_the_panel(algorithms):
     generator = np.random.default_rng(algorithms)

@@ -98,6 +98,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHAPES)
 def test_no_texts_collide(name, make_graph, collisions):
     shapes = SHAPES[name]

@@ -39,6 +39,7 @@ def test_an_empty_layer_is_drawn_at_the_lower_limit(layers):
     assert all(low <= line.get_ydata()[3] < 1.2 * low for line in ax.lines if len(line.get_xdata()) == 40)
 
 
+@pytest.mark.slow
 def test_no_texts_collide(layers, collisions):
     figure = layer_density_grid(layers)
     assert len(figure.axes) == 4

@@ -29,6 +29,7 @@ def cells(ax) -> list[tuple[float, float, float]]:
     return [(box.x0, box.y0, box.width) for box in boxes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["u-net", "attention", "two-in-two-out", "doubling", "resnet20"])
 def test_every_arc_is_a_cell_below_the_diagonal(name: str) -> None:
     lifting = lifted(name)
@@ -43,6 +44,7 @@ def test_parallel_arcs_share_a_cell() -> None:
     assert len(widths) == 2 and all(width < 0.5 for width in widths)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", ["", "a network"])
 @pytest.mark.parametrize("name", [*SMALL, "resnet20"])
 def test_no_texts_collide(name: str, title: str, collisions) -> None:

@@ -20,6 +20,7 @@ def course(epochs: int = 6, left: tuple[float, float] = (0.3, 0.4), units: int =
     return record, thetas, np.arange(units + layers) >= units
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [(0.3, 0.4), (0.5, 0.5), (0.01, 0.02), (0.0, 0.0), (1.0, 1.0), (0.97, 0.99)])
 @pytest.mark.parametrize("epochs", [1, 6, 200])
 def test_no_texts_collide(left, epochs, collisions):

@@ -56,6 +56,7 @@ def pruned(name: str, data: object):
     return topo.prune(TwoInputs(), name, sparsity=0.3, data=data, device="cpu", **FEW_STEPS, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PRUNERS)
 def test_a_model_of_several_inputs_is_pruned_by_tuples_and_by_names_alike(name):
     masks = pruned(name, ((A, B), TARGETS))
@@ -66,6 +67,7 @@ def test_a_model_of_several_inputs_is_pruned_by_tuples_and_by_names_alike(name):
 TRAIN = ["rigl", "gmp", "movement", "imp", "slimming", "group-norm", "l0", "variational"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["torch dataset", "loader", "topo dataset"])
 @pytest.mark.parametrize("name", TRAIN)
 def test_pruners_that_train_take_every_form_of_data(name, form):
@@ -74,6 +76,7 @@ def test_pruners_that_train_take_every_form_of_data(name, form):
     assert masks == pruned(name, ((A, B), TARGETS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["torch dataset", "loader", "topo dataset"])
 @pytest.mark.parametrize(
     "name", ["snip", "grasp", "prospr", "wanda", "obd", "taylor", "hrank", "synflow", "phew", "dag"]
@@ -82,6 +85,7 @@ def test_pruners_that_read_take_every_form_of_data(name, form):
     assert pruned(name, FORMS[form]).sparsity >= 0.29
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["synflow", "phew", "l1-filter", "dag"])
 def test_an_example_takes_the_place_of_data(name):
     torch.manual_seed(1)

@@ -32,6 +32,7 @@ def test_a_planted_effect_stays():
     assert "(most sink nodes (norm.): ρ" in answer.sentences[1]
 
 
+@pytest.mark.slow
 def test_confounding_is_exposed_at_the_stated_rate():
     hits = []
     for seed in range(40):
@@ -66,6 +67,7 @@ def test_edges_of_algorithms_that_differ_by_a_known_factor():
     assert "differs by a median 3.0 times between algorithms (at most 3.0)" in answer.sentences[1]
 
 
+@pytest.mark.slow
 def test_layers_show_what_ramanujan_metrics_follow(tmp_path):
     evidence = Evidence.open(published=write(tmp_path / "t"))
     layers = evidence.layers.assign(delta_r=lambda t: t["layer_density"] ** 2)

@@ -26,6 +26,7 @@ def test_a_planted_effect_is_found_and_named():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_noise_is_significant_at_the_stated_rate(monkeypatch):
     for drawing in ("forest_plot", "pooled_heatmap"):
         monkeypatch.setattr(f"topo.questions.metrics_and_accuracy.{drawing}", lambda *_, **__: None)
@@ -52,6 +53,7 @@ def test_families_that_differ_by_recipe_are_told_apart_from_a_metric():
         assert by_metric.loc[(family, "strength_norm"), "low"] < 0 < by_metric.loc[(family, "strength_norm"), "high"]
 
 
+@pytest.mark.slow
 def test_signs_that_flip_with_the_architecture():
     answer = ask(Evidence.of(planted(effect=1.5, flip=True)), n_boot=0)
     flips = answer.tables["sign_flips"].query("scope == 'initial' and grouping == 'architecture'")
@@ -100,6 +102,7 @@ def test_one_group_one_family_and_one_algorithm():
     assert (alone_answer.tables["correlations"]["clusters"] == alone_answer.tables["correlations"]["n"]).all()
 
 
+@pytest.mark.slow
 def test_figures_have_no_overlapping_text(tmp_path):
     for table in (planted(effect=1.0), example_results()):
         for drawn in ask(Evidence.of(table), n_boot=20).figures.values():

@@ -38,6 +38,7 @@ def prose(text):
     return " ".join(re.sub(r"<[^>]+>", " ", text.replace("&#39;", "'").replace("&gt;", ">")).split())
 
 
+@pytest.mark.slow
 def test_every_sentence_of_every_answer_is_there(text):
     evidence = Evidence.of(example_results(seeds=3))
     for number, name in enumerate(QUICK, 1):
@@ -69,6 +70,7 @@ def test_figures_and_tables_are_files_too(written):
     assert len(pd.read_csv(folder / "results.csv")) == 75
 
 
+@pytest.mark.slow
 def test_no_files_are_written_without_files(tmp_path):
     write_report(example_results(), tmp_path / "a.html", questions=[], files=False)
     assert [f.name for f in tmp_path.iterdir()] == ["a.html"]
@@ -107,6 +109,7 @@ def test_odd_tables_end_in_a_report_and_never_in_an_error(tmp_path, monkeypatch)
         assert len(asked) == 7, name
 
 
+@pytest.mark.slow
 def test_several_sources_are_one_report(tmp_path):
     first, second = example_results(), example_results(models=("small-cnn", "other"))
     first.to_parquet(tmp_path / "first.parquet")

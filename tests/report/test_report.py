@@ -97,6 +97,7 @@ def plain_page(tmp_path_factory) -> Page:
     return report(tmp_path_factory.mktemp("plain"), example_results())
 
 
+@pytest.mark.slow
 def test_nothing_is_fetched_and_every_reference_resolves(full_page):
     page = full_page
     assert "http:" not in page.text and "https:" not in page.text
@@ -127,6 +128,7 @@ def test_every_figure_is_there(full_page):
     assert 'class="missing"' not in page.text
 
 
+@pytest.mark.slow
 def test_the_contents_lead_to_sections_in_order(plain_page):
     nav = re.findall(r'<li><a href="#(\w+)">', plain_page.text)
     assert nav == re.findall(r'<section id="(\w+)"', plain_page.text)
@@ -144,6 +146,7 @@ def test_the_table_has_every_row_and_column(plain_page):
     assert page.csv.columns.tolist() == head
 
 
+@pytest.mark.slow
 def test_sentences_hold_the_tables_numbers(tmp_path):
     table = example_results(seeds=3)
     prose = report(tmp_path, table).prose
@@ -169,6 +172,7 @@ def test_numbers_follow_the_table(tmp_path, plain_page):
     assert "uniform the least (20.0%)" in second
 
 
+@pytest.mark.slow
 def test_failures_are_named_with_their_reasons(tmp_path, caplog):
     table = example_results()
     table.loc[4, ["status", "reason", "accuracy"]] = ["diverged", "the loss became NaN in epoch 3", np.nan]
@@ -182,6 +186,7 @@ def test_failures_are_named_with_their_reasons(tmp_path, caplog):
     assert caplog.messages == [f"{lost}; the report lists the reasons under Failed and collapsed networks."]
 
 
+@pytest.mark.slow
 def test_undefined_metrics_are_listed_with_reasons(tmp_path):
     table = example_results().assign(undefined="")
     table.loc[3:5, ["spectral_gap", "cut_edges_norm"]] = np.nan
@@ -192,6 +197,7 @@ def test_undefined_metrics_are_listed_with_reasons(tmp_path):
     assert "The metric is constant" in prose and "Fewer than 5 networks have both values" in prose
 
 
+@pytest.mark.slow
 def test_names_are_escaped(tmp_path):
     page = report(tmp_path, example_results(models=("<b>bold</b>",)), title="<script>alert(1)</script>")
     assert "<b>bold" not in page.text and "<script>alert" not in page.text
@@ -224,6 +230,7 @@ ODD = {
 FEW_METRICS = ("nodes", "edges", "sink_nodes_norm", "spectral_gap", "rolled__density_mean")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ODD)
 def test_odd_tables_say_why_something_is_empty(name, tmp_path):
     change, words = ODD[name]
@@ -241,6 +248,7 @@ def test_no_graph_and_no_masks_are_said(plain_page):
     assert "The source holds no graph to draw" in prose and "The source keeps no masks" in prose
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_table_files(kind, tmp_path):
     file = tmp_path / f"mine.{kind}"
@@ -250,11 +258,13 @@ def test_table_files(kind, tmp_path):
     assert "50 rows" in Page(written.read_text()).prose
 
 
+@pytest.mark.slow
 def test_folder_with_results_alone(tmp_path):
     example_results().to_parquet(tmp_path / "results.parquet")
     assert write_report(tmp_path, questions=[], files=False) == tmp_path / "report.html"
 
 
+@pytest.mark.slow
 def test_published_table(tmp_path, shared_data):
     table = pd.read_csv(shared_data / "mge-snn" / "unrolled" / "unrolled.csv")
     table = table[table["model"].isin(["Resnet-20"])]
@@ -283,6 +293,7 @@ def study(tmp_path_factory):
     return study
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_folder", [True, False])
 def test_study(study, as_folder):
     written = write_report(study.folder if as_folder else study, questions=[], files=False)
@@ -294,6 +305,7 @@ def test_study(study, as_folder):
     assert "6 sparse networks" in page.prose
 
 
+@pytest.mark.slow
 def test_unfinished_study(study, tmp_path):
     config = StudyConfig.parse({**study.config.model_dump(mode="json", exclude_defaults=True), "seeds": [0, 1]})
     Study(config, study.folder).prepare()
@@ -338,6 +350,7 @@ def test_a_table_in_memory_needs_a_path():
         write_report(example_results())
 
 
+@pytest.mark.slow
 def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
     path = tmp_path / "report.html"
     path.write_text("old")

@@ -97,6 +97,7 @@ def test_questions_are_numbered_in_order():
     assert all(QUESTIONS.entry(name).summary.endswith("?") for name in QUESTIONS)
 
 
+@pytest.mark.slow
 def test_the_command_prints_three_sentences_and_writes_files(tmp_path, capsys):
     example_results().to_csv(tmp_path / "t.csv")
     out = tmp_path / "out"
@@ -106,6 +107,7 @@ def test_the_command_prints_three_sentences_and_writes_files(tmp_path, capsys):
     assert {f.suffix for f in out.iterdir()} == {".png", ".svg", ".pdf", ".csv"}
 
 
+@pytest.mark.slow
 def test_two_runs_write_the_same(tmp_path):
     answer = QUESTIONS["metrics_and_accuracy"](Evidence.of(example_results()), seed=3)
     again = QUESTIONS["metrics_and_accuracy"](Evidence.of(example_results()), seed=3)

@@ -90,6 +90,7 @@ def test_repeated_rows(tmp_path):
     assert tables.networks["accuracy"].tolist() == networks()["accuracy"].tolist()
 
 
+@pytest.mark.slow
 def test_missing_and_negative_values_constant_columns_and_absent_networks(tmp_path):
     table = networks().drop(index=[4, 7]).reset_index(drop=True)
     table.loc[[1, 2], "r-in"] = np.nan
@@ -146,6 +147,7 @@ def test_nothing_is_said_twice_and_every_row_counts_something(clean):
     assert tables.data_issues.notna().all(axis=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", ["unrolled", "rolled", "rolled_channel", "ramanunjan_results"])
 def test_a_missing_folder_is_named(tmp_path, gone):
     folder = write(tmp_path / "t")

@@ -90,6 +90,7 @@ def test_labels():
     assert metric_label("mean_component_size_norm") == "mean component size (norm.)"
 
 
+@pytest.mark.slow
 def test_a_table_says_what_its_own_metrics_are_to_a_process_that_has_not_registered_them(tmp_path):
     table = pd.DataFrame({"accuracy": [0.5, 0.6], "pruner": "mine", "family": "own", "sparsity": 0.5})
     table = table.assign(hubs=[1.0, 2.0], fan__hubs_norm_mean=[0.1, 0.2], edges=[3.0, 4.0], spare=[5.0, 6.0])

@@ -54,6 +54,7 @@ def test_a_planted_similarity_is_detected_and_noise_is_not():
     assert share > 0.9 and chance == pytest.approx(2 / 8)
 
 
+@pytest.mark.slow
 def test_noise_is_rejected_at_the_stated_rate():
     generator = np.random.default_rng(1)
     p = [within_algorithms([group(generator)], permutations=99, seed=i)["p"].iloc[0] for i in range(300)]

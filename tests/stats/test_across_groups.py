@@ -29,6 +29,7 @@ def test_the_mean_is_that_of_the_groups():
     assert means[["k", "clusters"]].values.tolist() == [[10, 8]]
 
 
+@pytest.mark.slow
 def test_algorithms_that_recur_in_every_group_are_one_sample():
     # True correlation over algorithms is 0; the groups agree with each other because the algorithms recur.
     hits = [

@@ -93,6 +93,7 @@ def test_the_table_has_chance_intervals_and_reasons():
     assert len(guesses) == 4
 
 
+@pytest.mark.slow
 def test_weights_of_groups_give_the_interval_of_resampled_rows():
     """The interval by weights equals that of a loop over resampled cells with scikit-learn."""
     from topo.stats.classification import _interval

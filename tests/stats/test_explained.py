@@ -51,6 +51,7 @@ def test_the_jackknife_within_groups_counts_the_groups_left_out():
     assert fit["high"] - fit["adjusted_r2"] == pytest.approx(half, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_noise_has_adjusted_r2_zero_on_average_and_intervals_cover_it():
     values, covered = [], 0
     for seed in range(100):

@@ -47,6 +47,7 @@ def test_one_group_perfect_correlations_and_none():
     assert none["k"] == 0 and np.isnan(none["r"]) and "large enough" in none["reason"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_variance_is_that_of_simulated_correlations(kind):
     generator = np.random.default_rng(3)
@@ -58,6 +59,7 @@ def test_variance_is_that_of_simulated_correlations(kind):
     assert np.var(np.arctanh(r)) == pytest.approx(expected, rel=0.12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("between", [0.0, 0.3])
 def test_interval_covers_the_true_correlation_as_often_as_it_says(kind, between):

@@ -85,6 +85,7 @@ def test_the_order_of_the_rows_does_not_matter():
     pd.testing.assert_frame_equal(rank_agreement(table, "s"), rank_agreement(table.sample(frac=1, random_state=1), "s"))
 
 
+@pytest.mark.slow
 def test_a_planted_score_ranks_unseen_groups_and_noise_does_not():
     table = ranked(pruners=tuple("abcdefghij"))
     summary, cells = ranking_table(table, {"signal": ["signal"], "blank": ["blank"]}, model="ridge")
@@ -123,6 +124,7 @@ def test_another_seed_agrees_most_and_random_orders_have_tau_zero():
     assert abs(chance["tau"].mean()) < 0.05 and 0.3 < chance["rbo"].mean() < 0.7
 
 
+@pytest.mark.slow
 def test_an_empty_row_has_a_reason():
     summary, cells = ranking_table(ranked(models=1, pruners=PRUNERS[:4]), {"signal": ["signal"]}, model="ols")
     rows = summary.set_index(["held_out", "features"])["reason"]
@@ -132,6 +134,7 @@ def test_an_empty_row_has_a_reason():
     assert few["reason"].str.contains("three pruners").all() and cells.empty
 
 
+@pytest.mark.slow
 def test_intervals_need_three_pairs_of_dataset_and_model():
     wide = ranking_table(ranked(), {"signal": ["signal"]}, by=["dataset"], model="ols")[0].set_index("features")
     assert wide.loc["signal", "tau_low"] <= wide.loc["signal", "tau"] <= wide.loc["signal", "tau_high"]

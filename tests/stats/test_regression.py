@@ -30,6 +30,7 @@ def test_many_groups_share_folds_and_are_not_split():
     assert predictions["fold"].nunique() == 5 and len(predictions.drop_duplicates(["group", "fold"])) == 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["ols", "ridge", "lasso", "forest", "boosting"])
 def test_a_planted_effect_is_found_and_pure_noise_explains_nothing(model):
     table = grid(1, effect=2.0, noise=0.5)
@@ -58,6 +59,7 @@ def test_least_squares_equals_the_closed_form():
         np.testing.assert_allclose(predictions.loc[test.index, "predicted"], expected, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_no_held_out_value_enters_a_fit():
     """Changing the rows of one group changes no prediction of that group's own targets, whatever they were."""
     table = grid(2, effect=1)
@@ -158,6 +160,7 @@ def test_unknown_model():
         regression_table(grid(), {"s": ["signal"]}, models=["rigde"])
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_rows():
     generator = np.random.default_rng(0)
     n = 100_000

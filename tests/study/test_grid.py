@@ -141,6 +141,7 @@ def test_a_new_version_of_the_computation_changes_every_cell(monkeypatch: pytest
     assert sparse_key() != before
 
 
+@pytest.mark.slow
 def test_keys_are_the_same_in_another_process():
     code = (
         "from topo.study import StudyConfig; from topo.study.grid import cells_of; "

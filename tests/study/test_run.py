@@ -363,6 +363,7 @@ def register() -> Iterator[Callable]:
         del registry._entries[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_keyword", [False, True])
 def test_networks_of_several_inputs(tiny, here, register, by_keyword: bool):
     class TwoInputs(nn.Module):

@@ -104,6 +104,7 @@ def test_the_table_counts_what_changed_and_what_was_explored(few):
     assert explored[-1] == pytest.approx(callback.explored)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["multipartite", "rolled"])
 def test_the_topology_is_measured_along_the_way(few, encoding):
     net, _, trajectory, _ = recorded(few)

@@ -43,6 +43,7 @@ def weights(model) -> torch.Tensor:
     return torch.cat([tensor.flatten().double() for tensor in model.state_dict().values()])
 
 
+@pytest.mark.slow
 def test_digits_are_learnt(digits):
     model = small_net()
     result = run(model, digits, "digits")

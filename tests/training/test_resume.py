@@ -46,6 +46,7 @@ def same(a, b) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masked", [False, True])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(digits, tmp_path, masked):
     def masks(model):

@@ -312,6 +312,7 @@ def test_padding_of_channels_that_are_gone_pads_nothing():
     torch.testing.assert_close(smaller(x), model(x), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_attention_that_is_gone_leaves_no_projection():
     class Attending(nn.Module):
         def __init__(self) -> None:

@@ -237,6 +237,7 @@ def test_excluded_layers_keep_what_they_write():
         assert masks[name].flatten(1).any(dim=1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["u-net", "attention", "gate", "in-place", "mixer", "doubling"])
 def test_any_traced_network(name):
     """Among them one whose operations all work in place, and ones with gates, slots and attention."""
@@ -253,6 +254,7 @@ def test_any_traced_network(name):
         assert not torch.allclose(masked(x), model(x))
 
 
+@pytest.mark.slow
 def test_transformer_blocks_can_lose_attention_or_perceptron():
     model, inputs = small("attention")
     x = inputs[0].double()

@@ -116,6 +116,7 @@ def prepared(make):
     return model, data[0], PrunableNetwork(coupled_channels(topo.trace(model, data[0][:1])))
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(make=st.sampled_from([Blocks, Dense, Repeated, Gated]), least=st.integers(1, 3), data=st.data())
 def test_any_walk_keeps_a_path_a_unit_of_each_group_and_equals_its_compaction(make, least, data):

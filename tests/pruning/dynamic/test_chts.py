@@ -29,6 +29,7 @@ def test_links_grow_with_odds_equal_to_their_scores():
     )
 
 
+@pytest.mark.slow
 def test_without_any_score_links_grow_at_random():
     mask = torch.zeros(3, 4, dtype=torch.bool)
     callback = chts()
@@ -38,6 +39,7 @@ def test_without_any_score_links_grow_at_random():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("alpha", "exponent"), [(1.0, 1.0), (1.0, 3.0), (0.0, 1.0), (0.25, 2.0)])
 def test_links_stay_with_odds_of_importance_to_a_power(alpha, exponent):
     weight = torch.tensor([[1.0, -2.0, 0.0, 0.0], [0.0, 3.0, 1.5, 0.0], [-1.0, 0.0, 0.0, 2.0]])

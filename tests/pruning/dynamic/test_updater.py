@@ -33,6 +33,7 @@ def test_all_eight_are_registered():
         assert (entry.family, entry.info["stage"]) == ("dynamic", "training") and entry.info["paper"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 @settings(max_examples=8)
 @given(sparsity=st.floats(0, 0.985), drop=st.floats(0.05, 1), seed=st.integers(0, 9))
@@ -44,6 +45,7 @@ def test_the_count_is_exact_after_every_update(follow, name, sparsity, drop, see
     assert run.training.masks.counts()["kept"].sum() == counts[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [SGD, ADAMW], ids=["sgd", "adamw"])
 @pytest.mark.parametrize("name", ALL)
 def test_what_came_or_went_is_forgotten_and_starts_from_zero(follow, name, optimizer):
@@ -65,6 +67,7 @@ def test_what_came_or_went_is_forgotten_and_starts_from_zero(follow, name, optim
     assert grown == dropped > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_the_seed_decides(follow, name):
     runs = [follow(name, interval=2, seed=seed) for seed in (1, 1, 2)]
@@ -83,6 +86,7 @@ def test_training_starts_from_the_allocation_asked_for(initial, rule):
     )
 
 
+@pytest.mark.slow
 def test_when_the_topology_changes(follow):
     """Four steps an epoch: of 12 steps, updates before the ninth (75%) or the last one."""
 
@@ -114,6 +118,7 @@ def test_gradient_clipping_and_other_callbacks_live_with_an_update(follow):
     assert run.training.status == "finished" and len(run.updates) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_full_and_nearly_empty_networks_do_not_crash(follow, name):
     full = follow(name, sparsity=0.0, interval=1)

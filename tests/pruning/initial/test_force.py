@@ -76,6 +76,7 @@ def test_a_removed_weight_comes_back_with_force_only():
     assert came_back
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["force", "iterative-snip"])
 def test_counts_seeds_and_defaults(awkward, images, name):
     masks = [topo.prune(awkward, name, sparsity=0.9, data=images, batch_size=6, seed=s) for s in (0, 0, 1)]

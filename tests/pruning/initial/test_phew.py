@@ -134,6 +134,7 @@ def chains(masks, names) -> bool:
     return all(torch.equal(before.any(1), after.any(0)) for before, after in pairwise(weights))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sparsity", [0.98, 0.9, 0.6])
 def test_kept_weights_lie_on_whole_paths(sparsity):
     net = mlp(16, 30, 30, 30, 10)
@@ -171,6 +172,7 @@ def test_only_ratios_inside_a_layer_matter(scale):
     assert topo.prune(net, "phew", sparsity=0.7, example=(8,), seed=1) != before
 
 
+@pytest.mark.slow
 def test_counts_on_any_network(awkward, images):
     for sparsity in (0.0, 0.9):
         masks = topo.prune(awkward, "phew", sparsity=sparsity, data=images)
@@ -178,6 +180,7 @@ def test_counts_on_any_network(awkward, images):
     assert masks == topo.prune(awkward, "phew", sparsity=0.9, example=(2, 4, 4))
 
 
+@pytest.mark.slow
 def test_attention_is_walked_through(awkward):
     _, numbers, offsets = walks(awkward.eval(), 2, 4, 4, count=4000)
     taken = shares(numbers, offsets["attention.in_proj_weight"], awkward.attention.in_proj_weight.shape)

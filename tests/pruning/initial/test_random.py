@@ -33,6 +33,7 @@ def test_densities_follow_the_formula(name, share):
     assert ((torch.tensor(table["kept"].to_numpy()) - epsilon * formula * totals).abs() < 1).all()
 
 
+@pytest.mark.slow
 def test_every_weight_is_as_likely_as_another():
     layer = nn.Linear(6, 5)
     kept = sum(topo.prune(layer, "uniform", sparsity=0.7, seed=seed)["weight"].double() for seed in range(2000))

@@ -28,6 +28,7 @@ def test_a_drawn_graph_is_regular_on_both_sides(rows, columns, fraction, seed):
     assert spread(graph.sum(1)) <= 1
 
 
+@pytest.mark.slow
 def test_every_edge_and_every_graph_is_as_likely():
     # Of degree one on three and three nodes there are six graphs, the permutations: 1000 expected of 6000, s.d. 29.
     generator = torch.Generator().manual_seed(0)

@@ -71,6 +71,7 @@ def test_residual_branches_share_the_flow(awkward):
     assert 0 < sums["attention.in_proj_weight"] < total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_it_never_empties_a_layer_down_to_one_weight_each(seed):
     widths = [8, 20, 20, 20, 20, 4]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -66,6 +67,7 @@ def test_fewer_samples_are_fewer_images(exact, images):
     assert not torch.equal(few, all_of_them)
 
 
+@pytest.mark.slow
 def test_sequences_have_columns_as_maps():
     from tests.zoo import small
 

@@ -81,6 +81,7 @@ def test_all_are_here():
     assert set(OWN) <= set(NAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OWN)
 def test_the_smaller_network_computes_what_the_masked_one_does(known, few_digits, name):
     which, net, dag = known
@@ -101,6 +102,7 @@ def test_the_smaller_network_computes_what_the_masked_one_does(known, few_digits
     assert after["macs"] < before["macs"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", ["weights", "parameters", "macs"])
 @pytest.mark.parametrize("name", OWN)
 def test_the_budget_is_kept(little, few_digits, name, budget):

@@ -61,6 +61,7 @@ def test_group_norm_is_the_same(plain, layer):
     torch.testing.assert_close(ours(plain, "group-norm", layer), theirs(plain, layer, importance), rtol=1e-5, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "p", "power"), [("l1-filter", 1, 1), ("l2-filter", 2, 2)])
 @pytest.mark.parametrize("layer", ["conv1", "wide", "hidden"])
 def test_filter_norms_of_layers_that_are_not_coupled_are_the_same(plain, layer, name, p, power):

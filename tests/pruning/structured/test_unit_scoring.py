@@ -39,6 +39,7 @@ def everything(channels):
     return torch.ones(channels.count, dtype=torch.bool)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("budget", BUDGETS)
 @pytest.mark.parametrize("share", [0.97, 0.6, 0.25])

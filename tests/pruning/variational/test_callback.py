@@ -60,6 +60,7 @@ def two_classes(rule):
 RULES = {"needless": lambda x, y: x + y > 0, "needed": lambda x, y: x * y > 0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_a_block_goes_where_it_is_useless_and_stays_where_it_is_needed(rule):
     """A line parts the classes of one task, which takes no block; opposite quadrants are no linear task."""
@@ -70,6 +71,7 @@ def test_a_block_goes_where_it_is_useless_and_stays_where_it_is_needed(rule):
     assert any("up" in name for name, _ in result.model.named_modules()) == (rule == "needed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_computation_takes_early_filters_and_parameters_take_late_ones(alpha):
     """All filters are worth the same; an early one multiplies more often, and a late one has more parameters."""
@@ -142,6 +144,7 @@ def share_of_dearest_unit(gates: Gates, complexity: Complexity, budget: str) -> 
     return float(costs[~gates.is_layer].max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", ["weights", "parameters", "macs"])
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.6, 0.8])
 def test_a_target_is_met_by_at_most_one_unit_too_many(budget, share):
@@ -153,6 +156,7 @@ def test_a_target_is_met_by_at_most_one_unit_too_many(budget, share):
         assert share - share_of_dearest_unit(gates, complexity, budget) < remaining <= share
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("budget", "share"), [("weights", 0.5), ("parameters", 0.3), ("macs", 0.6)])
 def test_training_meets_its_target(budget, share):
     target = callback(0.5, target=BudgetTarget(share, budget))

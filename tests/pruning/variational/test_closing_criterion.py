@@ -83,6 +83,7 @@ def flow(seed: int, depth: Tensor | float, rate: float | None = None, worst: boo
     return Flow(bound, decay, rates, shares, directions, random(0.5, 4), w, theta, coefficient)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("worst", [False, True])
 @pytest.mark.parametrize("rate", [1.0, None])
 def test_inside_the_domain_theta_reaches_zero_in_time_and_the_weights_vanish(rate, worst):
@@ -110,6 +111,7 @@ def test_the_bound_on_the_time_is_met_by_the_worst_case():
     assert float((first / latest)[slow].max()) > 0.8
 
 
+@pytest.mark.slow
 def test_beyond_the_boundary_the_worst_case_stays():
     cases = flow(3, 1.05, worst=True)
     assert not bool(cases.inside().any())

@@ -89,12 +89,14 @@ def test_conditions_are_kept_in_their_shortest_form():
     assert either([ALWAYS, a]) == ALWAYS and both(ALWAYS, a) == a
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 def test_with_all_gates_open_it_costs_what_the_network_does(name):
     model, x, gates = prepared(name)
     assert complexity_of(name).full_cost == cost_by_torch(model, x[:1]) == topo.cost(gates.channels.dag)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "skips", "repeated", "recurrent", "nested", "dense"])
 def test_the_expectation_against_all_gate_vectors(name):
     _, _, gates = prepared(name)
@@ -123,6 +125,7 @@ def test_gates_of_zero_and_one_cost_what_the_compact_network_does(name, seed):
     assert expected == cost_by_torch(smaller, x[:1]) == dict(zip(COMPLEXITIES, counted(gates, xi), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["basic", "vit", "densenet", "blocks"])
 def test_the_expectation_is_the_mean_of_sampled_networks(name):
     _, _, gates = prepared(name)

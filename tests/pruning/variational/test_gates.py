@@ -304,6 +304,7 @@ def wrapped_by_hand(kind):
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "message"),
     [

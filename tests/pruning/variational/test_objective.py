@@ -118,6 +118,7 @@ def test_gradient_matching_is_the_gradient_of_the_complexity_balanced():
     assert not coefficients(complexity, theta, 3.0, 1.0, 0.5)[~layers].any()
 
 
+@pytest.mark.slow
 def test_at_a_vertex_a_gate_stays_if_closing_it_costs_more_than_its_complexity():
     complexity = Blocks(2, 2, real(0.4).expand(2), real(0.2).expand(2))
     loss = multilinear(6, seed=3)

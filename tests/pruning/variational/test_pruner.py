@@ -35,6 +35,7 @@ def test_the_registry():
     assert entry.family == "structured" and entry.info["stage"] == "training" and entry.info["paper"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sparsity", "settings"), [(0.5, {}), (0.4, {"kappa": 0.0}), (0.6, {"kappa": 1.0})])
 def test_masks_reach_the_sparsity_and_the_compact_network_computes_the_same(sparsity, settings, prunable):
     net = cnn()
@@ -57,6 +58,7 @@ def test_masks_reach_the_sparsity_and_the_compact_network_computes_the_same(spar
     assert evaluate(small, digits(), device="cpu")["accuracy"] == evaluate(net, digits(), device="cpu")["accuracy"]
 
 
+@pytest.mark.slow
 def test_what_it_trains_is_trained():
     net = cnn()
     before = evaluate(net, digits(), device="cpu")
@@ -66,6 +68,7 @@ def test_what_it_trains_is_trained():
     assert set(masks.state) == set(net.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", ["parameters", "macs"])
 def test_other_budgets(budget):
     net = cnn()

@@ -49,6 +49,7 @@ def against_delta(method: str, layers: bool) -> tuple[float, int, int]:
     return float(estimate @ delta / (delta @ delta)), int((estimate * delta < 0).sum()), len(delta)
 
 
+@pytest.mark.slow
 def test_the_toy_has_learnt_and_its_layers_matter():
     for seed in SEEDS:
         assert float(enumerated(seed)[1][-1]) < 0.5 * math.log(4)

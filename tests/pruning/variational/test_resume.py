@@ -56,6 +56,7 @@ def uninterrupted(case):
 INTERRUPTED = (2, 4, 5)  # whole epochs before each interruption, half an epoch later
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_the_same_weights_probabilities_and_record(case, tmp_path):
     make, options, expected = uninterrupted(case)
@@ -100,6 +101,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     assert count.steps == 0 and same(first.model, again.model)
 
 
+@pytest.mark.slow
 def test_nothing_gone_is_carried_on_too(tmp_path):
     """Where all gates stay the network is rebuilt all the same, without what no operation reads."""
 

@@ -23,6 +23,7 @@ LATE = {"warmup": 0.3}
 NETS = {"cnn": (cnn, 1.0), "chain": (lambda: chain(0.2), 0.1)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "training"), [("cnn", True), ("chain", False)])
 def test_what_comes_out_is_a_plain_network(name, training, tmp_path):
     make, nu = NETS[name]
@@ -47,6 +48,7 @@ def test_what_comes_out_is_a_plain_network(name, training, tmp_path):
     assert after["loss"] < before["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "optimizer"), [("cnn", "sgd"), ("chain", "adamw")])
 def test_masks_of_the_whole_network_leave_the_small_one(name, optimizer):
     make, nu = NETS[name]

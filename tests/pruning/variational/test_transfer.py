@@ -53,6 +53,7 @@ def same_state(one, other):
         torch.testing.assert_close(value, other.state_dict()[key], rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("seed", [0, 3])
 def test_the_output_is_exact_and_every_gate_finds_its_place(name, seed):
@@ -76,6 +77,7 @@ def test_the_output_is_exact_and_every_gate_finds_its_place(name, seed):
     assert not norms[~alive].any() and (norms[alive] <= gated.norms()[alive] * (1 + 1e-12)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("name", ["skips", "basic", "bottleneck", "inverted", "dense", "densenet", "vit"])
 def test_training_on_is_training_the_masked_network(name, optimizer):
