@@ -1,0 +1,68 @@
+"""Time of tracing a network, over its export by torch alone; and of tracing with torch's decompositions, over it.
+
+    python benchmarks/tracing.py [--repeats 3] [--output FILE]
+
+The three ways take turns in one process on one thread, and the least time of each counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from pathlib import Path
+
+import torch
+from measuring import times, write_record
+
+import topo
+from topo.dag import export
+
+NETWORKS = (
+    *("conv6", "resnet20", "resnet56", "mobilenet_v2"),
+    *("torchvision:resnet50", "torchvision:googlenet", "torchvision:densenet121"),
+)
+SHAPE = (3, 32, 32)
+
+
+def measured(name: str, repeats: int) -> dict[str, object]:
+    """One row: seconds of each way, in turns, the least of `repeats`."""
+    model = topo.models.build(name, input_shape=SHAPE, n_classes=10).eval()
+    x = torch.zeros(2, *SHAPE)
+    ours = export.functionalised
+
+    def decomposed() -> None:
+        export.functionalised = lambda graph: False
+        try:
+            topo.trace(model, x)
+        finally:
+            export.functionalised = ours
+
+    def exported() -> None:
+        with torch.no_grad():
+            torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=False)
+
+    topo.trace(model, x)
+    rounds = [[times(way)[0] for way in (lambda: topo.trace(model, x), decomposed, exported)] for _ in range(repeats)]
+    trace, with_decompositions, alone = (min(seconds) for seconds in zip(*rounds, strict=True))
+    return {
+        "network": name,
+        "trace_s": round(trace, 3),
+        "trace_per_export": round(trace / alone, 2),
+        "decomposed_per_trace": round(with_decompositions / trace, 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "tracing.json")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = [measured(name, arguments.repeats) for name in NETWORKS]
+    write_record(arguments.output, {"torch": torch.__version__, "machine": platform.machine(), "rows": rows})
+    for row in rows:
+        print(*row.values(), sep="\t")
+
+
+if __name__ == "__main__":
+    main()
