@@ -19,16 +19,16 @@ def controlled(table: pd.DataFrame) -> pd.DataFrame:
 
 def test_a_planted_confounder_is_exposed():
     controlled_table = controlled(planted(size=1.5, families=(INITIAL,)))
-    assert controlled_table.loc[("alone", "motifs_norm"), "low"] > 0.4
+    assert controlled_table.loc[("alone", "motifs_norm"), "low"] > 0.3
     given = controlled_table.loc[("given edges", "motifs_norm")]
-    assert abs(given["r"]) < 0.15 and given["low"] < 0 < given["high"]
+    assert given["p"] > 0.05 and given["low"] < 0 < given["high"]
     assert controlled_table.loc[("given edges", "edges"), "reason"] == "the covariates determine the metric"
 
 
 def test_a_planted_effect_stays():
     answer = ask(Evidence.of(planted(effect=-1.0, size=1.0, families=(INITIAL,))))
     controlled_table = answer.tables["controlled"].set_index(["control", "metric"])
-    assert controlled_table.loc[("given edges", "sink_nodes_norm"), "high"] < -0.4
+    assert controlled_table.loc[("given edges", "sink_nodes_norm"), "high"] < -0.3
     assert "(most sink nodes (norm.): ρ" in answer.sentences[1]
 
 
@@ -37,9 +37,10 @@ def test_confounding_is_exposed_at_the_stated_rate():
     hits = []
     for seed in range(40):
         networks = Evidence.of(planted(seed, size=1.5, families=(INITIAL,))).sparse
-        correlations = controlled_correlations(networks, ["motifs_norm"], 5).set_index("control")
+        correlations = controlled_correlations(networks, ["motifs_norm"], 5, seed).set_index("control")
         hits.append([correlations.loc[control, "p"] < 0.05 for control in ("alone", "given edges")])
-    assert np.mean(hits, axis=0)[0] == 1 and np.mean(hits, axis=0)[1] <= 0.15
+    alone, given = np.mean(hits, axis=0)
+    assert alone > 0.9 and given <= 0.1
 
 
 def test_the_recipe_of_a_family_shows_in_its_weights():

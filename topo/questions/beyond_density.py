@@ -43,7 +43,7 @@ def beyond_density(evidence: Evidence, *, seed: int = 0, min_rows: int = 5, thre
     evidence
         Tables to ask.
     seed
-        Not used: nothing here is drawn at random.
+        Seeds the permutations.
     min_rows
         Fewest networks of a group (one dataset, architecture and sparsity) for a correlation.
     threshold
@@ -65,7 +65,7 @@ def beyond_density(evidence: Evidence, *, seed: int = 0, min_rows: int = 5, thre
     weight = mean_absolute_weight(table)
     if weight is not None:
         table = table.assign(**{WEIGHT: weight})
-    controlled = controlled_correlations(table, metrics, min_rows)
+    controlled = controlled_correlations(table, metrics, min_rows, seed)
     if controlled["r"].notna().sum() == 0:
         reason = "no group has enough algorithms (or networks of one) for a correlation with covariates."
         return Answer.without(TITLE, QUESTION, reason, tables={"controlled": controlled})
@@ -104,7 +104,8 @@ def beyond_density(evidence: Evidence, *, seed: int = 0, min_rows: int = 5, thre
         ),
         method=(
             "Partial Spearman correlations: ranks of metric and accuracy regressed on the ranks of the covariates in "
-            "every group, then correlated; pooled as in question 1. "
+            "every group, then correlated across algorithms; means over groups and p-values as in question 1, "
+            "the residuals of accuracy permuted, and the larger p of ranks and values taken. "
             f"Density: {density_column(table) or 'not known'}. Mean absolute weight: strength times nodes over 2 "
             "(per edge). Redundant: complete linkage of the median rank correlation inside groups, from "
             f"{threshold:g}; formulas are checked exactly."

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from ..results.evidence import Evidence
 from ..results.schema import GROUPS, PAIR
 from ..stats.collinearity import collinear_groups, determined_columns
 from ..stats.correlation import grouped_correlation
-from ..stats.partial import partial_correlation
-from ..stats.pooling import pool_correlations
-from ..stats.significance import cluster_column, with_q_values
+from ..stats.permutation import permutation_correlation
+from ..stats.significance import FEWEST_ALGORITHMS, cluster_column, with_q_values
 from .grouping import scopes
 
 __all__ = [
@@ -52,8 +52,8 @@ def density_column(table: pd.DataFrame) -> str | None:
     return known[0] if known else None
 
 
-def controlled_correlations(table: pd.DataFrame, metrics: list[str], min_rows: int) -> pd.DataFrame:
-    """Every scope, control and metric: the pooled (partial) correlation.
+def controlled_correlations(table: pd.DataFrame, metrics: list[str], min_rows: int, seed: int) -> pd.DataFrame:
+    """Every scope, control and metric: the (partial) correlation over groups, tested by permutation of algorithms.
 
     Parameters
     ----------
@@ -62,7 +62,9 @@ def controlled_correlations(table: pd.DataFrame, metrics: list[str], min_rows: i
     metrics
         Metric columns.
     min_rows
-        Fewest networks for a correlation.
+        Fewest networks for a correlation, where there are not several algorithms.
+    seed
+        Seeds the permutations.
 
     Returns
     -------
@@ -75,22 +77,23 @@ def controlled_correlations(table: pd.DataFrame, metrics: list[str], min_rows: i
         controls["given edges, density"] = ["edges", density]
     if WEIGHT in table.columns:
         controls["given edges, density, |w|"] = [*(["edges", density] if density else ["edges"]), WEIGHT]
+    unit = cluster_column(table)
+    fewest = FEWEST_ALGORITHMS if unit else min_rows
     pieces = []
     for scope, part in scopes(table).items():
         # Every step on the same networks, so that the steps differ by their covariates only.
         complete = part.dropna(subset=controls[list(controls)[-1]])
         for control, given in controls.items():
-            correlations = partial_correlation(
-                complete, metrics, given, by=GROUPS, cluster=cluster_column(table), min_rows=min_rows
+            test = partial(
+                permutation_correlation, complete, metrics, given=given, unit=unit, min_units=fewest, seed=seed
             )
-            pooled = pool_correlations(correlations, covariates=len(given))
-            why = correlations.groupby("metric", sort=False)["reason"].agg(lambda r: r.mode().iloc[0])
-            pooled["reason"] = pooled["reason"].where(
-                pooled["r"].notna() | (pooled["metric"].map(why) == ""), pooled["metric"].map(why)
-            )
-            pieces.append(pooled.assign(scope=scope, control=control))
+            over = test()
+            if given:
+                # What ranks of the covariates leave unexplained, their values may explain, and the other way round.
+                over["p"] = np.maximum(over["p"], test(kind="pearson", level=None)["p"])
+            pieces.append(over.assign(scope=scope, control=control))
     controlled = with_q_values(pd.concat(pieces, ignore_index=True))
-    first = ["scope", "control", "metric", "k", "r", "low", "high", "p", "q"]
+    first = ["scope", "control", "metric", "k", "units", "r", "low", "high", "p", "q"]
     return controlled[[*first, *[c for c in controlled.columns if c not in first]]]
 
 

@@ -12,10 +12,9 @@ from ..plots.pooled_heatmap import pooled_heatmap
 from ..results.evidence import Evidence
 from ..results.labels import percent
 from ..results.schema import ALL_FAMILIES, GROUPS, metric_label
-from ..stats.across_groups import mean_over_groups
 from ..stats.correlation import grouped_correlation
-from ..stats.pooling import pool_correlations
-from ..stats.significance import cluster_column, interval_sign, significant, with_q_values
+from ..stats.permutation import permutation_correlation
+from ..stats.significance import FEWEST_ALGORITHMS, cluster_column, significant, with_q_values
 from .answer import Answer
 from .grouping import resample_count, scopes, varying_metrics
 from .registry import QUESTIONS
@@ -57,16 +56,18 @@ def metrics_and_accuracy(evidence: Evidence, *, seed: int = 0, n_boot: int = 100
     if each["r"].notna().sum() == 0:
         reason = f"no dataset, architecture and sparsity has {min_rows} networks whose accuracy and metrics differ."
         return Answer.without(TITLE, QUESTION, reason, tables={"correlations": each})
-    pooled = _pooled(table, each, metrics, min_rows, resample_count(table, min(n_boot, 400)), seed)
-    levels = [_levels(each, name, column) for name, column in GROUPINGS.items()]
+    pooled = _pooled(table, each, metrics, min_rows, seed)
+    levels = [_levels(table, metrics, name, column, min_rows, seed) for name, column in GROUPINGS.items()]
     by_grouping = with_q_values(pd.concat(levels, ignore_index=True))
     flips = _flips(by_grouping)
     shown = [s for s in scopes(table) if pooled.loc[pooled["scope"] == s, "r"].notna().any()]
     if not shown:
-        reason = "no group has enough algorithms (or networks of one) for a pooled correlation."
+        reason = "no group has enough algorithms (or networks of one) to compare."
         return Answer.without(TITLE, QUESTION, reason, tables={"correlations": each})
     main = shown[0]
     count = resample_count(table, n_boot)
+    by_algorithm = cluster_column(table) is not None
+    points = "the algorithms" if by_algorithm else "the networks"
     return Answer(
         TITLE,
         QUESTION,
@@ -77,20 +78,16 @@ def metrics_and_accuracy(evidence: Evidence, *, seed: int = 0, n_boot: int = 100
         },
         {"pooled": pooled, "by_grouping": by_grouping, "sign_flips": flips, "correlations": each},
         caption=(
-            "Each dot is Spearman's rank correlation inside groups (one dataset, architecture and sparsity) of "
-            "a metric with test accuracy, pooled by a random-effects meta-analysis; the line is its 95% interval. Dots "
-            "right of 0: more of it goes with more accuracy. In the second figure the same numbers stand "
-            f"for every architecture, sparsity and dataset, of {main} pruners."
+            f"Each dot is Spearman's rank correlation of a metric with test accuracy across {points} of a group (one "
+            "dataset, architecture and sparsity), the mean over groups; the line is its 95% interval. Dots right of 0: "
+            "more of it goes with more accuracy. In the second figure the same numbers stand for every architecture, "
+            f"sparsity and dataset, of {main} pruners."
         ),
         method=(
-            "Spearman, Pearson and Kendall correlations inside every dataset, architecture and sparsity; percentile "
-            f"intervals from {count} bootstrap resamples "
-            + ("of algorithms with all their seeds" if cluster_column(table) else "of networks")
-            + "; p-values take algorithms, not seeds, for the sample where there are several. Fisher's z pooled with "
-            "Paule-Mandel's variance between groups and Hartung-Knapp's interval, as wide as groups differ; "
-            "Benjamini-Hochberg over all tests of a table. The columns algorithms_low and algorithms_high "
-            "are of the mean over groups with the algorithms resampled once for all groups, since these are the same "
-            "everywhere."
+            _method(by_algorithm, pooled)
+            + " Benjamini-Hochberg over all tests of a table. The table of single groups has Spearman, Pearson and "
+            f"Kendall correlations of networks, with percentile intervals from {count} bootstrap resamples "
+            + ("of algorithms with all their seeds." if by_algorithm else "of networks.")
         ),
         caveats=(
             "Correlations within a group say nothing of what happens when sparsity, architecture or dataset change.",
@@ -117,40 +114,65 @@ def _correlations(table: pd.DataFrame, metrics: list[str], min_rows: int, n_boot
     return each[first]
 
 
-def _pooled(
-    table: pd.DataFrame, each: pd.DataFrame, metrics: list[str], min_rows: int, n_boot: int, seed: int
-) -> pd.DataFrame:
-    """Every scope and metric over all groups: the meta-analysis, and the mean with algorithms resampled."""
-    pooled = with_q_values(pool_correlations(each, by=["scope"]))
+def _over_groups(table: pd.DataFrame, part: pd.DataFrame, metrics: list[str], min_rows: int, seed: int) -> pd.DataFrame:
+    """Means over the groups of a part of the table, tested with the algorithms or, without them, networks as units."""
+    unit = cluster_column(table)
+    fewest = FEWEST_ALGORITHMS if unit else min_rows
+    return permutation_correlation(part, metrics, unit=unit, min_units=fewest, seed=seed)
+
+
+def _pooled(table: pd.DataFrame, each: pd.DataFrame, metrics: list[str], min_rows: int, seed: int) -> pd.DataFrame:
+    """Every scope and metric over all groups."""
+    pieces = [
+        _over_groups(table, part, metrics, min_rows, seed).assign(scope=scope) for scope, part in scopes(table).items()
+    ]
+    pooled = with_q_values(pd.concat(pieces, ignore_index=True))
     clear = each.assign(clear=significant(each)).groupby(["scope", "metric"], sort=False)["clear"].sum()
     pooled["clear_groups"] = clear.reindex(pd.MultiIndex.from_frame(pooled[["scope", "metric"]])).to_numpy()
+    first = ["scope", "metric", "k", "units", "r", "low", "high", "p", "q"]
+    return pooled[[*first, *[c for c in pooled.columns if c not in first]]]
+
+
+def _levels(
+    table: pd.DataFrame, metrics: list[str], grouping: str, column: str, min_rows: int, seed: int
+) -> pd.DataFrame:
+    """Over the groups of every level of one column."""
     pieces = []
     for scope, part in scopes(table).items():
-        over = mean_over_groups(part, metrics, by=GROUPS, n_boot=n_boot, min_rows=min_rows, seed=seed)
-        pieces.append(over.assign(scope=scope)[["scope", "metric", "clusters", "low", "high"]])
-    names = {"clusters": "algorithms", "low": "algorithms_low", "high": "algorithms_high"}
-    return pooled.merge(pd.concat(pieces).rename(columns=names), on=["scope", "metric"])
-
-
-def _levels(each: pd.DataFrame, grouping: str, column: str) -> pd.DataFrame:
-    """Pooled inside every level of one column."""
-    pooled = pool_correlations(each, by=["scope", column]).rename(columns={column: "level"})
-    pooled["level"] = [percent(v) if column == "sparsity" else str(v) for v in pooled["level"]]
-    columns = ["scope", "grouping", "level", "metric", "k", "r", "low", "high", "p", "i2"]
-    return pooled.assign(grouping=grouping)[columns]
+        for level, rows in part.groupby(column, sort=True, observed=True):
+            name = percent(level) if column == "sparsity" else str(level)
+            over = _over_groups(table, rows, metrics, min_rows, seed)
+            pieces.append(over.assign(scope=scope, grouping=grouping, level=name))
+    columns = ["scope", "grouping", "level", "metric", "k", "units", "r", "low", "high", "p"]
+    return pd.concat(pieces, ignore_index=True)[columns]
 
 
 def _flips(by_grouping: pd.DataFrame) -> pd.DataFrame:
-    """Metrics whose pooled correlation has an interval above zero at one level and one below zero at another."""
+    """Metrics whose mean correlation is clearly positive at one level and clearly negative at another."""
     rows = []
     for (scope, grouping, metric), part in by_grouping.groupby(["scope", "grouping", "metric"], sort=False):
-        sign = interval_sign(part["low"], part["high"])
-        positive, negative = part[sign > 0], part[sign < 0]
+        clear = part[significant(part)]
+        positive, negative = clear[clear["r"] > 0], clear[clear["r"] < 0]
         if len(positive) and len(negative):
             highest, lowest = positive.loc[positive["r"].idxmax()], negative.loc[negative["r"].idxmin()]
             rows.append([scope, grouping, metric, highest["level"], highest["r"], lowest["level"], lowest["r"]])
     columns = ["scope", "grouping", "metric", "positive_in", "positive_r", "negative_in", "negative_r"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _method(by_algorithm: bool, pooled: pd.DataFrame) -> str:
+    if not by_algorithm:
+        return (
+            "Mean over groups of Spearman's correlation of networks; p-values from random permutations of the networks "
+            "within groups; jackknife interval over groups."
+        )
+    compared = ", ".join(f"{count:,}" for count in sorted(set(pooled["permutations"])))
+    return (
+        "Mean over groups of Spearman's correlation, each algorithm one point, the mean of its networks in the group. "
+        "The same algorithms are in every group, so their labels are permuted once for all groups "
+        f"({compared} permutations; all there are of up to seven algorithms), and the interval is a jackknife over "
+        "algorithms with Student's t."
+    )
 
 
 def _heatmap(by_grouping: pd.DataFrame, scope: str, metrics: list[str]) -> Figure:
@@ -170,17 +192,19 @@ def _sentences(
     among = clear if len(clear) else of_main
     best = among.loc[among["r"].abs().idxmax()]
     groups = int(best["k"])
-    what = f"pooled ρ {best['r']:+.2f}, 95% interval {best['low']:+.2f} to {best['high']:+.2f}, "
-    what += f"{groups} group{'s' * (groups != 1)}"
+    what = f"mean ρ {best['r']:+.2f}"
+    if best["low"] == best["low"]:
+        what += f", 95% interval {best['low']:+.2f} to {best['high']:+.2f}"
+    what += f", p {_p(best['p'])}, {groups} group{'s' * (groups != 1)}"
     if len(clear):
         first = (
             f"Among {main} pruners {metric_label(best['metric'])} moves most with accuracy ({what}); {len(clear)} of "
-            f"{len(of_main)} metrics have a pooled correlation at a false-discovery rate of 5%."
+            f"{len(of_main)} metrics {'does' if len(clear) == 1 else 'do'} so clearly, at a false-discovery rate of 5%."
         )
     else:
         first = (
             f"Among {main} pruners no metric of {len(of_main)} clearly moves with accuracy at a false-discovery rate "
-            f"of 5%; the largest pooled correlation is that of {metric_label(best['metric'])} ({what})."
+            f"of 5%; the largest correlation is that of {metric_label(best['metric'])} ({what})."
         )
     if len(shown) > 1:
         other = pooled[(pooled["scope"] == shown[-1])].set_index("metric")["r"]
@@ -188,10 +212,13 @@ def _sentences(
         gap = (both["one"] - both["other"]).abs().idxmax() if len(both) else best["metric"]
         row = both.loc[gap]
         turned = int((both["one"] * both["other"] < 0).sum())
-        second = (
-            f"Families disagree: {metric_label(gap)} has ρ {row['one']:+.2f} within {main} pruners but "
-            f"{row['other']:+.2f} over {shown[-1]}; of {len(both)} metrics {turned} change sign."
+        numbers = (
+            f"{metric_label(gap)}, ρ {row['one']:+.2f} within {main} pruners and {row['other']:+.2f} over {shown[-1]}"
         )
+        changed = (
+            f"of {len(both)} metrics {turned} change{'s' * (turned == 1)} sign" if turned else "no metric changes sign"
+        )
+        second = f"The mean correlation differs most for {numbers}; {changed}."
     else:
         known = each[each["r"].notna()]
         second = (
@@ -208,11 +235,15 @@ def _sentences(
             most += f", {row['negative_r']:+.2f} at {row['negative_in']}"
             parts.append(f"with {grouping} for {len(flipped)} metric{'s' * (len(flipped) != 1)} (most for {most})")
     third = (
-        f"Within {main} pruners the sign flips {' and '.join(parts)}, both intervals leaving out 0."
+        f"Within {main} pruners the sign flips {' and '.join(parts)}, both clearly."
         if parts
         else f"Within {main} pruners no metric has clearly opposite signs in two architectures or at two sparsities."
     )
     return _plain(first), _plain(second), _plain(third)
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}".lstrip("0") if value >= 0.001 else "below .001"
 
 
 def _plain(text: str) -> str:

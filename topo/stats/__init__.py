@@ -3,6 +3,7 @@
 from .collinearity import collinear_groups, determined_columns
 from .correlation import correlations_by_family, grouped_correlation, spearman, strongest_metrics
 from .partial import partial_correlation
+from .permutation import permutation_correlation
 from .pooling import pool, pool_correlations
 from .pruners import accuracy_summary
 from .significance import q_values, significant, with_q_values
@@ -14,6 +15,7 @@ __all__ = [
     "determined_columns",
     "grouped_correlation",
     "partial_correlation",
+    "permutation_correlation",
     "pool",
     "pool_correlations",
     "q_values",

@@ -19,7 +19,15 @@ from scipy import stats
 from ..errors import InputError
 from ..results.schema import GROUPS
 
-__all__ = ["FALSE_DISCOVERY_RATE", "cluster_column", "interval_sign", "q_values", "significant", "with_q_values"]
+__all__ = [
+    "FALSE_DISCOVERY_RATE",
+    "FEWEST_ALGORITHMS",
+    "cluster_column",
+    "interval_sign",
+    "q_values",
+    "significant",
+    "with_q_values",
+]
 
 FALSE_DISCOVERY_RATE = 0.05
 # With fewer algorithms in a group there is nothing to learn from the differences between them.

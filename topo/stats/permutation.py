@@ -1,0 +1,299 @@
+"""Correlation over groups that hold the same algorithms, tested by permuting the algorithms' labels.
+
+The same algorithms recur in every dataset, model and sparsity, and what is good in one group tends to be good in the
+next. Groups are therefore no independent evidence, and tests that pool them as if they were find effects in noise. Here
+the algorithm is the unit: all its networks of a group are one point, and a permutation changes the labels of all groups
+alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import permutations as all_orders
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ..errors import InputError, unknown_name
+from ..results.schema import GROUPS
+from .columns import require_columns
+from .significance import FEWEST_ALGORITHMS
+
+__all__ = ["permutation_correlation"]
+
+# Up to this many units all orders are tried (5,040).
+MOST_UNITS_IN_ALL_ORDERS = 7
+SAME = 1e-9
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The units of one group: their numbers, and one value a unit of the columns, the target and the covariates."""
+
+    units: np.ndarray
+    columns: np.ndarray
+    target: np.ndarray
+    given: np.ndarray
+
+    def without(self, unit: int) -> _Group:
+        kept = self.units != unit
+        return _Group(self.units[kept], self.columns[kept], self.target[kept], self.given[kept])
+
+
+def permutation_correlation(
+    table: pd.DataFrame,
+    metrics: Sequence[str],
+    *,
+    unit: str | None = "pruner",
+    given: Sequence[str] = (),
+    kind: str = "spearman",
+    target: str = "accuracy",
+    by: Sequence[str] = GROUPS,
+    min_units: int = FEWEST_ALGORITHMS,
+    permutations: int = 5000,
+    level: float | None = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Mean over groups of the correlation of every metric with `target` across units, and its p-value by permutation.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    metrics
+        Numeric columns.
+    unit
+        Column whose values are the units of evidence, the same ones in every group: each is one point of a group, the
+        mean of its rows there, and one permutation of the labels holds for all groups. None: every row is a unit of
+        its own, and each group is permuted by itself.
+    given
+        Covariates that metric and target are regressed on first, on ranks for ``"spearman"``.
+    kind
+        ``"spearman"`` or ``"pearson"``.
+    target
+        Column that metrics are correlated with.
+    by
+        Columns that form the groups; none means one group.
+    min_units
+        Fewest units of a group; covariates ask for three more than there are of them.
+    permutations
+        Random permutations where there are more than seven units; else all are taken, and the p-value is exact.
+    level
+        Coverage of the interval, None for none.
+    seed
+        Seeds the permutations.
+
+    Returns
+    -------
+    DataFrame
+        One row a metric: metric, k (groups), units, r (mean over groups), low, high, p (two-sided, of no relation
+        between unit and accuracy), permutations (how many were compared with), reason (why r is missing).
+
+    Raises
+    ------
+    InputError
+        A column is missing, or a setting is not one of the above.
+
+    Notes
+    -----
+    A unit that a group lacks is skipped in the cycles of the permutation: its successor takes its place. With
+    covariates the residuals of the target are permuted and freed of the covariates again (Freedman & Lane, *A
+    nonstochastic interpretation of reported significance levels*, J. Bus. Econ. Stat. 1, 1983). Ranks of covariates
+    do not explain all that the covariates do: where these do everything, ``"spearman"`` errs somewhat more often than
+    it says, ``"pearson"`` does not where all is linear. The interval is a jackknife over units with Student's t, over
+    groups where rows are the units.
+
+    Examples
+    --------
+    >>> from topo.results import example_results
+    >>> table = example_results().query("pruner != 'dense'")
+    >>> permutation_correlation(table, ["edges"])[["k", "units"]].values.tolist()
+    [[3, 8]]
+    """
+    by, metrics, given = list(by), list(metrics), list(given)
+    require_columns(table, [target, *by, *metrics, *given, *([unit] if unit else [])])
+    if kind not in ("spearman", "pearson"):
+        raise unknown_name("permutation correlation", kind, ("spearman", "pearson"))
+    if min_units < 3 or permutations < 1 or not (level is None or 0 < level < 1):
+        raise InputError("min_units must be at least 3, permutations at least 1, and level None or in (0, 1).")
+    fewest = max(min_units, len(given) + 3 if given else 0)
+    groups, count = _groups(table, metrics, unit, given, target, by)
+    orders = _Orders(count, permutations, seed, shared=unit is not None)
+    total, defined = np.zeros((orders.count, len(metrics))), np.zeros(len(metrics), dtype=int)
+    observed = np.zeros((len(groups), len(metrics)))
+    for place, group in enumerate(groups):
+        observed[place] = np.nan
+        for chosen, units, x, y, basis in _standardised(group, kind, fewest):
+            r = _correlations(x, y[orders.of(units)], basis)
+            observed[place, chosen] = r[0]
+            total[:, chosen] += r
+            defined[chosen] += 1
+    means = np.divide(total, defined, out=np.full(total.shape, np.nan), where=defined > 0)
+    known = defined > 0
+    p = np.where(known, (np.abs(means) >= np.abs(means[:1]) - SAME).mean(axis=0), np.nan)
+    low, high = np.full((2, len(metrics)), np.nan)
+    if level is not None and known.any():
+        low, high = _interval(groups, observed, means[0], kind, fewest, count if unit else None, level)
+    few = f"no group has {fewest} units with all values that differ"
+    why = ["the covariates determine the metric" if metric in given else few for metric in metrics]
+    return pd.DataFrame(
+        {
+            "metric": metrics,
+            "k": defined,
+            "units": count,
+            "r": means[0],
+            "low": low,
+            "high": high,
+            "p": p,
+            "permutations": orders.count,
+            "reason": np.where(known, "", why),
+        }
+    )
+
+
+def _groups(
+    table: pd.DataFrame, metrics: list[str], unit: str | None, given: list[str], target: str, by: list[str]
+) -> tuple[list[_Group], int]:
+    """One value a unit and group, and the number of units."""
+    columns = list(dict.fromkeys([target, *metrics, *given]))
+    values = table[columns].astype(float).replace([np.inf, -np.inf], np.nan)
+    keys = [table[name] for name in by]
+    if unit is None:
+        codes, count = np.arange(len(table)), len(table)
+    else:
+        codes, names = pd.factorize(table[unit], sort=True)
+        count = len(names)
+    values = values.groupby([*keys, pd.Series(codes, table.index, name="unit")], observed=True, sort=True).mean()
+    places = values.index.get_level_values("unit").to_numpy()
+    rows = values.groupby(level=list(range(len(by))), observed=True, sort=True).indices if by else {(): slice(None)}
+    groups = []
+    for at in rows.values():
+        part = values.iloc[at]
+        groups.append(
+            _Group(places[at], part[metrics].to_numpy(), part[target].to_numpy(), part[given].to_numpy()),
+        )
+    return groups, count
+
+
+class _Orders:
+    """Permutations of all units, the identity first, and what they are among some of the units."""
+
+    def __init__(self, units: int, wanted: int, seed: int, *, shared: bool) -> None:
+        self.shared = shared
+        self.generator = np.random.default_rng(seed)
+        self.known: dict[bytes, np.ndarray] = {}
+        if shared and units <= MOST_UNITS_IN_ALL_ORDERS:
+            self.all = np.array(list(all_orders(range(units))))
+        elif shared:
+            drawn = self.generator.permuted(np.tile(np.arange(units), (wanted, 1)), axis=1)
+            self.all = np.vstack([np.arange(units), drawn])
+        else:
+            self.all = np.empty((wanted + 1, 0), dtype=int)
+        self.count = len(self.all)
+
+    def of(self, units: np.ndarray) -> np.ndarray:
+        """For every permutation the place, among `units`, of the unit whose value each of them takes."""
+        if not self.shared:
+            drawn = self.generator.permuted(np.tile(np.arange(len(units)), (self.count - 1, 1)), axis=1)
+            return np.vstack([np.arange(len(units)), drawn])
+        key = units.tobytes()
+        if key not in self.known:
+            place = np.full(self.all.shape[1], -1)
+            place[units] = np.arange(len(units))
+            taken = self.all[:, units]
+            while (absent := place[taken] < 0).any():
+                rows = np.nonzero(absent)[0]
+                taken[absent] = self.all[rows, taken[absent]]
+            self.known[key] = place[taken]
+        return self.known[key]
+
+
+def _standardised(
+    group: _Group, kind: str, fewest: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Columns that the same units have: which, the units, residuals of columns and target, basis of the covariates."""
+    rest = np.isfinite(group.target) & np.isfinite(group.given).all(axis=1)
+    complete = np.isfinite(group.columns) & rest[:, None]
+    patterns, pattern_of_column = np.unique(complete, axis=1, return_inverse=True)
+    for i, rows in enumerate(patterns.T):
+        if rows.sum() < fewest:
+            continue
+        chosen = np.flatnonzero(pattern_of_column.ravel() == i)
+        basis = _basis(_scores(group.given[rows], kind))
+        x = _residuals(_scores(group.columns[np.ix_(rows, chosen)], kind), basis)
+        y = _residuals(_scores(group.target[rows, None], kind), basis)[:, 0]
+        varies = np.linalg.norm(x, axis=0) > SAME
+        if np.linalg.norm(y) > SAME and varies.any():
+            x = x[:, varies]
+            yield chosen[varies], group.units[rows], x / np.linalg.norm(x, axis=0), y / np.linalg.norm(y), basis
+
+
+def _correlations(x: np.ndarray, permuted: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Partial correlation of columns with every permutation of the target, shape (permutations, columns)."""
+    # Permuted residuals are no longer free of the covariates: what these explain anew must not count as spread.
+    size = np.sqrt(np.maximum(1 - ((permuted @ basis) ** 2).sum(axis=1), 0))[:, None]
+    return np.divide(permuted @ x, size, out=np.zeros((len(permuted), x.shape[1])), where=size > SAME)
+
+
+def _scores(values: np.ndarray, kind: str) -> np.ndarray:
+    """Ranks or values of every column, centred, of length one (zero where constant)."""
+    if not values.shape[1]:
+        return values
+    scores = stats.rankdata(values, axis=0) if kind == "spearman" else values
+    scores = scores - scores.mean(axis=0)
+    size = np.linalg.norm(scores, axis=0)
+    constant = size <= 1e-12 * np.maximum(1.0, np.abs(values).max(axis=0))
+    return np.divide(scores, size, out=np.zeros_like(scores), where=~constant)
+
+
+def _basis(columns: np.ndarray) -> np.ndarray:
+    if not columns.shape[1]:
+        return np.zeros((len(columns), 0))
+    vectors, sizes, _ = np.linalg.svd(columns, full_matrices=False)
+    return vectors[:, sizes > SAME]
+
+
+def _residuals(columns: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    return columns - basis @ (basis.T @ columns)
+
+
+def _interval(
+    groups: list[_Group],
+    observed: np.ndarray,
+    mean: np.ndarray,
+    kind: str,
+    fewest: int,
+    units: int | None,
+    level: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Jackknife over units, or over groups where rows are the units."""
+    if units is None:
+        defined = np.isfinite(observed)
+        total, count = np.where(defined, observed, 0).sum(axis=0), defined.sum(axis=0)
+        without = [
+            np.where(d, total - np.where(d, o, 0), total) / np.maximum(count - d, 1) for o, d in zip(observed, defined)
+        ]
+        replicates, size = np.where(defined, np.array(without), np.nan), count
+    else:
+        rows = []
+        for unit in range(units):
+            r = np.full((len(groups), len(mean)), np.nan)
+            for place, group in enumerate(groups):
+                if np.isin(unit, group.units):
+                    for chosen, _, x, y, _ in _standardised(group.without(unit), kind, fewest - 1):
+                        r[place, chosen] = y @ x
+                else:
+                    r[place] = observed[place]
+            defined = np.isfinite(r)
+            total, count = np.where(defined, r, 0).sum(axis=0), defined.sum(axis=0)
+            rows.append(np.divide(total, count, out=np.full(len(mean), np.nan), where=count > 0))
+        replicates = np.array(rows)
+        size = np.isfinite(replicates).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        off = replicates - np.nanmean(np.where(np.isfinite(replicates).any(axis=0), replicates, 0), axis=0)
+        error = np.sqrt((size - 1) / size * np.nansum(off**2, axis=0))
+        reach = stats.t.ppf(0.5 + level / 2, np.maximum(size - 1, 1)) * error
+    reach = np.where(size > 1, reach, np.nan)
+    return np.clip(mean - reach, -1, 1), np.clip(mean + reach, -1, 1)
