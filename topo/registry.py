@@ -235,6 +235,10 @@ class Registry(Mapping[str, T]):
         """All entries in the order in which they were registered."""
         return list(self._loaded().values())
 
+    def registered(self) -> list[Entry[T]]:
+        """The entries so far, without those that installed packages add when names are first looked up."""
+        return list(self._entries.values())
+
     def __getitem__(self, name: str) -> T:
         return self.entry(name).item
 
@@ -278,7 +282,7 @@ def _load(entry_point: EntryPoint) -> None:
     """Import what an entry point names; a package that is broken gives a warning, and the others go on."""
     try:
         entry_point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         package = entry_point.dist.name if entry_point.dist is not None else entry_point.module
         reason = " ".join(str(error).split()) or type(error).__name__
         warnings.warn(

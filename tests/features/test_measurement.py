@@ -291,6 +291,10 @@ def test_what_a_metric_returns_is_checked(
         ({"category": "general", "per": "node"}, "did you mean 'nodes'"),
         ({"category": "general", "encodings": "layer"}, "did you mean 'layers'"),
         ({"category": "general", "columns": ("my__own",)}, "two underscores in a row"),
+        ({"category": "general", "columns": ("edges", "own")}, "column 'edges' of metric 'own' is filled by metric"),
+        ({"category": "general", "columns": ("sink_nodes_norm",)}, "is filled by metric 'sink_nodes' already"),
+        ({"category": "general", "columns": ("a", "a_norm"), "per": "nodes"}, "names a column twice: a, a_norm"),
+        ({"category": "general", "columns": "ab"}, "must be a list of names; got 'ab'"),
         ({"category": "general", "reads_weights": ["x"]}, "unknown column of metric 'own' 'x'"),
     ],
 )

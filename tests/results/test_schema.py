@@ -12,11 +12,13 @@ from topo.features import CATEGORIES, METRICS, column_names
 from topo.pruning import PRUNERS
 from topo.results import (
     category_of,
+    example_results,
     metric_columns,
     metric_label,
     ordered_metrics,
     tidy_results,
 )
+from topo.results.evidence import Evidence
 
 RAW = {"accuracy": [0.9, 0.8], "pruner": ["SNIP", "rigl"], "sparsity": [0.6, 0.6]}
 
@@ -113,3 +115,22 @@ def test_a_table_says_what_its_own_metrics_are_to_a_process_that_has_not_registe
 def test_numbers_that_no_metric_fills_are_no_metrics():
     table = pd.DataFrame({"accuracy": [0.5], "edges": [1.0], "minutes": [3.0], "rolled__minutes_mean": [3.0]})
     assert metric_columns(table.assign(edges_p95=1.0, cut_edges=True, nodes="many")) == ["edges"]
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        "garbage",
+        5,
+        None,
+        ["foo"],
+        {"accuracy": {"category": "general", "reads_weights": True}},
+        {"k": {"category": ["general"], "reads_weights": True}},
+    ],
+)
+def test_what_a_table_says_of_columns_that_are_none_of_its_metrics_is_left_alone(recorded):
+    table = example_results()
+    before = metric_columns(table)
+    table.attrs |= {"metrics": recorded, "undefined": recorded if not isinstance(recorded, dict) else {}}
+    assert metric_columns(tidy_results(table.assign(k=1.0))) == before
+    assert "accuracy" not in Evidence.of(table).whole_network_metrics

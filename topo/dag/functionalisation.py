@@ -90,10 +90,16 @@ def _out_of_place(node: fx.Node, replaced: Container[fx.Node]) -> OpOverload | N
     library = getattr(torch.ops, operation.namespace)
     packet = getattr(library, operation.overloadpacket.__name__.removesuffix("_"), None)
     replacement = getattr(packet, operation._overloadname, None)
-    # With several types the operation in place rounds to that of its operand, the other one does not.
-    if len(kinds) != 1 or replacement is None or _record(replacement) is None:
+    record = None if replacement is None else _record(replacement)
+    if replacement is None or record is None or replacement._schema.is_mutable:
         return None
-    return None if replacement._schema.is_mutable else replacement
+    # Where types differ, the operation in place rounds its result to the type of its operand; the other one does not.
+    keeps_type = len(kinds) == 1 and kinds.pop().is_floating_point and not record.comparison
+    return replacement if keeps_type and _argument_types(replacement) == _argument_types(operation) else None
+
+
+def _argument_types(operation: OpOverload) -> list[str]:
+    return [str(argument.type) for argument in operation._schema.arguments]
 
 
 def _allocates(node: fx.Node, replaced: Container[fx.Node]) -> bool:
@@ -107,5 +113,9 @@ def _allocates(node: fx.Node, replaced: Container[fx.Node]) -> bool:
         return False
     # What is composed of other operations may hand its input on, whatever its schema says, as dropout does.
     record = _record(operation)
-    computes = record is not None and (record.norm or record.activation or bool(record.weights) or record.addend != 0)
+    if record is None:
+        return not operation._can_decompose()
+    if record.view and not record.fills_slots:
+        return False
+    computes = record.norm or record.activation or bool(record.weights) or record.addend != 0
     return computes or not operation._can_decompose()

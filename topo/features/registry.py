@@ -105,14 +105,25 @@ def metric(
     ------
     InputError
         When the category is unknown, `per` or `encodings` has another value, `reads_weights` names no column, or a
-        column has two underscores in a row.
+        column has two underscores in a row, is there twice or is another metric's.
     """
     if category not in CATEGORIES:
         raise unknown_name("category", category, CATEGORIES)
     if per is not None:
         one_of("per", per, ("nodes", "edges"))
     one_of("encodings", encodings, ("all", "layers", "network"))
+    if isinstance(columns, str):
+        raise InputError(f"columns of metric {name!r} must be a list of names; got {columns!r}; write ({columns!r},).")
     names = tuple(columns) or (name,)
+    others = {c: e.name for e in METRICS.registered() if e.name != name for c in columns_of(e)}
+    filled = [c for raw in names for c in ((raw, f"{raw}_norm") if per else (raw,))]
+    for column in filled:
+        if column in others:
+            raise InputError(
+                f"column {column!r} of metric {name!r} is filled by metric {others[column]!r} already; take another."
+            )
+    if len(set(filled)) < len(filled):
+        raise InputError(f"metric {name!r} names a column twice: {', '.join(filled)}.")
     for column in names:
         if "__" in column:
             raise InputError(

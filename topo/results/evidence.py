@@ -336,7 +336,8 @@ def _recorded_reasons(table: pd.DataFrame) -> dict[str, str]:
 
     They come from the column `undefined`: texts ``"metric, metric: reason; ..."`` or JSON objects.
     """
-    reasons: dict[str, str] = dict(table.attrs.get("undefined", {}))
+    recorded = table.attrs.get("undefined")
+    reasons: dict[str, str] = dict(recorded) if isinstance(recorded, dict) else {}
     if "undefined" not in table.columns:
         return reasons
     columns = set(table.columns)

@@ -150,9 +150,15 @@ def remember_metrics(table: pd.DataFrame) -> None:
     table
         A results table.
     """
-    known = metric_facts()
-    for name, facts in table.attrs.get("metrics", {}).items():
-        if name not in known and isinstance(facts, dict) and {"category", "reads_weights"} <= set(facts):
+    recorded = table.attrs.get("metrics")
+    if not isinstance(recorded, dict) or not recorded:
+        return
+    from ..study.store import RESERVED
+
+    taken = RESERVED | set(metric_facts())
+    for name, facts in recorded.items():
+        described = isinstance(facts, dict) and isinstance(facts.get("category"), str) and "reads_weights" in facts
+        if described and name not in taken:
             # Of two tables that say different things of one name, the one that keeps it from leaking counts.
             earlier = _recorded.get(name, {})
             _recorded[name] = facts | {"reads_weights": facts["reads_weights"] or earlier.get("reads_weights", False)}
