@@ -181,7 +181,7 @@ def square():
 def test_a_package_may_add_a_pruner(tmp_path: Path):
     source = """
 from topo.pruning import PRUNERS, by_score
-@PRUNERS.register("largest-first", family="own", needs_data=False)
+@PRUNERS.register("largest-first", family="own", stage="trained", needs_data=False)
 @by_score()
 def largest_first(task):
     "Keeps the smallest weights."

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
-from .errors import InputError, unknown_name
+from .errors import InputError, nearest, unknown_name
 
 __all__ = ["Setting", "check_settings", "flag", "one_of", "real_number", "settings_of", "share", "whole_number"]
 
@@ -247,7 +247,9 @@ def settings_of(function: Callable[..., Any]) -> list[Setting]:
     ]
 
 
-def check_settings(function: Callable[..., Any], settings: Iterable[str], owner: str) -> None:
+def check_settings(
+    function: Callable[..., Any], settings: Iterable[str], owner: str, *, arguments: Iterable[str] = ()
+) -> None:
     """Refuse settings that are not keyword-only parameters of `function`.
 
     Parameters
@@ -258,6 +260,8 @@ def check_settings(function: Callable[..., Any], settings: Iterable[str], owner:
         The names that were given.
     owner
         What the error says that they were given to, such as ``"pruner 'snip'"``.
+    arguments
+        Other names that the caller takes, which the error suggests too.
 
     Raises
     ------
@@ -273,11 +277,12 @@ def check_settings(function: Callable[..., Any], settings: Iterable[str], owner:
     topo.errors.InputError: unknown setting of model 'net' 'widht'; did you mean 'width'? Known: width.
     """
     known = [setting.name for setting in settings_of(function)]
+    arguments = list(arguments)
     for name in settings:
-        if not known:
+        if not known and not nearest(name, arguments):
             raise InputError(f"{owner} takes no settings, but {name!r} was given; leave it out.")
         if name not in known:
-            raise unknown_name(f"setting of {owner}", name, known)
+            raise unknown_name(f"setting of {owner}", name, [*known, *arguments])
 
 
 def _documented_parameters(documented: object) -> dict[str, str]:

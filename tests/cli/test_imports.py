@@ -16,7 +16,7 @@ from topo.models import MODELS
 from topo.pruning import PRUNERS, by_score
 
 
-@PRUNERS.register("largest-last", family="own", needs_data=False)
+@PRUNERS.register("largest-last", family="own", stage="trained", needs_data=False)
 @by_score()
 def largest_last(task, *, power: float = 1.0):
     \"\"\"Keeps the smallest weights.

@@ -33,6 +33,13 @@ def test_patterns_select_names(topo_command):
     assert topo_command("list", "models", "no*such").stdout == "No name matches no*such.\n"
 
 
+def test_a_family_or_category_is_listed_by_its_name(topo_command):
+    lines = topo_command("list", "metrics", "global").stdout.splitlines()
+    assert lines[0] == "global" and any("cut" in line for line in lines[1:]) and "sink_nodes" not in " ".join(lines)
+    lines = topo_command("list", "pruners", "dynamic").stdout.splitlines()
+    assert lines[0] == "dynamic" and "rigl" in {line.split()[0] for line in lines[1:]}
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "expected"),
     [

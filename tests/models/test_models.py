@@ -151,6 +151,8 @@ def test_torchvision_settings():
         ("torchvision:resnet20", {}, "unknown model"),
         ("resnet20", {"shortcuts": "projection"}, "did you mean 'shortcut'"),
         ("conv6", {"width": 3}, "takes no settings"),
+        ("conv6", {"classes": 10}, "did you mean 'n_classes'"),
+        ("resnet20", {"classes": 10}, "did you mean 'n_classes'"),
         ("conv6", {"input_shape": (3, 7, 32)}, "needs 8x8 at least, not 7x32"),
         ("alexnet", {"input_shape": (3, 32, 32)}, r"'alexnet' cannot take inputs of shape \(3, 32, 32\)"),
         ("vit_b_16", {"input_shape": (3, 30, 30)}, r"shape \(3, 30, 30\)"),

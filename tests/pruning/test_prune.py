@@ -237,7 +237,7 @@ def test_rounds_see_the_weights_that_are_left(monkeypatch):
         return {n: w.detach().abs() for n, w in task.weights.items()}
 
     monkeypatch.setattr(PRUNERS, "_entries", dict(PRUNERS._entries))
-    PRUNERS.register("seen", stage="initial", needs_data=False)(magnitude)
+    PRUNERS.register("seen", family="own", stage="initial", needs_data=False)(magnitude)
     masks = topo.prune(net, "seen", sparsity=1 - 1 / 8)
     assert [int((w != 0).sum()) for w in seen] == [64, 32, 16]
     assert int(masks["weight"].sum()) == 8
@@ -253,7 +253,7 @@ def test_pruned_weights_do_not_return_even_when_all_else_scores_lower(monkeypatc
         }
 
     monkeypatch.setattr(PRUNERS, "_entries", dict(PRUNERS._entries))
-    PRUNERS.register("alternating", stage="initial", needs_data=False)(alternating)
+    PRUNERS.register("alternating", family="own", stage="initial", needs_data=False)(alternating)
     masks = topo.prune(nn.Linear(16, 1), "alternating", sparsity=1 - 1 / 16)
     # 16 -> 8 first -> the last 4 of those -> the first 2 of those -> the last
     assert masks["weight"].flatten().nonzero().flatten().tolist() == [5]

@@ -39,7 +39,10 @@ def list_names(
         str, typer.Argument(metavar="|".join(REGISTRIES), help="What to list.", autocompletion=lambda: list(REGISTRIES))
     ],
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME|PATTERN]", help="One of them, with its settings; or a pattern.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME|FAMILY|PATTERN]", help="One of them, with its settings; or a family, or a pattern."
+        ),
     ] = None,
     imports: Imports = None,
 ) -> None:
@@ -50,6 +53,7 @@ def list_names(
       topo list pruners "*snip*"       those whose names match
       topo list pruners synflow        what it does, and its settings
       topo list metrics                by category; a category's name selects all of it
+      topo list metrics local          those of one category, as of one family of pruners
       topo list encodings              with their options
     """
     if kind not in REGISTRIES:
@@ -57,6 +61,8 @@ def list_names(
     registry = _registry(kind)
     if name is None or any(character in name for character in "*?["):
         lines = list(_table(kind, registry, name))
+    elif name not in registry and name in _families(kind, registry):
+        lines = list(_table(kind, registry, family=name))
     else:
         lines = list(_card(kind, registry.entry(name)))
     typer.echo("\n".join(lines))
@@ -67,18 +73,22 @@ def _registry(kind: str) -> Registry[Any]:
     return getattr(importlib.import_module(f"topo.{package}"), attribute)
 
 
-def _table(kind: str, registry: Registry[Any], pattern: str | None) -> Iterator[str]:
-    """One line an entry, by family."""
+def _table(
+    kind: str, registry: Registry[Any], pattern: str | None = None, *, family: str | None = None
+) -> Iterator[str]:
+    """One line an entry, by family; those whose names match a pattern, or those of one family."""
     entries = [entry for entry in registry.entries() if pattern is None or fnmatchcase(entry.name, pattern)]
-    torchvision = [name for name in _torchvision(kind) if pattern is None or fnmatchcase(name, pattern)]
+    entries = [entry for entry in entries if family is None or entry.family == family]
+    names = _torchvision(kind) if family is None else []
+    torchvision = [name for name in names if pattern is None or fnmatchcase(name, pattern)]
     if not entries and not torchvision:
-        yield f"No name matches {pattern}."
+        yield f"No name matches {pattern}." if family is None else f"Nothing is of {family} yet."
         return
     width = max((len(entry.name) for entry in entries), default=0)
     families = _families(kind, registry)
-    for family, members in groupby(sorted(entries, key=lambda e: families.index(e.family)), key=lambda e: e.family):
-        if family:
-            yield typer.style(family, bold=True)
+    for heading, members in groupby(sorted(entries, key=lambda e: families.index(e.family)), key=lambda e: e.family):
+        if heading:
+            yield typer.style(heading, bold=True)
         for entry in members:
             paper = f" [{entry.info['paper']}]" if "paper" in entry.info else ""
             yield f"  {entry.name:<{width}}  {entry.summary}{paper}"

@@ -243,8 +243,8 @@ def sparse_training_callback(
     example = _example_of(model, example)
     model = module_of(model, f"pruner {name!r}")
     algorithm = PRUNERS[name]
-    if PRUNERS.entry(name).info.get("stage") != "training":
-        known = ", ".join(n for n in PRUNERS if PRUNERS.entry(n).info.get("stage") == "training")
+    if PRUNERS.entry(name).info["stage"] != "training":
+        known = ", ".join(n for n in PRUNERS if PRUNERS.entry(n).info["stage"] == "training")
         raise InputError(f"pruner {name!r} does not work during training; those that do: {known}.")
     check_settings(algorithm, settings, f"pruner {name!r}")
     with open_task(

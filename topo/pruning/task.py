@@ -362,7 +362,7 @@ def open_task(
         sdpa_kernel(SDPBackend.MATH),
         exact if target.type == "cuda" else nullcontext(),
     ):
-        copied = _working_copy(model, target, PRUNERS.entry(name).info.get("stage") == "initial")
+        copied = _working_copy(model, target, PRUNERS.entry(name).info["stage"] == "initial")
         parameters = dict(copied.named_parameters())
         weights = {key: parameters[key] for key in names}
         for weight in weights.values():

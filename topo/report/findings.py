@@ -161,7 +161,7 @@ def accuracy_findings(summary: pd.DataFrame) -> list[str]:
         text = f"{dataset} · {model} at {percent(top)} sparsity: {best['pruner']} is the most accurate "
         text += f"({best['mean'] * unit:.1f}%, {seeds}"
         if len(dense):
-            text += f", {(dense['mean'].iloc[0] - best['mean']) * unit:.1f} points below dense"
+            text += f", {_beside_dense((best['mean'] - dense['mean'].iloc[0]) * unit)}"
         text += ")"
         if len(ranked) > 1:
             text += f", {worst['pruner']} the least ({worst['mean'] * unit:.1f}%)"
@@ -170,6 +170,13 @@ def accuracy_findings(summary: pd.DataFrame) -> list[str]:
                 text += f"; the seeds of {best['pruner']} and of {second['pruner']} overlap"
         sentences.append(text + ".")
     return sentences
+
+
+def _beside_dense(points: float) -> str:
+    size = f"{abs(points):.1f}"
+    if size == "0.0":
+        return "as accurate as dense"
+    return f"{size} points {'above' if points > 0 else 'below'} dense"
 
 
 def correlation_findings(correlations: pd.DataFrame) -> list[str]:

@@ -120,13 +120,13 @@ class PrunerChoice(Choice):
 
     def check(self) -> None:
         super().check()
-        if self.stage is not None and PRUNERS.entry(self.name).info.get("stage") == "training":
+        if self.stage is not None and PRUNERS.entry(self.name).info["stage"] == "training":
             raise InputError(f"pruner {self.name!r} works during training; leave out stage: {self.stage}.")
 
     @property
     def applied_at(self) -> str:
         """``"initial"``, ``"trained"`` or ``"training"``: as asked, else as the algorithm has it."""
-        return self.stage or PRUNERS.entry(self.name).info.get("stage", "initial")
+        return self.stage or PRUNERS.entry(self.name).info["stage"]
 
     @property
     def family(self) -> str:
