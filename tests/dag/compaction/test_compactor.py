@@ -330,3 +330,40 @@ def test_attention_that_is_gone_leaves_no_projection():
     smaller = compact(model, masks, x[:1])
     assert {name.partition(".")[0] for name, _ in smaller.named_parameters()} == {"enter", "head"}
     torch.testing.assert_close(smaller(x), model.head(model.enter(x)), rtol=1e-12, atol=1e-12)
+
+
+class Picked(nn.Module):
+    """Channels picked by numbers that the module keeps."""
+
+    def __init__(self, how: str, spatial: bool) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(2, 8, 3) if spatial else nn.Linear(6, 8)
+        self.last = nn.Conv2d(8, 3, 1) if spatial else nn.Linear(8, 3)
+        self.register_buffer("order", torch.tensor([1, 0, 3, 2, 2, 4, 7, 6]))
+        self.how = how
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        if self.how == "buffer":
+            y = y[:, self.order]
+        elif self.how == "index_select":
+            y = y.index_select(1, self.order)
+        else:
+            y = y[:, [1, 0, 3, 2, 2, 4, 7, 6]]
+        return self.last(torch.relu(y))
+
+
+@pytest.mark.parametrize("spatial", [False, True])
+@pytest.mark.parametrize("how", ["buffer", "index_select", "list"])
+def test_numbers_of_channels_are_those_of_the_smaller_network(how, spatial):
+    torch.manual_seed(0)
+    model = Picked(how, spatial).double().eval()
+    x = torch.randn(5, 2, 4, 4, dtype=torch.float64) if spatial else torch.randn(5, 6, dtype=torch.float64)
+    masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in prunable_parameters(model).items()}
+    masks["last.weight"][:, [0, 4, 6]] = False
+    masked = copy.deepcopy(model)
+    topo.Masks(masks).apply(masked)
+    smaller = compact(model, masks, x[:2])
+    assert torch.allclose(smaller(x), masked(x), rtol=1e-12)
+    # Channels 0, 2, 3, 4 and 6 are still read, 2 at one of its two places; 5 never was.
+    assert smaller.first.weight.shape[0] == 5

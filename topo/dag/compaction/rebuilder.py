@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from ...errors import InputError
 from ..channel_coupling import CoupledChannels
-from ..elements import Hole, Output, Size, Step, Value
+from ..elements import Hole, Output, Size, Step, Value, Values
 from ..interpreter import Interpreter
 from ..maps import Gather
 from ..operators import aten, operator_of
@@ -282,15 +282,20 @@ class Rebuilder(Interpreter):
         index = torch.arange(source.kept.numel()) if moved.index is None else torch.from_numpy(moved.index).reshape(-1)
         index = index[target.kept.reshape(-1)]
         wanted = torch.where(index >= 0, source.numbers[index.clamp(min=0)], -1)
+        by_numbers = bool(step.values) and not any(self._values[name].is_floating_point() for name in step.values)
         if source.box is not None and target.box is not None:
-            for resized in (False, True):
+            # Numbers of channels in a constant are those of the whole network: what they choose is in `wanted`.
+            renumbered = by_numbers and not (source.complete and target.complete)
+            for resized in () if renumbered else (False, True):
                 made = self._natively(run, value, source, target, wanted, resized)
                 if made is not None:
                     return made
-            made = self._along_one_axis(step, value, source, target, wanted)
+            made = None
+            if by_numbers or not step.values:
+                made = self._along_one_axis(step, value, source, target, wanted)
             if made is not None:
                 return made
-        if source.shape[0] != 1 or target.shape[0] != 1 or step.values:
+        if source.shape[0] != 1 or target.shape[0] != 1 or (step.values and not by_numbers):
             raise _inseparable(_place(step), source, target)
         flat = self.graph.call_function(aten.FLATTEN, (value, 1)) if source.box else value
         if (wanted < 0).any():
@@ -354,6 +359,10 @@ class Rebuilder(Interpreter):
         return made
 
     @cached_property
+    def _values(self) -> Values:
+        return self.dag.values(self.dag.state)
+
+    @cached_property
     def _one(self) -> dict[Any, sympy.Expr]:
         return {symbol: sympy.Integer(1) for symbol, _ in self.dag.symbols}
 
@@ -362,7 +371,7 @@ class Rebuilder(Interpreter):
     ) -> fx.Node | None:
         source_box, target_box = source.box, target.box
         assert source_box is not None and target_box is not None  # the caller has asked
-        if step.values or len(source_box) != len(target_box):
+        if len(source_box) != len(target_box):
             return None
         if source_box == target_box and torch.equal(wanted, torch.arange(source.count)):
             return value
