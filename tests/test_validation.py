@@ -55,6 +55,7 @@ def test_what_is_no_share_is_refused(value):
         ({"minimum": 0, "below": 1}, 1, "x must be a number of at least 0 and below 1, not 1."),
         ({"above": 0, "maximum": 0.5}, 0.6, "x must be a number above 0 and of at most 0.5, not 0.6."),
         ({}, "a", "x must be a number, not 'a'."),
+        ({"minimum": 0, "below": 1}, 95, "x must be a number of at least 0 and below 1, not 95; 95% is 0.95."),
         ({"infinite": True}, math.nan, "x must be a number, not nan."),
     ],
 )

@@ -106,7 +106,9 @@ def real_number(
         or (below is not None and value >= below)
     ):
         kind = "finite number" if number and not finite and not infinite else "number"
-        raise InputError(f"{name} must be a {kind}{_bounds(minimum, maximum, above, below)}, not {value!r}.")
+        is_share = {maximum, below} & {1} and {minimum, above} & {0}
+        percent = f"; {value:g}% is {value / 100:g}" if finite and is_share and 2 <= value <= 100 else ""
+        raise InputError(f"{name} must be a {kind}{_bounds(minimum, maximum, above, below)}, not {value!r}{percent}.")
     return float(value)
 
 
@@ -131,7 +133,7 @@ def share(name: str, value: Any) -> float:
     0.3
     >>> share("drop_fraction", 30)
     Traceback (most recent call last):
-    topo.errors.InputError: drop_fraction must be a number from 0 to 1, not 30.
+    topo.errors.InputError: drop_fraction must be a number from 0 to 1, not 30; 30% is 0.3.
     """
     return real_number(name, value, minimum=0, maximum=1)
 

@@ -87,6 +87,14 @@ def test_synflow_needs_no_data(topo_command, in_folder: Path):
     assert topo_command(*command).exit_code == 0
 
 
+def test_what_is_lacking_is_said_in_the_words_of_the_command_line(refused, in_folder: Path):
+    network = ("prune", "digits-mlp", "--dataset", "digits")
+    assert "give --dataset and --recipe, such as" in refused(*network, "-p", "rigl", "-s", "0.9")
+    assert refused(*network, "-p", "er", "-s", "95").endswith("; 95% is 0.95.")
+    batch = ("prune", "resnet20", "-p", "er", "-s", "0.9", "--example", "1,3,32,32")
+    assert "leave the batch axis out" in refused(*batch)
+
+
 def test_an_emptied_layer_is_said(topo_command, in_folder: Path):
     result = topo_command("prune", "digits-mlp", "-p", "magnitude", "-s", 0.9999, "--example", "1,8,8")
     assert result.exit_code == 0 and "No weight is left in" in result.stderr

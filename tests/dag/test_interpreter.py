@@ -211,8 +211,16 @@ def test_keywords_that_do_not_fit_the_model_are_said():
         def forward(self, x, y):
             return x + y
 
-    with pytest.raises(InputError, match=r"keywords x, z, which do not fit the model's forward\(x, y\)"):
+    with pytest.raises(
+        InputError, match=r"inputs x, z by keyword do not fit .* forward\(x, y\): .*; a model whose one"
+    ):
         topo.trace(Named(), {"x": torch.zeros(1, 4), "z": torch.zeros(1, 4)})
+
+
+def test_a_shape_with_its_batch_axis_is_said():
+    for verb in (topo.trace, lambda net, shape: topo.prune(net, "synflow", sparsity=0.5, example=shape)):
+        with pytest.raises(InputError, match="leave the batch axis out"):
+            verb(nn.Sequential(nn.Conv2d(3, 2, 3)), (1, 3, 8, 8))
 
 
 def test_a_traced_network_brings_its_example():

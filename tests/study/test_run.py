@@ -49,6 +49,8 @@ def test_a_study_gives_one_row_a_network(tiny, here, caplog: pytest.LogCaptureFi
     assert loaded.config == study.config
     pd.testing.assert_frame_equal(loaded.results(), table)
     assert loaded.status()["status"].tolist() == ["finished"] * 5
+    cell = study.cells[-1]
+    assert study.masks(cell) == study.masks(cell.key) and study.cell(cell) == cell
 
 
 def test_finished_cells_are_not_computed_again(tiny, here, monkeypatch: pytest.MonkeyPatch):
@@ -345,7 +347,7 @@ def test_folders_that_hold_no_study(tmp_path: Path, tiny):
         Study.load(tmp_path)
     with pytest.raises(InputError, match="has no results yet"):
         tiny().results()
-    with pytest.raises(InputError, match="unknown cell"):
+    with pytest.raises(InputError, match=r"has no cell .* names its \d+ cells\.$"):
         tiny().masks("abc")
 
 

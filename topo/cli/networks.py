@@ -64,21 +64,28 @@ def prune(
     """
     from .. import pruning
     from ..pruning import PRUNERS
+    from ..pruning.task import RecipeMissing
 
     if PRUNERS.entry(pruner).info.get("needs_data") and dataset is None:
         raise InputError(f"pruner {pruner!r} needs data; give --dataset, such as --dataset digits.")
     network = NamedNetwork(model, checkpoint, dataset, data, example, classes, seed, model_set)
-    masks = pruning.prune(
-        network.model,
-        pruner,
-        sparsity=sparsity,
-        data=network.dataset,
-        example=network.example,
-        recipe=recipe,
-        seed=seed,
-        device=device,
-        **parsed_settings(settings),
-    )
+    try:
+        masks = pruning.prune(
+            network.model,
+            pruner,
+            sparsity=sparsity,
+            data=network.dataset,
+            example=network.example,
+            recipe=recipe,
+            seed=seed,
+            device=device,
+            **parsed_settings(settings),
+        )
+    except RecipeMissing as error:
+        raise InputError(
+            f"pruner {pruner!r} trains the network; give --dataset and --recipe, such as --dataset digits --recipe "
+            "digits."
+        ) from error
     masks.save(output)
     empty = masks.empty_layers()
     typer.echo(f"{output}: sparsity {masks.sparsity:.6g} over {len(masks)} layers by {pruner}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias, cast
 
@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from ..errors import InputError
 
-__all__ = ["Example", "example_arguments", "is_shape", "sample_shapes", "unfit_inputs_named"]
+__all__ = ["Example", "example_arguments", "is_shape", "sample_shapes", "unfit_inputs_named", "unfit_keywords"]
 
 Example: TypeAlias = (
     "Tensor | Mapping[str, Tensor | Sequence[int]] | Sequence[int] | Sequence[Tensor | Sequence[int] | Any]"
@@ -164,13 +164,53 @@ def unfit_inputs_named(inputs: Any, *, name: str = "") -> Iterator[None]:
     except (InputError, torch.OutOfMemoryError):
         raise
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        if isinstance(inputs, Mapping) and isinstance(error, TypeError) and " argument" in str(error):
+            raise unfit_keywords(inputs, str(error).partition("forward() ")[2] or str(error)) from error
         tensors = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
         shapes = " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise InputError(
             f"the model does not take inputs of shape {shapes}{f' of {name}' if name else ''}, samples along the first "
-            f"axis: {reason[:300].rstrip('.')}{_where(error)}; give inputs of the shape that it is built for."
+            f"axis: {reason[:300].rstrip('.')}{_where(error)}; give inputs of the shape that it is built for"
+            f"{_ONE_SAMPLE if any(map(_has_second_samples_axis, tensors)) else ''}."
         ) from error
+
+
+_ONE_SAMPLE = "; a shape given as an example is that of one sample, such as (3, 32, 32): leave the batch axis out"
+
+
+def _has_second_samples_axis(tensor: Tensor) -> bool:
+    """Whether a tensor looks as the zeros do of a shape that was given with its batch axis."""
+    return len(tensor) == 1 and (tensor.ndim > 4 or tensor.shape[:2] == (1, 1))
+
+
+def unfit_keywords(names: Iterable[str], reason: object, forward: str = "forward") -> InputError:
+    """The error for inputs by keyword that a model's forward does not have.
+
+    Parameters
+    ----------
+    names
+        The keywords.
+    reason
+        What does not fit.
+    forward
+        The forward as the message has it, such as ``"forward(batch)"``.
+
+    Returns
+    -------
+    InputError
+        To be raised by the caller.
+
+    Examples
+    --------
+    >>> print(unfit_keywords(["x", "y"], "missing a required argument: 'batch'"))
+    the inputs x, y by keyword do not fit the model's forward: missing a required argument: 'batch'; a model whose one
+    argument is a dict takes it in a tuple, ({...},).
+    """
+    return InputError(
+        f"the inputs {', '.join(map(str, names))} by keyword do not fit the model's {forward}: {reason}; a model whose "
+        "one argument is a dict takes it in a tuple, ({...},)."
+    )
 
 
 def _where(error: Exception) -> str:

@@ -17,7 +17,7 @@ from torch.export import Dim
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError
-from .example import unfit_inputs_named
+from .example import unfit_inputs_named, unfit_keywords
 from .functionalisation import functionalised
 
 __all__ = ["evaluation_mode", "export", "is_symbol"]
@@ -98,7 +98,7 @@ def export(
                 hook.remove()
     assert failure is not None
     try:
-        with unfit_inputs_named(inputs):
+        with unfit_inputs_named(kwargs or inputs):
             model(*args, **(kwargs or {}))
     except InputError:
         raise
@@ -112,10 +112,7 @@ def _by_name(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         return dict(inspect.signature(model.forward).bind(*args, **kwargs).arguments)
     except TypeError as error:
         taken = ", ".join(inspect.signature(model.forward).parameters)
-        raise InputError(
-            f"the example has the keywords {', '.join(kwargs)}, which do not fit the model's forward({taken}): "
-            f"{error}; a model whose one argument is a dict takes it in a tuple, ({{...}},)."
-        ) from error
+        raise unfit_keywords(kwargs, error, f"forward({taken})") from error
 
 
 @contextmanager

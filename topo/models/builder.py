@@ -87,7 +87,10 @@ def _checked_shape(input_shape: Any) -> tuple[int, int, int]:
     except (TypeError, ValueError):
         shape = ()
     if len(shape) != 3 or min(shape) < 1:
-        raise InputError(f"input_shape must be (channels, height, width), all positive, not {input_shape!r}.")
+        batch = "; leave the batch axis out" if len(shape) == 4 else ""
+        raise InputError(
+            f"the shape of one sample must be (channels, height, width), all positive, not {input_shape!r}{batch}."
+        )
     channels, height, width = shape
     return channels, height, width
 

@@ -28,7 +28,11 @@ from ..validation import real_number, whole_number
 from .registry import PRUNERS
 from .samples import Samples
 
-__all__ = ["Task", "open_task"]
+__all__ = ["RecipeMissing", "Task", "open_task"]
+
+
+class RecipeMissing(InputError):
+    """A pruner trains the network, and the call gave no data or no recipe."""
 
 
 @dataclass
@@ -212,7 +216,7 @@ class Task:
             (`topo.training.Diverged`).
         """
         if self.dataset is None or self.recipe is None:
-            raise InputError(
+            raise RecipeMissing(
                 f"pruner {self.name!r} trains the network; give data= and recipe=, such as "
                 'data=topo.datasets.load("digits"), recipe="digits".'
             )

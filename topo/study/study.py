@@ -15,7 +15,7 @@ from torch import nn
 from ..checkpoint import load_checkpoint
 from ..datasets import Dataset
 from ..encoding import LayerGraphs, MultipartiteGraph, encode
-from ..errors import InputError, unknown_name
+from ..errors import InputError, nearest
 from ..masks import Masks
 from ..own_code import import_code, is_file_name
 from .computation import build_model, example_of, load_data
@@ -251,43 +251,43 @@ class Study:
             rows.append({**identity, **facts, "cell": key})
         return pd.DataFrame(rows).astype({"accuracy": float, "seconds": float})
 
-    def cell(self, key: str) -> Cell:
+    def cell(self, key: str | Cell) -> Cell:
         """The cell of that key, as in the column ``cell`` of the results.
 
         Parameters
         ----------
         key
-            Key of the cell.
+            Key of the cell, or the cell itself.
 
         Returns
         -------
         Cell
             What it computes.
         """
-        return self.cells[self._position(key)]
+        return self.cells[self._planned(key)[0]]
 
-    def masks(self, key: str) -> Masks:
+    def masks(self, key: str | Cell) -> Masks:
         """The masks of a sparse network, by the key of its cell.
 
         Parameters
         ----------
         key
-            Key of the cell.
+            Key of the cell, or the cell itself.
 
         Returns
         -------
         Masks
             Those at the end of its training.
         """
-        return Masks.load(self.store.masks_file(self._known(key)))
+        return Masks.load(self.store.masks_file(self._planned(key)[1]))
 
-    def trajectory(self, key: str) -> MaskTrajectory:
+    def trajectory(self, key: str | Cell) -> MaskTrajectory:
         """The masks of a sparse network over its training, of a study with ``save_trajectory: true``.
 
         Parameters
         ----------
         key
-            Key of the cell.
+            Key of the cell, or the cell itself.
 
         Returns
         -------
@@ -299,18 +299,19 @@ class Study:
         InputError
             When it was not recorded.
         """
-        file = self.store.trajectory_file(self._known(key))
+        known = self._planned(key)[1]
+        file = self.store.trajectory_file(known)
         if not file.is_file():
-            raise InputError(f"cell {key} has no trajectory of masks; compute it with save_trajectory: true.")
+            raise InputError(f"cell {known} has no trajectory of masks; compute it with save_trajectory: true.")
         return MaskTrajectory.load(file)
 
-    def history(self, key: str) -> pd.DataFrame:
+    def history(self, key: str | Cell) -> pd.DataFrame:
         """The training history of a network: one row an epoch.
 
         Parameters
         ----------
         key
-            Key of the cell.
+            Key of the cell, or the cell itself.
 
         Returns
         -------
@@ -322,18 +323,19 @@ class Study:
         InputError
             When the cell has not run, or failed.
         """
-        file = self.store.history_file(self._known(key))
+        known = self._planned(key)[1]
+        file = self.store.history_file(known)
         if not file.is_file():
-            raise InputError(f"cell {key} has no training history; it has not run, or it failed.")
+            raise InputError(f"cell {known} has no training history; it has not run, or it failed.")
         return pd.read_parquet(file)
 
-    def dataset(self, key: str) -> Dataset:
+    def dataset(self, key: str | Cell) -> Dataset:
         """The dataset that a network was trained on.
 
         Parameters
         ----------
         key
-            Key of the cell.
+            Key of the cell, or the cell itself.
 
         Returns
         -------
@@ -343,13 +345,13 @@ class Study:
         with self._own_code_missing():
             return load_data(self.cell(key))
 
-    def model(self, key: str) -> nn.Module:
+    def model(self, key: str | Cell) -> nn.Module:
         """A network of the study: its trained weights where they were saved, else its initial ones, masked.
 
         Parameters
         ----------
         key
-            Key of the cell.
+            Key of the cell, or the cell itself.
 
         Returns
         -------
@@ -359,18 +361,18 @@ class Study:
         with self._own_code_missing():
             cell = self.cell(key)
             model = build_model(cell, load_data(cell))
-        weights = self.store.weights_file(key)
+        weights = self.store.weights_file(self._planned(key)[1])
         if weights.is_file():
             return load_checkpoint(model, weights)
         return model if cell.pruner is None else self.masks(key).apply(model)
 
-    def graph(self, key: str, encoding: str = "multipartite", **options: Any) -> MultipartiteGraph | LayerGraphs:
+    def graph(self, key: str | Cell, encoding: str = "multipartite", **options: Any) -> MultipartiteGraph | LayerGraphs:
         """The graph of a network of the study; its weights are those of `model`.
 
         Parameters
         ----------
         key
-            Key of the cell.
+            Key of the cell, or the cell itself.
         encoding, options
             As for `topo.encode`.
 
@@ -388,15 +390,17 @@ class Study:
         for source in self.config.imports:
             import_code(source)
 
-    def _position(self, key: str) -> int:
-        keys = [planned.key for planned in self.plan]
-        if key not in keys:
-            raise unknown_name("cell", key, keys)
-        return keys.index(key)
-
-    def _known(self, key: str) -> str:
-        self._position(key)
-        return key
+    def _planned(self, key: str | Cell) -> tuple[int, str]:
+        """The place of a cell in the plan, and its key there."""
+        planned = [known for known, _ in self.plan]
+        wanted = key.key if isinstance(key, Cell) else key
+        keys = [cell.key for cell in self.cells] if isinstance(key, Cell) else planned
+        if wanted not in keys:
+            close = nearest(str(wanted), keys, 1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise InputError(f"the study has no cell {wanted!r}; {hint}study.status() names its {len(keys)} cells.")
+        place = keys.index(wanted)
+        return place, planned[place]
 
     @contextmanager
     def _own_code_missing(self) -> Iterator[None]:
