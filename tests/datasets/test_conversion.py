@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.data import Dataset as TorchDataset
 
+import topo
 from topo.datasets import Dataset, as_dataset, load
 from topo.errors import InputError
 
@@ -27,6 +29,10 @@ class Pairs(TorchDataset):
 
 FORMS = {
     "tensor": (FIRST, TARGETS),
+    "arrays": (FIRST.numpy(), TARGETS.numpy().astype("uint16")),
+    "int32 targets": (FIRST, TARGETS.int()),
+    "list of samples": [(FIRST[i], TARGETS[i]) for i in range(6)],
+    "list of arrays and numbers": [(FIRST[i].numpy(), int(TARGETS[i])) for i in range(6)],
     "tuple": ((FIRST, SECOND), TARGETS),
     "dict": ({"a": FIRST, "b": SECOND}, TARGETS),
     "tensor dataset": TensorDataset(FIRST, TARGETS),
@@ -57,6 +63,29 @@ def test_every_form_of_data_becomes_the_same_samples(form):
         assert not isinstance(inputs, dict) or list(inputs) == ["a", "b"]
     shuffled = [targets for _, targets in data.batches("train", 4, generator=torch.Generator(), augment=True)]
     assert [len(part) for part in shuffled] == [4, 2]
+
+
+@pytest.mark.parametrize("wrap", [lambda both: (both,), lambda both: {"batch": both}])
+def test_an_argument_may_be_a_dict(wrap):
+    class OneDict(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(2, 3), nn.Linear(3, 3)
+
+        def forward(self, batch):
+            return self.first(batch["a"]) + self.second(batch["b"].float())
+
+    data = (wrap({"a": FIRST, "b": SECOND}), TARGETS)
+    loader = [
+        (wrap({"a": FIRST[:4], "b": SECOND[:4]}), TARGETS[:4]),
+        (wrap({"a": FIRST[4:], "b": SECOND[4:]}), TARGETS[4:]),
+    ]
+    assert topo.prune(OneDict(), "snip", sparsity=0.4, data=data, device="cpu").counts()["kept"].sum() == 9
+    inputs = as_dataset(loader).train_inputs
+    (both,) = inputs.values() if isinstance(inputs, dict) else inputs
+    assert torch.equal(both["b"], SECOND)
+    with pytest.raises(InputError, match=r"a model whose one argument is a dict takes it in a tuple"):
+        topo.prune(OneDict(), "snip", sparsity=0.5, data=({"a": FIRST, "b": SECOND}, TARGETS), device="cpu")
 
 
 def test_images_are_kept_as_they_are():
@@ -104,6 +133,8 @@ def test_reading_leaves_the_global_random_state_and_is_the_same_each_time():
         (Pairs(lambda i: torch.zeros(i + 1)), "do not form a batch"),
         ([], "holds no batches"),
         ([FIRST], "every batch of data must be a pair"),
+        (([[0.5]], [1]), r"of tensors or NumPy arrays, not list; .* torch\.as_tensor makes"),
+        ((FIRST, torch.tensor(1)), "must have samples along their first axis"),
         ([(FIRST, TARGETS), (SECOND, TARGETS)], "do not have one shape"),
         (iter([(FIRST, TARGETS)]), "an iterator, which can be read only once"),
         ([(FIRST, SECOND, TARGETS)], "every batch of data must be a pair"),

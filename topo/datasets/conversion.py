@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset, default_collate
@@ -18,8 +19,8 @@ from .inputs import Batch, checked_batch, is_batch, joined
 __all__ = ["as_dataset", "collated", "is_map_style", "tensors_as_batch"]
 
 KINDS = (
-    "a dataset of topo.datasets, (inputs, targets) tensors, a torch.utils.data.Dataset with a length, a DataLoader, or "
-    "a list of batches"
+    "a dataset of topo.datasets, (inputs, targets) tensors or NumPy arrays, a torch.utils.data.Dataset with a length, "
+    "a DataLoader, or a list of batches or samples"
 )
 
 
@@ -33,9 +34,10 @@ def as_dataset(data: Any, test: Any = None, *, name: str = "data") -> Dataset:
     Parameters
     ----------
     data
-        A `Dataset`, which stays as it is; a pair (inputs, targets), where inputs are a tensor (samples, ...), a tuple
-        of tensors or a dict of tensors by argument name, and targets are classes (samples,), whole numbers from 0 up;
-        a map-style ``torch.utils.data.Dataset`` of such pairs; or a ``DataLoader`` or list of batches of such pairs.
+        A `Dataset`, which stays as it is; a pair (inputs, targets) of tensors or NumPy arrays, where inputs are one
+        (samples, ...), a tuple of them or a dict of them by argument name, and targets are classes (samples,), whole
+        numbers from 0 up; a map-style ``torch.utils.data.Dataset`` or a list of such pairs of one sample; or a
+        ``DataLoader`` or list of batches of such pairs.
     test
         Samples to evaluate on, in any of these forms; without them a training run has no test accuracy.
     name
@@ -70,7 +72,7 @@ def as_dataset(data: Any, test: Any = None, *, name: str = "data") -> Dataset:
 
 
 def is_map_style(data: Any) -> bool:
-    """Whether data are a torch dataset whose samples have numbers: ``data[i]`` for i below ``len(data)``.
+    """Whether data are single samples with numbers, ``data[i]`` for i below ``len(data)``: a torch dataset, or a list.
 
     Parameters
     ----------
@@ -80,8 +82,10 @@ def is_map_style(data: Any) -> bool:
     Returns
     -------
     bool
-        False for texts, tensors, lists, tuples and dicts.
+        False for texts, tensors, tuples, dicts, and lists of anything but pairs (inputs, one target).
     """
+    if isinstance(data, list) and data and isinstance(data[0], tuple | list) and len(data[0]) == 2:
+        return np.ndim(data[0][1]) == 0
     return (
         hasattr(data, "__getitem__")
         and hasattr(data, "__len__")

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from ..errors import InputError
 from ..validation import one_of, whole_number
 from .augment import Augmentation
-from .inputs import Batch, Inputs, input_tensors, map_inputs
+from .inputs import Batch, Inputs, map_inputs
 
 __all__ = ["Dataset", "Split", "check_splits", "make_dataset"]
 
@@ -415,10 +416,7 @@ def check_splits(name: str, train: Split, test: Split | None, n_classes: int) ->
 
 def _shapes(inputs: Inputs) -> object:
     """Of one sample: a shape, or the shapes of several inputs."""
-    if isinstance(inputs, dict):
-        return {name: tuple(tensor.shape[1:]) for name, tensor in inputs.items()}
-    shapes = tuple(tuple(tensor.shape[1:]) for tensor in input_tensors(inputs))
-    return shapes[0] if isinstance(inputs, Tensor) else shapes
+    return pytree.tree_map(lambda tensor: tuple(tensor.shape[1:]), inputs)
 
 
 def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,14 @@
-"""A batch of a model's inputs: one tensor, a tuple of tensors, or a dict of tensors by argument name."""
+"""A batch of a model's inputs: one tensor, a tuple of arguments, or a dict of arguments by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from ..errors import InputError
 
@@ -23,8 +25,9 @@ __all__ = [
     "unfit_labels",
 ]
 
-Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
-"""Tensors with samples along their first axis; a tuple are positional arguments, a dict are keyword arguments."""
+Inputs: TypeAlias = Tensor | tuple[Any, ...] | dict[str, Any]
+"""Tensors with samples along their first axis; a tuple are positional arguments, a dict are keyword arguments, each of
+them a tensor or itself a dict, list or tuple of tensors."""
 
 Batch: TypeAlias = tuple[Inputs, Tensor]
 """Inputs and their targets."""
@@ -43,9 +46,7 @@ def input_tensors(inputs: Inputs) -> list[Tensor]:
     list
         Of tensors.
     """
-    if isinstance(inputs, Tensor):
-        return [inputs]
-    return list(inputs.values() if isinstance(inputs, dict) else inputs)
+    return pytree.tree_leaves(inputs)
 
 
 def map_inputs(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
@@ -68,11 +69,7 @@ def map_inputs(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
     >>> map_inputs(lambda tensor: tensor + 1, {"x": torch.zeros(1), "y": torch.ones(1)})
     {'x': tensor([1.]), 'y': tensor([2.])}
     """
-    if isinstance(inputs, Tensor):
-        return function(inputs)
-    if isinstance(inputs, dict):
-        return {name: function(tensor) for name, tensor in inputs.items()}
-    return tuple(function(tensor) for tensor in inputs)
+    return pytree.tree_map(function, inputs)
 
 
 def call_model(model: Callable[..., Any], inputs: Inputs) -> Any:
@@ -138,13 +135,11 @@ def joined(batches: Sequence[Batch]) -> Batch:
         parts = [torch.cat(tensors) for tensors in zip(*(input_tensors(i) for i, _ in batches), strict=True)]
     except (RuntimeError, ValueError) as error:
         raise InputError(f"the batches of data do not have one shape: {str(error).splitlines()[0]}") from error
-    if isinstance(first, Tensor):
-        return parts[0], targets
-    return (dict(zip(first, parts, strict=True)) if isinstance(first, dict) else tuple(parts)), targets
+    return pytree.tree_unflatten(parts, pytree.tree_structure(first)), targets
 
 
 def is_batch(value: Any) -> bool:
-    """Whether a value is a pair of inputs, in any of their forms, and a tensor of targets.
+    """Whether a value is a pair of inputs, in any of their forms, and of targets, of tensors or NumPy arrays.
 
     Parameters
     ----------
@@ -156,16 +151,14 @@ def is_batch(value: Any) -> bool:
     bool
         True for lists and other mappings of tensors too; `checked_batch` brings them into form.
     """
-    if not isinstance(value, tuple | list) or len(value) != 2 or not isinstance(value[1], Tensor):
+    if not isinstance(value, tuple | list) or len(value) != 2 or not isinstance(value[1], Tensor | np.ndarray):
         return False
-    inputs = list(value[0].values()) if isinstance(value[0], Mapping) else value[0]
-    return isinstance(inputs, Tensor) or (
-        isinstance(inputs, tuple | list) and bool(inputs) and all(isinstance(part, Tensor) for part in inputs)
-    )
+    leaves = pytree.tree_leaves(dict(value[0]) if isinstance(value[0], Mapping) else value[0])
+    return bool(leaves) and all(isinstance(leaf, Tensor | np.ndarray) for leaf in leaves)
 
 
 def checked_batch(value: Any) -> Batch:
-    """A batch in its canonical form, with at least one sample and as many targets as inputs.
+    """A batch in its canonical form, with at least one sample and as many targets as inputs; whole numbers are int64.
 
     Parameters
     ----------
@@ -183,14 +176,24 @@ def checked_batch(value: Any) -> Batch:
         When it is something else.
     """
     if not is_batch(value):
+        pair = isinstance(value, tuple | list) and len(value) == 2
+        kinds = " and ".join(type(part).__name__ for part in value) if pair else type(value).__name__
         raise InputError(
-            "every batch of data must be a pair (inputs, targets) of tensors; several inputs are a tuple, or a dict by "
-            "argument name, in the place of the one."
+            f"every batch of data must be a pair (inputs, targets) of tensors or NumPy arrays, not {kinds}; several "
+            "inputs are a tuple, or a dict by argument name, in the place of the one, and torch.as_tensor makes a "
+            "tensor of a list or of the to_numpy() of a table."
         )
     inputs, targets = value
-    if not isinstance(inputs, Tensor):
+    if not isinstance(inputs, Tensor | np.ndarray):
         inputs = dict(inputs) if isinstance(inputs, Mapping) else tuple(inputs)
-    *lengths, count = (len(tensor) if tensor.ndim else 0 for tensor in (*input_tensors(inputs), targets))
+    inputs, targets = pytree.tree_map_only(np.ndarray, _as_tensor, (inputs, targets))
+    if not targets.is_floating_point() and targets.dtype != torch.bool:
+        targets = targets.long()
+    if any(tensor.ndim == 0 for tensor in (*input_tensors(inputs), targets)):
+        raise InputError(
+            "inputs and targets of data must have samples along their first axis; give batches, or a list of samples."
+        )
+    *lengths, count = map(len, (*input_tensors(inputs), targets))
     if 0 in (*lengths, count):
         raise InputError("data holds no samples; give at least one input and its target.")
     if {*lengths} != {count}:
@@ -199,6 +202,13 @@ def checked_batch(value: Any) -> Batch:
             "give one target an input."
         )
     return inputs, targets
+
+
+def _as_tensor(array: np.ndarray) -> Tensor:
+    try:
+        return torch.from_numpy(array.copy())  # a copy, for arrays that are read-only or reversed
+    except TypeError as error:
+        raise InputError(f"data holds an array of {array.dtype}, which no tensor can hold; give numbers.") from error
 
 
 def unfit_labels(targets: Tensor, outputs: int, *, name: str = "data") -> InputError:

@@ -52,9 +52,9 @@ def prune(
         Share of the prunable weights to remove, from 0 up to but not including 1. Exactly
         ``round((1 - sparsity) * total)`` weights are kept.
     data
-        For the algorithms that look at data or train: (inputs, targets) tensors, where inputs are a tensor, a tuple of
-        tensors or a dict of them by argument name; a dataset of `topo.datasets`; a map-style
-        ``torch.utils.data.Dataset`` of such pairs; or a ``DataLoader`` or list of batches.
+        For the algorithms that look at data or train: (inputs, targets) of tensors or NumPy arrays, where inputs are
+        one, a tuple of them or a dict of them by argument name; a dataset of `topo.datasets`; a map-style
+        ``torch.utils.data.Dataset`` or a list of such pairs of one sample; or a ``DataLoader`` or list of batches.
     example
         An example of the model's input, for the algorithms that trace the network: a tensor, a tuple or a dict of
         tensors with samples along their first axis, or the shape of one sample such as ``(3, 32, 32)``; made from

@@ -27,10 +27,10 @@ class Samples:
     Parameters
     ----------
     data
-        A pair of tensors (inputs, targets); a dataset of `topo.datasets`; a map-style ``torch.utils.data.Dataset`` of
-        such pairs, of which as many samples are read as are asked for; or an iterable of batches, as a ``DataLoader``.
-        Inputs may be a tuple of tensors, for a model that takes several, or a dict of them by argument name. Integer
-        targets of one dimension are class labels.
+        A pair of tensors or NumPy arrays (inputs, targets); a dataset of `topo.datasets`; a map-style
+        ``torch.utils.data.Dataset`` or a list of such pairs of one sample, of which as many are read as are asked for;
+        or an iterable of batches, as a ``DataLoader``. Inputs may be a tuple, for a model that takes several arguments,
+        or a dict of them by name. Integer targets of one dimension are class labels.
     generator
         Source of every random choice, on the CPU.
 
