@@ -10,6 +10,7 @@ from ..plots.predicted import predicted_against_true
 from ..results.accuracy_drop import TO_BEST
 from ..results.evidence import Evidence
 from ..results.feature_sets import WHOLE_NETWORK, feature_sets, mask_only_set
+from ..results.labels import decimal
 from ..stats.comparison import comparison_table
 from ..stats.regression import regression_table, same_rows, score
 from ..stats.significance import significant
@@ -171,15 +172,15 @@ def _sentences(scores: pd.DataFrame, differences: pd.DataFrame, failures: pd.Dat
     parts, baselines = [], []
     for hold in dict.fromkeys(scores["held_out"]):
         mask, base = of.loc[(hold, "mask")], of.loc[(hold, BASE)]
-        parts.append(f"{HELD_OUT[hold]} {100 * mask['mae']:.1f} points (R² {mask['r2']:.2f})")
-        baselines.append(f"{HELD_OUT[hold]} {100 * base['mae']:.1f} (R² {base['r2']:.2f})")
+        parts.append(f"{HELD_OUT[hold]} {decimal(100 * mask['mae'], 1)} points (R² {decimal(mask['r2'])})")
+        baselines.append(f"{HELD_OUT[hold]} {decimal(100 * base['mae'], 1)} (R² {decimal(base['r2'])})")
     first = (
         f"From mask metrics and sparsity a forest predicts the accuracy drop with a mean error of {', '.join(parts)}."
     )
     known = []
     for hold in dict.fromkeys(scores["held_out"]):
         without, with_mask = (100 * of.loc[(hold, n), "mae"] for n in (SETTING, "mask_setting"))
-        known.append(f"{HELD_OUT[hold]} {without:.1f} to {with_mask:.1f}")
+        known.append(f"{HELD_OUT[hold]} {decimal(without, 1)} to {decimal(with_mask, 1)}")
     second = (
         f"Sparsity and the model's name alone reach {', '.join(baselines)}; with model and dataset known, the mask "
         f"takes the error from {', '.join(known)} points; {_verdict(differences)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import nan
+from math import isfinite, nan
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from ..plots.interval_dots import interval_dots
 from ..results.accuracy_drop import TO_BEST
 from ..results.evidence import Evidence
 from ..results.feature_sets import BASELINES, encodings_of, feature_sets, set_label
+from ..results.labels import counted, decimal, listed
 from ..results.schema import GROUPS, PAIR, metric_label, reads_weights
 from ..stats.collinearity import collinear_groups
 from ..stats.comparison import comparison_table
@@ -102,26 +103,39 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
             "Grey or upper rows are baselines without topology."
         ),
         method=(
-            f"Target: {meaning}. All sets on the same {len(every_network)} networks. Least squares with 95% jackknife "
-            "intervals over groups of equal dataset, model and sparsity (pooled) or algorithms (within groups). "
+            f"Target: {meaning}. All sets on the same {counted(len(every_network), 'network')}. "
+            "Least squares with 95% jackknife intervals over groups of equal dataset, model and sparsity (pooled) or "
+            "algorithms (within groups). "
             f"Ridge regression and a random forest with whole groups left out (in at most {FOLDS} folds), "
             "preprocessing fitted inside the folds; for unseen models, pooled, also least squares, lasso and "
             "gradient boosting. Differences: Nadeau and Bengio's corrected t-interval over held-out groups, "
             "Benjamini-Hochberg over the table. '/ size': each layer's metrics divided by its nodes or edges before "
             "the mean over layers, as the multipartite ones are by the network's. 'Mask only': without the metrics "
             "that contain weights after training. Importance: ridge regression, metrics that correlate over .9 "
-            f"permuted together; Kendall's W of the folds {agreement:.2f}.{note}"
+            f"permuted together; {_agreement(agreement)}.{note}"
         ),
         caveats=(
             *(
                 ("The dense accuracy is not known; drops are relative to the best sparse network.",)
                 * (meaning == TO_BEST)
             ),
-            "With two datasets and four models an interval over held-out groups is wide, and says so.",
+            f"Held out are groups of {_held_out_counts(every_network)}: an interval over few of them is wide.",
             "Metrics of trained weights carry the training recipe, not only the topology.",
             "Pooled, whatever tells datasets and models apart predicts the drop.",
         ),
     )
+
+
+def _agreement(agreement: float) -> str:
+    if isfinite(agreement):
+        return f"Kendall's W of the folds {agreement:.2f}"
+    return "the folds' orders are not compared, for there is one fold or nothing to order"
+
+
+def _held_out_counts(table: pd.DataFrame) -> str:
+    nouns = {"pruner": "algorithm"}
+    held = held_out_columns(table, (*PAIR, "pruner")) or ["seed"]
+    return listed([counted(table[column].nunique(), nouns.get(column, column)) for column in held])
 
 
 def _held_out(table: pd.DataFrame, sets: dict, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -197,7 +211,7 @@ def _sentences(
     of = explained.set_index(["target", "scope", "features"])["adjusted_r2"]
 
     def both(name: str, scope: str) -> str:
-        return " and ".join(f"{of.get((t, scope, name), nan):.2f}" for t in ("drop", "accuracy"))
+        return " and ".join(decimal(of.get((t, scope, name), nan)) for t in ("drop", "accuracy"))
 
     encodings = encodings_of(sets)
     raw, normalised = ([e for e in names if e in sets] for names in (encodings, [f"{e}_norm" for e in encodings]))
@@ -212,13 +226,12 @@ def _sentences(
     inside = explained[(explained["target"] == "drop") & (explained["scope"] == "within groups")]
     rows = inside[inside["features"].isin([*raw, *normalised])]
     best = rows.loc[rows["adjusted_r2"].idxmax()] if rows["adjusted_r2"].notna().any() else None
-    second = (
-        "Within groups of equal dataset, model and sparsity the multipartite metrics explain "
-        f"{of.get(('drop', 'within groups', 'multipartite'), nan):.2f} of the drop"
-    )
+    own = of.get(("drop", "within groups", "multipartite"), nan)
+    second = "Within groups of equal dataset, model and sparsity the multipartite metrics "
+    second += f"explain {own:.2f} of the drop" if isfinite(own) else "cannot be fitted to the drop"
     if best is not None:
         second += f", the best layer-wise set ({set_label(best['features'])}) {best['adjusted_r2']:.2f}"
-    base = inside[inside["features"].isin(BASELINES)].set_index("features")["adjusted_r2"]
+    base = inside[inside["features"].isin(BASELINES)].set_index("features")["adjusted_r2"].dropna()
     if len(base):
         second += f", and the best baseline ({set_label(base.idxmax())}) {base.max():.2f}"
     forest = scores[(scores["model"] == "forest") & (scores["scope"] == "pooled")]
@@ -226,10 +239,13 @@ def _sentences(
     for hold, part in forest.groupby("held_out", sort=False):
         if part["r2"].notna().any():
             top, own = part.loc[part["r2"].idxmax()], part[part["features"] == "multipartite"]["r2"].iloc[0]
-            parts.append(f"{HELD_OUT[hold]}: multipartite {own:.2f}, best {set_label(top['features'])} {top['r2']:.2f}")
+            parts.append(
+                f"{HELD_OUT[hold]}: multipartite {decimal(own)}, best {set_label(top['features'])} {top['r2']:.2f}"
+            )
     clear = differences[significant(differences)]
+    held = f"Held out, a forest's R² is, for an {'; '.join(parts)}" if parts else "Held out, no forest can be fitted"
     third = (
-        f"Held out, a forest's R² is, for an {'; '.join(parts)}; {len(clear)} of {len(differences)} differences "
-        "between the multipartite and another set clear a 5% false-discovery rate."
+        f"{held}; {len(clear)} of {counted(len(differences), 'difference')} between the multipartite and another set "
+        f"{'clears' if len(clear) == 1 else 'clear'} a 5% false-discovery rate."
     )
     return first, second + ".", third

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..masks import Masks
 from ..results.evidence import Evidence
 from ..results.feature_sets import WHOLE_NETWORK, encodings_of, feature_sets, mask_only_set
+from ..results.labels import counted
 from ..results.schema import GROUPS, NETWORK, PAIR
 from ..similarity.distance_tests import GroupDistances
 from ..similarity.nnstd import nnstd_matrix, shuffled
@@ -80,7 +81,11 @@ def network_distances(evidence: Evidence, *, seed: int = 0) -> NetworkDistances:
         try:
             groups = _from_masks(evidence, with_masks, seed, notes)
             if len(with_masks) < len(table):
-                notes.append(f"{len(table) - len(with_masks)} networks have no masks and are left out.")
+                missing = len(table) - len(with_masks)
+                notes.append(
+                    f"{counted(missing, 'network')} {'has' if missing == 1 else 'have'} no masks and "
+                    f"{'is' if missing == 1 else 'are'} left out."
+                )
             return NetworkDistances(groups, "masks", notes)
         except InputError as error:
             notes.append(f"Masks could not be compared ({str(error).rstrip('.')}), so profiles are.")
@@ -166,7 +171,7 @@ def _from_profiles(evidence: Evidence, table: pd.DataFrame, seed: int, notes: li
     if not groups:
         raise InputError(why)
     if skipped:
-        notes.append(f"{skipped} groups are left out: {why}")
+        notes.append(f"{counted(skipped, 'group')} {'is' if skipped == 1 else 'are'} left out: {why}")
     return groups
 
 

@@ -11,6 +11,7 @@ from ..plots.confusion import confusion_matrix
 from ..plots.interval_dots import interval_dots
 from ..results.evidence import Evidence
 from ..results.feature_sets import WHOLE_NETWORK, feature_sets, mask_only_set, set_label
+from ..results.labels import counted, decimal, listed
 from ..results.schema import PAIR
 from ..stats.classification import classification_table, confusion_shares, relative_to_group
 from ..stats.regression import same_rows
@@ -23,6 +24,7 @@ __all__ = ["pruner_from_mask"]
 TITLE = "The algorithm behind a mask"
 QUESTION = "Which family or algorithm made a mask: can its topology alone tell?"
 NAMES = {"family": "family", "pruner": "algorithm"}
+CLASSIFIER_NAMES = {"forest": "random forest", "logistic": "logistic regression"}
 POOLED, RELATIVE = "as measured", "relative to its group"
 
 
@@ -125,14 +127,6 @@ def _draw(scores: pd.DataFrame, holds: list[str]):
 
 
 def _sentences(scores: pd.DataFrame, best: dict, tables: dict) -> tuple[str, str, str]:
-    parts = []
-    for label, row in best.items():
-        where = f"{set_label(row['features'])}, {HELD_OUT[row['held_out']]}, {row['view']}"
-        parts.append(
-            f"the {NAMES[label]} ({int(row['kinds'])} kinds, chance {row['chance']:.2f}) with a balanced accuracy of "
-            f"{row['balanced_accuracy']:.2f} ({where})"
-        )
-    first = f"Metrics of the mask tell {' and '.join(parts)}."
     others = []
     for label, row in best.items():
         same = scores[
@@ -140,16 +134,57 @@ def _sentences(scores: pd.DataFrame, best: dict, tables: dict) -> tuple[str, str
         ]
         same = same[same["model"].isin([row["model"], "most frequent"])].set_index("features")["balanced_accuracy"]
         shown = [n for n in ("density", "edges_density", "multipartite") if n in same.index]
-        others.append(f"{NAMES[label]}: " + ", ".join(f"{set_label(n)} {same[n]:.2f}" for n in shown))
-    second = f"On the same split the others reach: {'; '.join(others)} (the last with trained weights)."
+        if shown:
+            others.append(f"{NAMES[label]}: " + ", ".join(f"{set_label(n)} {decimal(same[n])}" for n in shown))
+    second = f"On the same split the others reach: {'; '.join(others)}."
+    if "multipartite" in set(scores["features"]):
+        second = second.removesuffix(".") + " (multipartite alone sees trained weights)."
+    if not others:
+        second = "No other set of columns can be compared with it."
     label = "pruner" if "pruner" in best else next(iter(best))
-    shares = tables[f"confusion_of_{label}"].set_index("made by")
+    if _is_told(best[label]):
+        third = _recognised(tables[f"confusion_of_{label}"].set_index("made by"), NAMES[label])
+    else:
+        third = f"So which {NAMES[label]} is taken for which is not to be read from its confusion matrix."
+    return " ".join(_headline(label, row) for label, row in best.items()), second, third
+
+
+def _is_told(score: pd.Series) -> bool:
+    """Whether the interval of the balanced accuracy lies above chance; not where there is no interval."""
+    return bool(score["low"] > score["chance"])
+
+
+def _headline(label: str, score: pd.Series) -> str:
+    """Whether the label can be told, with what was reached, by which classifier, and in how many networks."""
+    reached = f"balanced accuracy {score['balanced_accuracy']:.2f}"
+    known = pd.notna(score["low"])
+    if known:
+        reached += f", 95% interval {score['low']:.2f} to {score['high']:.2f}"
+    where = f"{set_label(score['features'])}, {HELD_OUT[score['held_out']]}, {score['view']}"
+    how = (
+        f"{counted(int(score['n']), 'network')} of {int(score['kinds'])} kinds: {reached}, chance "
+        f"{score['chance']:.2f} ({CLASSIFIER_NAMES[score['model']]}, {where})"
+    )
+    if _is_told(score):
+        return f"Metrics of the mask tell the {NAMES[label]} of {how}."
+    if known:
+        return f"Metrics of the mask do not tell the {NAMES[label]} of {how}."
+    return (
+        f"Whether metrics of the mask tell the {NAMES[label]} is open, for there are too few groups of dataset, model "
+        f"and sparsity for an interval; of {how}."
+    )
+
+
+def _recognised(shares: pd.DataFrame, name: str) -> str:
+    """Which kinds are recognised best and worst, and which two are confused most."""
     own = pd.Series({n: shares.loc[n, n] for n in shares.index}).dropna()
     away = shares.rename_axis(columns="taken for").reset_index().melt("made by", value_name="share").dropna()
     away = away[away["made by"] != away["taken for"]]
+    if own.min() == 1:
+        return f"Every {name} is recognised in all of its networks."
     most = away.loc[away["share"].idxmax()]
-    third = (
-        f"Best recognised is {own.idxmax()} ({own.max():.0%}), worst {own.idxmin()} ({own.min():.0%}); most often "
-        f"{most['made by']} is taken for {most['taken for']} ({most['share']:.0%})."
-    )
-    return first, second, third
+    confused = f"most often {most['made by']} is taken for {most['taken for']} ({most['share']:.0%})."
+    if own.min() == own.max():
+        return f"Every {name} is recognised equally often ({own.max():.0%}); {confused}"
+    best, worst = (listed(own.index[own == value]) for value in (own.max(), own.min()))
+    return f"Recognised best: {best} ({own.max():.0%}); worst: {worst} ({own.min():.0%}); {confused}"

@@ -9,6 +9,7 @@ from ..plots.interval_dots import interval_dots
 from ..results.accuracy_drop import TO_BEST
 from ..results.evidence import Evidence
 from ..results.feature_sets import feature_sets, set_label
+from ..results.labels import counted, decimal
 from ..stats.ranking import ranking_table
 from ..stats.regression import same_rows
 from .answer import Answer
@@ -117,7 +118,7 @@ def _sentences(summary: pd.DataFrame, learned: pd.DataFrame) -> tuple[str, str, 
             of = learned[(learned["scope"] == scope) & (learned["held_out"] == hold)]
             if len(of):
                 best = of.loc[of["tau"].idxmax()]
-                parts.append(f"{text} {best['tau']:.2f} ({_label(best['features'])}, overlap {best['rbo']:.2f})")
+                parts.append(f"{text} {best['tau']:.2f} ({_label(best['features'])}, overlap {decimal(best['rbo'])})")
         return ", ".join(parts)
 
     scopes = list(dict.fromkeys(summary["scope"]))
@@ -136,7 +137,7 @@ def _sentences(summary: pd.DataFrame, learned: pd.DataFrame) -> tuple[str, str, 
     guess = f"{best['best']:.0%}" if pd.notna(best["best"]) else "no"
     third = (
         f"Where ranking works best ({_label(best['features'])}, {HELD_OUT_GROUPS[best['held_out']]}, "
-        f"{best['scope']}), the algorithm put first is the best one in {guess} of {int(best['groups'])} groups and "
-        f"costs {100 * best['regret']:.1f} points of accuracy on average."
+        f"{best['scope']}), the algorithm put first is the best one in {guess} of "
+        f"{counted(int(best['groups']), 'group')} and costs {100 * best['regret']:.1f} points of accuracy on average."
     )
     return first, second, third

@@ -10,6 +10,7 @@ from ..plots.clustered_distances import clustered_distances
 from ..plots.interval_dots import interval_dots
 from ..plots.mds_map import mds_map
 from ..results.evidence import Evidence
+from ..results.labels import counted
 from ..similarity.distance_tests import (
     GroupDistances,
     between_algorithms,
@@ -109,7 +110,7 @@ def _method(distances: NetworkDistances, permutations: int, drawn: int) -> str:
             "sparsity; the mean absolute difference over columns, each kind of profile weighing the same. "
         )
     return text + (
-        f"{len(distances.groups)} groups of equal dataset, model and sparsity; distances within and between "
+        f"{counted(len(distances.groups), 'group')} of equal dataset, model and sparsity; distances within and between "
         "algorithms are of networks of different seeds (of all where there is one seed), since those of one seed share "
         "their initial weights and random draws. Test: algorithms permuted among the "
         f"networks of each seed, {permutations} times, one-sided; Benjamini-Hochberg over algorithms. Map: stress "
@@ -203,18 +204,25 @@ def _sentences(
         )
     other = pairs[pairs["pruner"] < pairs["other"]]
     near, far = other.loc[other["distance"].idxmin()], other.loc[other["distance"].idxmax()]
-    second = (
-        f"Most similar are {near['pruner']} and {near['other']} ({near['distance']:.2f}), least {far['pruner']} and "
-        f"{far['other']} ({far['distance']:.2f})"
-    )
+    if len(other) == 1:
+        second = f"{near['pruner']} and {near['other']} lie {near['distance']:.2f} apart"
+    elif near["distance"] == far["distance"]:
+        second = f"All {len(other)} pairs of algorithms lie {near['distance']:.2f} apart"
+    else:
+        second = (
+            f"Most similar are {near['pruner']} and {near['other']} ({near['distance']:.2f}), least {far['pruner']} "
+            f"and {far['other']} ({far['distance']:.2f})"
+        )
     known = tested.iloc[1:].dropna(subset=["ratio"])
     if len(known):
         clear = int(significant(known).sum())
         loose = known.loc[known["ratio"].idxmax()]
         second += (
-            f"; {clear} of {len(known)} algorithms lie closer to themselves than to the others at a 5% false-discovery "
-            f"rate, {loose['pruner']} the least so ({loose['ratio']:.2f} of its distance to the others)"
+            f"; {clear} of {counted(len(known), 'algorithm')} {'lies' if clear == 1 else 'lie'} clearly closer to the "
+            "own networks than to the others' at a 5% false-discovery rate"
         )
+        if len(known) > 1:
+            second += f", {loose['pruner']} the least so ({loose['ratio']:.2f} of its distance to the others)"
     return first, second + ".", _third(distances, pairs, families)
 
 
@@ -223,7 +231,7 @@ def _third(distances: NetworkDistances, pairs: pd.DataFrame, families: pd.DataFr
         gap = (pairs["distance"] / pairs["chance"]).where(pairs["chance"] > 0)
         own, other = (gap[m].mean() for m in (pairs["pruner"] == pairs["other"], pairs["pruner"] != pairs["other"]))
         text = f"Networks with the same layer densities and shuffled connections lie {pairs['chance'].mean():.2f} apart"
-        text += f": different algorithms come to {other:.0%} of that"
+        text += f": different algorithms come to {other:.0%} of that" if np.isfinite(other) else ""
         text += f", seeds of one to {own:.0%}" if np.isfinite(own) else ""
         equal, unequal = seed_effect(distances.groups)
         if np.isfinite(equal):
@@ -245,4 +253,6 @@ def _third(distances: NetworkDistances, pairs: pd.DataFrame, families: pd.DataFr
 
 
 def _p_value_text(p: float) -> str:
+    if np.isnan(p):
+        return "unknown"
     return f"{p:.3f}".lstrip("0") if p >= 0.0015 else "at most .001"

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from ..results.labels import percent
+from ..results.labels import counted, listed, percent
 from ..results.schema import ALL_FAMILIES, GROUPS, PAIR, metric_label
 from ..stats.significance import FALSE_DISCOVERY_RATE, significant
 
@@ -27,30 +27,8 @@ __all__ = [
 NOT_FAILED = {"finished", "ok", "done"}
 
 
-def _count(number: int, noun: str) -> str:
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else plural}"
-
-
 def _signed(number: float) -> str:
     return f"{number:+.2f}".replace("-", "−")
-
-
-def join(items: Sequence[str]) -> str:
-    """A list in words.
-
-    Parameters
-    ----------
-    items
-        Texts.
-
-    Examples
-    --------
-    >>> join(["a"]), join(["a", "b", "c"])
-    ('a', 'a, b and c')
-    """
-    items = list(items)
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else "none"
 
 
 def run_sentence(table: pd.DataFrame) -> str:
@@ -69,19 +47,19 @@ def run_sentence(table: pd.DataFrame) -> str:
     sparse = table[table["pruner"] != "dense"]
     dense = table[table["pruner"] == "dense"]
     if sparse.empty:
-        return f"The table holds {_count(len(dense), 'dense network')} and no sparse one."
+        return f"The table holds {counted(len(dense), 'dense network')} and no sparse one."
     parts = [
-        _count(len(set(sparse["dataset"])), "dataset"),
-        _count(len(set(sparse["model"])), "model"),
-        _count(len(set(sparse["pruner"])), "pruner"),
-        f"{_count(len(set(sparse['sparsity'])), 'sparsity')} "
-        f"({join([percent(s) for s in sorted(sparse['sparsity'].unique())])})",
-        _count(len(set(sparse["seed"])), "seed"),
+        counted(len(set(sparse["dataset"])), "dataset"),
+        counted(len(set(sparse["model"])), "model"),
+        counted(len(set(sparse["pruner"])), "pruner"),
+        f"{counted(len(set(sparse['sparsity'])), 'sparsity')} "
+        f"({listed([percent(s) for s in sorted(sparse['sparsity'].unique())])})",
+        counted(len(set(sparse["seed"])), "seed"),
     ]
     baselines = (
-        f"beside {_count(len(dense), 'dense network')}" if len(dense) else "without any dense network to compare with"
+        f"beside {counted(len(dense), 'dense network')}" if len(dense) else "without any dense network to compare with"
     )
-    return f"{_count(len(sparse), 'sparse network')} from {join(parts)}, {baselines}."
+    return f"{counted(len(sparse), 'sparse network')} from {listed(parts)}, {baselines}."
 
 
 def failures(table: pd.DataFrame) -> pd.DataFrame:
@@ -129,9 +107,9 @@ def lost_sentence(table: pd.DataFrame) -> str:
     if lost.empty:
         return ""
     counts = lost.where(~lost.isin(NOT_FAILED), "without a reason").value_counts()
-    reasons = join([f"{number:,} {status}" for status, number in counts.items()])
+    reasons = listed([f"{number:,} {status}" for status, number in counts.items()])
     have = "has" if len(lost) == 1 else "have"
-    return f"{len(lost):,} of {_count(len(table), 'network')} {have} no accuracy ({reasons})."
+    return f"{len(lost):,} of {counted(len(table), 'network')} {have} no accuracy ({reasons})."
 
 
 def accuracy_findings(summary: pd.DataFrame) -> list[str]:
@@ -206,19 +184,19 @@ def correlation_findings(correlations: pd.DataFrame) -> list[str]:
         rows = within[within["metric"] == best]
         clear = int(significant(rows).sum())
         sentences.append(
-            f"Within {_count(len(groups), 'group')} of one dataset, model, pruner family and sparsity, the metric most "
-            f"tied to accuracy is {metric_label(best)}: median ρ = {_signed(median[best])}, from "
+            f"Within {counted(len(groups), 'group')} of one dataset, model, pruner family and sparsity, the metric "
+            f"most tied to accuracy is {metric_label(best)}: median ρ = {_signed(median[best])}, from "
             f"{_signed(rows['r'].min())} to {_signed(rows['r'].max())}; it is clear in {clear} of "
-            f"{_count(len(rows), 'group')} at a {percent(FALSE_DISCOVERY_RATE)} false-discovery rate. "
-            f"It is the largest of {_count(len(median), 'metric')}, so chance has had that many tries."
+            f"{counted(len(rows), 'group')} at a {percent(FALSE_DISCOVERY_RATE)} false-discovery rate. "
+            f"It is the largest of {counted(len(median), 'metric')}, so chance has had that many tries."
         )
     pooled = defined[defined["family"] == ALL_FAMILIES].groupby("metric")["r"].median()
     both = median.index.intersection(pooled.index)
     flipped = [m for m in both if median[m] * pooled[m] < 0]
     if len(both):
-        names = join([*(metric_label(m) for m in flipped[:6]), *(["others"] if len(flipped) > 6 else [])])
-        some = f"{len(flipped)} of {_count(len(both), 'metric')} ({names}) change{'s' if len(flipped) == 1 else ''}"
-        none = f"None of {_count(len(both), 'metric')} changes"
+        names = listed([*(metric_label(m) for m in flipped[:6]), *(["others"] if len(flipped) > 6 else [])])
+        some = f"{len(flipped)} of {counted(len(both), 'metric')} ({names}) change{'s' if len(flipped) == 1 else ''}"
+        none = f"None of {counted(len(both), 'metric')} changes"
         sentences.append(f"{some if flipped else none} the sign of the median ρ when pruner families are pooled.")
     return sentences
 
@@ -300,7 +278,7 @@ def undefined_values(table: pd.DataFrame, metrics: Sequence[str], reasons: Mappi
     for metric in metrics:
         missing = table[~np.isfinite(table[metric].astype(float))]
         if len(missing):
-            pruners = join(sorted(missing["pruner"].unique()))
+            pruners = listed(sorted(missing["pruner"].unique()))
             rows.append((metric, len(missing), pruners, reasons.get(metric, "no reason recorded")))
     undefined = pd.DataFrame(rows, columns=["metric", "networks", "pruners", "reason"])
     if undefined.empty:

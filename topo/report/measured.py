@@ -18,6 +18,7 @@ from ..plots import (
     scatter_panels,
 )
 from ..results.evidence import Evidence
+from ..results.labels import listed, percent
 from ..results.schema import PAIR, encoding_label, metric_columns, metric_label, ordered_metrics
 from ..stats.correlation import CORRELATION_COLUMNS, correlations_by_family, strongest_metrics
 from ..stats.pruners import accuracy_summary
@@ -114,7 +115,7 @@ def _each(
 
 def _heatmap(correlations: pd.DataFrame, title: str) -> Any:
     if correlations["r"].isna().all():
-        reasons = findings.join(sorted(set(correlations["reason"])))
+        reasons = listed(sorted(set(correlations["reason"])))
         raise InputError(f"no correlation is defined on {title}, because {reasons}.")
     return correlation_heatmap(correlations, title=title)
 
@@ -206,7 +207,7 @@ def _grid(table: pd.DataFrame) -> list[tuple[str, str]]:
         ("Datasets", sorted(set(table["dataset"]))),
         ("Models", sorted(set(table["model"]))),
         ("Pruners", sorted(set(sparse["pruner"]))),
-        ("Sparsities", [findings.percent(s) for s in sorted(set(sparse["sparsity"].dropna()))]),
+        ("Sparsities", [percent(s) for s in sorted(set(sparse["sparsity"].dropna()))]),
         ("Seeds", [str(s) for s in sorted(set(table["seed"]))]),
     ]
     return [(name, ", ".join(map(str, values)) or "none") for name, values in rows]
@@ -230,4 +231,4 @@ def _accuracy_rows(summary: pd.DataFrame) -> dict[str, Any]:
             mean = by.loc[sparsity, "mean"] * unit
             cells.append(f"{mean:.1f} ± {half:.1f}" if by.loc[sparsity, "n"] > 1 else f"{mean:.1f}")
         rows.append({"head": [dataset, model, pruner], "cells": cells, "dense": pruner == "dense"})
-    return {"sparsities": [findings.percent(s) for s in sparsities], "rows": rows}
+    return {"sparsities": [percent(s) for s in sparsities], "rows": rows}

@@ -16,6 +16,7 @@ import pandas as pd
 from ..errors import InputError
 from ..study import Study
 from .data_issues import DataIssues
+from .labels import counted
 from .published import load_published
 from .schema import NETWORK, PAIR, metric_columns, ordered_metrics, tidy_results
 
@@ -195,7 +196,8 @@ class Evidence:
     def _of_study(cls, study: Study) -> Evidence:
         evidence = cls.of(study.results(), name=study.folder.resolve().name)
         waiting = int((study.status()["status"] == "missing").sum())
-        note = f"The study is not complete: {waiting} of {len(study.cells)} networks have not run yet."
+        verb = "has" if waiting == 1 else "have"
+        note = f"The study is not complete: {waiting} of {counted(len(study.plan), 'network')} {verb} not run yet."
         return replace(
             evidence,
             networks=evidence.networks.assign(study=evidence.name),

@@ -1,8 +1,80 @@
-"""Values of results tables as text."""
+"""Numbers of results tables as text."""
 
 from __future__ import annotations
 
-__all__ = ["percent"]
+from collections.abc import Sequence
+from math import isfinite
+
+__all__ = ["counted", "decimal", "listed", "percent"]
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things in words.
+
+    Parameters
+    ----------
+    number
+        How many.
+    noun
+        What, in the singular.
+
+    Returns
+    -------
+    str
+        The number and the noun, in the plural where there is not just one.
+
+    Examples
+    --------
+    >>> counted(1, "group"), counted(2, "family"), counted(1200, "network"), counted(0, "row")
+    ('1 group', '2 families', '1,200 networks', '0 rows')
+    """
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def decimal(value: float, digits: int = 2) -> str:
+    """A number with so many decimals; ``"undefined"`` where there is none.
+
+    Parameters
+    ----------
+    value
+        The number, or NaN.
+    digits
+        Decimals.
+
+    Returns
+    -------
+    str
+        The text.
+
+    Examples
+    --------
+    >>> decimal(0.456), decimal(float("nan")), decimal(-0.001)
+    ('0.46', 'undefined', '0.00')
+    """
+    return f"{round(value, digits) + 0.0:.{digits}f}" if isfinite(value) else "undefined"
+
+
+def listed(items: Sequence[str]) -> str:
+    """A list in words.
+
+    Parameters
+    ----------
+    items
+        Texts.
+
+    Returns
+    -------
+    str
+        The texts with commas and an "and"; "none" without any.
+
+    Examples
+    --------
+    >>> listed(["a"]), listed(["a", "b", "c"]), listed([])
+    ('a', 'a, b and c', 'none')
+    """
+    items = list(items)
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else "none"
 
 
 def percent(value: float) -> str:

@@ -15,6 +15,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline
 
 from ..errors import InputError
+from ..results.labels import counted
 from .columns import require_rows
 from .predictors import PREDICTORS, predictor
 
@@ -154,7 +155,7 @@ def folds(
     splits = GroupKFold(min(len(names), max(2, max_folds))).split(table, groups=groups)
     for number, (train, test) in enumerate(splits):
         if len(train) < FEWEST_ROWS:
-            removal = f"leaving {by} {groups[test][0]!r} out leaves {len(train)} rows to learn from"
+            removal = f"leaving {by} {groups[test][0]!r} out leaves {counted(len(train), 'row')} to learn from"
             raise InputError(f"{removal}; at least {FEWEST_ROWS} are needed.")
         x, y = centred(table, features, target, within, train)
         chosen = predictor(model if len(features) else "mean", x.iloc[train], seed=seed)
@@ -335,7 +336,9 @@ def regression_table(
                 head = {"held_out": hold, "features": name, "columns": len(columns), "model": model}
                 try:
                     if model == "ols" and len(columns) > 1 and len(table) <= 2 * len(columns):
-                        raise InputError(f"{len(table)} rows are too few for least squares on {len(columns)} columns.")
+                        raise InputError(
+                            f"too few networks ({len(table)}) for least squares on {len(columns)} columns."
+                        )
                     predicted = held_out(
                         table,
                         columns,

@@ -1,0 +1,94 @@
+"""What the questions say of small tables: no number that is not there, no count that is not theirs, no false claim."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from topo.questions import QUESTIONS, Answer, Evidence
+from topo.questions.multipartite_or_bipartite import _agreement, _held_out_counts
+from topo.questions.pruner_from_mask import _headline, _recognised
+from topo.results import example_results
+
+
+def small(
+    models: int = 2,
+    pruners: tuple[str, ...] = ("snip", "magnitude"),
+    seeds: int = 2,
+    sparsities: tuple[float, ...] = (0.9,),
+) -> pd.DataFrame:
+    """One dataset, few models and pruners."""
+    table = example_results(seeds=seeds, sparsities=sparsities)
+    table = table[table["pruner"].isin(["dense", *pruners])]
+    generator = np.random.default_rng(0)
+    parts = [
+        table.assign(model=f"net{i}", accuracy=table["accuracy"] * (1 - i / 20) + generator.normal(0, 0.01, len(table)))
+        for i in range(models)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+TABLES = {
+    "2 models, 2 pruners": small(),
+    "4 networks": small(models=1),
+    "4 networks of one seed": small(seeds=1),
+    "one pruner": small(models=1, pruners=("snip",)),
+    "3 pruners": small(models=1, pruners=("snip", "magnitude", "erk"), seeds=3, sparsities=(0.8, 0.9)),
+}
+
+
+def texts(answer: Answer) -> list[str]:
+    return [answer.reason, *answer.sentences, answer.caption, answer.method, *answer.caveats]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TABLES)
+def test_no_text_holds_a_missing_number_or_a_fixed_count(name: str):
+    for question in QUESTIONS:
+        answer = QUESTIONS[question](Evidence.of(TABLES[name]))
+        for text in texts(answer):
+            assert not re.search(r"\bnan\b|\binf\b", text), (question, text)
+            assert "two datasets and four models" not in text
+            assert not re.search(r"\b1 (groups|rows|networks|datasets|models|algorithms|columns)\b", text), text
+
+
+def test_the_fewness_of_groups_is_counted():
+    assert _held_out_counts(Evidence.of(TABLES["3 pruners"]).sparse) == "3 algorithms"
+    assert _held_out_counts(Evidence.of(TABLES["2 models, 2 pruners"]).sparse) == "2 models and 2 algorithms"
+    assert "not compared" in _agreement(np.nan) and _agreement(0.5).endswith("W of the folds 0.50")
+
+
+def test_two_algorithms_are_not_called_most_and_least_similar():
+    sentence = QUESTIONS["similar_networks"](Evidence.of(TABLES["2 models, 2 pruners"])).sentences[1]
+    assert "ost similar" not in sentence and sentence.startswith("magnitude and snip lie 0.")
+
+
+@pytest.mark.parametrize(
+    ("low", "words"),
+    [
+        (0.6, "Metrics of the mask tell the algorithm of 4 networks of 2 kinds"),
+        (0.4, "Metrics of the mask do not tell the algorithm of 4 networks"),
+        (np.nan, "is open, for there are too few groups"),
+    ],
+)
+def test_algorithms_are_told_only_where_the_interval_is_above_chance(low: float, words: str):
+    score = {"n": 4, "kinds": 2, "chance": 0.5, "balanced_accuracy": 1.0, "low": low, "high": 1.0}
+    score |= {"features": "multipartite", "held_out": "seed", "view": "as measured", "model": "forest"}
+    sentence = _headline("pruner", pd.Series(score))
+    assert words in sentence and "random forest" in sentence and "4 networks" in sentence
+
+
+@pytest.mark.parametrize(
+    ("shares", "sentence"),
+    [
+        ([[1.0, 0.0], [0.0, 1.0]], "Every algorithm is recognised in all of its networks."),
+        ([[0.5, 0.5], [0.5, 0.5]], "Every algorithm is recognised equally often (50%); most often b is taken for a"),
+        ([[1.0, 0.0], [0.25, 0.75]], "Recognised best: a (100%); worst: b (75%); most often b is taken for a (25%)."),
+    ],
+)
+def test_ties_of_recognition_are_said_plainly(shares: list, sentence: str):
+    table = pd.DataFrame(shares, index=["a", "b"], columns=["a", "b"]).rename_axis("made by")
+    assert _recognised(table, "algorithm").startswith(sentence)
