@@ -367,3 +367,30 @@ def test_numbers_of_channels_are_those_of_the_smaller_network(how, spatial):
     assert torch.allclose(smaller(x), masked(x), rtol=1e-12)
     # Channels 0, 2, 3, 4 and 6 are still read, 2 at one of its two places; 5 never was.
     assert smaller.first.weight.shape[0] == 5
+
+
+class OneDict(nn.Module):
+    """One argument that is a dict, and one that is no tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(4, 6), nn.Linear(3, 6), nn.Linear(6, 2)
+
+    def forward(self, batch: dict[str, Tensor], doubled: bool = False) -> Tensor:
+        hidden = (self.first(batch["x"]) + self.second(batch["y"])).relu()
+        return self.head(2 * hidden if doubled else hidden)
+
+
+@pytest.mark.parametrize("wrap", [lambda both: (both,), lambda both: {"batch": both}, lambda both: (both, False)])
+def test_the_arguments_are_those_of_the_model(wrap):
+    both = {"x": torch.randn(5, 4), "y": torch.randn(5, 3)}
+    net = OneDict().eval()
+    masks = topo.prune(net, "er", sparsity=0.5)
+    masks = masks.replaced({**masks, "head.weight": torch.tensor([[True, False] * 3] * 2)})
+    small = compact(net, masks, wrap(both))
+    assert small.get_submodule("first").out_features == 3
+    expected = masks.apply(net)(both)
+    assert torch.allclose(small(both), expected) and torch.allclose(small(batch=dict(reversed(both.items()))), expected)
+    assert torch.allclose(trace(small, (both,))(both), expected)
+    assert torch.allclose(compact(small, None, (both,))(both), expected)
+    assert compact(nn.Linear(4, 2), None, {"input": both["x"]})(input=both["x"]).shape == (5, 2)

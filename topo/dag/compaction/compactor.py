@@ -49,8 +49,9 @@ def compact(
     Returns
     -------
     torch.fx.GraphModule
-        Its layers, norms and dropouts are modules of the model's own classes under the model's own names, in the
-        model's mode, so that it can be trained on, saved, traced and compacted again.
+        Called with the arguments of the model itself. Its layers, norms and dropouts are modules of the model's own
+        classes under the model's own names, in the model's mode, so that it can be trained on, saved, traced and
+        compacted again.
 
     Raises
     ------
