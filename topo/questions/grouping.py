@@ -91,7 +91,7 @@ def networks_with_drop(evidence: Evidence) -> tuple[pd.DataFrame, str]:
     InputError
         No sparse network has an accuracy, or several rows are the same network.
     """
-    return with_drop(with_norms(evidence.networks, evidence.layers))
+    return with_drop(with_norms(evidence.distinct, evidence.layers))
 
 
 def normalised_layer_sets(sets: Iterable[str]) -> list[str]:

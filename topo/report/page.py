@@ -18,6 +18,7 @@ from joblib import Parallel, delayed
 from ..encoding.graph import MultipartiteGraph
 from ..errors import InputError
 from ..questions import QUESTIONS, ordered_questions
+from ..results.copies import copies_sentence
 from ..results.evidence import Evidence
 from ..results.schema import metric_columns
 from ..safe_files import replacing, writing
@@ -156,7 +157,7 @@ def _content(
     data_issues = evidence.data_issues
     return {
         "settings": evidence.settings,
-        "notes": list(evidence.notes),
+        "notes": [*evidence.notes, *filter(None, [copies_sentence(evidence.networks, evidence.copies)])],
         "answers": [a for a in answers if not a.reason],
         "unanswered": [a for a in answers if a.reason],
         "asked": answers,

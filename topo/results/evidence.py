@@ -15,6 +15,7 @@ import pandas as pd
 
 from ..errors import InputError
 from ..study import Study
+from .copies import copies_of
 from .data_issues import DataIssues
 from .labels import counted
 from .published import load_published
@@ -208,9 +209,19 @@ class Evidence:
         )
 
     @cached_property
+    def copies(self) -> pd.Series:
+        """For every network the algorithm under whose name the same one is there too; see `topo.results.copies`."""
+        return copies_of(self.networks)
+
+    @cached_property
+    def distinct(self) -> pd.DataFrame:
+        """The networks, those that are the same under several names once."""
+        return self.networks[self.copies == ""].reset_index(drop=True)
+
+    @cached_property
     def sparse(self) -> pd.DataFrame:
-        """The networks that are not dense and have an accuracy."""
-        networks = self.networks
+        """The distinct networks that are not dense and have an accuracy."""
+        networks = self.distinct
         return networks[(networks["pruner"] != "dense") & networks["accuracy"].notna()].reset_index(drop=True)
 
     @cached_property
