@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
+import topo
 from topo.errors import InputError
 from topo.masks import Masks, prunable_parameters
 
@@ -389,3 +390,19 @@ class TestState:
         assert masks.state is None
         masks.state = small_net().state_dict()
         assert Masks.load(masks.save(tmp_path / "m.safetensors")).state is None
+
+
+@pytest.mark.parametrize("value", ["masks.safetensors", [1, 2], torch.ones(2, 3), {"weight": torch.rand(2, 3)}])
+def test_every_verb_refuses_masks_that_are_none_in_the_same_words(value):
+    net, data = nn.Linear(3, 2), (torch.rand(4, 3), torch.arange(4) % 2)
+    verbs = [
+        lambda: topo.Masks(value),
+        lambda: topo.encode(net, value, example=(3,)),
+        lambda: topo.compact(net, value, (3,)),
+        lambda: topo.training.train(net, data, masks=value, device="cpu"),
+    ]
+    for verb in verbs:
+        with pytest.raises(
+            InputError, match=r"must be bool (tensors by parameter name, as topo\.prune|or exactly 0 and 1)"
+        ):
+            verb()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from .dag.mask_tensors import mask_tensors
 from .dag.operators import embedding_modules, trained_modules
 from .errors import InputError, nearest
 from .held_masks import HeldMasks
@@ -61,9 +62,14 @@ class Masks(Mapping[str, Tensor]):
         seed: int | None = None,
         sparsity: float | None = None,
     ) -> None:
-        if not masks:
+        tensors = mask_tensors(masks)
+        if not tensors:
             raise InputError("no masks were given; at least one parameter needs a mask.")
-        self._masks = {name: _checked(name, mask) for name, mask in masks.items()}
+        empty = next((name for name, mask in tensors.items() if mask.numel() == 0), None)
+        if empty is not None:
+            raise InputError(f"the mask of {empty!r} has no elements.")
+        # Copies, so that later changes of the caller's tensors cannot reach the masks.
+        self._masks = {name: mask.cpu().clone(memory_format=torch.contiguous_format) for name, mask in tensors.items()}
         self.algorithm = algorithm
         self.settings = _plain(settings or {})
         self.seed = seed
@@ -390,19 +396,6 @@ def prunable_parameters(
 
 def _patterns(patterns: str | Iterable[str] | None) -> list[str]:
     return [patterns] if isinstance(patterns, str) else list(patterns or ())
-
-
-def _checked(name: str, mask: Tensor | np.ndarray) -> Tensor:
-    try:
-        tensor = mask.detach().cpu() if isinstance(mask, Tensor) else torch.from_numpy(np.array(mask))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the mask of {name!r} is not an array of numbers: {error}.") from error
-    if tensor.numel() == 0:
-        raise InputError(f"the mask of {name!r} has no elements.")
-    if tensor.dtype != torch.bool and not ((tensor == 0) | (tensor == 1)).all():
-        raise InputError(f"the mask of {name!r} must be bool or exactly 0 and 1; it holds other values.")
-    # A copy, so that later changes of the caller's tensor cannot reach the mask.
-    return tensor.to(torch.bool).clone(memory_format=torch.contiguous_format)
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def test_pruned_weights_stay_exactly_zero(few, options):
 
 
 def test_masks_are_released_at_the_end(few):
-    class Recording:
+    class Recording(Masks):
         events: list[str] = []
 
         def apply(self, model):
@@ -156,8 +156,9 @@ def test_masks_are_released_at_the_end(few):
         def remove(self):
             self.events.append("remove")
 
-    masks = Recording()
-    run(small_net(), few, recipe(SHORT, epochs=1), masks=masks)
+    net = small_net()
+    masks = Recording(Masks.dense(net))
+    run(net, few, recipe(SHORT, epochs=1), masks=masks)
     assert masks.events == ["apply", "hold", "remove"]
 
 

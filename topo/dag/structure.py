@@ -13,6 +13,7 @@ from ..errors import InputError, unknown_name
 from .coarsening import coarsen
 from .dag import Dag, Step
 from .maps import Chain, Weight
+from .mask_tensors import mask_tensors
 from .operators import is_parametric, weight_of
 from .relations import Relation, WeightLookup, arc_map, map_of
 
@@ -152,8 +153,7 @@ def structure(
 def checked_masks(dag: Dag, masks: Mapping[str, Any] | None) -> dict[str, Tensor]:
     """Masks as bool tensors; raises `InputError` where they do not fit the traced network."""
     checked = {}
-    for name, mask in (masks or {}).items():
-        mask = torch.as_tensor(mask)
+    for name, mask in ({} if masks is None else mask_tensors(masks)).items():
         if name not in dag.state:
             raise unknown_name("parameter in masks", name, dag.state)
         if mask.shape != dag.state[name].shape:
@@ -161,7 +161,7 @@ def checked_masks(dag: Dag, masks: Mapping[str, Any] | None) -> dict[str, Tensor
                 f"the mask of {name!r} has shape {tuple(mask.shape)}; the parameter has "
                 f"{tuple(dag.state[name].shape)}. Masks must come from the same architecture."
             )
-        checked[name] = mask.bool()
+        checked[name] = mask
     return checked
 
 

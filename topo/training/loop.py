@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +72,7 @@ def train(
     data: Any,
     recipe: Recipe | str = "reference",
     *,
-    masks: Masks | None = None,
+    masks: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str | torch.device = "auto",
     progress: bool | None = None,
@@ -95,7 +95,7 @@ def train(
     recipe
         A `Recipe` or the name of one.
     masks
-        Weights to prune before the first step and to keep at exactly zero.
+        `Masks`, or bool tensors by parameter name: weights to prune before the first step and to keep at exactly zero.
     seed
         Order of the batches, augmentation and dropout.
     device
@@ -156,7 +156,7 @@ def train(
             seed=seed,
         )
         stack.callback(state.release)
-        state.hold(masks)
+        state.hold(masks if masks is None or isinstance(masks, Masks) else Masks(masks))
         advance = stack.enter_context(_progress_bar(progress, recipe.epochs))
         try:
             _tell(callbacks, Callback.on_start, state)

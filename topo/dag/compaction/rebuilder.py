@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -25,6 +23,7 @@ from ..maps import Gather
 from ..operators import aten, operator_of
 from ..relations import WeightLookup, map_of
 from ..weighted_layers import layer_of
+from .arguments import argument_tensors
 from .empty_nodes import find_empty_nodes
 from .module_sizes import resize
 from .remaining import Inseparable, Remaining
@@ -70,7 +69,10 @@ class Rebuilder(Interpreter):
 
     def build(self) -> fx.GraphModule:
         """The smaller module; raises `Inseparable` when an operation cannot do without units that go."""
-        inputs = self._inputs()
+        if self.channels.dag.example is None:
+            inputs = [self.graph.placeholder(_identifier(self.dag.nodes[index].name)) for index in self.dag.inputs]
+        else:
+            inputs = argument_tensors(self.graph, self.model, self.channels.dag.example)
         for symbol, position in self.dag.symbols:
             self.sizes[symbol] = self.graph.call_function(aten.BATCH_SIZE, (inputs[position], 0))
         self.graph.output(self.dag.rebuilt_output(self.evaluate(inputs)))
@@ -81,25 +83,6 @@ class Rebuilder(Interpreter):
         used = {node.target for node in graph.nodes if node.op in ("call_module", "get_attr")}
         built = fx.GraphModule({path: self.root[path] for path in self.root if path in used}, graph, class_name=name)
         return built.train(self.model.training)
-
-    def _inputs(self) -> list[fx.Node]:
-        """The tensors among the arguments, which are those of the model's own forward as far as the example goes."""
-        example = self.channels.dag.example
-        if example is None:
-            return [self.graph.placeholder(_identifier(self.dag.nodes[index].name)) for index in self.dag.inputs]
-        inputs = []
-        named = _named_arguments(self.model, example)
-        needed = max(place for place, value in enumerate(named.values()) if _holds_tensor(value))
-        for place, (name, value) in enumerate(named.items()):
-            # What holds no tensor is as it was when the network was traced.
-            argument = self.graph.placeholder(name, default_value=inspect.Parameter.empty if place <= needed else value)
-            for path, leaf in pytree.tree_flatten_with_path(value)[0]:
-                if isinstance(leaf, Tensor):
-                    entry = argument
-                    for key in path:
-                        entry = self.graph.call_function(*_reading(entry, key))
-                    inputs.append(entry)
-        return inputs
 
     def places_into(self, node: int) -> Sequence[int]:
         """The arcs into a node that stays, from nodes that stay; into a sum, only those that add something."""
@@ -459,31 +442,6 @@ def _inseparable(where: str, *parts: Remaining) -> Inseparable:
 
 def _place(step: Step) -> str:
     return f"operation {step.name!r} of {f'module {step.module!r}' if step.module else 'the model'}"
-
-
-def _named_arguments(model: nn.Module, example: tuple[Any, ...] | dict[str, Any]) -> dict[str, Any]:
-    """The arguments of an example by the names that the model's forward gives them."""
-    if isinstance(example, dict):
-        return example
-    named: dict[str, Any] = {}
-    signature = inspect.signature(model.forward)
-    for name, value in signature.bind(*example).arguments.items():
-        if signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
-            named.update({f"{name}_{number}": part for number, part in enumerate(value)})
-        else:
-            named[name] = value
-    return named
-
-
-def _holds_tensor(value: Any) -> bool:
-    return any(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves(value))
-
-
-def _reading(value: fx.Node, key: Any) -> tuple[Any, tuple[Any, ...]]:
-    """The call that reads one entry of a dict, list, tuple or named tuple."""
-    if isinstance(key, pytree.GetAttrKey):
-        return getattr, (value, key.name)
-    return operator.getitem, (value, key.key if isinstance(key, pytree.MappingKey) else key.idx)
 
 
 def _identifier(name: str) -> str:
