@@ -166,7 +166,7 @@ def _method(by_algorithm: bool, pooled: pd.DataFrame) -> str:
             "Mean over groups of Spearman's correlation of networks; p-values from random permutations of the networks "
             "within groups; jackknife interval over groups."
         )
-    compared = ", ".join(f"{count:,}" for count in sorted(set(pooled["permutations"])))
+    compared = ", ".join(f"{count:,}" for count in sorted(set(pooled.loc[pooled["r"].notna(), "permutations"])))
     return (
         "Mean over groups of Spearman's correlation, each algorithm one point, the mean of its networks in the group. "
         "The same algorithms are in every group, so their labels are permuted once for all groups "
