@@ -311,6 +311,31 @@ def test_a_metric_that_fails_is_named(worked: MultipartiteGraph, monkeypatch: py
             measure(graph, metrics="own")
 
 
+def test_a_metric_that_fails_may_be_undefined_and_the_others_measured(
+    worked: MultipartiteGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
+
+    def own(view: GraphView) -> float:
+        if view.n_nodes > 4:
+            raise MemoryError
+        if view.n_nodes == 4:
+            raise KeyError("width")
+        return 1.0
+
+    metric("own", category="general", per="nodes")(own)
+    sides = [BipartiteGraph(sparse.csr_array(np.eye(n, dtype=np.float32))) for n in (1, 2)]
+    layers = LayerGraphs({"a": sides[0], "b": sides[1]})
+    row = measure(layers, metrics=["own", "nodes"], on_failure="undefined")
+    # Of the layers together there is no value either, though the metric has one in the first.
+    assert np.isnan(row["own_mean"]) and np.isnan(row["own_norm_min"]) and row["nodes_mean"] == 3
+    assert row.attrs["undefined"]["own_mean"] == "in 'b': metric 'own' failed with KeyError: 'width'"
+    with pytest.raises(MemoryError):
+        measure(worked, metrics="own", on_failure="undefined")
+    with pytest.raises(InputError, match="on_failure"):
+        measure(worked, metrics="own", on_failure="ignore")
+
+
 def test_metrics_that_read_weights_say_so(worked: MultipartiteGraph) -> None:
     rng = np.random.default_rng(0)
     pattern = rng.permuted(np.tile([1, 1, 1, 1, 0, 0, 0, 0, 0], (12, 1)), axis=1).astype(np.float32)

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -17,6 +18,7 @@ from topo.errors import InputError
 from topo.features import METRICS, column_names, metric
 from topo.models import MODELS
 from topo.registry import Registry
+from topo.results.evidence import Evidence
 from topo.study import Study, StudyError, computation
 from topo.study import run as run_module
 from topo.study import store as store_module
@@ -86,12 +88,17 @@ def test_a_run_says_how_much_there_is_to_do_and_why_anew(tiny, caplog: pytest.Lo
     assert "because own code that the study uses, or topo itself, changed since" in first_lines(study)[1]
 
 
-def test_a_metric_that_fails_is_named_in_what_the_study_records(tiny, here, monkeypatch: pytest.MonkeyPatch):
+def test_a_metric_that_fails_costs_a_cell_only_its_own_columns(tiny, here, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
     metric("own", category="general")(lambda view: view.degrees)
-    table = tiny(pruners=["er"], sparsities=[0.5], metrics=["own"]).run(executor=here, progress=False)
-    reason = table.set_index("pruner").loc["er", "reason"]
-    assert reason.startswith("metric 'own' failed with AttributeError: ") and "'degrees'" in reason
+    study = tiny(pruners=["er"], sparsities=[0.5], metrics=["own", "sink_nodes"], encodings=["multipartite", "rolled"])
+    row = study.run(executor=here, progress=False).set_index("pruner").loc["er"]
+    assert (row["status"], row["reason"]) == ("finished", "") and 0 <= row["accuracy"] <= 1
+    assert row["sink_nodes"] >= 0 and row["rolled__sink_nodes_mean"] >= 0
+    assert np.isnan(row["own"]) and np.isnan(row["rolled__own_mean"])
+    reasons = Evidence.read(study).undefined
+    assert reasons["own"].startswith("metric 'own' failed with AttributeError: ") and "'degrees'" in reasons["own"]
+    assert "metric 'own' failed with AttributeError: " in reasons["rolled__own_mean"]
 
 
 def test_a_larger_study_adds_to_a_smaller_one(tiny, here):

@@ -13,6 +13,7 @@ import pandas as pd
 from ..encoding.graph import BipartiteGraph, LayerGraphs, MultipartiteGraph
 from ..errors import InputError, failures_named, unknown_name
 from ..registry import Entry
+from ..validation import one_of
 from . import connectivity, expansion, general, local, neighbourhood, sparsity, strength  # noqa: F401  (register)
 from .graph_view import GraphView
 from .ramanujan import IMDB_RULES
@@ -20,12 +21,15 @@ from .registry import STATISTICS, Metric, Undefined, columns_of, select
 
 __all__ = ["column_names", "measure", "measure_layers"]
 
+ON_FAILURE = ("raise", "undefined")
+
 
 def measure(
     graph: MultipartiteGraph | LayerGraphs,
     *,
     metrics: str | Iterable[str] | None = None,
     imdb_rule: str = "mean_degree",
+    on_failure: str = "raise",
 ) -> pd.Series:
     """Topometrics of a graph as one tidy row.
 
@@ -39,6 +43,9 @@ def measure(
         Names of metrics or categories; everything that the kind of graph admits when left out.
     imdb_rule
         ``"mean_degree"`` or ``"min_nodes"``: the subgraphs that the iterative Ramanujan metrics average over.
+    on_failure
+        ``"raise"``, or ``"undefined"``: a metric whose code fails, in whatever layer, has no value and the others have
+        theirs. Running out of memory is an error either way.
 
     Returns
     -------
@@ -50,7 +57,7 @@ def measure(
     Raises
     ------
     InputError
-        When `graph` is no graph or has no node, or a metric is unknown.
+        When `graph` is no graph or has no node, or a metric is unknown or fails.
 
     Examples
     --------
@@ -65,7 +72,7 @@ def measure(
     {'direct_sparsity': "the graph does not know its network's weights_total and weights_kept"}
     """
     if isinstance(graph, LayerGraphs):
-        return _aggregate(measure_layers(graph, metrics=metrics, imdb_rule=imdb_rule), graph)
+        return _aggregate(measure_layers(graph, metrics=metrics, imdb_rule=imdb_rule, on_failure=on_failure), graph)
     if not isinstance(graph, MultipartiteGraph):
         raise InputError(
             f"{type(graph).__name__} is not a graph; pass what topo.encode(model, masks, example=...) returns, or many "
@@ -75,23 +82,31 @@ def measure(
         raise InputError("the graph has no node; nothing can be measured.")
     if imdb_rule not in IMDB_RULES:
         raise unknown_name("imdb_rule", imdb_rule, IMDB_RULES)
+    one_of("on_failure", on_failure, ON_FAILURE)
     entries = select(metrics, layers=isinstance(graph, BipartiteGraph))
     view = GraphView(graph, imdb_rule=imdb_rule)
     values: dict[str, float] = {}
     undefined: dict[str, str] = {}
+    failed: dict[str, str] = {}
     for entry in entries:
-        for column, value in _columns(entry, view).items():
+        for column, value in _columns(entry, view, on_failure).items():
             if isinstance(value, Undefined):
                 values[column], undefined[column] = nan, str(value)
+                if isinstance(value, _Failed):
+                    failed[column] = str(value)
             else:
                 values[column] = value
     row = pd.Series(values, dtype="float64")
-    row.attrs["undefined"] = undefined
+    row.attrs["undefined"], row.attrs["failed"] = undefined, failed
     return row
 
 
 def measure_layers(
-    graphs: LayerGraphs, *, metrics: str | Iterable[str] | None = None, imdb_rule: str = "mean_degree"
+    graphs: LayerGraphs,
+    *,
+    metrics: str | Iterable[str] | None = None,
+    imdb_rule: str = "mean_degree",
+    on_failure: str = "raise",
 ) -> pd.DataFrame:
     """Topometrics of every layer: one row a layer, indexed by layer name, columns as `measure`.
 
@@ -101,7 +116,7 @@ def measure_layers(
     ----------
     graphs
         What a layer-wise encoding returns.
-    metrics, imdb_rule
+    metrics, imdb_rule, on_failure
         As for `measure`.
 
     Returns
@@ -122,10 +137,16 @@ def measure_layers(
     if not graphs:
         raise InputError("there is no layer to measure.")
     metrics = metrics if metrics is None or isinstance(metrics, str) else list(metrics)
-    rows = {name: measure(graph, metrics=metrics, imdb_rule=imdb_rule) for name, graph in graphs.items()}
+    options = {"imdb_rule": imdb_rule, "on_failure": on_failure}
+    rows = {name: measure(graph, metrics=metrics, **options) for name, graph in graphs.items()}
     table = pd.DataFrame({name: row.to_dict() for name, row in rows.items()}).T.rename_axis("layer")
     table.attrs["undefined"] = {
         f"{name}: {column}": reason for name, row in rows.items() for column, reason in row.attrs["undefined"].items()
+    }
+    table.attrs["failed"] = {
+        column: f"in {name!r}: {reason}"
+        for name, row in reversed(rows.items())
+        for column, reason in row.attrs["failed"].items()
     }
     return table
 
@@ -157,16 +178,25 @@ def column_names(metrics: str | Iterable[str] | None = None, *, layers: bool = F
     return [f"{column}_{statistic}" for column in columns for statistic in STATISTICS]
 
 
-def _columns(entry: Entry[Metric], view: GraphView) -> dict[str, float | Undefined]:
+class _Failed(Undefined):
+    """There is no value because the code of a metric failed."""
+
+
+def _columns(entry: Entry[Metric], view: GraphView, on_failure: str) -> dict[str, float | Undefined]:
     """A metric's columns, raw and normalised; an `Undefined` stands for a value that is not there."""
     names = entry.info["columns"]
+    measured: dict[str, float | Undefined]
     try:
-        with failures_named(f"metric {entry.name!r}", Undefined):
-            measured: Any = entry.item(view)
+        with failures_named(f"metric {entry.name!r}", Undefined, MemoryError):
+            measured = _checked(entry, entry.item(view))
     except Undefined as reason:
         measured = dict.fromkeys(names, reason)
+    except InputError as error:
+        if on_failure == "raise":
+            raise
+        measured = dict.fromkeys(names, _Failed(str(error).rstrip(".")))
     columns: dict[str, float | Undefined] = {}
-    for name, value in _checked(entry, measured).items():
+    for name, value in measured.items():
         if not isinstance(value, Undefined) and not isfinite(value):
             value = Undefined(f"came out as {value}; the weights may not be finite")
         columns[name] = value
@@ -224,10 +254,14 @@ def _aggregate(table: pd.DataFrame, graphs: LayerGraphs) -> pd.Series:
         {f"{column}_{name}": by_statistic[name][column] for column in table.columns for name in STATISTICS},
         dtype="float64",
     )
-    reasons = table.attrs["undefined"]
-    row.attrs["undefined"] = {}
+    reasons, failed = table.attrs["undefined"], table.attrs["failed"]
+    row.attrs["undefined"], row.attrs["failed"] = {}, {}
     for column in table.columns:
         for name in STATISTICS:
+            if column in failed:  # statistics over the other layers would be those of another network
+                row[f"{column}_{name}"] = nan
+                row.attrs["undefined"][f"{column}_{name}"] = row.attrs["failed"][f"{column}_{name}"] = failed[column]
+                continue
             if pd.isna(row[f"{column}_{name}"]):
                 reason = reasons.get(f"{table.index[0]}: {column}")
                 row.attrs["undefined"][f"{column}_{name}"] = (

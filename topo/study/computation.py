@@ -240,7 +240,7 @@ def _measured(
         with _timed(seconds, "encode"):
             graph = encode(dag, masks, encoding=encoding.name, **encoding.options)
         with _timed(seconds, "measure"):
-            row = measure(graph, metrics=cell.metrics)
+            row = measure(graph, metrics=cell.metrics, on_failure="undefined")
         columns |= {f"{encoding.prefix}{name}": float(value) for name, value in row.items()}
         for name, reason in row.attrs["undefined"].items():
             reasons.setdefault(reason, []).append(f"{encoding.prefix}{name}")
