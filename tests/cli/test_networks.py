@@ -87,6 +87,24 @@ def test_synflow_needs_no_data(topo_command, in_folder: Path):
     assert topo_command(*command).exit_code == 0
 
 
+def test_the_weights_that_go_with_masks_are_kept_on_request(topo_command, refused, in_folder: Path):
+    command = ["prune", "digits-mlp", "-p", "sparsegpt", "-s", 0.5, "--dataset", "digits"]
+    result = topo_command(*command)
+    assert result.exit_code == 0 and "masks alone" in result.stdout and "--weights FILE" in result.stdout
+    result = topo_command(*command, "--weights", "new/w.safetensors")
+    assert result.exit_code == 0 and "masks alone" not in result.stdout
+    model = topo.load_checkpoint(build("digits-mlp", input_shape=(1, 8, 8)), "new/w.safetensors")
+    masks = topo.Masks.load("masks.safetensors")
+    assert topo.Masks.from_nonzero(model).sparsity == pytest.approx(masks.sparsity)
+    assert not (
+        model.get_parameter("1.weight") == build("digits-mlp", input_shape=(1, 8, 8)).get_parameter("1.weight")
+    )[masks["1.weight"]].all()
+    assert (
+        topo_command("encode", "digits-mlp", "--dataset", "digits", "--checkpoint", "new/w.safetensors").exit_code == 0
+    )
+    assert "must end in .safetensors" in refused(*map(str, command), "--weights", "w.pt")
+
+
 def test_what_is_lacking_is_said_in_the_words_of_the_command_line(refused, in_folder: Path):
     network = ("prune", "digits-mlp", "--dataset", "digits")
     assert "give --dataset and --recipe, such as" in refused(*network, "-p", "rigl", "-s", "0.9")

@@ -40,6 +40,10 @@ def prune(
     pruner: Annotated[str, typer.Option("--pruner", "-p", help="See topo list pruners.")],
     sparsity: Annotated[float, typer.Option("--sparsity", "-s", help="Share of weights to remove, in [0, 1).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The masks file.")] = Path("masks.safetensors"),
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Also write the pruned network's weights, trained ones too, to this .safetensors file."),
+    ] = None,
     checkpoint: Checkpoint = None,
     dataset: DatasetName = None,
     data: DataFolder = None,
@@ -59,15 +63,18 @@ def prune(
       topo prune digits-cnn -p snip -s 0.9 --dataset digits -o snip.safetensors
       topo prune resnet20 -p magnitude -s 0.9 --checkpoint trained.safetensors
       topo prune conv6 -p synflow -s 0.98 --set rounds=20
-      topo prune digits-cnn -p rigl -s 0.9 --dataset digits --recipe digits
+      topo prune digits-cnn -p rigl -s 0.9 --dataset digits --recipe digits --weights trained.safetensors
       topo prune my-net -p er -s 0.9 --example 3,64,64 --import my_code.py
     """
     from .. import pruning
+    from ..checkpoint import save_checkpoint
     from ..pruning import PRUNERS
     from ..pruning.task import RecipeMissing
 
     if PRUNERS.entry(pruner).info.get("needs_data") and dataset is None:
         raise InputError(f"pruner {pruner!r} needs data; give --dataset, such as --dataset digits.")
+    if weights is not None and weights.suffix != ".safetensors":
+        raise InputError(f"--weights {weights} must end in .safetensors.")
     network = NamedNetwork(model, checkpoint, dataset, data, example, classes, seed, model_set)
     try:
         masks = pruning.prune(
@@ -89,6 +96,11 @@ def prune(
     masks.save(output)
     empty = masks.empty_layers()
     typer.echo(f"{output}: sparsity {masks.sparsity:.6g} over {len(masks)} layers by {pruner}.")
+    if weights is not None:
+        save_checkpoint(masks.install(network.model), weights)
+        typer.echo(f"{weights}: the weights, for --checkpoint.")
+    elif masks.state is not None:
+        typer.echo(f"{output} holds masks alone; {pruner} changed the weights too, which --weights FILE keeps.")
     if empty:
         typer.secho(f"No weight is left in {', '.join(empty)}.", err=True, fg="yellow")
 

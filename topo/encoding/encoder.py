@@ -135,7 +135,8 @@ def encode(
         A module, or its `Dag` from `topo.trace`: trace once when many masks of one network are encoded.
     masks
         Parameter names to bool tensors; a kept weight is an edge even when its value is 0.0. Parameters
-        without a mask contribute their non-zero weights.
+        without a mask contribute their non-zero weights. Weights are always the model's: where an algorithm trained
+        or adjusted them, write them into it first with `topo.Masks.install`.
     example
         The model's input: a tensor, a tuple or dict of tensors, the shape of one sample such as ``(3, 32, 32)``, or a
         tuple of shapes; see `topo.dag.example.Example`. Needed with a module.

@@ -40,7 +40,8 @@ def compact(
     model
         The network, which is not changed: a module, or one as `topo.trace` has traced it.
     masks
-        Parameter name -> bool tensor, True where a weight is kept; by default nothing is masked.
+        Parameter name -> bool tensor, True where a weight is kept; by default nothing is masked. Weights are always the
+        model's: where an algorithm trained or adjusted them, write them into it first with `topo.Masks.install`.
     example
         The model's input, as for `topo.trace`; not needed with a traced network.
     channels
