@@ -180,8 +180,8 @@ _ONE_SAMPLE = "; a shape given as an example is that of one sample, such as (3, 
 
 
 def _has_second_samples_axis(tensor: Tensor) -> bool:
-    """Whether a tensor looks as the zeros do of a shape that was given with its batch axis."""
-    return len(tensor) == 1 and (tensor.ndim > 4 or tensor.shape[:2] == (1, 1))
+    """Whether a tensor looks like zeros of a shape that was given with its batch axis; (1, 1, 8, 8) is an image."""
+    return tensor.ndim not in (0, 4) and len(tensor) == 1 and (tensor.ndim > 4 or tensor.shape[:2] == (1, 1))
 
 
 def unfit_keywords(names: Iterable[str], reason: object, forward: str = "forward") -> InputError:
