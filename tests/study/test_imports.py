@@ -111,10 +111,46 @@ except ValueError as error:
 else:
     raise AssertionError("a model of unknown code was built")
 assert "3 cells: 3 finished" in told("study", "status", "out")
-told("report", "out", "-o", "report.html", "--no-questions")
 assert not {"my_code", "my_helper"} & set(sys.modules)
 study.import_code()
 study.graph(own)
+told("report", "out", "-o", "report.html", "--no-questions")
+"""
+
+
+# The comparison of masks needs the networks, which are of the study's own code.
+COMPARED = """
+import sys
+from topo.questions.network_distances import _permutable_units
+from topo.report.networks import network_to_draw
+from topo.results.evidence import Evidence
+
+evidence = Evidence.read("out")
+assert _permutable_units(evidence, evidence.sparse.iloc[0]).layers and "my_code" in sys.modules
+assert network_to_draw(evidence).graph is not None
+"""
+
+WITHOUT_CODE = """
+import sys
+from topo.cli import app
+from topo.report.networks import network_to_draw
+from topo.results.evidence import Evidence
+from topo.study import Study
+from typer.testing import CliRunner
+
+study = Study.load("out")
+assert len(study.results()) == 3 and study.status()["status"].tolist() == ["finished"] * 3
+assert study.masks(sys.argv[1]).sparsity == 0.5
+reason = network_to_draw(Evidence.read("out")).reason
+assert "topo report out --import FILE" in reason and "study.import_code" not in reason, reason
+told = CliRunner().invoke(app, ["report", "out", "-o", "r.html", "--no-questions"], catch_exceptions=False)
+assert told.exit_code == 0, told.output
+assert "study.import_code" not in open("r.html").read()
+refused = CliRunner().invoke(app, ["study", "run", "out"])
+assert refused.exit_code != 0
+imports = [part for file in ("my_helper.py", "my_code.py") for part in ("--import", f"elsewhere/{file}")]
+told = CliRunner().invoke(app, ["report", "out", "-o", "r.html", "--no-questions", *imports], catch_exceptions=False)
+assert told.exit_code == 0 and network_to_draw(Evidence.read("out")).graph is not None
 """
 
 
@@ -159,6 +195,16 @@ def test_a_study_of_own_code_is_run_changed_read_reported_and_moved(folder: Path
     done = subprocess.run([sys.executable, "-c", READ, own], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert (folder / "report.html").stat().st_size > 10_000
+
+    # Questions about its networks import what it keeps of its code, as a report's own processes do.
+    done = subprocess.run([sys.executable, "-c", COMPARED], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
+
+    # Without its code it is still read; what needs the code says how to bring it in.
+    kept = (out / "imports").rename(folder / "elsewhere")
+    done = subprocess.run([sys.executable, "-c", WITHOUT_CODE, own], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    kept.rename(out / "imports")
 
     # It can be moved, and run again.
     out.rename(folder / "moved")

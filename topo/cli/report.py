@@ -38,5 +38,11 @@ def report(
     """
     from ..report import write_report
 
-    written = write_report(sources or None, output, published=published, questions=None if questions else [])
+    written = write_report(
+        sources or None,
+        output,
+        published=published,
+        questions=None if questions else [],
+        imports=imports or (),
+    )
     typer.echo(f"The report is in {written}.")

@@ -148,7 +148,8 @@ def _from_masks(evidence: Evidence, table: pd.DataFrame, seed: int, notes: list[
 
 def _permutable_units(evidence: Evidence, row: pd.Series) -> PermutableUnits:
     study = Study.load(evidence.studies[row["study"]])
-    channels = coupled_channels(trace(study.model(row["cell"]), study.dataset(row["cell"]).input_shape))
+    model, dataset = study.with_own_code(lambda: (study.model(row["cell"]), study.dataset(row["cell"])))
+    channels = coupled_channels(trace(model, dataset.input_shape))
     return PermutableUnits.of_channels(channels, study.masks(row["cell"]))
 
 

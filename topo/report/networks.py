@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..encoding import MultipartiteGraph
+from ..encoding import LayerGraphs, MultipartiteGraph
 from ..errors import InputError
 from ..results.evidence import Evidence
 from ..results.labels import percent
@@ -66,7 +66,7 @@ def network_to_draw(evidence: Evidence) -> Drawn:
             continue
         row = table[table["cell"] == key].iloc[0]
         try:
-            graph = Study.load(folder).graph(key)
+            graph = _graph(Study.load(folder), key)
         except (InputError, OSError) as error:
             reason = f"the graph of cell {key} cannot be made again: {error}"
             continue
@@ -103,6 +103,10 @@ def layer_densities(evidence: Evidence) -> pd.DataFrame | None:
             identity = {key: row[key] for key in NETWORK}
             pieces.append(pd.DataFrame({**identity, "layer": counts["name"], "density": counts["density"]}))
     return pd.concat(pieces, ignore_index=True) if pieces else None
+
+
+def _graph(study: Study, key: str) -> MultipartiteGraph | LayerGraphs:
+    return study.with_own_code(lambda: study.graph(key))
 
 
 def _cell_to_draw(table: pd.DataFrame) -> tuple[str, str]:

@@ -7,9 +7,9 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 import pandas as pd
@@ -17,6 +17,7 @@ from joblib import Parallel, delayed
 
 from ..encoding.graph import MultipartiteGraph
 from ..errors import InputError
+from ..own_code import import_code
 from ..questions import QUESTIONS, ordered_questions
 from ..results.copies import copies_sentence
 from ..results.evidence import Evidence
@@ -33,6 +34,8 @@ __all__ = ["write_report"]
 
 logger = logging.getLogger("topo.report")
 
+T = TypeVar("T")
+
 
 def write_report(
     source: Any = None,
@@ -46,6 +49,7 @@ def write_report(
     graph_title: str = "",
     layers: pd.DataFrame | None = None,
     title: str | None = None,
+    imports: Sequence[str] = (),
 ) -> Path:
     """Write one self-contained HTML report of one or several studies, of a results table, or of the published tables.
 
@@ -73,6 +77,8 @@ def write_report(
         Density of every layer: columns pruner, sparsity, layer, density; by default from what the study kept.
     title
         Heading; by default the name of the study or file.
+    imports
+        Files or modules of your own code that the processes import; that of a study is imported where it is needed.
 
     Returns
     -------
@@ -103,7 +109,7 @@ def write_report(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) if files else None
         with replacing(path) as name:
-            content = _content(evidence, drawn, layers, questions, folder, workers)
+            content = _content(evidence, drawn, layers, questions, folder, workers, imports)
             content["title"] = title or (evidence.name if published is None else evidence.name.capitalize())
             content["files"] = f"{path.stem}-files" if files else ""
             Path(name).write_text(_render(content), encoding="utf-8")
@@ -138,6 +144,7 @@ def _content(
     questions: Sequence[str] | None,
     folder: Path | None,
     workers: int | None,
+    imports: Sequence[str],
 ) -> dict[str, Any]:
     names = ordered_questions() if questions is None else [QUESTIONS.entry(name).name for name in questions]
 
@@ -145,8 +152,8 @@ def _content(
         return folder / name if folder is not None else None
 
     order = slow_first(names)
-    jobs = [delayed(measured)(evidence, drawn, layers, inside("measured"))]
-    jobs += [delayed(answered)(evidence, name, inside(name)) for name in order]
+    jobs = [delayed(_with_code)(imports, measured, evidence, drawn, layers, inside("measured"))]
+    jobs += [delayed(_with_code)(imports, answered, evidence, name, inside(name)) for name in order]
     # joblib's processes do not run the main script again, so that a script needs no guard.
     shown, *asked = Parallel(n_jobs=min(workers or os.cpu_count() or 1, len(jobs)))(jobs)
     by_name = dict(zip(order, asked, strict=True))
@@ -171,6 +178,13 @@ def _content(
         "dark_colors": dark_colors(),
         "script": _asset("report.js"),
     }
+
+
+def _with_code(imports: Sequence[str], work: Callable[..., T], *arguments: Any) -> T:
+    """What `work` returns in a process that has imported own code."""
+    for source in imports:
+        import_code(source)
+    return work(*arguments)
 
 
 def _render(content: dict[str, Any]) -> str:

@@ -267,10 +267,36 @@ class StudyConfig(BaseModel):
         ordered = {key: data[key] for key in type(self).model_fields if key in data}
         return yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=120)
 
-    def digest(self) -> str:
-        """Hash of all that decides the table of results; where the study's own code lies does not."""
+    def code(self, recorded: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Hash of every file of own code, by the file's name.
+
+        Parameters
+        ----------
+        recorded
+            Hashes of files that are not there.
+
+        Returns
+        -------
+        dict
+            File's name -> hash; empty of a file that is neither there nor recorded.
+        """
         files = [Path(name) for name in self.imports if is_file_name(name)]
-        code = [digest_of(file) if file.is_file() else "" for file in files]
+        return {file.name: digest_of(file) if file.is_file() else (recorded or {}).get(file.name, "") for file in files}
+
+    def digest(self, recorded: Mapping[str, str] | None = None) -> str:
+        """Hash of all that decides the table of results; where the study's own code lies does not.
+
+        Parameters
+        ----------
+        recorded
+            As of `code`.
+
+        Returns
+        -------
+        str
+            The hash.
+        """
+        code = list(self.code(recorded).values())
         modules = [name for name in self.imports if not is_file_name(name)]
         data = [self.model_dump(mode="json", exclude=NOT_IN_TABLE), code, modules]
         return sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

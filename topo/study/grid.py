@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..features import METRICS
 from ..features.registry import select
-from ..own_code import digest_of, is_file_name
+from ..own_code import is_file_name
 from ..registry import Source
 from ..training import Recipe
 from .config import StudyConfig
@@ -177,7 +177,8 @@ def cells_of(config: StudyConfig) -> list[Cell]:
         Of `Cell`.
     """
     recipe = config.recipe.resolved()
-    imports = tuple(Import(name, digest_of(Path(name)) if is_file_name(name) else "") for name in config.imports)
+    code = config.code()  # without files that are not there, which only a run refuses
+    imports = tuple(Import(name, code[Path(name).name] if is_file_name(name) else "") for name in config.imports)
     baselines: dict[str, Cell] = {}
     sparse: list[Cell] = []
     for seed, dataset, model in product(config.seeds, config.datasets, config.models):

@@ -172,9 +172,8 @@ class Store:
         StudyError
             When the folder cannot be written.
         """
-        plan_text = json.dumps(
-            {"config": config.digest(), "cells": [{"cell": key, **identity} for key, identity in plan]}, indent=1
-        )
+        cells = [{"cell": key, **identity} for key, identity in plan]
+        plan_text = json.dumps({"config": config.digest(), "code": config.code(), "cells": cells}, indent=1)
         with _reported(self.folder):
             self.cells.mkdir(parents=True, exist_ok=True)
             for source in filter(is_file_name, config.imports):
@@ -187,7 +186,7 @@ class Store:
                     shutil.rmtree(leftover, ignore_errors=True)
 
     def plan(self, config: StudyConfig) -> list[Planned] | None:
-        """The cells of the last run, where it was one of this config; its names need not be registered any more.
+        """The cells of the last run, where it was one of this config; its names and own code need not be there now.
 
         Parameters
         ----------
@@ -199,8 +198,8 @@ class Store:
         list or None
             Of `Planned`; None where the last run was of another config.
         """
-        digest, cells = self._recorded_plan()
-        return cells if digest == config.digest() else None
+        digest, code, cells = self._recorded_plan()
+        return cells if digest == config.digest(code) else None
 
     def last_run(self, config: StudyConfig) -> LastRun:
         """The cells of the last run, and what has changed in the study file and its own code since.
@@ -210,7 +209,7 @@ class Store:
         config
             The study.
         """
-        cells = self._recorded_plan()[1]
+        cells = self._recorded_plan()[2]
         files = [Path(source) for source in config.imports if is_file_name(source) and Path(source).is_file()]
         kept = {file: Path(self.import_source(str(file))) for file in files}
         changed = [
@@ -224,13 +223,14 @@ class Store:
             changed.append("the settings of the study")
         return LastRun(cells, " and ".join(changed) or "own code that the study uses, or topo itself,")
 
-    def _recorded_plan(self) -> tuple[str, list[Planned]]:
-        """Digest of the config and the cells of the last run; nothing where there is none."""
+    def _recorded_plan(self) -> tuple[str, dict[str, str], list[Planned]]:
+        """Digest of the config, hashes of the own code and the cells of the last run; nothing where there is none."""
         try:
             data = json.loads(self.plan_file.read_text(encoding="utf-8"))
-            return data["config"], [Planned(identity.pop("cell"), identity) for identity in data["cells"]]
+            cells = [Planned(identity.pop("cell"), identity) for identity in data["cells"]]
+            return data["config"], dict(data["code"]), cells
         except (OSError, ValueError, KeyError, TypeError):
-            return "", []
+            return "", {}, []
 
     def row(self, key: str) -> dict[str, Any] | None:
         """The row of a cell, or None where there is none or it is damaged.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from torch import nn
@@ -26,6 +26,8 @@ from .store import MISSING, Store, StudyError
 from .trajectory import MaskTrajectory
 
 __all__ = ["Study"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -389,6 +391,38 @@ class Study:
         """Import the study's own code, as a run does; the networks of its own models and datasets can then be had."""
         for source in self.config.imports:
             import_code(source)
+
+    def with_own_code(self, make: Callable[[], T]) -> T:
+        """What `make` returns; where it misses a name, the code that the study keeps is imported first.
+
+        Parameters
+        ----------
+        make
+            Makes something of the study's models, datasets and pruners, such as ``lambda: study.graph(key)``.
+
+        Returns
+        -------
+        object
+            What it returns.
+
+        Raises
+        ------
+        InputError
+            As of `make`; or when the code that it needs cannot be imported.
+        """
+        try:
+            return make()
+        except InputError as error:
+            if not self.config.imports or "unknown" not in str(error):
+                raise
+        try:
+            self.import_code()
+            return make()
+        except InputError as error:
+            cause = str(error.__cause__ if isinstance(error.__cause__, InputError) else error).rstrip(".")
+            raise InputError(
+                f"{cause}; bring in the study's own code: topo report {self.folder} --import FILE."
+            ) from error
 
     def _planned(self, key: str | Cell) -> tuple[int, str]:
         """The place of a cell in the plan, and its key there."""
