@@ -107,7 +107,7 @@ def real_number(
     ):
         kind = "finite number" if number and not finite and not infinite else "number"
         is_share = {maximum, below} & {1} and {minimum, above} & {0}
-        percent = f"; {value:g}% is {value / 100:g}" if finite and is_share and 2 <= value <= 100 else ""
+        percent = f"; {value:g}% is {value / 100:g}" if finite and is_share and 5 <= value <= 100 else ""
         raise InputError(f"{name} must be a {kind}{_bounds(minimum, maximum, above, below)}, not {value!r}{percent}.")
     return float(value)
 
