@@ -56,7 +56,7 @@ def test_bad_tables():
         with_drop(ROWS[ROWS["pruner"] == "dense"])
     with pytest.raises(InputError, match="no sparse network"):
         with_drop(ROWS.assign(accuracy=np.nan))
-    with pytest.raises(InputError, match=r"1 rows repeat a network .* first d, m, er, 0.9, 1"):
+    with pytest.raises(InputError, match=r"1 row repeats a network .* first d, m, er, 0.9, 1"):
         with_drop(pd.concat([ROWS, ROWS.tail(1)]))
     with pytest.raises(InputError, match="no column 'pruner'"):
         with_drop(ROWS.drop(columns="pruner"))

@@ -143,4 +143,6 @@ def _say_failures(status: pd.DataFrame, study: Study) -> bool:
 
 def _counted(status: pd.DataFrame) -> str:
     counts = status["status"].value_counts(sort=False)
-    return f"{len(status)} cells: " + ", ".join(f"{count} {name}" for name, count in counts.items())
+    from ..results.labels import counted
+
+    return f"{counted(len(status), 'cell')}: " + ", ".join(f"{count} {name}" for name, count in counts.items())

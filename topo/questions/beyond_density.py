@@ -9,6 +9,7 @@ from ..plots.confounders import relative_strips
 from ..plots.forest import forest_plot
 from ..plots.theme import HUES, INK
 from ..results.evidence import Evidence
+from ..results.labels import counted
 from ..results.schema import ALL_FAMILIES, metric_label
 from ..stats.confounders import edge_spread, mean_absolute_weight, reached_gap, relative_to_group
 from ..stats.significance import significant
@@ -180,8 +181,8 @@ def _on_size(tables: dict[str, pd.DataFrame], main: str, steps: list[str]) -> st
             f"{text}; no metric clearly moves with accuracy within {main} pruners, so nothing is to be explained away."
         )
     text += (
-        f"; of {len(clear)} metrics that clearly move with accuracy within {main} pruners, {len(still_clear)} still "
-        f"do {last}"
+        f"; of {counted(len(clear), 'metric')} that clearly {'moves' if len(clear) == 1 else 'move'} with accuracy "
+        f"within {main} pruners, {len(still_clear)} still {'does' if len(still_clear) == 1 else 'do'} {last}"
     )
     if len(still_clear):
         best = still_clear["r"].abs().idxmax()
@@ -197,7 +198,8 @@ def _on_redundancy(tables: dict[str, pd.DataFrame]) -> str:
     groups = [part["metric"].tolist() for _, part in redundant[redundant["size"] > 1].groupby("group")]
     repeats = sum(len(g) - 1 for g in groups)
     names = "; ".join(" = ".join(map(metric_label, g[:4])) + (" ..." if len(g) > 4 else "") for g in groups[:3])
-    text = f"{repeats} of {len(redundant)} metrics repeat another" + (f" ({names})" if names else "")
+    text = f"{repeats} of {counted(len(redundant), 'metric')} {'repeats' if repeats == 1 else 'repeat'} another"
+    text += f" ({names})" if names else ""
     if "ramanujan_and_density" in tables:
         rho = tables["ramanujan_and_density"].set_index(["dataset", "metric"])["r"]
         every = rho.loc["all"].dropna()

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
+from .labels import counted
 from .schema import NETWORK, PAIR, tidy_results
 
 __all__ = ["TO_BEST", "TO_DENSE", "with_drop"]
@@ -62,9 +63,8 @@ def with_drop(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     twice = sparse.duplicated(keys)
     if twice.any():
         first = ", ".join(str(v) for v in sparse.loc[twice, list(NETWORK)].iloc[0])
-        raise InputError(
-            f"{twice.sum()} rows repeat a network ({', '.join(NETWORK)}), first {first}; leave one row of each."
-        )
+        rows = f"{counted(int(twice.sum()), 'row')} {'repeats' if twice.sum() == 1 else 'repeat'}"
+        raise InputError(f"{rows} a network ({', '.join(NETWORK)}), first {first}; leave one row of each.")
     reference, meaning = _dense_accuracy(sparse, measured[dense]), TO_DENSE
     if reference.isna().any():
         reference = sparse.groupby([*PAIR, "seed"], dropna=False)["accuracy"].transform("max")
