@@ -62,7 +62,7 @@ def export(
     Returns
     -------
     ExportedProgram
-        With its operations decomposed.
+        Free of operations that write into a tensor.
 
     Raises
     ------

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..errors import unknown_name
 from ..results.schema import GROUPS
 from .columns import require_columns
 from .correlation import p_value
+from .residuals import DETERMINED, basis_of, residuals_of, scores_of
 
 __all__ = ["partial_correlation"]
 
@@ -89,10 +89,11 @@ def partial_correlation(
                 reason = f"fewer than {max(min_rows, len(given) + 3)} networks have all values"
             else:
                 if use.tobytes() not in cache:
-                    basis = _basis([_scores(values[c][use], kind) for c in given], n)
-                    cache[use.tobytes()] = basis, _residuals(_scores(values[target][use], kind), basis)
+                    covariates = np.array([values[c][use] for c in given]).reshape(len(given), n).T
+                    basis = basis_of(scores_of(covariates, kind))
+                    cache[use.tobytes()] = basis, residuals_of(scores_of(values[target][use, None], kind), basis)[:, 0]
                 basis, y = cache[use.tobytes()]
-                x = _residuals(_scores(values[metric][use], kind), basis)
+                x = residuals_of(scores_of(values[metric][use, None], kind), basis)[:, 0]
                 r, reason = _correlate(x, y, metric in given)
             rows.append([*key, metric, n, clusters, r, reason])
     result = pd.DataFrame(rows, columns=[*by, "metric", "n", "clusters", "r", "reason"])
@@ -102,30 +103,10 @@ def partial_correlation(
     return result
 
 
-def _scores(x: np.ndarray, kind: str) -> np.ndarray:
-    """Ranks or values, centred, with spread 1 (0 where constant)."""
-    x = stats.rankdata(x) if kind == "spearman" else x
-    spread = x.std()
-    return (x - x.mean()) / spread if spread > 1e-12 * max(1.0, np.abs(x).max()) else np.zeros(len(x))
-
-
-def _basis(columns: list[np.ndarray], n: int) -> np.ndarray:
-    """Orthonormal basis of the covariates, shape (rows, rank)."""
-    if not columns:
-        return np.zeros((n, 0))
-    vectors, sizes, _ = np.linalg.svd(np.column_stack(columns), full_matrices=False)
-    return vectors[:, sizes > 1e-9 * np.sqrt(n)]
-
-
-def _residuals(x: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    return x - basis @ (basis.T @ x)
-
-
 def _correlate(x: np.ndarray, y: np.ndarray, is_given: bool) -> tuple[float, str]:
     """Correlation of the residuals, or the reason why it is undefined."""
-    n = len(x)
-    if x @ x < 1e-9 * n:
+    if x @ x < DETERMINED:
         return np.nan, "the covariates determine the metric" if is_given or np.any(x) else "the metric is constant"
-    if y @ y < 1e-9 * n:
+    if y @ y < DETERMINED:
         return np.nan, "the covariates determine the accuracy" if np.any(y) else "the accuracy is constant"
     return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1)), ""

@@ -19,6 +19,7 @@ from scipy import stats
 from ..errors import InputError, unknown_name
 from ..results.schema import GROUPS
 from .columns import require_columns
+from .residuals import DETERMINED, basis_of, residuals_of, scores_of
 from .significance import FEWEST_ALGORITHMS
 
 __all__ = ["permutation_correlation"]
@@ -221,11 +222,11 @@ def _standardised(
         if rows.sum() < fewest:
             continue
         chosen = np.flatnonzero(pattern_of_column.ravel() == i)
-        basis = _basis(_scores(group.given[rows], kind))
-        x = _residuals(_scores(group.columns[np.ix_(rows, chosen)], kind), basis)
-        y = _residuals(_scores(group.target[rows, None], kind), basis)[:, 0]
-        varies = np.linalg.norm(x, axis=0) > SAME
-        if np.linalg.norm(y) > SAME and varies.any():
+        basis = basis_of(scores_of(group.given[rows], kind))
+        x = residuals_of(scores_of(group.columns[np.ix_(rows, chosen)], kind), basis)
+        y = residuals_of(scores_of(group.target[rows, None], kind), basis)[:, 0]
+        varies = (x**2).sum(axis=0) > DETERMINED
+        if y @ y > DETERMINED and varies.any():
             x = x[:, varies]
             yield chosen[varies], group.units[rows], x / np.linalg.norm(x, axis=0), y / np.linalg.norm(y), basis
 
@@ -235,28 +236,6 @@ def _correlations(x: np.ndarray, permuted: np.ndarray, basis: np.ndarray) -> np.
     # Permuted residuals are no longer free of the covariates: what these explain anew must not count as spread.
     size = np.sqrt(np.maximum(1 - ((permuted @ basis) ** 2).sum(axis=1), 0))[:, None]
     return np.divide(permuted @ x, size, out=np.zeros((len(permuted), x.shape[1])), where=size > SAME)
-
-
-def _scores(values: np.ndarray, kind: str) -> np.ndarray:
-    """Ranks or values of every column, centred, of length one (zero where constant)."""
-    if not values.shape[1]:
-        return values
-    scores = stats.rankdata(values, axis=0) if kind == "spearman" else values
-    scores = scores - scores.mean(axis=0)
-    size = np.linalg.norm(scores, axis=0)
-    constant = size <= 1e-12 * np.maximum(1.0, np.abs(values).max(axis=0))
-    return np.divide(scores, size, out=np.zeros_like(scores), where=~constant)
-
-
-def _basis(columns: np.ndarray) -> np.ndarray:
-    if not columns.shape[1]:
-        return np.zeros((len(columns), 0))
-    vectors, sizes, _ = np.linalg.svd(columns, full_matrices=False)
-    return vectors[:, sizes > SAME]
-
-
-def _residuals(columns: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    return columns - basis @ (basis.T @ columns)
 
 
 def _interval(

@@ -3,7 +3,8 @@
 Seeds of one algorithm are no independent evidence. So where groups hold several algorithms, tests and resamples take
 the algorithms with all their seeds as the sample (`cluster_column`). Many metrics and groups are tested, so every table
 of tests is adjusted for their number (`with_q_values`), and a test is clear when its adjusted p-value is below
-`FALSE_DISCOVERY_RATE` (`significant`). A statement about single intervals says so itself (`interval_sign`). Questions,
+`FALSE_DISCOVERY_RATE` (`significant`). Over many groups that hold the same algorithms their labels are permuted
+(`topo.stats.permutation`). A statement about single intervals says so itself (`interval_sign`). Questions,
 report, figures and notebooks ask this module.
 """
 
