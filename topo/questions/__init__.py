@@ -5,9 +5,9 @@ A question is one file that registers itself in `QUESTIONS`; ``analyses/q*.py`` 
 
 from ..registry import import_submodules
 from ..results.evidence import Evidence
-from .answer import Answer
+from .answer import Answer, Verdict
 from .registry import QUESTIONS, ordered_questions
 
-__all__ = ["QUESTIONS", "Answer", "Evidence", "ordered_questions"]
+__all__ = ["QUESTIONS", "Answer", "Evidence", "Verdict", "ordered_questions"]
 
 import_submodules(__name__, __path__)

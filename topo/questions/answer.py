@@ -1,19 +1,54 @@
-"""Answers of questions: three sentences, figures and tables, or the reason why there is no answer."""
+"""Answers of questions: a verdict, three sentences, figures and tables, or the reason why there is no answer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from ..plots.theme import style
 
-__all__ = ["Answer"]
+__all__ = ["Answer", "Said", "Verdict"]
 
 KINDS = ("png", "svg", "pdf")
+
+Said = Literal["yes", "no", "open"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer in one sentence that a tired reader understands.
+
+    Parameters
+    ----------
+    said
+        ``"yes"``, ``"no"``, or ``"open"``: the evidence does not tell.
+    sentence
+        In plain words, with the strongest number; where it is open, the size of effect that would have been found.
+
+    Raises
+    ------
+    ValueError
+        `said` is none of the three, or the sentence is empty or holds a missing number.
+
+    Examples
+    --------
+    >>> Verdict("open", "Can not tell: no metric moves with accuracy, and only |ρ| above .8 would have been seen.").said
+    'open'
+    """
+
+    said: Said
+    sentence: str
+
+    def __post_init__(self) -> None:
+        if self.said not in get_args(Said):
+            raise ValueError(f"a verdict says {', '.join(get_args(Said))}; got {self.said!r}")
+        if not self.sentence or "nan" in self.sentence.split():
+            raise ValueError("a verdict needs a sentence without missing numbers")
 
 
 @dataclass(frozen=True)
@@ -36,6 +71,15 @@ class Answer:
         What the numbers do not say.
     reason
         Why the evidence cannot answer the question; empty where it can.
+    verdict
+        Yes, no or open, in one sentence; None where there is a `reason`.
+    titles
+        What is seen in a figure, as its title: a computed sentence by the figure's name. The first figure is the one
+        that a page shows, the others are folded.
+    summary
+        The one table that a page shows, with column names in words, of at most 15 rows and 8 columns.
+    columns
+        What the columns of `summary` mean, by name.
 
     Examples
     --------
@@ -52,6 +96,10 @@ class Answer:
     method: str = ""
     caveats: tuple[str, ...] = ()
     reason: str = ""
+    verdict: Verdict | None = None
+    titles: Mapping[str, str] = field(default_factory=dict)
+    summary: pd.DataFrame | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         wanted = 0 if self.reason else 3
@@ -109,7 +157,8 @@ class Answer:
                 dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
                 with style():
                     drawn.savefig(files[-1], metadata=dateless)
-        for name, table in self.tables.items():
+        tables = dict(self.tables) if self.summary is None else {"summary": self.summary, **self.tables}
+        for name, table in tables.items():
             files.append(folder / f"{name}.csv")
             table.to_csv(files[-1], index=False, float_format="%.6g")
         return files
@@ -117,6 +166,8 @@ class Answer:
     def text(self) -> str:
         """Title, question, and the three sentences or the reason, as plain text."""
         lines = [self.title, self.question, ""]
+        if self.verdict is not None:
+            lines += [self.verdict.sentence, ""]
         lines += [f"{i}. {sentence}" for i, sentence in enumerate(self.sentences, 1)]
         if self.reason:
             lines.append(f"No answer: {self.reason}")
