@@ -51,6 +51,24 @@ def absolute(model: nn.Module, kind: str, groups: int, mask: np.ndarray) -> tupl
     return full, kept
 
 
+@pytest.mark.parametrize("encoding", ["rolled", "rolled-channel"])
+@pytest.mark.parametrize(("kind", "groups"), [("linear", 1), ("convolution", 1), ("transposed", 1), ("convolution", 2)])
+def test_density_of_dense_rolled_layers(kind: str, groups: int, encoding: str) -> None:
+    model, dag = traced(kind, groups)
+    masks = topo.Masks.dense(model)
+    row = topo.measure(topo.encode(dag, masks, encoding=encoding), metrics=["density"])
+    assert row["density_mean"] == 1 / groups
+
+
+@pytest.mark.parametrize("kind", ["linear", "convolution", "transposed"])
+def test_density_of_a_rolled_layer_is_the_share_of_its_weights(kind: str) -> None:
+    model, dag = traced(kind, 1)
+    generator = torch.Generator().manual_seed(0)
+    masks = topo.Masks({"weight": torch.rand(model.weight.shape, generator=generator) < 0.4})
+    row = topo.measure(topo.encode(dag, masks, encoding="rolled"), metrics=["density"])
+    assert row["density_mean"] == pytest.approx(masks.counts()["density"].mean())
+
+
 @pytest.mark.slow
 @given(
     st.sampled_from(["linear", "convolution", "transposed"]),

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import strategies as st
 from scipy import sparse
 
 from tests.features.graphs import graphs, layers, random_block, random_graph, random_layer
@@ -161,6 +162,27 @@ def test_weights_that_are_not_finite_are_a_reason() -> None:
             assert row[expected.index].to_numpy() == pytest.approx(expected.to_numpy())
             for column in ("strength", "spectral_gap", "spectral_radius", "iwsg"):
                 assert np.isnan(row[column]) and "finite" in row.attrs["undefined"][column]
+
+
+def test_density_of_a_layer_divides_by_its_pairs_of_a_left_and_a_right_node() -> None:
+    layer = np.float32([[1, 0, 2], [0.5, 0, 1]])
+    assert measure(BipartiteGraph(sparse.csr_array(layer)), metrics="density")["density"] == 4 / 6
+    halves = measure(
+        LayerGraphs({"a": BipartiteGraph(sparse.csr_array(layer)), "b": BipartiteGraph(sparse.csr_array(layer[:1]))}),
+        metrics="density",
+    )
+    assert halves["density_mean"] == pytest.approx(2 / 3) and halves["density_weighted"] == pytest.approx(2 / 3)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.data())
+def test_a_dense_layer_has_density_one_and_each_edge_counts_the_same(
+    left: int, right: int, data: st.DataObject
+) -> None:
+    kept = data.draw(st.integers(0, left * right))
+    matrix = np.zeros(left * right, np.float32)
+    matrix[:kept] = 1
+    graph = BipartiteGraph(sparse.csr_array(matrix.reshape(left, right)))
+    assert measure(graph, metrics=["density"])["density"] == kept / (left * right)
 
 
 def test_one_node() -> None:

@@ -129,6 +129,15 @@ def test_keys_are_those_of_studies_that_exist():
     assert [cell.key for cell in cells_of(StudyConfig.parse(config))] == ["7dfbec29d73bc239", "50d150baaf584004"]
 
 
+def test_cells_whose_layers_have_another_density_now_have_other_keys():
+    config = {
+        "datasets": ["digits"], "models": ["digits-cnn"], "pruners": ["magnitude"], "sparsities": [0.8],
+        "encodings": ["rolled"],
+    }  # fmt: skip
+    dense, sparse = (cell.key for cell in cells_of(StudyConfig.parse(config)))
+    assert (dense, sparse != "245d8402dc9a89c7") == ("7dfbec29d73bc239", True)
+
+
 def test_graphs_and_metrics_leave_baselines_alone_unless_those_are_measured():
     assert dense_key(metrics=["local"], encodings=["unrolled"]) == dense_key()
     assert dense_key(measure_dense=True) != dense_key()

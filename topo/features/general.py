@@ -22,7 +22,17 @@ def edges(view: GraphView) -> float:
 
 @metric("density", category="general")
 def density(view: GraphView) -> float:
-    """Edges as a fraction of the ordered pairs of nodes, E / (N (N - 1))."""
+    """Edges as a fraction of those that there can be: E / (N (N - 1)), in the bipartite graph of a layer E / (L R).
+
+    Of a whole network all ordered pairs of nodes count, as in the published tables; of a layer, the pairs of a left and
+    a right node, so that a dense layer has density 1 in the rolled encodings. A grouped convolution can join only the
+    nodes of one group: dense, it has one over the number of groups.
+    """
+    if view.is_bipartite:
+        possible = view.parts[0].size * view.parts[1].size
+        if possible == 0:
+            raise Undefined("one side of the layer has no node")
+        return view.n_edges / possible
     if view.n_nodes < 2:
         raise Undefined("a single node has no pairs")
     return view.n_edges / (view.n_nodes * (view.n_nodes - 1))

@@ -51,7 +51,7 @@ def measure_plainly(graph: MultipartiteGraph) -> dict[str, float]:
     values = {
         "nodes": plain.vcount(),
         "edges": plain.ecount(),
-        "density": directed.density(),
+        "density": _density(graph, directed),
         "mean_degree": degree.mean(),
         "std_degree": degree.std(),
         "min_degree": degree.min(),
@@ -79,6 +79,12 @@ def measure_plainly(graph: MultipartiteGraph) -> dict[str, float]:
     if isinstance(graph, BipartiteGraph):
         values |= _ramanujan(plain, graph.left.size)
     return {name: value if isinstance(value, int) else float(value) for name, value in values.items()}
+
+
+def _density(graph: MultipartiteGraph, directed: igraph.Graph) -> float:
+    if isinstance(graph, BipartiteGraph):
+        return directed.ecount() / (graph.left.size * graph.right.size)
+    return directed.density()
 
 
 def _adjacency(plain: igraph.Graph, weighted: bool) -> np.ndarray:

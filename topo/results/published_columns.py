@@ -23,6 +23,7 @@ __all__ = [
 
 # Metrics that only published tables have: their category, and whether they depend on the values of weights.
 PUBLISHED_METRICS: dict[str, dict[str, Any]] = {
+    "density_directed": {"category": "general", "reads_weights": False},
     "motifs_of_three": {"category": "other", "reads_weights": False},
     "largest_component": {"category": "other", "reads_weights": False},
     "smallest_component": {"category": "other", "reads_weights": False},
@@ -35,7 +36,6 @@ NAMES = {
     "pruning_algorithm": "pruner",
     "layer_id": "layer",
     "layer_sparsity": "layer_density",
-    "density_directed": "density",
     "avg_degree_all": "mean_degree",
     "bridges": "cut_edges",
     "a_point": "cut_nodes",
@@ -56,7 +56,7 @@ NAMES = {
 }
 AS_THEY_ARE = (
     *("accuracy", "sparsity", "model", "dataset", "seed", "layer_name", "nodes", "edges", "max_degree", "min_degree"),
-    *("assortativity", "disconnected_nodes"),
+    *("assortativity", "disconnected_nodes", "density_directed"),
 )
 # Column: why it is left out.
 LEFT_OUT = {

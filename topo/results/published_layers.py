@@ -87,6 +87,11 @@ def _names(tables: dict[str, pd.DataFrame], issues: DataIssues) -> None:
             f"renamed to {', '.join(NAMES.values())}",
         )
         issues.add(
+            f"{name}/", "density_directed", count,
+            "divides by the ordered pairs of all nodes of the layer, not by the pairs of a left and a right node",
+            "kept under this name; layer_density is the share of the weights",
+        )  # fmt: skip
+        issues.add(
             f"{name}/", "motifs_count", count, "counts subgraphs on three nodes, not four",
             "renamed to motifs_of_three; not comparable with motifs",
         )  # fmt: skip

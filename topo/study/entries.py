@@ -180,7 +180,9 @@ class EncodingChoice(Choice):
     def decides(self) -> dict[str, Any]:
         # Every encoding is named with the options of the multipartite one, as when all had the same, so that cells
         # keep the keys under which older studies hold them.
-        return {"name": self.name, "prefix": self.prefix, **encoding_options("multipartite", {}), **self.options}
+        decides = {"name": self.name, "prefix": self.prefix, **encoding_options("multipartite", {}), **self.options}
+        # What of a graph a layer is measured has changed: its density divides by the pairs of a left and a right node.
+        return {**decides, "layers": 2} if ENCODINGS.entry(self.name).info["layers"] else decides
 
     @property
     def prefix(self) -> str:
