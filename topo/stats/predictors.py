@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
 from sklearn.compose import make_column_transformer
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
@@ -17,10 +17,13 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from ..registry import Registry
 
-__all__ = ["PREDICTORS", "Fill", "SignedLog", "predictor"]
+__all__ = ["PREDICTORS", "CellMeans", "Fill", "SignedLog", "predictor", "reads_names"]
 
 PREDICTORS: Registry = Registry("regression model")
-"""Functions ``model(n, seed)`` that return the steps of a pipeline for n training rows, the model itself last."""
+"""Functions ``model(n, seed)`` that return the steps of a pipeline for n training rows, the model itself last.
+
+One that is registered with ``reads_names=True`` takes the columns as they are, whatever their type.
+"""
 
 # Trees of a forest, whatever it predicts.
 TREES = 30
@@ -32,6 +35,12 @@ ROWS_A_TREE = 4000
 def mean(n: int, seed: int) -> list[Any]:
     """The mean of the training rows."""
     return [DummyRegressor()]
+
+
+@PREDICTORS.register("cells", reads_names=True)
+def cells(n: int, seed: int) -> list[Any]:
+    """The mean of the training rows that agree in all columns, or in as many of them as are known."""
+    return [CellMeans()]
 
 
 @PREDICTORS.register("ols")
@@ -87,7 +96,20 @@ def predictor(model: str, x: pd.DataFrame, *, seed: int = 0) -> Pipeline:
         Of scikit-learn.
     """
     steps = PREDICTORS[model](len(x), seed)
+    if reads_names(model):
+        return make_pipeline(*steps)
     return make_pipeline(prepared(x, steps[:-1]), steps[-1])
+
+
+def reads_names(model: str) -> bool:
+    """Whether a regression model takes columns of any type as they are, as names.
+
+    Parameters
+    ----------
+    model
+        Name of a regression model.
+    """
+    return bool(PREDICTORS.entry(model).info.get("reads_names"))
 
 
 def prepared(x: pd.DataFrame, numeric_steps: list[Any]) -> Any:
@@ -113,6 +135,70 @@ def prepared(x: pd.DataFrame, numeric_steps: list[Any]) -> Any:
 
 def _nothing(x: pd.DataFrame) -> np.ndarray:
     return np.zeros((len(x), 1))
+
+
+class CellMeans(RegressorMixin, BaseEstimator):
+    """The mean target of the training rows that agree with a row in all columns.
+
+    Columns in which the row has a value that no training row has are left aside. Where no training row agrees in all
+    the others, the last of them is left aside too, and so on down to the mean of all training rows: so put the column
+    that matters most first.
+
+    Examples
+    --------
+    >>> seen = pd.DataFrame({"sparsity": [0.8, 0.8, 0.9, 0.9], "pruner": ["er", "snip", "er", "snip"]})
+    >>> new = pd.DataFrame({"sparsity": [0.9, 0.9, 0.5], "pruner": ["er", "new", "new"]})
+    >>> CellMeans().fit(seen, np.array([1.0, 2.0, 3.0, 6.0])).predict(new).tolist()
+    [3.0, 4.5, 3.0]
+    """
+
+    def fit(self, x: pd.DataFrame, y: ArrayLike) -> CellMeans:
+        """Remember the training rows.
+
+        Parameters
+        ----------
+        x
+            Columns of names, or of numbers that are as good as names.
+        y
+            The target.
+
+        Returns
+        -------
+        CellMeans
+            Itself.
+        """
+        self.seen_ = x.astype(str)
+        self.y_ = np.asarray(y, dtype=float)
+        self.n_features_in_ = x.shape[1]
+        return self
+
+    def predict(self, x: pd.DataFrame) -> np.ndarray:
+        """Means of the cells of the rows.
+
+        Parameters
+        ----------
+        x
+            The columns of the training rows.
+
+        Returns
+        -------
+        array
+            One value a row.
+        """
+        names = x.astype(str).reset_index(drop=True)
+        known = np.column_stack([names[c].isin(self.seen_[c].unique()) for c in names] or [np.ones((len(x), 0), bool)])
+        result = np.full(len(x), self.y_.mean())
+        patterns, pattern = np.unique(known, axis=0, return_inverse=True)
+        for i, kept in enumerate(patterns):
+            columns, open_ = list(names.columns[kept]), np.flatnonzero(pattern.ravel() == i)
+            while columns and len(open_):
+                means = pd.Series(self.y_).groupby([self.seen_[c].to_numpy() for c in columns]).mean().rename("mean")
+                means.index.names = columns
+                found = names.loc[open_, columns].merge(means.reset_index(), on=columns, how="left")["mean"].to_numpy()
+                result[open_[np.isfinite(found)]] = found[np.isfinite(found)]
+                open_ = open_[~np.isfinite(found)]
+                columns = columns[:-1]
+        return result
 
 
 class Fill(TransformerMixin, BaseEstimator):

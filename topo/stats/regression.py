@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from ..errors import InputError
 from ..results.labels import counted
 from .columns import require_rows
-from .predictors import PREDICTORS, predictor
+from .predictors import PREDICTORS, predictor, reads_names
 
 __all__ = ["centred", "held_out", "regression_table", "same_rows", "score"]
 
@@ -157,7 +157,8 @@ def folds(
         if len(train) < FEWEST_ROWS:
             removal = f"leaving {by} {groups[test][0]!r} out leaves {counted(len(train), 'row')} to learn from"
             raise InputError(f"{removal}; at least {FEWEST_ROWS} are needed.")
-        x, y = centred(table, features, target, within, train)
+        x, y = centred(table, [] if reads_names(model) else features, target, within, train)
+        x = table[list(features)] if reads_names(model) else x
         chosen = predictor(model if len(features) else "mean", x.iloc[train], seed=seed)
         with warnings.catch_warnings():
             # Incomplete convergence of a penalty path shows in the held-out errors.
