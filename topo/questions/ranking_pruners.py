@@ -12,7 +12,7 @@ from ..results.feature_sets import feature_sets, set_label
 from ..results.labels import counted, decimal
 from ..stats.ranking import ranking_table
 from ..stats.regression import same_rows
-from .answer import Answer
+from .answer import Answer, Verdict
 from .grouping import HELD_OUT, limit_networks, networks_with_drop, normalised_layer_sets
 from .registry import QUESTIONS
 
@@ -104,7 +104,42 @@ def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
             "The best of several sets is chosen on the groups that score it, so the best numbers are a little high.",
             "Over all families the training recipes differ, which metrics of trained weights can see.",
         ),
+        verdict=_verdict(learned),
+        titles={"ranking": _title(learned)},
+        summary=_page_table(summary),
+        columns={
+            "score": "What the algorithms are ranked by.",
+            **{text: f"Mean Kendall's τ-b with the true order, {text}." for text in HELD_OUT_GROUPS.values()},
+        },
     )
+
+
+def _headline(learned: pd.DataFrame) -> pd.Series:
+    """The best score for unseen algorithms of the narrowest scope, or of whatever else there is."""
+    part = learned[learned["scope"] == learned["scope"].iloc[-1]]
+    part = part[part["held_out"] == ("pruner" if (part["held_out"] == "pruner").any() else part["held_out"].iloc[0])]
+    return part.loc[part["tau"].idxmax()]
+
+
+def _verdict(learned: pd.DataFrame) -> Verdict:
+    best = _headline(learned)
+    return Verdict(
+        "open",
+        f"Can not tell: the best score for {HELD_OUT_GROUPS[best['held_out']]}, {best['scope']}, has τ "
+        f"{best['tau']:.2f}.",
+    )
+
+
+def _title(learned: pd.DataFrame) -> str:
+    best = _headline(learned)
+    return f"Topology ranks {HELD_OUT_GROUPS[best['held_out']]} ({best['scope']}) with τ up to {best['tau']:.2f}"
+
+
+def _page_table(summary: pd.DataFrame) -> pd.DataFrame:
+    part = summary[summary["scope"] == summary["scope"].iloc[-1]]
+    wide = part.pivot_table("tau", "features", "held_out").reindex(part["features"].unique()).round(2)
+    wide = wide.rename(columns=HELD_OUT_GROUPS)[[t for h, t in HELD_OUT_GROUPS.items() if h in wide.columns]]
+    return wide.set_axis([_label(n) for n in wide.index]).rename_axis("score").rename_axis(None, axis=1).reset_index()
 
 
 def _label(name: str) -> str:
