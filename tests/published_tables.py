@@ -66,7 +66,9 @@ def write(folder: Path, **changed: pd.DataFrame) -> Path:
     """Write the four folders; `unrolled`, `rolled`, `rolled_channel`, `ramanujan` replace a table."""
     unrolled = changed.get("unrolled", networks())
     rolled = changed.get("rolled", layers(networks()))
-    channel = changed.get("rolled_channel", layers(networks(), 2).assign(edges=rolled["edges"]))
+    channel = changed.get(
+        "rolled_channel", layers(networks(), 2).assign(edges=rolled["edges"], layer_sparsity=rolled["layer_sparsity"])
+    )
     expander_layers = changed.get("ramanujan", ramanujan(rolled))
     (folder / "unrolled").mkdir(parents=True)
     unrolled.to_csv(folder / "unrolled" / "unrolled.csv", index=False)

@@ -64,7 +64,7 @@ def test_opens_published_tables(tmp_path):
         (lambda p: Evidence.open(study=p, published=p), "either"),
         (lambda p: Evidence.open(study=p / "none"), "does not exist"),
         (lambda p: Evidence.open(study=p), "neither a study file nor results.parquet"),
-        (lambda p: Evidence.open(published=p), "unrolled.csv is not there"),
+        (lambda p: Evidence.open(published=p), "holds no published tables"),
         (lambda p: Evidence.of(pd.DataFrame({"accuracy": [], "pruner": [], "sparsity": []})), "no rows"),
         (lambda p: Evidence.of(pd.DataFrame({"accuracy": [1.0]})), "no column 'pruner'"),
     ],

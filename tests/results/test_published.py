@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,11 @@ import pytest
 
 from tests.published_tables import LAYERS, layers, networks, ramanujan, write
 from topo.errors import InputError
+from topo.results.evidence import Evidence
 from topo.results.published import load_published
 from topo.results.schema import NETWORK
+
+NETWORK_COLUMNS = [*NETWORK, "family", "accuracy"]
 
 
 def data_issues(folder, file: str, column: str) -> dict[str, int]:
@@ -149,13 +153,56 @@ def test_nothing_is_said_twice_and_every_row_counts_something(clean):
     assert tables.data_issues.notna().all(axis=None)
 
 
+ALL = ("unrolled", "rolled", "rolled_channel", "ramanunjan_results")
+
+
+def only(folder, *kept):
+    for name in ALL:
+        if name not in kept:
+            shutil.rmtree(folder / name)
+    return folder
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("gone", ["unrolled", "rolled", "rolled_channel", "ramanunjan_results"])
-def test_a_missing_folder_is_named(tmp_path, gone):
-    folder = write(tmp_path / "t")
-    shutil.rmtree(folder / gone)
-    with pytest.raises(InputError, match=gone):
-        load_published(folder)
+@pytest.mark.parametrize(
+    "kept", [c for n in (1, 2, 3) for c in combinations(ALL, n) if c != ("ramanunjan_results",)], ids=str
+)
+def test_any_of_the_folders_will_do(tmp_path, clean, kept):
+    tables = load_published(only(write(tmp_path / "t"), *kept))
+    whole = clean[1]
+    assert tables.networks[NETWORK_COLUMNS].equals(whole.networks[NETWORK_COLUMNS])
+    shared = [c for c in whole.networks if c in tables.networks]
+    pd.testing.assert_frame_equal(tables.networks[shared], whole.networks[shared])
+    # What is there is what the folders hold, and the sentence names the others.
+    assert ("spectral_gap" in tables.networks) == ("unrolled" in kept)
+    joined = "rolled" in kept and "ramanunjan_results" in kept
+    encodings = [n for n in ("rolled", "rolled_channel") if n in kept] + ["ramanujan"] * joined
+    assert (tables.layers is None and not encodings) or tables.layers["encoding"].unique().tolist() == encodings
+    assert ("reached_sparsity" in tables.networks) == joined
+    assert ("layer_density_mean" in tables.networks) == bool(encodings)
+    sentence, _, unknown = tables.missing.partition(", so ")
+    assert [name for name in ALL if f" {name}/" in sentence] == [name for name in ALL if name not in kept]
+    assert ("Ramanujan metrics" in unknown) == (not joined) and unknown.endswith(" are not known.")
+    assert unknown.count("Ramanujan") == (not joined)
+
+
+def test_what_is_missing_is_said_once_and_nothing_when_all_is_there(tmp_path, clean):
+    assert clean[1].missing == ""
+    folder = only(write(tmp_path / "t"), "unrolled")
+    assert Evidence.open(published=folder).notes == (
+        "The published tables have no rolled/, rolled_channel/ and ramanunjan_results/ here, so metrics of rolled "
+        "layers, metrics of rolled-channel layers and Ramanujan metrics with the sparsity reached are not known.",
+    )
+
+
+def test_a_folder_without_any_or_with_nothing_that_names_an_algorithm(tmp_path):
+    with pytest.raises(InputError, match="holds no published tables; name the folder that has unrolled/, rolled/, "):
+        load_published(tmp_path)
+    (tmp_path / "rolled").mkdir()
+    with pytest.raises(InputError, match="holds no published tables"):
+        load_published(tmp_path)
+    with pytest.raises(InputError, match="do not name the algorithm; add rolled/"):
+        load_published(only(write(tmp_path / "t"), "ramanunjan_results"))
 
 
 @pytest.mark.parametrize("file", ["unrolled/unrolled.csv", "rolled/rolled-CIFAR-10-CONV-6.csv"])

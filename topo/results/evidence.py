@@ -143,7 +143,10 @@ class Evidence:
             raise InputError("give either a study or the folder of the published tables.")
         if published is not None:
             tables = load_published(published)
-            return cls("published tables", tables.networks, tables.layers, tables.data_issues, Path(published))
+            notes = (tables.missing,) if tables.missing else ()
+            return cls(
+                "published tables", tables.networks, tables.layers, tables.data_issues, Path(published), notes=notes
+            )
         return cls.read(study)
 
     @classmethod

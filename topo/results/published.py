@@ -1,13 +1,14 @@
 """Read the published tables of sparse networks: two schemas, two joins, and every oddity listed.
 
 ``unrolled/unrolled.csv`` has one row a network (the multipartite graph); ``rolled/``, ``rolled_channel/`` and
-``ramanunjan_results/`` have one row a layer. Values stay as published: what cannot be used is left out or becomes a
-missing value, and either is listed. Files of the repository eliacunegatti/mge-snn, which belong to Cunegatti, Bucur &
-Iacca, arXiv 2305.16886.
+``ramanunjan_results/`` have one row a layer; any of the folders will do. Values stay as published: what cannot be used
+is left out or becomes a missing value, and either is listed. Files of the repository eliacunegatti/mge-snn, which
+belong to Cunegatti, Bucur & Iacca, arXiv 2305.16886.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -17,14 +18,22 @@ import pandas as pd
 
 from ..errors import InputError
 from .data_issues import DataIssues
+from .labels import listed
 from .published_columns import read_csv, without_repeats
-from .published_layers import layer_means, read_layers
+from .published_layers import RAMANUJAN_FOLDER, layer_means, read_layers
 from .schema import ALIASES, NETWORK, PAIR, tidy_results
 
 __all__ = ["Published", "load_published"]
 
 KEYS = list(NETWORK)
 FILE = "unrolled/unrolled.csv"
+# Folder: what is not known without it.
+FOLDERS = {
+    "unrolled": "metrics of whole networks",
+    "rolled": "metrics of rolled layers",
+    "rolled_channel": "metrics of rolled-channel layers",
+    RAMANUJAN_FOLDER: "Ramanujan metrics with the sparsity reached",
+}
 COLUMNS = (
     *("accuracy", "pruning", "sparsity", "model", "dataset", "seed", "nodes", "edges", "sink_nodes", "source_nodes"),
     *("disc_nodes", "r-out", "r-in", "2-hop_nei", "cut-edges", "motif", "no_connected_components"),
@@ -35,30 +44,33 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Published:
-    """The published tables: `networks` (one row a network), `layers` (one a layer and encoding), `data_issues`.
+    """The published tables.
 
     Attributes
     ----------
     networks
         One row a network.
     layers
-        One row a layer and encoding.
+        One row a layer and encoding; None where no folder of layers is there.
     data_issues
         What was irregular, and what was done about it.
+    missing
+        One sentence on the folders that are not there; empty when all are.
     """
 
     networks: pd.DataFrame
-    layers: pd.DataFrame
+    layers: pd.DataFrame | None
     data_issues: pd.DataFrame
+    missing: str = ""
 
 
 def load_published(folder: str | Path) -> Published:
-    """Read the four folders of published tables under `folder`.
+    """Read the folders of published tables under `folder`, however many of the four are there.
 
     Parameters
     ----------
     folder
-        Holds ``unrolled/``, ``rolled/``, ``rolled_channel/`` and ``ramanunjan_results/``.
+        Holds some of ``unrolled/``, ``rolled/``, ``rolled_channel/`` and ``ramanunjan_results/``.
 
     Returns
     -------
@@ -66,23 +78,52 @@ def load_published(folder: str | Path) -> Published:
         `networks`: the rows of the multipartite file, with our names; its metrics are the published, normalised ones
         (divided by nodes or edges as in the topometrics' definitions). Layer-wise metrics are added as
         ``<encoding>__<metric>_mean`` over layers; `reached_sparsity` and `layer_density_mean`, `_min`, `_max` come
-        from the layers too. Networks without layer files have NaN there.
+        from the layers too. Networks without layer files have NaN there. Without the multipartite file the networks
+        are those that the layers belong to, and have the layer-wise metrics only.
 
     Raises
     ------
     InputError
-        A folder, file or needed column is missing, or a column holds text where numbers belong.
+        None of the folders is there, a needed column is missing, or a column holds text where numbers belong.
     """
     folder = Path(folder)
-    file = folder / FILE
-    if not file.is_file():
-        raise InputError(f"{file} is not there; name the folder that holds unrolled/, rolled/ and rolled_channel/.")
+    there = [name for name in FOLDERS if any((folder / name).glob("**/*.csv"))]
+    if (folder / "unrolled").is_dir() and not (folder / FILE).is_file():
+        there = [name for name in there if name != "unrolled"]
+    if not there:
+        raise InputError(f"{folder} holds no published tables; name the folder that has {listed(_written(FOLDERS))}.")
+    if there == [RAMANUJAN_FOLDER]:
+        raise InputError(
+            f"{folder} holds {RAMANUJAN_FOLDER}/ alone, whose rows do not name the algorithm; add rolled/, which does."
+        )
     issues = DataIssues()
-    networks = _networks(read_csv(file, COLUMNS), issues)
-    layers = read_layers(folder, issues)
-    networks = networks.merge(layer_means(layers), on=KEYS, how="left", validate="one_to_one")
-    _compare(networks, layers, issues)
-    return Published(networks, layers, issues.table())
+    networks = _networks(read_csv(folder / FILE, COLUMNS), issues) if "unrolled" in there else None
+    layers = read_layers(folder, [name for name in there if name != "unrolled"], issues)
+    if layers is not None:
+        means = layer_means(layers)
+        if networks is None:
+            networks = layers.drop_duplicates(KEYS)[[*KEYS, "family", "accuracy"]]
+            networks = tidy_results(networks.merge(means, on=KEYS, validate="one_to_one"))
+        else:
+            networks = networks.merge(means, on=KEYS, how="left", validate="one_to_one")
+            _compare(networks, layers, issues)
+    assert networks is not None  # one of the folders is there, and it is not that of the Ramanujan metrics alone
+    return Published(networks, layers, issues.table(), _missing(there))
+
+
+def _missing(there: list[str]) -> str:
+    """Which folders are not there, and what is not known for that."""
+    gone = [name for name in FOLDERS if name not in there]
+    if not gone:
+        return ""
+    unknown = [FOLDERS[name] for name in gone]
+    if "rolled" in gone and RAMANUJAN_FOLDER in there:  # whose rows find their algorithm in rolled/
+        unknown.append(FOLDERS[RAMANUJAN_FOLDER])
+    return f"The published tables have no {listed(_written(gone))} here, so {listed(unknown)} are not known."
+
+
+def _written(folders: Iterable[str]) -> list[str]:
+    return [f"{name}/" for name in folders]
 
 
 def _networks(table: pd.DataFrame, issues: DataIssues) -> pd.DataFrame:
@@ -140,22 +181,23 @@ def _outliers(table: pd.DataFrame, issues: DataIssues) -> None:
 
 def _compare(networks: pd.DataFrame, layers: pd.DataFrame, issues: DataIssues) -> None:
     """Networks that only one side knows, accuracies that differ, and sparsities other than asked for."""
-    of_layers = layers[layers["encoding"] == "rolled"].drop_duplicates(KEYS)[[*KEYS, "accuracy"]]
-    both = networks[[*KEYS, "accuracy", "reached_sparsity"]].merge(
+    name = layers["encoding"].iloc[0]  # rolled, where it is there
+    of_layers = layers[layers["encoding"] == name].drop_duplicates(KEYS)[[*KEYS, "accuracy"]]
+    both = networks.reindex(columns=[*KEYS, "accuracy", "reached_sparsity"]).merge(
         of_layers, on=KEYS, how="outer", suffixes=("", "_layers"), indicator=True
     )
     only_here = both[both["_merge"] == "left_only"]
     for model, count in only_here["model"].value_counts(sort=False).items():
-        issues.add(FILE, "model", count, f"networks of {model} have no rows in rolled/", "layer-wise metrics missing")
+        issues.add(FILE, "model", count, f"networks of {model} have no rows in {name}/", "layer-wise metrics missing")
     only_layers = both[both["_merge"] == "right_only"]
-    names = ", ".join(sorted({f"{r.pruner} {r.model} {r.dataset} {r.sparsity:g}" for r in only_layers.itertuples()}))
+    these = ", ".join(sorted({f"{r.pruner} {r.model} {r.dataset} {r.sparsity:g}" for r in only_layers.itertuples()}))
     issues.add(
-        "rolled/", ", ".join(KEYS), len(only_layers), f"networks have layers but no multipartite row ({names})",
+        f"{name}/", ", ".join(KEYS), len(only_layers), f"networks have layers but no multipartite row ({these})",
         "in the layers, not among the networks",
     )  # fmt: skip
     shared = both[both["_merge"] == "both"]
     differ = (shared["accuracy"] - shared["accuracy_layers"]).abs() > 1e-9
-    issues.add(FILE, "accuracy", int(differ.sum()), "differs from the one in rolled/", "the one of unrolled.csv kept")
+    issues.add(FILE, "accuracy", int(differ.sum()), f"differs from the one in {name}/", "the one of unrolled.csv kept")
     gap = shared["reached_sparsity"] - shared["sparsity"]
     for pruner, off in gap[gap.abs() > 0.01].groupby(shared["pruner"]):
         issues.add(

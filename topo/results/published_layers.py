@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ..errors import InputError
 from .data_issues import DataIssues
 from .published_columns import AS_THEY_ARE, LEFT_OUT, NAMES, RAMANUJAN, RAMANUJAN_AS_THEY_ARE, read_csv, without_repeats
 from .schema import NETWORK, metric_columns, tidy_results
 
-__all__ = ["layer_means", "read_layers"]
+__all__ = ["RAMANUJAN_FOLDER", "layer_means", "read_layers"]
 
 KEYS = [*NETWORK, "layer"]
-FOLDERS = ("rolled", "rolled_channel", "ramanunjan_results")
+RAMANUJAN_FOLDER = "ramanunjan_results"
 
 
-def read_layers(folder: Path, issues: DataIssues) -> pd.DataFrame:
+def read_layers(folder: Path, names: Sequence[str], issues: DataIssues) -> pd.DataFrame | None:
     """One row a layer and encoding (rolled, rolled_channel, ramanujan), in the order of the files.
 
     The Ramanujan rows carry no pruner; they get that of the rolled row with the same dataset, model, sparsity, seed,
@@ -28,86 +28,104 @@ def read_layers(folder: Path, issues: DataIssues) -> pd.DataFrame:
     ----------
     folder
         The folder of the published tables.
+    names
+        The folders in it that hold tables of layers, ``"rolled"`` first where it is there.
     issues
         The list that irregularities are added to.
 
     Returns
     -------
-    DataFrame
-        Identity of network and layer, encoding, metrics.
+    DataFrame or None
+        Identity of network and layer, encoding, metrics; None where no folder is named.
 
     Raises
     ------
     InputError
-        A folder or a needed column is missing.
+        A needed column is missing.
     """
-    pieces: dict[str, list[pd.DataFrame]] = {name: [] for name in FOLDERS}
+    pieces: dict[str, list[pd.DataFrame]] = {name: [] for name in names}
     bipartite = (*NAMES, *AS_THEY_ARE, *LEFT_OUT)
-    for name in FOLDERS:
-        files = sorted((folder / name).glob("**/*.csv"))
-        if not files:
-            raise InputError(f"{folder / name} is not there or holds no .csv file; it is one of the published folders.")
-        wanted = (*RAMANUJAN, *RAMANUJAN_AS_THEY_ARE) if name == "ramanunjan_results" else bipartite
-        for file in files:
+    for name in names:
+        wanted = (*RAMANUJAN, *RAMANUJAN_AS_THEY_ARE) if name == RAMANUJAN_FOLDER else bipartite
+        for file in sorted((folder / name).glob("**/*.csv")):
             table = read_csv(file, wanted)
             where = file.relative_to(folder).as_posix()
-            if name == "ramanunjan_results":
+            if name == RAMANUJAN_FOLDER:
                 pieces[name].append(table.rename(columns=RAMANUJAN).assign(file=where))
             else:
                 table = table.rename(columns=NAMES)
                 table["pruner"] = table["pruner"].astype(str).str.lower()
                 pieces[name].append(without_repeats(table, KEYS, where, issues).assign(file=where))
     tables = {name: pd.concat(each, ignore_index=True) for name, each in pieces.items()}
-    _names(tables, issues)
-    for name in ("rolled", "rolled_channel"):
+    of_graphs = [name for name in names if name != RAMANUJAN_FOLDER]
+    for name in of_graphs:
+        _bipartite_names(tables[name], name, issues)
+    if RAMANUJAN_FOLDER in tables:
+        _ramanujan_names(tables[RAMANUJAN_FOLDER], issues)
+        if "rolled" not in tables:
+            rows = len(tables.pop(RAMANUJAN_FOLDER))
+            issues.add(f"{RAMANUJAN_FOLDER}/", "", rows, "rows name no algorithm, and rolled/ is not there", "left out")
+    if not tables:
+        return None
+    _compare_names(tables, issues)
+    for name in of_graphs:
         tables[name] = _usable(tables[name], name, issues)
-    _layer_counts(tables, issues)
-    tables["ramanunjan_results"] = _join(tables["rolled"], tables["ramanunjan_results"], issues)
-    encoded = [t.assign(encoding="ramanujan" if n == "ramanunjan_results" else n) for n, t in tables.items()]
+    _layer_counts({name: tables[name] for name in of_graphs}, issues)
+    if RAMANUJAN_FOLDER in tables:
+        tables[RAMANUJAN_FOLDER] = _join(tables["rolled"], tables[RAMANUJAN_FOLDER], issues)
+    encoded = [t.assign(encoding="ramanujan" if n == RAMANUJAN_FOLDER else n) for n, t in tables.items()]
     layers = tidy_results(pd.concat(encoded, ignore_index=True)).drop(columns=["file", "status", "reason"])
     first = [*KEYS[:3], "family", *KEYS[3:], "layer_name", "encoding", "accuracy", "layer_density"]
     return layers[[*first, *[c for c in layers.columns if c not in first]]]
 
 
-def _names(tables: dict[str, pd.DataFrame], issues: DataIssues) -> None:
-    """Odd names of folders, files and columns, and two columns that say something else than their name."""
-    ramanujan, rolled = tables["ramanunjan_results"], tables["rolled"]
+def _bipartite_names(table: pd.DataFrame, name: str, issues: DataIssues) -> None:
+    """Odd names of columns, and columns that say something else than their name."""
+    count = len(table)
+    issues.add(f"{name}/", "strenght_all, strenght_out", count, "names are misspelt", "renamed to strength")
     issues.add(
-        "ramanunjan_results/", "", len(ramanujan), "the folder's name is misspelt (Ramanujan)", "read as ramanujan"
+        f"{name}/",
+        ", ".join(NAMES),
+        count,
+        "columns have names other than ours",
+        f"renamed to {', '.join(NAMES.values())}",
     )
-    issues.add("ramanunjan_results/", "", len(ramanujan), "the files are named rolled-*.csv", "read as ramanujan")
-    for name in FOLDERS[:2]:
-        count = len(tables[name])
-        issues.add(f"{name}/", "strenght_all, strenght_out", count, "names are misspelt", "renamed to strength")
-        issues.add(
-            f"{name}/",
-            ", ".join(NAMES),
-            count,
-            "columns have names other than ours",
-            f"renamed to {', '.join(NAMES.values())}",
-        )
-        issues.add(
-            f"{name}/", "density_directed", count,
-            "divides by the ordered pairs of all nodes of the layer, not by the pairs of a left and a right node",
-            "kept under this name; layer_density is the share of the weights",
-        )  # fmt: skip
-        issues.add(
-            f"{name}/", "motifs_count", count, "counts subgraphs on three nodes, not four",
-            "renamed to motifs_of_three; not comparable with motifs",
-        )  # fmt: skip
+    issues.add(
+        f"{name}/", "density_directed", count,
+        "divides by the ordered pairs of all nodes of the layer, not by the pairs of a left and a right node",
+        "kept under this name; layer_density is the share of the weights",
+    )  # fmt: skip
+    issues.add(
+        f"{name}/", "motifs_count", count, "counts subgraphs on three nodes, not four",
+        "renamed to motifs_of_three; not comparable with motifs",
+    )  # fmt: skip
+
+
+def _ramanujan_names(table: pd.DataFrame, issues: DataIssues) -> None:
+    """Odd names of the folder, its files and its columns."""
+    where, count = f"{RAMANUJAN_FOLDER}/", len(table)
+    issues.add(where, "", count, "the folder's name is misspelt (Ramanujan)", "read as ramanujan")
+    issues.add(where, "", count, "the files are named rolled-*.csv", "read as ramanujan")
     renamed = f"renamed to {', '.join(RAMANUJAN.values())}"
-    issues.add(
-        "ramanunjan_results/", ", ".join(RAMANUJAN), len(ramanujan), "columns have names other than ours", renamed
-    )
-    kept = ramanujan["kept_weights"] / ramanujan["total_weights"]
-    if np.allclose(kept, ramanujan["layer_density"], atol=1e-6):
-        for name in FOLDERS:
-            issues.add(
-                f"{name}/", "layer_sparsity", len(tables[name]), "is the share of weights kept, not removed",
-                "renamed to layer_density",
-            )  # fmt: skip
-    absent = sorted(set(_networks_of(rolled)) ^ set(_networks_of(tables["rolled_channel"])))
-    issues.add("rolled_channel/", "", len(absent), "networks are in one of rolled/ and rolled_channel/ only", "kept")
+    issues.add(where, ", ".join(RAMANUJAN), count, "columns have names other than ours", renamed)
+
+
+def _compare_names(tables: dict[str, pd.DataFrame], issues: DataIssues) -> None:
+    """A column that says the opposite of its name, and networks that one file of layers has and another has not."""
+    ramanujan = tables.get(RAMANUJAN_FOLDER)
+    if ramanujan is not None:
+        kept = ramanujan["kept_weights"] / ramanujan["total_weights"]
+        if np.allclose(kept, ramanujan["layer_density"], atol=1e-6):
+            for name, table in tables.items():
+                issues.add(
+                    f"{name}/", "layer_sparsity", len(table), "is the share of weights kept, not removed",
+                    "renamed to layer_density",
+                )  # fmt: skip
+    if {"rolled", "rolled_channel"} <= tables.keys():
+        absent = set(_networks_of(tables["rolled"])) ^ set(_networks_of(tables["rolled_channel"]))
+        issues.add(
+            "rolled_channel/", "", len(absent), "networks are in one of rolled/ and rolled_channel/ only", "kept"
+        )
 
 
 def _networks_of(table: pd.DataFrame) -> pd.MultiIndex:
@@ -150,8 +168,8 @@ def _usable(table: pd.DataFrame, name: str, issues: DataIssues) -> pd.DataFrame:
 
 def _layer_counts(tables: dict[str, pd.DataFrame], issues: DataIssues) -> None:
     """Networks of one model with another number of layers than most."""
-    for name in ("rolled", "rolled_channel"):
-        counts = tables[name].groupby(KEYS[:5]).size()
+    for name, table in tables.items():
+        counts = table.groupby(KEYS[:5]).size()
         usual = counts.groupby("model").transform(lambda c: c.mode().iloc[0])
         odd = int((counts != usual).sum())
         issues.add(f"{name}/", "layer_id", odd, "networks have more or fewer layers than their model", "kept")
@@ -168,7 +186,7 @@ def _join(rolled: pd.DataFrame, ramanujan: pd.DataFrame, issues: DataIssues) -> 
     right = right[[*keys, "tie", "pruner", "layer_density", "row_of_rolled"]]
     joined = left.merge(right, on=[*keys, "tie"], how="left", suffixes=("", "_rolled"), validate="one_to_one")
     joined = joined.sort_values("at", ignore_index=True)
-    where = "ramanunjan_results/"
+    where = f"{RAMANUJAN_FOLDER}/"
     matched = joined["pruner"].notna()
     issues.add(
         where, "pruning_algorithm", int(matched.sum()), "rows have no pruning algorithm",
@@ -204,7 +222,8 @@ def layer_means(layers: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Identity of the network, means, ``layer_density_mean``, ``_min`` and ``_max``, and ``reached_sparsity``.
+        Identity of the network, means, ``layer_density_mean``, ``_min`` and ``_max``, and, where the numbers of weights
+        are known, ``reached_sparsity``.
     """
     network = KEYS[:5]
     pieces = []
@@ -212,8 +231,10 @@ def layer_means(layers: pd.DataFrame) -> pd.DataFrame:
         metrics = [c for c in metric_columns(part) if part[c].notna().any()]
         means = part.groupby(network)[metrics].mean()
         pieces.append(means.rename(columns=lambda c, e=encoding: f"{e}__{c}_mean"))
-    density = layers[layers["encoding"] == "rolled"].groupby(network)["layer_density"].agg(["mean", "min", "max"])
+    first = layers[layers["encoding"] == layers["encoding"].iloc[0]]  # rolled, where it is there
+    density = first.groupby(network)["layer_density"].agg(["mean", "min", "max"])
     pieces.append(density.add_prefix("layer_density_"))
-    weights = layers[layers["encoding"] == "ramanujan"].groupby(network)[["kept_weights", "total_weights"]].sum()
-    pieces.append((1 - weights["kept_weights"] / weights["total_weights"]).to_frame("reached_sparsity"))
+    if "total_weights" in layers.columns:
+        weights = layers[layers["encoding"] == "ramanujan"].groupby(network)[["kept_weights", "total_weights"]].sum()
+        pieces.append((1 - weights["kept_weights"] / weights["total_weights"]).to_frame("reached_sparsity"))
     return pd.concat(pieces, axis=1).reset_index()
