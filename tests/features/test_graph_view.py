@@ -11,7 +11,7 @@ from scipy import sparse
 from tests.features.graphs import graphs, random_graph
 from topo.encoding.graph import Block, MultipartiteGraph, Part
 from topo.features import GraphView
-from topo.features.graph_view import undirected_igraph
+from topo.features.cuts import certificate, connectivity_by_certificate
 from topo.features.strength import coreness
 
 
@@ -22,13 +22,13 @@ def undirected(graph: MultipartiteGraph):
 
 def assert_certifies(graph: MultipartiteGraph) -> None:
     view, plain = GraphView(graph), undirected(graph)
-    certificate = view.certificate
-    ends = [{tuple(sorted(g.es[edge].tuple)) for edge in g.bridges()} for g in (certificate, plain)]
+    few = certificate(*view.neighbours)
+    ends = [{tuple(sorted(g.es[edge].tuple)) for edge in g.bridges()} for g in (few, plain)]
     assert ends[0] == ends[1]
-    assert set(certificate.articulation_points()) == set(plain.articulation_points())
-    assert len(certificate.connected_components()) == len(plain.connected_components()) == view.components[0]
-    assert certificate.ecount() <= min(2 * view.n_nodes, view.n_edges)
-    assert certificate.is_simple()
+    assert set(few.articulation_points()) == set(plain.articulation_points())
+    assert len(few.connected_components()) == len(plain.connected_components()) == view.components[0]
+    assert few.ecount() <= min(2 * view.n_nodes, view.n_edges)
+    assert few.is_simple()
 
 
 @given(graphs)
@@ -54,7 +54,9 @@ def test_coreness(graph: MultipartiteGraph) -> None:
 def test_colour_separates_exactly_the_two_colourable(graph: MultipartiteGraph) -> None:
     view, plain = GraphView(graph), nx.Graph(graph.to_networkx())
     source, target, _ = graph.edges()
-    assert bool((view.colour[source] != view.colour[target]).all()) == nx.is_bipartite(plain)
+    for found in (view.connectivity, connectivity_by_certificate(*view.neighbours)):
+        assert bool((found.colour[source] != found.colour[target]).all()) == nx.is_bipartite(plain)
+        assert bool(found.odd.any()) != nx.is_bipartite(plain)
 
 
 def test_parallel_edges_merge_and_zeros_stay() -> None:
@@ -75,11 +77,3 @@ def test_entries_repeated_within_a_block_are_one_edge() -> None:
     parts = [Part("a", (1,), 0, 0, "input"), Part("b", (2,), 1, 1, "output")]
     view = GraphView(MultipartiteGraph(parts, [Block(0, 1, repeated)]))
     assert view.n_edges == 1 and view.directed[0, 2] == 3.0
-
-
-def test_igraph_from_arrays_in_pieces() -> None:
-    rng = np.random.default_rng(0)
-    source, target = rng.integers(0, 50, (2, 200))
-    graph = undirected_igraph(50, source, target)
-    assert graph.vcount() == 50
-    assert sorted(graph.get_edgelist()) == sorted(tuple(sorted(e)) for e in zip(source.tolist(), target.tolist()))

@@ -165,6 +165,7 @@ def measure(
       topo measure digits-mlp --dataset digits --checkpoint sparse.safetensors -m local -m strength
     """
     from ..features import measure as measure_graph
+    from ..features.preparation import prepare_kernels
 
     if output is not None and output.suffix not in (".csv", ".json", ".parquet"):
         raise InputError(f"{output} must end in .csv, .json or .parquet.")
@@ -173,6 +174,7 @@ def measure(
     else:
         network = NamedNetwork(source, checkpoint, dataset, data, example, classes, seed, model_set)
         graph = network.graph(masks, encoding, settings)
+    prepare_kernels()
     row = measure_graph(graph, metrics=metrics or None)
     if output is not None:
         _write_row(row, output)

@@ -77,8 +77,9 @@ def _magnitudes(view: GraphView, nodes: np.ndarray) -> np.ndarray:
     adjacency = view.undirected
     # No edge leaves the component: all columns may stay where picking the component's would copy most of them.
     small = 2 * len(nodes) < view.n_nodes
-    if not view.shared(_has_odd_cycle)[view.components[1][nodes[0]]]:
-        fewer, more = sorted((nodes[view.colour[nodes]], nodes[~view.colour[nodes]]), key=len)
+    if not view.connectivity.odd[view.connectivity.component[nodes[0]]]:
+        colour = view.connectivity.colour
+        fewer, more = sorted((nodes[colour[nodes]], nodes[~colour[nodes]]), key=len)
         half = adjacency[fewer]
         return np.repeat(top_singular_values(half[:, more] if small else half, 2), 2)[:3]
     if small:
@@ -87,12 +88,3 @@ def _magnitudes(view: GraphView, nodes: np.ndarray) -> np.ndarray:
         inside = np.zeros(view.n_nodes)
         inside[nodes] = 1
     return np.abs(largest_eigenvalues(len(inside), lambda x: ((adjacency @ x).T * inside).T, 3))
-
-
-def _has_odd_cycle(view: GraphView) -> np.ndarray:
-    """bool, per component: whether it cannot be coloured with two colours."""
-    count, labels = view.components
-    odd = np.zeros(count, dtype=bool)
-    ends = view.directed.tocoo()
-    odd[labels[ends.row[view.colour[ends.row] == view.colour[ends.col]]]] = True
-    return odd

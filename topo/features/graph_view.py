@@ -1,21 +1,19 @@
-"""What the metrics of one graph share: degrees, adjacency, components, a sparse certificate."""
+"""What the metrics of one graph share: degrees, adjacency, components."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse import csgraph
 
 from ..encoding.graph import BipartiteGraph, MultipartiteGraph
+from .cuts import Connectivity, connectivity_by_certificate
+from .kernels import compiler
 
-if TYPE_CHECKING:
-    import igraph
-
-__all__ = ["GraphView", "chunks", "undirected_igraph"]
+__all__ = ["GraphView", "chunks"]
 
 T = TypeVar("T")
 
@@ -123,16 +121,40 @@ class GraphView:
     @cached_property
     def undirected(self) -> sparse.csr_array:
         """float64 CSR (N, N), symmetric: every edge in both directions, indices sorted."""
-        forward = self.directed
-        backward = forward.T.tocsr()
+        indptr, indices, weights = self._symmetric(self.directed.data)
+        return sparse.csr_array((weights, indices, indptr), shape=(self.n_nodes, self.n_nodes))
+
+    @cached_property
+    def neighbours(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where the neighbours of each node begin, (N + 1,), and the neighbours, ascending, (2E,): CSR arrays."""
+        if "undirected" in self.__dict__:
+            return self.undirected.indptr, self.undirected.indices
+        return self._symmetric(np.zeros(0, np.float32))[:2]
+
+    def _symmetric(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """CSR arrays of the symmetric adjacency, with these weights of the directed edges or with none."""
         kind = _index_type(max(self.n_nodes, 2 * self.n_edges))
-        indptr = forward.indptr.astype(kind) + backward.indptr.astype(kind)
-        indices, weights = np.empty(2 * self.n_edges, kind), np.empty(2 * self.n_edges, np.float64)
-        # Levels rise with node numbers in most graphs; then predecessors before successors is sorted.
-        _join_rows([(backward, 0), (forward, 0)], indptr, indices, weights)
-        both = sparse.csr_array((weights, indices, indptr), shape=(self.n_nodes, self.n_nodes))
-        both.sort_indices()
-        return both
+        indptr, indices = (array.astype(kind, copy=False) for array in (self.directed.indptr, self.directed.indices))
+        if compiler.available():
+            from .kernels.adjacency import symmetric
+
+            return symmetric(indptr, indices, weights, self.in_degree)
+        forward = sparse.csr_array((self.directed.data.astype(np.float64), indices, indptr), shape=self.directed.shape)
+        # Edges that are stored as 0.0 are edges: stacked as entries, for sums of matrices drop them.
+        ends = forward.tocoo()
+        rows, columns = np.concatenate([ends.row, ends.col]), np.concatenate([ends.col, ends.row])
+        both = sparse.coo_array((np.tile(ends.data, 2), (rows, columns)), shape=forward.shape).tocsr()
+        return both.indptr.astype(kind), both.indices.astype(kind), both.data
+
+    @cached_property
+    def part_of(self) -> np.ndarray:
+        """int32 (N,): the part of each node."""
+        return np.repeat(np.arange(len(self.parts), dtype=np.int32), [part.size for part in self.parts])
+
+    @cached_property
+    def part_stops(self) -> np.ndarray:
+        """int64: the number after the last node of each part."""
+        return np.array([part.nodes.stop for part in self.parts], np.int64)
 
     @cached_property
     def weights_are_finite(self) -> bool:
@@ -149,41 +171,18 @@ class GraphView:
         return total
 
     @cached_property
+    def connectivity(self) -> Connectivity:
+        """Components, cut edges, cut nodes and colours, direction ignored."""
+        if compiler.available():
+            from .kernels.low_points import low_points
+
+            return Connectivity(*low_points(*self.neighbours))
+        return connectivity_by_certificate(*self.neighbours)
+
+    @property
     def components(self) -> tuple[int, np.ndarray]:
         """Number of connected components, direction ignored, and the component of each node, int32 (N,)."""
-        return _components(self.undirected)
-
-    @cached_property
-    def forest(self) -> np.ndarray:
-        """Integers (N,): each node's parent in a breadth-first forest of the undirected graph, -1 at a root."""
-        return _breadth_first_forest(self.undirected, self.components[1])
-
-    @cached_property
-    def colour(self) -> np.ndarray:
-        """bool (N,): the parity of each node's depth in `forest`; the only 2-colouring there can be."""
-        parent = np.where(self.forest < 0, np.arange(self.n_nodes), self.forest)
-        odd = self.forest >= 0
-        while True:
-            grandparent = parent[parent]
-            if np.array_equal(grandparent, parent):
-                return odd
-            odd = odd ^ odd[parent]
-            parent = grandparent
-
-    @cached_property
-    def certificate(self) -> igraph.Graph:
-        """Undirected graph with the bridges, cut nodes and components of the whole, and at most 2N edges.
-
-        The union of two successive breadth-first forests; Cheriyan, Kao, Thurimella, *Scan-first search
-        and sparse certificates*, SIAM J. Computing 22 (1993).
-        """
-        first = self.forest
-        rest = _without_forest(self.undirected, first)
-        second = _breadth_first_forest(rest, _components(rest)[1])
-        child = np.flatnonzero(first >= 0), np.flatnonzero(second >= 0)
-        return undirected_igraph(
-            self.n_nodes, np.concatenate(child), np.concatenate([first[child[0]], second[child[1]]])
-        )
+        return self.connectivity.n_components, self.connectivity.component
 
     @cached_property
     def part_triangles(self) -> list[tuple[int, int, int]]:
@@ -229,57 +228,6 @@ def _join_rows(
 
 def _index_type(largest: int) -> type[np.signedinteger]:
     return np.int32 if largest <= np.iinfo(np.int32).max else np.int64
-
-
-def _components(adjacency: sparse.csr_array) -> tuple[int, np.ndarray]:
-    # Strong components of a symmetric matrix are its components, and need no transposed copy.
-    return csgraph.connected_components(adjacency, directed=True, connection="strong")
-
-
-def _breadth_first_forest(adjacency: sparse.csr_array, labels: np.ndarray) -> np.ndarray:
-    """Parents (N,) in a breadth-first forest with one tree a component; -1 at the roots and at isolates."""
-    n_nodes = adjacency.shape[0]
-    roots = np.unique(labels, return_index=True)[1]
-    # One search from an extra node that points at a root of every component.
-    indices = np.concatenate([adjacency.indices, roots.astype(adjacency.indices.dtype)])
-    indptr = np.append(adjacency.indptr, adjacency.indptr.dtype.type(len(indices)))
-    extended = sparse.csr_array((np.ones(len(indices)), indices, indptr), shape=(n_nodes + 1, n_nodes + 1))
-    parents = csgraph.breadth_first_order(extended, n_nodes, directed=True)[1][:n_nodes]
-    parents[roots] = -1
-    return parents
-
-
-def _without_forest(adjacency: sparse.csr_array, parents: np.ndarray) -> sparse.csr_array:
-    """The symmetric adjacency less the edges of a forest."""
-    rows = np.repeat(np.arange(adjacency.shape[0], dtype=adjacency.indices.dtype), np.diff(adjacency.indptr))
-    kept = (parents[rows] != adjacency.indices) & (parents[adjacency.indices] != rows)
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[kept], minlength=adjacency.shape[0]))])
-    pieces = (np.ones(int(indptr[-1])), adjacency.indices[kept], indptr.astype(adjacency.indptr.dtype))
-    return sparse.csr_array(pieces, shape=adjacency.shape)
-
-
-def undirected_igraph(n_nodes: int, source: np.ndarray, target: np.ndarray) -> igraph.Graph:
-    """An undirected `igraph.Graph` from arrays of edge ends, a million edges at a time.
-
-    Parameters
-    ----------
-    n_nodes
-        Number of nodes.
-    source, target
-        Ends of the edges, integers (edges,).
-
-    Returns
-    -------
-    igraph.Graph
-        Edges in the order given.
-    """
-    import igraph  # here, for it loads matplotlib
-
-    graph = igraph.Graph(n=n_nodes)
-    for start in range(0, len(source), 1 << 20):
-        piece = slice(start, start + (1 << 20))
-        graph.add_edges(zip(source[piece].tolist(), target[piece].tolist(), strict=True))
-    return graph
 
 
 def chunks(work: np.ndarray, limit: int) -> Iterator[slice]:

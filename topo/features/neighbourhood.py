@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from .graph_view import GraphView, chunks
+from .kernels import compiler
 from .registry import metric
 from .subgraphs import four_cycles, triangle_family
 
@@ -21,6 +22,20 @@ def one_hop(view: GraphView) -> float:
 @metric("two_hop", category="neighbourhood", per="edges")
 def two_hop(view: GraphView) -> float:
     """Mean number of nodes reached in at most two steps along the edges, the node itself included."""
+    if not compiler.available():
+        return _nodes_within_two_steps(view) / view.n_nodes
+    from .kernels.positions import position_classes
+    from .kernels.two_hop import nodes_within_two_steps
+
+    indptr, indices = view.directed.indptr, view.directed.indices
+    # The further an edge goes, the lower the rank: all neighbours and all neighbours of these count.
+    rank = -np.array([part.level for part in view.parts], np.int64)
+    nodes, sizes = position_classes(indptr, indices, view.part_of, view.part_stops, rank)
+    return nodes_within_two_steps(indptr, indices, nodes, sizes) / view.n_nodes
+
+
+def _nodes_within_two_steps(view: GraphView) -> int:
+    """Nodes reached in none, one or two steps, summed over the nodes, by sparse products."""
     directed = view.directed
     steps = sparse.csr_array((np.ones(directed.nnz, np.int32), directed.indices, directed.indptr), directed.shape)
     rows = np.repeat(np.arange(view.n_nodes), np.diff(steps.indptr))
@@ -31,7 +46,7 @@ def two_hop(view: GraphView) -> float:
         two = one @ steps
         # Only where skips close triangles can a node be both one and two steps away.
         reached += (one + two).nnz if view.part_triangles else one.nnz + two.nnz
-    return reached / view.n_nodes
+    return reached
 
 
 @metric("motifs", category="neighbourhood", per="edges")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .graph_view import GraphView
+from .kernels import compiler
 from .registry import metric
 
 
@@ -22,9 +23,17 @@ def k_core(view: GraphView) -> float:
 
 
 def coreness(view: GraphView) -> np.ndarray:
-    """The largest k of a k-core that holds each node, int64 (N,), by peeling all nodes of one round at once."""
-    undirected = view.undirected
-    indptr, indices = undirected.indptr, undirected.indices
+    """The largest k of a k-core that holds each node, int64 (N,)."""
+    if compiler.available():
+        from .kernels.coreness import core_numbers
+
+        return core_numbers(*view.neighbours)
+    return _coreness_by_rounds(view)
+
+
+def _coreness_by_rounds(view: GraphView) -> np.ndarray:
+    """The same by peeling all nodes of one round at once."""
+    indptr, indices = view.neighbours
     remaining = view.degree.copy()
     core = np.zeros(view.n_nodes, np.int64)
     alive = np.ones(view.n_nodes, dtype=bool)

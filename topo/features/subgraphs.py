@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from .graph_view import GraphView, chunks
+from .kernels import compiler
 
 __all__ = ["four_cycles", "triangle_family"]
 
@@ -33,8 +34,20 @@ def four_cycles(view: GraphView) -> int:
         Of the whole graph.
     """
     mean_degree = [view.degree[part.nodes].mean() if part.size else 0.0 for part in view.parts]
-    order = np.argsort(np.repeat(mean_degree, [part.size for part in view.parts]), kind="stable")
-    pattern = _relabelled(view.undirected, order)
+    rank = np.empty(len(view.parts), np.int64)
+    rank[np.argsort(mean_degree, kind="stable")] = np.arange(len(view.parts))
+    if not compiler.available():
+        return _four_cycles_by_products(view, np.argsort(rank[view.part_of], kind="stable"))
+    from .kernels.four_cycles import four_cycles_closed
+    from .kernels.positions import position_classes
+
+    graph = (*view.neighbours, view.part_of, view.part_stops, rank)
+    return int(four_cycles_closed(*graph, *position_classes(*graph)))
+
+
+def _four_cycles_by_products(view: GraphView, order: np.ndarray) -> int:
+    """The same by sparse products, with the nodes in the given order."""
+    pattern = _relabelled(*view.neighbours, order)
     before = sparse.tril(pattern, -1, format="csr")
     rows = np.repeat(np.arange(view.n_nodes, dtype=before.indices.dtype), np.diff(before.indptr))
     wedges = np.bincount(rows, weights=np.diff(pattern.indptr)[before.indices], minlength=view.n_nodes)
@@ -133,11 +146,11 @@ def _rows(matrix: sparse.csr_array, piece: slice) -> sparse.csr_array:
     return sparse.csr_array(arrays, shape=(piece.stop - piece.start, matrix.shape[1]))
 
 
-def _relabelled(matrix: sparse.csr_array, order: np.ndarray) -> sparse.csr_array:
+def _relabelled(indptr: np.ndarray, indices: np.ndarray, order: np.ndarray) -> sparse.csr_array:
     """The int32 pattern of a square CSR matrix, rows and columns in the given order."""
-    rank = np.empty(len(order), matrix.indices.dtype)
+    rank = np.empty(len(order), indices.dtype)
     rank[order] = np.arange(len(order), dtype=rank.dtype)
-    pattern = sparse.csr_array((np.ones(matrix.nnz, np.int32), matrix.indices, matrix.indptr), shape=matrix.shape)
+    pattern = sparse.csr_array((np.ones(len(indices), np.int32), indices, indptr), shape=(len(order), len(order)))
     rows = pattern[order]
     moved = sparse.csr_array((rows.data, rank[rows.indices], rows.indptr), shape=rows.shape)
     moved.sort_indices()

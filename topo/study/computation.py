@@ -24,6 +24,7 @@ from ..device import resolve_device
 from ..encoding import encode
 from ..errors import InputError, described
 from ..features import measure
+from ..features.preparation import prepare_kernels
 from ..masks import Masks
 from ..models import MODELS, build
 from ..own_code import digest_of, import_code
@@ -236,6 +237,7 @@ def _measured(
     if not cell.encodings:
         return columns
     dag = _dag(cell, model, dataset)
+    prepare_kernels()
     for encoding in cell.encodings:
         with _timed(seconds, "encode"):
             graph = encode(dag, masks, encoding=encoding.name, **encoding.options)

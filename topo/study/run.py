@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..device import resolve_device
 from ..errors import InputError
 from ..features import column_names
+from ..features.preparation import prepare_kernels
 from .computation import Outcome, build_model, failure, load_data, outcome, run_cell
 from .grid import Cell, Planned
 from .store import FAILED, MISSING, RESERVED, LastRun, Store, StudyError
@@ -73,6 +74,8 @@ def run_cells(
     _check_inputs(todo)
     if executor is None:
         _check_own_code(todo)
+        if any(cell.encodings for cell in todo):
+            prepare_kernels()  # here and not in every process at once
     workers = workers or usual_workers(target)
     # Sums are rounded differently by other numbers of threads: how many each worker has must not depend on how many
     # cells are left, or a study that was stopped would end with other numbers than one that was not.
