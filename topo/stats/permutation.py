@@ -22,7 +22,7 @@ from .columns import require_columns
 from .residuals import DETERMINED, basis_of, residuals_of, scores_of
 from .significance import FEWEST_ALGORITHMS
 
-__all__ = ["permutation_correlation"]
+__all__ = ["LabelOrders", "permutation_correlation"]
 
 # Up to this many units all orders are tried (5,040).
 MOST_UNITS_IN_ALL_ORDERS = 7
@@ -121,7 +121,7 @@ def permutation_correlation(
         raise InputError("min_units must be at least 3, permutations at least 1, and level None or in (0, 1).")
     fewest = max(min_units, len(given) + 3 if given else 0)
     groups, count = _groups(table, metrics, unit, given, target, by)
-    orders = _Orders(count, permutations, seed, shared=unit is not None)
+    orders = LabelOrders(count, permutations, seed, shared=unit is not None)
     total, defined = np.zeros((orders.count, len(metrics))), np.zeros(len(metrics), dtype=int)
     observed = np.zeros((len(groups), len(metrics)))
     for place, group in enumerate(groups):
@@ -178,8 +178,20 @@ def _groups(
     return groups, count
 
 
-class _Orders:
-    """Permutations of all units, the identity first, and what they are among some of the units."""
+class LabelOrders:
+    """Permutations of all units, the identity first, and what they are among some of the units.
+
+    Parameters
+    ----------
+    units
+        How many there are.
+    wanted
+        Random permutations where there are more than seven units; else all are taken.
+    seed
+        Seeds the permutations.
+    shared
+        Whether one permutation holds for all groups; else every group draws its own.
+    """
 
     def __init__(self, units: int, wanted: int, seed: int, *, shared: bool) -> None:
         self.shared = shared
@@ -195,7 +207,13 @@ class _Orders:
         self.count = len(self.all)
 
     def of(self, units: np.ndarray) -> np.ndarray:
-        """For every permutation the place, among `units`, of the unit whose value each of them takes."""
+        """For every permutation the place, among `units`, of the unit whose value each of them takes.
+
+        Parameters
+        ----------
+        units
+            Numbers of the units that a group has.
+        """
         if not self.shared:
             drawn = self.generator.permuted(np.tile(np.arange(len(units)), (self.count - 1, 1)), axis=1)
             return np.vstack([np.arange(len(units)), drawn])
