@@ -55,6 +55,8 @@ def test_single_layer(collisions):
 def test_bad_input(layers):
     with pytest.raises(InputError, match="no column 'density'"):
         layer_density(layers.drop(columns="density"))
+    with pytest.raises(InputError, match=r"2 models \(a, b\); draw one at a time: table\[table\['model'\] == 'a'\]"):
+        layer_density_grid(layers.assign(model=["a", "b"] * (len(layers) // 2)))
     with pytest.raises(InputError, match="4 pruners"):
         layer_density(layers)
     with pytest.raises(InputError, match="no rows"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .graph_view import GraphView
-from .measurement import column_names, measure, measure_layers
+from .measurement import column_names, measure, measure_layers, over_layers
 from .path_metrics import count_paths
 from .registry import CATEGORIES, METRICS, Undefined, category, metric
 
@@ -28,6 +28,7 @@ __all__ = [
     "measure",
     "measure_layers",
     "metric",
+    "over_layers",
 ]
 
 

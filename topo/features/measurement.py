@@ -19,7 +19,7 @@ from .graph_view import GraphView
 from .ramanujan import IMDB_RULES
 from .registry import STATISTICS, Metric, Undefined, columns_of, select
 
-__all__ = ["column_names", "measure", "measure_layers"]
+__all__ = ["column_names", "measure", "measure_layers", "over_layers"]
 
 ON_FAILURE = ("raise", "undefined")
 
@@ -72,7 +72,8 @@ def measure(
     {'direct_sparsity': "the graph does not know its network's weights_total and weights_kept"}
     """
     if isinstance(graph, LayerGraphs):
-        return _aggregate(measure_layers(graph, metrics=metrics, imdb_rule=imdb_rule, on_failure=on_failure), graph)
+        table = measure_layers(graph, metrics=metrics, imdb_rule=imdb_rule, on_failure=on_failure)
+        return over_layers(table, graph)
     if not isinstance(graph, MultipartiteGraph):
         raise InputError(
             f"{type(graph).__name__} is not a graph; pass what topo.encode(model, masks, example=...) returns, or many "
@@ -239,7 +240,21 @@ def _described(value: Any) -> str:
     return f"a {type(value).__name__}" + (f" of shape {tuple(shape)}" if shape is not None else "")
 
 
-def _aggregate(table: pd.DataFrame, graphs: LayerGraphs) -> pd.Series:
+def over_layers(table: pd.DataFrame, graphs: LayerGraphs) -> pd.Series:
+    """The row that `measure` returns of a network's layers, from what `measure_layers` returned of them.
+
+    Parameters
+    ----------
+    table
+        One row a layer.
+    graphs
+        The graphs that were measured.
+
+    Returns
+    -------
+    pandas.Series
+        ``<metric>_mean``, ``_min``, ``_max`` and ``_weighted``.
+    """
     weights = pd.Series({name: graph.attributes.get("weights_total", graph.n_edges) for name, graph in graphs.items()})
     present = table.notna()
     weight = present.mul(weights, axis=0)

@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from ..errors import InputError
 from ..results.labels import percent
+from ..results.schema import PAIR
 from .labels import label_line_ends
 from .theme import GRID, figure, figure_of, own_axes, pruner_color, pruner_order, style
 
@@ -27,6 +28,13 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
         raise InputError(f"the layer table has no column {', '.join(map(repr, missing))}; it needs {NEEDED}.")
     if table.empty:
         raise InputError("the layer table has no rows, so there is nothing to draw.")
+    for name in PAIR:
+        values = table[name].unique() if name in table.columns else []
+        if len(values) > 1:
+            raise InputError(
+                f"the layer table holds {len(values)} {name}s ({', '.join(map(str, values[:3]))}); draw one at a time: "
+                f"table[table[{name!r}] == {values[0]!r}]."
+            )
     return table
 
 
@@ -41,7 +49,7 @@ def layer_density(
     Parameters
     ----------
     table
-        Columns pruner, sparsity, layer, density; one row per network and layer.
+        Columns pruner, sparsity, layer, density, one row a network and layer, as of `topo.results.layer_table`.
     ax
         Axes to draw on; new ones of a fitting size when left out.
     floor
@@ -57,7 +65,7 @@ def layer_density(
     Raises
     ------
     InputError
-        The table holds several pruners, or no rows.
+        The table holds several pruners, datasets or models, or no rows.
 
     Examples
     --------
@@ -150,7 +158,7 @@ def layer_density_grid(table: pd.DataFrame, *, columns: int = 3) -> Figure:
     Parameters
     ----------
     table
-        Columns pruner, sparsity, layer, density; one row per network and layer.
+        Columns pruner, sparsity, layer, density, one row a network and layer, as of `topo.results.layer_table`.
     columns
         Panels side by side.
 
@@ -158,6 +166,11 @@ def layer_density_grid(table: pd.DataFrame, *, columns: int = 3) -> Figure:
     -------
     Figure
         One panel for each pruner.
+
+    Raises
+    ------
+    InputError
+        The table holds several datasets or models, or no rows.
 
     Examples
     --------

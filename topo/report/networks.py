@@ -11,7 +11,7 @@ from ..encoding import LayerGraphs, MultipartiteGraph
 from ..errors import InputError
 from ..results.evidence import Evidence
 from ..results.labels import percent
-from ..results.schema import NETWORK
+from ..results.layers import layer_table
 from ..study import Study
 
 __all__ = ["Drawn", "layer_densities", "network_to_draw"]
@@ -89,20 +89,8 @@ def layer_densities(evidence: Evidence) -> pd.DataFrame | None:
     DataFrame or None
         Identity of the network, layer, density; None where no masks are kept.
     """
-    if evidence.layers is not None and "layer_density" in evidence.layers.columns:
-        first = evidence.layers[evidence.layers["encoding"] == "rolled"].sort_values("layer")
-        return first.assign(layer=first["layer_name"], density=first["layer_density"])
-    pieces = []
-    for name, folder in evidence.studies.items():
-        table = evidence.networks[(evidence.networks["study"] == name) & (evidence.networks["pruner"] != "dense")]
-        study = Study.load(folder)
-        for row in table.to_dict("records"):
-            if not study.store.masks_file(row["cell"]).exists():
-                continue
-            counts = study.masks(row["cell"]).counts()
-            identity = {key: row[key] for key in NETWORK}
-            pieces.append(pd.DataFrame({**identity, "layer": counts["name"], "density": counts["density"]}))
-    return pd.concat(pieces, ignore_index=True) if pieces else None
+    table = layer_table(evidence)
+    return table if "density" in table.columns and len(table) else None
 
 
 def _graph(study: Study, key: str) -> MultipartiteGraph | LayerGraphs:

@@ -1,12 +1,14 @@
 """Results tables: one schema for the rows of studies and of published files, and the ways to read them."""
 
 from .example import example_results
+from .layers import layer_table
 from .published import load_published
 from .schema import category_of, metric_columns, metric_label, ordered_metrics, tidy_results
 
 __all__ = [
     "category_of",
     "example_results",
+    "layer_table",
     "load_published",
     "metric_columns",
     "metric_label",

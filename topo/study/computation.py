@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import nn
 
@@ -21,9 +22,9 @@ from ..datasets import DATASETS, Dataset
 from ..datasets import load as load_dataset
 from ..datasets.inputs import Inputs, map_inputs
 from ..device import resolve_device
-from ..encoding import encode
+from ..encoding import LayerGraphs, encode
 from ..errors import InputError, described
-from ..features import measure
+from ..features import measure, measure_layers, over_layers
 from ..features.preparation import prepare_kernels
 from ..masks import Masks
 from ..models import MODELS, build
@@ -176,15 +177,17 @@ def compute(cell: Cell, device: str = "auto", dense_weights: Path | None = None)
     masks = training.masks
     row |= _columns(cell, model, dataset, masks)
     metrics: dict[str, Any] = {}
+    layers: dict[str, pd.DataFrame] = {}
     if training.status == "diverged":
         row |= {"status": "diverged", "reason": training.reason}
     else:
         row |= evaluate(model, dataset, device=target)
         model.cpu()
-        metrics = _compact_columns(cell, model, dataset, masks) | _measured(cell, model, dataset, masks, seconds)
+        measured, layers = _measured(cell, model, dataset, masks, seconds)
+        metrics = _compact_columns(cell, model, dataset, masks) | measured
     row |= {"device": target.type} | _seconds_columns(seconds)
     kept = model if cell.save_weights and training.status != "diverged" else None
-    return CellResult(row | metrics, masks, training.history, kept, trajectory=trajectory)
+    return CellResult(row | metrics, masks, training.history, kept, trajectory=trajectory, layers=layers)
 
 
 def _pruned(
@@ -230,23 +233,30 @@ def _is_cut(cell: Cell, model: nn.Module, dataset: Dataset, masks: Masks, unknow
 
 def _measured(
     cell: Cell, model: nn.Module, dataset: Dataset, masks: Masks | None, seconds: dict[str, float]
-) -> dict[str, Any]:
-    """The metric columns of every encoding, and why some have no value."""
+) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+    """The metric columns of every encoding and why some have no value, and the metrics of layers by encoding."""
     columns: dict[str, Any] = {}
+    layers: dict[str, pd.DataFrame] = {}
     reasons: dict[str, list[str]] = {}
     if not cell.encodings:
-        return columns
+        return columns, layers
     dag = _dag(cell, model, dataset)
     prepare_kernels()
     for encoding in cell.encodings:
         with _timed(seconds, "encode"):
             graph = encode(dag, masks, encoding=encoding.name, **encoding.options)
         with _timed(seconds, "measure"):
-            row = measure(graph, metrics=cell.metrics, on_failure="undefined")
+            if isinstance(graph, LayerGraphs):
+                table = measure_layers(graph, metrics=cell.metrics, on_failure="undefined")
+                layers[encoding.prefix.removesuffix("__")] = table
+                row = over_layers(table, graph)
+            else:
+                row = measure(graph, metrics=cell.metrics, on_failure="undefined")
         columns |= {f"{encoding.prefix}{name}": float(value) for name, value in row.items()}
         for name, reason in row.attrs["undefined"].items():
             reasons.setdefault(reason, []).append(f"{encoding.prefix}{name}")
-    return columns | {"undefined": "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())}
+    undefined = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+    return columns | {"undefined": undefined}, layers
 
 
 def _compact_columns(cell: Cell, model: nn.Module, dataset: Dataset, masks: Masks | None) -> dict[str, int]:

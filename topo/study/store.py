@@ -10,7 +10,7 @@ import shutil
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from ..own_code import is_file_name
 from ..safe_files import replacing
 from .config import NOT_IN_TABLE, StudyConfig
 from .grid import Planned
+from .layer_metrics import write_layer_metrics
 from .trajectory import MaskTrajectory
 
 __all__ = ["CellResult", "LastRun", "Store", "StudyError"]
@@ -35,16 +36,8 @@ MISSING = "missing"
 RESERVED = frozenset(
     (
         *("dataset", "model", "pruner", "family", "sparsity", "seed", "status", "reason", "accuracy", "loss", "cell"),
-        *(
-            "dense_accuracy",
-            "accuracy_drop",
-            "reached_sparsity",
-            "kept_weights",
-            "total_weights",
-            "device",
-            "undefined",
-        ),
-        *("layer_density_min", "layer_density_max", "compact_parameters", "compact_macs", "seconds", "study"),
+        *("dense_accuracy", "accuracy_drop", "reached_sparsity", "kept_weights", "total_weights", "device", "study"),
+        *("layer_density_min", "layer_density_max", "compact_parameters", "compact_macs", "seconds", "undefined"),
     )
 )
 TEXT = {"dataset", "model", "pruner", "family", "status", "reason", "undefined", "device", "cell"}
@@ -60,7 +53,7 @@ class CellResult:
 
     `row` holds ``status`` (``"finished"``, ``"collapsed"``: no kept weight connects the input to the output,
     ``"diverged"`` or ``"failed"``), the ``reason``, which also names empty layers that others bypass, and whatever was
-    measured.
+    measured. `layers` holds what was measured of single layers, a table for each encoding.
     """
 
     row: dict[str, Any]
@@ -69,6 +62,7 @@ class CellResult:
     weights: nn.Module | None = None
     traceback: str | None = None
     trajectory: MaskTrajectory | None = None
+    layers: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
 class LastRun(NamedTuple):
@@ -137,6 +131,10 @@ class Store:
     def history_file(self, key: str) -> Path:
         """The training history of a cell."""
         return self.cells / key / "history.parquet"
+
+    def layers_file(self, key: str) -> Path:
+        """What was measured of a cell's layers."""
+        return self.cells / key / "layers.json"
 
     def traceback_file(self, key: str) -> Path:
         """Where the error arose that made a cell fail."""
@@ -399,6 +397,7 @@ def _write(store: Store, key: str, result: CellResult) -> None:
         result.history.to_parquet(store.history_file(key), index=False)
     if result.traceback is not None:
         store.traceback_file(key).write_text(result.traceback, encoding="utf-8")
+    write_layer_metrics(store.layers_file(key), result.layers)
     row = {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in result.row.items()}
     store.row_file(key).write_text(json.dumps(row, indent=1), encoding="utf-8")
 
