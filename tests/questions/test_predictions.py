@@ -97,7 +97,7 @@ def test_baselines_are_in_every_table(answers):
     held = answers["multipartite_or_bipartite"].tables["held_out"]
     assert {"mean", "sparsity", "density", "edges_density"} <= set(held["features"])
     assert {"random", "past", "density"} <= set(answers["ranking_pruners"].tables["ranking"]["features"])
-    assert {"mean", "sparsity", "density"} <= set(answers["pruner_from_mask"].tables["scores"]["features"])
+    assert {"sparsity", "density"} <= set(answers["pruner_from_mask"].tables["scores"]["features"])
     assert {"mean", "sparsity", "sparsity + model"} <= set(answers["before_training"].tables["scores"]["features"])
 
 

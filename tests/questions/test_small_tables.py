@@ -10,7 +10,7 @@ import pytest
 
 from topo.questions import QUESTIONS, Answer, Evidence
 from topo.questions.multipartite_or_bipartite import _agreement, _held_out_counts
-from topo.questions.pruner_from_mask import _headline, _recognised
+from topo.questions.pruner_from_mask import _recognised
 from topo.results import example_results
 
 
@@ -64,21 +64,6 @@ def test_the_fewness_of_groups_is_counted():
 def test_two_algorithms_are_not_called_most_and_least_similar():
     sentence = QUESTIONS["similar_networks"](Evidence.of(TABLES["2 models, 2 pruners"])).sentences[1]
     assert "ost similar" not in sentence and sentence.startswith("magnitude and snip lie 0.")
-
-
-@pytest.mark.parametrize(
-    ("low", "words"),
-    [
-        (0.6, "Metrics of the mask tell the algorithm of 4 networks of 2 kinds"),
-        (0.4, "Metrics of the mask do not tell the algorithm of 4 networks"),
-        (np.nan, "is open, for there are too few groups"),
-    ],
-)
-def test_algorithms_are_told_only_where_the_interval_is_above_chance(low: float, words: str):
-    score = {"n": 4, "kinds": 2, "chance": 0.5, "balanced_accuracy": 1.0, "low": low, "high": 1.0}
-    score |= {"features": "multipartite", "held_out": "seed", "view": "as measured", "model": "forest"}
-    sentence = _headline("pruner", pd.Series(score))
-    assert words in sentence and "random forest" in sentence and "4 networks" in sentence
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from tests.stats.grids import grid
 from topo.errors import InputError
 from topo.stats.classification import (
     CLASSIFIERS,
-    classification_table,
     classify_held_out,
     confusion_shares,
     relative_to_group,
@@ -76,39 +75,6 @@ def test_confusion_rows_add_up_and_its_diagonal_is_the_balanced_accuracy():
     )
     odd = confusion_shares(pd.DataFrame({"actual": ["a", "a"], "predicted": ["a", "b"]}))
     assert odd.loc["a"].tolist() == [0.5, 0.5] and odd.loc["b"].isna().all()
-
-
-def test_the_table_has_chance_intervals_and_reasons():
-    sets = {"mean": [], "mark": ["mark"]}
-    scores, guesses = classification_table(marked(datasets=1), sets, by=["dataset", "model"], models=["logistic"])
-    rows = scores.set_index(["label", "held_out", "features"])
-    assert (
-        rows.loc[("family", "model", "mean"), "balanced_accuracy"]
-        == 0.5
-        == rows.loc[("family", "model", "mean"), "chance"]
-    )
-    one = rows.loc[("pruner", "model", "mark")]
-    assert one["low"] <= one["balanced_accuracy"] <= one["high"] and one["kinds"] == 6
-    assert "1 value of 'dataset'" in rows.loc[("pruner", "dataset", "mark"), "reason"]
-    assert len(guesses) == 4
-
-
-@pytest.mark.slow
-def test_weights_of_groups_give_the_interval_of_resampled_rows():
-    """The interval by weights equals that of a loop over resampled cells with scikit-learn."""
-    from topo.stats.classification import _interval
-
-    table = marked(1)
-    predictions = classify_held_out(table, ["mark", "blank"], label="family", by="model", model="logistic")
-    cell = table.groupby(["dataset", "model", "sparsity"]).ngroup().to_numpy()
-    low, high = _interval(predictions, cell, 400, 0)
-    generator = np.random.default_rng(1)
-    draws = []
-    for _ in range(400):
-        rows = np.concatenate([np.flatnonzero(cell == c) for c in generator.integers(16, size=16)])
-        part = predictions.iloc[rows]
-        draws.append(balanced_accuracy_score(part["actual"], part["predicted"]))
-    np.testing.assert_allclose((low, high), np.quantile(draws, [0.025, 0.975]), atol=0.02)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def interval_dots(
     heads: Mapping[str, str] | None = None,
     axis: str = "",
     limits: tuple[float, float] | None = None,
-    line: float | None = 0.0,
+    line: float | Mapping[str, float] | None = 0.0,
     muted: Sequence[str] = (),
 ) -> Figure:
     """A dot with its interval for every item (row) of every comparison (panel).
@@ -55,7 +55,7 @@ def interval_dots(
     limits
         Ends of the axis; values beyond them become an arrowhead at the edge with their number.
     line
-        Where the reference line stands; none for None.
+        Where the reference line stands, in all panels or by panel; none for None.
     muted
         Rows in grey: baselines.
 
@@ -88,13 +88,14 @@ def interval_dots(
     key = sum(map(_key_width, variants)) if variant else 0.0
     width, height = max(left + max(len(heads) * (PANEL + GAP), key) + 0.1, 4.2), bottom + step * len(names) + top
     ends = known[[c for c in (value, low, high) if c]].to_numpy(float)
-    limits = limits or _around(ends, line)
+    lines = dict(line) if isinstance(line, Mapping) else {} if line is None else dict.fromkeys(heads, line)
+    limits = limits or _around(ends, [*lines.values()])
     with style():
         drawn = figure(width, height)
         for i, (name, text) in enumerate(heads.items()):
             box = ((left + i * (PANEL + GAP)) / width, bottom / height, PANEL / width, step * len(names) / height)
             ax = drawn.add_axes(box)
-            _frame(ax, texts if i == 0 else [""] * len(names), limits, line)
+            _frame(ax, texts if i == 0 else [""] * len(names), limits, lines.get(name))
             ax.set_title(text, pad=6)
             for v, shown in enumerate(variants):
                 part = known[known[panel] == name]
@@ -111,10 +112,8 @@ def interval_dots(
     return drawn
 
 
-def _around(ends: np.ndarray, line: float | None) -> tuple[float, float]:
-    low, high = np.nanmin(ends), np.nanmax(ends)
-    if line is not None:
-        low, high = min(low, line), max(high, line)
+def _around(ends: np.ndarray, lines: list[float]) -> tuple[float, float]:
+    low, high = min(np.nanmin(ends), *lines, np.inf), max(np.nanmax(ends), *lines, -np.inf)
     margin = 0.06 * max(high - low, 1e-9)
     return low - margin, high + margin
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-__all__ = ["counted", "decimal", "listed", "percent"]
+__all__ = ["counted", "decimal", "listed", "p_value_text", "percent"]
 
 
 def counted(number: int, noun: str) -> str:
@@ -96,3 +96,28 @@ def percent(value: float) -> str:
     ('90%', '99.5%', '0%')
     """
     return f"{round(100 * value, 3):g}%"
+
+
+def p_value_text(p: float) -> str:
+    """A p-value as a sentence writes it.
+
+    Parameters
+    ----------
+    p
+        The value, or NaN.
+
+    Returns
+    -------
+    str
+        Three decimals, two from .1 on.
+
+    Examples
+    --------
+    >>> p_value_text(0.0123), p_value_text(0.5), p_value_text(0.0004), p_value_text(float("nan"))
+    ('.012', '.50', 'at most .001', 'unknown')
+    """
+    if not isfinite(p):
+        return "unknown"
+    if p <= 0.001:
+        return "at most .001"
+    return f"{p:.3f}".removeprefix("0") if round(p, 3) < 0.1 else f"{p:.2f}".removeprefix("0")

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import nan
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..errors import InputError, unknown_name
-from ..results.schema import GROUPS, PAIR
+from ..results.schema import GROUPS
 from . import predictors
 from .columns import require_rows
 from .predictors import ROWS_A_TREE, SignedLog, prepared
 from .regression import MAX_FOLDS
 
-__all__ = ["CLASSIFIERS", "classification_table", "classify_held_out", "confusion_shares", "relative_to_group"]
+__all__ = ["CLASSIFIERS", "classify_held_out", "confusion_shares", "label_shares", "relative_to_group"]
 
 CLASSIFIERS = ("logistic", "forest")
 
@@ -72,29 +70,70 @@ def classify_held_out(
     >>> bool((predictions["actual"] == predictions["predicted"]).all())
     True
     """
+    shares = label_shares(table, features, label=label, by=by, model=model, max_folds=max_folds, seed=seed)
+    predicted = shares.drop(columns=["fold", "group", "actual"])
+    return shares[["fold", "group", "actual"]].assign(predicted=predicted.fillna(-1).idxmax(axis=1))
+
+
+def label_shares(
+    table: pd.DataFrame,
+    features: Sequence[str],
+    *,
+    label: str,
+    by: str,
+    model: str = "forest",
+    max_folds: int = MAX_FOLDS,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How probable every label is for every row, by a classifier that saw no row of its group.
+
+    With `by` equal to `label` every label is held out in turn: the shares then say which of the other labels a row
+    resembles.
+
+    Parameters
+    ----------
+    table, features, label, by, model, max_folds, seed
+        As for `classify_held_out`.
+
+    Returns
+    -------
+    DataFrame
+        On the index of the rows that have a label: fold, group, actual, and a column a label, missing where no
+        training row had it.
+
+    Raises
+    ------
+    InputError
+        As for `classify_held_out`.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"x": [0.0, 1, 5, 6] * 6, "kind": ["a", "b", "c", "d"] * 6})
+    >>> shares = label_shares(table, ["x"], label="kind", by="kind")
+    >>> shares.loc[0, ["a", "b", "c", "d"]].astype(float).round(1).tolist()
+    [nan, 0.9, 0.1, 0.0]
+    """
     require_rows(table, [*features, label, by])
     table = table[table[label].notna()]
     labels, groups = table[label].astype(str).to_numpy(), table[by].astype(str).to_numpy()
     for column, values in ((label, labels), (by, groups)):
         if len(np.unique(values)) < 2:
             raise InputError(f"the table holds {len(np.unique(values))} value of {column!r}; it takes at least two.")
+    names = np.unique(labels)
     pieces = []
     splits = GroupKFold(min(len(np.unique(groups)), max_folds)).split(table, groups=groups)
     for fold, (train, test) in enumerate(splits):
-        if len(np.unique(labels[train])) < 2:
+        known, counts = np.unique(labels[train], return_counts=True)
+        if len(known) < 2:
             raise InputError(f"without {groups[test][0]} the training rows hold one {label} only.")
         if len(features):
             x = table[list(features)]
-            predicted = _classifier(model, x.iloc[train], seed).fit(x.iloc[train], labels[train]).predict(x.iloc[test])
+            fitted = _classifier(model, x.iloc[train], seed).fit(x.iloc[train], labels[train])
+            shares, known = fitted.predict_proba(x.iloc[test]), fitted.classes_
         else:
-            names, counts = np.unique(labels[train], return_counts=True)
-            predicted = np.full(len(test), names[counts.argmax()])
-        pieces.append(
-            pd.DataFrame(
-                {"fold": fold, "group": groups[test], "actual": labels[test], "predicted": predicted},
-                index=table.index[test],
-            )
-        )
+            shares = np.broadcast_to(np.arange(len(known)) == counts.argmax(), (len(test), len(known))).astype(float)
+        piece = pd.DataFrame({"fold": fold, "group": groups[test], "actual": labels[test]}, index=table.index[test])
+        pieces.append(piece.join(pd.DataFrame(shares, table.index[test], known).reindex(columns=names)))
     return pd.concat(pieces).loc[table.index]
 
 
@@ -171,79 +210,3 @@ def relative_to_group(table: pd.DataFrame, features: Sequence[str], by: Sequence
     spread = grouped.transform("std", ddof=0)
     centred = values - grouped.transform("mean")
     return table.assign(**(centred / spread.where(spread > 0)).fillna(centred.where(spread == 0) * 0))
-
-
-def classification_table(
-    table: pd.DataFrame,
-    sets: Mapping[str, Sequence[str]],
-    *,
-    labels: Sequence[str] = ("family", "pruner"),
-    by: Sequence[str] = PAIR,
-    models: Sequence[str] = CLASSIFIERS,
-    n_boot: int = 300,
-    seed: int = 0,
-) -> tuple[pd.DataFrame, dict[tuple[str, str, str, str], pd.DataFrame]]:
-    """Balanced accuracy of every feature set, label, classifier and column of held-out groups.
-
-    Parameters
-    ----------
-    table
-        One row a network.
-    sets
-        Feature set -> its columns.
-    labels
-        Columns to predict.
-    by
-        Columns whose values are held out as wholes, one after the other.
-    models
-        Names of classifiers.
-    n_boot
-        Resamples of an interval; 0 leaves it out.
-    seed
-        Seeds classifiers and resamples.
-
-    Returns
-    -------
-    scores : DataFrame
-        label, kinds, chance (1 / kinds), held_out, features, columns, model, n, balanced_accuracy, low, high
-        (percentiles over resampled groups of dataset, model and sparsity), reason.
-    predictions : dict
-        (label, held_out, features, model) -> what `classify_held_out` returned.
-    """
-    rows, predictions = [], {}
-    group = table.groupby(list(GROUPS), dropna=False).ngroup()
-    for label in labels:
-        require_rows(table, [label])
-        kinds = table[label].nunique()
-        for hold in by:
-            for name, columns in sets.items():
-                for model in models if len(columns) else ("most frequent",):
-                    head = {"label": label, "kinds": kinds, "chance": 1 / max(kinds, 1), "held_out": hold}
-                    head |= {"features": name, "columns": len(columns), "model": model}
-                    try:
-                        predicted = classify_held_out(table, columns, label=label, by=hold, model=model, seed=seed)
-                        predictions[label, hold, name, model] = predicted
-                        low, high = _interval(predicted, group[predicted.index].to_numpy(), n_boot, seed)
-                        value = balanced_accuracy_score(predicted["actual"], predicted["predicted"])
-                        score = {"n": len(predicted), "balanced_accuracy": value, "low": low, "high": high}
-                        rows.append({**head, **score, "reason": ""})
-                    except InputError as error:
-                        rows.append({**head, "n": len(table), "reason": str(error)})
-    order = ["label", "kinds", "chance", "held_out", "features", "columns", "model", "n"]
-    return pd.DataFrame(rows).reindex(columns=[*order, "balanced_accuracy", "low", "high", "reason"]), predictions
-
-
-def _interval(predictions: pd.DataFrame, group: np.ndarray, n_boot: int, seed: int) -> tuple[float, float]:
-    """Percentile interval of the balanced accuracy; a resample is a weight for every group."""
-    groups, position = np.unique(group, return_inverse=True)
-    names, kind = np.unique(predictions["actual"], return_inverse=True)
-    if len(groups) < 5 or not n_boot:
-        return nan, nan
-    total, correct = np.zeros((2, len(groups), len(names)))
-    np.add.at(total, (position, kind), 1)
-    np.add.at(correct, (position, kind), (predictions["actual"] == predictions["predicted"]).to_numpy(float))
-    weights = np.random.default_rng(seed).multinomial(len(groups), np.full(len(groups), 1 / len(groups)), n_boot)
-    total, correct = weights @ total, weights @ correct
-    recall = np.divide(correct, total, out=np.full(total.shape, nan), where=total > 0)
-    low, high = np.quantile(np.nanmean(recall, axis=1), [0.025, 0.975])
-    return float(low), float(high)
