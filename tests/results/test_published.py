@@ -225,3 +225,14 @@ def test_an_empty_file(tmp_path):
     (folder / "unrolled" / "unrolled.csv").write_text("")
     with pytest.raises(InputError, match="cannot be read"):
         load_published(folder)
+
+
+def test_numbers_of_classes_find_the_networks_near_chance(tmp_path):
+    table = networks()
+    table.loc[[0, 5], "accuracy"] = 0.1, 0.11
+    folder = write(tmp_path / "t", unrolled=table)
+    tables = load_published(folder)
+    assert set(tables.networks["dataset"]) == {"CIFAR-10"}
+    assert tables.networks["classes"].unique().tolist() == [10]
+    assert tables.networks["test_samples"].unique().tolist() == [10_000]
+    assert data_issues(folder, "unrolled/", "accuracy")["networks are near chance: collapsed"] == 2

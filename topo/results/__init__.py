@@ -1,5 +1,6 @@
 """Results tables: one schema for the rows of studies and of published files, and the ways to read them."""
 
+from .collapsed import collapsed_networks, unknown_chance
 from .example import example_results
 from .layers import layer_table
 from .published import load_published
@@ -7,6 +8,7 @@ from .schema import category_of, metric_columns, metric_label, ordered_metrics, 
 
 __all__ = [
     "category_of",
+    "collapsed_networks",
     "example_results",
     "layer_table",
     "load_published",
@@ -14,4 +16,5 @@ __all__ = [
     "metric_label",
     "ordered_metrics",
     "tidy_results",
+    "unknown_chance",
 ]

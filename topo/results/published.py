@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
+from .collapsed import collapsed_networks
 from .data_issues import DataIssues
 from .labels import listed
 from .published_columns import read_csv, without_repeats
@@ -34,6 +35,9 @@ FOLDERS = {
     "rolled_channel": "metrics of rolled-channel layers",
     RAMANUJAN_FOLDER: "Ramanujan metrics with the sparsity reached",
 }
+# By dataset: the number of classes, and of the images that accuracies are shares of.
+CLASSES = {"CIFAR-10": 10, "CIFAR-100": 100, "Tiny-ImageNet": 200}
+TESTED = dict.fromkeys(CLASSES, 10_000)
 COLUMNS = (
     *("accuracy", "pruning", "sparsity", "model", "dataset", "seed", "nodes", "edges", "sink_nodes", "source_nodes"),
     *("disc_nodes", "r-out", "r-in", "2-hop_nei", "cut-edges", "motif", "no_connected_components"),
@@ -108,7 +112,13 @@ def load_published(folder: str | Path) -> Published:
             networks = networks.merge(means, on=KEYS, how="left", validate="one_to_one")
             _compare(networks, layers, issues)
     assert networks is not None  # one of the folders is there, and it is not that of the Ramanujan metrics alone
-    return Published(networks, layers, issues.table(), _missing(there))
+    return Published(_with_classes(networks), layers, issues.table(), _missing(there))
+
+
+def _with_classes(networks: pd.DataFrame) -> pd.DataFrame:
+    """With the numbers of classes and of test images, where the dataset is one of those published."""
+    facts = {name: networks["dataset"].map(known) for name, known in (("classes", CLASSES), ("test_samples", TESTED))}
+    return networks.assign(**facts)
 
 
 def _missing(there: list[str]) -> str:
@@ -150,8 +160,8 @@ def _networks(table: pd.DataFrame, issues: DataIssues) -> pd.DataFrame:
         issues.add(FILE, column, int((table[column] < 0).sum()), "values are negative", "kept")
         if table[column].min() == table[column].max():
             issues.add(FILE, column, len(table), "the column is constant", "kept")
-    chance = table["dataset"].map({"CIFAR-10": 0.1, "CIFAR-100": 0.01})
-    issues.add(FILE, "accuracy", int((table["accuracy"] <= chance).sum()), "networks are at chance: collapsed", "kept")
+    near_chance = len(collapsed_networks(_with_classes(table)))
+    issues.add(FILE, "accuracy", near_chance, "networks are near chance: collapsed", "kept")
     _identities(table, issues)
     _outliers(table, issues)
     for column in PAIR:

@@ -206,7 +206,7 @@ def _pruned(
 
 def _columns(cell: Cell, model: nn.Module, dataset: Dataset, masks: Masks | None) -> dict[str, Any]:
     """What the results say of the sparse network itself, measurements aside: its size, and whether it collapsed."""
-    columns = _mask_columns(masks or Masks.dense(model))
+    columns = _dataset_columns(dataset) | _mask_columns(masks or Masks.dense(model))
     empty = [] if masks is None else masks.empty_layers()
     if empty and cell.pruner is not None and not cell.pruner.allow_empty_layers:
         raise InputError(
@@ -266,6 +266,12 @@ def _compact_columns(cell: Cell, model: nn.Module, dataset: Dataset, masks: Mask
     smaller = compact(model, masks, channels=coupled_channels(_dag(cell, model, dataset)))
     costs = cost(smaller, example_of(dataset))
     return {"compact_parameters": costs["parameters"], "compact_macs": costs["macs"]}
+
+
+def _dataset_columns(dataset: Dataset) -> dict[str, Any]:
+    """What an accuracy has to be read with: the number of classes, and of the samples that it is a share of."""
+    tested = dataset.train if dataset.test is None else dataset.test
+    return {"classes": dataset.n_classes, "test_samples": len(tested)}
 
 
 def _mask_columns(masks: Masks) -> dict[str, Any]:
