@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import numpy as np
@@ -15,8 +16,9 @@ from topo.cli import app
 from topo.errors import InputError
 from topo.questions import QUESTIONS, Evidence
 from topo.report import write_report
-from topo.report.cells import cell, sortable
-from topo.report.figures import figure_html
+from topo.report.cells import cell, table_of
+from topo.report.pictures import picture
+from topo.report.place import Place
 from topo.results import example_results
 
 QUICK = ["metrics_and_accuracy", "beyond_density", "similar_networks"]
@@ -46,16 +48,15 @@ def test_every_sentence_of_every_answer_is_there(text):
         assert f'<section id="{name}"' in text
         for sentence in (*answer.sentences, answer.caption, answer.method, *answer.caveats):
             assert " ".join(sentence.split()) in prose(text), (number, sentence)
-        # The first one is in the summary as well.
-        assert prose(text).count(answer.sentences[0]) == 2
         for figure in answer.figures:
             assert f'id="figure-{name}-{figure}"'.replace("_", "-") in text.replace("_", "-")
 
 
-def test_the_summary_comes_first_then_questions_then_what_was_measured(text):
+def test_accuracy_and_verdicts_come_first_then_questions_then_what_was_measured(text):
     sections = re.findall(r'<section id="(\w+)"', text)
-    assert sections[:4] == ["summary", *QUICK] and sections[4] == "accuracy"
-    assert re.findall(r'<li><a href="#(\w+)">', text) == sections
+    assert sections == ["accuracy", "verdicts", *QUICK, "measured"]
+    verdicts = text[text.index('<section id="verdicts"') : text.index('<section id="metrics_and_accuracy"')]
+    assert re.findall(r'<a href="#(\w+)">', verdicts) == QUICK
 
 
 def test_figures_and_tables_are_files_too(written):
@@ -67,7 +68,7 @@ def test_figures_and_tables_are_files_too(written):
     assert (folder / "measured" / "accuracy.pdf").read_bytes().startswith(b"%PDF")
     pooled = pd.read_csv(folder / "metrics_and_accuracy" / "pooled.csv")
     assert {"metric", "r", "low", "high"} <= set(pooled.columns)
-    assert len(pd.read_csv(folder / "results.csv")) == 75
+    assert len(pd.read_csv(folder / "measured" / "results.csv")) == 75
 
 
 @pytest.mark.slow
@@ -79,12 +80,12 @@ def test_no_files_are_written_without_files(tmp_path):
 def test_questions_that_cannot_be_answered_are_a_line_each(tmp_path):
     table = example_results(pruners=("snip",), sparsities=(0.9,), seeds=2)
     text = write_report(table, tmp_path / "a.html", questions=QUICK, files=False, workers=1).read_text()
-    section = re.search(r'<section id="unanswered">(.*?)</section>', text, re.DOTALL).group(1)
+    verdicts = re.search(r'<section id="verdicts"(.*?)</section>', text, re.DOTALL).group(1)
     for name in QUICK:
         reason = QUESTIONS[name](Evidence.of(table)).reason
-        assert reason and reason in prose(section)
+        assert reason and reason[1:] in prose(verdicts)
         assert f'<section id="{name}"' not in text
-    assert "<figure" not in section
+    assert verdicts.count("No answer") == len(QUICK)
 
 
 @pytest.mark.slow
@@ -132,8 +133,8 @@ def test_published_tables(tmp_path):
     ).read_text()
     assert "<h1>Published tables</h1>" in text and "no masks" in text
     assert 'id="figure-layers0"' in text
-    section = re.search(r'<section id="data-issues">(.*?)</section>', text, re.DOTALL).group(1)
-    assert "columns have names other than ours" in section
+    assert "columns have names other than ours" in text[text.index('<details id="data-issues"') :]
+    assert "Cunegatti, Bucur &amp; Iacca" in text and "licence Apache-2.0" in text
 
 
 @pytest.mark.slow
@@ -145,9 +146,16 @@ def test_the_command(tmp_path, monkeypatch):
     assert run(app, ["report", "mine.parquet", "--no-questions"]).stdout.endswith("mine-report.html.\n")
     result = run(app, ["report", "--published", str(folder), "--no-questions"])
     assert result.exit_code == 0 and (tmp_path / "topology-report.html").exists()
-    for arguments in (["report"], ["report", "mine.parquet", "--published", str(folder)]):
-        refused = run(app, arguments)
-        assert refused.exit_code == 2 and "give either" in refused.stderr
+    refusals = {
+        "give what to report on": [],
+        "is not there; name the folder": ["--published", "."],
+        "nowhere/unrolled/unrolled.csv is not there": ["mine.parquet", "--published", "nowhere"],
+        "a report is written as html or md, not as 'pdf'": ["mine.parquet", "--format", "pdf"],
+        "does not go with a file named a.html": ["mine.parquet", "--format", "md", "-o", "a.html"],
+    }
+    for words, arguments in refusals.items():
+        refused = run(app, ["report", *arguments])
+        assert refused.exit_code == 2 and words in " ".join(refused.stderr.split()), words
     assert "unknown question" in str(_refusal(example_results(), tmp_path / "a.html"))
 
 
@@ -161,11 +169,9 @@ def test_cells():
     assert [cell(v) for v in (np.int64(3), 1e-7, float("nan"), pd.NA, np.True_, "a", 123456.0)] == [
         "3", "1e-07", "", "", "yes", "a", "123456"]  # fmt: skip
     table = pd.DataFrame({"features": ["rolled_norm"], "reason": [""], "p": [0.000123456], "tau_low": [np.nan]})
-    table_html = sortable("scores", pd.concat([table] * 200))
-    assert table_html.columns == [("features", False), ("p", True)]
-    assert (
-        table_html.rows[0] == ("rolled / size", "0.000123") and len(table_html.rows) == 150 and table_html.total == 200
-    )
+    shown = table_of("scores", pd.concat([table] * 200))
+    assert [(c.name, c.number) for c in shown.columns] == [("features", False), ("p", True)]
+    assert shown.rows[0] == ("rolled / size", "0.000123") and len(shown.rows) == 60 and shown.total == 200
 
 
 def test_large_figures_become_pictures():
@@ -174,10 +180,6 @@ def test_large_figures_become_pictures():
     drawn = Figure((4, 3))
     points = np.random.default_rng(0).normal(size=(6000, 2))
     drawn.add_subplot().scatter(*points.T, c=points[:, 0], s=3)
-    body, width = figure_html(drawn, "cloud", "a cloud")
-    assert body.startswith("<img") and width == 384 and len(body) < 250_000
-    import base64
-    import io
-
-    data = base64.b64decode(re.search(r"base64,([^\"]+)", body).group(1))
-    assert Image.open(io.BytesIO(data)).size == (680, 510)
+    made = picture(drawn, "cloud", Place(), "A cloud", "a cloud")
+    assert not made.svg and made.width == 384 and made.size < 200_000
+    assert Image.open(io.BytesIO(made.png)).size == (600, 450)

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import base64
-import gzip
-import io
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +36,7 @@ class Page(HTMLParser):
                 self.links.append(attrs[name])
         if "src" in attrs:
             self.sources.append(attrs["src"])
-        if attrs.get("id") == "results":
+        if attrs.get("id") == "table-rows":
             self.inside = True
         if self.inside and tag == "tr":
             self.rows.append([])
@@ -61,11 +58,6 @@ class Page(HTMLParser):
     @property
     def prose(self) -> str:
         return " ".join(" ".join(self.words).split())
-
-    @property
-    def csv(self) -> pd.DataFrame:
-        data = re.search(r'id="csv-data">([^<]*)<', self.text).group(1)
-        return pd.read_csv(io.BytesIO(gzip.decompress(base64.b64decode(data))))
 
 
 def report(folder, table, **options) -> Page:
@@ -128,12 +120,6 @@ def test_every_figure_is_there(full_page):
     assert 'class="missing"' not in page.text
 
 
-@pytest.mark.slow
-def test_the_contents_lead_to_sections_in_order(plain_page):
-    nav = re.findall(r'<li><a href="#(\w+)">', plain_page.text)
-    assert nav == re.findall(r'<section id="(\w+)"', plain_page.text)
-
-
 def test_the_table_has_every_row_and_column(plain_page):
     table, page = example_results(), plain_page
     head, *rows = page.rows
@@ -142,8 +128,6 @@ def test_the_table_has_every_row_and_column(plain_page):
     for name in ("accuracy", "edges", "rolled__density_mean"):
         shown = [float(r[head.index(name)]) for r in rows]
         np.testing.assert_allclose(shown, table[name], rtol=1e-4)
-    np.testing.assert_allclose(page.csv["accuracy"], table["accuracy"])
-    assert page.csv.columns.tolist() == head
 
 
 @pytest.mark.slow
@@ -194,7 +178,7 @@ def test_undefined_metrics_are_listed_with_reasons(tmp_path):
     prose = report(tmp_path, table).prose
     assert "too few nodes: 2; 3 are needed" in prose
     assert "cut_edges_norm, spectral_gap" in prose or "spectral_gap, cut_edges_norm" in prose
-    assert "The metric is constant" in prose and "Fewer than 5 networks have both values" in prose
+    assert "the metric is constant" in prose and "fewer than 5 networks have both values" in prose
 
 
 @pytest.mark.slow
@@ -222,7 +206,10 @@ ODD = {
     "infinite metric": (lambda t: t.assign(spectral_gap=np.inf), "spectral_gap"),
     "one seed": (lambda t: t[t["seed"] == 0], "single seed, so no spread is known"),
     "percent": (lambda t: t.assign(accuracy=100 * t["accuracy"]), "most accurate (9"),
-    "many pairs": (lambda t: example_results(models=("a", "b", "c"), datasets=("x",)), "3 pairs of dataset and model"),
+    "many pairs": (
+        lambda t: example_results(models=tuple("abcde"), datasets=("x",), seeds=1),
+        "Of 5 pairs of dataset and model 4 are shown",
+    ),
     "unknown pruners": (lambda t: t.assign(pruner="mine-" + t["pruner"], family=None), "mine-snip"),
 }
 

@@ -18,23 +18,32 @@ def report(
         typer.Argument(metavar="[STUDY]...", help="Folders of studies, or results tables (.parquet, .csv)."),
     ] = None,
     published: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The folder of the published tables, in place of studies.")
+        Path | None,
+        typer.Option(metavar="DIR", help="The folder of the published tables: alone, or beside the studies."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file to write; STUDY/report.html unless given.")
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="html|md", help="A page, or Markdown with its figures as PNG beside it; by -o if not given."
+        ),
     ] = None,
     questions: Annotated[
         bool, typer.Option(help="Ask the seven research questions; without them it takes seconds.")
     ] = True,
     imports: Imports = None,
 ) -> None:
-    """Write one self-contained HTML file of what studies found, and a folder of its figures and tables beside it.
+    """Write what studies found: one HTML page, or Markdown, and a folder of its figures and tables beside it.
 
     \b
       topo report studies/digits
       topo report studies/digits studies/more -o both.html
+      topo report studies/digits --format md
       topo report results.csv -o results.html
       topo report --published tables -o published.html
+      topo report studies/digits --published tables -o beside.html
     """
     from ..report import write_report
 
@@ -42,6 +51,7 @@ def report(
         sources or None,
         output,
         published=published,
+        format=format,  # type: ignore[arg-type]
         questions=None if questions else [],
         imports=imports or (),
     )

@@ -5,6 +5,7 @@ from .graph import draw_graph
 from .heatmap import correlation_heatmap, spearman_heatmap
 from .layers import layer_density, layer_density_grid
 from .level_factors import draw_lifting
+from .overview import accuracy_overview
 from .scatter import accuracy_against_metric, scatter_panels
 from .theme import pruner_color, style
 from .variational_run import pruning_course
@@ -13,6 +14,7 @@ __all__ = [
     "accuracy_against_metric",
     "accuracy_against_sparsity",
     "accuracy_grid",
+    "accuracy_overview",
     "correlation_heatmap",
     "draw_graph",
     "draw_lifting",

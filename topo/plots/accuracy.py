@@ -21,7 +21,9 @@ from .theme import INK, MUTED, figure, own_axes, pruner_color, pruner_dashes, pr
 __all__ = ["accuracy_against_sparsity", "accuracy_grid"]
 
 
-def accuracy_against_sparsity(table: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
+def accuracy_against_sparsity(
+    table: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None, named: bool = True
+) -> Axes:
     """Mean accuracy over seeds against sparsity for each pruner, on one dataset and model.
 
     Bars span the lowest to the highest seed; the dashed line is the mean of the dense networks; lines are named
@@ -36,6 +38,8 @@ def accuracy_against_sparsity(table: pd.DataFrame, ax: Axes | None = None, *, ti
         Axes to draw on; new ones when left out.
     title
         Left out: dataset and model.
+    named
+        Whether lines have their names at their right end.
 
     Returns
     -------
@@ -98,7 +102,8 @@ def accuracy_against_sparsity(table: pd.DataFrame, ax: Axes | None = None, *, ti
         ax.grid(axis="y")
         ax.spines["left"].set_visible(False)
         ax.tick_params(axis="y", length=0)
-        label_line_ends(ax, ends, texts, colors)
+        if named:
+            label_line_ends(ax, ends, texts, colors)
     return ax
 
 

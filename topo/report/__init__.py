@@ -1,4 +1,4 @@
-"""One self-contained HTML file from studies, a results table or the published tables."""
+"""A report from studies, a results table or the published tables: one HTML page, or Markdown."""
 
 from .page import write_report
 

@@ -1,60 +1,26 @@
-"""A research question asked, its answer ready for the page."""
+"""A research question asked, its answer ready for the report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from time import perf_counter
+from dataclasses import replace
 
 from threadpoolctl import threadpool_limits
 
-from ..questions import QUESTIONS, Evidence
-from .cells import SortableTable, sortable
-from .figures import FigureHtml, figure_html
+from ..questions import QUESTIONS, Answer, Evidence
+from ..results.labels import counted, listed
+from .cells import summary_table, table_of
+from .content import Part, Said, Section
+from .pictures import Picture, picture
+from .place import Place
 
-__all__ = ["AnswerHtml", "answered", "slow_first"]
+__all__ = ["answered", "merged", "slow_first"]
 
 # Questions that take longest, the slowest first.
-SLOWEST = ("multipartite_or_bipartite", "ranking_pruners", "pruner_from_mask", "before_training")
-
-
-@dataclass(frozen=True)
-class AnswerHtml:
-    """One answer: texts, figures as markup, tables as rows of texts.
-
-    Attributes
-    ----------
-    name, number
-        Name and number of the question.
-    title, question
-        Heading, and the question in words.
-    sentences
-        The answer.
-    reason
-        Why there is none.
-    caption, method, caveats
-        Texts below it.
-    figures
-        Its figures.
-    tables
-        Its tables.
-    seconds
-        How long it took.
-    """
-
-    name: str
-    number: int
-    title: str
-    question: str
-    sentences: tuple[str, ...] = ()
-    reason: str = ""
-    caption: str = ""
-    method: str = ""
-    caveats: tuple[str, ...] = ()
-    figures: list[FigureHtml] = field(default_factory=list)
-    tables: list[SortableTable] = field(default_factory=list)
-    seconds: float = 0.0
+SLOWEST = (
+    *("multipartite_or_bipartite", "ranking_pruners", "pruner_from_mask", "before_training", "similar_networks"),
+    "metrics_and_accuracy",
+)
 
 
 def slow_first(names: Sequence[str]) -> list[str]:
@@ -78,8 +44,8 @@ def slow_first(names: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: SLOWEST.index(name) if name in SLOWEST else len(SLOWEST))
 
 
-def answered(evidence: Evidence, name: str, folder: Path | None = None) -> AnswerHtml:
-    """Ask one question; its figures and tables are also written to `folder`, if given.
+def answered(evidence: Evidence, name: str, place: Place, source: str = "") -> Section:
+    """Ask one question of one piece of evidence.
 
     Parameters
     ----------
@@ -87,39 +53,70 @@ def answered(evidence: Evidence, name: str, folder: Path | None = None) -> Answe
         Tables to ask.
     name
         A registered question.
-    folder
-        Where the figures are also written; nowhere when left out.
+    place
+        Where the answer will stand.
+    source
+        Whose evidence it is, where there are several.
 
     Returns
     -------
-    AnswerHtml
-        Ready for the page.
+    Section
+        With one answer.
     """
     entry = QUESTIONS.entry(name)
-    started = perf_counter()
     with threadpool_limits(1):
         answer = entry.item(evidence)
-    if folder is not None and not answer.reason:
-        folder.mkdir(parents=True, exist_ok=True)
-        for title, table in answer.tables.items():
-            table.to_csv(folder / f"{title}.csv", index=False, float_format="%.6g")
-    figures = []
-    for title, drawn in answer.figures.items():
-        ident = f"{name}-{title}".replace("_", "-")
-        describe = f"{answer.title}: {title.replace('_', ' ')}. {answer.caption}"
-        body, width = figure_html(drawn, ident, describe, folder)
-        figures.append(FigureHtml(ident, body, width, title.replace("_", " ").capitalize().replace("r2", "R²")))
-    return AnswerHtml(
-        name,
-        entry.info.get("number", 0),
-        answer.title,
-        answer.question,
-        answer.sentences,
-        answer.reason,
-        answer.caption,
-        answer.method,
-        answer.caveats,
-        figures,
-        [sortable(n, t) for n, t in answer.tables.items() if len(t)] if not answer.reason else [],
-        perf_counter() - started,
+    said = Said(source, reason=answer.reason) if answer.reason else _said(answer, name, place, source)
+    return Section(name, entry.info.get("number", 0), answer.title, answer.question, (said,))
+
+
+def merged(sections: Sequence[Section]) -> Section:
+    """One section of the same question asked of several pieces of evidence.
+
+    Parameters
+    ----------
+    sections
+        At least one, all of one question.
+
+    Returns
+    -------
+    Section
+        With all answers.
+    """
+    return replace(sections[0], said=tuple(one for section in sections for one in section.said))
+
+
+def _said(answer: Answer, name: str, place: Place, source: str) -> Said:
+    prefix = f"{source}-{name}" if source else name
+    pictures = []
+    for figure_name, figure in answer.figures.items():
+        ident = _ident(f"{prefix}-{figure_name}")
+        title = answer.titles.get(figure_name) or figure_name.replace("_", " ").capitalize().replace("r2", "R²")
+        describe = f"{answer.title}: {title.rstrip('.')}. {answer.caption}"
+        pictures.append(picture(figure, ident, place, title, describe))
+    tables = tuple(table_of(n, t, file=place.write_table(n, t)) for n, t in answer.tables.items() if len(t))
+    summary = None
+    if answer.summary is not None and len(answer.summary):
+        file = place.write_table("summary", answer.summary)
+        summary = summary_table("summary", answer.summary, answer.columns, file)
+    return Said(
+        source,
+        verdict=answer.verdict,
+        sentences=answer.sentences,
+        picture=pictures[0] if pictures else None,
+        summary=summary,
+        more=_more(answer, _ident(f"{prefix}-more"), tuple(pictures[1:]), tables),
     )
+
+
+def _more(answer: Answer, ident: str, pictures: tuple[Picture, ...], tables: tuple) -> Part:
+    held = ["How to read the figure", "method"]
+    held += ["caveats"] if answer.caveats else []
+    held += [counted(len(pictures), "further figure")] if pictures else []
+    held += [counted(len(tables), "table")] if tables else []
+    texts = (("How to read this.", answer.caption), ("Method.", answer.method), ("Caveats.", " ".join(answer.caveats)))
+    return Part(ident, listed(held), tuple(t for t in texts if t[1]), (), pictures, tables)
+
+
+def _ident(text: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in text)

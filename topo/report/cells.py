@@ -1,8 +1,8 @@
-"""Values as the cells of a table, and tables that a reader can sort."""
+"""Values as the cells of a table, and the tables of a report."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,11 @@ import pandas as pd
 from ..results.feature_sets import set_label
 from ..results.schema import metric_label
 
-__all__ = ["SortableTable", "cell", "sortable"]
+__all__ = ["Column", "Table", "cell", "summary_table", "table_of"]
 
-MOST_ROWS = 150
+MOST_ROWS = 60
+LABELLED = ("metric", "kept")
+FEATURE_SETS = ("features", "first", "second")
 
 
 def cell(value: Any, digits: int = 5) -> str:
@@ -50,31 +52,58 @@ def cell(value: Any, digits: int = 5) -> str:
 
 
 @dataclass(frozen=True)
-class SortableTable:
-    """A table ready for the page: its heading, column names with whether they are numbers, and rows of texts.
+class Column:
+    """A column of a table.
 
     Attributes
     ----------
     name
-        Name of the table and of its file.
+        Its heading.
+    number
+        Whether it holds numbers.
+    meaning
+        What it holds, in words; empty where its heading says so.
+    """
+
+    name: str
+    number: bool = False
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready for a report.
+
+    Attributes
+    ----------
+    name
+        Unique in its part of the report.
     title
         Its heading.
     columns
-        Name of each column, and whether it holds numbers.
+        What they hold.
     rows
         The texts, row by row.
     total
         How many rows the whole table has.
+    file
+        Where the whole table lies as CSV, relative to the report; empty without files.
     """
 
     name: str
     title: str
-    columns: list[tuple[str, bool]]
-    rows: list[tuple[str, ...]]
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
     total: int
+    file: str = ""
+
+    @property
+    def meanings(self) -> list[Column]:
+        """The columns that are explained."""
+        return [column for column in self.columns if column.meaning]
 
 
-def sortable(name: str, table: pd.DataFrame, *, labelled: Sequence[str] = ("metric", "kept")) -> SortableTable:
+def table_of(name: str, table: pd.DataFrame, *, labelled: Sequence[str] = LABELLED, file: str = "") -> Table:
     """The first rows of a table of an answer, metrics and feature sets under the names that figures use.
 
     Parameters
@@ -85,17 +114,19 @@ def sortable(name: str, table: pd.DataFrame, *, labelled: Sequence[str] = ("metr
         The table.
     labelled
         Columns whose texts are metric columns.
+    file
+        Where the whole table lies as CSV.
 
     Returns
     -------
-    SortableTable
-        Ready for the page.
+    Table
+        Ready for the report.
 
     Examples
     --------
-    >>> table = sortable("scores", pd.DataFrame({"metric": ["k_core_norm"], "r": [0.123456]}))
-    >>> table.columns, table.rows
-    ([('metric', False), ('r', True)], [('k core (norm.)', '0.123')])
+    >>> table = table_of("scores", pd.DataFrame({"metric": ["k_core_norm"], "r": [0.123456]}))
+    >>> [column.name for column in table.columns], table.rows
+    (['metric', 'r'], (('k core (norm.)', '0.123'),))
     """
     shown = table.head(MOST_ROWS)
     # Columns without any value or text are left out.
@@ -103,9 +134,43 @@ def sortable(name: str, table: pd.DataFrame, *, labelled: Sequence[str] = ("metr
     texts, columns = [], []
     for column in kept:
         values = shown[column]
-        number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-        columns.append((str(column).replace("_", " "), number))
-        label = metric_label if column in labelled else set_label if column in ("features", "first", "second") else None
+        number = _is_number(values)
+        columns.append(Column(str(column).replace("_", " "), number))
+        label = metric_label if column in labelled else set_label if column in FEATURE_SETS else None
         texts.append([label(str(v)) if label and not number else cell(v, 3) for v in values])
-    rows = list(zip(*texts, strict=True))
-    return SortableTable(name, name.replace("_", " ").capitalize(), columns, rows, len(table))
+    return Table(
+        name, name.replace("_", " ").capitalize(), tuple(columns), tuple(zip(*texts, strict=True)), len(table), file
+    )
+
+
+def summary_table(name: str, table: pd.DataFrame, meanings: Mapping[str, str], file: str = "") -> Table:
+    """The table that a report shows without being asked, whole, with its columns explained.
+
+    Parameters
+    ----------
+    name
+        Name of the table.
+    table
+        With column names in words.
+    meanings
+        What columns hold, by name.
+    file
+        Where it lies as CSV.
+
+    Returns
+    -------
+    Table
+        Ready for the report; a missing value is a dash.
+
+    Examples
+    --------
+    >>> summary_table("summary", pd.DataFrame({"share": [0.5, None]}), {"share": "of all"}).rows
+    (('0.5',), ('–',))
+    """
+    columns = [Column(str(c), _is_number(table[c]), str(meanings.get(c, ""))) for c in table.columns]
+    texts = [[cell(v, 3) or "–" for v in table[c]] for c in table.columns]
+    return Table(name, "", tuple(columns), tuple(zip(*texts, strict=True)), len(table), file)
+
+
+def _is_number(values: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from ..results.labels import counted, listed, percent
 from ..results.schema import ALL_FAMILIES, GROUPS, PAIR, metric_label
+from ..stats.collinearity import collinear_groups
 from ..stats.significance import FALSE_DISCOVERY_RATE, significant
 
 __all__ = [
     "accuracy_findings",
-    "collinear_pairs",
     "correlation_findings",
     "failures",
     "lost_sentence",
@@ -22,9 +21,12 @@ __all__ = [
     "size_finding",
     "undefined_correlations",
     "undefined_values",
+    "without_twins",
 ]
 
 NOT_FAILED = {"finished", "ok", "done"}
+# Rank correlation from which one metric stands for another.
+TWINS = 0.98
 
 
 def _signed(number: float) -> str:
@@ -228,33 +230,43 @@ def size_finding(table: pd.DataFrame) -> str | None:
     )
 
 
-def collinear_pairs(table: pd.DataFrame, metrics: Sequence[str], threshold: float = 0.98) -> list[tuple[str, str]]:
-    """Pairs of metrics whose ranks are the same, or reversed, in every dataset and model (abs rho >= threshold).
+def without_twins(table: pd.DataFrame, metrics: Sequence[str]) -> tuple[list[str], str]:
+    """Metrics without those that order networks as another does, and a sentence that names them.
 
     Parameters
     ----------
     table
-        Results table.
+        Results table of sparse networks.
     metrics
         Metric columns.
-    threshold
-        Smallest absolute rank correlation.
 
     Returns
     -------
-    list
-        Of pairs of columns.
+    tuple
+        The metrics that are left, and the sentence; empty where all are.
+
+    Examples
+    --------
+    >>> from topo.results import example_results
+    >>> without_twins(example_results(), ["nodes", "edges"])
+    (['nodes', 'edges'], '')
     """
-    sparse = table[table["pruner"] != "dense"]
-    least: pd.DataFrame | None = None
-    for _, group in sparse.groupby(list(PAIR)):
-        if len(group) < 5:
-            continue
-        size = group[list(metrics)].astype(float).rank().corr(min_periods=5).abs()
-        least = size if least is None else pd.DataFrame(np.fmin(least, size), size.index, size.columns)
-    if least is None:
-        return []
-    return [(a, b) for a, b in combinations(metrics, 2) if least.loc[a, b] >= threshold]
+    metrics = list(metrics)
+    if not metrics or table.empty:
+        return metrics, ""
+    groups = collinear_groups(table, metrics, threshold=TWINS, by=GROUPS)
+    twins = groups[groups["metric"] != groups["kept"]]
+    if twins.empty:
+        return metrics, ""
+    stands = [
+        f"{metric_label(kept)} for {listed([metric_label(m) for m in group])}"
+        for kept, group in twins.groupby("kept", sort=False)["metric"]
+    ]
+    sentence = (
+        f"Metrics that order the networks of a group nearly the same way (median |ρ| of at least {TWINS:g} over groups "
+        f"of one dataset, model and sparsity) are shown once: {'; '.join(stands)}."
+    )
+    return [m for m in metrics if m not in set(twins["metric"])], sentence
 
 
 def undefined_values(table: pd.DataFrame, metrics: Sequence[str], reasons: Mapping[str, str]) -> pd.DataFrame:

@@ -1,30 +1,63 @@
-"""The whole results table: columns in groups that can be switched on and off, rows of texts, and a file."""
+"""The whole results table: columns in groups that can be switched on and off, and rows of texts."""
 
 from __future__ import annotations
 
-import base64
-import gzip
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import pandas as pd
 
 from ..results.schema import encoding_label, ordered_metrics
-from .cells import cell
+from .cells import Column, Table, cell
 
-__all__ = ["full_table"]
+__all__ = ["ColumnGroup", "FullTable", "full_table"]
 
 IDENTITY = ("dataset", "model", "pruner", "family", "sparsity", "seed", "status", "accuracy", "dense_accuracy",
             "accuracy_drop", "loss", "reached_sparsity", "reason")  # fmt: skip
-# Most cells and rows on the page; more would make it too heavy.
-MOST_CELLS = 60_000
-MOST_ROWS = 5_000
+NETWORK = "whole network"
+# Most cells and rows on a page; more would make it too heavy.
+MOST_CELLS = 48_000
+MOST_ROWS = 2_000
 
 
-def full_table(table: pd.DataFrame, metrics: Sequence[str]) -> dict[str, Any]:
-    """What the page's table needs: groups, columns, rows, how many columns and rows are only in the file, the file.
+@dataclass(frozen=True)
+class ColumnGroup:
+    """Columns that are switched on and off together.
 
-    The file is CSV, gzip-compressed and in base64.
+    Attributes
+    ----------
+    name
+        What they are called.
+    first, last
+        Position of the first and of the last column, from 1.
+    """
+
+    name: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class FullTable:
+    """The whole results table, or as much of it as a page bears.
+
+    Attributes
+    ----------
+    table
+        Its columns and rows.
+    groups
+        Groups of columns.
+    left_out
+        Columns that are only in the file.
+    """
+
+    table: Table
+    groups: tuple[ColumnGroup, ...]
+    left_out: int
+
+
+def full_table(table: pd.DataFrame, metrics: Sequence[str], file: str = "") -> FullTable:
+    """The results table in groups of columns, as many of them as a page bears.
 
     Parameters
     ----------
@@ -32,45 +65,39 @@ def full_table(table: pd.DataFrame, metrics: Sequence[str]) -> dict[str, Any]:
         Results table.
     metrics
         Its metric columns.
+    file
+        Where it lies as CSV, relative to the report.
 
     Returns
     -------
-    dict
-        By name.
+    FullTable
+        Results first, then the metrics of the whole network, those of layers, and all else.
+
+    Examples
+    --------
+    >>> from topo.results import example_results, metric_columns
+    >>> table = example_results()
+    >>> [group.name for group in full_table(table, metric_columns(table)).groups][:2]
+    ['results', 'whole network']
     """
     first = [c for c in IDENTITY if c in table.columns and not (c == "reason" and (table[c] == "").all())]
-    other = [c for c in table.columns if c not in first and c not in metrics]
-    groups = {
-        "results": first,
-        "whole network": ordered_metrics([c for c in metrics if "__" not in c], published=False),
-    }
+    groups = {"results": first, NETWORK: ordered_metrics([c for c in metrics if "__" not in c], published=False)}
     for prefix in dict.fromkeys(c.rpartition("__")[0] for c in metrics if "__" in c):
         groups[encoding_label(prefix)] = [c for c in metrics if c.rpartition("__")[0] == prefix]
-    if other:
-        groups["run"] = other
-    groups = {name: columns for name, columns in groups.items() if columns}
-    everything = table[[c for columns in groups.values() for c in columns]]
+    groups["run"] = [c for c in table.columns if c not in first and c not in metrics]
+    shown = table.iloc[:MOST_ROWS]
+    columns: list[str] = []
+    placed: list[ColumnGroup] = []
     left_out = 0
-    if everything.size > MOST_CELLS:
-        kept = {name: c for name, c in groups.items() if name in ("results", "whole network")}
-        left_out = sum(len(c) for name, c in groups.items() if name not in kept)
-        groups = kept
-    columns = [
-        {"name": c, "group": i, "number": pd.api.types.is_numeric_dtype(table[c])}
-        for i, names in enumerate(groups.values())
-        for c in names
-    ]
-    shown = table.iloc[:MOST_ROWS][[c["name"] for c in columns]]
-    texts = [[cell(v) for v in shown[name]] for name in shown.columns]
-    packed = gzip.compress(everything.to_csv(index=False).encode(), mtime=0)
-    return {
-        "groups": [
-            {"name": name, "columns": len(c), "shown": name in ("results", "whole network")}
-            for name, c in groups.items()
-        ],
-        "columns": columns,
-        "rows": list(zip(*texts, strict=True)),
-        "left_out": left_out,
-        "rows_left_out": len(table) - len(shown),
-        "csv": base64.b64encode(packed).decode(),
-    }
+    for name, members in groups.items():
+        if not members:
+            continue
+        if placed and len(shown) * (len(columns) + len(members)) > MOST_CELLS:
+            left_out += len(members)
+            continue
+        placed.append(ColumnGroup(name, len(columns) + 1, len(columns) + len(members)))
+        columns += members
+    texts = [[cell(v) for v in shown[c]] for c in columns]
+    heads = tuple(Column(c, pd.api.types.is_numeric_dtype(table[c])) for c in columns)
+    rows = tuple(zip(*texts, strict=True))
+    return FullTable(Table("results", "Results", heads, rows, len(table), file), tuple(placed), left_out)

@@ -1,10 +1,9 @@
-"""The measured part of the report: accuracy, heat maps, scatter plots, layers and a graph."""
+"""What was measured: accuracy against sparsity for the first screen, and all else that is folded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,31 +11,37 @@ import pandas as pd
 from ..errors import InputError
 from ..plots import (
     accuracy_grid,
+    accuracy_overview,
     correlation_heatmap,
     draw_graph,
     layer_density_grid,
     scatter_panels,
 )
+from ..plots.overview import telling_pairs
+from ..results.copies import copies_sentence
 from ..results.evidence import Evidence
-from ..results.labels import listed, percent
-from ..results.schema import PAIR, encoding_label, metric_columns, metric_label, ordered_metrics
+from ..results.labels import counted, listed
+from ..results.schema import PAIR, encoding_label, metric_columns, ordered_metrics
 from ..stats.correlation import CORRELATION_COLUMNS, correlations_by_family, strongest_metrics
 from ..stats.pruners import accuracy_summary
-from . import findings
-from .figures import LARGEST_SVG, FigureHtml, try_figure
+from . import findings, reading
+from .accuracy_table import accuracy_table
+from .cells import Table, table_of
+from .content import Part, Shown
+from .full_table import full_table
 from .networks import Drawn
+from .pictures import Picture, try_picture
+from .place import Place
 
 __all__ = ["measured"]
 
+# Pairs of dataset and model that figures are drawn of, and of which layer-wise ones are.
+MOST_PAIRS = 4
 MOST_LAYER_PAIRS = 2
-FEW_PAIRS = 4
-Draw = Callable[..., FigureHtml]
 
 
-def measured(
-    evidence: Evidence, drawn: Drawn, layers: pd.DataFrame | None, folder: Path | None = None
-) -> dict[str, Any]:
-    """Content of the measured part of the page; figures are also written to `folder`, if given.
+def measured(evidence: Evidence, drawn: Drawn, layers: pd.DataFrame | None, place: Place, source: str = "") -> Shown:
+    """What a report shows of one piece of evidence beside the questions.
 
     Parameters
     ----------
@@ -46,71 +51,249 @@ def measured(
         The graph to draw.
     layers
         Density of every layer, where it is known.
-    folder
-        Where the figures are also written; nowhere when left out.
+    place
+        Where it will stand.
+    source
+        Whose evidence it is, where there are several.
 
     Returns
     -------
-    dict
-        By the names that the page's template uses.
+    Shown
+        Accuracy, findings, and the folded parts.
     """
-    table = evidence.networks.drop(columns="study", errors="ignore")
-    metrics = metric_columns(table)
-    network_metrics = ordered_metrics(c for c in metrics if "__" not in c)
-    trained = table[(table["pruner"] != "dense") & table["accuracy"].notna()]
-    pairs = [(d, m) for d, m in trained[[*PAIR]].drop_duplicates().sort_values([*PAIR]).values]
-    correlations = (
-        correlations_by_family(trained, network_metrics)
-        if network_metrics
-        else pd.DataFrame(columns=CORRELATION_COLUMNS)
-    )
-    summary = accuracy_summary(table)
-    # Many pairs bring many figures each; as pictures they keep the page light.
-    draw = partial(try_figure, folder=folder, largest=LARGEST_SVG if len(pairs) <= FEW_PAIRS else LARGEST_SVG // 5)
-    return {
-        "grid": _grid(table),
-        "run_sentence": findings.run_sentence(table),
-        "lost_sentence": findings.lost_sentence(table),
-        "failures": findings.failures(table).to_dict("records"),
-        "accuracy_findings": (best := findings.accuracy_findings(summary)[:6]),
-        "findings": [
-            *best,
-            *findings.correlation_findings(correlations),
-            *filter(None, [findings.size_finding(table)]),
-        ],
-        "accuracy": [draw("accuracy", lambda: accuracy_grid(table), describe="Accuracy against sparsity.")],
-        "one_seed": bool(len(summary)) and int(summary["n"].max()) == 1,
-        "no_dense": not (table["pruner"] == "dense").any(),
-        "heatmaps": _heatmaps(draw, correlations, pairs),
-        "encodings": _encoding_heatmaps(draw, trained, pairs, metrics),
-        "scatter": _scatter(draw, trained, pairs),
-        "layers": _layers(draw, layers),
-        "drawing": _drawing(draw, drawn),
-        "collinear": [
-            (metric_label(a), metric_label(b))
-            for a, b in findings.collinear_pairs(trained, _varying(trained, network_metrics))
-        ],
-        "undefined": findings.undefined_values(trained, metrics, evidence.undefined).to_dict("records"),
-        "undefined_correlations": findings.undefined_correlations(correlations).to_dict("records"),
-        "accuracy_rows": _accuracy_rows(summary),
-    }
+    return _Measured(evidence, drawn, layers, place, source).shown()
 
 
-def _varying(table: pd.DataFrame, metrics: Sequence[str]) -> list[str]:
-    return [m for m in metrics if len(table[m].dropna().unique()) > 1]
+class _Measured:
+    """The parts of one piece of evidence, which share its tables and correlations."""
+
+    def __init__(
+        self, evidence: Evidence, drawn: Drawn, layers: pd.DataFrame | None, place: Place, source: str
+    ) -> None:
+        self.evidence, self.drawn, self.layer_table, self.place, self.source = evidence, drawn, layers, place, source
+        self.table = evidence.networks.drop(columns="study", errors="ignore")
+        self.columns = metric_columns(self.table)
+        self.metrics = ordered_metrics(c for c in self.columns if "__" not in c)
+        self.trained = self.table[(self.table["pruner"] != "dense") & self.table["accuracy"].notna()]
+        self.pairs = [(str(d), str(m)) for d, m in self.trained[[*PAIR]].drop_duplicates().sort_values([*PAIR]).values]
+        self.few = telling_pairs(self.trained, MOST_PAIRS) if self.pairs else []
+        self.shown_metrics, self.twins = findings.without_twins(self.trained, self.metrics)
+        self.correlations = (
+            correlations_by_family(self.trained, self.metrics)
+            if self.metrics
+            else pd.DataFrame(columns=CORRELATION_COLUMNS)
+        )
+        self.summary = accuracy_summary(self.table)
+
+    def shown(self) -> Shown:
+        best = findings.accuracy_findings(self.summary)
+        size = findings.size_finding(self.table)
+        lost = findings.lost_sentence(self.table)
+        parts = [self.accuracy(best), self.failures(), self.heatmaps(), self.layer_heatmaps(), self.networks()]
+        parts += [self.layers(), self.graph(), self.whole_table(), self.undefined(), self.issues(), self.settings()]
+        return Shown(
+            self.source,
+            findings.run_sentence(self.table),
+            self.overview(),
+            (*self.evidence.notes, *([lost] if lost else [])),
+            self.left_out(),
+            (*best[:MOST_PAIRS], *findings.correlation_findings(self.correlations), *([size] if size else [])),
+            tuple(part for part in parts if part is not None),
+        )
+
+    def ident(self, name: str) -> str:
+        return f"{self.source}-{name}" if self.source else name
+
+    def draw(self, name: str, draw: Callable[[], Any], title: str, describe: str = "") -> Picture:
+        return try_picture(self.ident(name), draw, self.place, title=title, describe=describe)
+
+    def each(self, name: str, draw: Callable[[tuple[str, str]], Any], describe: str, most: int) -> list[Picture]:
+        return [
+            self.draw(f"{name}{i}", partial(draw, pair), " · ".join(pair), f"{describe} {' · '.join(pair)}.")
+            for i, pair in enumerate(self.few[:most])
+        ]
+
+    def left_out(self, most: int = MOST_PAIRS, how: str = "") -> str:
+        """Which pairs figures are not drawn of, as a sentence; empty where there is none."""
+        shown = self.few[:most]
+        if len(self.pairs) <= len(shown):
+            return ""
+        left = len(self.pairs) - len(shown)
+        return (
+            f"Of {counted(len(self.pairs), 'pair')} of dataset and model {len(shown)} "
+            f"{'is' if len(shown) == 1 else 'are'} shown, chosen for covering the most names and differing most "
+            f"between pruners; {left} more {'is' if left == 1 else 'are'} "
+            f"{how or 'below under “Accuracy of every pruner”'}."
+        )
+
+    def overview(self) -> Picture:
+        pairs = len(self.few) or len(self.table[[*PAIR]].drop_duplicates())
+        title = "Accuracy against sparsity" + ("" if pairs == 1 else ", by dataset and model")
+        return self.draw("accuracy", lambda: accuracy_overview(self.table), title, reading.accuracy(self.table))
+
+    def accuracy(self, best: Sequence[str]) -> Part:
+        pictures = []
+        if len(self.pairs) > len(self.few):
+            pictures = [self.draw("accuracy-all", lambda: accuracy_grid(self.table), "All datasets and models")]
+        table = accuracy_table(self.summary, self.place)
+        return Part(
+            self.ident("accuracy-table"),
+            "Accuracy of every pruner",
+            (("How to read this.", reading.accuracy(self.table)), ("", reading.ACCURACY_TABLE)),
+            tuple(best),
+            tuple(pictures),
+            (table,) if table is not None else (),
+        )
+
+    def failures(self) -> Part:
+        lost = findings.failures(self.table)
+        none = "None: every network in the table finished with an accuracy and no empty layer."
+        return Part(
+            self.ident("failures"),
+            "Failed and collapsed networks",
+            (("", none),) if lost.empty else (),
+            tables=() if lost.empty else (table_of("failures", lost, file=self.place.write_table("failures", lost)),),
+        )
+
+    def heatmaps(self) -> Part:
+        texts = [("", self.twins)] if self.twins else []
+        if not self.pairs:
+            missing = "No sparse network has an accuracy, so nothing can be correlated with it."
+        elif self.correlations.empty:
+            missing = "The table has no metric columns, so there is nothing to correlate."
+        else:
+            missing = ""
+        pictures = [Picture("heatmap", missing=missing)] if missing else self._heatmaps()
+        rest = "drawn by topo.plots.spearman_heatmap"
+        texts += [("", self.left_out(how=rest))] if self.left_out() and not missing else []
+        texts += [("How to read this.", reading.HEATMAPS)]
+        return Part(
+            self.ident("correlation"), "Metrics against accuracy, by dataset and model", tuple(texts), (),
+            tuple(pictures),
+        )  # fmt: skip
+
+    def _heatmaps(self) -> list[Picture]:
+        shown = self.correlations[self.correlations["metric"].isin(self.shown_metrics)]
+
+        def draw(pair: tuple[str, str]) -> Any:
+            return _heatmap(_of(shown, pair), " · ".join(pair))
+
+        return self.each("heatmap", draw, "Spearman correlation of metrics with accuracy on", MOST_PAIRS)
+
+    def layer_heatmaps(self) -> Part | None:
+        """Heat maps of the layer-wise metrics, averaged over layers, for each bipartite encoding in the table."""
+        pictures: list[Picture] = []
+        texts = [("", "Each layer as a bipartite graph of its own, metrics averaged over layers.")]
+        for prefix in dict.fromkeys(c.rpartition("__")[0] for c in self.columns if "__" in c):
+            metrics = ordered_metrics(c for c in self.columns if c.startswith(f"{prefix}__") and c.endswith("_mean"))
+            metrics = [c for c in metrics if self.trained[c].notna().any()]
+            if not metrics:
+                continue
+            metrics, twins = findings.without_twins(self.trained, metrics)
+            name = encoding_label(prefix).capitalize()
+            texts += [(f"{name}.", twins)] if twins else []
+
+            def draw(pair: tuple[str, str], metrics: list[str] = metrics) -> Any:
+                correlations = correlations_by_family(_of(self.trained, pair), metrics)
+                defined = correlations.groupby("metric")["r"].transform("count") > 0
+                return _heatmap(correlations[defined] if defined.any() else correlations, " · ".join(pair))
+
+            for i, pair in enumerate(self.few[:MOST_LAYER_PAIRS]):
+                title = f"{name} encoding, {' · '.join(pair)}"
+                pictures.append(
+                    self.draw(f"{prefix.replace('_', '-')}{i}", partial(draw, pair), title, f"Layer-wise {title}.")
+                )
+        if not pictures:
+            return None
+        rest = "drawn by topo.plots.spearman_heatmap(table, metrics=[...])"
+        left = self.left_out(MOST_LAYER_PAIRS, rest)
+        texts += [("", left)] if left else []
+        texts += [("How to read this.", reading.LAYER_HEATMAPS)]
+        return Part(self.ident("layerwise"), "Layer-wise metrics", tuple(texts), (), tuple(pictures), printed=False)
+
+    def networks(self) -> Part:
+        if not self.pairs:
+            pictures = [Picture("scatter", missing="No sparse network has an accuracy, so there is nothing to draw.")]
+        else:
+
+            def draw(pair: tuple[str, str]) -> Any:
+                networks = _of(self.trained, pair).drop(columns=set(self.metrics) - set(self.shown_metrics))
+                chosen = strongest_metrics(networks)
+                if not chosen:
+                    raise InputError(f"no metric of {' · '.join(pair)} varies over enough networks for a panel.")
+                return scatter_panels(networks, chosen, title=" · ".join(pair))
+
+            pictures = self.each("scatter", draw, "Accuracy against selected metrics on", MOST_PAIRS)
+        left = self.left_out(how="drawn by topo.plots.scatter_panels") if self.pairs else ""
+        texts = [("", left)] if left else []
+        texts += [("How to read this.", reading.SCATTER)]
+        return Part(self.ident("scatter"), "Networks one by one", tuple(texts), (), tuple(pictures))
+
+    def layers(self) -> Part:
+        layers = self.layer_table
+        texts = [("How to read this.", reading.LAYERS)]
+        if layers is None:
+            pictures = [Picture("layers", missing="The source keeps no masks, so layer densities are not known.")]
+        elif not set(PAIR) <= set(layers.columns):
+            pictures = [self.draw("layers", lambda: layer_density_grid(layers), "Density of every layer")]
+        else:
+            known = set(layers[[*PAIR]].itertuples(index=False, name=None))
+            pairs = [pair for pair in self.few if pair in known]
+            pictures = [
+                self.draw(
+                    f"layers{i}",
+                    partial(layer_density_grid, _of(layers, pair)),
+                    " · ".join(pair),
+                    f"Density of every layer, {' · '.join(pair)}.",
+                )
+                for i, pair in enumerate(pairs)
+            ]
+        return Part(self.ident("layers"), "Layer densities", tuple(texts), (), tuple(pictures))
+
+    def graph(self) -> Part:
+        drawn = self.drawn
+        if drawn.graph is None:
+            return Part(self.ident("graph"), "A graph", (), (), (Picture("graph", missing=drawn.reason),))
+        describe = f"Drawing of {drawn.title or 'a multipartite graph'}."
+        network = drawn.graph
+        graph = self.draw("graph", lambda: draw_graph(network), drawn.title or "A multipartite graph", describe)
+        return Part(self.ident("graph"), "A graph", (("How to read this.", reading.GRAPH),), (), (graph,))
+
+    def whole_table(self) -> Part:
+        file = self.place.write("results.csv", self.table.to_csv(index=False)) if self.place.files else ""
+        full = full_table(self.table, self.columns, file)
+        return Part(self.ident("table"), f"The full table: {counted(len(self.table), 'row')}", full=full, printed=False)
+
+    def undefined(self) -> Part:
+        values = findings.undefined_values(self.trained, self.columns, self.evidence.undefined)
+        missing = findings.undefined_correlations(self.correlations)
+        tables: list[Table] = [table_of("metrics without a value", values)] if len(values) else []
+        tables += [table_of("correlations without a value", missing)] if len(missing) else []
+        texts = () if len(values) else (("", "Every metric has a value in every trained sparse network."),)
+        return Part(self.ident("undefined"), "Undefined values", texts, tables=tuple(tables), printed=False)
+
+    def issues(self) -> Part:
+        issues = self.evidence.data_issues
+        copies = copies_sentence(self.evidence.networks, self.evidence.copies)
+        met = (
+            "Met while the tables were read; nothing else was changed." if len(issues) else "None was met in the files."
+        )
+        return Part(
+            self.ident("data-issues"),
+            "Data issues",
+            tuple(("", text) for text in (copies, met) if text),
+            tables=(table_of("data-issues", issues, file=self.place.write_table("data-issues", issues)),)
+            if len(issues)
+            else (),
+        )
+
+    def settings(self) -> Part | None:
+        text = self.evidence.settings
+        return Part(self.ident("settings"), "Settings of the study", code=text, printed=False) if text else None
 
 
 def _of(table: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
     return table[(table["dataset"] == pair[0]) & (table["model"] == pair[1])]
-
-
-def _each(
-    write: Draw, pairs: list, name: str, draw: Callable[[tuple[str, str]], Any], describe: str
-) -> list[FigureHtml]:
-    return [
-        write(f"{name}{i}", partial(draw, pair), describe=f"{describe} {' · '.join(pair)}.")
-        for i, pair in enumerate(pairs)
-    ]
 
 
 def _heatmap(correlations: pd.DataFrame, title: str) -> Any:
@@ -118,117 +301,3 @@ def _heatmap(correlations: pd.DataFrame, title: str) -> Any:
         reasons = listed(sorted(set(correlations["reason"])))
         raise InputError(f"no correlation is defined on {title}, because {reasons}.")
     return correlation_heatmap(correlations, title=title)
-
-
-def _heatmaps(write: Draw, correlations: pd.DataFrame, pairs: list) -> list[FigureHtml]:
-    if not pairs:
-        return [
-            FigureHtml("heatmap", missing="No sparse network has an accuracy, so nothing can be correlated with it.")
-        ]
-    if correlations.empty:
-        return [FigureHtml("heatmap", missing="The table has no metric columns, so there is nothing to correlate.")]
-
-    def draw(pair: tuple[str, str]) -> Any:
-        return _heatmap(_of(correlations, pair), " · ".join(pair))
-
-    return _each(write, pairs, "heatmap", draw, "Spearman correlation of metrics with accuracy on")
-
-
-def _encoding_heatmaps(
-    write: Draw, trained: pd.DataFrame, pairs: list, metrics: Sequence[str]
-) -> dict[str, list[FigureHtml]]:
-    """Heat maps of the layer-wise metrics, averaged over layers, for each bipartite encoding in the table."""
-    figures: dict[str, list[FigureHtml]] = {}
-    for prefix in dict.fromkeys(c.rpartition("__")[0] for c in metrics if "__" in c):
-        layer_metrics = ordered_metrics(c for c in metrics if c.startswith(f"{prefix}__") and c.endswith("_mean"))
-        layer_metrics = [c for c in layer_metrics if trained[c].notna().any()]
-        name = encoding_label(prefix)
-        if not layer_metrics:
-            continue
-        if len(pairs) > MOST_LAYER_PAIRS:
-            figures[name] = [
-                FigureHtml(
-                    prefix,
-                    missing=f"Left out: {len(pairs)} pairs of dataset and model would each need one; "
-                    "draw them with topo.plots.spearman_heatmap(table, metrics=[...]).",
-                )
-            ]
-            continue
-
-        def draw(pair: tuple[str, str], layer_metrics: list[str] = layer_metrics) -> Any:
-            correlations = correlations_by_family(_of(trained, pair), layer_metrics)
-            defined = correlations.groupby("metric")["r"].transform("count") > 0
-            return _heatmap(correlations[defined] if defined.any() else correlations, " · ".join(pair))
-
-        figures[name] = _each(write, pairs, prefix.replace("_", "-"), draw, f"Layer-wise metrics, {name}, on")
-    return figures
-
-
-def _scatter(write: Draw, trained: pd.DataFrame, pairs: list) -> list[FigureHtml]:
-    if not pairs:
-        return [FigureHtml("scatter", missing="No sparse network has an accuracy, so there is nothing to draw.")]
-
-    def draw(pair: tuple[str, str]) -> Any:
-        networks = _of(trained, pair)
-        chosen = strongest_metrics(networks)
-        if not chosen:
-            raise InputError(f"no metric of {' · '.join(pair)} varies over enough networks to be worth a panel.")
-        return scatter_panels(networks, chosen, title=" · ".join(pair))
-
-    return _each(write, pairs, "scatter", draw, "Accuracy against selected metrics on")
-
-
-def _layers(write: Draw, layers: pd.DataFrame | None) -> list[FigureHtml]:
-    if layers is None:
-        return [FigureHtml("layers", missing="The source keeps no masks, so layer densities are not known.")]
-    if not set(PAIR) <= set(layers.columns):
-        return [write("layers", lambda: layer_density_grid(layers), describe="Density of every layer.")]
-    return [
-        write(
-            f"layers{i}",
-            partial(layer_density_grid, group),
-            caption=f"{dataset} · {model}",
-            describe=f"Density of every layer, {dataset} · {model}.",
-        )
-        for i, ((dataset, model), group) in enumerate(layers.groupby(list(PAIR), sort=True))
-    ]
-
-
-def _drawing(write: Draw, drawn: Drawn) -> FigureHtml:
-    if drawn.graph is None:
-        return FigureHtml("graph", missing=drawn.reason)
-    describe = f"Drawing of {drawn.title or 'a multipartite graph'}."
-    return write("graph", lambda: draw_graph(drawn.graph, title=drawn.title), describe=describe)
-
-
-def _grid(table: pd.DataFrame) -> list[tuple[str, str]]:
-    sparse = table[table["pruner"] != "dense"]
-    rows = [
-        ("Datasets", sorted(set(table["dataset"]))),
-        ("Models", sorted(set(table["model"]))),
-        ("Pruners", sorted(set(sparse["pruner"]))),
-        ("Sparsities", [percent(s) for s in sorted(set(sparse["sparsity"].dropna()))]),
-        ("Seeds", [str(s) for s in sorted(set(table["seed"]))]),
-    ]
-    return [(name, ", ".join(map(str, values)) or "none") for name, values in rows]
-
-
-def _accuracy_rows(summary: pd.DataFrame) -> dict[str, Any]:
-    """Mean accuracy (percent) by dataset, model and pruner, a column per sparsity."""
-    if summary.empty:
-        return {"sparsities": [], "rows": []}
-    unit = 100 if summary["high"].max() <= 1.5 else 1
-    sparsities = sorted(summary.loc[summary["pruner"] != "dense", "sparsity"].unique())
-    rows = []
-    for (dataset, model, pruner), group in summary.groupby([*PAIR, "pruner"], sort=True):
-        by = group.set_index("sparsity")
-        cells = []
-        for sparsity in [0.0] if pruner == "dense" else sparsities:
-            if sparsity not in by.index:
-                cells.append("–")
-                continue
-            half = (by.loc[sparsity, "high"] - by.loc[sparsity, "low"]) / 2 * unit
-            mean = by.loc[sparsity, "mean"] * unit
-            cells.append(f"{mean:.1f} ± {half:.1f}" if by.loc[sparsity, "n"] > 1 else f"{mean:.1f}")
-        rows.append({"head": [dataset, model, pruner], "cells": cells, "dense": pruner == "dense"})
-    return {"sparsities": [percent(s) for s in sparsities], "rows": rows}

@@ -1,17 +1,15 @@
-"""`write_report`: one HTML file that needs nothing beside it, and a folder of its figures and tables."""
+"""`write_report`: what studies or tables say, as one HTML page or as Markdown, and a folder of figures and tables."""
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import jinja2
 import pandas as pd
 from joblib import Parallel, delayed
 
@@ -19,16 +17,18 @@ from ..encoding.graph import MultipartiteGraph
 from ..errors import InputError
 from ..own_code import import_code
 from ..questions import QUESTIONS, ordered_questions
-from ..results.copies import copies_sentence
 from ..results.evidence import Evidence
-from ..results.schema import metric_columns
+from ..results.labels import listed
+from ..results.sources import PUBLISHED_TABLES
 from ..safe_files import replacing, writing
-from .answers import answered, slow_first
-from .cells import sortable
-from .figures import dark_colors
-from .full_table import full_table
+from . import findings, reading
+from .answers import answered, merged, slow_first
+from .content import Report, Section, Shown, numbered
+from .html import as_html
+from .markdown import as_markdown
 from .measured import measured
 from .networks import Drawn, layer_densities, network_to_draw
+from .place import Kind, Place
 
 __all__ = ["write_report"]
 
@@ -36,12 +36,15 @@ logger = logging.getLogger("topo.report")
 
 T = TypeVar("T")
 
+SUFFIXES: dict[Kind, tuple[str, ...]] = {"html": (".html", ".htm"), "md": (".md", ".markdown")}
+
 
 def write_report(
     source: Any = None,
     path: str | Path | None = None,
     *,
     published: str | Path | None = None,
+    format: Kind | None = None,
     questions: Sequence[str] | None = None,
     files: bool = True,
     workers: int | None = None,
@@ -51,9 +54,10 @@ def write_report(
     title: str | None = None,
     imports: Sequence[str] = (),
 ) -> Path:
-    """Write one self-contained HTML report of one or several studies, of a results table, or of the published tables.
+    """Write a report of one or several studies, of a results table, of the published tables, or of both.
 
-    Every number and figure is computed from the tables during the call. What cannot be shown is replaced by a
+    It begins with accuracy against sparsity and a verdict a question; then comes a section a question, and all else is
+    folded. Every number and figure is computed from the tables during the call. What cannot be shown is replaced by a
     sentence that says why. A warning is logged when networks have no accuracy.
 
     Parameters
@@ -64,11 +68,14 @@ def write_report(
         The file to write; by default ``report.html`` in the study's folder, ``<table>-report.html`` beside a table
         file, and ``topology-report.html`` in the current folder for several sources and for the published tables.
     published
-        Folder of the published tables, in place of a source.
+        Folder of the published tables: reported on alone, or beside a source and told apart from it.
+    format
+        ``"html"``, one page that needs nothing beside it, or ``"md"``, Markdown whose figures are PNG files in a
+        folder beside it; by default what the suffix of `path` says, a page without one.
     questions
         Names of the research questions to ask (`topo.questions`); all of them when left out.
     files
-        Write every figure (PNG, SVG, PDF) and table (CSV) to ``<path without suffix>-files`` as well.
+        Write figures (SVG and PDF, or PNG for Markdown) and tables (CSV) to ``<path without suffix>-files`` as well.
     workers
         Processes that work on the questions; one a core unless given.
     graph, graph_title
@@ -88,96 +95,79 @@ def write_report(
     Raises
     ------
     InputError
-        The source is unreadable, empty or lacks a needed column, or the file cannot be written.
+        The source is unreadable, empty or lacks a needed column, the format is none, or the file cannot be written.
 
     Examples
     --------
     >>> import tempfile
     >>> from topo.results import example_results
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_report(example_results(sparsities=(0.9,)), f"{folder}/report.html", questions=[]).name
-    'report.html'
+    ...     write_report(example_results(sparsities=(0.9,)), f"{folder}/report.md", questions=[]).name
+    'report.md'
     """
-    if (source is None) == (published is None):
-        raise InputError("give either what to report on (studies or a table) or the folder of the published tables.")
+    if source is None and published is None:
+        raise InputError(
+            "give what to report on: studies or a results table, the folder of the published tables, or both."
+        )
+    kind = _kind(format, path)
+    if kind == "md" and not files:
+        raise InputError("the figures of a Markdown report are files beside it; leave files on, or write HTML.")
+    names = ordered_questions() if questions is None else [QUESTIONS.entry(name).name for name in questions]
     if isinstance(source, list | tuple) and len(source) == 1:
         source = source[0]
-    evidence = Evidence.open(study=source, published=published)
-    path = Path(path) if path is not None else _default_path(source, evidence)
-    drawn = network_to_draw(evidence) if graph is None else Drawn(graph, graph_title)
-    layers = layer_densities(evidence) if layers is None else layers
+    own = Evidence.open(study=source) if source is not None else None
+    theirs = Evidence.open(published=published) if published is not None else None
+    path = Path(path) if path is not None else _default_path(source, own, theirs, kind)
+    both = own is not None and theirs is not None
+    evidence = [(s if both else "", e) for s, e in (("own", own), ("published", theirs)) if e is not None]
+    link = f"{path.stem}-files" if files else ""
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) if files else None
+        place = Place(kind, Path(temporary) if files else None, link)
         with replacing(path) as name:
-            content = _content(evidence, drawn, layers, questions, folder, workers, imports)
-            content["title"] = title or (evidence.name if published is None else evidence.name.capitalize())
-            content["files"] = f"{path.stem}-files" if files else ""
-            Path(name).write_text(_render(content), encoding="utf-8")
+            jobs: list[tuple] = []
+            for source_name, one in evidence:
+                given = graph is not None and one is evidence[0][1]
+                drawn = Drawn(graph, graph_title) if given else network_to_draw(one)
+                densities = layers if layers is not None and one is evidence[0][1] else layer_densities(one)
+                inside = place.below(source_name) if source_name else place
+                jobs.append((measured, one, drawn, densities, inside.below("measured"), source_name))
+                for question in slow_first(names):
+                    jobs.append((answered, one, question, inside.below(question), source_name))
+            shown, sections = _worked_on(jobs, names, workers, imports)
+            heading = " beside the ".join(e.name for _, e in evidence)
+            report = Report(
+                title or (heading if own is not None else heading.capitalize()),
+                tuple(shown),
+                tuple(sections),
+                reading.METHOD,
+                (PUBLISHED_TABLES.citation(),) if theirs is not None else (),
+                link,
+            )
+            labels = {source_name: one.name for source_name, one in evidence}
+            render = as_html if kind == "html" else as_markdown
+            Path(name).write_text(render(numbered(report), labels), encoding="utf-8")
         if files:
-            with writing(path.with_name(content["files"])):
-                shutil.copytree(temporary, path.with_name(content["files"]), dirs_exist_ok=True)
-    if content["lost_sentence"]:
-        logger.warning("%s; %s", content["lost_sentence"].rstrip("."), _where_to_see_why(evidence))
+            with writing(path.with_name(link)):
+                shutil.copytree(temporary, path.with_name(link), dirs_exist_ok=True)
+    if own is not None:
+        _warn_of_lost(own)
     return path
 
 
-def _where_to_see_why(evidence: Evidence) -> str:
-    folders = " and ".join(f"topo study status {folder}" for folder in evidence.studies.values())
-    listed = "the report lists the reasons under Failed and collapsed networks"
-    return f"{listed}, and {folders} says where errors arose." if folders else f"{listed}."
-
-
-def _default_path(source: Any, evidence: Evidence) -> Path:
-    if evidence.folder is not None and (evidence.studies or (evidence.folder / "results.parquet").exists()):
-        return evidence.folder / "report.html"
-    if isinstance(source, str | Path):
-        return Path(source).with_name(f"{Path(source).stem}-report.html")
-    if isinstance(source, pd.DataFrame):
-        raise InputError("a report of a table in memory needs a path to write to: write_report(table, path).")
-    return Path("topology-report.html")
-
-
-def _content(
-    evidence: Evidence,
-    drawn: Drawn,
-    layers: pd.DataFrame | None,
-    questions: Sequence[str] | None,
-    folder: Path | None,
-    workers: int | None,
-    imports: Sequence[str],
-) -> dict[str, Any]:
-    names = ordered_questions() if questions is None else [QUESTIONS.entry(name).name for name in questions]
-
-    def inside(name: str) -> Path | None:
-        return folder / name if folder is not None else None
-
-    order = slow_first(names)
-    jobs = [delayed(_with_code)(imports, measured, evidence, drawn, layers, inside("measured"))]
-    jobs += [delayed(_with_code)(imports, answered, evidence, name, inside(name)) for name in order]
+def _worked_on(
+    jobs: Sequence[tuple], names: Sequence[str], workers: int | None, imports: Sequence[str]
+) -> tuple[list[Shown], list[Section]]:
+    """What all jobs made: what is shown of each piece of evidence, and a section a question."""
+    # The slowest first; what draws most is as slow as a question.
+    order = {name: i for i, name in enumerate(slow_first(names))}
+    jobs = sorted(jobs, key=lambda job: order[job[2]] if job[0] is answered else -1)
     # joblib's processes do not run the main script again, so that a script needs no guard.
-    shown, *asked = Parallel(n_jobs=min(workers or os.cpu_count() or 1, len(jobs)))(jobs)
-    by_name = dict(zip(order, asked, strict=True))
-    answers = [by_name[name] for name in names]
-    table = evidence.networks.drop(columns="study", errors="ignore")
-    if folder is not None:
-        table.to_csv(folder / "results.csv", index=False)
-    data_issues = evidence.data_issues
-    return {
-        "settings": evidence.settings,
-        "notes": [*evidence.notes, *filter(None, [copies_sentence(evidence.networks, evidence.copies)])],
-        "answers": [a for a in answers if not a.reason],
-        "unanswered": [a for a in answers if a.reason],
-        "asked": answers,
-        "data_issues": sortable("data-issues", data_issues) if len(data_issues) else None,
-        **shown,
-        # Where questions were answered, only the findings on accuracy: the answers cover the others more carefully.
-        "findings": shown["findings"] if not any(a.sentences for a in answers) else shown["accuracy_findings"],
-        **full_table(table, metric_columns(table)),
-        "csv_name": (re.sub(r"[^\w.-]+", "-", evidence.name).strip("-.") or "results") + ".csv",
-        "style": _asset("report.css"),
-        "dark_colors": dark_colors(),
-        "script": _asset("report.js"),
-    }
+    made = Parallel(n_jobs=min(workers or os.cpu_count() or 1, len(jobs)))(
+        delayed(_with_code)(imports, *job) for job in jobs
+    )
+    shown = [one for one in made if isinstance(one, Shown)]
+    sections = [merged([one for one in made if isinstance(one, Section) and one.name == name]) for name in names]
+    return shown, sections
 
 
 def _with_code(imports: Sequence[str], work: Callable[..., T], *arguments: Any) -> T:
@@ -187,16 +177,41 @@ def _with_code(imports: Sequence[str], work: Callable[..., T], *arguments: Any) 
     return work(*arguments)
 
 
-def _render(content: dict[str, Any]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("report.html").render(**content)
+def _kind(format: str | None, path: str | Path | None) -> Kind:
+    """The kind of report that is asked for, by name or by the suffix of its file."""
+    suffix = Path(path).suffix.lower() if path is not None else ""
+    by_suffix = next((kind for kind, suffixes in SUFFIXES.items() if suffix in suffixes), None)
+    if format is None:
+        return by_suffix or "html"
+    if format not in SUFFIXES:
+        raise InputError(
+            f"a report is written as {listed(list(SUFFIXES))}, not as {format!r}.".replace(" and ", " or ")
+        )
+    if by_suffix is not None and by_suffix != format:
+        raise InputError(
+            f"format {format!r} does not go with a file named {Path(str(path)).name}; leave one of them out."
+        )
+    return "md" if format == "md" else "html"
 
 
-def _asset(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+def _warn_of_lost(evidence: Evidence) -> None:
+    lost = findings.lost_sentence(evidence.networks)
+    if not lost:
+        return
+    folders = " and ".join(f"topo study status {folder}" for folder in evidence.studies.values())
+    told = "the report lists the reasons under Failed and collapsed networks"
+    told = f"{told}, and {folders} says where errors arose." if folders else f"{told}."
+    logger.warning("%s; %s", lost.rstrip("."), told)
+
+
+def _default_path(source: Any, own: Evidence | None, theirs: Evidence | None, kind: Kind) -> Path:
+    suffix = SUFFIXES[kind][0]
+    if own is None or theirs is not None:
+        return Path(f"topology-report{suffix}")
+    if own.folder is not None and (own.studies or (own.folder / "results.parquet").exists()):
+        return own.folder / f"report{suffix}"
+    if isinstance(source, str | Path):
+        return Path(source).with_name(f"{Path(source).stem}-report{suffix}")
+    if isinstance(source, pd.DataFrame):
+        raise InputError("a report of a table in memory needs a path to write to: write_report(table, path).")
+    return Path(f"topology-report{suffix}")

@@ -8,16 +8,14 @@
     root.dataset.theme = dark ? "light" : "dark";
   });
 
-  // The table as it was read, in base64 and gzip; unpacked when it is asked for.
-  const link = document.getElementById("csv");
-  link.addEventListener("click", async (event) => {
-    if (link.href.startsWith("blob:")) return;
-    event.preventDefault();
-    const bytes = Uint8Array.from(atob(document.getElementById("csv-data").textContent), (c) => c.charCodeAt(0));
-    const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    link.href = URL.createObjectURL(new Blob([await new Response(unpacked).blob()], { type: "text/csv" }));
-    link.click();
-  });
+  // A link to something folded opens it.
+  const open = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let e = target; e; e = e.parentElement) if (e.tagName === "DETAILS") e.open = true;
+    if (target) target.scrollIntoView();
+  };
+  addEventListener("hashchange", open);
+  if (location.hash) open();
 
   function sort(table, column) {
     const heads = [...table.tHead.rows[0].cells];
@@ -26,7 +24,7 @@
     const down = head.getAttribute("aria-sort") === "ascending";
     const number = head.classList.contains("n");
     const keyed = [...body.rows].map((row) => {
-      const text = row.cells[column].textContent;
+      const text = row.cells[column].textContent.trim();
       return [row, number ? parseFloat(text) : text];
     });
     const empty = (key) => key === "" || Number.isNaN(key);
@@ -44,23 +42,25 @@
     if (cell) sort(cell.closest("table"), cell.cellIndex);
   }));
 
-  const table = document.getElementById("results");
-  const body = table.tBodies[0];
-  const filter = document.getElementById("filter");
-  const count = document.getElementById("count");
-  filter.addEventListener("input", () => {
-    const words = filter.value.toLowerCase().split(/[\s,]+/).filter(Boolean);
-    let shown = 0;
-    for (const row of body.rows) {
-      const cells = [...row.cells].slice(0, 12).map((cell) => cell.textContent.toLowerCase());
-      // A number must be met exactly: 0.9 is not 0.95.
-      row.hidden = !words.every((word) => cells.some((cell) => (isNaN(word) ? cell.includes(word) : cell === word)));
-      shown += !row.hidden;
-    }
-    count.textContent = words.length ? `${shown} of ${body.rows.length} rows` : `${shown} rows`;
+  // There is one full table a piece of evidence.
+  document.querySelectorAll("table.full").forEach((table) => {
+    const part = table.closest("details");
+    const body = table.tBodies[0];
+    const filter = part.querySelector("input[type=search]");
+    const count = part.querySelector(".count");
+    filter.addEventListener("input", () => {
+      const words = filter.value.toLowerCase().split(/[\s,]+/).filter(Boolean);
+      let shown = 0;
+      for (const row of body.rows) {
+        const cells = [...row.cells].slice(0, 12).map((cell) => cell.textContent.trim().toLowerCase());
+        // A number must be met exactly: 0.9 is not 0.95.
+        row.hidden = !words.every((word) => cells.some((cell) => (isNaN(word) ? cell.includes(word) : cell === word)));
+        shown += !row.hidden;
+      }
+      count.textContent = words.length ? `${shown} of ${body.rows.length} rows` : `${shown} rows`;
+    });
+    part.querySelectorAll("[data-group]").forEach((box) => box.addEventListener("change", () => {
+      table.classList.toggle(`hide-${box.dataset.group}`, !box.checked);
+    }));
   });
-
-  document.querySelectorAll("[data-group]").forEach((box) => box.addEventListener("change", () => {
-    table.classList.toggle(`hide-${box.dataset.group}`, !box.checked);
-  }));
 })();
