@@ -11,10 +11,13 @@ from ..plots.forest import forest_plot
 from ..plots.pooled_heatmap import pooled_heatmap
 from ..results.evidence import Evidence
 from ..results.labels import percent
-from ..results.schema import ALL_FAMILIES, GROUPS, metric_label
+from ..results.schema import ALL_FAMILIES, GROUPS
+from ..stats.collinearity import REPEATS, repeated_metrics
 from ..stats.correlation import grouped_correlation
 from ..stats.permutation import permutation_correlation
+from ..stats.power import Detectable, detectable_correlation, p_to_be_found
 from ..stats.significance import FEWEST_ALGORITHMS, cluster_column, significant, with_q_values
+from . import correlations_in_words as words
 from .answer import Answer
 from .grouping import resample_count, scopes, varying_metrics
 from .registry import QUESTIONS
@@ -49,51 +52,51 @@ def metrics_and_accuracy(evidence: Evidence, *, seed: int = 0, n_boot: int = 100
     table = evidence.sparse
     if table.empty:
         return Answer.without(TITLE, QUESTION, "no sparse network has an accuracy.")
-    metrics = varying_metrics(table, evidence.whole_network_metrics)
-    if not metrics:
+    every = varying_metrics(table, evidence.whole_network_metrics)
+    if not every:
         return Answer.without(TITLE, QUESTION, "no metric of the whole network varies at any one sparsity.")
+    repeats = repeated_metrics(table, every, by=GROUPS)
+    metrics = [metric for metric in every if metric not in set(repeats["metric"])]
     each = _correlations(table, metrics, min_rows, resample_count(table, n_boot), seed)
     if each["r"].notna().sum() == 0:
         reason = f"no dataset, architecture and sparsity has {min_rows} networks whose accuracy and metrics differ."
         return Answer.without(TITLE, QUESTION, reason, tables={"correlations": each})
     pooled = _pooled(table, each, metrics, min_rows, seed)
     levels = [_levels(table, metrics, name, column, min_rows, seed) for name, column in GROUPINGS.items()]
-    by_grouping = with_q_values(pd.concat(levels, ignore_index=True))
+    # The figure shows one scope.
+    by_grouping = with_q_values(pd.concat(levels, ignore_index=True), within=["scope"])
     flips = _flips(by_grouping)
     shown = [s for s in scopes(table) if pooled.loc[pooled["scope"] == s, "r"].notna().any()]
     if not shown:
         reason = "no group has enough algorithms (or networks of one) to compare."
         return Answer.without(TITLE, QUESTION, reason, tables={"correlations": each})
     main = shown[0]
-    count = resample_count(table, n_boot)
+    found = _detectable(table, pooled, main, metrics, min_rows, seed)
     by_algorithm = cluster_column(table) is not None
-    points = "the algorithms" if by_algorithm else "the networks"
+    figures = {"metrics_and_accuracy": forest_plot(pooled[pooled["scope"].isin(shown)], shown)}
+    titles = {"metrics_and_accuracy": words.figure_title(pooled, main)}
+    several = _several_levels(by_grouping, main)
+    if len(several):
+        figures["metrics_by_grouping"] = _heatmap(several, main, metrics)
+        titles["metrics_by_grouping"] = words.grouping_title(several, flips, main)
+    summary, columns = words.page_table(pooled, repeats, shown)
     return Answer(
         TITLE,
         QUESTION,
-        _sentences(each, pooled, flips, main, shown),
-        {
-            "metrics_and_accuracy": forest_plot(pooled[pooled["scope"].isin(shown)], shown),
-            "metrics_by_grouping": _heatmap(by_grouping, main, metrics),
-        },
-        {"pooled": pooled, "by_grouping": by_grouping, "sign_flips": flips, "correlations": each},
-        caption=(
-            f"Each dot is Spearman's rank correlation of a metric with test accuracy across {points} of a group (one "
-            "dataset, architecture and sparsity), the mean over groups; the line is its 95% interval. Dots right of 0: "
-            "more of it goes with more accuracy. In the second figure the same numbers stand for every architecture, "
-            f"sparsity and dataset, of {main} pruners."
-        ),
-        method=(
-            _method(by_algorithm, pooled)
-            + " Benjamini-Hochberg over all tests of a table. The table of single groups has Spearman, Pearson and "
-            f"Kendall correlations of networks, with percentile intervals from {count} bootstrap resamples "
-            + ("of algorithms with all their seeds." if by_algorithm else "of networks.")
-        ),
+        words.sentences(each, pooled, several, flips, shown),
+        figures,
+        {"pooled": pooled, "by_grouping": by_grouping, "sign_flips": flips, "repeats": repeats, "correlations": each},
+        caption=_caption(by_algorithm, main),
+        method=_method(by_algorithm, pooled, resample_count(table, n_boot)),
         caveats=(
             "Correlations within a group say nothing of what happens when sparsity, architecture or dataset change.",
             "A metric that moves with accuracy need not cause it: see the next question for size, density and weights.",
             "Over all families the recipes of training differ along with the topology.",
         ),
+        verdict=words.verdict(pooled, main, found),
+        titles=titles,
+        summary=summary,
+        columns=columns,
     )
 
 
@@ -114,11 +117,24 @@ def _correlations(table: pd.DataFrame, metrics: list[str], min_rows: int, n_boot
     return each[first]
 
 
-def _over_groups(table: pd.DataFrame, part: pd.DataFrame, metrics: list[str], min_rows: int, seed: int) -> pd.DataFrame:
+def _over_groups(
+    table: pd.DataFrame, part: pd.DataFrame, metrics: list[str], min_rows: int, seed: int, level: float | None = 0.95
+) -> pd.DataFrame:
     """Means over the groups of a part of the table, tested with the algorithms or, without them, networks as units."""
     unit = cluster_column(table)
     fewest = FEWEST_ALGORITHMS if unit else min_rows
-    return permutation_correlation(part, metrics, unit=unit, min_units=fewest, seed=seed)
+    return permutation_correlation(part, metrics, unit=unit, min_units=fewest, level=level, seed=seed)
+
+
+def _detectable(
+    table: pd.DataFrame, pooled: pd.DataFrame, scope: str, metrics: list[str], min_rows: int, seed: int
+) -> Detectable:
+    """What one more metric of a scope would have had to be to be clear in the table of the figure."""
+    unit = cluster_column(table)
+    fewest = FEWEST_ALGORITHMS if unit else min_rows
+    return detectable_correlation(
+        scopes(table)[scope], metrics, p_below=p_to_be_found(pooled), unit=unit, min_units=fewest, seed=seed
+    )
 
 
 def _pooled(table: pd.DataFrame, each: pd.DataFrame, metrics: list[str], min_rows: int, seed: int) -> pd.DataFrame:
@@ -141,9 +157,9 @@ def _levels(
     for scope, part in scopes(table).items():
         for level, rows in part.groupby(column, sort=True, observed=True):
             name = percent(level) if column == "sparsity" else str(level)
-            over = _over_groups(table, rows, metrics, min_rows, seed)
+            over = _over_groups(table, rows, metrics, min_rows, seed, level=None)
             pieces.append(over.assign(scope=scope, grouping=grouping, level=name))
-    columns = ["scope", "grouping", "level", "metric", "k", "units", "r", "low", "high", "p"]
+    columns = ["scope", "grouping", "level", "metric", "k", "units", "r", "p"]
     return pd.concat(pieces, ignore_index=True)[columns]
 
 
@@ -160,92 +176,46 @@ def _flips(by_grouping: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _method(by_algorithm: bool, pooled: pd.DataFrame) -> str:
-    if not by_algorithm:
-        return (
-            "Mean over groups of Spearman's correlation of networks; p-values from random permutations of the networks "
-            "within groups; jackknife interval over groups."
-        )
-    compared = ", ".join(f"{count:,}" for count in sorted(set(pooled.loc[pooled["r"].notna(), "permutations"])))
+def _several_levels(by_grouping: pd.DataFrame, scope: str) -> pd.DataFrame:
+    """The groupings of a scope that have several levels; one level repeats the numbers over all groups."""
+    known = by_grouping[(by_grouping["scope"] == scope) & by_grouping["r"].notna()]
+    levels = known[["grouping", "level"]].drop_duplicates()["grouping"].value_counts()
+    of_scope = by_grouping[by_grouping["scope"] == scope]
+    return of_scope[of_scope["grouping"].isin(levels.index[levels > 1])]
+
+
+def _heatmap(several: pd.DataFrame, scope: str, metrics: list[str]) -> Figure:
+    title = f"ρ with accuracy, {scope} pruners" if scope != ALL_FAMILIES else "ρ with accuracy, all families"
+    return pooled_heatmap(dict(list(several.groupby("grouping", sort=False))), metrics, title=title)
+
+
+def _caption(by_algorithm: bool, main: str) -> str:
+    points = "the algorithms" if by_algorithm else "the networks"
     return (
+        f"Each dot is Spearman's rank correlation of a metric with test accuracy across {points} of a group (one "
+        "dataset, architecture and sparsity), the mean over groups; the line is its 95% interval. Dots right of 0: "
+        "more of it goes with more accuracy. Metrics that repeat another are not drawn. Where there are several "
+        "architectures, sparsities or datasets, a second figure has the same numbers for each of them, of "
+        f"{words.among(main)}."
+    )
+
+
+def _method(by_algorithm: bool, pooled: pd.DataFrame, resamples: int) -> str:
+    compared = ", ".join(f"{count:,}" for count in sorted(set(pooled.loc[pooled["r"].notna(), "permutations"])))
+    over = (
         "Mean over groups of Spearman's correlation, each algorithm one point, the mean of its networks in the group. "
         "The same algorithms are in every group, so their labels are permuted once for all groups "
         f"({compared} permutations; all there are of up to seven algorithms), and the interval is a jackknife over "
         "algorithms with Student's t."
+        if by_algorithm
+        else "Mean over groups of Spearman's correlation of networks; p-values from random permutations of the "
+        "networks within groups; jackknife interval over groups."
     )
-
-
-def _heatmap(by_grouping: pd.DataFrame, scope: str, metrics: list[str]) -> Figure:
-    of_scope = by_grouping[by_grouping["scope"] == scope]
-    blocks = dict(list(of_scope.groupby("grouping", sort=False)))
-    # A block with a single level repeats the pooled numbers.
-    blocks = {name: part for name, part in blocks.items() if len(part["level"].unique()) > 1} or blocks
-    title = f"ρ with accuracy, {scope} pruners" if scope != ALL_FAMILIES else "ρ with accuracy, all families"
-    return pooled_heatmap(blocks, metrics, title=title)
-
-
-def _sentences(
-    each: pd.DataFrame, pooled: pd.DataFrame, flips: pd.DataFrame, main: str, shown: list[str]
-) -> tuple[str, str, str]:
-    of_main = pooled[(pooled["scope"] == main) & pooled["r"].notna()]
-    clear = of_main[significant(of_main)]
-    among = clear if len(clear) else of_main
-    best = among.loc[among["r"].abs().idxmax()]
-    groups = int(best["k"])
-    what = f"mean ρ {best['r']:+.2f}"
-    if best["low"] == best["low"]:
-        what += f", 95% interval {best['low']:+.2f} to {best['high']:+.2f}"
-    what += f", p {_p(best['p'])}, {groups} group{'s' * (groups != 1)}"
-    if len(clear):
-        first = (
-            f"Among {main} pruners {metric_label(best['metric'])} moves most with accuracy ({what}); {len(clear)} of "
-            f"{len(of_main)} metrics {'does' if len(clear) == 1 else 'do'} so clearly, at a false-discovery rate of 5%."
-        )
-    else:
-        first = (
-            f"Among {main} pruners no metric of {len(of_main)} clearly moves with accuracy at a false-discovery rate "
-            f"of 5%; the largest correlation is that of {metric_label(best['metric'])} ({what})."
-        )
-    if len(shown) > 1:
-        other = pooled[(pooled["scope"] == shown[-1])].set_index("metric")["r"]
-        both = of_main.set_index("metric")["r"].to_frame("one").join(other.rename("other")).dropna()
-        gap = (both["one"] - both["other"]).abs().idxmax() if len(both) else best["metric"]
-        row = both.loc[gap]
-        turned = int((both["one"] * both["other"] < 0).sum())
-        numbers = (
-            f"{metric_label(gap)}, ρ {row['one']:+.2f} within {main} pruners and {row['other']:+.2f} over {shown[-1]}"
-        )
-        changed = (
-            f"of {len(both)} metrics {turned} change{'s' * (turned == 1)} sign" if turned else "no metric changes sign"
-        )
-        second = f"The mean correlation differs most for {numbers}; {changed}."
-    else:
-        known = each[each["r"].notna()]
-        second = (
-            f"Only {main} pruners can be compared here; single groups clear the 5% false-discovery rate in "
-            f"{int(significant(known).sum())} of {len(known)} tests."
-        )
-    flips_of_main = flips[flips["scope"] == main]
-    parts = []
-    for grouping in ("architecture", "sparsity"):
-        flipped = flips_of_main[flips_of_main["grouping"] == grouping]
-        if len(flipped):
-            row = flipped.iloc[(flipped["positive_r"] - flipped["negative_r"]).to_numpy().argmax()]
-            most = f"{metric_label(row['metric'])}: {row['positive_r']:+.2f} at {row['positive_in']}"
-            most += f", {row['negative_r']:+.2f} at {row['negative_in']}"
-            parts.append(f"with {grouping} for {len(flipped)} metric{'s' * (len(flipped) != 1)} (most for {most})")
-    third = (
-        f"Within {main} pruners the sign flips {' and '.join(parts)}, both clearly."
-        if parts
-        else f"Within {main} pruners no metric has clearly opposite signs in two architectures or at two sparsities."
+    return (
+        f"{over} Benjamini-Hochberg over all tests of a figure's table. A metric whose median rank correlation with an "
+        f"earlier one within groups is at least {REPEATS:g} in size repeats it and is not tested again. The "
+        "correlation that would have been found: the one needed for such a p-value among those of the permuted "
+        "accuracy, and as much more as makes it likely by 80%. The table of single groups has Spearman, Pearson and "
+        f"Kendall correlations of networks, with percentile intervals from {resamples} bootstrap resamples of "
+        f"{'algorithms with all their seeds' if by_algorithm else 'networks'}."
     )
-    return _plain(first), _plain(second), _plain(third)
-
-
-def _p(value: float) -> str:
-    return f"{value:.3f}".lstrip("0") if value >= 0.001 else "below .001"
-
-
-def _plain(text: str) -> str:
-    """A sentence without a sign before zero."""
-    return text.replace("+-", "-").replace("-0.00", "0.00")

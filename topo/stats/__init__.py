@@ -1,10 +1,11 @@
 """Statistics on results tables: tables in, tables out."""
 
-from .collinearity import collinear_groups, determined_columns
+from .collinearity import collinear_groups, determined_columns, repeated_metrics
 from .correlation import correlations_by_family, grouped_correlation, spearman, strongest_metrics
 from .partial import partial_correlation
 from .permutation import permutation_correlation
 from .pooling import pool, pool_correlations
+from .power import detectable_correlation
 from .pruners import accuracy_summary
 from .significance import q_values, significant, with_q_values
 
@@ -12,6 +13,7 @@ __all__ = [
     "accuracy_summary",
     "collinear_groups",
     "correlations_by_family",
+    "detectable_correlation",
     "determined_columns",
     "grouped_correlation",
     "partial_correlation",
@@ -19,6 +21,7 @@ __all__ = [
     "pool",
     "pool_correlations",
     "q_values",
+    "repeated_metrics",
     "significant",
     "spearman",
     "strongest_metrics",

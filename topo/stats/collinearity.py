@@ -13,7 +13,10 @@ from scipy.spatial.distance import squareform
 from ..errors import InputError
 from .columns import require_columns
 
-__all__ = ["collinear_groups", "determined_columns", "rank_correlations"]
+__all__ = ["REPEATS", "collinear_groups", "determined_columns", "rank_correlations", "repeated_metrics"]
+
+# Rank correlation from which a metric says the same as another.
+REPEATS = 0.98
 
 # Column, formula, columns it needs, the formula itself. N nodes, E edges.
 RELATIONS: tuple[tuple[str, str, tuple[str, ...], Callable[..., np.ndarray]], ...] = (
@@ -115,6 +118,46 @@ def collinear_groups(
     result = result.sort_values(["size", "first"], ascending=[False, True], kind="stable", ignore_index=True)
     result.insert(1, "group", result["first"].ne(result["first"].shift()).cumsum() if len(result) else [])
     return result.drop(columns="first")
+
+
+def repeated_metrics(
+    table: pd.DataFrame, metrics: Sequence[str], *, threshold: float = REPEATS, by: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Metrics that order networks as an earlier one of the list does.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    metrics
+        Metric columns; of those that are alike the first stands for all.
+    threshold
+        Smallest absolute rank correlation between any two that are alike.
+    by
+        Columns of groups of rows: the median correlation inside them is taken.
+
+    Returns
+    -------
+    DataFrame
+        metric, same_as, r (with it; negative where the order is reversed), in the order of `metrics`.
+
+    Raises
+    ------
+    InputError
+        As of `collinear_groups`.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"a": range(9), "b": [-v for v in range(9)], "c": [3, 1, 2, 9, 4, 0, 5, 8, 2]})
+    >>> repeated_metrics(table, ["a", "b", "c"]).values.tolist()
+    [['b', 'a', -1.0]]
+    """
+    groups = collinear_groups(table, metrics, threshold=threshold, by=by)
+    first = groups.set_index("metric")["group"].reindex([m for m in metrics if m in set(groups["metric"])])
+    stands_for = {group: metric for metric, group in reversed(list(first.items()))}
+    r = rank_correlations(table, metrics, by=by)
+    rows = [(m, stands_for[g], r.loc[m, stands_for[g]]) for m, g in first.items() if stands_for[g] != m]
+    return pd.DataFrame(rows, columns=["metric", "same_as", "r"])
 
 
 def determined_columns(table: pd.DataFrame, *, tolerance: float = 1e-6) -> pd.DataFrame:

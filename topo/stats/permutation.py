@@ -22,7 +22,7 @@ from .columns import require_columns
 from .residuals import DETERMINED, basis_of, residuals_of, scores_of
 from .significance import FEWEST_ALGORITHMS
 
-__all__ = ["LabelOrders", "permutation_correlation"]
+__all__ = ["LabelOrders", "PermutedMeans", "permutation_correlation", "permuted_means"]
 
 # Up to this many units all orders are tried (5,040).
 MOST_UNITS_IN_ALL_ORDERS = 7
@@ -113,25 +113,15 @@ def permutation_correlation(
     >>> permutation_correlation(table, ["edges"])[["k", "units"]].values.tolist()
     [[3, 8]]
     """
-    by, metrics, given = list(by), list(metrics), list(given)
-    require_columns(table, [target, *by, *metrics, *given, *([unit] if unit else [])])
-    if kind not in ("spearman", "pearson"):
-        raise unknown_name("permutation correlation", kind, ("spearman", "pearson"))
-    if min_units < 3 or permutations < 1 or not (level is None or 0 < level < 1):
-        raise InputError("min_units must be at least 3, permutations at least 1, and level None or in (0, 1).")
-    fewest = max(min_units, len(given) + 3 if given else 0)
-    groups, count = _groups(table, metrics, unit, given, target, by)
-    orders = LabelOrders(count, permutations, seed, shared=unit is not None)
-    total, defined = np.zeros((orders.count, len(metrics))), np.zeros(len(metrics), dtype=int)
-    observed = np.zeros((len(groups), len(metrics)))
-    for place, group in enumerate(groups):
-        observed[place] = np.nan
-        for chosen, units, x, y, basis in _standardised(group, kind, fewest):
-            r = _correlations(x, y[orders.of(units)], basis)
-            observed[place, chosen] = r[0]
-            total[:, chosen] += r
-            defined[chosen] += 1
-    means = np.divide(total, defined, out=np.full(total.shape, np.nan), where=defined > 0)
+    if level is not None and not 0 < level < 1:
+        raise InputError(f"level must be None or lie in (0, 1); got {level}.")
+    metrics, given = list(metrics), list(given)
+    permuted = permuted_means(
+        table, metrics, unit=unit, given=given, kind=kind, target=target, by=by, min_units=min_units,
+        permutations=permutations, seed=seed,
+    )  # fmt: skip
+    means, defined = permuted.means, permuted.groups_of
+    groups, count, observed, fewest = permuted.groups, permuted.units, permuted.observed, permuted.fewest
     known = defined > 0
     p = np.where(known, (np.abs(means) >= np.abs(means[:1]) - SAME).mean(axis=0), np.nan)
     low, high = np.full((2, len(metrics)), np.nan)
@@ -148,10 +138,107 @@ def permutation_correlation(
             "low": low,
             "high": high,
             "p": p,
-            "permutations": orders.count,
+            "permutations": len(means),
             "reason": np.where(known, "", why),
         }
     )
+
+
+@dataclass(frozen=True)
+class PermutedMeans:
+    """Means over groups of the correlations of metrics, as they are and with the labels of units permuted.
+
+    Attributes
+    ----------
+    means
+        Shape (permutations, metrics), the identity first; NaN for metrics that no group can correlate.
+    observed
+        Shape (groups, metrics), without a permutation; NaN where undefined.
+    groups_of
+        Groups with a correlation, by metric.
+    units
+        Number of units.
+    fewest
+        Units that a group has to have.
+    groups
+        The values of every group.
+    """
+
+    means: np.ndarray
+    observed: np.ndarray
+    groups_of: np.ndarray
+    units: int
+    fewest: int
+    groups: list[_Group]
+
+
+def permuted_means(
+    table: pd.DataFrame,
+    metrics: Sequence[str],
+    *,
+    unit: str | None = "pruner",
+    given: Sequence[str] = (),
+    kind: str = "spearman",
+    target: str = "accuracy",
+    by: Sequence[str] = GROUPS,
+    min_units: int = FEWEST_ALGORITHMS,
+    permutations: int = 5000,
+    seed: int = 0,
+) -> PermutedMeans:
+    """Mean over groups of the correlation of every metric with the target, for every permutation of the units.
+
+    Parameters
+    ----------
+    table, metrics, unit, given, kind, target, by, min_units, permutations, seed
+        As for `permutation_correlation`.
+
+    Returns
+    -------
+    PermutedMeans
+        The distribution that p-values and the power of the test are read from.
+
+    Raises
+    ------
+    InputError
+        As of `permutation_correlation`.
+
+    Examples
+    --------
+    >>> from topo.results import example_results
+    >>> table = example_results().query("family == 'initial'")
+    >>> permuted_means(table, ["edges"]).means.shape
+    (720, 1)
+    """
+    by, metrics, given = list(by), list(metrics), list(given)
+    require_columns(table, [target, *by, *metrics, *given, *([unit] if unit else [])])
+    if kind not in ("spearman", "pearson"):
+        raise unknown_name("permutation correlation", kind, ("spearman", "pearson"))
+    if min_units < 3 or permutations < 1:
+        raise InputError("min_units must be at least 3 and permutations at least 1.")
+    fewest = max(min_units, len(given) + 3 if given else 0)
+    groups, count = _groups(table, metrics, unit, given, target, by)
+    orders = LabelOrders(count, permutations, seed, shared=unit is not None)
+    total, defined = np.zeros((orders.count, len(metrics))), np.zeros(len(metrics), dtype=int)
+    observed = np.full((len(groups), len(metrics)), np.nan)
+    # Without covariates a permutation's sum over groups needs the sums of products of any two units alone.
+    products: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+    for place, group in enumerate(groups):
+        for chosen, units, x, y, basis in _standardised(group, kind, fewest):
+            observed[place, chosen] = y @ x
+            defined[chosen] += 1
+            if given or unit is None:
+                total[:, chosen] += _correlations(x, y[orders.of(units)], basis)
+                continue
+            if units.tobytes() not in products:
+                products[units.tobytes()] = units, np.zeros((len(metrics), len(units), len(units)))
+            products[units.tobytes()][1][chosen] += x.T[:, :, None] * y
+    for units, sums in products.values():
+        own, taken = np.arange(len(units)), orders.of(units)
+        for i, of_metric in enumerate(sums):
+            if of_metric.any():
+                total[:, i] += of_metric[own, taken].sum(axis=1)
+    means = np.divide(total, defined, out=np.full(total.shape, np.nan), where=defined > 0)
+    return PermutedMeans(means, observed, defined, count, fewest, groups)
 
 
 def _groups(

@@ -74,13 +74,15 @@ def q_values(p: ArrayLike, *, dependent: bool = False) -> np.ndarray:
     return q
 
 
-def with_q_values(tests: pd.DataFrame) -> pd.DataFrame:
+def with_q_values(tests: pd.DataFrame, *, within: Sequence[str] = ()) -> pd.DataFrame:
     """A table of tests with a column q behind its column p, adjusted over all rows.
 
     Parameters
     ----------
     tests
         One row a test, with a column p; a column q is computed anew.
+    within
+        Columns whose values are tables of their own, such as the one that a figure is drawn of.
 
     Returns
     -------
@@ -93,7 +95,11 @@ def with_q_values(tests: pd.DataFrame) -> pd.DataFrame:
     ['p', 'q', 'n']
     """
     adjusted = tests.drop(columns="q", errors="ignore")
-    adjusted.insert(adjusted.columns.get_loc("p") + 1, "q", q_values(adjusted["p"].to_numpy(float)))
+    q = pd.Series(np.nan, adjusted.index)
+    parts = adjusted.groupby(list(within), sort=False, observed=True).indices.values() if within else [slice(None)]
+    for rows in parts:
+        q.iloc[rows] = q_values(adjusted["p"].to_numpy(float)[rows])
+    adjusted.insert(adjusted.columns.get_loc("p") + 1, "q", q)
     return adjusted
 
 
