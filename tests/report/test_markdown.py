@@ -25,7 +25,7 @@ def written(tmp_path_factory):
 
 def test_pictures_and_tables_are_files_beside_it(written):
     text = written.read_text()
-    links = re.findall(r"\]\(([^)]+)\)", text)
+    links = re.findall(r"(?<!\\)\]\(([^)]+)\)", text)
     pictures = re.findall(r"!\[(?:\\.|[^\]\\])+\]\(([^)]+\.png)\)", text)
     assert len(pictures) == len(re.findall(r"\*\*Figure \w+\.\*\*", text)) > 4
     assert any(link.endswith("results.csv") for link in links)
