@@ -10,7 +10,6 @@ from topo.similarity.distance_tests import (
     GroupDistances,
     between_algorithms,
     embedded,
-    nearest_share,
     seed_effect,
     within_algorithms,
 )
@@ -18,13 +17,13 @@ from topo.similarity.distance_tests import (
 NAMES = ("er", "erk", "snip", "grasp")
 
 
-def group(generator, *, effect=0.0, seed_shift=0.0, seeds=3, names=NAMES):
+def group(generator, *, effect=0.0, seed_shift=0.0, seeds=3, names=NAMES, model="m"):
     """Points of which the algorithm moves the middle by `effect` and the seed by `seed_shift`."""
     networks = pd.DataFrame([(n, s) for n in names for s in range(seeds)], columns=["pruner", "seed"])
     middles = {k: generator.normal(size=5) for k in (*names, *range(seeds))}
     points = generator.normal(size=(len(networks), 5))
     points += [effect * middles[r.pruner] + seed_shift * middles[r.seed] for r in networks.itertuples()]
-    return GroupDistances("d", "m", 0.9, networks, np.linalg.norm(points[:, None] - points, axis=2))
+    return GroupDistances("d", model, 0.9, networks, np.linalg.norm(points[:, None] - points, axis=2))
 
 
 def test_means_against_a_loop():
@@ -40,7 +39,7 @@ def test_means_against_a_loop():
         ]
         assert row["pairs"] == len(pairs)
         assert row["distance"] == pytest.approx(np.mean(pairs))
-    tested = within_algorithms([one_group], permutations=0).set_index("pruner")
+    tested = within_algorithms([one_group], permutations=0)[0].set_index("pruner")
     assert tested.loc["er", "within"] == pytest.approx(table.loc[("er", "er"), "distance"])
     others = np.mean([table.loc[("er", o), "distance"] for o in NAMES[1:]])
     assert tested.loc["er", "between"] == pytest.approx(others)
@@ -48,16 +47,16 @@ def test_means_against_a_loop():
 
 def test_a_planted_similarity_is_detected_and_noise_is_not():
     generator = np.random.default_rng(0)
-    planted = within_algorithms([group(generator, effect=2) for _ in range(3)], permutations=199)
+    planted, _ = within_algorithms([group(generator, effect=2, model=str(i)) for i in range(3)], permutations=199)
     assert (planted["p"] <= 0.05).all() and (planted["ratio"] < 0.8).all()
-    share, chance = nearest_share([group(generator, effect=8)])
-    assert share > 0.9 and chance == pytest.approx(2 / 8)
+    nearest = within_algorithms([group(generator, effect=8)], permutations=199)[1]
+    assert nearest["share"] > 0.9 and nearest["chance"] == pytest.approx(2 / 8) and nearest["p"] <= 0.01
 
 
 @pytest.mark.slow
 def test_noise_is_rejected_at_the_stated_rate():
     generator = np.random.default_rng(1)
-    p = [within_algorithms([group(generator)], permutations=99, seed=i)["p"].iloc[0] for i in range(300)]
+    p = [within_algorithms([group(generator)], permutations=99, seed=i)[0]["p"].iloc[0] for i in range(300)]
     assert abs(np.mean(np.array(p) <= 0.05) - 0.05) < 0.035
     assert abs(np.mean(p) - 0.5) < 0.06
 
@@ -65,7 +64,7 @@ def test_noise_is_rejected_at_the_stated_rate():
 def test_similarity_of_equal_seeds_is_not_attributed_to_algorithms():
     generator = np.random.default_rng(2)
     groups = [group(generator, seed_shift=5) for _ in range(4)]
-    within = within_algorithms(groups, permutations=99).iloc[0]
+    within = within_algorithms(groups, permutations=99)[0].iloc[0]
     assert within["ratio"] == pytest.approx(1, abs=0.1) and within["p"] > 0.05
     equal, unequal = seed_effect(groups)
     assert equal < 0.6 * unequal
@@ -82,24 +81,24 @@ def test_p_agrees_with_all_permutations():
             permuted = GroupDistances(
                 "d", "m", 0.9, one_group.networks.iloc[at].reset_index(drop=True), one_group.distances
             )
-            one = within_algorithms([permuted], permutations=0).iloc[0]
+            one = within_algorithms([permuted], permutations=0)[0].iloc[0]
             gaps.append(one["between"] - one["within"])
     exact = np.mean(np.array(gaps) >= gaps[0] - 1e-12)
-    assert within_algorithms([one_group], permutations=4000).iloc[0]["p"] == pytest.approx(exact, abs=0.03)
+    assert within_algorithms([one_group], permutations=99)[0].iloc[0]["p"] == pytest.approx(exact)
 
 
 def test_with_one_seed_there_is_no_distance_within_an_algorithm():
     one_group = group(np.random.default_rng(0), seeds=1)
-    tested = within_algorithms([one_group], permutations=9)
-    assert tested[["within", "ratio", "p"]].isna().all(axis=None)
+    tested, nearest = within_algorithms([one_group], permutations=9)
+    assert tested[["within", "ratio", "p"]].isna().all(axis=None) and np.isnan(list(nearest.values())).all()
     assert between_algorithms([one_group])["pairs"].eq(1).all()
-    assert np.isnan(nearest_share([one_group])).all() and np.isnan(seed_effect([one_group])).all()
+    assert np.isnan(seed_effect([one_group])).all()
 
 
 def test_groups_of_other_algorithms_are_left_out_of_a_mean():
     generator = np.random.default_rng(0)
     first, second = group(generator, names=("er", "erk")), group(generator, names=("er", "snip"))
-    tested = within_algorithms([first, second], permutations=9).set_index("pruner")
+    tested = within_algorithms([first, second], permutations=9)[0].set_index("pruner")
     assert tested["groups"].to_dict() == {"all": 2, "er": 2, "erk": 1, "snip": 1}
 
 

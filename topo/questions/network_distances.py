@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,11 +47,14 @@ class NetworkDistances:
         ``"masks"`` or ``"profiles"``.
     notes
         Sentences on the networks left out.
+    of_densities
+        Distances by the densities of the layers alone, which an algorithm may have fixed; where profiles hold them.
     """
 
     groups: list[GroupDistances]
     source: str
     notes: list[str] = field(default_factory=list)
+    of_densities: list[GroupDistances] = field(default_factory=list)
 
 
 def network_distances(evidence: Evidence, *, seed: int = 0) -> NetworkDistances:
@@ -89,7 +92,8 @@ def network_distances(evidence: Evidence, *, seed: int = 0) -> NetworkDistances:
             return NetworkDistances(groups, "masks", notes)
         except InputError as error:
             notes.append(f"Masks could not be compared ({str(error).rstrip('.')}), so profiles are.")
-    return NetworkDistances(_from_profiles(evidence, table, seed, notes), "profiles", notes)
+    groups, of_densities = _from_profiles(evidence, table, seed, notes)
+    return NetworkDistances(groups, "profiles", notes, of_densities)
 
 
 def _groups_to_compare(
@@ -153,27 +157,40 @@ def _permutable_units(evidence: Evidence, row: pd.Series) -> PermutableUnits:
     return PermutableUnits.of_channels(channels, study.masks(row["cell"]))
 
 
-def _from_profiles(evidence: Evidence, table: pd.DataFrame, seed: int, notes: list[str]) -> list[GroupDistances]:
+def _from_profiles(
+    evidence: Evidence, table: pd.DataFrame, seed: int, notes: list[str]
+) -> tuple[list[GroupDistances], list[GroupDistances]]:
+    """Distances by whole profiles, and by the densities of layers alone."""
     sets = feature_sets(table)
     network_metrics = _mask_only(sets, WHOLE_NETWORK)
-    groups, skipped, why = [], 0, ""
-    profiles: dict[tuple[str, str], list[pd.DataFrame]] = {}
+    groups, of_densities, skipped, why = [], [], 0, ""
+    profiles: dict[tuple[str, str], tuple[list[pd.DataFrame], list[pd.DataFrame]]] = {}
     for networks in _groups_to_compare(table, seed, notes):
         dataset, model, sparsity = networks.loc[0, list(GROUPS)]
         if (dataset, model) not in profiles:
-            profiles[dataset, model] = list(_layer_profiles(evidence, sets, dataset, model))
+            profiles[dataset, model] = _layer_profiles(evidence, sets, dataset, model)
         index = pd.MultiIndex.from_frame(networks[list(NETWORK)])
-        blocks = [networks[columns] for columns in [network_metrics, *_layer_means(evidence, sets)] if columns]
-        blocks += [profile.reindex(index).reset_index(drop=True) for profile in profiles[dataset, model]]
+        densities, metrics = (
+            [profile.reindex(index).reset_index(drop=True) for profile in of_kind]
+            for of_kind in profiles[dataset, model]
+        )
+        if evidence.layers is None:
+            densities += [networks[sets[name]] for name in ("density",) if name in sets]
+            metrics += [networks[_mask_only(sets, encoding)] for encoding in encodings_of(sets)]
+        metrics += [networks[network_metrics]]
+        key = (dataset, model, sparsity, networks)
         try:
-            groups.append(GroupDistances(dataset, model, sparsity, networks, profile_distances(blocks)))
+            groups.append(GroupDistances(*key, profile_distances([b for b in [*densities, *metrics] if b.shape[1]])))
         except InputError as error:
             skipped, why = skipped + 1, str(error)
+            continue
+        with suppress(InputError):
+            of_densities.append(GroupDistances(*key, profile_distances(densities)))
     if not groups:
         raise InputError(why)
     if skipped:
         notes.append(f"{counted(skipped, 'group')} {'is' if skipped == 1 else 'are'} left out: {why}")
-    return groups
+    return groups, of_densities
 
 
 def _mask_only(sets: dict, encoding: str) -> list[str]:
@@ -181,26 +198,24 @@ def _mask_only(sets: dict, encoding: str) -> list[str]:
     return sets[name] if name else []
 
 
-def _layer_profiles(evidence: Evidence, sets: dict, dataset: str, model: str) -> Iterable[pd.DataFrame]:
+def _layer_profiles(
+    evidence: Evidence, sets: dict, dataset: str, model: str
+) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
     """Densities of all layers, and the mask-only metrics of all layers, where layers are known."""
     layers = evidence.layers
+    densities: list[pd.DataFrame] = []
+    metrics: list[pd.DataFrame] = []
     if layers is None or not {"encoding", "layer", *NETWORK} <= set(layers.columns):
-        return
+        return densities, metrics
     layers = layers[(layers["dataset"] == dataset) & (layers["model"] == model)]
     density = layers.drop_duplicates([*NETWORK, "layer"])
     if "layer_density" in layers.columns and density["layer_density"].notna().any():
-        yield layer_profile(density, NETWORK, ["layer_density"])
+        densities.append(layer_profile(density, NETWORK, ["layer_density"]))
     for encoding in layers["encoding"].unique():
         head = f"{encoding}__"
         names = [c.removeprefix(head).removesuffix("_mean") for c in _mask_only(sets, encoding)]
         part = layers[layers["encoding"] == encoding]
         known = [n for n in names if n in part.columns and part[n].notna().any()]
         if known:
-            yield layer_profile(part, NETWORK, known)
-
-
-def _layer_means(evidence: Evidence, sets: dict) -> list[list[str]]:
-    """Columns of means over layers, for tables without single layers."""
-    if evidence.layers is not None:
-        return []
-    return [sets.get("density", []), *(_mask_only(sets, e) for e in encodings_of(sets))]
+            metrics.append(layer_profile(part, NETWORK, known))
+    return densities, metrics

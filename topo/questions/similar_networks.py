@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import isfinite
+
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ..errors import InputError
 from ..plots.clustered_distances import clustered_distances
 from ..plots.interval_dots import interval_dots
 from ..plots.mds_map import mds_map
 from ..results.evidence import Evidence
-from ..results.labels import counted
+from ..results.labels import counted, p_value_text, percent
+from ..results.schema import GROUPS
 from ..similarity.distance_tests import (
     GroupDistances,
     between_algorithms,
     embedded,
-    nearest_share,
-    seed_effect,
     within_algorithms,
 )
-from ..stats.significance import significant
 from .answer import Answer
 from .network_distances import NetworkDistances, network_distances
 from .registry import QUESTIONS
+from .similarity_texts import (
+    clearly_similar,
+    first_sentence,
+    most_and_least_similar,
+    second_sentence,
+    similarity_caveats,
+    similarity_method,
+    similarity_verdict,
+    third_sentence,
+)
 
 __all__ = ["similar_networks"]
 
@@ -30,7 +42,20 @@ TITLE = "Similar networks"
 QUESTION = "Which sparse networks of equal sparsity have similar topologies, and does the algorithm decide it?"
 MOST_PANELS = 12
 MOST_ON_MAP = 150
-KINDS = {"masks": "topology distance of their masks (NNSTD)", "profiles": "distance of their profiles (no masks here)"}
+# A map of fewer networks, or of more stress, holds nothing.
+FEWEST_ON_MAP = 6
+MOST_STRESS = 0.2
+MOST_ROWS = 15
+COLUMNS = {
+    "algorithm": "whose networks are compared with others of the same dataset, model and sparsity",
+    "family": "of the algorithm",
+    "own seeds": "mean distance between two networks of the algorithm",
+    "nearest other": "the algorithm whose networks lie nearest on average",
+    "nearest other's distance": "mean distance between a network of the algorithm and one of the nearest other",
+    "all others": "mean distance between a network of the algorithm and one of any other",
+    "shuffled": "mean distance to others of networks with the same connections a layer at random places",
+    "q": "false-discovery rate of own seeds being nearer than all others, names of algorithms permuted",
+}
 
 
 @QUESTIONS.register("similar_networks", number=6)
@@ -44,7 +69,7 @@ def similar_networks(evidence: Evidence, *, seed: int = 0, permutations: int = 9
     seed
         Seeds every random choice.
     permutations
-        Permutations of the algorithms of a group among its networks in the test.
+        Permutations of the names of the algorithms in the tests.
 
     Returns
     -------
@@ -58,78 +83,82 @@ def similar_networks(evidence: Evidence, *, seed: int = 0, permutations: int = 9
     except InputError as error:
         return Answer.without(TITLE, QUESTION, str(error))
     pairs = between_algorithms(distances.groups)
-    tested = within_algorithms(distances.groups, permutations=permutations, seed=seed)
+    tested, nearest = within_algorithms(distances.groups, permutations=permutations, seed=seed)
+    control = _control(distances, permutations, seed)
     family = evidence.sparse.drop_duplicates("pruner").set_index("pruner")["family"]
-    families = _families(pairs, family)
-    drawn = _groups_to_draw(distances.groups)
-    positions = _positions(drawn, seed)
-    matrix = _matrix(pairs)
-    figures = {
-        "similarity_map": mds_map(positions),
-        "similarity_of_algorithms": clustered_distances(matrix, family.to_dict()),
-    }
-    if tested["ratio"].notna().any():
+    figures: dict[str, Figure] = {}
+    titles: dict[str, str] = {}
+    caveats: list[str] = []
+    if pairs["pruner"].nunique() > 2:
+        figures["similarity_of_algorithms"] = clustered_distances(_matrix(pairs), family.to_dict())
+        titles["similarity_of_algorithms"] = f"{most_and_least_similar(pairs)}."
+    else:
+        caveats.append("Two algorithms have one distance, which needs no matrix.")
+    known = tested.iloc[1:].dropna(subset=["ratio"])
+    if len(known):
         figures["similarity_of_seeds"] = _draw_seeds(tested, pairs)
+        titles["similarity_of_seeds"] = f"{clearly_similar(known)}."
+    positions = _positions(_groups_to_draw(distances.groups), seed)
+    shown, why = _fit_to_draw(positions)
+    if why:
+        caveats.append(why)
+    if len(shown):
+        figures["similarity_map"] = mds_map(shown)
+        titles["similarity_map"] = _map_title(shown)
     return Answer(
         TITLE,
         QUESTION,
-        _sentences(distances, pairs, tested, families),
-        figures,
-        {"algorithms": tested, "pairs": pairs, "families": families, "map": positions},
-        caption=(
-            "Map: one point is one network, near points are similar networks; lines join the networks (seeds) of one "
-            "algorithm to their middle. Directions and the place of the origin mean nothing, and a stress above .2 "
-            "says that two dimensions do not hold the distances. Matrix: mean distance over groups of equal dataset, "
-            "model and sparsity, algorithms in the order of the tree (average linkage); the diagonal is among an "
-            "algorithm's own seeds. Dots: the seeds of a distinct algorithm are closer to each other than to any "
-            "other algorithm."
+        (
+            first_sentence(distances, pairs, tested, nearest),
+            second_sentence(pairs, known),
+            third_sentence(distances, pairs, control, family),
         ),
-        method=_method(distances, permutations, len(drawn)),
+        figures,
+        {
+            "algorithms": tested,
+            "pairs": pairs,
+            "families": _families(pairs, family),
+            "control": control,
+            "map": positions,
+        },
+        caption=(
+            "Matrix: mean distance over groups of equal dataset, model and sparsity, algorithms in the order of the "
+            "tree (average linkage); the diagonal is among an algorithm's own seeds. Dots: the seeds of a distinct "
+            "algorithm are closer to each other than to any other algorithm. Map: one point is one network, near "
+            "points are similar networks; lines join the networks (seeds) of one algorithm to their middle, directions "
+            "and the place of the origin mean nothing."
+        ),
+        method=similarity_method(distances, permutations),
         caveats=(
             *distances.notes,
-            *_caveats(distances),
+            *caveats,
+            *similarity_caveats(distances),
             "Only networks of equal dataset, model and sparsity are compared.",
-            "On the map seeds lie apart too: what they share is left in it.",
         ),
+        verdict=similarity_verdict(distances, pairs, tested, nearest, control),
+        titles=titles,
+        summary=_summary(tested, pairs, family),
+        columns=COLUMNS,
     )
 
 
-def _method(distances: NetworkDistances, permutations: int, drawn: int) -> str:
+def _control(distances: NetworkDistances, permutations: int, seed: int) -> pd.DataFrame:
+    """The test of all algorithms together for what is not their wiring, or for what is left without it.
+
+    With masks: how far networks lie apart beyond the same layer densities with shuffled connections. With profiles:
+    the densities of the layers alone.
+    """
     if distances.source == "masks":
-        text = (
-            "Neural-network sparse topology distance (Liu et al. 2020): units of a layer are matched by the Hungarian "
-            "algorithm on the normalised edit distance of their incoming connections, and the permutation is carried "
-            "on to the next layer; layers that write one residual stream share it. Every group of units is then "
-            "matched again on all it reads and is read by, and the matching kept where the distance falls. Chance: the "
-            "same of networks whose connections were shuffled inside every layer. "
-        )
+        groups = [replace(g, distances=g.distances - g.chance) for g in distances.groups if g.chance is not None]
+        what = "beyond shuffled connections"
     else:
-        text = (
-            "No masks are known, so the distance is between profiles: density of every layer, mask-only metrics of "
-            "every layer and of the whole network, each as its rank among the networks of equal dataset, model and "
-            "sparsity; the mean absolute difference over columns, each kind of profile weighing the same. "
-        )
-    return text + (
-        f"{counted(len(distances.groups), 'group')} of equal dataset, model and sparsity; distances within and between "
-        "algorithms are of networks of different seeds (of all where there is one seed), since those of one seed share "
-        "their initial weights and random draws. Test: algorithms permuted among the "
-        f"networks of each seed, {permutations} times, one-sided; Benjamini-Hochberg over algorithms. Map: stress "
-        f"majorisation from classical scaling, one group for each dataset and model at its middle sparsity, {drawn} in "
-        "all."
-    )
-
-
-def _caveats(distances: NetworkDistances) -> tuple[str, ...]:
-    if distances.source == "masks":
-        return (
-            "The matching of units is good, not proven best: distances are upper bounds.",
-            "At high sparsity sets of connections are small and rarely overlap, so that distances are near 1; read "
-            "them against chance.",
-        )
-    return (
-        "Networks with equal profiles may have different connections; with masks the distance would tell.",
-        "Layer densities of fixed-rate algorithms are equal by construction, which makes their networks similar.",
-    )
+        groups, what = distances.of_densities, "layer densities alone"
+    table = pd.DataFrame({"distance": ["all"]}).iloc[:0]
+    if groups:
+        table = within_algorithms(groups, permutations=permutations, seed=seed)[0].iloc[:1]
+        table = table.drop(columns=["pruner", "q", "ratio"])
+        table.insert(0, "distance", what)
+    return table
 
 
 def _families(pairs: pd.DataFrame, family: pd.Series) -> pd.DataFrame:
@@ -169,13 +198,47 @@ def _positions(groups: list[GroupDistances], seed: int) -> pd.DataFrame:
     return pd.concat(pieces, ignore_index=True)
 
 
-def _draw_seeds(tested: pd.DataFrame, pairs: pd.DataFrame):
+def _fit_to_draw(positions: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The maps that hold something, and one line on those that do not."""
+    size = positions.groupby(list(GROUPS))["x"].transform("size")
+    flat = positions.groupby(list(GROUPS))["x"].transform("nunique") < 2
+    bad = (positions["stress"] > MOST_STRESS) | flat | (size < FEWEST_ON_MAP)
+    lost = positions[bad].drop_duplicates(list(GROUPS))
+    if lost.empty:
+        return positions, ""
+    which = "No map is" if bad.all() else f"{counted(len(lost), 'map')} {'is' if len(lost) == 1 else 'are'} not"
+    highest = lost["stress"].max()
+    reason = (
+        f"two dimensions do not hold the distances (stress up to {highest:.2f}, above {MOST_STRESS})"
+        if highest > MOST_STRESS
+        else f"a map takes {FEWEST_ON_MAP} networks that differ"
+    )
+    return positions[~bad].reset_index(drop=True), f"{which} drawn: {reason}."
+
+
+def _map_title(shown: pd.DataFrame) -> str:
+    maps = shown.drop_duplicates(list(GROUPS))
+    closest = "" if len(maps) > 1 else f" of {maps['dataset'].iloc[0]}, {maps['model'].iloc[0]}"
+    return f"Networks{closest} at {_sparsities(maps)} sparsity, similar ones near each other (stress up to " + (
+        f"{maps['stress'].max():.2f})."
+    )
+
+
+def _sparsities(maps: pd.DataFrame) -> str:
+    ends = percent(maps["sparsity"].min()), percent(maps["sparsity"].max())
+    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+
+
+def _nearest_others(pairs: pd.DataFrame) -> pd.DataFrame:
     others = pairs[pairs["pruner"] != pairs["other"]]
-    nearest = others.loc[others.groupby("pruner")["distance"].idxmin()].set_index("pruner")
+    return others.loc[others.groupby("pruner")["distance"].idxmin()].set_index("pruner")
+
+
+def _draw_seeds(tested: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
     known = tested[(tested["pruner"] != "all") & tested["ratio"].notna()].sort_values("ratio")
     shown = {
         "own seeds": known.set_index("pruner")["within"],
-        "nearest other algorithm": nearest["distance"],
+        "nearest other algorithm": _nearest_others(pairs)["distance"],
         "all others": known.set_index("pruner")["between"],
     }
     rows = [(p, kind, values.get(p)) for kind, values in shown.items() for p in known["pruner"]]
@@ -185,74 +248,23 @@ def _draw_seeds(tested: pd.DataFrame, pairs: pd.DataFrame):
     )
 
 
-def _sentences(
-    distances: NetworkDistances, pairs: pd.DataFrame, tested: pd.DataFrame, families: pd.DataFrame
-) -> tuple[str, str, str]:
-    every = tested.iloc[0]
-    share, chance = nearest_share(distances.groups)
-    if np.isfinite(every["ratio"]):
-        first = (
-            f"By the {KINDS[distances.source]} networks of one algorithm lie {every['within']:.2f} apart and those of "
-            f"different ones {every['between']:.2f} (permutation p {_p_value_text(every['p'])}); the nearest neighbour "
-            f"is of the same algorithm for {share:.0%} of networks, {chance:.0%} by chance."
-        )
-    else:
-        first = (
-            f"By the {KINDS[distances.source]} networks of different algorithms lie "
-            f"{pairs.loc[pairs['pruner'] != pairs['other'], 'distance'].mean():.2f} apart; no group holds two networks "
-            "of one algorithm, so nothing says how far seeds of one lie apart."
-        )
-    other = pairs[pairs["pruner"] < pairs["other"]]
-    near, far = other.loc[other["distance"].idxmin()], other.loc[other["distance"].idxmax()]
-    if len(other) == 1:
-        second = f"{near['pruner']} and {near['other']} lie {near['distance']:.2f} apart"
-    elif near["distance"] == far["distance"]:
-        second = f"All {len(other)} pairs of algorithms lie {near['distance']:.2f} apart"
-    else:
-        second = (
-            f"Most similar are {near['pruner']} and {near['other']} ({near['distance']:.2f}), least {far['pruner']} "
-            f"and {far['other']} ({far['distance']:.2f})"
-        )
-    known = tested.iloc[1:].dropna(subset=["ratio"])
-    if len(known):
-        clear = int(significant(known).sum())
-        loose = known.loc[known["ratio"].idxmax()]
-        second += (
-            f"; {clear} of {counted(len(known), 'algorithm')} {'lies' if clear == 1 else 'lie'} clearly closer to the "
-            "own networks than to the others' at a 5% false-discovery rate"
-        )
-        if len(known) > 1:
-            second += f", {loose['pruner']} the least so ({loose['ratio']:.2f} of its distance to the others)"
-    return first, second + ".", _third(distances, pairs, families)
-
-
-def _third(distances: NetworkDistances, pairs: pd.DataFrame, families: pd.DataFrame) -> str:
-    if distances.source == "masks":
-        gap = (pairs["distance"] / pairs["chance"]).where(pairs["chance"] > 0)
-        own, other = (gap[m].mean() for m in (pairs["pruner"] == pairs["other"], pairs["pruner"] != pairs["other"]))
-        text = f"Networks with the same layer densities and shuffled connections lie {pairs['chance'].mean():.2f} apart"
-        text += f": different algorithms come to {other:.0%} of that" if np.isfinite(other) else ""
-        text += f", seeds of one to {own:.0%}" if np.isfinite(own) else ""
-        equal, unequal = seed_effect(distances.groups)
-        if np.isfinite(equal):
-            text += (
-                f"; networks of different algorithms but of one seed lie {equal:.2f} apart, of two seeds {unequal:.2f}"
-            )
-        return text + "."
-    same = families[families["family"] == families["other_family"]]
-    cross = families[families["family"] != families["other_family"]]
-    if same.empty or cross.empty:
-        return "All algorithms are of one family, or each of its own, so families cannot be compared."
-    inner = np.average(same["distance"], weights=same["pairs"])
-    outer = np.average(cross["distance"], weights=cross["pairs"])
-    tight = same.loc[same["distance"].idxmin()]
-    return (
-        f"Different algorithms of one family lie {inner:.2f} apart and those of two families {outer:.2f}; closest "
-        f"together are {tight['family']} ones ({tight['distance']:.2f})."
-    )
-
-
-def _p_value_text(p: float) -> str:
-    if np.isnan(p):
-        return "unknown"
-    return f"{p:.3f}".lstrip("0") if p >= 0.0015 else "at most .001"
+def _summary(tested: pd.DataFrame, pairs: pd.DataFrame, family: pd.Series) -> pd.DataFrame:
+    """One row an algorithm, those first whose own networks are nearest."""
+    near = _nearest_others(pairs)
+    others = pairs[pairs["pruner"] != pairs["other"]].groupby("pruner")
+    rows = tested.iloc[1:].set_index("pruner")
+    rows["between"] = rows["between"].fillna(others["distance"].mean())
+    rows = rows.sort_values(["ratio", "between"]).head(MOST_ROWS)
+    table = pd.DataFrame(
+        {
+            "algorithm": rows.index,
+            "family": family.reindex(rows.index).to_numpy(),
+            "own seeds": rows["within"].to_numpy(),
+            "nearest other": near["other"].reindex(rows.index).to_numpy(),
+            "nearest other's distance": near["distance"].reindex(rows.index).to_numpy(),
+            "all others": rows["between"].to_numpy(),
+            "shuffled": others["chance"].mean().reindex(rows.index).to_numpy(),
+            "q": [p_value_text(q) if isfinite(q) else "" for q in rows["q"]],
+        }
+    ).round(2)
+    return table.loc[:, table.replace("", np.nan).notna().any().to_numpy()]

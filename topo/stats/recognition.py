@@ -8,7 +8,6 @@ another; chance is therefore what other assignments of the names score.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import permutations as all_orders
 from itertools import product
 from math import comb, factorial, nan, prod
 
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
+from .permutation import LabelOrders
 from .significance import FALSE_DISCOVERY_RATE
 
 __all__ = [
@@ -28,22 +28,12 @@ __all__ = [
     "recall_of_algorithms",
 ]
 
-# Up to this many names all orders are tried (5,040).
-MOST_NAMES_IN_ALL_ORDERS = 7
 # Up to this many assignments of algorithms to families all are tried.
 MOST_ASSIGNMENTS = 1000
 POWER = 0.8
 # What Benjamini and Hochberg ask of a test where half of the tests are clear.
 LEVEL = FALSE_DISCOVERY_RATE / 2
 SAME = 1e-9
-
-
-def _orders(names: int, wanted: int, seed: int) -> np.ndarray:
-    """Permutations of so many names, the identity first."""
-    if names <= MOST_NAMES_IN_ALL_ORDERS:
-        return np.array(list(all_orders(range(names))))
-    drawn = np.random.default_rng(seed).permuted(np.tile(np.arange(names), (wanted, 1)), axis=1)
-    return np.vstack([np.arange(names), drawn])
 
 
 def recall_of_algorithms(predictions: pd.DataFrame) -> pd.Series:
@@ -147,7 +137,9 @@ def name_test(predictions: pd.DataFrame, *, permutations: int = 999, seed: int =
     for _, fold in predictions.groupby("fold"):
         shares = pd.crosstab(fold["actual"], fold["predicted"], normalize="index")
         shares = shares.reindex(columns=shares.index, fill_value=0).to_numpy()
-        score = np.take_along_axis(shares, _orders(len(shares), permutations, seed).T, axis=1).mean(axis=0)
+        score = np.take_along_axis(
+            shares, LabelOrders(len(shares), permutations, seed, shared=True).all.T, axis=1
+        ).mean(axis=0)
         values.append(float((score >= score[0] - SAME).mean()))
     k = len(values) // 2 + 1
     return min(1.0, sorted(values)[k - 1] * len(values) / k)
