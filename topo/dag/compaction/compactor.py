@@ -17,6 +17,7 @@ from ..tracing import module_of, traced
 from .empty_nodes import find_empty_nodes
 from .rebuilder import Rebuilder
 from .remaining import Inseparable
+from .verification import verify_compaction
 
 __all__ = ["compact", "live_units"]
 
@@ -27,6 +28,7 @@ def compact(
     example: Example | None = None,
     *,
     channels: CoupledChannels | None = None,
+    verify: bool = True,
 ) -> fx.GraphModule:
     """A smaller module without the units that are dead under masks, whose output equals the masked network's.
 
@@ -46,6 +48,9 @@ def compact(
         The model's input, as for `topo.trace`; not needed with a traced network.
     channels
         The coupled channels of the model, where they are known; in place of `example`.
+    verify
+        Run the masked and the smaller network on random inputs and raise where they differ; off where the parameters
+        hold something other than weights.
 
     Returns
     -------
@@ -57,7 +62,7 @@ def compact(
     Raises
     ------
     InputError
-        When the model cannot be traced or the masks do not fit.
+        When the model cannot be traced, the masks do not fit, or the smaller network would compute something else.
 
     Examples
     --------
@@ -74,7 +79,8 @@ def compact(
     alive = live_units(channels, masks)
     while True:
         try:
-            return Rebuilder(module, channels, alive, masks).build()
+            small = Rebuilder(module, channels, alive, masks).build()
+            break
         except Inseparable as refusal:
             # What is left of a tensor is no box that the next operation could take; exactness comes first.
             revived = torch.zeros_like(alive)
@@ -82,6 +88,9 @@ def compact(
             if not (revived & ~alive).any():
                 raise InputError(f"cannot compact {refusal.where}; leave its units alive.") from None
             alive = _with_survivors(channels, alive | revived)
+    if verify:
+        verify_compaction(channels.dag, masks, small)
+    return small
 
 
 def live_units(channels: CoupledChannels, masks: Mapping[str, Tensor]) -> Tensor:

@@ -26,6 +26,7 @@ from ..weighted_layers import layer_of
 from .arguments import argument_tensors
 from .empty_nodes import find_empty_nodes
 from .module_sizes import resize
+from .plain_modules import does_just
 from .remaining import Inseparable, Remaining
 from .zero_branches import zero_arcs
 
@@ -152,8 +153,7 @@ class Rebuilder(Interpreter):
         step = run[0]
         named = self.modules.get(step.module)
         record = operator_of(step)
-        owns = len(slots) == 1 and isinstance(named, record.modules)
-        owner = named if owns else None
+        owner = named if len(slots) == 1 and named is not None and does_just(named, record.modules) else None
         if owner is not None and record.silent:
             return self._call_module(step.module, owner, slots)
         if record.view and len(slots) == 1 and not (target.complete and parts[0].complete):

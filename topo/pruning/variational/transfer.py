@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ...dag import compact
+from ...dag.compaction.verification import verify_compaction
 from .gates import Gates
 
 __all__ = ["ParameterTransfer", "transfer_optimizer"]
@@ -57,7 +58,7 @@ class ParameterTransfer:
                 start += tensor.numel()
                 tensor.copy_(torch.arange(starts[-1], start).view(tensor.shape))
         channels = replace(gates.channels, dag=gates.channels.dag.bind(numbered))
-        self.model: fx.GraphModule = compact(numbered, gates.masks(is_open), channels=channels)
+        self.model: fx.GraphModule = compact(numbered, gates.masks(is_open), channels=channels, verify=False)
         full_tensors, names = _parameters_and_statistics(full_model), list(tensors)
         bounds = torch.tensor([*starts[1:], start])
         self.full_names: dict[str, str] = {}
@@ -73,6 +74,7 @@ class ParameterTransfer:
         dtypes = {name: buffer.dtype for name, buffer in full_model.named_buffers()}
         for name, buffer in list(self.model.named_buffers()):
             _set(self.model, name, buffer.to(dtypes.get(name, buffer.dtype)))
+        verify_compaction(gates.channels.dag.bind(full_model), gates.masks(is_open), self.model)
 
     def to_compact(self, name: str, values: Tensor) -> Tensor:
         """The values that belong to the elements of a tensor of the compact network.
