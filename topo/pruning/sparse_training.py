@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
@@ -45,6 +46,8 @@ class SparseTrainingCallback(Callback):
         self.pruner = task.name
         self.total, self.kept = task.total, task.kept
         self.generator = task.generator
+        frozen = set(map(id, task.frozen))
+        self._frozen = {name: weight.detach().clone() for name, weight in task.weights.items() if id(weight) in frozen}
 
     @property
     def label(self) -> str:
@@ -92,6 +95,8 @@ class SparseTrainingCallback(Callback):
     def change(self, state: TrainingState, masks: Mapping[str, Tensor]) -> None:
         """Put masks in force from now on: pruned weights become zero and stay so.
 
+        Frozen weights that are kept have the values that they had in the beginning, also those that were pruned before.
+
         Parameters
         ----------
         state
@@ -99,6 +104,10 @@ class SparseTrainingCallback(Callback):
         masks
             Masks by name.
         """
+        weights = self.weights(state) if self._frozen else {}
+        with torch.no_grad():
+            for name, value in self._frozen.items():
+                weights[name].copy_(value)
         state.hold(Masks(masks) if state.masks is None else state.masks.replaced(masks))
 
     def state_dict(self) -> dict[str, Any]:

@@ -62,6 +62,8 @@ class Task:
         The example of the model's input that the call gave, as a tuple or a dict of arguments; see `example`.
     call
         What `forward` calls in the place of the model, such as the model with other parameters.
+    frozen
+        Parameters of the copy that the caller's model does not train (``requires_grad`` is False), nor does `train`.
     keep_state
         Set by an algorithm that adjusts or trains the weights: what the model holds at the end goes with the masks,
         as `Masks.state`.
@@ -81,6 +83,7 @@ class Task:
     sparsity: float = 0.0
     given_example: tuple[Any, ...] | dict[str, Any] | None = None
     call: Callable[..., Any] | None = None
+    frozen: Sequence[nn.Parameter] = ()
 
     @property
     def total(self) -> int:
@@ -222,7 +225,9 @@ class Task:
             )
         asked = {name: p.requires_grad for name, p in self.model.named_parameters()}
         modes = {module: module.training for module in self.model.modules()}
-        self.model.requires_grad_(True)
+        frozen = set(map(id, self.frozen))
+        for p in self.model.parameters():
+            p.requires_grad_(id(p) not in frozen)
         try:
             run = train(
                 self.model,
@@ -385,6 +390,7 @@ def open_task(
             seed=seed,
             sparsity=sparsity,
             given_example=named or positional or None,
+            frozen=[parameters[name] for name, p in model.named_parameters() if not p.requires_grad],
         )
 
 
