@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .decomposition import lift
     from .encoding import BipartiteGraph, LayerGraphs, MultipartiteGraph, encode
     from .errors import InputError
-    from .features import Topometrics, measure, measure_layers
+    from .features import Topometrics, measure, measure_layers, z_scores
     from .masks import Masks
     from .pruning import prune
     from .report import write_report
@@ -62,6 +62,7 @@ _HOMES = {
     "Topometrics": "features",
     "measure": "features",
     "measure_layers": "features",
+    "z_scores": "features",
     "Masks": "masks",
     "load_checkpoint": "checkpoint",
     "save_checkpoint": "checkpoint",
@@ -124,6 +125,7 @@ __all__ = [
     "trace",
     "training",
     "write_report",
+    "z_scores",
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,36 @@ class Masks(Mapping[str, Tensor]):
         return Masks(
             masks, algorithm=self.algorithm, settings=self.settings, seed=self.seed, sparsity=self.asked_sparsity
         )
+
+    def random_like(self, seed: int | Sequence[int]) -> Masks:
+        """Masks that keep as many weights of every tensor, at places drawn at random.
+
+        They depend on the seed and on the numbers of weights only, not on which weights these masks keep.
+
+        Parameters
+        ----------
+        seed
+            Whole numbers.
+
+        Returns
+        -------
+        Masks
+            New ones.
+
+        Examples
+        --------
+        >>> masks = Masks({"weight": [[1, 1, 0], [0, 0, 0]]})
+        >>> int(masks.random_like(0)["weight"].sum())
+        2
+        """
+        generator = np.random.default_rng(seed)
+        masks = {}
+        for name, mask in self.items():
+            places = generator.choice(mask.numel(), int(mask.sum()), replace=False, shuffle=False)
+            drawn = np.zeros(mask.numel(), dtype=bool)
+            drawn[places] = True
+            masks[name] = drawn.reshape(mask.shape)
+        return Masks(masks, algorithm="random", sparsity=self.asked_sparsity)
 
     def __getitem__(self, name: str) -> Tensor:
         return self._masks[name]

@@ -140,3 +140,29 @@ def test_an_example_may_be_a_file_of_tensors(topo_command, in_folder: Path):
     options = ["digits-mlp", "-m", "edges"]
     from_file = topo_command("measure", *options, "--example", "example.safetensors")
     assert from_file.stdout == topo_command("measure", *options, "--example", "1,8,8").stdout != ""
+
+
+def test_z_scores_against_random_masks(topo_command, in_folder: Path):
+    topo_command("prune", "digits-mlp", "--dataset", "digits", "-p", "er", "-s", 0.9, "--seed", 1)
+    options = ["digits-mlp", "--dataset", "digits", "--masks", "masks.safetensors", "-m", "motifs", "-m", "edges"]
+    result = topo_command("measure", *options, "--controls", 5, "--seed", 2)
+    assert result.exit_code == 0
+    printed = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    model = build("digits-mlp", input_shape=(1, 8, 8), seed=2)
+    masks = topo.Masks.load("masks.safetensors")
+    expected = topo.z_scores(model, masks, example=(1, 8, 8), metrics=["motifs"], n=5, seed=2)["z"]
+    assert float(printed["motifs_z"]) == pytest.approx(expected["motifs"], rel=1e-6)
+    assert printed["edges_z"] == "undefined: the numbers of weights in the layers fix it"
+
+    topo_command("measure", *options, "--controls", 5, "-o", "row.json")
+    row = json.loads(Path("row.json").read_text())
+    assert (
+        row["metrics"]["edges_z"] is None and "edges_z" in row["undefined"] and row["metrics"]["motifs_z"] is not None
+    )
+
+    assert (
+        "--controls must be a whole number of at least 2, not 1"
+        in topo_command("measure", *options, "--controls", 1).stderr
+    )
+    topo_command("encode", *options[:5])
+    assert "--controls needs a network" in topo_command("measure", "graph.safetensors", "--controls", 5).stderr

@@ -11,6 +11,7 @@ from ..errors import InputError
 from .options import parsed_example, parsed_settings
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import nn
 
     from ..dag.example import Example
@@ -108,6 +109,19 @@ class NamedNetwork:
 
         loaded = None if masks is None else self.masks(masks)
         return encode(self.model, loaded, example=self.example, encoding=encoding, **parsed_settings(options))
+
+    def z_scores(
+        self, masks: Path | None, encoding: str, options: list[str] | None, metrics: list[str] | None, n: int
+    ) -> pd.DataFrame:
+        """Its metrics against those of random masks with as many weights in every layer."""
+        from ..features import z_scores
+        from ..masks import Masks
+
+        kept = Masks.from_nonzero(self.model) if masks is None else self.masks(masks)
+        settings = parsed_settings(options)
+        return z_scores(
+            self.model, kept, example=self.example, encoding=encoding, metrics=metrics, n=n, seed=self.seed, **settings
+        )
 
     def _built(self, n_classes: int) -> nn.Module:
         from ..dag.example import sample_shapes

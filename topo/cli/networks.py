@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
+from ..validation import whole_number
 from .network import NamedNetwork
 from .options import (
     Checkpoint,
@@ -145,6 +146,12 @@ def measure(
         list[str] | None,
         typer.Option("--metric", "-m", help="A metric or category, see topo list metrics; may be repeated."),
     ] = None,
+    controls: Annotated[
+        int,
+        typer.Option(
+            help="Also z-scores against so many random masks with as many weights in every layer, such as 20."
+        ),
+    ] = 0,
     encoding: Encoding = "multipartite",
     checkpoint: Checkpoint = None,
     masks: MaskFile = None,
@@ -163,19 +170,26 @@ def measure(
       topo measure graph.safetensors
       topo measure resnet20 --masks masks.safetensors -o row.csv
       topo measure digits-mlp --dataset digits --checkpoint sparse.safetensors -m local -m strength
+      topo measure digits-mlp --dataset digits --masks masks.safetensors --controls 20
     """
     from ..features import measure as measure_graph
     from ..features.preparation import prepare_kernels
 
     if output is not None and output.suffix not in (".csv", ".json", ".parquet"):
         raise InputError(f"{output} must end in .csv, .json or .parquet.")
+    if controls:
+        whole_number("--controls", controls, minimum=2)
     if Path(source).exists() or "/" in source or "." in source:
-        graph = _load_graph(Path(source))
+        if controls:
+            raise InputError("--controls needs a network and its masks, not a graph: give its name, and --masks FILE.")
+        network, graph = None, _load_graph(Path(source))
     else:
         network = NamedNetwork(source, checkpoint, dataset, data, example, classes, seed, model_set)
         graph = network.graph(masks, encoding, settings)
     prepare_kernels()
     row = measure_graph(graph, metrics=metrics or None)
+    if controls and network is not None:
+        row = _with_z_scores(row, network.z_scores(masks, encoding, settings, metrics or None, controls))
     if output is not None:
         _write_row(row, output)
         typer.echo(f"{output}: {row.notna().sum()} values, {row.isna().sum()} undefined.")
@@ -184,6 +198,16 @@ def measure(
     undefined = row.attrs.get("undefined", {})
     for name, value in row.items():
         typer.echo(f"{name:<{width}}  " + (f"undefined: {undefined[name]}" if name in undefined else f"{value:.8g}"))
+
+
+def _with_z_scores(row: pd.Series, scores: pd.DataFrame) -> pd.Series:
+    """A row of metrics with their z-scores, and why either is undefined."""
+    import pandas as pd
+
+    scores = scores.add_suffix("_z", axis="index")
+    both = pd.concat([row, scores["z"]])
+    both.attrs["undefined"] = row.attrs["undefined"] | scores.loc[scores["z"].isna(), "reason"].to_dict()
+    return both
 
 
 def _load_graph(path: Path) -> MultipartiteGraph | LayerGraphs:

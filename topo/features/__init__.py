@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .controls import z_scores
 from .graph_view import GraphView
 from .measurement import column_names, measure, measure_layers, over_layers
 from .path_metrics import count_paths
@@ -29,6 +30,7 @@ __all__ = [
     "measure_layers",
     "metric",
     "over_layers",
+    "z_scores",
 ]
 
 

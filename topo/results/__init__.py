@@ -1,6 +1,7 @@
 """Results tables: one schema for the rows of studies and of published files, and the ways to read them."""
 
 from .collapsed import collapsed_networks, unknown_chance
+from .controls import control_columns
 from .example import example_results
 from .layers import layer_table
 from .published import load_published
@@ -9,6 +10,7 @@ from .schema import category_of, metric_columns, metric_label, ordered_metrics, 
 __all__ = [
     "category_of",
     "collapsed_networks",
+    "control_columns",
     "example_results",
     "layer_table",
     "load_published",

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..features import METRICS
+from .controls import control_columns
 from .schema import (
     NETWORK,
     category_of,
@@ -27,6 +28,8 @@ BASELINES = ("mean", "sparsity", "density", "edges_density", "ramanujan")
 
 # The set of the graph of the whole network.
 WHOLE_NETWORK = "multipartite"
+# What the set of an encoding's z-scores against random masks ends in.
+Z_SCORES = "_z"
 # Categories that are no topology of every encoding: how big and how dense a graph is, and what only layers have, make
 # sets of their own.
 OTHER_SETS = ("general", "sparsity", "ramanujan")
@@ -54,15 +57,19 @@ def set_label(name: str) -> str:
     --------
     >>> set_label("rolled_channel_norm_untrained"), set_label("density")
     ('rolled-channel / size, mask only', 'layer density')
+    >>> set_label("rolled_z")
+    'rolled, z-scores'
     """
     if name in LABELS:
         return LABELS[name]
+    if name.endswith(Z_SCORES):
+        return f"{encoding_label(_head(name))}, z-scores"
     mask_only, normalised = name.endswith("_untrained"), name.removesuffix("_untrained").endswith("_norm")
     return encoding_label(_head(name)) + " / size" * normalised + ", mask only" * mask_only
 
 
 def _head(name: str) -> str:
-    return name.removesuffix("_untrained").removesuffix("_norm")
+    return name.removesuffix("_untrained").removesuffix("_norm").removesuffix(Z_SCORES)
 
 
 def encodings_of(sets: Iterable[str]) -> list[str]:
@@ -103,7 +110,8 @@ def feature_sets(table: pd.DataFrame) -> dict[str, list[str]]:
         ``ramanujan``, ``multipartite`` (whole-network metrics, normalised), ``rolled``, ``rolled_channel``,
         ``unrolled`` (raw layer metrics, means over layers), the same with ``_norm`` (divided by each layer's nodes or
         edges, as the multipartite ones are by the network's), and all of these with ``_untrained``: without the metrics
-        that contain the values of trained weights.
+        that contain the values of trained weights. Of a study with controls also ``multipartite_z``, ``rolled_z``
+        and so on: z-scores of the metrics against random masks with as many weights in every layer.
 
     Notes
     -----
@@ -147,6 +155,9 @@ def feature_sets(table: pd.DataFrame) -> dict[str, list[str]]:
         untrained = [c for c in columns if not reads_weights(c)]
         if 0 < len(untrained) < len(columns):
             offered[f"{name}_untrained"] = untrained
+    for column in ordered_metrics((c for c in control_columns(table) if _varies(table[c])), published=False):
+        encoding = column.rpartition("__")[0] or WHOLE_NETWORK
+        offered.setdefault(f"{encoding}{Z_SCORES}", []).append(column)
     return offered
 
 

@@ -67,7 +67,8 @@ ALIASES = {
 # Families of pruners that published tables name and the registry may not.
 PUBLISHED_FAMILIES = {"prospr": "initial"} | dict.fromkeys(("snfs", "rigl", "itop", "dsr", "set"), "dynamic")
 
-STATISTICS_AND_NORM = ("norm", *STATISTICS)
+Z_SCORE = "z"
+SUFFIXES = ("norm", *STATISTICS, Z_SCORE)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ class MetricColumn:
     metric
         The metric's own column, such as ``"k_core"``.
     suffixes
-        ``"norm"`` where it is normalised, and the statistic over layers where it is one.
+        ``"norm"`` where it is normalised, the statistic over layers where it is one, and ``"z"`` where it is the
+        z-score against random masks with as many weights in every layer (see `topo.z_scores`).
     category
         The metric's.
     reads_weights
@@ -97,7 +99,7 @@ class MetricColumn:
     @property
     def statistic(self) -> str:
         """How it is taken over layers: ``"mean"``, ``"min"``, ``"max"``, ``"weighted"``, or nothing."""
-        return next((suffix for suffix in self.suffixes if suffix != "norm"), "")
+        return next((suffix for suffix in self.suffixes if suffix in STATISTICS), "")
 
 
 # Facts of metrics that tables which were read bring along, for those that are not registered here.
@@ -132,7 +134,7 @@ def metric_column(column: str) -> MetricColumn | None:
         if name in PUBLISHED_METRICS or name in _recorded:
             break
         name, separator, suffix = name.rpartition("_")
-        if not separator or suffix not in STATISTICS_AND_NORM:
+        if not separator or suffix not in SUFFIXES:
             return None
         suffixes.insert(0, suffix)
     facts = known.get(name) or PUBLISHED_METRICS.get(name) or _recorded[name]
@@ -235,6 +237,8 @@ def _families() -> dict[str, str]:
 def metric_columns(table: pd.DataFrame) -> list[str]:
     """The columns that measure a graph, in the order of the table: those that a metric fills with numbers.
 
+    Z-scores of metrics are not among them; see `topo.results.control_columns`.
+
     Parameters
     ----------
     table
@@ -250,7 +254,8 @@ def metric_columns(table: pd.DataFrame) -> list[str]:
         for column in table.columns
         if pd.api.types.is_numeric_dtype(table[column])
         and not pd.api.types.is_bool_dtype(table[column])
-        and metric_column(column) is not None
+        and (described := metric_column(column)) is not None
+        and Z_SCORE not in described.suffixes
     ]
 
 
@@ -340,7 +345,7 @@ def reads_weights(column: str) -> bool:
     --------
     >>> [reads_weights(c) for c in ("strength_norm", "rolled__spectral_gap_mean", "unheard_of")]
     [True, True, True]
-    >>> [reads_weights(c) for c in ("k_core", "rolled__k_core_weighted", "spectral_gap_unweighted_mean")]
+    >>> [reads_weights(c) for c in ("k_core_z", "rolled__k_core_weighted", "spectral_gap_unweighted_mean")]
     [False, False, False]
     """
     described = metric_column(column)
@@ -409,6 +414,8 @@ def metric_label(column: str) -> str:
     --------
     >>> metric_label("sink_nodes_norm"), metric_label("rolled__k_core_mean"), metric_label("mean_degree")
     ('sink nodes (norm.)', 'k core (mean)', 'mean degree')
+    >>> metric_label("rolled__k_core_mean_z")
+    'k core (mean, z)'
     """
     described = metric_column(column)
     if described is None:

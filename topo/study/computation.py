@@ -25,12 +25,14 @@ from ..device import resolve_device
 from ..encoding import LayerGraphs, encode
 from ..errors import InputError, described
 from ..features import measure, measure_layers, over_layers
+from ..features.controls import standard_scores
 from ..features.preparation import prepare_kernels
 from ..masks import Masks
 from ..models import MODELS, build
 from ..own_code import digest_of, import_code
 from ..pruning import PRUNERS, prune, sparse_training_callback
 from ..training import Callback, Diverged, evaluate, train
+from .controls import controls_of
 from .entries import PrunerChoice
 from .grid import Cell
 from .store import FAILED, CellResult, Store
@@ -71,7 +73,8 @@ def run_cell(cell: Cell, folder: str, device: str) -> Outcome:
     if not store.is_done(cell.key):  # another run on the same folder may have been faster
         try:
             _import_own_code(cell, store)
-            result = compute(cell, device, store.weights_file(cell.baseline.key) if cell.baseline else None)
+            dense_weights = store.weights_file(cell.baseline.key) if cell.baseline else None
+            result = compute(cell, device, dense_weights, store.controls)
         except Exception as error:
             result = failure(described(error), traceback.format_exc())
         result.row["seconds"] = time.perf_counter() - started
@@ -125,7 +128,9 @@ def failure(reason: str, details: str | None = None) -> CellResult:
     return CellResult({"status": FAILED, "reason": reason}, traceback=details)
 
 
-def compute(cell: Cell, device: str = "auto", dense_weights: Path | None = None) -> CellResult:
+def compute(
+    cell: Cell, device: str = "auto", dense_weights: Path | None = None, controls: Path | None = None
+) -> CellResult:
     """The result of a cell; a pruner of stage ``"trained"`` starts from the file `dense_weights`.
 
     Parameters
@@ -136,6 +141,8 @@ def compute(cell: Cell, device: str = "auto", dense_weights: Path | None = None)
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     dense_weights
         Checkpoint of the trained dense network; None when the cell needs none.
+    controls
+        Folder where the metrics of random masks are kept for other cells.
 
     Returns
     -------
@@ -183,7 +190,7 @@ def compute(cell: Cell, device: str = "auto", dense_weights: Path | None = None)
     else:
         row |= evaluate(model, dataset, device=target)
         model.cpu()
-        measured, layers = _measured(cell, model, dataset, masks, seconds)
+        measured, layers = _measured(cell, model, dataset, masks, seconds, controls)
         metrics = _compact_columns(cell, model, dataset, masks) | measured
     row |= {"device": target.type} | _seconds_columns(seconds)
     kept = model if cell.save_weights and training.status != "diverged" else None
@@ -232,7 +239,12 @@ def _is_cut(cell: Cell, model: nn.Module, dataset: Dataset, masks: Masks, unknow
 
 
 def _measured(
-    cell: Cell, model: nn.Module, dataset: Dataset, masks: Masks | None, seconds: dict[str, float]
+    cell: Cell,
+    model: nn.Module,
+    dataset: Dataset,
+    masks: Masks | None,
+    seconds: dict[str, float],
+    controls: Path | None,
 ) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
     """The metric columns of every encoding and why some have no value, and the metrics of layers by encoding."""
     columns: dict[str, Any] = {}
@@ -255,6 +267,13 @@ def _measured(
         columns |= {f"{encoding.prefix}{name}": float(value) for name, value in row.items()}
         for name, reason in row.attrs["undefined"].items():
             reasons.setdefault(reason, []).append(f"{encoding.prefix}{name}")
+        if cell.controls and masks is not None:
+            with _timed(seconds, "controls"):
+                scores = standard_scores(row, controls_of(cell, dag, masks, encoding, controls))
+            scores.index = [f"{encoding.prefix}{name}_z" for name in scores.index]
+            columns |= scores["z"].to_dict()
+            for name, reason in scores.loc[scores["z"].isna(), "reason"].items():
+                reasons.setdefault(reason, []).append(name)
     undefined = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
     return columns | {"undefined": undefined}, layers
 

@@ -45,6 +45,9 @@ class StudyConfig(BaseModel):
         How every network is trained; ``digits`` for embedded datasets and ``reference`` otherwise unless given.
     metrics
         Metrics or categories to measure; all when left out.
+    controls
+        With how many random masks, of as many weights in every layer, each sparse network is compared: at least 2, or 0
+        for none. The table then has the z-scores of its metrics as ``<metric>_z`` (`topo.z_scores`).
     measure_dense
         Whether the dense baselines are encoded and measured too, which takes much memory for large networks.
     save_weights
@@ -87,6 +90,7 @@ class StudyConfig(BaseModel):
     recipe: RecipeChoice = Field(default_factory=lambda given: _usual_recipe(given))
     encodings: tuple[EncodingChoice, ...] = Field(default_factory=lambda: (EncodingChoice(name="multipartite"),))
     metrics: tuple[str, ...] | None = None
+    controls: int = Field(default=0, ge=0)
     measure_dense: bool = False
     save_weights: bool = False
     save_trajectory: bool = False
@@ -115,6 +119,13 @@ class StudyConfig(BaseModel):
                 hint = f"; {sparsity:g}% is {sparsity / 100:g}" if 1 < sparsity < 100 else ""
                 raise InputError(f"sparsity {sparsity:g} is not at least 0 and below 1{hint}.")
         return sparsities
+
+    @field_validator("controls")
+    @classmethod
+    def _enough(cls, controls: int) -> int:
+        if controls == 1:
+            raise InputError("one random mask has no spread to compare with; give at least 2, or 0 for none.")
+        return controls
 
     @field_validator("seeds", "sparsities", "metrics")
     @classmethod
@@ -298,7 +309,9 @@ class StudyConfig(BaseModel):
         """
         code = list(self.code(recorded).values())
         modules = [name for name in self.imports if not is_file_name(name)]
-        data = [self.model_dump(mode="json", exclude=NOT_IN_TABLE), code, modules]
+        # A study without controls has the hash that it had when there were none.
+        left_out = NOT_IN_TABLE if self.controls else NOT_IN_TABLE | {"controls"}
+        data = [self.model_dump(mode="json", exclude=left_out), code, modules]
         return sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 

@@ -182,7 +182,12 @@ class EncodingChoice(Choice):
         # keep the keys under which older studies hold them.
         decides = {"name": self.name, "prefix": self.prefix, **encoding_options("multipartite", {}), **self.options}
         # What of a graph a layer is measured has changed: its density divides by the pairs of a left and a right node.
-        return {**decides, "layers": 2} if ENCODINGS.entry(self.name).info["layers"] else decides
+        return {**decides, "layers": 2} if self.is_layered else decides
+
+    @property
+    def is_layered(self) -> bool:
+        """Whether it gives one graph a layer."""
+        return bool(ENCODINGS.entry(self.name).info["layers"])
 
     @property
     def prefix(self) -> str:

@@ -75,6 +75,8 @@ class Cell:
         How the network is trained.
     encodings, metrics
         What is measured; metrics None for all.
+    controls
+        With how many random masks of the same layer densities the metrics are compared.
     save_weights, save_trajectory
         What is kept beside the row.
     data_root
@@ -93,6 +95,7 @@ class Cell:
     recipe: Recipe
     encodings: tuple[EncodingChoice, ...]
     metrics: tuple[str, ...] | None
+    controls: int = 0
     save_weights: bool = False
     save_trajectory: bool = False
     data_root: str | None = None
@@ -112,6 +115,8 @@ class Cell:
             "encodings": [encoding.decides() for encoding in self.encodings],
             "metrics": sorted(self.metrics) if self.metrics and self.encodings else None,
         }
+        if self.controls and self.encodings:
+            decides["controls"] = self.controls
         own = {source.digest for source in self.own_sources()}
         if own:  # one file of a study's own code may use another
             decides["code"] = sorted(own | {code.digest for code in self.imports})
@@ -202,6 +207,7 @@ def cells_of(config: StudyConfig) -> list[Cell]:
                 pruner=pruner,
                 sparsity=sparsity,
                 encodings=config.encodings,
+                controls=config.controls,
                 save_weights=config.save_weights,
                 save_trajectory=config.save_trajectory,
                 baseline=dense,

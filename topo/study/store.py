@@ -97,6 +97,7 @@ class Store:
         self.table_file = self.folder / "results.parquet"
         self.plan_file = self.folder / "plan.json"
         self.imports = self.folder / "imports"
+        self.controls = self.folder / "controls"
 
     def cell_folder(self, key: str) -> Path:
         """The folder of the cell with that key.
