@@ -259,7 +259,7 @@ def page_table(pooled: pd.DataFrame, repeats: pd.DataFrame, shown: list[str]) ->
     meaning = {
         "metric": f"A metric of the whole network's graph; those that repeat it are in the last column.{some}",
         "mean ρ": f"Spearman's correlation with accuracy among {among(shown[0])}, the mean over groups.",
-        "95% interval": "Of the mean, from leaving out one algorithm at a time; of few algorithms it is wide.",
+        "95% interval": "The means that permuted labels of algorithms do not reject; of few algorithms it is wide.",
         "p": "How often permuted labels of algorithms give a mean as large.",
         "q": "p adjusted for all tests of the figure; clear below .05.",
         "repeated by": "Metrics that order the networks of a group as this one does, or the other way round.",

@@ -205,11 +205,11 @@ def _method(by_algorithm: bool, pooled: pd.DataFrame, resamples: int) -> str:
     over = (
         "Mean over groups of Spearman's correlation, each algorithm one point, the mean of its networks in the group. "
         "The same algorithms are in every group, so their labels are permuted once for all groups "
-        f"({compared} permutations; all there are of up to seven algorithms), and the interval is a jackknife over "
-        "algorithms with Student's t."
+        f"({compared} permutations; all there are of up to seven algorithms), and the interval holds the means that "
+        "this test would not reject."
         if by_algorithm
         else "Mean over groups of Spearman's correlation of networks; p-values from random permutations of the "
-        "networks within groups; jackknife interval over groups."
+        "networks within groups; the interval holds the means that this test would not reject."
     )
     return (
         f"{over} Benjamini-Hochberg over all tests of a figure's table. A metric whose median rank correlation with an "

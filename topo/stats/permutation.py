@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations as all_orders
+from math import ceil
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..errors import InputError, unknown_name
 from ..results.schema import GROUPS
@@ -27,6 +27,8 @@ __all__ = ["LabelOrders", "PermutedMeans", "permutation_correlation", "permuted_
 # Up to this many units all orders are tried (5,040).
 MOST_UNITS_IN_ALL_ORDERS = 7
 SAME = 1e-9
+# Correlations of one are taken as this, for which Fisher's z is finite.
+MOST = 1 - 1e-9
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,6 @@ class _Group:
     columns: np.ndarray
     target: np.ndarray
     given: np.ndarray
-
-    def without(self, unit: int) -> _Group:
-        kept = self.units != unit
-        return _Group(self.units[kept], self.columns[kept], self.target[kept], self.given[kept])
 
 
 def permutation_correlation(
@@ -103,8 +101,9 @@ def permutation_correlation(
     covariates the residuals of the target are permuted and freed of the covariates again (Freedman & Lane, *A
     nonstochastic interpretation of reported significance levels*, J. Bus. Econ. Stat. 1, 1983). Ranks of covariates
     do not explain all that the covariates do: where these do everything, ``"spearman"`` errs somewhat more often than
-    it says, ``"pearson"`` does not where all is linear. The interval is a jackknife over units with Student's t, over
-    groups where rows are the units.
+    it says, ``"pearson"`` does not where all is linear. The interval holds the correlations that the test would not
+    reject, if their error is that of the permuted correlations on the scale of Fisher's z: zero is outside where p is
+    below one less `level`.
 
     Examples
     --------
@@ -120,25 +119,27 @@ def permutation_correlation(
         table, metrics, unit=unit, given=given, kind=kind, target=target, by=by, min_units=min_units,
         permutations=permutations, seed=seed,
     )  # fmt: skip
-    means, defined = permuted.means, permuted.groups_of
-    groups, count, observed, fewest = permuted.groups, permuted.units, permuted.observed, permuted.fewest
+    r, defined, fewest = permuted.means[0], permuted.groups_of, permuted.fewest
     known = defined > 0
-    p = np.where(known, (np.abs(means) >= np.abs(means[:1]) - SAME).mean(axis=0), np.nan)
+    p = np.where(known, (np.abs(permuted.means) >= np.abs(r) - SAME).mean(axis=0), np.nan)
     low, high = np.full((2, len(metrics)), np.nan)
     if level is not None and known.any():
-        low, high = _interval(groups, observed, means[0], kind, fewest, count if unit else None, level)
+        critical, centre = permuted.critical(1 - level)[known], np.arctanh(np.clip(r[known], -MOST, MOST))
+        reach = np.arctanh(np.minimum(critical, MOST))
+        low[known] = np.where(critical < 1, np.tanh(centre - reach), -1)
+        high[known] = np.where(critical < 1, np.tanh(centre + reach), 1)
     few = f"no group has {fewest} units with all values that differ"
     why = ["the covariates determine the metric" if metric in given else few for metric in metrics]
     return pd.DataFrame(
         {
             "metric": metrics,
             "k": defined,
-            "units": count,
-            "r": means[0],
+            "units": permuted.units,
+            "r": r,
             "low": low,
             "high": high,
             "p": p,
-            "permutations": len(means),
+            "permutations": len(permuted.means),
             "reason": np.where(known, "", why),
         }
     )
@@ -160,8 +161,6 @@ class PermutedMeans:
         Number of units.
     fewest
         Units that a group has to have.
-    groups
-        The values of every group.
     """
 
     means: np.ndarray
@@ -169,7 +168,24 @@ class PermutedMeans:
     groups_of: np.ndarray
     units: int
     fewest: int
-    groups: list[_Group]
+
+    def critical(self, p_below: float) -> np.ndarray:
+        """The size that a mean has to exceed for a p-value below `p_below`; 1 where none can.
+
+        Parameters
+        ----------
+        p_below
+            Above 0 and below 1.
+
+        Returns
+        -------
+        array of shape (metrics,)
+        """
+        # The order itself counts among the permutations, and is as large as itself.
+        may_reach_it = ceil(p_below * len(self.means) - SAME) - 2
+        if may_reach_it < 0:
+            return np.where(self.groups_of > 0, 1.0, np.nan)
+        return np.minimum(-np.sort(-np.abs(self.means[1:]), axis=0)[may_reach_it] + SAME, 1)
 
 
 def permuted_means(
@@ -238,7 +254,7 @@ def permuted_means(
             if of_metric.any():
                 total[:, i] += of_metric[own, taken].sum(axis=1)
     means = np.divide(total, defined, out=np.full(total.shape, np.nan), where=defined > 0)
-    return PermutedMeans(means, observed, defined, count, fewest, groups)
+    return PermutedMeans(means, observed, defined, count, fewest)
 
 
 def _groups(
@@ -341,43 +357,3 @@ def _correlations(x: np.ndarray, permuted: np.ndarray, basis: np.ndarray) -> np.
     # Permuted residuals are no longer free of the covariates: what these explain anew must not count as spread.
     size = np.sqrt(np.maximum(1 - ((permuted @ basis) ** 2).sum(axis=1), 0))[:, None]
     return np.divide(permuted @ x, size, out=np.zeros((len(permuted), x.shape[1])), where=size > SAME)
-
-
-def _interval(
-    groups: list[_Group],
-    observed: np.ndarray,
-    mean: np.ndarray,
-    kind: str,
-    fewest: int,
-    units: int | None,
-    level: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Jackknife over units, or over groups where rows are the units."""
-    if units is None:
-        defined = np.isfinite(observed)
-        total, count = np.where(defined, observed, 0).sum(axis=0), defined.sum(axis=0)
-        without = [
-            np.where(d, total - np.where(d, o, 0), total) / np.maximum(count - d, 1) for o, d in zip(observed, defined)
-        ]
-        replicates, size = np.where(defined, np.array(without), np.nan), count
-    else:
-        rows = []
-        for unit in range(units):
-            r = np.full((len(groups), len(mean)), np.nan)
-            for place, group in enumerate(groups):
-                if np.isin(unit, group.units):
-                    for chosen, _, x, y, _ in _standardised(group.without(unit), kind, fewest - 1):
-                        r[place, chosen] = y @ x
-                else:
-                    r[place] = observed[place]
-            defined = np.isfinite(r)
-            total, count = np.where(defined, r, 0).sum(axis=0), defined.sum(axis=0)
-            rows.append(np.divide(total, count, out=np.full(len(mean), np.nan), where=count > 0))
-        replicates = np.array(rows)
-        size = np.isfinite(replicates).sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        off = replicates - np.nanmean(np.where(np.isfinite(replicates).any(axis=0), replicates, 0), axis=0)
-        error = np.sqrt((size - 1) / size * np.nansum(off**2, axis=0))
-        reach = stats.t.ppf(0.5 + level / 2, np.maximum(size - 1, 1)) * error
-    reach = np.where(size > 1, reach, np.nan)
-    return np.clip(mean - reach, -1, 1), np.clip(mean + reach, -1, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, factorial, isfinite, nan
+from math import factorial, isfinite, nan
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from scipy import stats
 
 from ..errors import InputError
 from ..results.schema import GROUPS
-from .permutation import permuted_means
+from .permutation import MOST, permuted_means
 from .significance import FALSE_DISCOVERY_RATE, FEWEST_ALGORITHMS, significant
 
 __all__ = ["Detectable", "detectable_correlation", "p_to_be_found"]
@@ -123,14 +123,12 @@ def detectable_correlation(
         table, metrics, unit=unit, given=given, target=target, by=by, min_units=min_units,
         permutations=permutations, seed=seed,
     )  # fmt: skip
-    chance = np.abs(permuted.means[1:, permuted.groups_of > 0])
-    # The order itself counts among the permutations, and is as large as itself.
-    may_reach_it = ceil(p_below * len(permuted.means)) - 2
     needed = next(n for n in range(FEWEST_ALGORITHMS, 100) if 2 / factorial(n) < p_below)
-    if may_reach_it < 0 or not chance.size:
+    known = permuted.groups_of > 0
+    to_be_seen = permuted.critical(p_below)[known]
+    if not known.any() or np.median(to_be_seen) >= 1:
         return Detectable(nan, permuted.units, max(needed, permuted.units + 1))
-    to_be_seen = -np.sort(-chance, axis=0)[may_reach_it]
-    z = np.arctanh(np.minimum(chance, 1 - 1e-9))
-    further = stats.norm.ppf(power) * np.sqrt((z**2).mean(axis=0))
-    size = float(np.median(np.tanh(np.arctanh(np.minimum(to_be_seen, 1)) + further)))
+    chance = np.arctanh(np.clip(permuted.means[1:, known], -MOST, MOST))
+    further = stats.norm.ppf(power) * np.sqrt((chance**2).mean(axis=0))
+    size = float(np.median(np.tanh(np.arctanh(np.minimum(to_be_seen, MOST)) + further)))
     return Detectable(size, permuted.units, needed)
