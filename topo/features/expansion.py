@@ -8,7 +8,7 @@ import numpy as np
 
 from .graph_view import GraphView
 from .registry import Undefined, metric
-from .spectra import largest_eigenvalues, top_singular_values
+from .spectra import Product, largest_eigenvalues, scaled, symmetric, top_singular_values
 
 
 @metric("spectral_gap", category="expansion", reads_weights=True)
@@ -43,9 +43,19 @@ def top_magnitudes(view: GraphView) -> np.ndarray:
 def spectral_radius(view: GraphView) -> float:
     """Largest eigenvalue of the weighted undirected Laplacian D - A."""
     _require_weights(view)
-    adjacency = view.undirected
-    degree = adjacency.sum(axis=1)
-    return float(largest_eigenvalues(view.n_nodes, lambda x: (degree * x.T).T - adjacency @ x, 1, which="LA")[0])
+    product, exponent = view.shared(_adjacency_product)
+    degree = product(np.ones((view.n_nodes, 1)))
+
+    def laplacian(x: np.ndarray) -> np.ndarray:
+        return degree * x - product(x)
+
+    return float(np.ldexp(largest_eigenvalues(view.n_nodes, laplacian, 1, which="LA")[0], exponent))
+
+
+def _adjacency_product(view: GraphView) -> tuple[Product, int]:
+    """The product of the undirected adjacency with vectors, but for a power of two."""
+    directed, exponent = scaled(view.directed)
+    return symmetric(directed), exponent
 
 
 def _require_weights(view: GraphView) -> None:
@@ -57,14 +67,17 @@ def _require_weights(view: GraphView) -> None:
 
 def _components_by_bound(view: GraphView) -> Iterator[tuple[float, np.ndarray]]:
     """The nodes of each component that has an edge, largest bound on its eigenvalues first."""
-    count, labels = view.components
-    adjacency = view.undirected
-    weighted = adjacency.sum(axis=1)
+    count, labels, *_ = view.connectivity
+    sizes = np.bincount(labels, minlength=count)
+    if (sizes > 1).sum() == 1:
+        yield np.inf, np.flatnonzero(sizes[labels] > 1)
+        return
+    product, exponent = view.shared(_adjacency_product)
+    weighted = np.ldexp(product(np.ones((view.n_nodes, 1)))[:, 0], exponent)
     # No eigenvalue exceeds the largest sqrt(d_u d_v) over the component's edges.
     bounds = np.zeros(count)
     ends = view.directed.tocoo()
     np.maximum.at(bounds, labels[ends.row], np.sqrt(weighted[ends.row] * weighted[ends.col]))
-    sizes = np.bincount(labels)
     by_label = np.argsort(labels, kind="stable")
     stop = np.cumsum(sizes)
     for label in np.argsort(-bounds, kind="stable"):
@@ -74,17 +87,27 @@ def _components_by_bound(view: GraphView) -> Iterator[tuple[float, np.ndarray]]:
 
 def _magnitudes(view: GraphView, nodes: np.ndarray) -> np.ndarray:
     """Magnitudes of the three largest eigenvalues of one component, given its nodes; fewer when it is smaller."""
-    adjacency = view.undirected
-    # No edge leaves the component: all columns may stay where picking the component's would copy most of them.
-    small = 2 * len(nodes) < view.n_nodes
-    if not view.connectivity.odd[view.connectivity.component[nodes[0]]]:
-        colour = view.connectivity.colour
-        fewer, more = sorted((nodes[colour[nodes]], nodes[~colour[nodes]]), key=len)
-        half = adjacency[fewer]
-        return np.repeat(top_singular_values(half[:, more] if small else half, 2), 2)[:3]
-    if small:
-        adjacency, inside = adjacency[nodes][:, nodes], np.ones(len(nodes))
-    else:
-        inside = np.zeros(view.n_nodes)
-        inside[nodes] = 1
-    return np.abs(largest_eigenvalues(len(inside), lambda x: ((adjacency @ x).T * inside).T, 3))
+    odd = view.connectivity.odd[view.connectivity.component[nodes[0]]]
+    colour = view.connectivity.colour
+    # The leading eigenvalue of what hangs together is there once, but edges of weight 0.0 hold nothing together.
+    copies = 3 if (view.directed.data == 0).any() else 2
+    if 2 * len(nodes) < view.n_nodes:
+        directed, exponent = scaled(view.directed[nodes][:, nodes])
+        if odd:
+            values = np.abs(largest_eigenvalues(len(nodes), symmetric(directed), 3, copies=copies))
+        else:
+            fewer, more = sorted((np.flatnonzero(colour[nodes]), np.flatnonzero(~colour[nodes])), key=len)
+            values = np.repeat(top_singular_values((directed + directed.T)[fewer][:, more], 2), 2)[:3]
+        return np.ldexp(values, exponent)
+    # No edge leaves the component: all nodes may stay where picking the component's would copy most of the edges.
+    product, exponent = view.shared(_adjacency_product)
+    inside = np.zeros(view.n_nodes, dtype=bool)
+    inside[nodes] = True
+    if odd:
+        return np.ldexp(np.abs(largest_eigenvalues(view.n_nodes, product, 3, copies=copies, inside=inside)), exponent)
+    if view.is_bipartite:
+        (half,) = view.blocks.values()
+        return np.repeat(top_singular_values(half, 2, inside=inside[view.parts[1].nodes]), 2)[:3]
+    one_side = inside & (colour == (2 * colour[nodes].sum() <= len(nodes)))
+    squares = largest_eigenvalues(view.n_nodes, lambda x: product(product(x)), min(2, one_side.sum()), inside=one_side)
+    return np.ldexp(np.repeat(np.sqrt(np.maximum(squares, 0)), 2)[:3], exponent)
