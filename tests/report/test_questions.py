@@ -148,8 +148,7 @@ def test_the_command(tmp_path, monkeypatch):
     assert result.exit_code == 0 and (tmp_path / "topology-report.html").exists()
     refusals = {
         "give what to report on": [],
-        "is not there; name the folder": ["--published", "."],
-        "nowhere/unrolled/unrolled.csv is not there": ["mine.parquet", "--published", "nowhere"],
+        "holds no published tables; name the folder": ["--published", "."],
         "a report is written as html or md, not as 'pdf'": ["mine.parquet", "--format", "pdf"],
         "does not go with a file named a.html": ["mine.parquet", "--format", "md", "-o", "a.html"],
     }

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from ..questions import QUESTIONS, Answer, Evidence
 from ..results.labels import counted, listed
-from .cells import summary_table, table_of
+from .cells import Table, summary_table, table_of
 from .content import Part, Said, Section
 from .pictures import Picture, picture
 from .place import Place
@@ -94,11 +94,16 @@ def _said(answer: Answer, name: str, place: Place, source: str) -> Said:
         title = answer.titles.get(figure_name) or figure_name.replace("_", " ").capitalize().replace("r2", "R²")
         describe = f"{answer.title}: {title.rstrip('.')}. {answer.caption}"
         pictures.append(picture(figure, ident, place, title, describe))
-    tables = tuple(table_of(n, t, file=place.write_table(n, t)) for n, t in answer.tables.items() if len(t))
+    tables: tuple[Table, ...] = tuple(
+        table_of(n, t, file=place.write_table(n, t)) for n, t in answer.tables.items() if len(t)
+    )
     summary = None
     if answer.summary is not None and len(answer.summary):
         file = place.write_table("summary", answer.summary)
         summary = summary_table("summary", answer.summary, answer.columns, file)
+        if summary.total > len(summary.rows):
+            whole = summary_table("summary", answer.summary, answer.columns, file, summary.total)
+            tables = (replace(whole, columns=tuple(replace(c, meaning="") for c in whole.columns)), *tables)
     return Said(
         source,
         verdict=answer.verdict,
@@ -109,7 +114,7 @@ def _said(answer: Answer, name: str, place: Place, source: str) -> Said:
     )
 
 
-def _more(answer: Answer, ident: str, pictures: tuple[Picture, ...], tables: tuple) -> Part:
+def _more(answer: Answer, ident: str, pictures: tuple[Picture, ...], tables: tuple[Table, ...]) -> Part:
     held = ["How to read the figure", "method"]
     held += ["caveats"] if answer.caveats else []
     held += [counted(len(pictures), "further figure")] if pictures else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,10 @@ from ..results.schema import metric_label
 __all__ = ["Column", "Table", "cell", "summary_table", "table_of"]
 
 MOST_ROWS = 60
+# Texts that stand to the right of their column: numbers, shares, and what is missing.
+NUMBER = re.compile(r"[−+-]?[\d,]*\.?\d*(e-?\d+)?( ?%)?|–|")
+PLAIN = re.compile(r"-?\d+(\.\d+)?")
+DECIMAL = re.compile(r"-?\d+\.\d{1,4}")
 LABELLED = ("metric", "kept")
 FEATURE_SETS = ("features", "first", "second")
 
@@ -98,6 +103,15 @@ class Table:
     file: str = ""
 
     @property
+    def narrow(self) -> bool:
+        """Whether it fits beside a figure or text."""
+        widths = [
+            max(*(len(row[i]) for row in self.rows), *map(len, column.name.split()), 0) + 3
+            for i, column in enumerate(self.columns)
+        ]
+        return sum(widths) <= 58
+
+    @property
     def meanings(self) -> list[Column]:
         """The columns that are explained."""
         return [column for column in self.columns if column.meaning]
@@ -143,8 +157,8 @@ def table_of(name: str, table: pd.DataFrame, *, labelled: Sequence[str] = LABELL
     )
 
 
-def summary_table(name: str, table: pd.DataFrame, meanings: Mapping[str, str], file: str = "") -> Table:
-    """The table that a report shows without being asked, whole, with its columns explained.
+def summary_table(name: str, table: pd.DataFrame, meanings: Mapping[str, str], file: str = "", most: int = 10) -> Table:
+    """The table that a report shows without being asked, its first rows, with its columns explained.
 
     Parameters
     ----------
@@ -156,6 +170,8 @@ def summary_table(name: str, table: pd.DataFrame, meanings: Mapping[str, str], f
         What columns hold, by name.
     file
         Where it lies as CSV.
+    most
+        Rows that are shown.
 
     Returns
     -------
@@ -167,9 +183,21 @@ def summary_table(name: str, table: pd.DataFrame, meanings: Mapping[str, str], f
     >>> summary_table("summary", pd.DataFrame({"share": [0.5, None]}), {"share": "of all"}).rows
     (('0.5',), ('–',))
     """
-    columns = [Column(str(c), _is_number(table[c]), str(meanings.get(c, ""))) for c in table.columns]
-    texts = [[cell(v, 3) or "–" for v in table[c]] for c in table.columns]
-    return Table(name, "", tuple(columns), tuple(zip(*texts, strict=True)), len(table), file)
+    columns, texts = [], []
+    for i, heading in enumerate(table.columns):
+        cells = _even_decimals([cell(value, 3) or "–" for value in table.iloc[:most, i]])
+        number = all(NUMBER.fullmatch(text) for text in cells)
+        columns.append(Column(str(heading), number, str(meanings.get(heading, "")).strip().rstrip(".")))
+        texts.append(cells)
+    return Table(name, "Summary", tuple(columns), tuple(zip(*texts, strict=True)), len(table), file)
+
+
+def _even_decimals(texts: list[str]) -> list[str]:
+    """Plain numbers of a column with as many decimals as the longest of them."""
+    decimals = [len(text.partition(".")[2]) for text in texts if DECIMAL.fullmatch(text)]
+    if not decimals:
+        return texts
+    return [f"{float(text):.{max(decimals)}f}" if PLAIN.fullmatch(text) else text for text in texts]
 
 
 def _is_number(values: pd.Series) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from ..results.collapsed import collapsed_networks, unknown_chance
 from ..results.labels import counted, listed, percent
 from ..results.schema import ALL_FAMILIES, GROUPS, PAIR, metric_label
 from ..stats.collinearity import collinear_groups
@@ -14,9 +15,11 @@ from ..stats.significance import FALSE_DISCOVERY_RATE, significant
 
 __all__ = [
     "accuracy_findings",
+    "collapsed_sentence",
     "correlation_findings",
     "failures",
     "lost_sentence",
+    "no_failures",
     "run_sentence",
     "size_finding",
     "undefined_correlations",
@@ -65,7 +68,7 @@ def run_sentence(table: pd.DataFrame) -> str:
 
 
 def failures(table: pd.DataFrame) -> pd.DataFrame:
-    """Networks that did not finish: status, reason, number and which.
+    """Networks that did not finish, have no accuracy or collapsed: status, reason, number and which.
 
     Parameters
     ----------
@@ -76,17 +79,50 @@ def failures(table: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         status, reason, networks, which.
+
+    Examples
+    --------
+    >>> from topo.results import example_results
+    >>> table = example_results(sparsities=(0.9,))
+    >>> table.loc[3, "accuracy"] = 0.1
+    >>> failures(table)[["status", "networks"]].values.tolist()
+    [['near chance', 1]]
     """
     bad = table[~table["status"].isin(NOT_FAILED) | table["accuracy"].isna()]
+    status = bad["status"].where(~bad["status"].isin(NOT_FAILED), "no accuracy")
+    bad = bad.assign(status=status, reason=bad["reason"].where(bad["reason"] != "", "no reason recorded"))
+    collapsed = collapsed_networks(table.reset_index(drop=True))
+    near = table.reset_index(drop=True).loc[collapsed.index].assign(reason=collapsed["reason"], status="near chance")
+    bad = pd.concat([bad, near[near["accuracy"].notna() & table["status"].isin(NOT_FAILED).to_numpy()[near.index]]])
     if bad.empty:
         return pd.DataFrame(columns=["status", "reason", "networks", "which"])
-    which = bad.apply(
-        lambda r: f"{r['dataset']}/{r['model']}/{r['pruner']} at {percent(r['sparsity'])}, seed {r['seed']}", axis=1
-    )
-    bad = bad.assign(which=which, status=bad["status"].where(~bad["status"].isin(NOT_FAILED), "no accuracy"))
-    bad["reason"] = bad["reason"].where(bad["reason"] != "", "no reason recorded")
-    groups = bad.groupby(["status", "reason"], sort=True)["which"]
+    which = [
+        f"{row.dataset}/{row.model}/{row.pruner} at {percent(row.sparsity)}, seed {row.seed}"
+        + (f" ({100 * row.accuracy:.1f}%)" if row.status == "near chance" else "")
+        for row in bad.itertuples()
+    ]
+    groups = bad.assign(which=which).groupby(["status", "reason"], sort=True)["which"]
     return groups.agg(networks="size", which=lambda w: "; ".join(w)).reset_index()
+
+
+def no_failures(table: pd.DataFrame) -> str:
+    """What is known of a table in which no network failed or collapsed.
+
+    Parameters
+    ----------
+    table
+        Results table.
+
+    Examples
+    --------
+    >>> from topo.results import example_results
+    >>> no_failures(example_results())
+    'None: every network in the table has an accuracy, a path from input to output, and is better than chance.'
+    """
+    unknown = unknown_chance(table)
+    if unknown:
+        return f"None is known: every network in the table has an accuracy. {unknown}"
+    return "None: every network in the table has an accuracy, a path from input to output, and is better than chance."
 
 
 def lost_sentence(table: pd.DataFrame) -> str:
@@ -112,6 +148,29 @@ def lost_sentence(table: pd.DataFrame) -> str:
     reasons = listed([f"{number:,} {status}" for status, number in counts.items()])
     have = "has" if len(lost) == 1 else "have"
     return f"{len(lost):,} of {counted(len(table), 'network')} {have} no accuracy ({reasons})."
+
+
+def collapsed_sentence(table: pd.DataFrame) -> str:
+    """How many networks collapsed though they have an accuracy; empty where none did.
+
+    Parameters
+    ----------
+    table
+        Results table.
+
+    Examples
+    --------
+    >>> from topo.results import example_results
+    >>> table = example_results(sparsities=(0.9,))
+    >>> table.loc[3, "accuracy"] = 0.1
+    >>> collapsed_sentence(table)
+    '1 of 18 networks collapsed: it has no path from input to output or is near chance.'
+    """
+    collapsed = collapsed_networks(table)["accuracy"].notna().sum()
+    if not collapsed:
+        return ""
+    rest = "it has no path from input to output or is" if collapsed == 1 else "no path from input to output, or"
+    return f"{collapsed:,} of {counted(len(table), 'network')} collapsed: {rest} near chance."
 
 
 def accuracy_findings(summary: pd.DataFrame) -> list[str]:

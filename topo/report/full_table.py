@@ -16,7 +16,7 @@ IDENTITY = ("dataset", "model", "pruner", "family", "sparsity", "seed", "status"
             "accuracy_drop", "loss", "reached_sparsity", "reason")  # fmt: skip
 NETWORK = "whole network"
 # Most cells and rows on a page; more would make it too heavy.
-MOST_CELLS = 48_000
+MOST_CELLS = 30_000
 MOST_ROWS = 2_000
 
 

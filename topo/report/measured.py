@@ -95,7 +95,7 @@ class _Measured:
             self.source,
             findings.run_sentence(self.table),
             self.overview(),
-            (*self.evidence.notes, *([lost] if lost else [])),
+            (*self.evidence.notes, *filter(None, [lost, findings.collapsed_sentence(self.table)])),
             self.left_out(),
             (*best[:MOST_PAIRS], *findings.correlation_findings(self.correlations), *([size] if size else [])),
             tuple(part for part in parts if part is not None),
@@ -147,11 +147,11 @@ class _Measured:
 
     def failures(self) -> Part:
         lost = findings.failures(self.table)
-        none = "None: every network in the table finished with an accuracy and no empty layer."
+        count = int(lost["networks"].sum())
         return Part(
             self.ident("failures"),
-            "Failed and collapsed networks",
-            (("", none),) if lost.empty else (),
+            f"Failed and collapsed networks: {count or 'none'}",
+            (("", findings.no_failures(self.table)),) if lost.empty else (),
             tables=() if lost.empty else (table_of("failures", lost, file=self.place.write_table("failures", lost)),),
         )
 

@@ -6,6 +6,8 @@ import colorsys
 import html
 import io
 import re
+import zlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -140,7 +142,7 @@ def picture(figure: Figure, name: str, place: Place, title: str, describe: str) 
     figure
         The figure.
     name
-        Unique in the report: every id inside the SVG is prefixed with it.
+        Unique in the report: every id inside the SVG begins with a mark made of it.
     place
         Where it will stand.
     title
@@ -184,12 +186,14 @@ def _inline(svg: str, name: str, width: int, label: str) -> str:
     svg = re.sub(r' transform="rotate\(-?0 [^"]*\)"', "", svg)
     svg = re.sub(r"font-family: [^;\"]+", f"font-family: {FONTS}", svg)
     svg = svg.replace(f" font-family: {FONTS};", "")  # the page's rule for figures
-    # A hundredth of a point is finer than any screen; numbers below ten may be scales and stay.
-    svg = re.sub(r"(\d\d\.\d\d)\d+", r"\1", svg)
-    used = set(re.findall(r'href="#([^"]+)"', svg)) | set(re.findall(r"url\(#([^)]+)\)", svg))
-    svg = re.sub(r'\sid="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", svg)
-    svg = re.sub(r'href="#', f'href="#{name}-', svg)
-    svg = re.sub(r"url\(#", f"url(#{name}-", svg)
+    # A tenth of a point is finer than most screens; numbers below ten may be scales and stay.
+    svg = re.sub(r"(\d\d\.\d)\d+", r"\1", svg)
+    mark = f"f{zlib.crc32(name.encode()):x}"
+    used = dict.fromkeys(re.findall(r'href="#([^"]+)"', svg) + re.findall(r"url\(#([^)]+)\)", svg))
+    short = {name: f"{mark}-{i}" for i, name in enumerate(used)}
+    svg = re.sub(r'\sid="([^"]+)"', lambda m: f' id="{short[m[1]]}"' if m[1] in short else "", svg)
+    svg = re.sub(r'href="#([^"]+)"', lambda m: f'href="#{short[m[1]]}"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", lambda m: f"url(#{short[m[1]]})", svg)
     svg = re.sub(r"\s*\n\s*", " ", svg)
     svg = re.sub(r">\s+<", "><", svg)
     for _ in range(4):
@@ -198,8 +202,19 @@ def _inline(svg: str, name: str, width: int, label: str) -> str:
         svg = svg.replace(color, variable)
     for color in TOO_DARK:
         svg = svg.replace(color, f"var(--c{color[1:]}, {color})")
+    svg, rules = _shared_styles(svg, mark)
     svg = re.sub(r'^<svg [^>]*?viewBox="([^"]+)"[^>]*>', rf'<svg viewBox="\1" width="{width}" role="img">', svg)
-    return svg.replace('role="img">', f'role="img" aria-label="{label}">', 1)
+    return svg.replace('role="img">', f'role="img" aria-label="{label}">{rules}', 1)
+
+
+def _shared_styles(svg: str, mark: str) -> tuple[str, str]:
+    """SVG with a class in place of every style that is there often, and the rules of the classes."""
+    rules = ""
+    for i, (written, count) in enumerate(Counter(re.findall(r'style="([^"]+)"', svg)).items()):
+        if count > 3:
+            svg = svg.replace(f'style="{written}"', f'class="{mark}{i}"')
+            rules += f".{mark}{i}{{{written}}}"
+    return svg, f"<style>{rules}</style>" if rules else ""
 
 
 def _png(figure: Figure) -> bytes:
