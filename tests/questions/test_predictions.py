@@ -95,10 +95,12 @@ def test_the_encoding_that_carries_the_effect_wins_pooled_and_within(answers):
 
 def test_baselines_are_in_every_table(answers):
     held = answers["multipartite_or_bipartite"].tables["held_out"]
-    assert {"mean", "sparsity", "density", "edges_density"} <= set(held["features"])
+    cells = {"setting", "family_setting", "algorithm_model", "algorithm_model_sparsity"}
+    assert {"mean", "sparsity", "density", "edges_density", *cells} <= set(held["features"])
     assert {"random", "past", "density"} <= set(answers["ranking_pruners"].tables["ranking"]["features"])
     assert {"sparsity", "density"} <= set(answers["pruner_from_mask"].tables["scores"]["features"])
-    assert {"mean", "sparsity", "sparsity + model"} <= set(answers["before_training"].tables["scores"]["features"])
+    cells.remove("family_setting")  # all of them are of one family
+    assert {"mean", "sparsity", "density", *cells} <= set(answers["before_training"].tables["scores"]["features"])
 
 
 def test_the_planted_mark_names_the_algorithm_and_ranks_it(answers):

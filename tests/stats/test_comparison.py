@@ -11,15 +11,22 @@ from topo.stats.regression import held_out, regression_table
 
 
 def test_equals_the_formula_by_hand():
-    table = grid(1, effect=1)
+    """Twelve networks an algorithm and a pair: means of units, with Nadeau and Bengio's variance over algorithms."""
+    table = grid(1, effect=1, models=3)
     first, second = (held_out(table, c, by="model", model="ols") for c in (["signal"], ["blank"]))
     error = [(p["predicted"] - p["actual"]) ** 2 for p in (first, second)]
-    gains = [(error[1] - error[0])[first["fold"] == k].mean() / table["drop"].var(ddof=0) for k in range(4)]
+    gains = (error[1] - error[0]) / table["drop"].var(ddof=0)
     difference = paired_difference(first, second)
-    assert difference["difference"] == pytest.approx(np.mean(gains)) and difference["folds"] == 4
-    deviation = np.std(gains, ddof=1) * np.sqrt(1 / 4 + 1 / 3)
-    assert difference["high"] - difference["difference"] == pytest.approx(stats.t.ppf(0.975, 3) * deviation)
-    assert difference["p"] == pytest.approx(2 * stats.t.sf(np.mean(gains) / deviation, 3))
+    half, p = 0.0, 0.0
+    for columns, shared in ((["pruner"], 1 / 6 + 1 / 5), (["dataset", "model"], 1 / 6)):
+        of_units = gains.groupby([table[c] for c in columns]).mean()
+        deviation = of_units.std(ddof=1) * np.sqrt(shared)
+        half = max(half, stats.t.ppf(0.975, 5) * deviation)
+        p = max(p, 2 * stats.t.sf(gains.mean() / deviation, 5))
+    assert difference["difference"] == pytest.approx(gains.mean())
+    assert (difference["algorithms"], difference["pairs"]) == (6, 6)
+    assert difference["high"] - difference["difference"] == pytest.approx(half)
+    assert difference["p"] == pytest.approx(p)
 
 
 def test_swapping_the_pair_changes_the_sign():

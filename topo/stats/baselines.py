@@ -8,7 +8,7 @@ import pandas as pd
 
 from .regression import MAX_FOLDS, held_out
 
-__all__ = ["CELLS", "CELL_LABELS", "cell_sets", "from_past_results"]
+__all__ = ["CELLS", "CELL_LABELS", "STRONGEST", "cell_sets", "from_past_results"]
 
 # Columns that make the cells, the one that matters most first (`topo.stats.predictors.CellMeans`).
 CELLS: Mapping[str, Sequence[str]] = {
@@ -19,6 +19,9 @@ CELLS: Mapping[str, Sequence[str]] = {
     "algorithm_model": ("pruner", "model", "dataset"),
     "algorithm_model_sparsity": ("sparsity", "pruner", "model", "dataset"),
 }
+
+# Those that know most: of the setting, of the family in it, and of the algorithm in it. The others are parts of these.
+STRONGEST = ("setting", "family_setting", "algorithm_model_sparsity")
 
 CELL_LABELS: Mapping[str, str] = {
     "setting": "sparsity × model",

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import combinations
-from math import nan
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..errors import InputError
+from .gains import mean_gain
 from .significance import q_values
 
 __all__ = ["comparison_table", "paired_difference"]
 
+# Models of sets that no other model predicts from.
+ALONE = ("mean", "cells")
+COLUMNS = [
+    "held_out", "model", "first", "second", "difference", "low", "high", "p", "q", "detectable", "algorithms", "pairs",
+    "reason",
+]  # fmt: skip
 
-def paired_difference(first: pd.DataFrame, second: pd.DataFrame, *, level: float = 0.95) -> dict[str, float | str]:
+
+def paired_difference(
+    first: pd.DataFrame, second: pd.DataFrame, *, level: float = 0.95, tests: int = 1
+) -> dict[str, float | str]:
     """Difference in held-out R2 of two sets of predictions of the same rows and folds, with an interval.
 
-    In every fold the mean squared error of the second less that of the first is divided by the variance of all
-    targets: the gain in R2. The folds' mean has a t-interval whose variance is that of Nadeau & Bengio (*Inference for
-    the generalization error*, Machine Learning 52, 2003): folds share training rows, so s^2 (1/k + n_test/n_train)
-    takes the place of s^2/k.
+    Of every network the squared error of the second less that of the first is divided by the variance of all targets:
+    their mean is the gain in R2. What is tested is whether it holds over algorithms and over pairs of dataset and model
+    (`topo.stats.gains.mean_gain`).
 
     Parameters
     ----------
@@ -30,11 +37,14 @@ def paired_difference(first: pd.DataFrame, second: pd.DataFrame, *, level: float
         What `topo.stats.regression.held_out` returned for each.
     level
         Coverage of the interval.
+    tests
+        How many tests are adjusted for together.
 
     Returns
     -------
     dict
-        difference, low, high, p (two-sided), folds, reason (why there is no interval).
+        difference, low, high, p (two-sided), detectable (the difference that would be found with 80% power),
+        algorithms, pairs, reason (why there is no interval).
 
     Raises
     ------
@@ -55,31 +65,14 @@ def paired_difference(first: pd.DataFrame, second: pd.DataFrame, *, level: float
         raise InputError("the two predictions are of different targets, so they are not paired.")
     actual = first["actual"].to_numpy(float)
     error = [(p["predicted"].to_numpy(float) - actual) ** 2 for p in (first, second)]
-    fold = first["fold"].to_numpy()
-    size = first.groupby("fold").size()
-    gain = pd.Series(error[1] - error[0]).groupby(fold).mean().to_numpy() / actual.var()
-    k = len(gain)
-    result: dict[str, float | str] = {
-        "difference": float(gain.mean()),
-        "low": nan,
-        "high": nan,
-        "p": nan,
-        "folds": k,
-        "reason": "",
-    }
-    if k < 2:
-        return {**result, "reason": "only one group was held out"}
-    ratio = (size / first.groupby("fold")["trained_on"].first()).mean()
-    deviation = float(np.sqrt(gain.var(ddof=1) * (1 / k + ratio)))
-    if deviation == 0:
-        return {**result, "low": gain.mean(), "high": gain.mean(), "p": 1.0 if gain.mean() == 0 else 0.0}
-    half = stats.t.ppf(0.5 + level / 2, k - 1) * deviation
-    p = 2 * stats.t.sf(abs(gain.mean()) / deviation, k - 1)
-    return {**result, "low": gain.mean() - half, "high": gain.mean() + half, "p": p}
+    return mean_gain((error[1] - error[0]) / actual.var(), first, level=level, tests=tests)
 
 
 def comparison_table(
-    predictions: Mapping[tuple[str, str, str], pd.DataFrame], pairs: Iterable[tuple[str, str]] | None = None
+    predictions: Mapping[tuple[str, str, str], pd.DataFrame],
+    pairs: Iterable[tuple[str, str]] | None = None,
+    *,
+    models: Iterable[str] | None = None,
 ) -> pd.DataFrame:
     """Every pair of feature sets that were tried with the same model and the same groups left out.
 
@@ -88,8 +81,10 @@ def comparison_table(
     predictions
         (held_out, features, model) -> predictions, as from `topo.stats.regression.regression_table`.
     pairs
-        (first, second) names of feature sets; all pairs when left out. Sets without a column (the mean) have the model
-        ``"mean"`` and are paired with every model.
+        (first, second) names of feature sets; all pairs when left out. Baselines (the mean, and means of cells) are
+        paired with every model. Of those that predict the same the first is compared.
+    models
+        Models whose predictions are compared; all of them when left out. The more tests, the larger q.
 
     Returns
     -------
@@ -98,15 +93,30 @@ def comparison_table(
     """
     names = list(dict.fromkeys(name for _, name, _ in predictions))
     pairs = list(combinations(names, 2) if pairs is None else pairs)
-    rows = []
-    for hold, model in dict.fromkeys((hold, model) for hold, _, model in predictions if model != "mean"):
+    wanted = {model for *_, model in predictions if model not in ALONE} if models is None else set(models)
+    compared: list[tuple[dict[str, str], pd.DataFrame, pd.DataFrame]] = []
+    for hold, model in dict.fromkeys((hold, model) for hold, _, model in predictions if model in wanted):
         for first, second in pairs:
-            both = [predictions.get((hold, n, model), predictions.get((hold, n, "mean"))) for n in (first, second)]
-            if both[0] is None or both[1] is None:
+            one, other = (_of(predictions, hold, name, model) for name in (first, second))
+            if one is None or other is None:
                 continue
-            head = {"held_out": hold, "model": model, "first": first, "second": second}
-            rows.append({**head, **paired_difference(*both)})
-    columns = ["held_out", "model", "first", "second", "difference", "low", "high", "p", "q", "folds", "reason"]
-    table = pd.DataFrame(rows).reindex(columns=columns)
+            if not any(
+                was["held_out"] == hold and was["first"] == first and _same(other, before)
+                for was, _, before in compared
+            ):
+                head = {"held_out": hold, "model": model, "first": first, "second": second}
+                compared.append((head, one, other))
+    rows = [{**head, **paired_difference(*both, tests=len(compared))} for head, *both in compared]
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     table["q"] = q_values(table["p"].to_numpy(float))
     return table
+
+
+def _same(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    return one is not other and bool(np.allclose(one["predicted"], other["predicted"], rtol=1e-9, atol=1e-12))
+
+
+def _of(
+    predictions: Mapping[tuple[str, str, str], pd.DataFrame], hold: str, name: str, model: str
+) -> pd.DataFrame | None:
+    return next((predictions[hold, name, m] for m in (model, *ALONE) if (hold, name, m) in predictions), None)

@@ -1,9 +1,15 @@
-"""Adjusted R2 of least squares on the accuracy drop, with a jackknife interval."""
+"""Adjusted R2 of least squares on the accuracy drop, with a jackknife interval, and what chance would explain.
+
+Adjusted R2 takes every network for a case of its own. But the networks of one algorithm are alike, and a dozen columns
+that tell eleven algorithms apart explain much of whatever differs between these, by chance alone. So the labels of the
+algorithms are permuted too (`topo.stats.permutation`): what the same columns then explain is chance.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import nan
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,11 +17,18 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from ..results.labels import counted
-from ..results.schema import GROUPS
+from ..results.schema import GROUPS, PAIR
 from .columns import require_columns
+from .permutation import LabelOrders
 from .regression import centred, same_rows
+from .significance import FEWEST_ALGORITHMS, with_q_values
 
-__all__ = ["adjusted_r2", "explained_table"]
+__all__ = ["adjusted_r2", "explained_by_chance", "explained_table"]
+
+PERMUTATIONS = 999
+SAME = 1e-9
+# What recurs in many groups: whole algorithms, and whole pairs of dataset and model, are left out together.
+CLUSTERS = (("pruner",), PAIR)
 
 
 def adjusted_r2(
@@ -50,7 +63,7 @@ def adjusted_r2(
     Returns
     -------
     dict
-        n, rank, r2, adjusted_r2, low, high (t-interval with the jackknife's variance; NaN with fewer than five
+        n, rank, r2, adjusted_r2, low, high (t-interval with the jackknife's variance; NaN with fewer than four
         clusters), clusters, reason (why there is no number).
 
     Notes
@@ -70,18 +83,12 @@ def adjusted_r2(
     empty = {"n": len(table), "rank": nan, "r2": nan, "adjusted_r2": nan, "low": nan, "high": nan, "clusters": nan}
     if len(table) < 3:
         return {**empty, "reason": "fewer than three networks"}
-    x, y = centred(table, features, target, within, np.arange(len(table)))
-    x = x.astype(float).replace([np.inf, -np.inf], np.nan)
-    x = x.fillna(x.median()).fillna(0.0).to_numpy()
+    x, y = _matrix(table, features, target, within)
     groups = table.groupby(list(within), dropna=False).ngroups if within else 1
-    x, y = x - x.mean(0), y - y.mean()
-    spread = x.std(0)
-    x = x[:, spread > 1e-12 * np.maximum(np.abs(x).max(0, initial=0), 1e-300)]
     if (y**2).sum() <= 1e-24 * len(y):
         return {**empty, "reason": f"{target} is constant"}
     if not x.shape[1]:
         return {**empty, "reason": "every column is constant"}
-    x = x / x.std(0)
     code = table.groupby(list(clusters), dropna=False).ngroup().to_numpy()
     moments = _moments(x, y, code)
     rank = int(np.linalg.matrix_rank(moments.sum(0)[1:-1, 1:-1], hermitian=True, rtol=1e-10))
@@ -91,7 +98,7 @@ def adjusted_r2(
     value = float(_adjusted(r2, len(y), groups, rank))
     low = high = nan
     k = len(moments)
-    if k >= 5:
+    if k >= FEWEST_ALGORITHMS:
         remaining = moments.sum(0) - moments
         n = remaining[:, 0, 0]
         # Leaving a cluster out removes only the groups that lie wholly inside it.
@@ -101,6 +108,107 @@ def adjusted_r2(
         low, high = value - half, value + half
     result = {"n": len(y), "rank": rank, "r2": r2, "adjusted_r2": value, "low": float(low), "high": float(high)}
     return {**result, "clusters": k, "reason": ""}
+
+
+def explained_by_chance(
+    table: pd.DataFrame,
+    features: Sequence[str],
+    *,
+    target: str = "drop",
+    within: Sequence[str] = (),
+    groups: Sequence[str] = GROUPS,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Adjusted R2 when the labels of the algorithms are permuted, and the p-value of the one of the true labels.
+
+    The target of an algorithm in a group is the group's mean, the algorithm's deviation from it, and what tells its
+    networks apart. The deviations change places between the algorithms, in the same way in all groups.
+
+    Parameters
+    ----------
+    table
+        One row a network, with the column pruner.
+    features
+        Columns to predict from.
+    target
+        Column that is explained.
+    within
+        Columns of groups whose means are taken out of features and target.
+    groups
+        Columns that form the groups inside which algorithms are compared.
+    permutations
+        Random permutations where there are more than seven algorithms; else all are taken.
+    seed
+        Seeds the permutations.
+
+    Returns
+    -------
+    dict
+        chance (mean adjusted R2 over permutations), p (one-sided: at least as much is explained); NaN with fewer than
+        four algorithms, or where nothing can be fitted.
+
+    Examples
+    --------
+    >>> from topo.results import example_results
+    >>> from topo.results.accuracy_drop import with_drop
+    >>> table = with_drop(example_results())[0]
+    >>> found = explained_by_chance(table, ["sink_nodes_norm"], within=["dataset", "model", "sparsity"])
+    >>> found["p"] < 0.05
+    True
+    """
+    require_columns(table, [*features, target, *within, *groups, "pruner"])
+    table = table[np.isfinite(table[target].to_numpy(float))]
+    nothing = {"chance": nan, "p": nan}
+    if len(table) < 3 or len(table["pruner"].unique()) < FEWEST_ALGORITHMS:
+        return nothing
+    x, y = _matrix(table, features, target, within)
+    if (y**2).sum() <= 1e-24 * len(y) or not x.shape[1]:
+        return nothing
+    vectors, sizes, _ = np.linalg.svd(x, full_matrices=False)
+    basis = vectors[:, sizes > 1e-5 * sizes.max()]
+    rank, taken_out = basis.shape[1], table.groupby(list(within), dropna=False).ngroups if within else 1
+    if len(y) - taken_out - rank < 1:
+        return nothing
+    units, names = pd.factorize(table["pruner"], sort=True)
+    code = table.groupby(list(groups), dropna=False).ngroup().to_numpy()
+    cells, cell = np.unique(code * len(names) + units, return_inverse=True)
+    size, sums = np.bincount(cell), np.bincount(cell, y)
+    group, unit = cells // len(names), cells % len(names)
+    level = (np.bincount(group, sums) / np.bincount(group, size))[group]
+    off = sums / size - level
+    orders = LabelOrders(len(names), permutations, seed, shared=True)
+    moved = np.empty((orders.count, len(cells)))
+    for at in (np.flatnonzero(group == g) for g in np.unique(group)):
+        moved[:, at] = off[at][orders.of(unit[at])]
+        moved[:, at] -= (moved[:, at] @ size[at] / size[at].sum())[:, None]
+    rest = y - (level + off)[cell]
+    by_cell = np.stack([np.bincount(cell, column, minlength=len(cells)) for column in basis.T], axis=1)
+    scores = (moved + level) @ by_cell + rest @ basis
+    mean = y.mean()
+    total = (moved + level - mean) ** 2 @ size + (rest**2).sum()
+    r2 = (scores**2).sum(axis=1) / total
+    return {
+        "chance": float(_adjusted(r2[1:].mean(), len(y), taken_out, rank)),
+        "p": float((r2 >= r2[0] - SAME).mean()),
+    }
+
+
+def _matrix(
+    table: pd.DataFrame, features: Sequence[str], target: str, within: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Standardised columns that vary, gaps filled with medians, and the target, all less their means."""
+    x, y = centred(table, features, target, within, np.arange(len(table)))
+    x = x.astype(float).replace([np.inf, -np.inf], np.nan)
+    x = x.fillna(x.median()).fillna(0.0).to_numpy()
+    x, y = x - x.mean(0), y - y.mean()
+    spread = x.std(0)
+    x = x[:, spread > 1e-12 * np.maximum(np.abs(x).max(0, initial=0), 1e-300)]
+    return x / x.std(0), y
+
+
+def _width(fit: Mapping[str, Any]) -> float:
+    return float(np.nan_to_num(fit["high"] - fit["low"], nan=-1.0))
 
 
 def _groups_inside(table: pd.DataFrame, within: Sequence[str], clusters: Sequence[str]) -> np.ndarray:
@@ -140,10 +248,13 @@ def explained_table(
     *,
     within: Sequence[str] = GROUPS,
     targets: Sequence[str] = ("drop", "accuracy"),
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """`adjusted_r2` of every set on the same rows: pooled, and within groups.
+    """`adjusted_r2` of every set on the same rows: pooled, and within groups, beside what chance explains.
 
-    Intervals leave out groups (dataset, model, sparsity) when pooled, algorithms within groups.
+    The interval is the wider one of those over algorithms and over pairs of dataset and model: both recur in many
+    groups, so the groups are no independent cases.
 
     Parameters
     ----------
@@ -155,11 +266,16 @@ def explained_table(
         Columns of groups whose means are taken out of features and target.
     targets
         Columns that are explained.
+    permutations
+        Of the labels of algorithms.
+    seed
+        Seeds the permutations.
 
     Returns
     -------
     DataFrame
-        target, scope (``"pooled"`` or ``"within groups"``), features, columns, and what `adjusted_r2` gives.
+        target, scope (``"pooled"`` or ``"within groups"``), features, columns, and what `adjusted_r2` and
+        `explained_by_chance` give; q is p after Benjamini-Hochberg over the rows of a target and a scope.
 
     Examples
     --------
@@ -170,14 +286,20 @@ def explained_table(
     >>> explained[["scope", "features", "n"]].values.tolist()
     [['pooled', 'core', 48], ['within groups', 'core', 48]]
     """
-    rows = []
+    tables = []
     for target in targets:
         shared = same_rows(table, sets, target)
         for scope, groups in (("pooled", ()), ("within groups", tuple(within))):
+            rows = []
             for name, columns in sets.items():
                 if columns:
-                    # What differs inside a group is the algorithm, and the algorithms are the same in every group.
-                    clusters = ("pruner",) if groups else GROUPS
-                    r2 = adjusted_r2(shared, columns, target=target, within=groups, clusters=clusters)
-                    rows.append({"target": target, "scope": scope, "features": name, "columns": len(columns), **r2})
-    return pd.DataFrame(rows)
+                    over = [adjusted_r2(shared, columns, target=target, within=groups, clusters=c) for c in CLUSTERS]
+                    fit = max(over, key=_width)
+                    chance = explained_by_chance(
+                        shared, columns, target=target, within=groups, permutations=permutations, seed=seed
+                    )
+                    head = {"target": target, "scope": scope, "features": name, "columns": len(columns)}
+                    rows.append({**head, **fit, **chance})
+            if rows:
+                tables.append(with_q_values(pd.DataFrame(rows)))
+    return pd.concat(tables, ignore_index=True)

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
-from .regression import MAX_FOLDS, folds, with_target
+from .gains import mean_gain
+from .regression import MAX_FOLDS, folds, units_of, with_target
+from .significance import q_values
 
 __all__ = ["fold_agreement", "permutation_importance", "standardised_coefficients"]
 
@@ -54,9 +57,10 @@ def permutation_importance(
     Returns
     -------
     summary : DataFrame
-        One row a group, largest first: name, columns, importance (mean over folds of the loss in squared error divided
-        by the variance of the target), sd (over folds), positive (share of folds in which it is above zero), rank
-        (mean over folds, 1 is most important).
+        One row a group, largest first: name, columns, importance (mean over networks of the loss in squared error
+        divided by the variance of the target), low, high, p, q (over algorithms and pairs of dataset and model,
+        `topo.stats.gains.mean_gain`; what a model relies on, which need not be why accuracy differs), positive (share
+        of folds in which it is above zero), rank (mean over folds, 1 is most important).
     per_fold : DataFrame
         Importance, one row a fold, one column a group.
 
@@ -72,30 +76,32 @@ def permutation_importance(
     table = with_target(table, target, [*features, by, *within])
     groups = {c: [c] for c in features} if groups is None else {n: list(c) for n, c in groups.items()}
     generator = np.random.default_rng(seed)
-    lost = []
+    pieces = []
     for fold in folds(
         table, features, by=by, model=model, target=target, within=within, max_folds=max_folds, seed=seed
     ):
         x, actual = fold.x.iloc[fold.test], fold.y[fold.test]
-        error = ((fold.predict(x) - actual) ** 2).mean()
+        error = (fold.predict(x) - actual) ** 2
         orders = [generator.permutation(len(x)) for _ in range(repeats)]
         losses = {}
         for name, columns in groups.items():
             # All repeats at once: one call of a forest costs more than its rows.
             moved = pd.concat([x.assign(**{c: x[c].to_numpy()[order] for c in columns}) for order in orders])
             errors = (fold.predict(moved) - np.tile(actual, repeats)) ** 2
-            losses[name] = (errors.mean() - error) / np.var(fold.y)
-        lost.append(losses)
-    per_fold = pd.DataFrame(lost)
-    summary = pd.DataFrame(
-        {
-            "name": per_fold.columns,
-            "columns": [", ".join(groups[n]) for n in per_fold.columns],
-            "importance": per_fold.mean().to_numpy(),
-            "sd": per_fold.std(ddof=1).to_numpy(),
-            "positive": (per_fold > 0).mean().to_numpy(),
-            "rank": per_fold.rank(axis=1, ascending=False).mean().to_numpy(),
-        }
+            losses[name] = (errors.reshape(repeats, -1).mean(axis=0) - error) / np.var(fold.y)
+        pieces.append(pd.DataFrame(losses, index=table.index[fold.test]).assign(fold=fold.number))
+    lost = pd.concat(pieces)
+    per_fold = lost.groupby("fold").mean()
+    units = table.loc[lost.index].assign(**units_of(table, within)).assign(fold=lost["fold"])
+    tests = pd.DataFrame([mean_gain(lost[name].to_numpy(), units) for name in groups])
+    summary = pd.DataFrame({"name": list(groups), "columns": [", ".join(c) for c in groups.values()]}).assign(
+        importance=tests["difference"],
+        low=tests["low"],
+        high=tests["high"],
+        p=tests["p"],
+        q=q_values(tests["p"]),
+        positive=(per_fold > 0).mean().to_numpy(),
+        rank=per_fold.rank(axis=1, ascending=False).mean().to_numpy(),
     )
     return summary.sort_values("importance", ascending=False, ignore_index=True), per_fold
 
@@ -147,7 +153,7 @@ def standardised_coefficients(
     features
         Columns to predict from.
     by
-        Column whose values are held out.
+        Column whose values are left out in turn; ``"pruner"`` for an interval with algorithms as the units.
     target
         Column that is predicted or correlated with.
     within
@@ -160,8 +166,8 @@ def standardised_coefficients(
     Returns
     -------
     DataFrame
-        metric, coefficient (mean over folds), low, high (smallest and largest fold), same_sign (whether all folds
-        agree), largest first by magnitude.
+        metric, coefficient (mean over folds), low, high (95% jackknife interval over the folds), same_sign (whether
+        all folds agree), largest first by magnitude.
 
     Notes
     -----
@@ -175,12 +181,14 @@ def standardised_coefficients(
     ):
         rows.append(fold.fitted[-1].coef_ / fold.y[fold.train].std())
     by_fold = pd.DataFrame(rows, columns=list(features))
+    k = len(by_fold)
+    half = stats.t.ppf(0.975, k - 1) * np.sqrt((k - 1) / k * ((by_fold - by_fold.mean()) ** 2).sum())
     summary = pd.DataFrame(
         {
             "metric": list(features),
             "coefficient": by_fold.mean().to_numpy(),
-            "low": by_fold.min().to_numpy(),
-            "high": by_fold.max().to_numpy(),
+            "low": (by_fold.mean() - half).to_numpy(),
+            "high": (by_fold.mean() + half).to_numpy(),
             "same_sign": (np.sign(by_fold).abs().sum() == np.sign(by_fold).sum().abs()).to_numpy(),
         }
     )

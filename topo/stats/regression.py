@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from ..errors import InputError
 from ..results.labels import counted
+from ..results.schema import PAIR
 from .columns import require_rows
 from .predictors import PREDICTORS, predictor, reads_names
 
@@ -24,6 +25,9 @@ __all__ = ["centred", "held_out", "regression_table", "same_rows", "score"]
 # Folds are single groups up to this many groups; more of them share folds.
 MAX_FOLDS = 12
 FEWEST_ROWS = 5
+# Folds by which a penalty is chosen inside the training rows, and the models that have one.
+INNER_FOLDS = 3
+TUNED = ("ridge", "lasso")
 # A relative error of a drop near zero means nothing: MAPE is over drops of at least this (one point of accuracy).
 SMALLEST_DROP = 0.01
 
@@ -42,7 +46,8 @@ def held_out(
     """Predict every row from a model that saw no row of its group.
 
     Everything fitted (medians that fill gaps, scales, codes of text columns, penalties, group means) is fitted on the
-    training rows of the fold. Predictions are cut to the range of the training targets.
+    training rows of the fold, penalties with whole groups of these left out in turn. Predictions are cut to the range
+    of the training targets.
 
     Parameters
     ----------
@@ -67,7 +72,8 @@ def held_out(
     -------
     DataFrame
         On the index of the table's rows that have a target: fold, group (the value of `by`), actual, predicted,
-        trained_on (rows of training).
+        trained_on (rows of training), and what the row counts as in tests (`topo.stats.gains.mean_gain`): algorithm,
+        and pair (of dataset and model), where the table has these columns.
 
     Raises
     ------
@@ -96,7 +102,24 @@ def held_out(
             "trained_on": len(fold.train),
         }
         pieces.append(pd.DataFrame(part, index=table.index[fold.test]))
-    return pd.concat(pieces).loc[table.index]
+    return pd.concat(pieces).loc[table.index].assign(**units_of(table, within))
+
+
+def units_of(table: pd.DataFrame, within: Sequence[str] = ()) -> dict[str, pd.Series]:
+    """The algorithm, and the pair of dataset and model, of every row, where the table has these columns.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    within
+        Columns of groups whose means are taken out: with dataset and model among them, what these do to all algorithms
+        alike is gone, and pairs are no units.
+    """
+    units = {"algorithm": table["pruner"].astype(str)} if "pruner" in table.columns else {}
+    if set(PAIR) <= set(table.columns) and not set(PAIR) <= set(within):
+        units["pair"] = table.groupby(list(PAIR), dropna=False).ngroup()
+    return units
 
 
 @dataclass(frozen=True)
@@ -159,12 +182,35 @@ def folds(
             raise InputError(f"{removal}; at least {FEWEST_ROWS} are needed.")
         x, y = centred(table, [] if reads_names(model) else features, target, within, train)
         x = table[list(features)] if reads_names(model) else x
-        chosen = predictor(model if len(features) else "mean", x.iloc[train], seed=seed)
+        inner = inner_folds(table.iloc[train], by) if model in TUNED else None
+        chosen = predictor(model if len(features) else "mean", x.iloc[train], seed=seed, inner=inner)
         with warnings.catch_warnings():
             # Incomplete convergence of a penalty path shows in the held-out errors.
             warnings.simplefilter("ignore", ConvergenceWarning)
             chosen.fit(x.iloc[train], y[train])
         yield Fold(number, train, test, x, y, chosen)
+
+
+def inner_folds(table: pd.DataFrame, by: str) -> list[tuple[np.ndarray, np.ndarray]] | None:
+    """At most three folds of training rows: of groups as those held out, or else of algorithms, models or datasets.
+
+    Parameters
+    ----------
+    table
+        The training rows.
+    by
+        Column whose values are held out.
+
+    Returns
+    -------
+    list or None
+        Positions of training and of test rows; None where all these columns hold one value.
+    """
+    for column in (by, "pruner", *PAIR, "seed"):
+        if column in table.columns and (count := len(table[column].unique())) > 1:
+            names = table[column].astype(str).to_numpy()
+            return list(GroupKFold(min(count, INNER_FOLDS)).split(table, groups=names))
+    return None
 
 
 def with_target(table: pd.DataFrame, target: str, columns: Sequence[str]) -> pd.DataFrame:
@@ -293,6 +339,7 @@ def regression_table(
     *,
     by: Sequence[str] = ("dataset", "model", "pruner", "seed"),
     models: Sequence[str] = ("ols", "ridge", "lasso", "forest", "boosting"),
+    cells: Mapping[str, Sequence[str]] | None = None,
     target: str = "drop",
     within: Sequence[str] = (),
     max_folds: int = MAX_FOLDS,
@@ -310,6 +357,8 @@ def regression_table(
         Columns whose values are held out.
     models
         Names of regression models.
+    cells
+        Baselines without topology: name -> columns, whose cells' means predict (`topo.stats.baselines.cell_sets`).
     target
         Column that is predicted or correlated with.
     within
@@ -326,33 +375,32 @@ def regression_table(
     predictions : dict
         (held_out, features, model) -> what `held_out` returned.
     """
-    require_rows(table, [c for columns in sets.values() for c in columns])
+    cells = cells or {}
+    require_rows(table, [c for columns in (*sets.values(), *cells.values()) for c in columns])
     for model in models:
         PREDICTORS.entry(model)
     table = same_rows(table, sets, target)
     rows, predictions = [], {}
     for hold in by:
-        for name, columns in sets.items():
-            for model in models if len(columns) else ("mean",):
-                head = {"held_out": hold, "features": name, "columns": len(columns), "model": model}
-                try:
-                    if model == "ols" and len(columns) > 1 and len(table) <= 2 * len(columns):
-                        raise InputError(
-                            f"too few networks ({len(table)}) for least squares on {len(columns)} columns."
-                        )
-                    predicted = held_out(
-                        table,
-                        columns,
-                        by=hold,
-                        model=model,
-                        target=target,
-                        within=within,
-                        max_folds=max_folds,
-                        seed=seed,
-                    )
-                    predictions[hold, name, model] = predicted
-                    rows.append({**head, **score(predicted), "reason": ""})
-                except InputError as error:
-                    rows.append({**head, "n": len(table), "reason": str(error)})
+        tried = [(n, c, m) for n, c in sets.items() for m in (models if len(c) else ("mean",))]
+        for name, columns, model in [*tried, *((n, c, "cells") for n, c in cells.items())]:
+            head = {"held_out": hold, "features": name, "columns": len(columns), "model": model}
+            try:
+                if model == "ols" and len(columns) > 1 and len(table) <= 2 * len(columns):
+                    raise InputError(f"too few networks ({len(table)}) for least squares on {len(columns)} columns.")
+                predicted = held_out(
+                    table,
+                    columns,
+                    by=hold,
+                    model=model,
+                    target=target,
+                    within=within,
+                    max_folds=max_folds,
+                    seed=seed,
+                )
+                predictions[hold, name, model] = predicted
+                rows.append({**head, **score(predicted), "reason": ""})
+            except InputError as error:
+                rows.append({**head, "n": len(table), "reason": str(error)})
     order = ["held_out", "features", "columns", "model", "n", "folds", "r2", "mae", "mape", "tau", "reason"]
     return pd.DataFrame(rows).reindex(columns=order), predictions

@@ -1,0 +1,177 @@
+"""What question 7 says of its tables: verdict, sentences, titles, and the table for the page."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+import pandas as pd
+
+from ..results.labels import decimal, listed, percent
+from ..stats.baselines import CELL_LABELS
+from ..stats.significance import significant
+from .answer import Said, Verdict
+from .grouping import HELD_OUT
+
+__all__ = ["COLUMNS", "error_title", "label", "sentences", "summary_table", "verdict"]
+
+LABELS = {
+    **CELL_LABELS,
+    "mean": "mean of training rows",
+    "density": "layer density + sparsity, model, dataset",
+    "ramanujan": "Ramanujan + sparsity, model, dataset",
+    "mask": "mask metrics + sparsity",
+    "mask_setting": "mask metrics + sparsity, model, dataset",
+}
+# What is predicted for; a new seed of a known algorithm is no new network.
+WAYS = {"pruner": "unseen algorithms", "model": "unseen models", "dataset": "unseen datasets", "seed": "unseen seeds"}
+COLUMNS = {
+    "inputs": "What is predicted from, by a random forest or as the mean of training networks that agree in it.",
+    **{text: f"Mean error on {WAYS[hold]}, in points of accuracy." for hold, text in HELD_OUT.items()},
+}
+# Sets that know no topology beyond densities: what the mask has to beat.
+MASKS = ("mask", "mask_setting")
+
+
+def label(name: str) -> str:
+    """A set of inputs as figures and sentences write it.
+
+    Parameters
+    ----------
+    name
+        Name of a set.
+    """
+    return LABELS.get(name, name)
+
+
+def _shown(scores: pd.DataFrame, value: str) -> pd.DataFrame:
+    """A score by inputs and way of holding out, of the forest and of what needs none."""
+    part = scores[scores["model"].isin(["forest", "mean", "cells"])]
+    return part.pivot_table(index="features", columns="held_out", values=value, sort=False)
+
+
+def _ways(table: pd.DataFrame) -> list[str]:
+    return [hold for hold in WAYS if hold in table and isfinite(table[hold].get("mask_setting", float("nan")))]
+
+
+def _best_without(table: pd.DataFrame, hold: str) -> str | None:
+    rest = table.loc[~table.index.isin(MASKS), hold].dropna()
+    return str(rest.idxmax()) if len(rest) else None
+
+
+def verdict(scores: pd.DataFrame, differences: pd.DataFrame) -> Verdict:
+    """Whether the mask predicts better than everything that knows no mask.
+
+    Parameters
+    ----------
+    scores
+        Held-out scores.
+    differences
+        Tested differences between the mask with its setting and every baseline.
+
+    Notes
+    -----
+    Yes: on unseen algorithms, models or datasets it is clearly better than every baseline. No: it is so on none of
+    them, and on one clearly worse than a baseline.
+    """
+    table = _shown(scores, "r2")
+    ways = _ways(table)
+    clear = significant(differences)
+    new = [hold for hold in ways if hold != "seed"]
+    by = differences["held_out"]
+    better = [h for h in new if (part := (clear & (differences["difference"] > 0))[by == h]).all() and len(part)]
+    worse = [h for h in new if (clear & (differences["difference"] < 0))[by == h].any()]
+    said: Said = "yes" if better else "no" if worse else "open"
+    hold = (better or worse or new or ways or list(table))[0]
+    own, base = table[hold].get("mask_setting", float("nan")), _best_without(table, hold)
+    start = {"yes": "Yes", "no": "No", "open": "Can not tell"}[said]
+    text = f"{start}: on {WAYS[hold]} the mask predicts the accuracy drop with an R² of {decimal(own)}"
+    if base:
+        text += f", without it {label(base)} has {decimal(table.loc[base, hold])}"
+    if said == "open":
+        sizes = differences.loc[(by == hold) & (differences["second"] == base), "detectable"].dropna()
+        if sizes.empty:
+            text += "; too few algorithms for a test"
+        elif sizes.iloc[0] >= 1:
+            text += "; no difference below 1 would have been found"
+        else:
+            text += f"; a difference of {sizes.iloc[0]:.2f} would have been found in 80% of cases"
+    return Verdict(said, f"{text}.")
+
+
+def sentences(scores: pd.DataFrame, differences: pd.DataFrame, failures: pd.DataFrame) -> tuple[str, str, str]:
+    """How well, against what knows no mask, and where it fails.
+
+    Parameters
+    ----------
+    scores
+        Held-out scores.
+    differences
+        Tested differences.
+    failures
+        Errors of the groups left out.
+    """
+    errors, r2 = _shown(scores, "mae"), _shown(scores, "r2")
+    ways = [hold for hold in dict.fromkeys(scores["held_out"]) if hold in _ways(r2)]
+
+    def score(name: str, hold: str) -> str:
+        return f"{decimal(100 * errors.loc[name, hold], 1)} points (R² {decimal(r2.loc[name, hold])})"
+
+    first = "From mask metrics, sparsity, model and dataset a forest predicts the accuracy drop with a mean error of "
+    first += ", ".join(f"{HELD_OUT[h]} {score('mask_setting', h)}" for h in ways) + "."
+    parts = []
+    for hold in ways:
+        base = _best_without(r2, hold)
+        if base:
+            parts.append(f"{HELD_OUT[hold]} {score(base, hold)} from {label(base)}")
+    second = f"The best without it: {', '.join(parts)}; {_clear(differences)}."
+    worst = failures.loc[failures["mae"].idxmax()]
+    third = (
+        f"It fails most for {worst['group']} left out ({HELD_OUT[worst['held_out']]}: mean error "
+        f"{100 * worst['mae']:.1f} points, bias {100 * worst['bias']:+.1f}), there most at sparsity "
+        f"{percent(worst['worst_sparsity'])} ({100 * worst['mae_at_worst']:.1f} points)."
+    )
+    return first, second, third
+
+
+def _clear(differences: pd.DataFrame) -> str:
+    """Over which inputs the mask is clearly better or worse."""
+    clear = differences[significant(differences)]
+    if clear.empty:
+        return "no difference is clear at a 5% false-discovery rate"
+    parts = []
+    for sign, word in ((1, "better"), (-1, "worse")):
+        for hold, part in clear[sign * clear["difference"] > 0].groupby("held_out", sort=False):
+            parts.append(f"clearly {word} for an {HELD_OUT[hold]} than {listed([label(n) for n in part['second']])}")
+    return "the mask is " + ", ".join(parts)
+
+
+def error_title(scores: pd.DataFrame) -> str:
+    """Mean error with and without the mask on the first way of holding out.
+
+    Parameters
+    ----------
+    scores
+        Held-out scores.
+    """
+    errors = _shown(scores, "mae")
+    ways = _ways(errors)
+    if not ways:
+        return "Mean error of every set of inputs."
+    hold = ways[0]
+    rest = errors.loc[~errors.index.isin(MASKS), hold].dropna()
+    text = f"On {WAYS[hold]} the mask predicts accuracy to {100 * errors.loc['mask_setting', hold]:.1f} points"
+    return text + (f", {label(str(rest.idxmin()))} to {100 * rest.min():.1f}." if len(rest) else ".")
+
+
+def summary_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """The table for the page: mean errors in points of accuracy.
+
+    Parameters
+    ----------
+    scores
+        Held-out scores.
+    """
+    table = (100 * _shown(scores, "mae")).round(1)
+    table = table[[hold for hold in HELD_OUT if hold in table]].rename(columns=HELD_OUT)
+    table.insert(0, "inputs", [label(str(name)) for name in table.index])
+    return table.rename_axis(None, axis=1).reset_index(drop=True)

@@ -1,0 +1,246 @@
+"""What question 3 says of its tables: verdict, sentences, titles, and the table for the page."""
+
+from __future__ import annotations
+
+from math import isfinite, nan
+
+import pandas as pd
+
+from ..results.feature_sets import BASELINES, WHOLE_NETWORK, encodings_of, set_label
+from ..results.labels import counted, decimal
+from ..stats.baselines import CELL_LABELS
+from ..stats.significance import significant
+from .answer import Said, Verdict
+from .grouping import HELD_OUT
+
+__all__ = ["columns", "explained_title", "held_out_title", "sentences", "summary_table", "verdict"]
+
+UNTRAINED = f"{WHOLE_NETWORK}_untrained"
+MOST_ROWS = 15
+# The order in which a verdict looks for a way of holding out: algorithms are the units of evidence.
+HOLDS = ("pruner", "model", "dataset", "seed")
+WAYS = {"pruner": "unseen algorithms", "model": "unseen models", "dataset": "unseen datasets", "seed": "unseen seeds"}
+COLUMNS = {
+    "inputs": "What is predicted from; 'mask only' leaves out what contains trained weights.",
+    "R²": "Adjusted R² of least squares on the accuracy drop, all networks together.",
+    "by chance": "The same with the names of the algorithms permuted.",
+    "R² in groups": "Adjusted R² inside groups of equal dataset, model and sparsity.",
+    "by chance in groups": "The same with the names of the algorithms permuted.",
+    **{text: f"R² of a random forest, or of the mean of cells, on {WAYS[hold]}." for hold, text in HELD_OUT.items()},
+}
+
+
+def _label(name: str) -> str:
+    return CELL_LABELS.get(name) or set_label(name)
+
+
+def _forest(scores: pd.DataFrame, scope: str = "pooled") -> pd.DataFrame:
+    """Held-out R2 by way and inputs, of the forest and of what needs none."""
+    shown = scores[scores["model"].isin(["forest", "mean", "cells"]) & (scores["scope"] == scope)]
+    return shown.pivot_table(index="features", columns="held_out", values="r2", sort=False)
+
+
+def _layer_sets(names: pd.Index) -> list[str]:
+    encodings = encodings_of(n for n in names if n not in CELL_LABELS)
+    return [name for name in names if name.removesuffix("_untrained").removesuffix("_norm") in encodings]
+
+
+def verdict(scores: pd.DataFrame, differences: pd.DataFrame, *, with_chance: pd.DataFrame) -> Verdict:
+    """Whether the metrics of the whole network predict better than those of layers.
+
+    Parameters
+    ----------
+    scores
+        Held-out scores.
+    differences
+        Tested differences.
+    with_chance
+        What metrics explain, beside what chance explains; it does not decide.
+
+    Notes
+    -----
+    Yes: on one way of holding out the multipartite metrics are clearly better than those of every layer-wise encoding,
+    and nowhere clearly worse than one. No: clearly worse than one somewhere, and nowhere clearly better than all.
+    """
+    layers = differences[differences["against"] != "no topology"]
+    clear = significant(layers)
+    better = clear & (layers["difference"] > 0)
+    keys = ["scope", "held_out", "against"]
+    beaten = layers.assign(better=better).groupby(keys, sort=False)["better"].agg(["all", "size"])
+    all_beaten = beaten[beaten["all"]]
+    worse = layers[clear & (layers["difference"] < 0)]
+    if len(all_beaten) and worse.empty:
+        scope, hold, _ = all_beaten.index[0]
+        part = layers[(layers["scope"] == scope) & (layers["held_out"] == hold)]
+        least = part.loc[part["difference"].idxmin()]
+        said: Said = "yes"
+        start = f"Yes, on {WAYS[hold]}: "
+        text = f"R² is {least['difference']:.2f} higher than from {set_label(least['second'])} ({_scope(scope)})"
+    elif len(worse) and all_beaten.empty:
+        most = worse.loc[worse["difference"].idxmin()]
+        scope, hold = most["scope"], most["held_out"]
+        said, start = "no", f"No: on {WAYS[hold]} "
+        text = f"{set_label(most['second'])} metrics have an R² {-most['difference']:.2f} higher ({_scope(scope)})"
+    else:
+        table = _forest(scores)
+        hold, scope = next(h for h in HOLDS if h in table), "pooled"
+        said, start = "open", f"Can not tell: on {WAYS[hold]} "
+        layer = table.loc[_layer_sets(table.index), hold].dropna()
+        own = table[hold].get(WHOLE_NETWORK, nan)
+        text = f"R² is {decimal(own)} from the multipartite metrics"
+        if len(layer):
+            text += f" and {layer.max():.2f} from {set_label(layer.idxmax())}"
+        text += _power(layers[(layers["held_out"] == hold) & (layers["scope"] == scope)])
+    return Verdict(said, f"{start}{text}{_against_names(scores, scope, hold)}.")
+
+
+def _scope(scope: str) -> str:
+    return "all networks together" if scope == "pooled" else "within groups"
+
+
+def _power(part: pd.DataFrame) -> str:
+    """The difference that would have been found."""
+    sizes = part["detectable"].dropna()
+    if sizes.empty:
+        return "; too few algorithms for a test"
+    if sizes.min() >= 1:
+        return "; no difference below 1 would have been found"
+    return f"; a difference of {sizes.min():.2f} would have been found in 80% of cases"
+
+
+def _against_names(scores: pd.DataFrame, scope: str, hold: str) -> str:
+    table = _forest(scores, scope)
+    cells = table.loc[[n for n in table.index if n in CELL_LABELS], hold].dropna()
+    return f". Without topology, {_label(cells.idxmax())} has {cells.max():.2f}" if len(cells) else ""
+
+
+def sentences(explained: pd.DataFrame, scores: pd.DataFrame, differences: pd.DataFrame) -> tuple[str, str, str]:
+    """Explained pooled, explained within groups, and predicted.
+
+    Parameters
+    ----------
+    explained
+        What metrics explain, beside what chance explains.
+    scores
+        Held-out scores.
+    differences
+        Tested differences.
+    """
+    of = explained.set_index(["target", "scope", "features"])["adjusted_r2"]
+    chance = explained.set_index(["target", "scope", "features"])["chance"]
+    names = list(dict.fromkeys(explained["features"]))
+
+    def both(name: str) -> str:
+        return " and ".join(decimal(of.get((t, "pooled", name), nan)) for t in ("drop", "accuracy"))
+
+    layers = [n for n in _layer_sets(pd.Index(names)) if not n.endswith("_untrained")]
+    first = f"Pooled, the multipartite metrics explain an adjusted R² of {both(WHOLE_NETWORK)} (drop and accuracy)"
+    if UNTRAINED in names:
+        first += f", without those of trained weights {both(UNTRAINED)}"
+    expected = chance.get(("drop", "pooled", WHOLE_NETWORK), nan)
+    if isfinite(expected):
+        first += f", with the names of the algorithms permuted still {expected:.2f} of the drop"
+    first += f"; layer by layer it is: {'; '.join(f'{set_label(n)} {both(n)}' for n in layers)}."
+    inside = explained[(explained["target"] == "drop") & (explained["scope"] == "within groups")]
+    inside = inside.set_index("features")
+    second = "Within groups of equal dataset, model and sparsity the multipartite metrics "
+    own = inside["adjusted_r2"].get(WHOLE_NETWORK, nan)
+    second += f"explain {_with_chance(inside.loc[WHOLE_NETWORK])} of the drop" if isfinite(own) else "cannot be fitted"
+    rows = inside.loc[inside.index.isin(layers)].dropna(subset="adjusted_r2")
+    if len(rows):
+        best = rows["adjusted_r2"].idxmax()
+        second += f", the best layer-wise set ({set_label(best)}) {_with_chance(rows.loc[best])}"
+    base = inside.loc[inside.index.isin(BASELINES), "adjusted_r2"].dropna()
+    if len(base):
+        second += f", and the best of sizes, densities and Ramanujan metrics ({set_label(base.idxmax())}) "
+        second += decimal(base.max())
+    table = _forest(scores)
+    parts = []
+    for hold in table:
+        topology = table.loc[[n for n in table.index if n not in CELL_LABELS and n not in BASELINES], hold].dropna()
+        if len(topology) and isfinite(table[hold].get(WHOLE_NETWORK, nan)):
+            text = f"{HELD_OUT[hold]}: multipartite {table.loc[WHOLE_NETWORK, hold]:.2f}, "
+            text += f"best {set_label(topology.idxmax())} {topology.max():.2f}"
+            cells = table.loc[[n for n in table.index if n in CELL_LABELS], hold].dropna()
+            text += f", {_label(cells.idxmax())} {cells.max():.2f}" if len(cells) else ""
+            parts.append(text)
+    held = f"Held out, a forest's R² is, for an {'; '.join(parts)}" if parts else "Held out, no forest can be fitted"
+    tested = differences["p"].notna()
+    clear = int(significant(differences).sum())
+    third = f"{held}; {clear} of {counted(int(tested.sum()), 'difference')} from the multipartite metrics "
+    third += f"{'clears' if clear == 1 else 'clear'} a 5% false-discovery rate."
+    return first, second + ".", third
+
+
+def _with_chance(row: pd.Series) -> str:
+    return decimal(row["adjusted_r2"]) + (f" (by chance {row['chance']:.2f})" if isfinite(row["chance"]) else "")
+
+
+def explained_title(explained: pd.DataFrame) -> str:
+    """Which metrics explain most, pooled and within groups.
+
+    Parameters
+    ----------
+    explained
+        What metrics explain, beside what chance explains.
+    """
+    parts = []
+    for scope, start in (("pooled", "Pooled"), ("within groups", "within groups")):
+        part = explained[(explained["target"] == "drop") & (explained["scope"] == scope)]
+        part = part.dropna(subset="adjusted_r2")
+        if len(part):
+            best = part.loc[part["adjusted_r2"].idxmax()]
+            parts.append(f"{start} {set_label(best['features'])} explains most: {_with_chance(best)}")
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def held_out_title(scores: pd.DataFrame) -> str:
+    """What predicts best in every way of holding out.
+
+    Parameters
+    ----------
+    scores
+        Held-out scores.
+    """
+    table = _forest(scores)
+    best = [
+        f"{HELD_OUT[h]} {_label(table[h].idxmax())} ({table[h].max():.2f})" for h in table if table[h].notna().any()
+    ]
+    return f"Best prediction, all networks together: {', '.join(best)}."
+
+
+def summary_table(explained: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """The table for the page: what every set explains, what chance would, and what it predicts.
+
+    Parameters
+    ----------
+    explained
+        What metrics explain, beside what chance explains.
+    scores
+        Held-out scores.
+    """
+    fits = explained[explained["target"] == "drop"].set_index(["features", "scope"])
+    table = _forest(scores)
+    rows = []
+    for name in [n for n in table.index if n != "mean"]:
+        row: dict[str, object] = {"inputs": _label(name)}
+        for scope, end in (("pooled", ""), ("within groups", " in groups")):
+            there = (name, scope) in fits.index
+            row[f"R²{end}"] = fits.loc[(name, scope), "adjusted_r2"] if there else nan
+            row[f"by chance{end}"] = fits.loc[(name, scope), "chance"] if there else nan
+        rows.append({**row, **{HELD_OUT[hold]: table.loc[name, hold] for hold in table}})
+    # Baselines that know names, then metrics: where there are too many encodings, those of one's own come last.
+    rows.sort(key=lambda row: row["inputs"] not in CELL_LABELS.values())
+    return pd.DataFrame(rows).head(MOST_ROWS).round(2)
+
+
+def columns(summary: pd.DataFrame) -> dict[str, str]:
+    """What the columns of the summary mean.
+
+    Parameters
+    ----------
+    summary
+        What `summary_table` returned.
+    """
+    return {name: COLUMNS[name] for name in summary.columns}
