@@ -7,7 +7,7 @@ import pytest
 from tests.published_tables import write
 from tests.questions.networks import INITIAL, planted
 from topo.questions import QUESTIONS, Evidence
-from topo.questions.confounding import controlled_correlations
+from topo.questions.confounding import Steps
 
 ask = QUESTIONS["beyond_density"]
 
@@ -29,7 +29,8 @@ def test_a_planted_effect_stays():
     answer = ask(Evidence.of(planted(effect=-1.0, size=1.0, families=(INITIAL,))))
     controlled_table = answer.tables["controlled"].set_index(["control", "metric"])
     assert controlled_table.loc[("given edges", "sink_nodes_norm"), "high"] < -0.3
-    assert "(most sink nodes (norm.): ρ" in answer.sentences[1]
+    assert answer.verdict.said == "yes" and "most of all sink nodes (norm.) (mean ρ -0." in answer.verdict.sentence
+    assert "the mean ρ of sink nodes (norm.) is -0." in answer.sentences[0]
 
 
 @pytest.mark.slow
@@ -37,7 +38,7 @@ def test_confounding_is_exposed_at_the_stated_rate():
     hits = []
     for seed in range(40):
         networks = Evidence.of(planted(seed, size=1.5, families=(INITIAL,))).sparse
-        correlations = controlled_correlations(networks, ["motifs_norm"], 5, seed).set_index("control")
+        correlations = Steps(networks, ["motifs_norm"], 5, seed).correlations().set_index("control")
         hits.append([correlations.loc[control, "p"] < 0.05 for control in ("alone", "given edges")])
     alone, given = np.mean(hits, axis=0)
     assert alone > 0.9 and given <= 0.1
@@ -48,7 +49,7 @@ def test_the_recipe_of_a_family_shows_in_its_weights():
     weights = answer.tables["weights"].set_index(["model", "family"])
     assert weights.loc[("all", "dynamic"), "ratio"] == pytest.approx(np.exp(-1.5), rel=0.15)
     assert weights.loc[("all", "initial"), "ratio"] == 1
-    assert "dynamic networks have 0." in answer.sentences[0] and "strength" in answer.sentences[0]
+    assert "dynamic networks have 0." in answer.sentences[1] and "strength" in answer.sentences[1]
 
 
 def test_redundant_columns_are_grouped_with_their_formula():
@@ -65,7 +66,7 @@ def test_edges_of_algorithms_that_differ_by_a_known_factor():
     answer = ask(Evidence.of(table))
     assert answer.tables["edge_spread"]["ratio"].round(2).unique().tolist() == [3.0]
     assert (answer.tables["edge_spread"]["most_pruner"] == "snip").all()
-    assert "differs by a median 3.0 times between algorithms (at most 3.0)" in answer.sentences[1]
+    assert "a median 3.0 times those of the one with the fewest (at most 3.0)" in answer.sentences[1]
 
 
 @pytest.mark.slow
@@ -75,7 +76,7 @@ def test_layers_show_what_ramanujan_metrics_follow(tmp_path):
     answer = ask(Evidence(evidence.name, evidence.networks, layers), min_rows=4)
     correlations = answer.tables["ramanujan_and_density"].set_index(["dataset", "model", "metric"])["r"]
     assert correlations["all", "all", "delta_r"] == pytest.approx(1)
-    assert "follows layer density with ρ 1.00 over layers" in answer.sentences[2]
+    assert "has ρ +1.00 with their density (+1.00 to +1.00 in the networks of single algorithms)" in answer.sentences[2]
     assert "ramanujan_and_accuracy" in answer.tables
     assert len(answer.figures["confounders"].axes) == 3
 
@@ -99,4 +100,4 @@ def test_without_strength_or_density_there_are_fewer_controls():
     answer = ask(Evidence.of(planted(families=(INITIAL,)).drop(columns="strength_norm")))
     assert answer.tables["controlled"]["control"].unique().tolist() == ["alone", "given edges"]
     assert "weights" not in answer.tables and len(answer.figures["confounders"].axes) == 1
-    assert "There is one family" in answer.sentences[0]
+    assert "family" not in answer.sentences[1] and "families" not in answer.sentences[1]

@@ -9,15 +9,16 @@ from ..plots.confounders import relative_strips
 from ..plots.forest import forest_plot
 from ..plots.theme import HUES, INK
 from ..results.evidence import Evidence
-from ..results.labels import counted
-from ..results.schema import ALL_FAMILIES, metric_label
+from ..results.schema import GROUPS
+from ..stats.collinearity import REPEATS, repeated_metrics
 from ..stats.confounders import edge_spread, mean_absolute_weight, reached_gap, relative_to_group
-from ..stats.significance import significant
+from . import confounding_in_words as words
 from .answer import Answer
 from .confounding import (
     RAMANUJAN,
     WEIGHT,
-    controlled_correlations,
+    Z_STEP,
+    Steps,
     density_column,
     family_medians,
     ramanujan_and_accuracy,
@@ -25,6 +26,7 @@ from .confounding import (
     redundant_metrics,
     weights,
 )
+from .correlations_in_words import among
 from .grouping import varying_metrics
 from .registry import QUESTIONS
 
@@ -32,11 +34,10 @@ __all__ = ["beyond_density"]
 
 TITLE = "Beyond density"
 QUESTION = "Is it topology that moves with accuracy, or just density, the number of edges and the trained weights?"
-COLORS = dict(zip(("alone", "given edges", "given edges, density", "given edges, density, |w|"), (INK, *HUES)))
 
 
 @QUESTIONS.register("beyond_density", number=2)
-def beyond_density(evidence: Evidence, *, seed: int = 0, min_rows: int = 5, threshold: float = 0.95) -> Answer:
+def beyond_density(evidence: Evidence, *, seed: int = 0, min_rows: int = 5, threshold: float = REPEATS) -> Answer:
     """Is it topology, or just density, edges and trained weights?
 
     Parameters
@@ -48,7 +49,7 @@ def beyond_density(evidence: Evidence, *, seed: int = 0, min_rows: int = 5, thre
     min_rows
         Fewest networks of a group (one dataset, architecture and sparsity) for a correlation.
     threshold
-        Rank correlation from which two metrics count as one.
+        Rank correlation from which a metric repeats another.
 
     Returns
     -------
@@ -60,62 +61,99 @@ def beyond_density(evidence: Evidence, *, seed: int = 0, min_rows: int = 5, thre
         return Answer.without(TITLE, QUESTION, "no sparse network has an accuracy.")
     if "edges" not in table.columns or table["edges"].isna().all():
         return Answer.without(TITLE, QUESTION, "the networks have no number of edges (column 'edges') to hold still.")
-    metrics = varying_metrics(table, evidence.whole_network_metrics)
-    if not metrics:
+    every = varying_metrics(table, evidence.whole_network_metrics)
+    if not every:
         return Answer.without(TITLE, QUESTION, "no metric of the whole network varies at any one sparsity.")
     weight = mean_absolute_weight(table)
     if weight is not None:
         table = table.assign(**{WEIGHT: weight})
-    controlled = controlled_correlations(table, metrics, min_rows, seed)
-    if controlled["r"].notna().sum() == 0:
+    repeats = repeated_metrics(table, every, threshold=threshold, by=GROUPS)
+    steps = Steps(table, [m for m in every if m not in set(repeats["metric"])], min_rows, seed)
+    controlled = steps.correlations()
+    known = controlled[controlled["r"].notna()]
+    if known.empty:
         reason = "no group has enough algorithms (or networks of one) for a correlation with covariates."
         return Answer.without(TITLE, QUESTION, reason, tables={"controlled": controlled})
-    families = family_medians(table, metrics, min_rows)
-    spread = edge_spread(table)
-    redundant = redundant_metrics(table, metrics, threshold)
-    tables = {"controlled": controlled, "families": families, "edge_spread": spread, "redundant": redundant}
+    main = known["scope"].iloc[0]
+    shown = [s for s in steps.covariates if s in set(known.loc[known["scope"] == main, "control"])]
+    tables = {
+        "controlled": controlled,
+        "families": family_medians(table, every, min_rows),
+        "edge_spread": edge_spread(table),
+        "redundant": redundant_metrics(table, every, threshold),
+    }
     for name, optional in (
         ("weights", weights(table)),
         ("reached_sparsity", reached_gap(table)),
         ("ramanujan_and_density", ramanujan_and_density(evidence)),
-        ("ramanujan_and_accuracy", ramanujan_and_accuracy(table, evidence.layer_metrics("ramanujan"), min_rows)),
+        ("ramanujan_and_accuracy", ramanujan_and_accuracy(table, evidence.layer_metrics("ramanujan"), steps)),
     ):
         if optional is not None and len(optional):
             tables[name] = optional
-    main = controlled.loc[controlled["r"].notna(), "scope"].iloc[0]
-    shown = controlled[controlled["scope"] == main]
-    steps = [s for s in COLORS if shown.loc[shown["control"] == s, "r"].notna().any()]
+    of_main = controlled[controlled["scope"] == main]
+    found = steps.detectable(controlled, main, shown[-1])
+    summary, columns = words.page_table(of_main, repeats, main, shown)
     return Answer(
         TITLE,
         QUESTION,
-        _sentences(tables, main, steps),
+        words.sentences(tables, main, shown),
         {
             "controlled": forest_plot(
-                shown, steps, group="control", colors=COLORS, axis="(partial) Spearman's ρ with accuracy"
+                of_main,
+                shown,
+                group="control",
+                colors=dict(zip(shown, (INK, *HUES), strict=False)),
+                axis="(partial) Spearman's ρ with accuracy",
             ),
             "confounders": _confounders(table, tables.get("ramanujan_and_density")),
         },
         tables,
-        caption=(
-            f"First figure, {main} pruners: the rank correlation of every metric with "
-            "accuracy inside groups (one dataset, architecture and sparsity), alone and with covariates held still. A "
-            "dot that moves to 0 was size, density or weights. Second figure: the number of edges and the mean absolute"
-            " weight of every network relative to its group; bars are medians. Where layers are known, the last panel "
-            "shows how closely Ramanujan metrics of a layer follow its density."
-        ),
-        method=(
-            "Partial Spearman correlations: ranks of metric and accuracy regressed on the ranks of the covariates in "
-            "every group, then correlated across algorithms; means over groups and p-values as in question 1, "
-            "the residuals of accuracy permuted, and the larger p of ranks and values taken. "
-            f"Density: {density_column(table) or 'not known'}. Mean absolute weight: strength times nodes over 2 "
-            "(per edge). Redundant: complete linkage of the median rank correlation inside groups, from "
-            f"{threshold:g}; formulas are checked exactly."
-        ),
+        caption=_caption(main, Z_STEP in shown),
+        method=_method(density_column(table), threshold, Z_STEP in shown),
         caveats=(
             "Edges follow from where the pruner put its weights: holding them still takes some topology away too.",
             "With few algorithms in a group, few covariates can be held still; empty rows say so.",
             "Trained weights carry the recipe of training, which differs between families.",
         ),
+        verdict=words.verdict(of_main, main, shown, found),
+        titles={
+            "controlled": words.steps_title(of_main, main, shown),
+            "confounders": words.confounders_title(tables),
+        },
+        summary=summary,
+        columns=columns,
+    )
+
+
+def _caption(main: str, z_scores: bool) -> str:
+    z = (
+        " The last step is the plain correlation of a metric's z-score against random masks that keep as many weights "
+        "of every layer."
+    )
+    return (
+        f"First figure, {among(main)}: the rank correlation of every metric with accuracy inside groups (one dataset, "
+        "architecture and sparsity), alone and with covariates held fixed. Where a dot moves to 0, size, density or "
+        f"weights may have been all there was.{z * z_scores} Second figure: the number of edges and the mean absolute "
+        "weight of every network relative to its group; bars are medians. Where layers are known, the last panel shows "
+        "how closely Ramanujan metrics of a layer follow its density."
+    )
+
+
+def _method(density: str | None, threshold: float, z_scores: bool) -> str:
+    z = (
+        " Metrics as z-scores against random masks of equal layer densities (`topo.z_scores`) take these out one by "
+        "one, without a covariate."
+    )
+    return (
+        "Partial Spearman correlations: ranks of metric and accuracy regressed on the ranks of the covariates in "
+        "every group, then correlated across algorithms; means over groups, intervals and p-values as in question 1, "
+        "the residuals of accuracy permuted (Freedman and Lane), and the largest p of ranks, values "
+        "and logarithms taken. "
+        "Benjamini-Hochberg over all tests of a step, the first step as in question 1, on networks whose covariates "
+        "are known. "
+        f"Density: {density or 'not known'}. Mean absolute weight: strength times nodes over 2 (per edge)."
+        f"{z * z_scores} Redundant: complete linkage of the median rank correlation inside groups, from "
+        f"{threshold:g}; formulas are checked exactly."
     )
 
 
@@ -129,82 +167,3 @@ def _confounders(table: pd.DataFrame, ramanujan: pd.DataFrame | None) -> Figure:
     if ramanujan is not None:
         density = ramanujan[ramanujan["dataset"] != "all"].assign(metric=lambda t: t["metric"].map(RAMANUJAN))
     return relative_strips(ratios, panels, density=density)
-
-
-def _sentences(tables: dict[str, pd.DataFrame], main: str, steps: list[str]) -> tuple[str, str, str]:
-    return _on_families(tables, main), _on_size(tables, main, steps), _on_redundancy(tables)
-
-
-def _on_families(tables: dict[str, pd.DataFrame], main: str) -> str:
-    families = tables["families"].set_index("metric")
-    if f"median {ALL_FAMILIES}" in families and main != ALL_FAMILIES:
-        one, every = families[f"median {main}"], families[f"median {ALL_FAMILIES}"]
-        moved = (every - one).abs().sort_values(ascending=False).dropna().index[:3]
-        text = (
-            f"Pooling families changes the picture: the median ρ within groups goes from {main} pruners to all by "
-            + (", ".join(f"{one[m]:+.2f} to {every[m]:+.2f} for {metric_label(m)}" for m in moved))
-        )
-    else:
-        text = "There is one family of pruners only, so families cannot be confounded with topology here"
-    if "weights" in tables:
-        weights = tables["weights"]
-        other = weights[(weights["model"] == "all") & (weights["family"] != weights["compared_with"])].dropna()
-        if len(other):
-            row = other.iloc[(other["ratio"] - 1).abs().to_numpy().argmax()]
-            text += (
-                f", and {row['family']} networks have {row['ratio']:.2f} times the mean absolute weight of "
-                f"{row['compared_with']} ones"
-            )
-    return text + "."
-
-
-def _on_size(tables: dict[str, pd.DataFrame], main: str, steps: list[str]) -> str:
-    spread, controlled = tables["edge_spread"], tables["controlled"]
-    if len(spread):
-        text = (
-            f"At equal sparsity the number of edges differs by a median {spread['ratio'].median():.1f} times between "
-            f"algorithms (at most {spread['ratio'].max():.1f})"
-        )
-    else:
-        text = "No group has two algorithms whose edges could be compared"
-    of_scope = controlled[controlled["scope"] == main].set_index(["control", "metric"])
-    alone = of_scope.loc["alone"]
-    clear = alone.index[significant(alone)]
-    last = steps[-1]
-    given_all = of_scope.loc[last].reindex(clear)
-    same_sign = given_all["r"] * alone.loc[clear, "r"] > 0
-    opposite_sign = given_all["r"] * alone.loc[clear, "r"] < 0
-    still_clear = given_all[significant(given_all) & same_sign]
-    turned = int((significant(given_all) & opposite_sign).sum())
-    if not len(clear):
-        return (
-            f"{text}; no metric clearly moves with accuracy within {main} pruners, so nothing is to be explained away."
-        )
-    text += (
-        f"; of {counted(len(clear), 'metric')} that clearly {'moves' if len(clear) == 1 else 'move'} with accuracy "
-        f"within {main} pruners, {len(still_clear)} still {'does' if len(still_clear) == 1 else 'do'} {last}"
-    )
-    if len(still_clear):
-        best = still_clear["r"].abs().idxmax()
-        then = still_clear.loc[best, "r"]
-        text += f" (most {metric_label(best)}: ρ {alone.loc[best, 'r']:+.2f} alone, {then:+.2f} then)"
-    if turned:
-        text += f" and {turned} turn{'s' * (turned == 1)} the other way"
-    return text + "."
-
-
-def _on_redundancy(tables: dict[str, pd.DataFrame]) -> str:
-    redundant = tables["redundant"]
-    groups = [part["metric"].tolist() for _, part in redundant[redundant["size"] > 1].groupby("group")]
-    repeats = sum(len(g) - 1 for g in groups)
-    names = "; ".join(" = ".join(map(metric_label, g[:4])) + (" ..." if len(g) > 4 else "") for g in groups[:3])
-    text = f"{repeats} of {counted(len(redundant), 'metric')} {'repeats' if repeats == 1 else 'repeat'} another"
-    text += f" ({names})" if names else ""
-    if "ramanujan_and_density" in tables:
-        rho = tables["ramanujan_and_density"].set_index(["dataset", "metric"])["r"]
-        every = rho.loc["all"].dropna()
-        best = every.abs().idxmax()
-        text += (
-            f", and the Ramanujan metric {RAMANUJAN[best]} follows layer density with ρ {every[best]:.2f} over layers"
-        )
-    return text + "."

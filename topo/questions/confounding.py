@@ -1,24 +1,31 @@
-"""Tables of question 2: confounders of the metrics, and correlations with the confounders partialled out."""
+"""Tables of question 2: correlations with the confounders of topology held still, and the confounders themselves."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from ..results.controls import control_columns
 from ..results.evidence import Evidence
 from ..results.schema import GROUPS, PAIR
 from ..stats.collinearity import collinear_groups, determined_columns
+from ..stats.confounders import family_ratio
 from ..stats.correlation import grouped_correlation
 from ..stats.permutation import permutation_correlation
+from ..stats.power import Detectable, detectable_correlation, p_to_be_found
 from ..stats.significance import FEWEST_ALGORITHMS, cluster_column, with_q_values
 from .grouping import scopes
 
 __all__ = [
+    "ALONE",
     "RAMANUJAN",
     "WEIGHT",
-    "controlled_correlations",
+    "Z_STEP",
+    "Steps",
     "density_column",
     "family_medians",
     "ramanujan_and_accuracy",
@@ -33,6 +40,8 @@ DENSITIES = (
     *("layer_density_mean", "rolled__direct_sparsity_mean", "unrolled__direct_sparsity_mean", "reached_sparsity"),
 )
 RAMANUJAN = {"delta_r": "bound (delta r)", "imdb": "iterative bound", "iwsg": "iterative gap"}
+ALONE = "alone"
+Z_STEP = "given layer densities (z)"
 
 
 def density_column(table: pd.DataFrame) -> str | None:
@@ -52,49 +61,134 @@ def density_column(table: pd.DataFrame) -> str | None:
     return known[0] if known else None
 
 
-def controlled_correlations(table: pd.DataFrame, metrics: list[str], min_rows: int, seed: int) -> pd.DataFrame:
-    """Every scope, control and metric: the (partial) correlation over groups, tested by permutation of algorithms.
+@dataclass(frozen=True)
+class Steps:
+    """What is held still, step by step, while metrics are correlated with accuracy.
 
     Parameters
     ----------
     table
-        One row a network.
+        One row a network, with the column `WEIGHT` where weights are known.
     metrics
         Metric columns.
     min_rows
         Fewest networks for a correlation, where there are not several algorithms.
     seed
         Seeds the permutations.
-
-    Returns
-    -------
-    DataFrame
-        One row for each of them.
     """
-    density = density_column(table)
-    controls: dict[str, list[str]] = {"alone": [], "given edges": ["edges"]}
-    if density:
-        controls["given edges, density"] = ["edges", density]
-    if WEIGHT in table.columns:
-        controls["given edges, density, |w|"] = [*(["edges", density] if density else ["edges"]), WEIGHT]
-    unit = cluster_column(table)
-    fewest = FEWEST_ALGORITHMS if unit else min_rows
-    pieces = []
-    for scope, part in scopes(table).items():
+
+    table: pd.DataFrame
+    metrics: Sequence[str]
+    min_rows: int
+    seed: int
+
+    @property
+    def covariates(self) -> Mapping[str, list[str]]:
+        """The columns that each step holds still; those of the last one with z-scores are none."""
+        density = density_column(self.table)
+        steps: dict[str, list[str]] = {ALONE: [], "given edges": ["edges"]}
+        if density:
+            steps["given edges, density"] = ["edges", density]
+        if WEIGHT in self.table.columns:
+            steps["given edges, density, |w|" if density else "given edges, |w|"] = [*list(steps.values())[-1], WEIGHT]
+        return steps | ({Z_STEP: []} if self.z_scores else {})
+
+    @property
+    def z_scores(self) -> dict[str, str]:
+        """By metric the column with its z-score against random masks of the same layer densities."""
+        known = set(control_columns(self.table))
+        found = {}
+        for metric in self.metrics:
+            for name in (f"{metric}_z", f"{metric.removesuffix('_norm')}_z"):
+                if name in known and self.table[name].notna().any():
+                    found[metric] = name
+                    break
+        return found
+
+    def correlations(self) -> pd.DataFrame:
+        """Every scope, step and metric: the (partial) correlation over groups, tested by permutation of algorithms.
+
+        Returns
+        -------
+        DataFrame
+            One row for each of them; q is over all tests of a step.
+        """
+        pieces = []
+        for scope in scopes(self.table):
+            for step, given in self.covariates.items():
+                test = partial(permutation_correlation, *self._asked(scope, step), given=given, **self._settings)
+                over = test()
+                if given:
+                    over["p"] = np.maximum(over["p"], self._p_on_other_scales(scope, step, given))
+                over["metric"] = self._measured(step)
+                pieces.append(over.assign(scope=scope, control=step))
+        controlled = with_q_values(pd.concat(pieces, ignore_index=True), within=["control"])
+        first = ["scope", "control", "metric", "k", "units", "r", "low", "high", "p", "q"]
+        return controlled[[*first, *[c for c in controlled.columns if c not in first]]]
+
+    def _p_on_other_scales(self, scope: str, step: str, given: list[str]) -> np.ndarray:
+        """The larger p-value with values and with logarithms of the covariates in place of ranks.
+
+        What ranks of a covariate leave unexplained, its values or their logarithms may explain.
+        """
+        table, metrics = self._asked(scope, step)
+        test = partial(permutation_correlation, metrics=metrics, kind="pearson", level=None, **self._settings)
+        p = test(table, given=given)["p"].to_numpy()
+        if (table[given] > 0).all(axis=None):
+            logs = {f"log {name}": np.log(table[name].astype(float)) for name in given}
+            other = test(table.assign(**logs), given=list(logs))["p"].to_numpy()
+            # The covariates themselves are determined on one scale and not on the other.
+            p = np.where(np.isnan(p), p, np.fmax(p, other))
+        return p
+
+    def alone(self) -> pd.DataFrame:
+        """Every scope and metric with nothing held still.
+
+        Returns
+        -------
+        DataFrame
+            One row for each of them; q is over all.
+        """
+        pieces = [
+            permutation_correlation(part, self.metrics, **self._settings).assign(scope=scope)
+            for scope, part in scopes(self.table).items()
+        ]
+        return with_q_values(pd.concat(pieces, ignore_index=True))
+
+    def detectable(self, controlled: pd.DataFrame, scope: str, step: str) -> Detectable:
+        """What one more metric of a scope and step would have to be to be clear.
+
+        Parameters
+        ----------
+        controlled
+            What `correlations` returned.
+        scope, step
+            Where.
+
+        Returns
+        -------
+        Detectable
+            Of the rank correlation.
+        """
+        tests = controlled[controlled["control"] == step]
+        given = self.covariates[step]
+        return detectable_correlation(
+            *self._asked(scope, step), p_below=p_to_be_found(tests), given=given, **self._settings
+        )
+
+    def _asked(self, scope: str, step: str) -> tuple[pd.DataFrame, list[str]]:
         # Every step on the same networks, so that the steps differ by their covariates only.
-        complete = part.dropna(subset=controls[list(controls)[-1]])
-        for control, given in controls.items():
-            test = partial(
-                permutation_correlation, complete, metrics, given=given, unit=unit, min_units=fewest, seed=seed
-            )
-            over = test()
-            if given:
-                # What ranks of the covariates leave unexplained, their values may explain, and the other way round.
-                over["p"] = np.maximum(over["p"], test(kind="pearson", level=None)["p"])
-            pieces.append(over.assign(scope=scope, control=control))
-    controlled = with_q_values(pd.concat(pieces, ignore_index=True))
-    first = ["scope", "control", "metric", "k", "units", "r", "low", "high", "p", "q"]
-    return controlled[[*first, *[c for c in controlled.columns if c not in first]]]
+        most = max(self.covariates.values(), key=len)
+        columns = [self.z_scores[m] if step == Z_STEP else m for m in self._measured(step)]
+        return scopes(self.table)[scope].dropna(subset=most), columns
+
+    def _measured(self, step: str) -> list[str]:
+        return [m for m in self.metrics if step != Z_STEP or m in self.z_scores]
+
+    @property
+    def _settings(self) -> dict:
+        unit = cluster_column(self.table)
+        return {"unit": unit, "min_units": FEWEST_ALGORITHMS if unit else self.min_rows, "seed": self.seed}
 
 
 def family_medians(table: pd.DataFrame, metrics: list[str], min_rows: int) -> pd.DataFrame:
@@ -136,20 +230,11 @@ def weights(table: pd.DataFrame) -> pd.DataFrame | None:
     Returns
     -------
     DataFrame or None
-        None where weights are not known, or there is one family.
+        As of `topo.stats.confounders.family_ratio`; None where weights are not known, or there is one family.
     """
-    if WEIGHT not in table.columns or table["family"].nunique() < 2:
+    if WEIGHT not in table.columns or len(table["family"].unique()) < 2:
         return None
-    middle = table.pivot_table(WEIGHT, [*GROUPS], "family", "median", observed=True)
-    base = "initial" if "initial" in middle else middle.columns[0]
-    rows = []
-    for model, part in [*middle.groupby("model"), ("all", middle)]:
-        for family in part.columns:
-            ratio = (part[family] / part[base]).dropna()
-            typical = table.loc[(table["family"] == family) & ((table["model"] == model) | (model == "all")), WEIGHT]
-            rows.append([model, family, typical.median(), base, ratio.median(), ratio.min(), ratio.max(), len(ratio)])
-    columns = ["model", "family", "median_weight", "compared_with", "ratio", "ratio_low", "ratio_high", "groups"]
-    return pd.DataFrame(rows, columns=columns)
+    return family_ratio(table, WEIGHT)
 
 
 def redundant_metrics(table: pd.DataFrame, metrics: list[str], threshold: float) -> pd.DataFrame:
@@ -175,7 +260,7 @@ def redundant_metrics(table: pd.DataFrame, metrics: list[str], threshold: float)
 
 
 def ramanujan_and_density(evidence: Evidence) -> pd.DataFrame | None:
-    """Rank correlation of layer-wise Ramanujan metrics with the layer's density, pooled and by dataset and model.
+    """Rank correlation over layers of Ramanujan metrics with the layer's density, pooled and by dataset and model.
 
     Parameters
     ----------
@@ -185,7 +270,8 @@ def ramanujan_and_density(evidence: Evidence) -> pd.DataFrame | None:
     Returns
     -------
     DataFrame or None
-        None where no layer has such metrics.
+        dataset, model, metric, n (layers), r, reason, and lowest and highest, of single algorithms; None where no layer
+        has such metrics.
     """
     layers = evidence.layers
     if layers is None or "encoding" not in layers.columns or "layer_density" not in layers.columns:
@@ -196,12 +282,19 @@ def ramanujan_and_density(evidence: Evidence) -> pd.DataFrame | None:
         return None
     correlate = partial(grouped_correlation, layers, metrics, target="layer_density", n_boot=0)
     every = correlate(by=[]).assign(dataset="all", model="all")
-    each = correlate(by=[*PAIR])
-    return pd.concat([every, each], ignore_index=True)[[*PAIR, "metric", "n", "r", "reason"]]
+    by_algorithm = correlate(by=["pruner"]).assign(dataset="all", model="all")
+    pieces = [_with_range(every, by_algorithm), _with_range(correlate(by=[*PAIR]), correlate(by=[*PAIR, "pruner"]))]
+    columns = [*PAIR, "metric", "n", "r", "lowest", "highest", "reason"]
+    return pd.concat(pieces, ignore_index=True)[columns]
 
 
-def ramanujan_and_accuracy(table: pd.DataFrame, ramanujan: list[str], min_rows: int) -> pd.DataFrame | None:
-    """Correlation with accuracy of Ramanujan metrics and of layer density, median over groups.
+def _with_range(correlations: pd.DataFrame, by_algorithm: pd.DataFrame) -> pd.DataFrame:
+    ends = by_algorithm.groupby([*PAIR, "metric"])["r"].agg(lowest="min", highest="max")
+    return correlations.join(ends, on=[*PAIR, "metric"])
+
+
+def ramanujan_and_accuracy(table: pd.DataFrame, ramanujan: list[str], steps: Steps) -> pd.DataFrame | None:
+    """Correlation with accuracy of Ramanujan metrics and of layer density, over groups, algorithms as the sample.
 
     Parameters
     ----------
@@ -209,20 +302,17 @@ def ramanujan_and_accuracy(table: pd.DataFrame, ramanujan: list[str], min_rows: 
         One row a network.
     ramanujan
         Layer-wise Ramanujan metrics.
-    min_rows
-        Fewest networks for a correlation.
+    steps
+        Whose settings are taken.
 
     Returns
     -------
     DataFrame or None
-        scope, metric, groups, median, median_size.
+        As of `topo.stats.permutation_correlation`, with scope and q.
     """
     density = density_column(table)
     if density is None or not ramanujan:
         return None
-    rows = []
-    for scope, part in scopes(table).items():
-        correlations = grouped_correlation(part, [density, *ramanujan], by=GROUPS, n_boot=0, min_rows=min_rows)
-        for metric, r in correlations.groupby("metric", sort=False)["r"]:
-            rows.append([scope, metric, int(r.notna().sum()), r.median(), r.abs().median()])
-    return pd.DataFrame(rows, columns=["scope", "metric", "groups", "median", "median_size"])
+    asked = Steps(table, [density, *ramanujan], steps.min_rows, steps.seed)
+    alone = asked.alone()
+    return alone if alone["r"].notna().any() else None

@@ -10,7 +10,7 @@ import pandas as pd
 from ..results.schema import GROUPS
 from .columns import require_columns
 
-__all__ = ["edge_spread", "mean_absolute_weight", "reached_gap", "relative_to_group"]
+__all__ = ["edge_spread", "family_ratio", "mean_absolute_weight", "reached_gap", "relative_to_group"]
 
 
 def mean_absolute_weight(table: pd.DataFrame) -> pd.Series | None:
@@ -95,6 +95,48 @@ def relative_to_group(table: pd.DataFrame, values: pd.Series, *, by: Sequence[st
     each = frame.groupby([*by, "pruner"], observed=True)["value"].median()
     middle = each.groupby(list(by), observed=True).median().rename("middle")
     return frame["value"] / frame.join(middle, on=list(by))["middle"].replace(0, np.nan)
+
+
+def family_ratio(table: pd.DataFrame, column: str, *, by: Sequence[str] = GROUPS) -> pd.DataFrame:
+    """A column's median in every pruner family, relative to that of the initial (or else the first) one in each group.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    column
+        The column; positive.
+    by
+        Columns that form the groups, the model among them.
+
+    Returns
+    -------
+    DataFrame
+        model ("all" for all of them), family, median (over networks), compared_with (the family divided by), ratio,
+        ratio_low, ratio_high (median, least and largest over groups), groups.
+
+    Raises
+    ------
+    InputError
+        The table has no such column.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"dataset": "d", "model": "m", "sparsity": 0.9, "family": ["initial", "dynamic"]})
+    >>> family_ratio(table.assign(weight=[0.2, 0.1]), "weight").query("model == 'all'")["ratio"].tolist()
+    [0.5, 1.0]
+    """
+    require_columns(table, [*by, "family", column])
+    middle = table.pivot_table(column, list(by), "family", "median", observed=True)
+    base = "initial" if "initial" in middle else middle.columns[0]
+    rows = []
+    for model, part in [*middle.groupby("model"), ("all", middle)]:
+        for family in part.columns:
+            ratio = (part[family] / part[base].replace(0, np.nan)).dropna()
+            own = table.loc[(table["family"] == family) & ((table["model"] == model) | (model == "all")), column]
+            rows.append([model, family, own.median(), base, ratio.median(), ratio.min(), ratio.max(), len(ratio)])
+    columns = ["model", "family", "median", "compared_with", "ratio", "ratio_low", "ratio_high", "groups"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def reached_gap(table: pd.DataFrame, *, tolerance: float = 0.01) -> pd.DataFrame | None:
