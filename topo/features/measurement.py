@@ -283,6 +283,6 @@ def over_layers(table: pd.DataFrame, graphs: LayerGraphs) -> pd.Series:
                     f"in no layer; in {table.index[0]!r}: {reason}" if reason else "the layers have no weight"
                 )
     row.attrs["left_out"] = {
-        column: list(table.index[~present[column]]) for column in table.columns if not present[column].all()
+        column: list(table.index[~present[column]]) for column in table.columns[~present.to_numpy().all(axis=0)]
     }
     return row

@@ -206,8 +206,9 @@ def select(metrics: str | Iterable[str] | None, *, layers: bool) -> list[Entry[M
     if not names:
         raise InputError("metrics is empty; name metrics or categories, or leave it out to measure everything.")
     chosen = set()
+    words = {entry.name: {entry.name, entry.family, *columns_of(entry)} for entry in entries}
     for name in names:
-        matching = [entry.name for entry in entries if name in {entry.name, entry.family, *columns_of(entry)}]
+        matching = [metric for metric, called in words.items() if name in called]
         if not matching:
             raise unknown_name("metric or category", name, {*METRICS, *CATEGORIES})
         chosen.update(matching)
