@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -86,6 +90,16 @@ def test_a_structured_mask_of_the_same_densities_stands_out(net: nn.Module, er: 
     for metric in ("motifs", "std_degree", "two_hop")[: 3 if encoding == "multipartite" else 2]:
         column = metric if encoding == "multipartite" else f"{metric}_mean"
         assert abs(plain[column]) < 3.5 and abs(structured[column]) > 5, (column, plain, structured)
+
+
+@pytest.mark.slow
+def test_the_table_of_the_page_on_controls_is_what_its_code_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "controls.md").read_text()
+    blocks = (re.search(rf"^```{kind}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE) for kind in ("python", "text"))
+    code, shown = (block[1] for block in blocks)
+    exec(code, {})
+    printed, expected = (pd.read_csv(io.StringIO(text), sep=r"\s+") for text in (capsys.readouterr().out, shown))
+    pd.testing.assert_frame_equal(printed, expected, atol=0.3, rtol=0.02)
 
 
 def test_what_layer_densities_fix_has_no_score_but_a_reason(net: nn.Module, er: Masks) -> None:
