@@ -36,13 +36,15 @@ def _signed(number: float) -> str:
     return f"{number:+.2f}".replace("-", "−")
 
 
-def run_sentence(table: pd.DataFrame) -> str:
-    """What was run: the grid and its size.
+def run_sentence(table: pd.DataFrame, copies: int = 0) -> str:
+    """What was run: the grid and its size, without the networks that are the same as another, as questions count.
 
     Parameters
     ----------
     table
         Results table.
+    copies
+        How many of its networks are the same as another under another name.
 
     Returns
     -------
@@ -64,7 +66,9 @@ def run_sentence(table: pd.DataFrame) -> str:
     baselines = (
         f"beside {counted(len(dense), 'dense network')}" if len(dense) else "without any dense network to compare with"
     )
-    return f"{counted(len(sparse), 'sparse network')} from {listed(parts)}, {baselines}."
+    verb = "is the same as one of these" if copies == 1 else "are the same as some of these"
+    again = f" ({copies:,} more {verb} under another name)" if copies else ""
+    return f"{counted(len(sparse) - copies, 'sparse network')}{again} from {listed(parts)}, {baselines}."
 
 
 def failures(table: pd.DataFrame) -> pd.DataFrame:

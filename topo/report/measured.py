@@ -93,7 +93,7 @@ class _Measured:
         parts += [self.layers(), self.graph(), self.whole_table(), self.undefined(), self.issues(), self.settings()]
         return Shown(
             self.source,
-            findings.run_sentence(self.table),
+            findings.run_sentence(self.table, int((self.evidence.copies != "").sum())),
             self.overview(),
             (*self.evidence.notes, *filter(None, [lost, findings.collapsed_sentence(self.table)])),
             self.left_out(),
