@@ -16,7 +16,7 @@ from ..results.feature_sets import WHOLE_NETWORK, encodings_of, feature_sets, ma
 from ..results.labels import counted
 from ..results.schema import GROUPS, NETWORK, PAIR
 from ..similarity.distance_tests import GroupDistances
-from ..similarity.nnstd import nnstd_matrix, shuffled
+from ..similarity.nnstd import nnstd_matrix
 from ..similarity.permutable_units import PermutableUnits
 from ..similarity.profiles import layer_profile, profile_distances
 from ..study import Study
@@ -141,7 +141,7 @@ def _from_masks(evidence: Evidence, table: pd.DataFrame, seed: int, notes: list[
         for networks in _groups_to_compare(part, seed, notes, most=max(affordable, FEWEST_NETWORKS + 1)):
             cells = networks[["study", "cell"]].itertuples(index=False)
             masks = [Masks.load(Store(evidence.studies[study]).masks_file(cell)) for study, cell in cells]
-            chance = nnstd_matrix([shuffled(m, seed + i) for i, m in enumerate(masks)], permutable)
+            chance = nnstd_matrix([m.random_like(seed + i) for i, m in enumerate(masks)], permutable)
             sparsity = networks["sparsity"].iloc[0]
             distances = nnstd_matrix(masks, permutable)
             groups.append(GroupDistances(dataset, model, sparsity, networks, distances, chance))

@@ -23,7 +23,7 @@ from ..errors import InputError
 from ..masks import Masks
 from .permutable_units import LayerMasks, PermutableUnits, WeightUnits
 
-__all__ = ["Matching", "edit_distances", "nnstd", "nnstd_matrix", "shuffled"]
+__all__ = ["Matching", "edit_distances", "nnstd", "nnstd_matrix"]
 
 ROUNDS = 2
 
@@ -126,31 +126,6 @@ def nnstd_matrix(
             directions = (a, b), (b, a)
             distances[i, j] = distances[j, i] = min(_Comparison(*d, permutable, rounds).total for d in directions)
     return distances
-
-
-def shuffled(masks: Masks, seed: int) -> dict[str, np.ndarray]:
-    """Masks with the same number of connections in every layer at random places, as a baseline of density alone.
-
-    Parameters
-    ----------
-    masks
-        Masks of a network.
-    seed
-        Seeds the places.
-
-    Returns
-    -------
-    dict
-        Name -> mask in its shape.
-
-    Examples
-    --------
-    >>> from topo.masks import Masks
-    >>> int(shuffled(Masks({"a": [[1, 0, 0], [0, 0, 1]]}), 0)["a"].sum())
-    2
-    """
-    generator = np.random.default_rng(seed)
-    return {n: generator.permutation(np.asarray(m).reshape(-1)).reshape(tuple(m.shape)) for n, m in masks.items()}
 
 
 def bits(masks: LayerMasks, permutable: PermutableUnits) -> list[np.ndarray]:
