@@ -41,7 +41,26 @@ TABLES = {
 
 
 def texts(answer: Answer) -> list[str]:
-    return [answer.reason, *answer.sentences, answer.caption, answer.method, *answer.caveats]
+    shown = [answer.verdict.sentence] if answer.verdict else []
+    return [
+        *(answer.reason, *answer.sentences, answer.caption, answer.method, *answer.caveats, *shown),
+        *answer.titles.values(),
+    ]
+
+
+STARTS = {"yes": "Yes", "no": "No", "open": "Can not tell"}
+
+
+def fits_the_page(answer: Answer) -> bool:
+    """Whether verdict, titles and table are what a page shows; an answer without numbers has none of them."""
+    if answer.reason or answer.verdict is None:
+        return answer.verdict is None and not answer.titles and answer.summary is None
+    sentence = answer.verdict.sentence
+    assert sentence.startswith(STARTS[answer.verdict.said]) and len(sentence) <= 300, sentence
+    assert set(answer.titles) == set(answer.figures), (set(answer.titles), set(answer.figures))
+    assert answer.summary.shape[0] <= 15 and answer.summary.shape[1] <= 8
+    assert set(answer.summary.columns) <= set(answer.columns)
+    return True
 
 
 @pytest.mark.slow
@@ -49,6 +68,8 @@ def texts(answer: Answer) -> list[str]:
 def test_no_text_holds_a_missing_number_or_a_fixed_count(name: str):
     for question in QUESTIONS:
         answer = QUESTIONS[question](Evidence.of(TABLES[name]))
+        if question in ("pruner_from_mask", "similar_networks"):
+            assert fits_the_page(answer) and (answer.reason or answer.verdict), question
         for text in texts(answer):
             assert not re.search(r"\bnan\b|\binf\b", text), (question, text)
             assert "two datasets and four models" not in text
@@ -59,6 +80,13 @@ def test_the_fewness_of_groups_is_counted():
     assert _held_out_counts(Evidence.of(TABLES["3 pruners"]).sparse) == "3 algorithms"
     assert _held_out_counts(Evidence.of(TABLES["2 models, 2 pruners"]).sparse) == "2 models and 2 algorithms"
     assert "not compared" in _agreement(np.nan) and _agreement(0.5).endswith("W of the folds 0.50")
+
+
+@pytest.mark.parametrize("name", ["2 models, 2 pruners", "4 networks"])
+def test_what_few_networks_can_not_show_is_not_promised(name: str):
+    for question in ("pruner_from_mask", "similar_networks"):
+        verdict = QUESTIONS[question](Evidence.of(TABLES[name])).verdict
+        assert verdict.said == "open" and "show nothing" in verdict.sentence and "four times" not in verdict.sentence
 
 
 def test_two_algorithms_are_not_called_most_and_least_similar():

@@ -95,7 +95,9 @@ def pruner_from_mask(evidence: Evidence, *, seed: int = 0) -> Answer:
         "alone can only be read as it was measured.",
     ]
     for label, row in zip(NOUNS, (best, best_family), strict=True):
-        if row is None or not _told(row):
+        if row is None:
+            continue
+        if not _told(row):
             caveats.append(
                 f"The {NOUNS[label]} is not told, so no figure shows which {NOUNS[label]} is taken for which."
             )
@@ -273,7 +275,7 @@ def _second(scores: pd.DataFrame, row: pd.Series) -> str:
     others = [f"{_label(name)} {same[name]:.0%}" for name in BASELINES if name in same]
     text = f"On the same masks {listed(others)}" if others else "There is no column without topology to compare with"
     if "density" in same and isfinite(row["gain"]):
-        text += f"; topology names {_points(row)} than layer density"
+        text += f"; topology names {_points(row)} {'than' if round(100 * row['gain']) else 'as'} layer density"
         combined = scores[(scores["features"] == WITH_DENSITY) & (scores["view"] == row["view"])]
         combined = combined[(combined["label"] == row["label"]) & (combined["held_out"] == row["held_out"])]
         if len(combined) and isfinite(combined["gain"].iloc[0]):
@@ -282,9 +284,11 @@ def _second(scores: pd.DataFrame, row: pd.Series) -> str:
 
 
 def _points(row: pd.Series) -> str:
-    text = f"{abs(100 * row['gain']):.0f} points {'less' if row['gain'] < 0 else 'more'}"
+    points = round(100 * row["gain"])
+    text = f"{abs(points)} points {'less' if points < 0 else 'more'}" if points else "as many"
     if isfinite(row["gain_low"]):
-        text += f" (95% interval {100 * row['gain_low']:.0f} to {100 * row['gain_high']:.0f})".replace("-", "−")
+        ends = round(100 * row["gain_low"]), round(100 * row["gain_high"])
+        text += f" (95% interval {ends[0]} to {ends[1]} points)".replace("-", "−")
     return text
 
 

@@ -119,7 +119,7 @@ def similarity_verdict(
         far = pairs.loc[pairs["pruner"] != pairs["other"], "distance"].mean()
         return Verdict(
             "open",
-            f"Can not tell: there is one seed, so that nothing says how far networks of one algorithm lie apart; those "
+            f"Can not tell: no group holds two networks of one algorithm to say how far these lie apart; those "
             f"of different ones lie {far:.2f} apart.",
         )
     said: Said = "yes" if every["p"] < FALSE_DISCOVERY_RATE else "open"
@@ -127,17 +127,17 @@ def similarity_verdict(
         said = "no"
     means = f"networks of one algorithm lie {every['within']:.2f} apart, those of different ones {every['between']:.2f}"
     if said == "yes":
-        text = (
-            f"Yes: {means}; the nearest is of the same algorithm for {nearest['share']:.0%} ({nearest['chance']:.0%} "
-        )
-        text += f"by chance){_verdict_on_control(distances, control)}."
+        how = "" if distances.source == "masks" else ", by their metrics"
+        text = f"Yes{how}: {means}; the nearest is of the same algorithm for {nearest['share']:.0%} "
+        text += f"({nearest['chance']:.0%} by chance){_verdict_on_control(distances, control)}."
     elif said == "no":
         text = f"No: {means}, and a difference of {every['found']:.2f} would have been found four times in five."
     else:
-        text = (
-            f"Can not tell: {means} (p {p_value_text(every['p'])}); only a difference of {every['found']:.2f} or more "
-        )
-        text += "would have been found four times in five."
+        text = f"Can not tell: {means} (p {p_value_text(every['p'])}); "
+        if isfinite(every["found"]):
+            text += f"only a difference of {every['found']:.2f} or more would have been found four times in five."
+        else:
+            text += "so few algorithms and seeds show nothing, however far they lie apart."
     return Verdict(said, text)
 
 
@@ -149,7 +149,7 @@ def _verdict_on_control(distances: NetworkDistances, control: pd.DataFrame) -> s
     if distances.source == "masks":
         return f"; {'so are they' if clear else 'whether they are is open'} beyond what their layer densities alone do"
     if not clear:
-        return "; layer densities alone do not separate them"
+        return "; by layer densities alone they are not clearly apart"
     return (
         f". But layer densities alone, which many algorithms fix, already give {one['within']:.2f} and "
         f"{one['between']:.2f}: only masks would tell of wiring"

@@ -127,7 +127,7 @@ def within_algorithms(
     table : DataFrame
         One row an algorithm and, first, one for all (``"all"``): within, between, ratio (within / between), groups,
         p (one-sided), q (Benjamini-Hochberg over the algorithms), found (between less within that is found with 80%
-        power). NaN where no group holds two networks of it.
+        power; NaN where none is). NaN where no group holds two networks of it.
     nearest : dict
         share (of networks whose nearest neighbour is of their own algorithm, ties sharing the hit), chance (what is
         expected), p (one-sided). Counted are the networks with another of their algorithm to be compared with; NaN
@@ -161,8 +161,11 @@ def _tested(values: np.ndarray) -> tuple[float, float]:
     """One-sided p-value of the first of permuted values, and what is found with the stated power."""
     if len(values) < 2:
         return nan, nan
+    p = float((values >= values[0] - 1e-12).mean())
+    if (values >= values.max() - 1e-12).mean() > FALSE_DISCOVERY_RATE:
+        return p, nan
     found = np.quantile(values, 1 - FALSE_DISCOVERY_RATE, method="higher") + stats.norm.ppf(POWER) * values.std()
-    return float((values >= values[0] - 1e-12).mean()), float(found)
+    return p, float(found)
 
 
 Orders = dict[tuple[str, object], tuple[LabelOrders, np.ndarray]]

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import optimize, stats
 
 from .permutation import LabelOrders
-from .significance import FALSE_DISCOVERY_RATE
+from .significance import FALSE_DISCOVERY_RATE, FEWEST_ALGORITHMS
 
 __all__ = [
     "accuracy_found",
@@ -75,7 +75,8 @@ def mean_over_algorithms(
     Returns
     -------
     dict
-        mean, low, high and p (two-sided, of a mean of zero); without interval where a family has one algorithm.
+        mean, low, high and p (two-sided, of a mean of zero); without interval where there are fewer than four
+        algorithms, or a family has one, or all values are the same.
 
     Notes
     -----
@@ -84,15 +85,15 @@ def mean_over_algorithms(
 
     Examples
     --------
-    >>> score = mean_over_algorithms(pd.Series({"a": 0.1, "b": 0.2, "c": 0.3}))
+    >>> score = mean_over_algorithms(pd.Series({"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4}))
     >>> [round(score[name], 3) for name in ("mean", "low", "high", "p")]
-    [0.2, -0.048, 0.448, 0.074]
+    [0.25, 0.045, 0.455, 0.03]
     """
     values = values.dropna()
     family = np.array([families[name] if families else "" for name in values.index])
     samples = [values.to_numpy()[family == name] for name in np.unique(family)]
     mean = float(np.mean([sample.mean() for sample in samples])) if samples else nan
-    if not samples or min(map(len, samples)) < 2:
+    if not samples or min(map(len, samples)) < 2 or len(values) < FEWEST_ALGORITHMS:
         return {"mean": mean, "low": nan, "high": nan, "p": nan}
     share = np.array([sample.var(ddof=1) / len(sample) for sample in samples]) / len(samples) ** 2
     variance = share.sum()

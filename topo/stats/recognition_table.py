@@ -118,6 +118,7 @@ def recognition_table(
                     gain = mean_over_algorithms(
                         recall - recall_of_algorithms(predictions[label, hold, baseline]), families
                     )
-                    row |= {"gain": gain["mean"], "gain_low": gain["low"], "gain_high": gain["high"]}
+                    row["gain"] = gain["mean"]
+                    row["gain_low"], row["gain_high"] = np.clip([gain["low"], gain["high"]], -1, 1)
                 rows.append(row)
     return pd.DataFrame(rows).reindex(columns=COLUMNS), predictions
