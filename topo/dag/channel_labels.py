@@ -14,7 +14,7 @@ from .dag import Dag
 from .elements import Output, Step
 from .interpreter import Interpreter
 from .maps import AxisMaps, Chain, Gather, LinearMap, Union
-from .operators import operator_of
+from .operators import aten, operator_of
 from .relations import WeightLookup, map_of
 from .weighted_layers import Layer, layer_of
 
@@ -72,7 +72,32 @@ class ChannelLabels(Interpreter):
         """The labels of a node; in a concatenation every value keeps its own."""
         if self.dag.nodes[node].kind == "concat":
             return self._concatenated(node, arrived)
+        if self.dag.nodes[node].kind == "sum":
+            shapes = [_shape_before_expansion(self.dag.arcs[place].steps) for place in arrived]
+            return self._meeting(list(arrived.values()), shapes)
         return super().join(node, arrived)
+
+    def _meeting(self, values: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> Tensor:
+        """The labels of values that meet element by element, each from a tensor of a shape; they become one.
+
+        A value that is repeated along an axis along which another has units of its own, such as a gate or a mask of one
+        channel, stays, and these units can go without it.
+        """
+        size = values[0].ndim
+        full = [(1,) * (size - len(shape)) + tuple(shape) if shape else None for shape in shapes]
+        merged = []
+        for value, shape in zip(values, full, strict=True):
+            repeated = [] if shape is None else [a for a in range(size) if shape[a] == 1 < value.shape[a]]
+            among_units = any(
+                (theirs is None or theirs[axis] > 1) and _varies_along(other, axis)
+                for axis in repeated
+                for other, theirs in zip(values, full, strict=True)
+            )
+            if among_units:
+                self._join(value, torch.full((), FIXED))
+            else:
+                merged.append(value)
+        return self.add(merged)
 
     def add(self, values: Sequence[Tensor]) -> Tensor:
         """The labels of values that meet, which become one."""
@@ -95,14 +120,13 @@ class ChannelLabels(Interpreter):
         arrived = []
         for slot, labels in enumerate(slots):
             try:
-                arrived.append(
-                    self._through(step, map_of(self.dag, steps, labels.shape, slot, self.lookup, {}), labels)
-                )
+                element_map = map_of(self.dag, steps, labels.shape, slot, self.lookup, {"masks": "open"})
+                arrived.append(self._through(step, element_map, labels))
             except InputError:
                 # No rule says what moves where, so nothing that meets here may go.
                 self._join(labels, torch.full((), FIXED))
                 arrived.append(torch.full((), FIXED).expand(steps[-1].shape))
-        merged = self.add(arrived)
+        merged = self._meeting(arrived, step.source_shapes) if operator_of(step).pointwise else self.add(arrived)
         self._record_values(step, merged)
         return merged
 
@@ -262,6 +286,20 @@ class ChannelLabels(Interpreter):
             keys = (left[differ] * self.next + right[differ]).unique()
             self.pairs.append(torch.stack([keys // self.next, keys % self.next]))
         return torch.where(left == CONSTANT, right, left).expand(shape)
+
+
+def _shape_before_expansion(steps: Sequence[Step]) -> tuple[int, ...]:
+    """The shape of what an arc adds to a larger tensor, which its last steps expand and may negate; else nothing."""
+    for step in reversed(steps):
+        if step.operation is aten.EXPAND:
+            return step.source_shapes[0]
+        if not operator_of(step).pointwise:
+            break
+    return ()
+
+
+def _varies_along(labels: Tensor, axis: int) -> bool:
+    return not torch.equal(labels, labels.narrow(axis, 0, 1).expand_as(labels))
 
 
 def _compressed(labels: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 from ..errors import InputError
 from .example import unfit_inputs_named, unfit_keywords
 from .functionalisation import functionalised
+from .grouped_attention import repeat_grouped_heads
 
 __all__ = ["evaluation_mode", "export", "is_symbol"]
 
@@ -87,6 +88,7 @@ def export(
             with warnings.catch_warnings(), _quiet_export():
                 warnings.simplefilter("ignore")
                 program = torch.export.export(model, positional, keywords, dynamic_shapes=dynamic_shapes, strict=False)
+                repeat_grouped_heads(program.graph)
                 if not functionalised(program.graph):
                     program = program.run_decompositions({})
             if dynamic_shapes is None or _is_free(program):

@@ -196,8 +196,12 @@ class Rebuilder(Interpreter):
             return self.channels.alive(name, self.alive)
         shape = tuple(self.dag.state[name].shape) if name in self.dag.state else self.dag.constants[name].shape
         everything = tuple(torch.ones(length, dtype=torch.bool) for length in shape)
-        if target.complete or target.box is None or layer_of(self.dag, step) is not None:
+        layer = layer_of(self.dag, step)
+        if target.complete or target.box is None or (layer is not None and layer.bias != name):
             return everything
+        if layer is not None:
+            # A bias that is computed, such as a part of a larger one, goes with what is written.
+            return (target.along[layer.target_axis],) if len(shape) == 1 else everything
         if (
             len(shape) == 1
             and operator_of(step).channel_axis == 1

@@ -37,7 +37,8 @@ class Call:
     lookup
         Gives the weight of a name: absolute values, and which of them are kept.
     options
-        ``weights="mean"`` divides by the pooling window; ``attention="values"`` leaves queries and keys out.
+        ``weights="mean"`` divides by the pooling window; ``attention="values"`` leaves queries and keys out;
+        ``masks="open"`` takes attention masks that are computed from the input to allow everything.
     """
 
     step: Step
