@@ -167,6 +167,7 @@ def test_failures_are_named_with_their_reasons(tmp_path, caplog):
     assert f"digits/small-cnn/{row['pruner']} at {100 * row['sparsity']:g}%, seed {row['seed']}" in prose
     lost = "1 of 50 networks has no accuracy (1 diverged)"
     assert f"{lost}. Which, and why." in prose
+    assert "1 of 50 networks collapsed" in prose and "Failed and collapsed networks: 2" in prose
     assert caplog.messages == [f"{lost}; the report lists the reasons under Failed and collapsed networks."]
 
 
@@ -177,7 +178,7 @@ def test_undefined_metrics_are_listed_with_reasons(tmp_path):
     table.loc[3:5, "undefined"] = "spectral_gap, cut_edges_norm: too few nodes: 2; 3 are needed; edges: not this one"
     prose = report(tmp_path, table).prose
     assert "too few nodes: 2; 3 are needed" in prose
-    assert "cut_edges_norm, spectral_gap" in prose or "spectral_gap, cut_edges_norm" in prose
+    assert "cut edges (norm.), spectral gap" in prose
     assert "the metric is constant" in prose and "fewer than 5 networks have both values" in prose
 
 
@@ -202,8 +203,8 @@ ODD = {
     "constant accuracy": (lambda t: t.assign(accuracy=0.5), "the accuracy is constant"),
     "no metrics": (lambda t: t[["accuracy", "pruner", "sparsity"]], "no metric columns"),
     "only constant metrics": (lambda t: t[["accuracy", "pruner", "sparsity", "nodes"]], "the metric is constant"),
-    "empty metric": (lambda t: t.assign(spectral_gap=np.nan), "spectral_gap"),
-    "infinite metric": (lambda t: t.assign(spectral_gap=np.inf), "spectral_gap"),
+    "empty metric": (lambda t: t.assign(spectral_gap=np.nan), "spectral gap"),
+    "infinite metric": (lambda t: t.assign(spectral_gap=np.inf), "spectral gap"),
     "one seed": (lambda t: t[t["seed"] == 0], "single seed, so no spread is known"),
     "percent": (lambda t: t.assign(accuracy=100 * t["accuracy"]), "most accurate (9"),
     "many pairs": (

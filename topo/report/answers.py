@@ -91,8 +91,10 @@ def _said(answer: Answer, name: str, place: Place, source: str) -> Said:
     pictures = []
     for figure_name, figure in answer.figures.items():
         ident = _ident(f"{prefix}-{figure_name}")
-        title = answer.titles.get(figure_name) or figure_name.replace("_", " ").capitalize().replace("r2", "R²")
-        describe = f"{answer.title}: {title.rstrip('.')}. {answer.caption}"
+        title = answer.titles.get(figure_name, "").rstrip(".") or figure_name.replace("_", " ").capitalize().replace(
+            "r2", "R²"
+        )
+        describe = f"{answer.title}: {title}. {answer.caption}"
         pictures.append(picture(figure, ident, place, title, describe))
     tables: tuple[Table, ...] = tuple(
         table_of(n, t, file=place.write_table(n, t)) for n, t in answer.tables.items() if len(t)

@@ -51,7 +51,7 @@ def cell(value: Any, digits: int = 5) -> str:
     if isinstance(value, int | np.integer):
         return str(value)
     if isinstance(value, float | np.floating):
-        number = float(value)
+        number = float(value) + 0.0  # which is no negative zero
         return f"{number:.0f}" if abs(number) < 1e15 and number == round(number) else f"{number:.{digits}g}"
     return str(value)
 
@@ -109,7 +109,7 @@ class Table:
             max(*(len(row[i]) for row in self.rows), *map(len, column.name.split()), 0) + 3
             for i, column in enumerate(self.columns)
         ]
-        return sum(widths) <= 58
+        return sum(widths) <= 64
 
     @property
     def meanings(self) -> list[Column]:
@@ -157,7 +157,7 @@ def table_of(name: str, table: pd.DataFrame, *, labelled: Sequence[str] = LABELL
     )
 
 
-def summary_table(name: str, table: pd.DataFrame, meanings: Mapping[str, str], file: str = "", most: int = 10) -> Table:
+def summary_table(name: str, table: pd.DataFrame, meanings: Mapping[str, str], file: str = "", most: int = 8) -> Table:
     """The table that a report shows without being asked, its first rows, with its columns explained.
 
     Parameters
@@ -197,7 +197,7 @@ def _even_decimals(texts: list[str]) -> list[str]:
     decimals = [len(text.partition(".")[2]) for text in texts if DECIMAL.fullmatch(text)]
     if not decimals:
         return texts
-    return [f"{float(text):.{max(decimals)}f}" if PLAIN.fullmatch(text) else text for text in texts]
+    return [f"{float(text) + 0.0:.{max(decimals)}f}" if PLAIN.fullmatch(text) else text for text in texts]
 
 
 def _is_number(values: pd.Series) -> bool:

@@ -30,6 +30,8 @@ __all__ = [
 NOT_FAILED = {"finished", "ok", "done"}
 # Rank correlation from which one metric stands for another.
 TWINS = 0.98
+# Most edges over fewest from which graphs of equal sparsity are said to differ in size.
+LEAST_SPREAD = 1.05
 
 
 def _signed(number: float) -> str:
@@ -200,15 +202,17 @@ def accuracy_findings(summary: pd.DataFrame) -> list[str]:
         top = pruners[pruners == pruners.max()].index.max()
         ranked = sparse[sparse["sparsity"] == top].sort_values("mean", ascending=False, kind="stable")
         best, worst = ranked.iloc[0], ranked.iloc[-1]
+        first = list(ranked.loc[np.isclose(ranked["mean"], best["mean"]), "pruner"])
+        last = list(ranked.loc[np.isclose(ranked["mean"], worst["mean"]), "pruner"])
         seeds = f"mean of {best['n']} seeds" if best["n"] > 1 else "one seed"
-        text = f"{dataset} · {model} at {percent(top)} sparsity: {best['pruner']} is the most accurate "
-        text += f"({best['mean'] * unit:.1f}%, {seeds}"
+        text = f"{dataset} · {model} at {percent(top)} sparsity: {listed(first)} {'is' if len(first) == 1 else 'are'} "
+        text += f"the most accurate ({best['mean'] * unit:.1f}%, {seeds}"
         if len(dense):
             text += f", {_beside_dense((best['mean'] - dense['mean'].iloc[0]) * unit)}"
         text += ")"
-        if len(ranked) > 1:
-            text += f", {worst['pruner']} the least ({worst['mean'] * unit:.1f}%)"
-            second = ranked.iloc[1]
+        if len(ranked) > len(first):
+            text += f", {listed(last)} the least ({worst['mean'] * unit:.1f}%)"
+            second = ranked.iloc[len(first)]
             if best["low"] <= second["high"] and best["n"] > 1:
                 text += f"; the seeds of {best['pruner']} and of {second['pruner']} overlap"
         sentences.append(text + ".")
@@ -287,6 +291,9 @@ def size_finding(table: pd.DataFrame) -> str | None:
     spread = spread.dropna()
     if spread.empty:
         return None
+    if spread.max() < LEAST_SPREAD:
+        most = f"{100 * (spread.max() - 1):.1f}%"
+        return f"At equal sparsity the numbers of edges of different pruners differ by at most {most}."
     return (
         f"At equal sparsity the number of edges differs between pruners by a median factor of {spread.median():.1f} "
         f"(at most {spread.max():.1f}): equal sparsity is not equal graph size."
@@ -347,21 +354,17 @@ def undefined_values(table: pd.DataFrame, metrics: Sequence[str], reasons: Mappi
     Returns
     -------
     DataFrame
-        reason, pruners, networks, metric.
+        reason, pruners, networks, metrics.
     """
     rows = []
     for metric in metrics:
         missing = table[~np.isfinite(table[metric].astype(float))]
         if len(missing):
             pruners = listed(sorted(missing["pruner"].unique()))
-            rows.append((metric, len(missing), pruners, reasons.get(metric, "no reason recorded")))
-    undefined = pd.DataFrame(rows, columns=["metric", "networks", "pruners", "reason"])
-    if undefined.empty:
-        return undefined
-    together = {"metric": lambda m: ", ".join(m), "networks": "first"}
-    return undefined.groupby(["reason", "pruners", "networks"], sort=False, as_index=False).agg(
-        {"metric": together["metric"]}
-    )
+            rows.append((metric_label(metric), len(missing), pruners, reasons.get(metric, "no reason recorded")))
+    undefined = pd.DataFrame(rows, columns=["metrics", "networks", "pruners", "reason"])
+    groups = undefined.groupby(["reason", "pruners", "networks"], sort=False, as_index=False)
+    return groups.agg({"metrics": ", ".join}) if len(undefined) else undefined
 
 
 def undefined_correlations(correlations: pd.DataFrame) -> pd.DataFrame:

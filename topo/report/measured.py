@@ -87,6 +87,7 @@ class _Measured:
 
     def shown(self) -> Shown:
         best = findings.accuracy_findings(self.summary)
+        shown = self.correlations[self.correlations["metric"].isin(self.shown_metrics)]
         size = findings.size_finding(self.table)
         lost = findings.lost_sentence(self.table)
         parts = [self.accuracy(best), self.failures(), self.heatmaps(), self.layer_heatmaps(), self.networks()]
@@ -97,7 +98,7 @@ class _Measured:
             self.overview(),
             (*self.evidence.notes, *filter(None, [lost, findings.collapsed_sentence(self.table)])),
             self.left_out(),
-            (*best[:MOST_PAIRS], *findings.correlation_findings(self.correlations), *([size] if size else [])),
+            (*best[:MOST_PAIRS], *findings.correlation_findings(shown), *([size] if size else [])),
             tuple(part for part in parts if part is not None),
         )
 
