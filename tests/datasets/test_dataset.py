@@ -99,12 +99,16 @@ def test_impossible_balanced_batches(per_class):
 def test_digits():
     data = load("digits")
     assert (data.input_shape, data.n_classes) == ((1, 8, 8), 10)
-    assert (len(data.train), len(data.test)) == (1437, 360)
+    assert (len(data.train), len(data.test)) == (898, 899)
     shares = [torch.bincount(t) / len(t) for t in (data.train_targets, data.test_targets)]
     assert (shares[0] - shares[1]).abs().max() < 0.003, "stratified"
     assert torch.equal(data.train_inputs, load("digits").train_inputs)
     assert not data.augmentation.flip
     assert data.to("cpu") is data
+    earlier = load("digits", test=360)
+    assert (len(earlier.train), len(earlier.test)) == (1437, 360)
+    with pytest.raises(InputError, match="test, the number of digits to test on, must be a whole number from 20"):
+        load("digits", test=1790)
 
 
 def test_random_state_is_left_alone():
@@ -137,7 +141,7 @@ def test_splits_that_do_not_belong_together(train, test, message):
     ("call", "message"),
     [
         (lambda: load("digit"), "unknown dataset 'digit'; did you mean 'digits'"),
-        (lambda: load("digits", size=3), "takes no settings"),
+        (lambda: load("digits", size=3), "unknown setting of dataset 'digits' 'size'; Known: test"),
         (lambda: load("digits", subset=0), "subset, .*must be a whole number of at least 1"),
         (lambda: load("digits", device="tpu"), "unknown device"),
         (lambda: next(load("digits").batches("valid", 8)), "unknown value of split 'valid'"),

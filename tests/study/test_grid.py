@@ -125,17 +125,24 @@ def test_options_decide_unless_they_are_the_defaults():
 
 
 def test_keys_are_those_of_studies_that_exist():
-    config = {"datasets": ["digits"], "models": ["digits-cnn"], "pruners": ["magnitude"], "sparsities": [0.8]}
-    assert [cell.key for cell in cells_of(StudyConfig.parse(config))] == ["7dfbec29d73bc239", "50d150baaf584004"]
+    config = {"datasets": ["cifar10"], "models": ["resnet20"], "pruners": ["magnitude"], "sparsities": [0.8]}
+    assert [cell.key for cell in cells_of(StudyConfig.parse(config))] == ["0d3d3506279ea9db", "24d1b7e4d1d128f7"]
+
+
+def test_settings_of_a_dataset_decide_whether_they_are_written_or_not():
+    plain, written, other = (
+        dense_key(datasets=[{"name": "digits", **settings}]) for settings in ({}, {"test": 899}, {"test": 360})
+    )
+    assert plain == written != other
 
 
 def test_cells_whose_layers_have_another_density_now_have_other_keys():
     config = {
-        "datasets": ["digits"], "models": ["digits-cnn"], "pruners": ["magnitude"], "sparsities": [0.8],
+        "datasets": ["cifar10"], "models": ["resnet20"], "pruners": ["magnitude"], "sparsities": [0.8],
         "encodings": ["rolled"],
     }  # fmt: skip
     dense, sparse = (cell.key for cell in cells_of(StudyConfig.parse(config)))
-    assert (dense, sparse != "245d8402dc9a89c7") == ("7dfbec29d73bc239", True)
+    assert (dense, sparse != "d65575523de81b1c") == ("0d3d3506279ea9db", True)
 
 
 def test_graphs_and_metrics_leave_baselines_alone_unless_those_are_measured():

@@ -7,21 +7,37 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..validation import whole_number
 from .augment import Augmentation
 from .dataset import Dataset, Split, make_dataset
 from .registry import DATASETS
 
 __all__ = ["digits"]
 
-TEST_SIZE = 360
-
 
 @DATASETS.register("digits", family="embedded", root="not used: the images come with scikit-learn")
-def digits(root: Path | None = None, download: bool = False) -> Dataset:
-    """1,797 handwritten digits of 8x8 grey pixels, 1,437 to train and 360 to test; needs no files.
+def digits(root: Path | None = None, download: bool = False, *, test: int = 899) -> Dataset:
+    """1,797 handwritten digits of 8x8 grey pixels, half of them to test on; needs no files.
 
     The split is fixed and has the same share of each class on both sides. Augmentation shifts by one pixel and
     does not mirror.
+
+    Parameters
+    ----------
+    root, download
+        Not used.
+    test
+        How many of the images are to test on: the more, the less an accuracy owes to which images these are.
+
+    Returns
+    -------
+    Dataset
+        The others are to train on.
+
+    Raises
+    ------
+    InputError
+        When a part would have fewer than two images a class.
 
     References
     ----------
@@ -31,8 +47,9 @@ def digits(root: Path | None = None, download: bool = False) -> Dataset:
     --------
     >>> data = digits()
     >>> data.input_shape, len(data.train), len(data.test)
-    ((1, 8, 8), 1437, 360)
+    ((1, 8, 8), 898, 899)
     """
+    whole_number("test, the number of digits to test on,", test, minimum=20, maximum=1777)
     # Loaded here, for scikit-learn takes as long to load as torch.
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -40,7 +57,7 @@ def digits(root: Path | None = None, download: bool = False) -> Dataset:
     bunch = load_digits()
     images = torch.from_numpy((bunch.images / 16).astype(np.float32))[:, None]
     targets = torch.from_numpy(bunch.target.astype(np.int64))
-    train, test = train_test_split(np.arange(len(targets)), test_size=TEST_SIZE, stratify=bunch.target, random_state=0)
+    train, test = train_test_split(np.arange(len(targets)), test_size=test, stratify=bunch.target, random_state=0)
     return make_dataset(
         "digits",
         Split(images[train], targets[train]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -14,7 +15,7 @@ from ..models import MODELS, torchvision_names
 from ..pruning import PRUNERS
 from ..registry import Registry, Source
 from ..training import RECIPES, Recipe, recipe
-from ..validation import check_settings
+from ..validation import check_settings, settings_of
 
 __all__ = ["Choice", "DatasetChoice", "EncodingChoice", "ModelChoice", "PrunerChoice", "RecipeChoice"]
 
@@ -89,7 +90,10 @@ class DatasetChoice(Choice):
     subset: int | None = Field(default=None, ge=1)
 
     def decides(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"label", "download"})
+        # With the settings that are not given: where a default changes, so does what a cell computed.
+        settings = settings_of(self.registry[self.name]) if self.name in self.registry else []
+        defaults = {s.name: s.default for s in settings if s.default not in (None, inspect.Parameter.empty)}
+        return {**defaults, **self.model_dump(mode="json", exclude={"label", "download"})}
 
 
 class ModelChoice(Choice):
