@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--results", type=Path, default=HERE / "results")
     a = parser.parse_args()
-    data, plan = topo.datasets.load("digits"), recipe("digits", epochs=a.epochs)
+    data, plan = topo.datasets.load("digits", test=360), recipe("digits", epochs=a.epochs)
     example = torch.zeros(1, *data.input_shape)
     rows = []
     for seed in a.seeds:

@@ -167,5 +167,13 @@ def test_example_studies_are_right(repository: Path):
 
 def test_the_main_example_has_the_promised_size(repository: Path):
     config = StudyConfig.read(repository / "examples" / "digits.yaml")
-    assert len(config.pruners) >= 7 and len(config.sparsities) == 3 and len(config.seeds) == 2
-    assert config.metrics is None and len(config.encodings) == 4
+    assert [dataset.name for dataset in config.datasets] == ["digits", "shapes"] and len(config.models) == 2
+    families = [pruner.family for pruner in config.pruners]
+    assert families.count("initial") >= 8 and families.count("dynamic") == families.count("trained") == 2
+    assert len(config.sparsities) == len(config.seeds) == 3
+    assert config.metrics is None and len(config.encodings) == 3
+
+
+def test_the_earlier_study_has_its_own_split(repository: Path):
+    config = StudyConfig.read(repository / "examples" / "digits_2seeds.yaml")
+    assert [dataset.settings for dataset in config.datasets] == [{"test": 360}]

@@ -23,7 +23,7 @@ SHORT = recipe("digits", epochs=2)
 
 @pytest.fixture(scope="module")
 def digits():
-    return load("digits")
+    return load("digits", test=360)
 
 
 @pytest.fixture(scope="module")
