@@ -7,6 +7,8 @@ from .permutation import permutation_correlation
 from .pooling import pool, pool_correlations
 from .power import detectable_correlation
 from .pruners import accuracy_summary
+from .rank_score import predicted_ranks
+from .ranking import rank_agreement, ranking_table
 from .significance import q_values, significant, with_q_values
 
 __all__ = [
@@ -20,7 +22,10 @@ __all__ = [
     "permutation_correlation",
     "pool",
     "pool_correlations",
+    "predicted_ranks",
     "q_values",
+    "rank_agreement",
+    "ranking_table",
     "repeated_metrics",
     "significant",
     "spearman",

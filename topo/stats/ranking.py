@@ -1,57 +1,34 @@
-"""Ranking of pruning algorithms by learned scores, compared with their ranking by accuracy."""
+"""Ranking of pruning algorithms by scores that have not seen what they rank, compared with the order by accuracy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from math import nan
+from math import asin, nan, pi, sin, sqrt
 
 import numpy as np
 import pandas as pd
 
 from ..errors import InputError
 from ..results.schema import GROUPS, PAIR
+from .baselines import CELLS
 from .columns import require_rows
-from .regression import held_out
+from .held_out_orders import Rankings
+from .pair_orders import PairOrders, detectable, mean_with_interval, pair_signs
+from .predictors import CellMeans
+from .rank_score import rank_model
+from .significance import with_q_values
 
-__all__ = [
-    "another_seed",
-    "kendall",
-    "past_results",
-    "random_order",
-    "rank_agreement",
-    "rank_biased_overlap",
-    "ranking_table",
-]
+__all__ = ["RANDOM", "perfect_tau", "rank_agreement", "rank_biased_overlap", "ranking_differences", "ranking_table"]
 
-
-def kendall(first: Sequence[float], second: Sequence[float]) -> float:
-    """Kendall's tau-b of two lists of scores; 0 where the scores of one are all equal.
-
-    Parameters
-    ----------
-    first, second
-        Scores of the same items.
-
-    Returns
-    -------
-    float
-        From -1 to 1.
-
-    Examples
-    --------
-    >>> kendall([1, 2, 3], [3, 2, 1]), kendall([1, 2, 3], [5, 5, 5])
-    (-1.0, 0.0)
-    """
-    if len(first) < 2:
-        return nan
-    arrays = [np.asarray(scores, dtype=float) for scores in (first, second)]
-    signs = [np.sign(scores[:, None] - scores) for scores in arrays]
-    untied = (signs[0] ** 2).sum() * (signs[1] ** 2).sum()
-    return float((signs[0] * signs[1]).sum() / np.sqrt(untied)) if untied else 0.0
+# Weight of a depth of the rank-biased overlap relative to the one before.
+PERSISTENCE = 0.8
+RANDOM = "random"
+# Baselines that name what was run and know no mask: past results of the algorithm or of its family.
+PAST = tuple(name for name, columns in CELLS.items() if {"pruner", "family"} & set(columns))
 
 
-def rank_biased_overlap(first: Sequence, second: Sequence, p: float = 0.8) -> float:
+def rank_biased_overlap(first: Sequence, second: Sequence, p: float = PERSISTENCE) -> float:
     """Extrapolated rank-biased overlap of two rankings of the same items, best first.
 
     With A(d) the share of items that the first d of both have in common and k the length,
@@ -96,15 +73,17 @@ def rank_biased_overlap(first: Sequence, second: Sequence, p: float = 0.8) -> fl
     place = {item: d for d, item in enumerate(second)}
     # Both prefixes hold an item from the later of its two positions on.
     since = np.maximum(np.arange(k), [place[item] for item in first])
-    depth = np.arange(1, k + 1)
-    agreement = np.cumsum(np.bincount(since, minlength=k)) / depth
-    return float(agreement[-1] * p**k + (1 - p) / p * (agreement * p**depth).sum())
+    return _extrapolated(np.cumsum(np.bincount(since, minlength=k)) / np.arange(1, k + 1), p)
 
 
-def rank_agreement(
-    table: pd.DataFrame, score: str, *, truth: str = "drop", by: Sequence[str] = GROUPS, p: float = 0.8
-) -> pd.DataFrame:
-    """Agreement of a score with the true order of pruners in every group.
+def _extrapolated(agreement: np.ndarray, p: float) -> float:
+    """The overlap from the agreement at every depth."""
+    depth = np.arange(1, len(agreement) + 1)
+    return float(agreement[-1] * p ** len(agreement) + (1 - p) / p * (agreement * p**depth).sum())
+
+
+def rank_agreement(table: pd.DataFrame, score: str, *, truth: str = "drop") -> pd.DataFrame:
+    """Agreement of a score with the true order of pruners in every group of one dataset, model and sparsity.
 
     Scores and truth are means over seeds, and smaller is better. Groups with fewer than three pruners that have both
     are left out.
@@ -112,75 +91,81 @@ def rank_agreement(
     Parameters
     ----------
     table
-        One row a network.
+        One row a network, with its family.
     score, truth
         Columns to compare.
-    by
-        Columns that form the groups.
-    p
-        Weight of a depth of the rank-biased overlap relative to the one before.
 
     Returns
     -------
     DataFrame
-        The columns of `by`, pruners (how many), tau (Kendall's tau-b), rbo, best (1 where the pruner put first is the
-        best one), regret (true value of the pruner put first less that of the best); a score that is the same for
-        all has tau 0 and none of the others.
+        dataset, model, sparsity, pruners (how many), tau (Kendall's tau-b; 0 for a score that is the same for all),
+        right (share of pairs in the right order, ties as a half), rbo (`rank_biased_overlap`, p = .8), best (1 where
+        the pruner put first is the best one), regret (true value of the pruner put first less that of the best). A
+        score that is the same for all has none of the last three.
+
+    Raises
+    ------
+    InputError
+        A column is missing, or no group has three pruners.
 
     Examples
     --------
-    >>> table = pd.DataFrame({"dataset": "d", "model": "m", "sparsity": 0.9, "pruner": list("abc")})
-    >>> rank_agreement(table.assign(drop=[0.1, 0.2, 0.3], s=[3, 2, 1]), "s")[["tau", "best"]].values.tolist()
-    [[-1.0, 0.0]]
+    >>> table = pd.DataFrame({"dataset": "d", "model": "m", "sparsity": 0.9, "pruner": list("abc"), "family": "f"})
+    >>> rank_agreement(table.assign(drop=[0.1, 0.2, 0.3], s=[3, 2, 1]), "s")[["tau", "right", "best"]].values.tolist()
+    [[-1.0, 0.0, 0.0]]
     """
-    keys = list(by)
-    require_rows(table, [*keys, "pruner", score, truth])
-    # Sorted by name, so that ties go by it whatever the order of the rows.
-    means = table.groupby([*keys, "pruner"], observed=True)[[score, truth]].mean().dropna().reset_index()
-    rows = []
-    for key, at in means.groupby(keys, sort=True, observed=True).indices.items():
-        if len(at) < 3:
-            continue
-        guessed, true = (means[c].to_numpy()[at] for c in (score, truth))
-        top = (nan, nan, nan)
+    require_rows(table, [*GROUPS, "pruner", "family", score, truth])
+    both = table.dropna(subset=[score, truth])
+    rankings = Rankings.of(both, [score], target=truth)
+    scores = rankings.spread(rankings.means[score].to_numpy(float))
+    return _of_groups(rankings, _orders(rankings, pair_signs(scores)), scores)
+
+
+def _orders(rankings: Rankings, signs: np.ndarray, pairs: Sequence[tuple[int, int]] | None = None) -> PairOrders:
+    known = np.isfinite(rankings.truth)
+    asked = known[:, :, None] & known[:, None, :] & ~np.eye(len(rankings.names), dtype=bool)
+    if pairs is not None:
+        chosen = np.zeros(asked.shape[1:], dtype=bool)
+        chosen[tuple(np.transpose(pairs))] = True
+        asked &= chosen | chosen.T
+    return PairOrders(signs, pair_signs(rankings.truth), asked, rankings.settings)
+
+
+def _of_groups(rankings: Rankings, orders: PairOrders, scores: np.ndarray | None) -> pd.DataFrame:
+    """Agreement in every group; without scores of single pruners there is no pruner that is put first."""
+    pruners = np.isfinite(rankings.truth).sum(axis=1)
+    table = rankings.groups.assign(pruners=pruners, tau=orders.tau(), right=orders.right())
+    top = np.full((len(table), 3), nan)
+    for i, guessed in enumerate([] if scores is None else scores):
+        known = np.isfinite(rankings.truth[i])
+        guessed, true = guessed[known], rankings.truth[i, known]
         if np.ptp(guessed):
-            guess, right = (np.argsort(v, kind="stable") for v in (guessed, true))
+            # Pruners are sorted by name, so that ties go by it.
+            guess, right = (np.argsort(values, kind="stable") for values in (guessed, true))
             regret = true[guess[0]] - true.min()
-            top = (rank_biased_overlap(guess.tolist(), right.tolist(), p), float(regret == 0), regret)
-        rows.append((*(key if isinstance(key, tuple) else (key,)), len(at), kendall(guessed, true), *top))
-    return pd.DataFrame(rows, columns=[*keys, "pruners", "tau", "rbo", "best", "regret"])
+            top[i] = rank_biased_overlap(guess.tolist(), right.tolist()), float(regret == 0), regret
+    return table.assign(rbo=top[:, 0], best=top[:, 1], regret=top[:, 2])
 
 
-def past_results(table: pd.DataFrame, by: str, *, target: str = "drop") -> pd.Series:
-    """Score without topology: a pruner's mean drop, relative to that of its groups, where the values of `by` differ.
-
-    Parameters
-    ----------
-    table
-        One row a network.
-    by
-        Column whose value is held out.
-    target
-        Column with the drop.
-
-    Returns
-    -------
-    Series
-        On the index of `table`.
-    """
-    relative = table[target] - table.groupby(list(GROUPS))[target].transform("mean")
-    total = relative.groupby(table["pruner"]).agg(["sum", "count"]).loc[table["pruner"]].to_numpy()
-    own = relative.groupby([table["pruner"], table[by]]).agg(["sum", "count"])
-    own = own.loc[pd.MultiIndex.from_arrays([table["pruner"], table[by]])].to_numpy()
-    elsewhere = total - own
-    return pd.Series(
-        np.divide(elsewhere[:, 0], elsewhere[:, 1], out=np.full(len(elsewhere), nan), where=elsewhere[:, 1] > 0),
-        table.index,
+def _random_order(rankings: Rankings) -> pd.DataFrame:
+    """What random orders have on average in every group."""
+    pruners = np.isfinite(rankings.truth).sum(axis=1)
+    return rankings.groups.assign(
+        pruners=pruners,
+        tau=0.0,
+        right=0.5,
+        rbo=[_extrapolated(np.arange(1, k + 1) / k, PERSISTENCE) for k in pruners],
+        best=1 / pruners,
+        regret=np.nanmean(rankings.truth, axis=1) - np.nanmin(rankings.truth, axis=1),
     )
 
 
-def another_seed(table: pd.DataFrame, *, truth: str = "drop") -> pd.DataFrame:
-    """Agreement of one seed's order with that of the others, an upper bound for scores; empty with one seed.
+def perfect_tau(table: pd.DataFrame, *, truth: str = "drop") -> float:
+    """Mean tau that a perfect score is expected to have: less than 1, for means over few seeds are not the truth.
+
+    The orders of two single seeds agree with a tau, averaged over groups and pairs of seeds, that says how reliable one
+    seed is: for normal variables with the correlation r Kendall's tau is 2/pi arcsin r. The mean of k seeds has the
+    reliability k r / (1 + (k - 1) r) (Spearman and Brown), and its correlation with the truth is the root of that.
 
     Parameters
     ----------
@@ -191,77 +176,49 @@ def another_seed(table: pd.DataFrame, *, truth: str = "drop") -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame
-        As of `rank_agreement`.
+    float
+        NaN where no group has three pruners in two seeds.
+
+    Examples
+    --------
+    Two seeds that agree in two of three pairs:
+
+    >>> table = pd.DataFrame({"dataset": "d", "model": "m", "sparsity": 0.9, "pruner": list("abcabc")})
+    >>> round(perfect_tau(table.assign(seed=[0] * 3 + [1] * 3, drop=[1, 2, 3, 2, 1, 3])), 2)
+    0.61
     """
-    seeds = sorted(table["seed"].unique())
-    pieces = []
-    for one in seeds if len(seeds) > 1 else []:
-        alone = table[table["seed"] == one].set_index([*GROUPS, "pruner"])[truth].rename("one").reset_index()
-        rest = table[table["seed"] != one].merge(alone, on=[*GROUPS, "pruner"], how="inner")
-        pieces.append(rank_agreement(rest, "one", truth=truth))
-    return pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame()
+    require_rows(table, [*GROUPS, "pruner", "seed", truth])
+    seeds = table.pivot_table(truth, [*GROUPS, "pruner"], "seed", observed=True)
+    taus, counts = [], []
+    for _, group in seeds.groupby(list(GROUPS), observed=True):
+        values = group.to_numpy(float)
+        counts.append(np.isfinite(values).sum(axis=1).mean())
+        signs = pair_signs(values.T)
+        agreements = []
+        for i in range(len(signs)):
+            for j in range(i):
+                both = np.isfinite(values[:, [i, j]]).all(axis=1)
+                if both.sum() >= 3:
+                    one, other = (signs[k][np.ix_(both, both)].astype(float) for k in (i, j))
+                    untied = (one**2).sum() * (other**2).sum()
+                    agreements.append((one * other).sum() / sqrt(untied) if untied else 0.0)
+        if agreements:
+            taus.append(np.mean(agreements))
+    if not taus:
+        return nan
+    one_seed, k = max(sin(pi / 2 * float(np.mean(taus))), 0.0), float(np.mean(counts))
+    return 2 / pi * asin(min(sqrt(k * one_seed / (1 + (k - 1) * one_seed)), 1.0))
 
 
-def random_order(table: pd.DataFrame, *, truth: str = "drop", seed: int = 0) -> pd.DataFrame:
-    """Agreement of random orders: tau is 0 on average, the overlap is not.
-
-    Parameters
-    ----------
-    table
-        One row a network.
-    truth
-        Column with the drop.
-    seed
-        Seeds the orders.
-
-    Returns
-    -------
-    DataFrame
-        As of `rank_agreement`.
-    """
-    generator = np.random.default_rng(seed)
-    means = table.groupby([*GROUPS, "pruner"], observed=True)[truth].mean().reset_index()
-    repeats = min(max(1, 8000 // max(len(means), 1)), 50)
-    draws = [rank_agreement(means.assign(s=generator.random(len(means))), "s", truth=truth) for _ in range(repeats)]
-    return pd.concat(draws, ignore_index=True)
-
-
-def unseen_pruners(
-    table: pd.DataFrame, columns: Sequence[str], *, model: str, target: str = "drop", repeats: int = 6, seed: int = 0
-) -> pd.DataFrame:
-    """Agreement among pruners that the model did not see: half of them are left out together, several times.
-
-    Leaving out one at a time would compare predictions of different models, and even the training mean would then
-    rank: it is low exactly where the pruner left out is bad.
-
-    Parameters
-    ----------
-    table
-        One row a network.
-    columns
-        Features.
-    model
-        A regression model.
-    target
-        Column with the drop.
-    repeats
-        Number of random halves.
-    seed
-        Seeds the halves and the models.
-    """
-    names = np.sort(table["pruner"].unique())
-    if len(names) < 6:
-        raise InputError(f"ranking unseen pruners needs at least six of them; the table has {len(names)}.")
-    generator = np.random.default_rng(seed)
-    pieces = []
-    for _ in range(repeats):
-        half = dict(zip(generator.permutation(names), np.arange(len(names)) % 2, strict=True))
-        split = table.assign(half=table["pruner"].map(half))
-        predicted = held_out(split, columns, by="half", model=model, target=target, seed=seed)["predicted"]
-        agreement = rank_agreement(split.assign(score=predicted), "score", truth=target, by=[*GROUPS, "half"])
-        pieces.append(agreement.drop(columns="half"))
-    return pd.concat(pieces, ignore_index=True)
+def _past_columns(rankings: Rankings, hold: str) -> dict[str, list[str]]:
+    """Those baselines of past results that differ from each other when values of `hold` are left out."""
+    sets: dict[str, list[str]] = {}
+    for name in PAST:
+        columns = [c for c in CELLS[name] if len(rankings.means[c].unique()) > 1 and c != hold]
+        names_something = {"pruner", "family"} & set(columns)
+        if names_something and not (hold == "pruner" and "pruner" in CELLS[name]) and columns not in sets.values():
+            sets[name] = columns
+    return sets
 
 
 def ranking_table(
@@ -269,87 +226,122 @@ def ranking_table(
     sets: Mapping[str, Sequence[str]],
     *,
     by: Sequence[str] = (*PAIR, "pruner"),
-    model: str = "forest",
     target: str = "drop",
-    n_boot: int = 500,
     seed: int = 0,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Agreement of the learned score of every feature set with the order of pruners in groups that it has not seen.
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[tuple[str, str], PairOrders]]:
+    """Agreement of scores with the order of pruners in groups, or among pruners, that they have not seen.
 
     Parameters
     ----------
     table
-        One row a network.
+        One row a network, with its family.
     sets
-        Feature set -> its columns.
+        Feature set -> its columns; each is learned as `topo.stats.rank_score.predicted_ranks` does.
     by
-        Columns whose values are held out.
-    model
-        A regression model.
+        What is left out whole: ``"dataset"``, ``"model"``, or ``"pruner"`` (pairs of them, ordered by a model that has
+        seen neither).
     target
         Column with the drop.
-    n_boot
-        Resamples of an interval; 0 leaves it out.
     seed
-        Seeds models and resamples.
+        Seeds the choice of pairs where there are very many.
 
     Returns
     -------
     summary : DataFrame
-        held_out, features, groups, tau, tau_low, tau_high, rbo, best (share of groups in which the best pruner is put
-        first), regret, reason. Beside the sets there are ``random``, ``past`` (the pruners' mean drop in the groups
-        seen; not for unseen pruners) and ``another seed`` (the most that can be expected). Intervals resample the
-        pairs of dataset and model, of which there must be three.
+        held_out, features, groups, tau, tau_low, tau_high (`topo.stats.pair_orders.mean_with_interval`), right, rbo,
+        best, regret, as of `rank_agreement` and averaged over groups, and reason (why a row is empty). Beside the sets
+        there are ``random``, and the baselines of `topo.stats.baselines.CELLS` that hold the algorithm or its family:
+        the mean rank of the networks that were seen. Pairs of unseen pruners give no order of all, so neither overlap
+        nor best nor regret.
     groups : DataFrame
-        What `rank_agreement` gives, with held_out and features.
+        The same in every group.
+    orders : dict
+        (held_out, features) -> `topo.stats.pair_orders.PairOrders`, for `ranking_differences`.
     """
-    rows, groups = [], []
+    columns = [c for names in sets.values() for c in names]
+    rankings = Rankings.of(table, columns, target=target)
+    rows, groups, kept = [], [], {}
     for hold in by:
-        scores: dict[str, Callable[[], pd.DataFrame]] = {
-            "random": partial(random_order, table, truth=target, seed=seed)
-        }
-        if hold != "pruner":
-            scores["past"] = partial(_past, table, hold, target)
-        for name, columns in sets.items():
-            scores[name] = partial(_learned, table, columns, hold, model, target, seed)
-        scores["another seed"] = partial(another_seed, table, truth=target)
-        for name, agreement in scores.items():
+        scores: dict[str, Callable[[], tuple[pd.DataFrame, PairOrders]]] = {}
+        for name, cells in _past_columns(rankings, hold).items():
+            scores[name] = partial(_held_out, rankings, rankings.means[cells], CellMeans(), hold, seed)
+        for name, names in sets.items():
+            scores[name] = partial(_held_out, rankings, rankings.features(names), rank_model(), hold, seed)
+        each = _random_order(rankings)
+        head = {"held_out": hold, "features": RANDOM}
+        groups.append(each.assign(**head))
+        rows.append({**head, **_means(each), "reason": ""})
+        for name, score in scores.items():
             head = {"held_out": hold, "features": name}
             try:
-                each = agreement()
-                if each.empty:
-                    raise InputError("no group has three pruners with a score and an accuracy")
-                rows.append({**head, **_mean_of_groups(each, n_boot, seed), "reason": ""})
-                groups.append(each.assign(**head))
+                each, orders = score()
             except InputError as error:
                 rows.append({**head, "groups": 0, "reason": str(error)})
-    order = ["held_out", "features", "groups", "tau", "tau_low", "tau_high", "rbo", "best", "regret", "reason"]
-    return pd.DataFrame(rows).reindex(columns=order), pd.concat(groups) if groups else pd.DataFrame()
+                continue
+            kept[hold, name] = orders
+            interval = mean_with_interval(orders)
+            rows.append(
+                {**head, **_means(each), "tau_low": interval["low"], "tau_high": interval["high"], "reason": ""}
+            )
+            groups.append(each.assign(**head))
+    order = ["held_out", "features", "groups", "tau", "tau_low", "tau_high", "right", "rbo", "best", "regret", "reason"]
+    return pd.DataFrame(rows).reindex(columns=order), pd.concat(groups, ignore_index=True), kept
 
 
-def _past(table: pd.DataFrame, hold: str, target: str) -> pd.DataFrame:
-    if table[hold].nunique() < 2:
-        raise InputError(f"the table holds one value of {hold!r}, so there are no other groups to learn from.")
-    return rank_agreement(table.assign(score=past_results(table, hold, target=target)), "score", truth=target)
-
-
-def _learned(
-    table: pd.DataFrame, columns: Sequence[str], hold: str, model: str, target: str, seed: int
-) -> pd.DataFrame:
+def _held_out(rankings: Rankings, x: object, model: object, hold: str, seed: int) -> tuple[pd.DataFrame, PairOrders]:
     if hold == "pruner":
-        return unseen_pruners(table, columns, model=model, target=target, seed=seed)
-    predicted = held_out(table, columns, by=hold, model=model, target=target, seed=seed)["predicted"]
-    return rank_agreement(table.assign(score=predicted), "score", truth=target)
+        differences = rankings.unseen_pairs(x, model, seed=seed)
+        orders = _orders(rankings, np.sign(np.nan_to_num(differences)).astype(np.int8), rankings.pairs(seed))
+        return _of_groups(rankings, orders, None), orders
+    scores = rankings.unseen_values(x, model, hold)
+    orders = _orders(rankings, pair_signs(scores))
+    return _of_groups(rankings, orders, scores), orders
 
 
-def _mean_of_groups(groups: pd.DataFrame, n_boot: int, seed: int) -> dict[str, float]:
-    """Means over groups, and the interval of tau over resampled pairs of dataset and model."""
-    sums = groups.groupby(list(PAIR))["tau"].agg(["sum", "count"]).to_numpy()
-    low = high = nan
-    if len(sums) >= 3 and n_boot:
-        draws = np.random.default_rng(seed).integers(len(sums), size=(n_boot, len(sums)))
-        drawn = sums[draws].sum(1)
-        low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
-    distinct = len(groups[list(GROUPS)].drop_duplicates())
-    means = groups[["tau", "rbo", "best", "regret"]].astype(float).mean()
-    return {"groups": distinct, **means, "tau_low": low, "tau_high": high}
+def _means(groups: pd.DataFrame) -> dict[str, float]:
+    return {"groups": len(groups), **groups[["tau", "right", "rbo", "best", "regret"]].mean()}
+
+
+def ranking_differences(
+    summary: pd.DataFrame,
+    orders: Mapping[tuple[str, str], PairOrders],
+    baselines: Sequence[str],
+    *,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Tau of every score less that of the best baseline for the same groups left out.
+
+    Parameters
+    ----------
+    summary, orders
+        What `ranking_table` returned.
+    baselines
+        Names of scores that count as baselines, beside ``random``, whose tau is zero.
+    level
+        Coverage of the interval.
+
+    Returns
+    -------
+    DataFrame
+        held_out, features, baseline (the one with the largest tau), difference, low, high, p, q (over all rows), and
+        detectable (the difference that would be told from zero with a probability of 80%).
+    """
+    rows = []
+    for (hold, name), of in orders.items():
+        if name in baselines:
+            continue
+        here = summary[(summary["held_out"] == hold) & summary["features"].isin([RANDOM, *baselines])]
+        best = here.dropna(subset=["tau"]).sort_values("tau", kind="stable", ascending=False)["features"].iloc[0]
+        gain = mean_with_interval(of, orders.get((hold, best)), level=level)
+        rows.append(
+            {
+                "held_out": hold,
+                "features": name,
+                "baseline": best,
+                "difference": gain["mean"],
+                **{key: gain[key] for key in ("low", "high", "p")},
+                "detectable": detectable(gain["error"], gain["df"], level=level),
+            }
+        )
+    columns = ["held_out", "features", "baseline", "difference", "low", "high", "p", "detectable"]
+    return with_q_values(pd.DataFrame(rows, columns=columns))

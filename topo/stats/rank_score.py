@@ -1,0 +1,202 @@
+"""A score that learns to rank: the rank of a pruner's accuracy in its group from metrics relative to the group's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ..errors import InputError
+from ..results.schema import GROUPS
+from .columns import require_rows
+from .predictors import SignedLog
+
+__all__ = ["group_means", "predicted_ranks", "rank_features", "rank_model", "relative_ranks"]
+
+# Weight of the squared norm beside the squared errors. Values from .03 to 1 rank about equally well.
+PENALTY = 0.1
+# Kernel ridge regression solves a system of this many equations at most.
+MOST_TRAINING_ROWS = 1500
+
+
+def relative_ranks(values: pd.DataFrame | pd.Series, groups: Sequence[pd.Series]) -> pd.DataFrame | pd.Series:
+    """Ranks within groups between -1/2 (smallest) and 1/2, ties at their mean; missing values stay missing.
+
+    The i-th smallest of n values becomes (i - 1/2) / n - 1/2, so groups of any size have the mean 0.
+
+    Parameters
+    ----------
+    values
+        Columns to rank.
+    groups
+        Columns that form the groups, on the same index.
+
+    Returns
+    -------
+    DataFrame or Series
+        As `values`.
+
+    Examples
+    --------
+    >>> relative_ranks(pd.Series([3.0, 1.0, 9.0, 5.0]), [pd.Series(["a", "a", "b", "b"])]).tolist()
+    [0.25, -0.25, 0.25, -0.25]
+    """
+    grouped = values.groupby(list(groups), observed=True)
+    return (grouped.rank() - 0.5) / grouped.transform("count") - 0.5
+
+
+def group_means(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Means over seeds: one row a group (dataset, model, sparsity) and pruner, sorted by these.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    columns
+        Numeric columns; infinite values count as missing.
+
+    Returns
+    -------
+    DataFrame
+        dataset, model, sparsity, pruner, family, and the columns.
+
+    Raises
+    ------
+    InputError
+        The table is empty or lacks a column.
+    """
+    names = [*GROUPS, "pruner", "family"]
+    columns = list(dict.fromkeys(columns))
+    require_rows(table, [*names, *columns])
+    numbers = table[columns].astype(float).replace([np.inf, -np.inf], np.nan)
+    return pd.concat([table[names], numbers], axis=1).groupby(names, observed=True)[columns].mean().reset_index()
+
+
+def rank_features(means: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """What the score reads of every metric: its logarithm less the group's mean, and its rank in the group.
+
+    Both say how a mask differs from those of the other pruners at the same dataset, model and sparsity, so what was
+    learned of small networks can be applied to large ones. Sparsity and model come along, as far as they vary: the same
+    difference may mean something else there. Missing values are put in the middle of their group.
+
+    Parameters
+    ----------
+    means
+        One row a group and pruner, as from `group_means`; all pruners whose masks are known, with accuracy or without.
+    columns
+        Metrics.
+
+    Returns
+    -------
+    DataFrame
+        Without gaps, on the index of `means`.
+
+    Examples
+    --------
+    >>> means = pd.DataFrame({"dataset": "d", "model": "m", "sparsity": 0.9, "edges": [10.0, 20.0, 20.0]})
+    >>> rank_features(means, ["edges"]).round(3).values.tolist()
+    [[-0.404, -0.333], [0.202, 0.167], [0.202, 0.167]]
+    """
+    groups = [means[name] for name in GROUPS]
+    values = means[list(columns)].astype(float)
+    logs = pd.DataFrame(SignedLog().fit_transform(values), means.index, values.columns)
+    pieces = [logs - logs.groupby(groups, observed=True).transform("mean"), relative_ranks(values, groups)]
+    if len(means["sparsity"].unique()) > 1:
+        pieces.append(np.log1p(-means["sparsity"].clip(upper=1 - 1e-6)))
+    if len(means["model"].unique()) > 1:
+        pieces.append(pd.get_dummies(means["model"], dtype=float))
+    features = pd.concat(pieces, axis=1).fillna(0.0)
+    return features.set_axis([f"x{i}" for i in range(features.shape[1])], axis=1)
+
+
+def rank_model() -> Pipeline:
+    """The unfitted score: kernel ridge regression on standardised features, with a Gaussian kernel.
+
+    Returns
+    -------
+    Pipeline
+        Of scikit-learn. Its predictions are linear in the target, and it takes several targets at once, so that a
+        permutation test can fit it anew to every permutation.
+    """
+    return make_pipeline(StandardScaler(), KernelRidge(alpha=PENALTY, kernel="rbf"))
+
+
+def training_rows(codes: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Positions of the rows to learn from: the known ones, or of too many those of groups drawn at random.
+
+    Parameters
+    ----------
+    codes
+        Number of every row's group.
+    known
+        Which rows have a target.
+    """
+    rows = np.flatnonzero(known)
+    if len(rows) <= MOST_TRAINING_ROWS:
+        return rows
+    order = np.random.default_rng(0).permutation(codes.max() + 1)
+    rows = rows[np.argsort(order[codes[rows]], kind="stable")]
+    return np.sort(rows[:MOST_TRAINING_ROWS])
+
+
+def predicted_ranks(table: pd.DataFrame, columns: Sequence[str], *, target: str = "drop") -> pd.DataFrame:
+    """Rank the pruners whose result is not known, by what is learned from those whose result is.
+
+    The target is the rank of the mean drop in its group (`relative_ranks`), the features are `rank_features`, the model
+    is `rank_model`. In a group that is known in part, only the known pruners are ranked for learning.
+
+    Parameters
+    ----------
+    table
+        One row a network, among them those to rank, which have no `target`.
+    columns
+        Metrics. Before anything is trained, take those of masks alone
+        (`topo.results.feature_sets.mask_only_set`).
+    target
+        Column with the drop of accuracy; smaller is better.
+
+    Returns
+    -------
+    DataFrame
+        dataset, model, sparsity, pruner, family and predicted (relative rank; the smallest is expected to be the best
+        of its group), for every group and pruner without a target.
+
+    Raises
+    ------
+    InputError
+        A column is missing, no row or every row has a target, or no group has two of them.
+
+    Notes
+    -----
+    Between the two published CIFAR datasets tau is .63 for eleven pruners. What they did elsewhere ranks as well there
+    (.65), so ask `topo.stats.ranking.ranking_table` for the baselines too.
+
+    Examples
+    --------
+    Which pruner will do best on a model that none has been trained on yet?
+
+    >>> from topo.results import example_results
+    >>> from topo.results.accuracy_drop import with_drop
+    >>> known = with_drop(example_results(seeds=3))[0]
+    >>> new = known.assign(model="another", drop=np.nan)
+    >>> ranked = predicted_ranks(pd.concat([known, new]), ["sink_nodes_norm", "k_core_norm"])
+    >>> ranked.sort_values("predicted")["pruner"].iloc[0]
+    'uniform'
+    """
+    means = group_means(table, [target, *columns])
+    known = means[target].notna().to_numpy()
+    groups = [means[name] for name in GROUPS]
+    ranks = relative_ranks(means[target], groups)
+    if not ranks.abs().gt(0).any():
+        raise InputError(f"no group has two pruners with a value of {target!r}, so there is no order to learn.")
+    if known.all():
+        raise InputError(f"every pruner has a value of {target!r}, so there is none to rank.")
+    x = rank_features(means, columns).to_numpy()
+    rows = training_rows(means.groupby(list(GROUPS), observed=True).ngroup().to_numpy(), known)
+    new = means.loc[~known, [*GROUPS, "pruner", "family"]]
+    predicted = rank_model().fit(x[rows], ranks.to_numpy()[rows]).predict(x[~known])
+    return new.assign(predicted=predicted).reset_index(drop=True)
