@@ -1,6 +1,7 @@
 """Figures: one function each, from a table or a graph to Axes (or to a Figure where it is a grid)."""
 
 from .accuracy import accuracy_against_sparsity, accuracy_grid
+from .allocation import layer_allocation
 from .graph import draw_graph
 from .heatmap import correlation_heatmap, spearman_heatmap
 from .layers import layer_density, layer_density_grid
@@ -18,6 +19,7 @@ __all__ = [
     "correlation_heatmap",
     "draw_graph",
     "draw_lifting",
+    "layer_allocation",
     "layer_density",
     "layer_density_grid",
     "pruner_color",

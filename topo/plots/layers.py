@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
 
 import numpy as np
@@ -17,15 +18,37 @@ from ..results.schema import PAIR
 from .labels import label_line_ends
 from .theme import GRID, figure, figure_of, own_axes, pruner_color, pruner_order, style
 
-__all__ = ["layer_density", "layer_density_grid"]
+__all__ = ["checked_layers", "layer_density", "layer_density_grid", "short_layer_names"]
 
 NEEDED = ("pruner", "sparsity", "layer", "density")
 
 
-def _checked(table: pd.DataFrame) -> pd.DataFrame:
-    missing = [c for c in NEEDED if c not in table.columns]
+def checked_layers(table: pd.DataFrame, needed: Sequence[str] = NEEDED) -> pd.DataFrame:
+    """A table of layers that has the needed columns, some rows, and one dataset and model.
+
+    Parameters
+    ----------
+    table
+        As of `topo.results.layer_table`.
+    needed
+        Names of columns.
+
+    Returns
+    -------
+    DataFrame
+        `table`.
+
+    Raises
+    ------
+    InputError
+        When it has not.
+    """
+    missing = [c for c in needed if c not in table.columns]
     if missing:
-        raise InputError(f"the layer table has no column {', '.join(map(repr, missing))}; it needs {NEEDED}.")
+        raise InputError(
+            f"the layer table has no column {', '.join(map(repr, missing))}; it needs {', '.join(needed)}, as "
+            "topo.results.layer_table gives them."
+        )
     if table.empty:
         raise InputError("the layer table has no rows, so there is nothing to draw.")
     for name in PAIR:
@@ -74,7 +97,7 @@ def layer_density(
     >>> layer_density(table).lines[0].get_ydata().tolist()
     [0.4, 0.1]
     """
-    table = _checked(table)
+    table = checked_layers(table)
     pruners = table["pruner"].unique()
     if len(pruners) != 1:
         raise InputError(f"the layer table holds {len(pruners)} pruners; use layer_density_grid for several.")
@@ -143,13 +166,33 @@ def name_layers(ax: Axes, layers: list[str], fontsize: float = 7) -> None:
     points = ax.get_window_extent().width * 72 / figure_of(ax).dpi
     every = max(1, ceil(len(layers) * fontsize * 1.3 / points))
     shown = list(range(0, len(layers), every))
-    names = [_cut(layers[i].removesuffix(".weight"), 20) for i in shown]
+    names = short_layer_names([layers[i] for i in shown])
     ax.set_xticks(shown, names, rotation=90, fontsize=fontsize)
     ax.set_xticks(range(len(layers)), minor=True)
 
 
-def _cut(name: str, length: int) -> str:
-    return name if len(name) <= length else "…" + name[-(length - 1) :]
+def short_layer_names(layers: Sequence[str], length: int = 20) -> list[str]:
+    """Names of layers as figures write them: without ``.weight``, and only their end where they are long.
+
+    Parameters
+    ----------
+    layers
+        Names.
+    length
+        Characters of the longest.
+
+    Returns
+    -------
+    list
+        Of names.
+
+    Examples
+    --------
+    >>> short_layer_names(["conv1.weight", "encoder.layers.0.attention.query.weight"])
+    ['conv1', '…s.0.attention.query']
+    """
+    names = [str(layer).removesuffix(".weight") for layer in layers]
+    return [name if len(name) <= length else "…" + name[-(length - 1) :] for name in names]
 
 
 def layer_density_grid(table: pd.DataFrame, *, columns: int = 3) -> Figure:
@@ -179,11 +222,11 @@ def layer_density_grid(table: pd.DataFrame, *, columns: int = 3) -> Figure:
     >>> len(layer_density_grid(table).axes)
     2
     """
-    table = _checked(table)
+    table = checked_layers(table)
     pruners = pruner_order(table["pruner"].unique())
     columns = min(columns, len(pruners))
     rows = ceil(len(pruners) / columns)
-    longest = max(len(_cut(str(name).removesuffix(".weight"), 20)) for name in table["layer"].unique())
+    longest = max(map(len, short_layer_names(table["layer"].unique())))
     left, right, bottom, top, wide, high = 0.55, 0.5, 0.15 + 0.058 * longest, 0.38, 2.4, 1.5
     wide = 3.6 if columns == 1 else wide
     width, height = columns * (left + wide + right), rows * (bottom + high + top)
