@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from sklearn.linear_model import LinearRegression
 from tests.stats.grids import grid
 from topo.errors import InputError
 from topo.results.schema import GROUPS
-from topo.stats.explained import adjusted_r2, explained_table
+from topo.stats.explained import adjusted_r2, explained_by_chance, explained_table
 
 
 def test_equals_the_textbook_formula():
@@ -104,3 +106,51 @@ def test_an_empty_row_has_a_reason(change, columns, words):
 def test_a_missing_column_is_named():
     with pytest.raises(InputError, match="'nothing'"):
         adjusted_r2(grid(), ["nothing"])
+
+
+def followers(seed: int, *, effect: float = 0.0, count: int = 6) -> pd.DataFrame:
+    """Three metrics and a drop that follow the algorithms, each for reasons of its own but for `effect`."""
+    generator = np.random.default_rng(seed)
+    table = grid(seed, models=2, pruners=tuple(f"p{i}" for i in range(count)), seeds=2)
+    algorithm = table["pruner"].str[1:].astype(int).to_numpy()
+    reasons = generator.normal(size=(4, count))
+    reasons[1] += effect * reasons[0]
+    drop, *metrics = (own[algorithm] + 0.3 * generator.normal(size=len(table)) for own in reasons)
+    return table.assign(drop=drop, a=metrics[0], b=metrics[1], c=metrics[2])
+
+
+def test_chance_is_what_permuted_names_explain_by_hand():
+    table = followers(0, count=5).drop(index=[3, 17])  # not every group has all algorithms in both seeds
+    within = list(GROUPS)
+    found = explained_by_chance(table, ["a", "b"], within=within)
+    relative = table["drop"] - table.groupby(within)["drop"].transform("mean")
+    names = sorted(table["pruner"].unique())
+    means = relative.groupby([table[c] for c in (*within, "pruner")]).mean()
+    rest = relative - pd.Series(
+        means.loc[list(table[[*within, "pruner"]].itertuples(index=False))].to_numpy(), table.index
+    )
+    values = []
+    for order in permutations(names):
+        moved = table[[*within, "pruner"]].assign(pruner=table["pruner"].map(dict(zip(names, order, strict=True))))
+        other = pd.Series(means.loc[list(moved.itertuples(index=False))].to_numpy(), table.index) + rest
+        values.append(adjusted_r2(table.assign(drop=other), ["a", "b"], within=within)["adjusted_r2"])
+    assert found["chance"] == pytest.approx(np.mean(values[1:]), abs=2e-3)
+    assert found["p"] == pytest.approx(np.mean(np.array(values) >= values[0] - 1e-9), abs=3e-3)
+
+
+def test_metrics_that_tell_algorithms_apart_explain_much_by_chance_and_are_not_called_clear():
+    explained, claims = [], 0
+    for seed in range(40):
+        fit = adjusted_r2(table := followers(seed), ["a", "b", "c"], within=GROUPS)
+        chance = explained_by_chance(table, ["a", "b", "c"], within=GROUPS)
+        explained.append((fit["adjusted_r2"], chance["chance"]))
+        claims += chance["p"] < 0.05
+    value, chance = np.mean(explained, axis=0)
+    assert value > 0.3 and chance == pytest.approx(value, abs=0.1)
+    assert claims <= 0.05 * 40 + 2 * np.sqrt(0.05 * 0.95 * 40)
+    assert explained_by_chance(followers(1, effect=5.0), ["a"], within=GROUPS)["p"] < 0.02
+
+
+def test_three_algorithms_have_no_chance():
+    table = followers(0)
+    assert np.isnan(explained_by_chance(table[table["pruner"] < "p3"], ["a"], within=GROUPS)["p"])

@@ -3,11 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import RidgeCV
 from sklearn.metrics import mean_absolute_error, r2_score
+from sklearn.model_selection import GroupKFold
 
 from tests.stats.grids import grid
 from topo.errors import InputError
-from topo.stats.predictors import PREDICTORS, Fill, SignedLog
+from topo.stats.predictors import PREDICTORS, Fill, GroupRidge, SignedLog
 from topo.stats.regression import centred, folds, held_out, regression_table, same_rows, score
 
 GROUPS = ("dataset", "model", "sparsity")
@@ -168,3 +170,27 @@ def test_a_hundred_thousand_rows():
     table["drop"] = table["x"] + 0.1 * generator.normal(size=n)
     for model in ("ridge", "forest"):
         assert score(held_out(table, ["x", "z"], by="model", model=model, max_folds=2))["r2"] > 0.8
+
+
+def test_the_penalty_is_that_of_scikit_learn_with_whole_groups_left_out():
+    table = grid(10, effect=0.3, models=5)
+    x, y = table[["signal", "blank", "named"]].to_numpy(), table["drop"].to_numpy()
+    splits = list(GroupKFold(5).split(x, groups=table["model"]))
+    ours = GroupRidge(cv=splits).fit(x, y)
+    theirs = RidgeCV(np.logspace(-2, 4, 13), cv=splits, scoring="neg_mean_squared_error").fit(x, y)
+    assert ours.alpha_ == theirs.alpha_
+    np.testing.assert_allclose(ours.predict(x), theirs.predict(x))
+
+
+@pytest.mark.parametrize("by", ["dataset", "model", "pruner", "seed"])
+def test_no_group_is_on_two_sides_of_a_fold_nor_of_the_folds_that_choose_the_penalty(by):
+    table = grid(11, models=3)
+    for fold in folds(table, ["signal"], by=by, model="ridge", target="drop"):
+        assert not set(table[by].iloc[fold.train]) & set(table[by].iloc[fold.test])
+        groups = table.iloc[fold.train][by].to_numpy()
+        for train, test in fold.fitted[-1].cv:
+            if len(set(groups)) > 1:
+                assert not set(groups[train]) & set(groups[test])
+            else:  # one dataset or seed to learn from: whole algorithms
+                names = table.iloc[fold.train]["pruner"].to_numpy()
+                assert not set(names[train]) & set(names[test])

@@ -102,7 +102,8 @@ def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
             "trained weights. Random forest and ridge regression, whole groups left out in at most "
             f"{FOLDS} folds; model and dataset coded one-hot, so they say nothing of unseen ones. Baselines without "
             "topology: means of the training networks that agree in algorithm, model, dataset and sparsity, as far as "
-            "these are known. Differences: of the forest, clear where they are beyond chance over algorithms and over "
+            "these are known. Differences: of the forest's mean error, "
+            "clear where they are beyond chance over algorithms and over "
             f"pairs of dataset and model, Benjamini-Hochberg over the table.{left_out}"
         ),
         caveats=(

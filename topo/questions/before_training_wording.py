@@ -55,11 +55,11 @@ def _ways(table: pd.DataFrame) -> list[str]:
 
 def _best_without(table: pd.DataFrame, hold: str) -> str | None:
     rest = table.loc[~table.index.isin(MASKS), hold].dropna()
-    return str(rest.idxmax()) if len(rest) else None
+    return str(rest.idxmin()) if len(rest) else None
 
 
 def verdict(scores: pd.DataFrame, differences: pd.DataFrame) -> Verdict:
-    """Whether the mask predicts better than everything that knows no mask.
+    """Whether the mask predicts better than everything that knows densities and names at most.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def verdict(scores: pd.DataFrame, differences: pd.DataFrame) -> Verdict:
     Yes: on unseen algorithms, models or datasets it is clearly better than every baseline. No: it is so on none of
     them, and on one clearly worse than a baseline.
     """
-    table = _shown(scores, "r2")
+    table = _shown(scores, "mae")
     ways = _ways(table)
     clear = significant(differences)
     new = [hold for hold in ways if hold != "seed"]
@@ -84,17 +84,15 @@ def verdict(scores: pd.DataFrame, differences: pd.DataFrame) -> Verdict:
     hold = (better or worse or new or ways or list(table))[0]
     own, base = table[hold].get("mask_setting", float("nan")), _best_without(table, hold)
     start = {"yes": "Yes", "no": "No", "open": "Can not tell"}[said]
-    text = f"{start}: on {WAYS[hold]} the mask predicts the accuracy drop with an R² of {decimal(own)}"
+    text = f"{start}: on {WAYS[hold]} the mask predicts accuracy to {decimal(100 * own, 1)} points"
     if base:
-        text += f", without it {label(base)} has {decimal(table.loc[base, hold])}"
+        text += f", {label(base)} to {decimal(100 * table.loc[base, hold], 1)}"
     if said == "open":
         sizes = differences.loc[(by == hold) & (differences["second"] == base), "detectable"].dropna()
         if sizes.empty:
             text += "; too few algorithms for a test"
-        elif sizes.iloc[0] >= 1:
-            text += "; no difference below 1 would have been found"
         else:
-            text += f"; a difference of {sizes.iloc[0]:.2f} would have been found in 80% of cases"
+            text += f"; a difference of {100 * sizes.iloc[0]:.1f} points would have been found in 80% of cases"
     return Verdict(said, f"{text}.")
 
 
@@ -120,7 +118,7 @@ def sentences(scores: pd.DataFrame, differences: pd.DataFrame, failures: pd.Data
     first += ", ".join(f"{HELD_OUT[h]} {score('mask_setting', h)}" for h in ways) + "."
     parts = []
     for hold in ways:
-        base = _best_without(r2, hold)
+        base = _best_without(errors, hold)
         if base:
             parts.append(f"{HELD_OUT[hold]} {score(base, hold)} from {label(base)}")
     second = f"The best without it: {', '.join(parts)}; {_clear(differences)}."

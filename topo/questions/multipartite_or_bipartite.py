@@ -103,7 +103,8 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
             "Adjusted R²: share of the drop's variance that least squares explains inside the sample, pooled and "
             "within groups of equal dataset, model and sparsity; beside it what the same columns explain when the "
             "names of the algorithms are permuted. Held out: R² on groups the model never saw; left of 0 "
-            "the prediction is worse than one number for all. Differences right of 0 favour the multipartite metrics."
+            "the prediction is worse than one number for all. Differences of mean errors right of 0 favour the "
+            "multipartite metrics."
         ),
         method=(
             f"Target: {meaning}. All sets on the same {counted(len(every_network), 'network')}. "
@@ -112,12 +113,12 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
             f"Ridge regression and a random forest with whole groups left out (in at most {FOLDS} folds), "
             "preprocessing and penalties fitted inside the folds; for unseen models, pooled, also least squares, lasso "
             "and gradient boosting. Baselines without topology: means of the training networks that agree in "
-            "algorithm, family, model, dataset or sparsity, as far as these are known. Differences: of the forest, "
-            "clear where they are beyond chance over algorithms and, pooled, over pairs of dataset and model, "
-            "Benjamini-Hochberg over the comparisons of a kind. '/ size': each layer's metrics divided by its nodes "
-            "or edges before the mean over layers, as the multipartite ones are by the network's. 'Mask only': without "
-            "the metrics that contain weights after training. Importance: ridge regression, metrics that correlate "
-            f"over .9 permuted together; {_agreement(agreement)}."
+            "algorithm, family, model, dataset or sparsity, as far as these are known. Differences: of the forest's "
+            "mean error, clear where they are beyond chance over algorithms and, pooled, over pairs of dataset and "
+            "model, Benjamini-Hochberg over the comparisons of a kind. '/ size': each layer's metrics divided by its "
+            "nodes or edges before the mean over layers, as the multipartite ones are by the network's. 'Mask only': "
+            "without the metrics that contain weights after training. Importance: ridge regression, metrics that "
+            f"correlate over .9 permuted together; {_agreement(agreement)}."
             f"{left_out and ' Predictions and importance:' + left_out}"
         ),
         caveats=(
@@ -234,9 +235,11 @@ def _draw_held_out(scores: pd.DataFrame) -> Figure:
 
 def _draw_differences(differences: pd.DataFrame) -> Figure:
     return interval_dots(
-        differences[differences["against"] != "layers, mask only"], row="second", value="difference", low="low",
-        high="high", panel="held_out", variant="scope", heads=HELD_OUT, label=_label,
-        axis="R² of multipartite less R² of the row", limits=(-1.0, 1.0),
+        differences[differences["against"] != "layers, mask only"].assign(
+            **{c: 100 * differences[c] for c in ("difference", "low", "high")}
+        ),
+        row="second", value="difference", low="low", high="high", panel="held_out", variant="scope", heads=HELD_OUT,
+        label=_label, axis="error of the row less that of multipartite, points of accuracy",
     )  # fmt: skip
 
 

@@ -34,10 +34,10 @@ def _label(name: str) -> str:
     return CELL_LABELS.get(name) or set_label(name)
 
 
-def _forest(scores: pd.DataFrame, scope: str = "pooled") -> pd.DataFrame:
-    """Held-out R2 by way and inputs, of the forest and of what needs none."""
+def _forest(scores: pd.DataFrame, scope: str = "pooled", value: str = "r2") -> pd.DataFrame:
+    """Held-out scores by way and inputs, of the forest and of what needs none."""
     shown = scores[scores["model"].isin(["forest", "mean", "cells"]) & (scores["scope"] == scope)]
-    return shown.pivot_table(index="features", columns="held_out", values="r2", sort=False)
+    return shown.pivot_table(index="features", columns="held_out", values=value, sort=False)
 
 
 def _layer_sets(names: pd.Index) -> list[str]:
@@ -75,27 +75,36 @@ def verdict(scores: pd.DataFrame, differences: pd.DataFrame, *, with_chance: pd.
         least = part.loc[part["difference"].idxmin()]
         said: Said = "yes"
         start = f"Yes, on {WAYS[hold]}: "
-        text = f"R² is {least['difference']:.2f} higher than from {set_label(least['second'])} ({_scope(scope)})"
+        text = f"the mean error is {_points(least['difference'])} smaller than from {set_label(least['second'])}"
+        text += _scope(scope)
     elif len(worse) and all_beaten.empty:
         most = worse.loc[worse["difference"].idxmin()]
         scope, hold = most["scope"], most["held_out"]
         said, start = "no", f"No: on {WAYS[hold]} "
-        text = f"{set_label(most['second'])} metrics have an R² {-most['difference']:.2f} higher ({_scope(scope)})"
+        text = (
+            f"the mean error from {set_label(most['second'])} is {_points(-most['difference'])} smaller{_scope(scope)}"
+        )
     else:
-        table = _forest(scores)
+        table = _forest(scores, value="mae")
         hold, scope = next(h for h in HOLDS if h in table), "pooled"
         said, start = "open", f"Can not tell: on {WAYS[hold]} "
         layer = table.loc[_layer_sets(table.index), hold].dropna()
         own = table[hold].get(WHOLE_NETWORK, nan)
-        text = f"R² is {decimal(own)} from the multipartite metrics"
+        text = f"the mean error is {_points(own)} from the multipartite metrics"
         if len(layer):
-            text += f" and {layer.max():.2f} from {set_label(layer.idxmax())}"
-        text += _power(layers[(layers["held_out"] == hold) & (layers["scope"] == scope)])
+            text += f" and {_points(layer.min())} from {set_label(str(layer.idxmin()))}"
+        part = layers[(layers["held_out"] == hold) & (layers["scope"] == scope)]
+        text += _power(part[part["second"] == layer.idxmin()] if len(layer) else part)
     return Verdict(said, f"{start}{text}{_against_names(scores, scope, hold)}.")
 
 
 def _scope(scope: str) -> str:
-    return "all networks together" if scope == "pooled" else "within groups"
+    return "" if scope == "pooled" else " within groups"
+
+
+def _points(share: float) -> str:
+    """An error or a difference in points of accuracy."""
+    return f"{decimal(100 * share, 1)} points"
 
 
 def _power(part: pd.DataFrame) -> str:
@@ -103,15 +112,13 @@ def _power(part: pd.DataFrame) -> str:
     sizes = part["detectable"].dropna()
     if sizes.empty:
         return "; too few algorithms for a test"
-    if sizes.min() >= 1:
-        return "; no difference below 1 would have been found"
-    return f"; a difference of {sizes.min():.2f} would have been found in 80% of cases"
+    return f"; a difference of {_points(sizes.min())} would have been found in 80% of cases"
 
 
 def _against_names(scores: pd.DataFrame, scope: str, hold: str) -> str:
-    table = _forest(scores, scope)
+    table = _forest(scores, scope, "mae")
     cells = table.loc[[n for n in table.index if n in CELL_LABELS], hold].dropna()
-    return f". Without topology, {_label(cells.idxmax())} has {cells.max():.2f}" if len(cells) else ""
+    return f". Without topology, {_label(str(cells.idxmin()))} has {_points(cells.min())}" if len(cells) else ""
 
 
 def sentences(explained: pd.DataFrame, scores: pd.DataFrame, differences: pd.DataFrame) -> tuple[str, str, str]:
