@@ -204,8 +204,12 @@ def _simple_blocks(graph: MultipartiteGraph) -> dict[tuple[int, int], sparse.csr
 
 def _merged(matrices: list[sparse.csr_array]) -> sparse.csr_array:
     """Sum of CSR matrices that keeps entries which are stored as 0.0 (scipy's own sum drops them)."""
-    if len(matrices) == 1 and matrices[0].has_canonical_format:
-        return matrices[0]
+    if len(matrices) == 1:
+        if matrices[0].has_canonical_format:
+            return matrices[0]
+        matrix = matrices[0].copy()
+        matrix.sum_duplicates()
+        return matrix
     pieces = [matrix.tocoo() for matrix in matrices]
     ends = tuple(np.concatenate([piece.coords[axis] for piece in pieces]) for axis in (0, 1))
     weights = np.concatenate([piece.data for piece in pieces])

@@ -22,6 +22,8 @@ def one_hop(view: GraphView) -> float:
 @metric("two_hop", category="neighbourhood", per="edges")
 def two_hop(view: GraphView) -> float:
     """Mean number of nodes reached in at most two steps along the edges, the node itself included."""
+    if view.is_bipartite:
+        return one_hop(view)  # the second side has no edges that go on
     if not compiler.available():
         return _nodes_within_two_steps(view) / view.n_nodes
     from .kernels.positions import position_classes
