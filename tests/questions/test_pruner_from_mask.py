@@ -51,6 +51,16 @@ def test_an_encoding_that_no_file_names_takes_part(told):
     assert scores.set_index("features").loc["topology", "columns"].iloc[0] == 3
 
 
+def test_wiring_alone_stands_beside_layer_density_where_a_study_has_controls():
+    table = networks()
+    table["sink_nodes_z"] = table["sink_nodes_norm"]
+    answer = ask(Evidence.of(table))
+    assert "wiring" in set(answer.tables["scores"]["features"]) and "wiring alone" in answer.verdict.sentence
+    assert any("z-scores" in text for text in answer.summary["read from"])
+    table.loc[table["model"] == "a", "sink_nodes_z"] = np.nan
+    assert "wiring" not in set(ask(Evidence.of(table)).tables["scores"]["features"])
+
+
 def test_a_table_of_one_layer_encoding_answers():
     table = networks().drop(
         columns=["sink_nodes_norm", "my_own__k_core_mean", "nodes", "edges", "rolled__density_mean"]

@@ -13,7 +13,7 @@ from ..plots.confusion import confusion_matrix
 from ..plots.interval_dots import interval_dots
 from ..plots.theme import figure_of
 from ..results.evidence import Evidence
-from ..results.feature_sets import WHOLE_NETWORK, encodings_of, feature_sets, mask_only_set, set_label
+from ..results.feature_sets import WHOLE_NETWORK, Z_SCORES, encodings_of, feature_sets, mask_only_set, set_label
 from ..results.labels import counted, listed, p_value_text
 from ..results.schema import PAIR
 from ..stats.classification import confusion_shares, relative_to_group
@@ -31,12 +31,18 @@ QUESTION = "Which algorithm made a mask, and of which family is it: can topology
 NOUNS = {"pruner": "algorithm", "family": "family"}
 ALONE, RELATIVE = "as measured", "relative to its group"
 BASELINES = ("sparsity", "density", "edges_density")
-TOPOLOGY, WITH_DENSITY = "topology", "density_topology"
-LABELS = {TOPOLOGY: "all topology, mask only", WITH_DENSITY: "layer density + all topology"}
+TOPOLOGY, WITH_DENSITY, WIRING = "topology", "density_topology", "wiring"
+LABELS = {
+    TOPOLOGY: "all topology, mask only",
+    WITH_DENSITY: "layer density + all topology",
+    WIRING: "wiring alone (z-scores)",
+}
+# Share of the networks that need z-scores against random masks, for these to take part.
+MOST_WITH_CONTROLS = 0.9
 # An accuracy so near to chance, as a share of the way to certainty, is as good as none.
 AS_GOOD_AS_NONE = 0.1
 COLUMNS = {
-    "read from": "the columns that the random forest sees",
+    "read from": "columns that the random forest sees; z-scores are against random masks with equal layer densities",
     "algorithm named": "share of masks whose algorithm is named rightly, every algorithm weighing the same",
     "95% interval": "of the share to its left, over algorithms",
     "q": "false-discovery rate of the permutation test against chance, to the left",
@@ -147,12 +153,15 @@ def _sets(table: pd.DataFrame) -> dict[str, list[str]]:
         sets[TOPOLOGY] = every
     if every and "density" in sets:
         sets[WITH_DENSITY] = list(dict.fromkeys([*sets["density"], *every]))
+    controls = [column for name, columns in offered.items() if name.endswith(Z_SCORES) for column in columns]
+    if controls and (table[controls].notna().mean(axis=1) >= 1 / 3).mean() >= MOST_WITH_CONTROLS:
+        sets[WIRING] = controls
     return sets
 
 
 def _topology(sets: Iterable[str]) -> list[str]:
     """Sets of metrics of the mask, the largest last."""
-    return [name for name in sets if name not in (*BASELINES, WITH_DENSITY)]
+    return [name for name in sets if name not in (*BASELINES, WITH_DENSITY, WIRING)]
 
 
 def _headline(scores: pd.DataFrame, label: str, topology: list[str]) -> pd.Series | None:
@@ -249,7 +258,9 @@ def _against_density(scores: pd.DataFrame, row: pd.Series) -> str:
         return ""
     clear = interval_sign(row["gain_low"], row["gain_high"])
     more = "" if clear > 0 else ", which is clearly more" if clear < 0 else ", no clear difference"
-    return f", layer densities alone {density:.0%}{more}"
+    wiring = _beside(scores, row).get(WIRING)
+    also = "" if wiring is None else f", wiring alone {wiring:.0%}"
+    return f", layer densities alone {density:.0%}{more}{also}"
 
 
 def _with_interval(row: pd.Series) -> str:
@@ -280,6 +291,8 @@ def _second(scores: pd.DataFrame, row: pd.Series) -> str:
         combined = combined[(combined["label"] == row["label"]) & (combined["held_out"] == row["held_out"])]
         if len(combined) and isfinite(combined["gain"].iloc[0]):
             text += f", both together {_points(combined.iloc[0])}"
+    if WIRING in same:
+        text += f"; wiring alone, z-scores against random masks with the same layer densities, {same[WIRING]:.0%}"
     return text + "."
 
 
