@@ -14,13 +14,14 @@ from ..plots import (
     accuracy_overview,
     correlation_heatmap,
     draw_graph,
+    layer_allocation,
     layer_density_grid,
     scatter_panels,
 )
 from ..plots.overview import telling_pairs
 from ..results.copies import copies_sentence
 from ..results.evidence import Evidence
-from ..results.labels import counted, listed
+from ..results.labels import counted, listed, percent
 from ..results.schema import PAIR, encoding_label, metric_columns, ordered_metrics
 from ..stats.correlation import CORRELATION_COLUMNS, correlations_by_family, strongest_metrics
 from ..stats.pruners import accuracy_summary
@@ -240,15 +241,17 @@ class _Measured:
         else:
             known = set(layers[[*PAIR]].itertuples(index=False, name=None))
             pairs = [pair for pair in self.few if pair in known]
-            pictures = [
-                self.draw(
-                    f"layers{i}",
-                    partial(layer_density_grid, _of(layers, pair)),
-                    " · ".join(pair),
-                    f"Density of every layer, {' · '.join(pair)}.",
-                )
-                for i, pair in enumerate(pairs)
-            ]
+            pictures = []
+            for i, pair in enumerate(pairs):
+                own, name = _of(layers, pair), " · ".join(pair)
+                if {"kept", "weights"} <= set(layers.columns):
+                    known_sparsities = sorted(own["sparsity"].unique())
+                    sparsity = known_sparsities[len(known_sparsities) // 2]
+                    drawn = partial(layer_allocation, own, sparsity=sparsity, title="")
+                    title = f"{name}, {percent(sparsity)} sparsity: where each pruner left its weights"
+                    pictures.append(self.draw(f"allocation{i}", drawn, title))
+                title = f"Density of every layer, {name}."
+                pictures.append(self.draw(f"layers{i}", partial(layer_density_grid, own), name, title))
         return Part(self.ident("layers"), "Layer densities", tuple(texts), (), tuple(pictures))
 
     def graph(self) -> Part:

@@ -33,8 +33,11 @@ SCATTER = (
     "trend across markers of different shape is the effect of sparsity; look for a trend within one shape."
 )
 LAYERS = (
-    "Share of weights that each layer keeps, from input to output, one line per sparsity (darker is sparser); the band "
-    "spans the seeds. The axis is logarithmic; a layer that keeps nothing lies at its foot."
+    "A cell is a layer (column) of the networks of one pruner (row), with the percentage of its weights that is kept "
+    "where there is room, the mean over seeds: blue where the layer is denser than the network, brown where it is "
+    "sparser. A line is the share of weights that each layer keeps, from input to output, one line per sparsity "
+    "(darker is sparser); the band spans the seeds. The axis is logarithmic; a layer that keeps nothing lies at its "
+    "foot."
 )
 GRAPH = (
     "Columns are the parts of the graph from input to output. A dot is an element; in large graphs a square is a "
