@@ -170,7 +170,9 @@ def _on_steps(tables: Mapping[str, pd.DataFrame], main: str, shown: list[str]) -
     counts = [f"{int(significant(_step(of_main, s)).sum()) or 'none'} {PHRASES[s]}" for s in shown]
     text = f"Of {counted(len(alone), 'metric')} among {among(main)} these clearly move with accuracy: {listed(counts)}"
     # Edges cannot be followed where they are held equal themselves.
-    followed = clear.intersection(_step(of_main, shown[-1]).index)
+    last = _step(of_main, shown[-1])
+    followed = clear.intersection(last.index)
+    followed = followed.intersection(last.index[significant(last)]) if significant(last).any() else followed
     if not len(followed) or len(shown) < 2:
         return f"{text}."
     best = alone.loc[followed, "r"].abs().idxmax()
