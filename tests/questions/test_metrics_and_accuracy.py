@@ -74,7 +74,7 @@ def test_numbers_in_sentences_are_those_of_the_tables():
 
 def test_kinds_of_correlation_stand_side_by_side():
     each = ask(Evidence.of(planted(effect=-1.0)), n_boot=50).tables["correlations"]
-    assert (each[["r", "pearson", "kendall"]].corr().to_numpy() > 0.9).all()
+    assert (each[["r", "pearson", "kendall"]].corr().to_numpy() > 0.8).all()
     assert (each["low"] <= each["r"]).all() and (each["r"] <= each["high"]).all()
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from topo.errors import InputError
-from topo.stats.collinearity import collinear_groups, determined_columns, rank_correlations
+from topo.stats.collinearity import collinear_groups, determined_columns, rank_correlations, repeated_metrics
 
 
 def blocks(n: int = 200) -> pd.DataFrame:
@@ -82,3 +82,13 @@ def test_few_or_no_columns():
 def test_bad_input(call, words):
     with pytest.raises(InputError, match=words):
         call()
+
+
+def test_of_metrics_that_are_alike_the_first_stands_for_all():
+    generator = np.random.default_rng(0)
+    a, b = generator.normal(size=(2, 60))
+    table = pd.DataFrame({"x": b, "a": a, "minus": -a, "cube": a**3, "near": a + generator.normal(0, 0.5, 60)})
+    found = repeated_metrics(table, ["x", "a", "minus", "cube", "near"])
+    assert found[["metric", "same_as"]].values.tolist() == [["minus", "a"], ["cube", "a"]]
+    assert found["r"].tolist() == pytest.approx([-1, 1])
+    assert repeated_metrics(table, ["x", "near"]).empty

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,8 @@ from scipy import stats
 from topo.errors import InputError
 from topo.results import example_results
 from topo.stats import grouped_correlation, spearman
-from topo.stats.correlation import correlations_by_family, p_value
+from topo.stats.correlation import p_value
+from topo.stats.family_correlations import correlations_by_family
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -139,20 +142,42 @@ def test_p_values_of_perfect_and_tiny_samples():
     assert p[0] == 0 and np.isnan(p[1])
 
 
-def test_seeds_of_one_algorithm_are_not_independent():
-    # Eight algorithms, ten seeds each: metric and accuracy belong to the algorithm alone.
-    generator = np.random.default_rng(4)
-    hits = {None: 0, "pruner": 0}
-    for _ in range(60):
-        x, y = generator.normal(size=(2, 8))
-        table = pd.DataFrame({"pruner": np.repeat(np.arange(8), 10), "metric": np.repeat(x, 10)})
-        table["accuracy"] = np.repeat(y, 10) + generator.normal(0, 1e-3, 80)
-        for cluster in hits:
-            correlations = grouped_correlation(table, ["metric"], by=[], cluster=cluster, n_boot=150)
-            hits[cluster] += bool(correlations["low"][0] <= 0 <= correlations["high"][0])
-        assert correlations["clusters"][0] == 8 and correlations["n"][0] == 80
-    # True correlation 0: rows as the sample miss it mostly, algorithms as the sample hold it.
-    assert hits[None] < 30 < 48 <= hits["pruner"]
+@pytest.mark.parametrize("algorithms", [4, 5, 7, 11])
+@pytest.mark.parametrize("kind", ["spearman", "kendall"])
+def test_p_values_of_a_group_hold_their_level_with_few_algorithms_ties_and_unequal_seeds(algorithms, kind):
+    generator = np.random.default_rng(algorithms)
+    names = [f"m{i}" for i in range(150)]
+    levels = {"p": [], "t": [], "covered": []}
+    for _ in range(4):
+        pruner = np.repeat(np.arange(algorithms), generator.integers(1, 5, algorithms))
+        # Effects of algorithms alone, half of the metrics in few steps.
+        effects = generator.normal(size=(algorithms, 150))
+        effects[:, ::2] = np.round(effects[:, ::2])
+        table = pd.DataFrame(effects[pruner], columns=names).assign(pruner=pruner)
+        table["accuracy"] = generator.normal(size=algorithms)[pruner] + generator.normal(0, 0.01, len(pruner))
+        found = grouped_correlation(table, names, kind=kind, by=[], cluster="pruner", min_rows=3).dropna(subset="r")
+        levels["p"].append((found["p"] < 0.05).mean())
+        levels["t"].append((p_value(kind, found["r"], found["clusters"]) < 0.05).mean())
+        levels["covered"].append(((found["low"] <= 0) & (found["high"] >= 0)).mean())
+        assert (found["clusters"] == algorithms).all() and (found["n"] == len(pruner)).all()
+    # 600 correlations with four accuracies.
+    assert np.mean(levels["p"]) <= 0.075 and np.mean(levels["covered"]) >= 0.925
+    if algorithms <= 5 and kind == "spearman":
+        assert np.mean(levels["t"]) > np.mean(levels["p"])
+
+
+def test_kendalls_tau_of_clusters_is_scipys_and_its_p_value_the_exact_one():
+    generator = np.random.default_rng(3)
+    table = pd.DataFrame({"pruner": range(6), "metric": generator.normal(size=6), "accuracy": generator.normal(size=6)})
+    row = grouped_correlation(table, ["metric"], kind="kendall", by=[], cluster="pruner").iloc[0]
+    expected = stats.kendalltau(table["metric"], table["accuracy"], method="exact")
+    assert (row["r"], row["p"]) == pytest.approx((expected.statistic, expected.pvalue))
+
+
+def test_a_group_with_three_algorithms_is_not_tested():
+    table = pd.DataFrame({"pruner": [0, 0, 1, 1, 2, 2], "metric": range(6), "accuracy": [1.0, 3, 2, 5, 4, 6]})
+    row = grouped_correlation(table, ["metric"], by=[], cluster="pruner").iloc[0]
+    assert np.isnan(row["r"]) and row["reason"] == "fewer than 4 algorithms have both values"
 
 
 def test_missing_values_are_left_out_metric_by_metric():
@@ -173,7 +198,11 @@ def test_correlations_by_family_take_algorithms_as_the_sample_and_adjust_for_all
     assert set(correlations["family"]) == {"initial", "trained", "all families"} and len(correlations) == 3 * 3 * 2
     initial = correlations[correlations["family"] == "initial"]
     assert (initial["n"] == 24).all() and (initial["clusters"] == 6).all()
-    np.testing.assert_allclose(initial["p"], p_value("spearman", initial["r"], initial["clusters"]))
+    means = table.query("sparsity == 0.9 and family == 'initial'").groupby("pruner")[["edges", "accuracy"]].mean()
+    row = initial.query("sparsity == 0.9 and metric == 'edges'").iloc[0]
+    assert row["r"] == pytest.approx(means["edges"].corr(means["accuracy"], method="spearman"))
+    orders = [stats.spearmanr(means["edges"], list(o)).statistic for o in permutations(means["accuracy"])]
+    assert row["p"] == pytest.approx(np.mean(np.abs(orders) >= abs(row["r"]) - 1e-9))
     known = correlations["p"].notna()
     np.testing.assert_allclose(
         correlations.loc[known, "q"], stats.false_discovery_control(correlations.loc[known, "p"])

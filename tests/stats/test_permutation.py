@@ -134,3 +134,52 @@ def test_what_cannot_be_compared_says_why() -> None:
     ):
         with pytest.raises(InputError, match=words):
             permutation_correlation(table, ["metric0"], **settings)
+
+
+def confounded(seed: int, n: int) -> pd.DataFrame:
+    """Size drives a metric and the accuracy."""
+    generator = np.random.default_rng(seed)
+    edges = generator.normal(size=n)
+    metric, accuracy = edges + 0.7 * generator.normal(size=n), edges + 0.7 * generator.normal(size=n)
+    return pd.DataFrame({"edges": edges, "metric": metric, "accuracy": accuracy})
+
+
+def test_one_covariate_by_the_textbook_formula() -> None:
+    table = confounded(0, 40)
+    for kind, function in (("pearson", stats.pearsonr), ("spearman", stats.spearmanr)):
+        r = {pair: function(table[pair[0]], table[pair[1]]).statistic for pair in
+             (("metric", "accuracy"), ("metric", "edges"), ("accuracy", "edges"))}  # fmt: skip
+        top = r["metric", "accuracy"] - r["metric", "edges"] * r["accuracy", "edges"]
+        expected = top / np.sqrt((1 - r["metric", "edges"] ** 2) * (1 - r["accuracy", "edges"] ** 2))
+        one = permutation_correlation(
+            table, ["metric"], given=["edges"], kind=kind, unit=None, by=[], permutations=2000
+        )
+        assert one["r"][0] == pytest.approx(expected)
+        t = expected * np.sqrt(37 / (1 - expected**2))
+        assert one["p"][0] == pytest.approx(2 * stats.t.sf(abs(t), 37), abs=0.03)
+
+
+def test_two_covariates_by_the_inverse_of_the_correlation_matrix() -> None:
+    generator = np.random.default_rng(1)
+    names = ["metric", "accuracy", "a", "b"]
+    table = pd.DataFrame(generator.normal(size=(60, 4)) @ generator.normal(size=(4, 4)), columns=names)
+    precision = np.linalg.inv(table.rank().corr())
+    expected = -precision[0, 1] / np.sqrt(precision[0, 0] * precision[1, 1])
+    both = permutation_correlation(table, ["metric"], given=["a", "b"], unit=None, by=[], permutations=10)
+    assert both["r"][0] == pytest.approx(expected)
+    # A constant or repeated covariate changes nothing.
+    more = table.assign(flat=2.0, again=table["a"])
+    again = permutation_correlation(
+        more, ["metric"], given=["a", "b", "flat", "again"], unit=None, by=[], permutations=10
+    )
+    assert again["r"][0] == pytest.approx(expected)
+
+
+def test_the_interval_leaves_zero_out_where_p_is_small() -> None:
+    tables = [drawn(seed, algorithms=6, models=2, sparsities=1, effect=1.0) for seed in range(6)]
+    rows = pd.concat([permutation_correlation(table, NAMES) for table in tables])
+    outside = (rows["low"] > 0) | (rows["high"] < 0)
+    assert (outside == (rows["p"] < 0.05)).all() and 0 < outside.mean() < 1
+    # Of four algorithms no order is rarer than one in 24, but for its reverse.
+    few = permutation_correlation(drawn(0, algorithms=4, models=1, sparsities=1), NAMES, level=0.99)
+    assert (few["low"] == -1).all() and (few["high"] == 1).all()

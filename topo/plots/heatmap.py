@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from ..errors import InputError
 from ..results.labels import percent
 from ..results.schema import PAIR, category_of, metric_label, ordered_families
-from ..stats.correlation import correlations_by_family
+from ..stats.family_correlations import correlations_by_family
 from ..stats.significance import FALSE_DISCOVERY_RATE, significant
 from .correlation_cells import SCALE, UNDEFINED_HATCH, cell_rectangle, write_correlation
 from .theme import DIVERGING, GRID, INK, MUTED, figure_of, own_axes, style

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from ..errors import InputError
 from ..results.labels import percent
 from ..results.schema import metric_label, tidy_results
-from ..stats.correlation import strongest_metrics
+from ..stats.family_correlations import strongest_metrics
 from .labels import with_minus
 from .theme import INK, MUTED, figure, own_axes, pruner_color, pruner_order, sparsity_marker, style
 

@@ -216,6 +216,10 @@ def _method(by_algorithm: bool, pooled: pd.DataFrame, resamples: int) -> str:
         f"earlier one within groups is at least {REPEATS:g} in size repeats it and is not tested again. The "
         "correlation that would have been found: the one needed for such a p-value among those of the permuted "
         "accuracy, and as much more as makes it likely by 80%. The table of single groups has Spearman, Pearson and "
-        f"Kendall correlations of networks, with percentile intervals from {resamples} bootstrap resamples of "
-        f"{'algorithms with all their seeds' if by_algorithm else 'networks'}."
+        "Kendall correlations of "
+        + (
+            "algorithms, tested by permuting their labels in each group."
+            if by_algorithm
+            else f"networks, with percentile intervals from {resamples} bootstrap resamples of networks."
+        )
     )

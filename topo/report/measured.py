@@ -23,7 +23,7 @@ from ..results.copies import copies_sentence
 from ..results.evidence import Evidence
 from ..results.labels import counted, listed, percent
 from ..results.schema import PAIR, encoding_label, metric_columns, ordered_metrics
-from ..stats.correlation import CORRELATION_COLUMNS, correlations_by_family, strongest_metrics
+from ..stats.family_correlations import CORRELATION_COLUMNS, correlations_by_family, strongest_metrics
 from ..stats.pruners import accuracy_summary
 from . import findings, reading
 from .accuracy_table import accuracy_table

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import stats
 from sklearn.manifold import smacof
 
-from ..stats.permutation import LabelOrders
+from ..stats.label_permutations import LabelOrders
 from ..stats.significance import FALSE_DISCOVERY_RATE, q_values
 
 __all__ = ["GroupDistances", "between_algorithms", "embedded", "family_gap", "seed_effect", "within_algorithms"]

@@ -1,10 +1,9 @@
 """Statistics on results tables: tables in, tables out."""
 
 from .collinearity import collinear_groups, determined_columns, repeated_metrics
-from .correlation import correlations_by_family, grouped_correlation, spearman, strongest_metrics
-from .partial import partial_correlation
+from .correlation import grouped_correlation, spearman
+from .family_correlations import correlations_by_family, strongest_metrics
 from .permutation import permutation_correlation
-from .pooling import pool, pool_correlations
 from .power import detectable_correlation
 from .pruners import accuracy_summary
 from .rank_score import predicted_ranks
@@ -18,10 +17,7 @@ __all__ = [
     "detectable_correlation",
     "determined_columns",
     "grouped_correlation",
-    "partial_correlation",
     "permutation_correlation",
-    "pool",
-    "pool_correlations",
     "predicted_ranks",
     "q_values",
     "rank_agreement",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import nan
 
@@ -12,24 +12,17 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from ..errors import InputError, unknown_name
-from ..results.schema import ALL_FAMILIES, GROUPS, PAIR, category_of, metric_columns, ordered_metrics, tidy_results
+from ..results.schema import GROUPS
 from .columns import require_columns
+from .label_permutations import p_and_interval, permuted_correlations
 from .resampling import KINDS, correlations, draw_counts
-from .significance import cluster_column, with_q_values
+from .significance import FEWEST_ALGORITHMS
 
 __all__ = [
     "Correlation",
-    "correlations_by_family",
     "grouped_correlation",
     "p_value",
     "spearman",
-    "strongest_metrics",
-]
-
-# Columns of what `correlations_by_family` returns.
-CORRELATION_COLUMNS = [
-    *(*PAIR, "family", "sparsity"),
-    *("metric", "n", "clusters", "r", "p", "q", "reason"),
 ]
 
 
@@ -110,9 +103,9 @@ def spearman(
         raise InputError(f"the two columns must have one axis and one length; got shapes {x.shape} and {y.shape}.")
     _check("spearman", level, min_rows)
     generator = generator or np.random.default_rng(0)
-    columns = _block("spearman", x[:, None], y, None, n_boot, level, min_rows, generator)
-    n, rho, low, high, reason = (column[0] for column in columns)
-    return Correlation(float(rho), float(low), float(high), int(n), str(reason))
+    numbers = _block("spearman", x[:, None], y, n_boot, level, min_rows, generator)
+    rho, low, high = (float(numbers[name][0]) for name in ("r", "low", "high"))
+    return Correlation(rho, low, high, int(numbers["n"][0]), str(numbers["reason"][0]))
 
 
 def grouped_correlation(
@@ -143,18 +136,28 @@ def grouped_correlation(
     by
         Columns that form the groups; none means all rows together.
     cluster
-        Column whose values are resampled with all their rows, such as ``"pruner"`` where the seeds of one algorithm
-        are no independent evidence; left out, rows are resampled.
-    n_boot, level, min_rows
-        As in `spearman`. Kendall's tau of more than 2,000 rows has no interval.
+        Column whose values are the sample, such as ``"pruner"`` where the seeds of one algorithm are no independent
+        evidence: each of them is one point of a group, the mean of its rows there. Left out, rows are.
+    n_boot
+        Resamples of rows for the interval, 0 for none; with a `cluster` the interval needs none. Kendall's tau of more
+        than 2,000 rows has no interval.
+    level, min_rows
+        As in `spearman`; with a `cluster` a group also needs four of its values.
     seed
-        Seeds the resamples.
+        Seeds resamples and permutations.
 
     Returns
     -------
     DataFrame
         One row per group and metric: the columns of `by`, metric, n (rows), clusters (distinct values of `cluster`;
-        without it rows), r, low, high, p (two-sided, of no correlation, taking the clusters as the sample), reason.
+        without it rows), r, low, high, p (two-sided, of no correlation), reason.
+
+    Notes
+    -----
+    With a `cluster` p is the share of the permutations of its values whose correlation is as large, of all there are of
+    up to seven and of 10,000 random ones of more, and the interval holds the correlations that this test would not
+    reject. Approximations by Student's t and percentiles of resamples err with so few: of four algorithms in the same
+    order, one case in twelve by chance, they say p = 0. Without a `cluster` p is that of `p_value`.
 
     Examples
     --------
@@ -170,117 +173,19 @@ def grouped_correlation(
     groups = table.groupby(by, sort=True, observed=True) if by else [((), table)]
     pieces = []
     for key, group in groups:
-        codes = None if cluster is None else pd.factorize(group[cluster])[0]
         x, y = group[metrics].to_numpy(float), group[target].to_numpy(float)
-        n, r, low, high, reason = _block(kind, x, y, codes, n_boot, level, min_rows, generator)
-        complete = np.isfinite(y)[:, None] & np.isfinite(x)
-        clusters = n if codes is None else [len(np.unique(codes[rows])) for rows in complete.T]
-        piece = {**dict(zip(by, key, strict=True)), "metric": metrics, "n": n, "clusters": clusters}
-        pieces.append(pd.DataFrame({**piece, "r": r, "low": low, "high": high, "reason": reason}))
-    columns = [*by, "metric", "n", "clusters", "r", "low", "high", "reason"]
-    result = pd.concat(pieces, ignore_index=True)[columns] if pieces else pd.DataFrame(columns=columns)
-    result.insert(result.columns.get_loc("reason"), "p", p_value(kind, result["r"], result["clusters"]))
-    return result
+        if cluster is None:
+            numbers = _block(kind, x, y, n_boot, level, min_rows, generator)
+            numbers |= {"clusters": numbers["n"], "p": p_value(kind, numbers["r"], numbers["n"])}
+        else:
+            numbers = _of_clusters(kind, x, y, pd.factorize(group[cluster])[0], cluster, level, min_rows, seed)
+        pieces.append(pd.DataFrame({**dict(zip(by, key, strict=True)), "metric": metrics, **numbers}))
+    columns = [*by, "metric", "n", "clusters", "r", "low", "high", "p", "reason"]
+    return pd.concat(pieces, ignore_index=True)[columns] if pieces else pd.DataFrame(columns=columns)
 
 
-def correlations_by_family(
-    table: pd.DataFrame, metrics: Sequence[str] | None = None, *, min_rows: int = 5
-) -> pd.DataFrame:
-    """Spearman's correlation of metrics with accuracy in every group, within each pruner family and over all of them.
-
-    Groups are networks of one dataset, model and sparsity. Dense networks and networks without an accuracy are left
-    out.
-
-    Parameters
-    ----------
-    table
-        Results table.
-    metrics
-        Metric columns; those of the whole-network graph when left out.
-    min_rows
-        Fewest networks for a correlation.
-
-    Returns
-    -------
-    DataFrame
-        dataset, model, family, sparsity, metric, n, clusters, r, p, q, reason; the sample of p is that of
-        `topo.stats.significance.cluster_column`, and q is over all rows.
-
-    Raises
-    ------
-    InputError
-        The table has no metric.
-
-    Examples
-    --------
-    >>> from topo.results import example_results
-    >>> correlations_by_family(example_results(), ["edges"])["family"].unique().tolist()
-    ['initial', 'trained', 'all families']
-    """
-    table = _with_accuracy(table)
-    if metrics is None:
-        metrics = ordered_metrics(c for c in metric_columns(table) if "__" not in c)
-    if not len(metrics):
-        raise InputError("the table has no metric columns, so there is nothing to correlate with accuracy.")
-    by = CORRELATION_COLUMNS[:4]
-    parts = [table]
-    if len(table["family"].unique()) > 1:
-        parts.append(table.assign(family=ALL_FAMILIES))
-    cluster = cluster_column(table)
-    pieces = [grouped_correlation(part, metrics, by=by, cluster=cluster, n_boot=0, min_rows=min_rows) for part in parts]
-    return with_q_values(pd.concat(pieces, ignore_index=True))[CORRELATION_COLUMNS]
-
-
-def strongest_metrics(table: pd.DataFrame, count: int = 6, *, min_rows: int = 5) -> list[str]:
-    """In every category the whole-network metric with the largest median of \\|rho\\| over groups of one sparsity.
-
-    Groups are networks of one dataset, model, family and sparsity; where all are too small, of one dataset and model.
-    Metrics that are constant everywhere are left out.
-
-    Parameters
-    ----------
-    table
-        Results table.
-    count
-        Most metrics.
-    min_rows
-        Fewest networks for a correlation.
-
-    Returns
-    -------
-    list
-        Names of columns.
-
-    Examples
-    --------
-    >>> from topo.results import example_results
-    >>> len(strongest_metrics(example_results(), count=3))
-    3
-    """
-    table = _with_accuracy(table)
-    metrics = ordered_metrics(c for c in metric_columns(table) if "__" not in c)
-    size = pd.Series(dtype=float)
-    for by in ([*PAIR, "family", "sparsity"], [*PAIR]):
-        correlations = grouped_correlation(table, metrics, by=by, n_boot=0, min_rows=min_rows)
-        sizes = correlations.assign(r=correlations["r"].abs())
-        size = sizes.groupby("metric", sort=False)["r"].median().dropna()
-        if len(size):
-            break
-    best: dict[str, str] = {}
-    for metric in size.sort_values(ascending=False, kind="stable").index:
-        best.setdefault(category_of(metric), metric)
-    chosen = sorted(best.values(), key=lambda metric: -size[metric])[:count]
-    return [metric for metric in metrics if metric in chosen]
-
-
-def _with_accuracy(table: pd.DataFrame) -> pd.DataFrame:
-    """The sparse networks that have an accuracy."""
-    table = tidy_results(table)
-    return table[(table["pruner"] != "dense") & table["accuracy"].notna()]
-
-
-def p_value(kind: str, r: ArrayLike, n: ArrayLike, *, covariates: int = 0) -> np.ndarray:
-    """Two-sided p-value of no correlation.
+def p_value(kind: str, r: ArrayLike, n: ArrayLike) -> np.ndarray:
+    """Two-sided p-value of no correlation of many independent rows.
 
     Parameters
     ----------
@@ -290,8 +195,6 @@ def p_value(kind: str, r: ArrayLike, n: ArrayLike, *, covariates: int = 0) -> np
         Correlations.
     n
         Size of the sample of each.
-    covariates
-        Number of covariates that were partialled out.
 
     Returns
     -------
@@ -300,15 +203,15 @@ def p_value(kind: str, r: ArrayLike, n: ArrayLike, *, covariates: int = 0) -> np
 
     Notes
     -----
-    Pearson's and Spearman's by Student's t with n - 2 - covariates degrees of freedom, Kendall's by the normal with
-    variance 2 (2n + 5) / (9 n (n - 1)); n less the covariates there too. NaN with fewer than four rows.
+    Pearson's and Spearman's by Student's t with n - 2 degrees of freedom, Kendall's by the normal with variance
+    2 (2n + 5) / (9 n (n - 1)). NaN with fewer than four rows. Of Spearman's below ten rows it is too small.
 
     Examples
     --------
     >>> p_value("pearson", np.array([0.5]), np.array([20])).round(4).tolist()
     [0.0248]
     """
-    r, n = np.asarray(r, dtype=float), np.asarray(n, dtype=float) - covariates
+    r, n = np.asarray(r, dtype=float), np.asarray(n, dtype=float)
     enough = n >= 4
     n = np.where(enough, n, np.nan)
     if kind == "kendall":
@@ -326,44 +229,77 @@ def _check(kind: str, level: float, min_rows: int) -> None:
         raise InputError(f"level must lie in (0, 1) and min_rows be at least 3; got {level} and {min_rows}.")
 
 
-def _block(
-    kind: str,
-    x: np.ndarray,
-    y: np.ndarray,
-    clusters: np.ndarray | None,
-    n_boot: int,
-    level: float,
-    min_rows: int,
-    generator: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """n, r, low, high and reason of every column of x, shape (rows, columns), with y."""
-    columns = x.shape[1]
-    n, reason = np.zeros(columns, dtype=int), np.full(columns, "", dtype=object)
-    r, low, high = np.full((3, columns), nan)
+def _patterns(
+    x: np.ndarray, y: np.ndarray, min_rows: int, n: np.ndarray, reason: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Columns of x that lack the same rows, and the rows they have; with their number and why there is none."""
     complete = np.isfinite(x) & np.isfinite(y)[:, None]
-    # Columns that lack the same rows share their resamples.
     patterns, pattern_of_column = np.unique(complete, axis=1, return_inverse=True)
     for i, rows in enumerate(patterns.T):
         chosen = np.flatnonzero(pattern_of_column.ravel() == i)
         n[chosen] = rows.sum()
         if rows.sum() < min_rows:
             reason[chosen] = f"fewer than {min_rows} networks have both values"
-            continue
-        a, b = x[np.ix_(rows, chosen)], y[rows]
-        constant = np.ptp(a, axis=0) == 0
-        reason[chosen[constant]] = "the metric is constant"
-        if np.ptp(b) == 0:
-            reason[chosen[~constant]] = "the accuracy is constant"
-            continue
-        chosen, a = chosen[~constant], a[:, ~constant]
+        else:
+            yield chosen, rows
+
+
+def _varying(chosen: np.ndarray, a: np.ndarray, b: np.ndarray, reason: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The columns that are not constant, none where the target is; with the reason of the others."""
+    constant = np.ptp(a, axis=0) == 0
+    reason[chosen[constant]] = "the metric is constant"
+    if np.ptp(b) == 0:
+        reason[chosen[~constant]] = "the accuracy is constant"
+        constant[:] = True
+    return chosen[~constant], a[:, ~constant]
+
+
+def _block(
+    kind: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    n_boot: int,
+    level: float,
+    min_rows: int,
+    generator: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    """n, r, low, high and reason of every column of x, shape (rows, columns), with y."""
+    n, reason = np.zeros(x.shape[1], dtype=int), np.full(x.shape[1], "", dtype=object)
+    r, low, high = np.full((3, x.shape[1]), nan)
+    for chosen, rows in _patterns(x, y, min_rows, n, reason):
+        b = y[rows]
+        chosen, a = _varying(chosen, x[np.ix_(rows, chosen)], b, reason)
         if not len(chosen):
             continue
         r[chosen] = correlations(kind, a, b, np.ones((1, len(b))))[0]
         if n_boot:
-            codes = None if clusters is None else np.unique(clusters[rows], return_inverse=True)[1]
-            draws = [correlations(kind, a, b, c) for c in draw_counts(n_boot, len(b), generator, clusters=codes)]
+            draws = [correlations(kind, a, b, counts) for counts in draw_counts(n_boot, len(b), generator)]
             low[chosen], high[chosen] = _interval(np.concatenate(draws), level)
-    return n, r, low, high, reason
+    return {"n": n, "r": r, "low": low, "high": high, "reason": reason}
+
+
+def _of_clusters(
+    kind: str, x: np.ndarray, y: np.ndarray, codes: np.ndarray, cluster: str, level: float, min_rows: int, seed: int
+) -> dict[str, np.ndarray]:
+    """The same of the means of clusters, with the number of clusters and p-values by permutation."""
+    n, reason = np.zeros(x.shape[1], dtype=int), np.full(x.shape[1], "", dtype=object)
+    r, low, high, p = np.full((4, x.shape[1]), nan)
+    clusters = n.copy()
+    for chosen, rows in _patterns(x, y, min_rows, n, reason):
+        units, of = np.unique(codes[rows], return_inverse=True)
+        clusters[chosen] = len(units)
+        if len(units) < FEWEST_ALGORITHMS:
+            noun = "algorithms" if cluster == "pruner" else f"values of {cluster}"
+            reason[chosen] = f"fewer than {FEWEST_ALGORITHMS} {noun} have both values"
+            continue
+        mean = np.equal.outer(np.arange(len(units)), of) / np.bincount(of)[:, None]
+        b = mean @ y[rows]
+        chosen, a = _varying(chosen, mean @ x[np.ix_(rows, chosen)], b, reason)
+        if len(chosen):
+            permuted = permuted_correlations(kind, a, b, seed=seed)
+            r[chosen] = permuted[0]
+            p[chosen], low[chosen], high[chosen] = p_and_interval(permuted, level)
+    return {"n": n, "clusters": clusters, "r": r, "low": low, "high": high, "p": p, "reason": reason}
 
 
 def _interval(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from scipy import stats
 from ..results.labels import counted
 from ..results.schema import GROUPS, PAIR
 from .columns import require_columns
-from .permutation import LabelOrders
+from .label_permutations import LabelOrders
 from .regression import centred, same_rows
 from .significance import FEWEST_ALGORITHMS, with_q_values
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import permutations as all_orders
-from math import ceil
 
 import numpy as np
 import pandas as pd
@@ -19,16 +17,11 @@ import pandas as pd
 from ..errors import InputError, unknown_name
 from ..results.schema import GROUPS
 from .columns import require_columns
+from .label_permutations import SAME, LabelOrders, critical_size, p_and_interval
 from .residuals import DETERMINED, basis_of, residuals_of, scores_of
 from .significance import FEWEST_ALGORITHMS
 
-__all__ = ["LabelOrders", "PermutedMeans", "permutation_correlation", "permuted_means"]
-
-# Up to this many units all orders are tried (5,040).
-MOST_UNITS_IN_ALL_ORDERS = 7
-SAME = 1e-9
-# Correlations of one are taken as this, for which Fisher's z is finite.
-MOST = 1 - 1e-9
+__all__ = ["PermutedMeans", "permutation_correlation", "permuted_means"]
 
 
 @dataclass(frozen=True)
@@ -102,8 +95,7 @@ def permutation_correlation(
     nonstochastic interpretation of reported significance levels*, J. Bus. Econ. Stat. 1, 1983). Ranks of covariates
     do not explain all that the covariates do: where these do everything, ``"spearman"`` errs somewhat more often than
     it says, ``"pearson"`` does not where all is linear. The interval holds the correlations that the test would not
-    reject, if their error is that of the permuted correlations on the scale of Fisher's z: zero is outside where p is
-    below one less `level`.
+    reject (`p_and_interval`).
 
     Examples
     --------
@@ -121,13 +113,8 @@ def permutation_correlation(
     )  # fmt: skip
     r, defined, fewest = permuted.means[0], permuted.groups_of, permuted.fewest
     known = defined > 0
-    p = np.where(known, (np.abs(permuted.means) >= np.abs(r) - SAME).mean(axis=0), np.nan)
-    low, high = np.full((2, len(metrics)), np.nan)
-    if level is not None and known.any():
-        critical, centre = permuted.critical(1 - level)[known], np.arctanh(np.clip(r[known], -MOST, MOST))
-        reach = np.arctanh(np.minimum(critical, MOST))
-        low[known] = np.where(critical < 1, np.tanh(centre - reach), -1)
-        high[known] = np.where(critical < 1, np.tanh(centre + reach), 1)
+    p, low, high = np.full((3, len(metrics)), np.nan)
+    p[known], low[known], high[known] = p_and_interval(permuted.means[:, known], level or 0.95)
     few = f"no group has {fewest} units with all values that differ"
     why = ["the covariates determine the metric" if metric in given else few for metric in metrics]
     return pd.DataFrame(
@@ -136,8 +123,8 @@ def permutation_correlation(
             "k": defined,
             "units": permuted.units,
             "r": r,
-            "low": low,
-            "high": high,
+            "low": low if level else np.nan,
+            "high": high if level else np.nan,
             "p": p,
             "permutations": len(permuted.means),
             "reason": np.where(known, "", why),
@@ -181,11 +168,7 @@ class PermutedMeans:
         -------
         array of shape (metrics,)
         """
-        # The order itself counts among the permutations, and is as large as itself.
-        may_reach_it = ceil(p_below * len(self.means) - SAME) - 2
-        if may_reach_it < 0:
-            return np.where(self.groups_of > 0, 1.0, np.nan)
-        return np.minimum(-np.sort(-np.abs(self.means[1:]), axis=0)[may_reach_it] + SAME, 1)
+        return np.where(self.groups_of > 0, critical_size(self.means, p_below), np.nan)
 
 
 def permuted_means(
@@ -279,57 +262,6 @@ def _groups(
             _Group(places[at], part[metrics].to_numpy(), part[target].to_numpy(), part[given].to_numpy()),
         )
     return groups, count
-
-
-class LabelOrders:
-    """Permutations of all units, the identity first, and what they are among some of the units.
-
-    Parameters
-    ----------
-    units
-        How many there are.
-    wanted
-        Random permutations where there are more than seven units; else all are taken.
-    seed
-        Seeds the permutations.
-    shared
-        Whether one permutation holds for all groups; else every group draws its own.
-    """
-
-    def __init__(self, units: int, wanted: int, seed: int, *, shared: bool) -> None:
-        self.shared = shared
-        self.generator = np.random.default_rng(seed)
-        self.known: dict[bytes, np.ndarray] = {}
-        if shared and units <= MOST_UNITS_IN_ALL_ORDERS:
-            self.all = np.array(list(all_orders(range(units))))
-        elif shared:
-            drawn = self.generator.permuted(np.tile(np.arange(units), (wanted, 1)), axis=1)
-            self.all = np.vstack([np.arange(units), drawn])
-        else:
-            self.all = np.empty((wanted + 1, 0), dtype=int)
-        self.count = len(self.all)
-
-    def of(self, units: np.ndarray) -> np.ndarray:
-        """For every permutation the place, among `units`, of the unit whose value each of them takes.
-
-        Parameters
-        ----------
-        units
-            Numbers of the units that a group has.
-        """
-        if not self.shared:
-            drawn = self.generator.permuted(np.tile(np.arange(len(units)), (self.count - 1, 1)), axis=1)
-            return np.vstack([np.arange(len(units)), drawn])
-        key = units.tobytes()
-        if key not in self.known:
-            place = np.full(self.all.shape[1], -1)
-            place[units] = np.arange(len(units))
-            taken = self.all[:, units]
-            while (absent := place[taken] < 0).any():
-                rows = np.nonzero(absent)[0]
-                taken[absent] = self.all[rows, taken[absent]]
-            self.known[key] = place[taken]
-        return self.known[key]
 
 
 def _standardised(

@@ -12,7 +12,8 @@ from scipy import stats
 
 from ..errors import InputError
 from ..results.schema import GROUPS
-from .permutation import MOST, permuted_means
+from .label_permutations import MOST
+from .permutation import permuted_means
 from .significance import FALSE_DISCOVERY_RATE, FEWEST_ALGORITHMS, significant
 
 __all__ = ["Detectable", "detectable_correlation", "p_to_be_found"]
@@ -104,7 +105,8 @@ def detectable_correlation(
     The correlations of a metric with the permuted target are what chance does on this table: with its groups, its
     units, its ties, and with how alike its groups are. The size that none but a share `p_below` of them reaches is
     what has to be seen; to see it with the power asked for, the true one has to lie further out by so many standard
-    deviations of them, both as Fisher's z, on which scale they are as wide whatever the correlation is.
+    deviations of them, both as Fisher's z, on which scale they are as wide whatever the correlation is. Simulated
+    tables with such an effect have a median correlation within about 0.05 of this where 80% of them are found.
 
     Examples
     --------

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-from .permutation import LabelOrders
+from .label_permutations import LabelOrders
 from .significance import FALSE_DISCOVERY_RATE, FEWEST_ALGORITHMS
 
 __all__ = [
