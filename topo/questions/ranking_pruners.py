@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite, nan
 
+import numpy as np
 import pandas as pd
 
 from ..errors import InputError
@@ -35,7 +36,7 @@ SIZES = ("density", "edges_density")
 BASELINES = (*CELL_LABELS, *SIZES)
 PERFECT = "perfect"
 LABELS = {RANDOM: "random order", PERFECT: "a perfect score, as seeds vary"}
-LABELS |= {name: f"past results: {label}" for name, label in CELL_LABELS.items()}
+LABELS |= {name: f"past results by {label}" for name, label in CELL_LABELS.items()}
 
 
 @QUESTIONS.register("ranking_pruners", number=4)
@@ -78,6 +79,7 @@ def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
     if not asked:
         return Answer.without(TITLE, QUESTION, reason)
     summary = pd.concat([a.summary for a in asked], ignore_index=True)
+    summary = summary.iloc[np.argsort(summary["features"].map(_place), kind="stable")].reset_index(drop=True)
     tables = {"ranking": summary}
     head = _headline(asked)
     if head is None:
@@ -120,7 +122,8 @@ def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
         ),
         caveats=(
             *(("The dense accuracy is not known; inside a group that changes no order.",) * (meaning == TO_BEST)),
-            f"{_label(topology[0])} was chosen beforehand; the best of the other sets is a little too good.",
+            f"'Topology' in the sentences is the set '{_label(topology[0])}', chosen beforehand; the best of the other "
+            "sets is a little too good.",
             "The best baseline is chosen by its result, which is in its favour.",
             *(
                 ("Over all families the training recipes differ, which metrics of trained weights can see.",)
@@ -216,6 +219,12 @@ def _ask(scope: str, table: pd.DataFrame, sets: dict[str, list[str]], topology: 
     )
 
 
+def _place(features: str) -> int:
+    """Place of a score in tables and figures: what knows no mask first, size next, topology last."""
+    known = (RANDOM, *CELL_LABELS, *SIZES)
+    return known.index(features) if features in known else len(known) + (features == PERFECT)
+
+
 def _left_out(table: pd.DataFrame, complete: pd.DataFrame) -> str:
     lost = len(table) - len(complete)
     if not lost:
@@ -251,8 +260,11 @@ def _verdict(head: _Comparison) -> Verdict:
     )
     sentence += f"(τ {decimal(score['tau'])}{chance}), {_label(baseline['features'])} in {baseline['right']:.0%} "
     sentence += f"(τ {decimal(baseline['tau'])})."
-    if said == "open" and isfinite(head.gain["detectable"]):
-        sentence += f" A difference in τ of {decimal(head.gain['detectable'])} would have been found."
+    least = head.gain["detectable"]
+    if said == "open" and least + baseline["tau"] > 1:
+        sentence += " Not even a perfect score would have been told from it here."
+    elif said == "open" and isfinite(least):
+        sentence += f" A difference in τ of {decimal(least)} would have been found."
     return Verdict(said, sentence)
 
 
@@ -275,27 +287,46 @@ def _compared(one: _Comparison) -> str:
     )
 
 
+def _elsewhere(comparisons: list[_Comparison]) -> str:
+    """Topology and the best baseline in several scopes where the same thing is left out."""
+    parts = [
+        f"{decimal(c.score['tau'])} and {decimal(c.baseline['tau'])} ({_label(c.baseline['features'])}) "
+        + (c.scope if c.scope == INITIAL else f"over {c.scope}")
+        for c in comparisons
+    ]
+    where = _article(HELD_OUT_GROUPS[comparisons[0].hold])
+    return f"on {where} the τ of topology and of the best baseline are {listed(parts)}"
+
+
 def _sentences(asked: list[_Scope], head: _Comparison) -> tuple[str, str, str]:
-    unseen = [c for scope in asked if (c := scope.comparison("pruner")) is not None]
-    elsewhere = [c for scope in asked for hold in HOLDS[1:] if (c := scope.comparison(hold)) is not None]
-    first = "; ".join(_compared(c) for c in unseen)
+    found = {hold: [c for scope in asked if (c := scope.comparison(hold)) is not None] for hold in HOLDS}
+    first = "; ".join(_compared(c) for c in found["pruner"])
     if not first:
         rows = asked[-1].summary
         reason = rows.loc[(rows["held_out"] == "pruner") & (rows["features"] == head.score["features"]), "reason"]
         first = f"Unseen algorithms can not be ranked: {reason.iloc[0].rstrip('.')}"
-    second = "; ".join(_compared(c) for c in elsewhere) or "There is one dataset and one model, so no unseen one"
-    perfect = [row for scope in asked if (row := scope.row(head.hold, PERFECT)) is not None]
-    noise = f"; a perfect score is expected to have τ {decimal(perfect[0]['tau'])}, as seeds vary" if perfect else ""
-    if elsewhere:
-        best = max(elsewhere, key=lambda c: c.score["tau"])
-        score = best.score
-        guess = f"{score['best']:.0%}" if isfinite(score["best"]) else "none"
+    groups = [found[hold] for hold in HOLDS[1:] if found[hold]]
+    second = "; ".join(map(_elsewhere, groups)) or "There is one dataset and one model, so no unseen one"
+    if groups:
+        best = max((c for part in groups for c in part), key=lambda c: c.score["tau"])
+        score, scope = best.score, next(scope for scope in asked if scope.name == best.scope)
+        chance = scope.row(best.hold, RANDOM)
+        guess = f"in {score['best']:.0%}" if isfinite(score["best"]) else "in none"
+        by_chance = f" (by chance {chance['best']:.0%})" if chance is not None else ""
         third = (
-            f"On {best.where}, the one that topology puts first is the best one in {guess} of "
-            f"{counted(int(score['groups']), 'group')} and costs {100 * score['regret']:.1f} points of accuracy"
+            f"On {best.where}, the one that topology puts first is the best {guess} of "
+            f"{counted(int(score['groups']), 'group')}{by_chance} and costs {100 * score['regret']:.1f} points of "
+            "accuracy"
         )
+        perfect = scope.row(best.hold, PERFECT)
     else:
         third = f"{counted(int(head.score['groups']), 'group')} were ranked"
+        perfect = next(scope for scope in asked if scope.name == head.scope).row(head.hold, PERFECT)
+    noise = (
+        f"; a perfect score would have a τ of about {decimal(perfect['tau'])}, as seeds vary"
+        if perfect is not None
+        else ""
+    )
     return _sentence(first), _sentence(second), _sentence(third + noise)
 
 
@@ -306,7 +337,7 @@ def _sentence(text: str) -> str:
 def _page_table(summary: pd.DataFrame) -> pd.DataFrame:
     ranked = summary[summary["tau"].notna()]
     wide = ranked.pivot_table("tau", "features", ["scope", "held_out"])
-    order = [f for f in summary["features"].unique() if f in wide.index]
+    order = [f for f in sorted(summary["features"].unique(), key=_place) if f in wide.index]
     heads = [(s, h) for s in summary["scope"].unique() for h in HOLDS if (s, h) in wide.columns]
     # Where a way of leaving out gave nothing but the random order there is nothing to compare.
     heads = [head for head in heads if wide[head].notna().sum() > 1]
@@ -320,7 +351,10 @@ def _head(scope: str, hold: str) -> str:
 
 
 def _columns(asked: list[_Scope]) -> dict[str, str]:
-    meanings = {"score": "What ranks: an order that knows no mask, size alone, or a set of metrics."}
+    meanings = {
+        "score": "What ranks: orders that know no mask, size alone, sets of metrics. Past results are those of the "
+        "same model, where the model is unseen of the same dataset; of an unseen algorithm there are its family's only."
+    }
     for scope in asked:
         for hold in HOLDS:
             if scope.comparison(hold) is not None:
