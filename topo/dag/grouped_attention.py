@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import fx
 
-__all__ = ["repeat_grouped_heads"]
+from .operators import aten
 
-ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
+__all__ = ["repeat_grouped_heads"]
 
 
 def repeat_grouped_heads(graph: fx.Graph) -> None:
@@ -24,7 +23,7 @@ def repeat_grouped_heads(graph: fx.Graph) -> None:
         Of an exported program, changed in place.
     """
     for node in list(graph.nodes):
-        if node.target is not ATTENTION or not node.kwargs.get("enable_gqa"):
+        if node.target is not aten.ATTENTION or not node.kwargs.get("enable_gqa"):
             continue
         query, key, value = node.args[:3]
         with graph.inserting_before(node):
@@ -43,9 +42,9 @@ def _repeated(graph: fx.Graph, attention: fx.Node, heads: fx.Node, wanted: int) 
     sizes[-3] = times
     made = heads
     calls: list[tuple[Any, tuple[Any, ...]]] = [
-        (torch.ops.aten.unsqueeze.default, (-3,)),
-        (torch.ops.aten.expand.default, (sizes,)),
-        (torch.ops.aten.flatten.using_ints, (-4, -3)),
+        (aten.NEW_AXIS, (-3,)),
+        (aten.EXPAND, (sizes,)),
+        (aten.FLATTEN, (-4, -3)),
     ]
     for operation, arguments in calls:
         value = operation(made.meta["val"], *arguments)

@@ -1,4 +1,4 @@
-"""The operations of torch that the toolkit itself writes into graphs."""
+"""The operations of torch that the toolkit itself writes into graphs, or rewrites there."""
 
 from __future__ import annotations
 
@@ -6,14 +6,29 @@ import operator
 
 import torch
 
-__all__ = ["BATCH_SIZE", "ENTRY", "EXPAND", "FLATTEN", "FULL", "NEGATE", "RESHAPE", "SELECT", "SUM", "TIMES"]
+__all__ = [
+    "ATTENTION",
+    "BATCH_SIZE",
+    "ENTRY",
+    "EXPAND",
+    "FLATTEN",
+    "FULL",
+    "NEGATE",
+    "NEW_AXIS",
+    "RESHAPE",
+    "SELECT",
+    "SUM",
+    "TIMES",
+]
 
+ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 BATCH_SIZE = torch.ops.aten.sym_size.int
 ENTRY = operator.getitem
 EXPAND = torch.ops.aten.expand.default
 FLATTEN = torch.ops.aten.flatten.using_ints
 FULL = torch.ops.aten.full.default
 NEGATE = torch.ops.aten.neg.default
+NEW_AXIS = torch.ops.aten.unsqueeze.default
 RESHAPE = torch.ops.aten.reshape.default
 SELECT = torch.ops.aten.index_select.default
 SUM = operator.add
