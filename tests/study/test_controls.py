@@ -91,17 +91,39 @@ def test_results_do_not_depend_on_what_is_kept(tiny, tmp_path, measured):
     assert scores(er[0], tmp_path / "kept") == alone[0] and len(measured) == 10
 
 
+def other_encoding(number, **more):
+    config = {"datasets": ["digits"], "models": ["digits-cnn"], "pruners": ["magnitude"], "sparsities": [0.8]}
+    return StudyConfig.parse(config | {"encodings": [{"name": "multipartite", "controls": number}]} | more)
+
+
+def test_encodings_may_have_numbers_of_their_own(tiny, here):
+    encodings = ["multipartite", {"name": "rolled", "controls": 0}, {"name": "unrolled", "controls": 3}]
+    study = tiny(**CHANGES | {"pruners": ["er"], "seeds": [0], "encodings": encodings, "metrics": ["motifs"]})
+    table = study.run(executor=here, progress=False)
+    assert control_columns(table) == ["motifs_z", "unrolled__motifs_mean_z"]
+    assert (
+        "rolled__motifs_mean" in table and StudyConfig.read(study.store.config_file).digest() == study.config.digest()
+    )
+    counts = {len(json.loads(file.read_text()).popitem()[1]) for file in study.store.controls.iterdir()}
+    assert counts == {4, 3}
+
+
 def test_studies_without_controls_are_what_they_were():
     config = {"datasets": ["digits"], "models": ["digits-cnn"], "pruners": ["magnitude"], "sparsities": [0.8]}
     plain, zero, some = (StudyConfig.parse(config | more) for more in ({}, {"controls": 0}, {"controls": 5}))
+    assert other_encoding(0).digest() == plain.digest() != other_encoding(5).digest()
     keys, same, other = ([cell.key for cell in cells_of(each)] for each in (plain, zero, some))
     assert keys == same and keys[0] == other[0] and keys[1] != other[1]  # the dense baseline has no random masks
     assert plain.digest() == zero.digest() != some.digest()
+    of_encoding = [cell.key for cell in cells_of(other_encoding(5))]
+    assert of_encoding == other and [cell.key for cell in cells_of(other_encoding(0, controls=5))] == keys
     # The hash that the folder of such a study holds.
     assert plain.digest() == "5ae6a9f5084ecdab9aa19dcc595ea5759a833185fdb3391b7959e3011861cecb"
 
 
 @pytest.mark.parametrize(("value", "words"), [(1, "one random mask has no spread"), (-1, "greater than or equal to 0")])
 def test_refusals(value, words):
+    with pytest.raises(topo.InputError, match=words):
+        other_encoding(value)
     with pytest.raises(topo.InputError, match=words):
         StudyConfig.parse({"models": ["digits-mlp"], "pruners": ["er"], "sparsities": [0.5], "controls": value})

@@ -267,7 +267,7 @@ def _measured(
         columns |= {f"{encoding.prefix}{name}": float(value) for name, value in row.items()}
         for name, reason in row.attrs["undefined"].items():
             reasons.setdefault(reason, []).append(f"{encoding.prefix}{name}")
-        if cell.controls and masks is not None:
+        if encoding.controls and masks is not None:
             with _timed(seconds, "controls"):
                 scores = standard_scores(row, controls_of(cell, dag, masks, encoding, controls))
             scores.index = [f"{encoding.prefix}{name}_z" for name in scores.index]

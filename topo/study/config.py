@@ -17,7 +17,7 @@ from ..datasets import DATASETS
 from ..errors import InputError, unknown_name
 from ..features import column_names
 from ..own_code import digest_of, import_code, is_file_name
-from .entries import Choice, DatasetChoice, EncodingChoice, ModelChoice, PrunerChoice, RecipeChoice
+from .entries import Choice, DatasetChoice, EncodingChoice, ModelChoice, PrunerChoice, RecipeChoice, enough_controls
 from .yaml_file import KeyPath, read_yaml, written_path
 
 __all__ = ["StudyConfig"]
@@ -47,7 +47,8 @@ class StudyConfig(BaseModel):
         Metrics or categories to measure; all when left out.
     controls
         With how many random masks, of as many weights in every layer, each sparse network is compared: at least 2, or 0
-        for none. The table then has the z-scores of its metrics as ``<metric>_z`` (`topo.z_scores`).
+        for none. The table then has the z-scores of its metrics as ``<metric>_z`` (`topo.z_scores`). An encoding may
+        have a number of its own, as in ``{name: rolled, controls: 0}``.
     measure_dense
         Whether the dense baselines are encoded and measured too, which takes much memory for large networks.
     save_weights
@@ -122,10 +123,8 @@ class StudyConfig(BaseModel):
 
     @field_validator("controls")
     @classmethod
-    def _enough(cls, controls: int) -> int:
-        if controls == 1:
-            raise InputError("one random mask has no spread to compare with; give at least 2, or 0 for none.")
-        return controls
+    def _enough(cls, controls: int) -> int | None:
+        return enough_controls(controls)
 
     @field_validator("seeds", "sparsities", "metrics")
     @classmethod
@@ -310,8 +309,11 @@ class StudyConfig(BaseModel):
         code = list(self.code(recorded).values())
         modules = [name for name in self.imports if not is_file_name(name)]
         # A study without controls has the hash that it had when there were none.
-        left_out = NOT_IN_TABLE if self.controls else NOT_IN_TABLE | {"controls"}
-        data = [self.model_dump(mode="json", exclude=left_out), code, modules]
+        decides = self.model_dump(mode="json", exclude=NOT_IN_TABLE)
+        for part in (decides, *decides["encodings"]):
+            if not part["controls"]:
+                del part["controls"]
+        data = [decides, code, modules]
         return sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 

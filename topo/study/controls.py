@@ -31,13 +31,13 @@ def controls_of(cell: Cell, dag: Dag, masks: Masks, encoding: EncodingChoice, fo
     Parameters
     ----------
     cell
-        Whose metrics are measured, with how many controls.
+        Whose metrics are measured.
     dag
         Its network.
     masks
         Its masks.
     encoding
-        The encoding.
+        The encoding, and how many random masks it is for.
     folder
         Where the values are kept; None to measure them each time.
 
@@ -46,12 +46,13 @@ def controls_of(cell: Cell, dag: Dag, masks: Masks, encoding: EncodingChoice, fo
     DataFrame
         As of `topo.features.controls.measure_controls`.
     """
+    n = encoding.controls or 0
     columns = compared_columns(cell.metrics, layers=encoding.is_layered)
     file = None if folder is None else folder / f"{_key(cell, dag, masks, encoding, columns)}.json"
-    kept = None if file is None else _read(file, columns, cell.controls)
+    kept = None if file is None else _read(file, columns, n)
     if kept is not None:
         return kept
-    measured = measure_controls(dag, masks, encoding.name, encoding.options, cell.metrics, n=cell.controls, seed=SEED)
+    measured = measure_controls(dag, masks, encoding.name, encoding.options, cell.metrics, n=n, seed=SEED)
     if file is not None:
         with replacing(file) as name:
             values = measured.astype(object).where(measured.notna(), None)
@@ -68,7 +69,7 @@ def _key(cell: Cell, dag: Dag, masks: Masks, encoding: EncodingChoice, columns: 
         "layers": [[name, list(mask.shape), int(mask.sum())] for name, mask in masks.items()],
         "encoding": {"name": encoding.name, **encoding.options},
         "columns": columns,
-        "controls": cell.controls,
+        "controls": encoding.controls,
         "code": cell.decides().get("code", []),
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..datasets import DATASETS
 from ..encoding import ENCODINGS, encoding_options
@@ -17,7 +17,15 @@ from ..registry import Registry, Source
 from ..training import RECIPES, Recipe, recipe
 from ..validation import check_settings, settings_of
 
-__all__ = ["Choice", "DatasetChoice", "EncodingChoice", "ModelChoice", "PrunerChoice", "RecipeChoice"]
+__all__ = [
+    "Choice",
+    "DatasetChoice",
+    "EncodingChoice",
+    "ModelChoice",
+    "PrunerChoice",
+    "RecipeChoice",
+    "enough_controls",
+]
 
 
 class Choice(BaseModel):
@@ -161,15 +169,45 @@ class RecipeChoice(Choice):
         return recipe(self.name, **self.settings)
 
 
+def enough_controls(controls: int | None) -> int | None:
+    """Refuse a single random mask to compare with.
+
+    Parameters
+    ----------
+    controls
+        How many there are.
+
+    Returns
+    -------
+    int or None
+        `controls`.
+
+    Raises
+    ------
+    InputError
+        When there is one.
+    """
+    if controls == 1:
+        raise InputError("one random mask has no spread to compare with; give at least 2, or 0 for none.")
+    return controls
+
+
 class EncodingChoice(Choice):
     """A graph encoding with its options.
 
     The metrics of the plain multipartite encoding have bare column names; those of any other are prefixed by its
-    label, as in ``rolled_channel__k_core_mean``.
+    label, as in ``rolled_channel__k_core_mean``. `controls` is the number of random masks that they are compared with,
+    that of the study unless given.
     """
 
     kind = "encoding"
     registry = ENCODINGS
+    controls: int | None = Field(default=None, ge=0)
+
+    @field_validator("controls")
+    @classmethod
+    def _enough(cls, controls: int | None) -> int | None:
+        return enough_controls(controls)
 
     def check(self) -> None:
         if self.name not in ENCODINGS:

@@ -75,8 +75,6 @@ class Cell:
         How the network is trained.
     encodings, metrics
         What is measured; metrics None for all.
-    controls
-        With how many random masks of the same layer densities the metrics are compared.
     save_weights, save_trajectory
         What is kept beside the row.
     data_root
@@ -95,7 +93,6 @@ class Cell:
     recipe: Recipe
     encodings: tuple[EncodingChoice, ...]
     metrics: tuple[str, ...] | None
-    controls: int = 0
     save_weights: bool = False
     save_trajectory: bool = False
     data_root: str | None = None
@@ -115,8 +112,9 @@ class Cell:
             "encodings": [encoding.decides() for encoding in self.encodings],
             "metrics": sorted(self.metrics) if self.metrics and self.encodings else None,
         }
-        if self.controls and self.encodings:
-            decides["controls"] = self.controls
+        controls = [encoding.controls or 0 for encoding in self.encodings]
+        if any(controls) and self.pruner is not None:
+            decides["controls"] = controls
         own = {source.digest for source in self.own_sources()}
         if own:  # one file of a study's own code may use another
             decides["code"] = sorted(own | {code.digest for code in self.imports})
@@ -182,6 +180,10 @@ def cells_of(config: StudyConfig) -> list[Cell]:
         Of `Cell`.
     """
     recipe = config.recipe.resolved()
+    encodings = tuple(
+        encoding if encoding.controls is not None else encoding.model_copy(update={"controls": config.controls})
+        for encoding in config.encodings
+    )
     code = config.code()  # without files that are not there, which only a run refuses
     imports = tuple(Import(name, code[Path(name).name] if is_file_name(name) else "") for name in config.imports)
     baselines: dict[str, Cell] = {}
@@ -194,7 +196,7 @@ def cells_of(config: StudyConfig) -> list[Cell]:
             0.0,
             seed,
             recipe,
-            config.encodings if config.measure_dense else (),
+            encodings if config.measure_dense else (),
             config.metrics,
             save_weights=True,
             data_root=config.data_root,
@@ -206,8 +208,7 @@ def cells_of(config: StudyConfig) -> list[Cell]:
                 dense,
                 pruner=pruner,
                 sparsity=sparsity,
-                encodings=config.encodings,
-                controls=config.controls,
+                encodings=encodings,
                 save_weights=config.save_weights,
                 save_trajectory=config.save_trajectory,
                 baseline=dense,
