@@ -78,7 +78,7 @@ def test_other_datasets_get_the_published_recipe(tmp_path: Path):
         (SMALLEST + "workers: 0\n", "line 4: workers: .*greater than or equal to 1; it is 0"),
         (SMALLEST + "name: a/b\n", "line 4: name: .*'a/b'"),
         (SMALLEST + "datasets: [{name: digits, subset: 0}]\n", r"datasets\[0\].subset"),
-        (SMALLEST + "datasets: [{name: digits, sise: 3}]\n", "takes no settings, but 'sise' was given"),
+        (SMALLEST + "datasets: [{name: digits, sise: 3}]\n", "unknown setting of dataset 'digits' 'sise'"),
         (SMALLEST.replace("digits-cnn", "{name: digits-cnn, widht: 4}"), "setting of model 'digits-cnn' 'widht'"),
         ("pruners: [snip]\nsparsities: [0.9]\n", "small.yaml: key 'models' is missing"),
         (SMALLEST.replace("[digits-cnn]", "[]"), "line 1: models: .*at least 1 item"),
