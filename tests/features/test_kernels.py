@@ -25,6 +25,7 @@ from topo.features.kernels.adjacency import symmetric
 from topo.features.kernels.coreness import core_numbers
 from topo.features.kernels.four_cycles import four_cycles_closed
 from topo.features.kernels.low_points import low_points
+from topo.features.kernels.paths import degree_products, edges_on_paths, path_counts
 from topo.features.kernels.positions import position_classes
 from topo.features.kernels.two_hop import nodes_within_two_steps
 
@@ -214,6 +215,7 @@ def test_waiting_for_the_compiler_is_said(monkeypatch: pytest.MonkeyPatch, caplo
 def test_once_prepared_no_graph_waits_for_the_compiler() -> None:
     preparation.prepare_kernels()
     kernels = (symmetric, low_points, core_numbers, position_classes, nodes_within_two_steps, four_cycles_closed)
+    kernels += (edges_on_paths, path_counts, degree_products)
     compiled = [len(kernel.signatures) for kernel in kernels]
     measure(random_graph([20, 30, 20], 0.2, 0))
     assert all(compiled) and [len(kernel.signatures) for kernel in kernels] == compiled

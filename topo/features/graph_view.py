@@ -152,6 +152,12 @@ class GraphView:
         return np.repeat(np.arange(len(self.parts), dtype=np.int32), [part.size for part in self.parts])
 
     @cached_property
+    def by_level(self) -> np.ndarray:
+        """int32 (N,): the nodes in order of their levels, so each after those that it has edges from."""
+        parts = sorted(self.parts, key=lambda part: part.level)
+        return np.concatenate([np.arange(part.nodes.start, part.nodes.stop, dtype=np.int32) for part in parts])
+
+    @cached_property
     def part_stops(self) -> np.ndarray:
         """int64: the number after the last node of each part."""
         return np.array([part.nodes.stop for part in self.parts], np.int64)
@@ -164,6 +170,10 @@ class GraphView:
     @cached_property
     def edge_degree_product(self) -> int:
         """Sum over edges of the product of the two end degrees."""
+        if compiler.available():
+            from .kernels.paths import degree_products
+
+            return int(degree_products(self.directed.indptr, self.directed.indices, self.degree))
         total = 0
         for (source, target), matrix in self.blocks.items():
             left, right = self.degree[self.parts[source].nodes], self.degree[self.parts[target].nodes]

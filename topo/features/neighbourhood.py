@@ -23,7 +23,7 @@ def one_hop(view: GraphView) -> float:
 def two_hop(view: GraphView) -> float:
     """Mean number of nodes reached in at most two steps along the edges, the node itself included."""
     if view.is_bipartite:
-        return one_hop(view)  # the second side has no edges that go on
+        return (view.n_nodes + view.n_edges) / view.n_nodes  # the second side has no edges that go on
     if not compiler.available():
         return _nodes_within_two_steps(view) / view.n_nodes
     from .kernels.positions import position_classes

@@ -9,6 +9,7 @@ from scipy import sparse
 
 from ..encoding.graph import MultipartiteGraph
 from .graph_view import GraphView
+from .kernels import compiler
 from .registry import Undefined, metric
 
 __all__ = ["count_paths"]
@@ -40,6 +41,24 @@ def count_paths(graph: MultipartiteGraph | GraphView) -> int:
     """
     view = graph if isinstance(graph, GraphView) else GraphView(graph)
     moduli = _coprime_moduli(_bound(view))
+    if compiler.available():
+        from .kernels.paths import path_counts
+
+        directed = view.directed
+        at_nodes = path_counts(directed.indptr, directed.indices, view.by_level, view.inputs, moduli)
+        remainders = at_nodes[view.outputs].sum(axis=0)
+    else:
+        remainders = _counts_by_products(view, moduli)
+    whole = prod(int(m) for m in moduli)
+    total = 0
+    for modulus, remainder in zip(moduli.tolist(), remainders.tolist(), strict=True):
+        others = whole // modulus
+        total += remainder * others * pow(others, -1, modulus)
+    return total % whole
+
+
+def _counts_by_products(view: GraphView, moduli: np.ndarray) -> np.ndarray:
+    """Paths to all output nodes, block by block in products of sparse matrices, modulo each number."""
     counts = {i: np.zeros((part.size, len(moduli)), np.int64) for i, part in enumerate(view.parts)}
     for i, part in enumerate(view.parts):
         counts[i] += part.role == "input"
@@ -48,13 +67,7 @@ def count_paths(graph: MultipartiteGraph | GraphView) -> int:
         ones = sparse.csr_array((np.ones(matrix.nnz, np.int64), matrix.indices, matrix.indptr), shape=matrix.shape)
         counts[target] = (counts[target] + ones.T @ counts[source]) % moduli
     ends = [counts[i] for i, part in enumerate(view.parts) if part.role == "output"]
-    remainders = sum((end.sum(axis=0) for end in ends), np.zeros(len(moduli), np.int64))
-    whole = prod(int(m) for m in moduli)
-    total = 0
-    for modulus, remainder in zip(moduli.tolist(), remainders.tolist(), strict=True):
-        others = whole // modulus
-        total += remainder * others * pow(others, -1, modulus)
-    return total % whole
+    return sum((end.sum(axis=0) for end in ends), np.zeros(len(moduli), np.int64))
 
 
 @metric("paths", category="paths", columns=("n_paths", "log10_paths"))
@@ -75,6 +88,11 @@ def paths(view: GraphView) -> dict[str, float | Undefined]:
 def effective_edges(view: GraphView) -> float:
     """Edges on some path from an input node to an output node."""
     _require_ends(view)
+    if compiler.available():
+        from .kernels.paths import edges_on_paths
+
+        directed = view.directed
+        return edges_on_paths(directed.indptr, directed.indices, view.by_level, view.inputs, view.outputs)
     reached, reaching = view.inputs.copy(), view.outputs.copy()
     for (source, target), matrix in view.blocks.items():
         into = reached[view.parts[target].nodes]

@@ -40,7 +40,7 @@ def prepare_kernels() -> None:
     waiting.daemon = True
     waiting.start()
     try:
-        measure(_with_a_skip(), metrics=("neighbourhood", "strength", "global", "expansion", "paths"))
+        measure(_with_a_skip(), metrics=("general", "neighbourhood", "strength", "global", "expansion", "paths"))
     finally:
         waiting.cancel()
 
