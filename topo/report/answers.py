@@ -95,7 +95,7 @@ def _said(answer: Answer, name: str, place: Place, source: str) -> Said:
             "r2", "R²"
         )
         describe = f"{answer.title}: {title}. {answer.caption}"
-        pictures.append(picture(figure, ident, place, title, describe))
+        pictures.append(picture(figure, ident, place, title, describe, paper=not pictures))
     tables: tuple[Table, ...] = tuple(
         table_of(n, t, file=place.write_table(n, t)) for n, t in answer.tables.items() if len(t)
     )

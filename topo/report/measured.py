@@ -36,7 +36,7 @@ from .place import Place
 
 __all__ = ["measured"]
 
-# Pairs of dataset and model that figures are drawn of, and of which layer-wise ones are.
+# Most pairs of dataset and model that figures are drawn of, and of which layer-wise ones are; of more pairs, one is.
 MOST_PAIRS = 4
 MOST_LAYER_PAIRS = 2
 
@@ -77,6 +77,7 @@ class _Measured:
         self.metrics = ordered_metrics(c for c in self.columns if "__" not in c)
         self.trained = self.table[(self.table["pruner"] != "dense") & self.table["accuracy"].notna()]
         self.pairs = [(str(d), str(m)) for d, m in self.trained[[*PAIR]].drop_duplicates().sort_values([*PAIR]).values]
+        self.layer_pairs = MOST_LAYER_PAIRS if len(self.pairs) <= MOST_LAYER_PAIRS else 1
         self.few = telling_pairs(self.trained, MOST_PAIRS) if self.pairs else []
         self.shown_metrics, self.twins = findings.without_twins(self.trained, self.metrics)
         self.correlations = (
@@ -107,7 +108,7 @@ class _Measured:
         return f"{self.source}-{name}" if self.source else name
 
     def draw(self, name: str, draw: Callable[[], Any], title: str, describe: str = "") -> Picture:
-        return try_picture(self.ident(name), draw, self.place, title=title, describe=describe)
+        return try_picture(self.ident(name), draw, self.place, title=title, describe=describe, paper=name == "accuracy")
 
     def each(self, name: str, draw: Callable[[tuple[str, str]], Any], describe: str, most: int) -> list[Picture]:
         return [
@@ -200,7 +201,7 @@ class _Measured:
                 defined = correlations.groupby("metric")["r"].transform("count") > 0
                 return _heatmap(correlations[defined] if defined.any() else correlations, " · ".join(pair))
 
-            for i, pair in enumerate(self.few[:MOST_LAYER_PAIRS]):
+            for i, pair in enumerate(self.few[: self.layer_pairs]):
                 title = f"{name} encoding, {' · '.join(pair)}"
                 pictures.append(
                     self.draw(f"{prefix.replace('_', '-')}{i}", partial(draw, pair), title, f"Layer-wise {title}.")
@@ -208,7 +209,7 @@ class _Measured:
         if not pictures:
             return None
         rest = "drawn by topo.plots.spearman_heatmap(table, metrics=[...])"
-        left = self.left_out(MOST_LAYER_PAIRS, rest)
+        left = self.left_out(self.layer_pairs, rest)
         texts += [("", left)] if left else []
         texts += [("How to read this.", reading.LAYER_HEATMAPS)]
         return Part(self.ident("layerwise"), "Layer-wise metrics", tuple(texts), (), tuple(pictures), printed=False)
@@ -240,7 +241,13 @@ class _Measured:
             pictures = [self.draw("layers", lambda: layer_density_grid(layers), "Density of every layer")]
         else:
             known = set(layers[[*PAIR]].itertuples(index=False, name=None))
-            pairs = [pair for pair in self.few if pair in known]
+            pairs = [pair for pair in self.few if pair in known][: self.layer_pairs]
+            left = len(known & set(self.pairs)) - len(pairs)
+            if left > 0:
+                rest = "topo.plots.layer_density_grid draws the others"
+                texts.insert(
+                    0, ("", f"Shown is {len(pairs)} of {left + len(pairs)} pairs of dataset and model; {rest}.")
+                )
             pictures = []
             for i, pair in enumerate(pairs):
                 own, name = _of(layers, pair), " · ".join(pair)

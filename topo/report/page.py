@@ -75,7 +75,8 @@ def write_report(
     questions
         Names of the research questions to ask (`topo.questions`); all of them when left out.
     files
-        Write figures (SVG and PDF, or PNG for Markdown) and tables (CSV) to ``<path without suffix>-files`` as well.
+        Write figures (SVG, those shown also as PDF; PNG for Markdown) and tables (CSV) to
+        ``<path without suffix>-files`` as well.
     workers
         Processes that work on the questions; one a core unless given.
     graph, graph_title

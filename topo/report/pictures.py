@@ -93,8 +93,10 @@ class Picture:
 
     @property
     def shape(self) -> str:
-        """``"tall"``, ``"wide"`` or ``"even"``: how a page lays it out."""
-        return "tall" if self.height > 0.95 * self.width else "wide" if self.width > 760 else "even"
+        """``"tall"``, ``"wide"``, ``"broad"`` or ``"even"``: how a page lays it out."""
+        if self.height > 0.95 * self.width:
+            return "tall"
+        return "wide" if self.width > 900 else "broad" if self.width > 700 else "even"
 
     @property
     def size(self) -> int:
@@ -103,7 +105,13 @@ class Picture:
 
 
 def try_picture(
-    name: str, draw: Callable[[], Axes | Figure], place: Place, *, title: str = "", describe: str = ""
+    name: str,
+    draw: Callable[[], Axes | Figure],
+    place: Place,
+    *,
+    title: str = "",
+    describe: str = "",
+    paper: bool = False,
 ) -> Picture:
     """Draw a figure; an `InputError` becomes the sentence that stands in its place.
 
@@ -119,6 +127,8 @@ def try_picture(
         Written above the figure.
     describe
         What the figure shows, for those who do not see it; the title when left out.
+    paper
+        Whether it is also written as PDF.
 
     Returns
     -------
@@ -129,13 +139,14 @@ def try_picture(
         drawn = draw()
     except InputError as error:
         return Picture(name, title, missing=str(error))
-    return picture(drawn if isinstance(drawn, Figure) else figure_of(drawn), name, place, title, describe or title)
+    figure = drawn if isinstance(drawn, Figure) else figure_of(drawn)
+    return picture(figure, name, place, title, describe or title, paper)
 
 
-def picture(figure: Figure, name: str, place: Place, title: str, describe: str) -> Picture:
+def picture(figure: Figure, name: str, place: Place, title: str, describe: str, paper: bool = False) -> Picture:
     """A figure as a picture of a report, also written to the folder of files, if there is one.
 
-    A page holds SVG, and its folder SVG and PDF; a Markdown report shows the PNG of its folder.
+    A page holds SVG, and its folder the same file; a Markdown report shows the PNG of its folder.
 
     Parameters
     ----------
@@ -149,6 +160,8 @@ def picture(figure: Figure, name: str, place: Place, title: str, describe: str) 
         Written above it.
     describe
         What the figure shows, for those who do not see it.
+    paper
+        Whether it is also written as PDF.
 
     Returns
     -------
@@ -165,7 +178,7 @@ def picture(figure: Figure, name: str, place: Place, title: str, describe: str) 
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()
     file = place.write(f"{name}.svg", svg)
-    if place.files:
+    if paper and place.files:
         pdf = io.BytesIO()
         with style():
             figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
