@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-__all__ = ["argument_tensors"]
+__all__ = ["argument_tensors", "identifier"]
 
 
 def argument_tensors(graph: fx.Graph, model: nn.Module, example: tuple[Any, ...] | dict[str, Any]) -> list[fx.Node]:
@@ -67,3 +67,24 @@ def _reading(value: fx.Node, key: Any) -> tuple[Any, tuple[Any, ...]]:
     if isinstance(key, pytree.GetAttrKey):
         return getattr, (value, key.name)
     return operator.getitem, (value, key.key if isinstance(key, pytree.MappingKey) else key.idx)
+
+
+def identifier(name: str) -> str:
+    """A name as Python can write it.
+
+    Parameters
+    ----------
+    name
+        Any.
+
+    Returns
+    -------
+    str
+        With underscores in place of what names of Python cannot hold.
+
+    Examples
+    --------
+    >>> identifier("layer.0:weight")
+    'layer_0_weight'
+    """
+    return "".join(c if c.isalnum() or c == "_" else "_" for c in name)

@@ -23,7 +23,7 @@ from ..maps import Gather
 from ..operators import aten, operator_of
 from ..relations import WeightLookup, map_of
 from ..weighted_layers import layer_of
-from .arguments import argument_tensors
+from .arguments import argument_tensors, identifier
 from .empty_nodes import find_empty_nodes
 from .module_sizes import resize
 from .plain_modules import does_just
@@ -71,7 +71,7 @@ class Rebuilder(Interpreter):
     def build(self) -> fx.GraphModule:
         """The smaller module; raises `Inseparable` when an operation cannot do without units that go."""
         if self.channels.dag.example is None:
-            inputs = [self.graph.placeholder(_identifier(self.dag.nodes[index].name)) for index in self.dag.inputs]
+            inputs = [self.graph.placeholder(identifier(self.dag.nodes[index].name)) for index in self.dag.inputs]
         else:
             inputs = argument_tensors(self.graph, self.model, self.channels.dag.example)
         for symbol, position in self.dag.symbols:
@@ -446,7 +446,3 @@ def _inseparable(where: str, *parts: Remaining) -> Inseparable:
 
 def _place(step: Step) -> str:
     return f"operation {step.name!r} of {f'module {step.module!r}' if step.module else 'the model'}"
-
-
-def _identifier(name: str) -> str:
-    return "".join(c if c.isalnum() or c == "_" else "_" for c in name)
