@@ -101,3 +101,21 @@ def test_without_strength_or_density_there_are_fewer_controls():
     assert answer.tables["controlled"]["control"].unique().tolist() == ["alone", "given edges"]
     assert "weights" not in answer.tables and len(answer.figures["confounders"].axes) == 1
     assert "family" not in answer.sentences[1] and "families" not in answer.sentences[1]
+
+
+def test_z_scores_against_random_masks_are_the_last_step_and_decide():
+    table = planted(families=(INITIAL,))
+    wiring = np.random.default_rng(0).normal(size=len(table))
+    noise = np.random.default_rng(1).normal(size=len(table))
+    table = table.assign(k_core_z=wiring, motifs_z=noise, accuracy=table["accuracy"] + 0.06 * wiring)
+    answer = ask(Evidence.of(table))
+    rows = answer.tables["controlled"].set_index(["control", "metric"]).loc["given layer densities (z)"]
+    assert sorted(rows.index) == ["k_core_norm", "motifs_norm"] and (rows["q"] < 0.05).tolist().count(True) == 1
+    assert answer.verdict.said == "yes" and answer.verdict.sentence.startswith(
+        "Yes: as z-scores against random masks with the same layer densities, 1 of 2 metrics clearly moves with"
+    )
+    assert "k core (norm.)" in answer.verdict.sentence and len(answer.summary.columns) <= 8
+    # Without an effect of wiring the question stays open, and says what would have been found.
+    blank = ask(Evidence.of(table.assign(accuracy=planted(families=(INITIAL,))["accuracy"])))
+    assert blank.verdict.said == "open" and "would have been found with 80% probability" in blank.verdict.sentence
+    assert len(blank.verdict.sentence) <= 300

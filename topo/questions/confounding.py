@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -132,11 +133,15 @@ class Steps:
         What ranks of a covariate leave unexplained, its values or their logarithms may explain.
         """
         table, metrics = self._asked(scope, step)
-        test = partial(permutation_correlation, metrics=metrics, kind="pearson", level=None, **self._settings)
-        p = test(table, given=given)["p"].to_numpy()
+
+        def p_of(networks: pd.DataFrame, covariates: list[str]) -> np.ndarray:
+            settings = {"kind": "pearson", "level": None, **self._settings}
+            return permutation_correlation(networks, metrics, given=covariates, **settings)["p"].to_numpy()
+
+        p = p_of(table, given)
         if (table[given] > 0).all(axis=None):
             logs = {f"log {name}": np.log(table[name].astype(float)) for name in given}
-            other = test(table.assign(**logs), given=list(logs))["p"].to_numpy()
+            other = p_of(table.assign(**logs), list(logs))
             # The covariates themselves are determined on one scale and not on the other.
             p = np.where(np.isnan(p), p, np.fmax(p, other))
         return p
@@ -186,7 +191,7 @@ class Steps:
         return [m for m in self.metrics if step != Z_STEP or m in self.z_scores]
 
     @property
-    def _settings(self) -> dict:
+    def _settings(self) -> dict[str, Any]:
         unit = cluster_column(self.table)
         return {"unit": unit, "min_units": FEWEST_ALGORITHMS if unit else self.min_rows, "seed": self.seed}
 

@@ -133,16 +133,22 @@ def page_table(
     if len(order) < len(alone):
         meaning["metric"] += f" The {len(order)} of {len(alone)} with the smallest p in the last step."
     for step in shown:
-        table[f"ρ {step}"] = _step(of_main, step)["r"].reindex(order.index).round(2) + 0.0
+        table[f"ρ {step}"] = _or_dash(_step(of_main, step)["r"].reindex(order.index).round(2) + 0.0)
         meaning[f"ρ {step}"] = f"Mean rank correlation with accuracy among {among(main)}, {PHRASES[step]}."
     name = f"q {shown[-1]}"
-    table[name] = last["q"].reindex(order.index).round(3)
-    meaning[name] = "p in the last step, adjusted for all its tests; clear below .05."
+    table[name] = _or_dash(last["q"].reindex(order.index).round(3))
+    meaning[name] = (
+        "p in the last step, adjusted for all its tests; clear below .05. A dash: what is held equal leaves nothing."
+    )
     twins = repeats.groupby("same_as")["metric"].agg(lambda names: listed([metric_label(n) for n in names]))
     if len(twins) and len(table.columns) < 8:
         table["repeated by"] = twins.reindex(order.index).fillna("")
         meaning["repeated by"] = "Metrics that order the networks of a group as this one does, or the other way round."
     return table.reset_index(drop=True), meaning
+
+
+def _or_dash(values: pd.Series) -> pd.Series:
+    return values.astype(object).where(values.notna(), "–")
 
 
 def sentences(tables: Mapping[str, pd.DataFrame], main: str, shown: list[str]) -> tuple[str, str, str]:

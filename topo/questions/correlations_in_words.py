@@ -259,7 +259,7 @@ def page_table(pooled: pd.DataFrame, repeats: pd.DataFrame, shown: list[str]) ->
     meaning = {
         "metric": f"A metric of the whole network's graph; those that repeat it are in the last column.{some}",
         "mean ρ": f"Spearman's correlation with accuracy among {among(shown[0])}, the mean over groups.",
-        "95% interval": "The means that permuted labels of algorithms do not reject; of few algorithms it is wide.",
+        "95% interval": "The means that the test does not reject, of this metric alone: q decides what is clear.",
         "p": "How often permuted labels of algorithms give a mean as large.",
         "q": "p adjusted for all tests of the figure; clear below .05.",
         "repeated by": "Metrics that order the networks of a group as this one does, or the other way round.",
@@ -308,8 +308,9 @@ def _on_metrics(pooled: pd.DataFrame, main: str) -> str:
             f"{metric_label(best['metric'])} ({what}), which chance alone may give."
         )
     others = clear.drop(best.name).sort_values("r", key=lambda r: -r.abs())
-    named = listed([f"{metric_label(m)} ({signed(r)})" for m, r in zip(others["metric"][:4], others["r"][:4])])
-    rest = f"; further ones are {named}" + (f" and {len(others) - 4} more" * (len(others) > 4)) if len(others) else ""
+    named = [f"{metric_label(m)} ({signed(r)})" for m, r in zip(others["metric"], others["r"], strict=True)]
+    more = [*named[:4], *[f"{len(named) - 4} more"] * (len(named) > 4)]
+    rest = f"; further ones are {listed(more)}" if more else ""
     return f"Among {among(main)} {metric_label(best['metric'])} moves most with accuracy ({what}){rest}."
 
 

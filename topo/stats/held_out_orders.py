@@ -14,7 +14,7 @@ import pandas as pd
 from ..errors import InputError
 from ..results.labels import counted
 from ..results.schema import GROUPS, PAIR
-from .permutation import LabelOrders
+from .label_permutations import LabelOrders
 from .rank_score import group_means, rank_features, rank_model, training_rows
 
 __all__ = ["Rankings"]
