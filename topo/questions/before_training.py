@@ -16,7 +16,7 @@ from ..stats.baselines import STRONGEST, cell_sets
 from ..stats.comparison import comparison_table
 from ..stats.regression import regression_table, same_rows, score
 from .answer import Answer
-from .before_training_wording import COLUMNS, error_title, label, sentences, summary_table, verdict
+from .before_training_wording import COLUMNS, error_title, label, predicted_title, sentences, summary_table, verdict
 from .grouping import HELD_OUT, held_out_columns, limit_networks, networks_with_drop
 from .registry import QUESTIONS
 
@@ -115,7 +115,7 @@ def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
         verdict=verdict(scores, differences),
         titles={
             "error": error_title(scores),
-            "predicted": "Predicted against true accuracy drop, from mask metrics and the setting.",
+            "predicted": predicted_title(scores),
             "where_it_fails": (
                 f"The prediction is worst for {worst['group']} left out: {100 * worst['mae']:.1f} points off."
             ),

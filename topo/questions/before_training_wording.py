@@ -12,7 +12,7 @@ from ..stats.significance import significant
 from .answer import Said, Verdict
 from .grouping import HELD_OUT
 
-__all__ = ["COLUMNS", "error_title", "label", "sentences", "summary_table", "verdict"]
+__all__ = ["COLUMNS", "error_title", "label", "predicted_title", "sentences", "summary_table", "verdict"]
 
 LABELS = {
     **CELL_LABELS,
@@ -159,6 +159,19 @@ def error_title(scores: pd.DataFrame) -> str:
     rest = errors.loc[~errors.index.isin(MASKS), hold].dropna()
     text = f"On {WAYS[hold]} the mask predicts accuracy to {100 * errors.loc['mask_setting', hold]:.1f} points"
     return text + (f", {label(str(rest.idxmin()))} to {100 * rest.min():.1f}." if len(rest) else ".")
+
+
+def predicted_title(scores: pd.DataFrame) -> str:
+    """What share of the variance is predicted from the mask and its setting.
+
+    Parameters
+    ----------
+    scores
+        Held-out scores.
+    """
+    r2 = _shown(scores, "r2")
+    parts = [f"{decimal(r2.loc['mask_setting', hold])} on {WAYS[hold]}" for hold in _ways(r2)]
+    return f"From the mask and its setting the accuracy drop is predicted with an R² of {listed(parts)}."
 
 
 def summary_table(scores: pd.DataFrame) -> pd.DataFrame:

@@ -23,7 +23,15 @@ from ..stats.regression import regression_table, same_rows
 from ..stats.significance import with_q_values
 from .answer import Answer
 from .grouping import HELD_OUT, held_out_columns, limit_networks, networks_with_drop, normalised_layer_sets
-from .multipartite_wording import columns, explained_title, held_out_title, sentences, summary_table, verdict
+from .multipartite_wording import (
+    columns,
+    differences_title,
+    explained_title,
+    held_out_title,
+    sentences,
+    summary_table,
+    verdict,
+)
 from .registry import QUESTIONS
 
 __all__ = ["multipartite_or_bipartite"]
@@ -75,9 +83,7 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
     tested = differences["difference"].notna()
     if tested.any():
         figures["paired_differences"] = _draw_differences(differences)
-        titles["paired_differences"] = (
-            "What the metrics of the whole network predict better or worse than other inputs."
-        )
+        titles["paired_differences"] = differences_title(differences)
     nothing = importance["importance"].max() < LEAST_IMPORTANCE
     if not nothing:
         figures["importance"] = _draw_importance(importance)
