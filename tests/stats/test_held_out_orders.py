@@ -99,7 +99,7 @@ def claimed(seed: int, pruners: str, **effects: float) -> bool:
 @pytest.mark.slow
 def test_claims_hold_their_level_and_find_what_is_there():
     """Pruners with effects of their own, the same in all groups: what makes groups agree without any relation."""
-    assert sum(claimed(seed, "abcdef") for seed in range(20)) <= 2
-    assert claimed(0, "abcdefghijkl", effect=4.0)
+    assert sum(claimed(seed, "abcdef") for seed in range(12)) <= 1
+    assert claimed(0, "abcdefghij", effect=4.0)
     # Nothing but size matters, of which topology knows nothing here.
-    assert not any(claimed(seed, "abcdef", size=4.0) for seed in range(10))
+    assert not any(claimed(seed, "abcdef", size=4.0) for seed in range(6))
