@@ -103,8 +103,8 @@ def confounders_title(tables: Mapping[str, pd.DataFrame]) -> str:
     if not len(spread):
         return "Edges of single algorithms, relative to their group"
     return (
-        f"At one sparsity the algorithm with the most edges has {spread.median():.1f} times those of the one with the "
-        "fewest (median)"
+        f"At equal sparsity the network with the most edges has a median {spread.median():.1f} times those of the one "
+        "with the fewest"
     )
 
 
@@ -195,7 +195,7 @@ def _on_confounders(tables: Mapping[str, pd.DataFrame], main: str) -> str:
     spread = tables["edge_spread"]["ratio"]
     if len(spread):
         parts.append(
-            f"at equal sparsity the algorithm with the most edges has a median {spread.median():.1f} times those of "
+            f"at equal sparsity the network with the most edges has a median {spread.median():.1f} times those of "
             f"the one with the fewest (at most {spread.max():.1f})"
         )
     if "weights" in tables:
