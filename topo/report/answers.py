@@ -88,7 +88,7 @@ def merged(sections: Sequence[Section]) -> Section:
 
 def _said(answer: Answer, name: str, place: Place, source: str) -> Said:
     prefix = f"{source}-{name}" if source else name
-    pictures = []
+    pictures: list[Picture] = []
     for figure_name, figure in answer.figures.items():
         ident = _ident(f"{prefix}-{figure_name}")
         title = answer.titles.get(figure_name, "").rstrip(".") or figure_name.replace("_", " ").capitalize().replace(
