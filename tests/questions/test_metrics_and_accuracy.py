@@ -110,6 +110,7 @@ def test_one_group_one_family_and_one_algorithm():
     # One algorithm with many seeds: rows are the sample.
     alone = pd.concat([planted(s, effect=2.0, families=(DYNAMIC[:1],)).assign(seed=s) for s in range(12)])
     alone_answer = ask(Evidence.of(alone), n_boot=50)
+    assert alone_answer.verdict.said == "open" and "fewer than 4 algorithms" in alone_answer.verdict.sentence
     assert (alone_answer.tables["correlations"]["clusters"] == alone_answer.tables["correlations"]["n"]).all()
 
 

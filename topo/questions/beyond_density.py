@@ -12,6 +12,7 @@ from ..results.evidence import Evidence
 from ..results.schema import GROUPS
 from ..stats.collinearity import REPEATS, repeated_metrics
 from ..stats.confounders import edge_spread, mean_absolute_weight, reached_gap, relative_to_group
+from ..stats.significance import cluster_column
 from . import confounding_in_words as words
 from .answer import Answer
 from .confounding import (
@@ -26,7 +27,7 @@ from .confounding import (
     redundant_metrics,
     weights,
 )
-from .correlations_in_words import among
+from .correlations_in_words import among, too_few_algorithms
 from .grouping import varying_metrics
 from .registry import QUESTIONS
 
@@ -115,7 +116,7 @@ def beyond_density(evidence: Evidence, *, seed: int = 0, min_rows: int = 5, thre
             "With few algorithms in a group, few covariates can be held still; empty rows say so.",
             "Trained weights carry the recipe of training, which differs between families.",
         ),
-        verdict=words.verdict(of_main, main, shown, found),
+        verdict=words.verdict(of_main, main, shown, found) if cluster_column(table) else too_few_algorithms(),
         titles={
             "controlled": words.steps_title(of_main, main, shown),
             "confounders": words.confounders_title(tables),

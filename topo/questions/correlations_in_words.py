@@ -7,7 +7,7 @@ import pandas as pd
 from ..results.labels import counted, listed
 from ..results.schema import ALL_FAMILIES, metric_label
 from ..stats.power import Detectable
-from ..stats.significance import significant
+from ..stats.significance import FEWEST_ALGORITHMS, significant
 from .answer import Verdict
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "probability",
     "sentences",
     "signed",
+    "too_few_algorithms",
     "verdict",
 ]
 
@@ -158,6 +159,15 @@ def verdict(pooled: pd.DataFrame, main: str, found: Detectable) -> Verdict:
     if found and found.r <= SMALL:
         return Verdict("no", f"No: {none} {largest}, and a mean |ρ| of {found.r:.2f} would have been found.")
     return Verdict("open", f"Can not tell: {none} {largest}; {least_found(found)}.")
+
+
+def too_few_algorithms() -> Verdict:
+    """The verdict where groups hold too few algorithms, and networks of the same ones are all there is to compare."""
+    return Verdict(
+        "open",
+        f"Can not tell: groups hold fewer than {FEWEST_ALGORITHMS} algorithms, and more seeds of the same ones are no "
+        f"further evidence; it takes {FEWEST_ALGORITHMS} to compare and 7 to be sure of a single metric.",
+    )
 
 
 def figure_title(pooled: pd.DataFrame, main: str) -> str:

@@ -93,7 +93,7 @@ def metrics_and_accuracy(evidence: Evidence, *, seed: int = 0, n_boot: int = 100
             "A metric that moves with accuracy need not cause it: see the next question for size, density and weights.",
             "Over all families the recipes of training differ along with the topology.",
         ),
-        verdict=words.verdict(pooled, main, found),
+        verdict=words.verdict(pooled, main, found) if by_algorithm else words.too_few_algorithms(),
         titles=titles,
         summary=summary,
         columns=columns,
