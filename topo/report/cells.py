@@ -157,7 +157,7 @@ def table_of(name: str, table: pd.DataFrame, *, labelled: Sequence[str] = LABELL
     )
 
 
-def summary_table(name: str, table: pd.DataFrame, meanings: Mapping[str, str], file: str = "", most: int = 8) -> Table:
+def summary_table(name: str, table: pd.DataFrame, meanings: Mapping[str, str], file: str = "", most: int = 7) -> Table:
     """The table that a report shows without being asked, its first rows, with its columns explained.
 
     Parameters
