@@ -33,7 +33,7 @@ def test_no_is_worse_than_the_best_baseline():
     ("detectable", "words"),
     [
         (0.2, "in τ of 0.20 would have been found."),
-        (0.9, "Not even a perfect score"),
+        (0.9, "only a nearly perfect score"),
         (float("nan"), ")."),
     ],
 )

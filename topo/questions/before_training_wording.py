@@ -79,21 +79,30 @@ def verdict(scores: pd.DataFrame, differences: pd.DataFrame) -> Verdict:
     new = [hold for hold in ways if hold != "seed"]
     by = differences["held_out"]
     better = [h for h in new if (part := (clear & (differences["difference"] > 0))[by == h]).all() and len(part)]
+    best = {h: table.loc[_best_without(table, h) or "mask_setting", h] for h in better}
+    better = [h for h in better if table.loc["mask_setting", h] <= best[h]]
     worse = [h for h in new if (clear & (differences["difference"] < 0))[by == h].any()]
     said: Said = "yes" if better else "no" if worse else "open"
     hold = (better or worse or new or ways or list(table))[0]
-    own, base = table[hold].get("mask_setting", float("nan")), _best_without(table, hold)
+    tested = differences[by == hold]
+    own, base = table[hold].get("mask_setting", float("nan")), _best_tested(table, hold, tested)
     start = {"yes": "Yes", "no": "No", "open": "Can not tell"}[said]
     text = f"{start}: on {WAYS[hold]} the mask predicts accuracy to {decimal(100 * own, 1)} points"
     if base:
         text += f", {label(base)} to {decimal(100 * table.loc[base, hold], 1)}"
     if said == "open":
-        sizes = differences.loc[(by == hold) & (differences["second"] == base), "detectable"].dropna()
-        if sizes.empty:
-            text += "; too few algorithms for a test"
-        else:
+        tested = tested[tested["second"] == base]
+        sizes = tested["detectable"].dropna()
+        if len(sizes):
             text += f"; a difference of {100 * sizes.iloc[0]:.1f} points would have been found in 80% of cases"
+        elif len(tested):
+            text += f"; {tested['reason'].iloc[0]}, so there is no test"
     return Verdict(said, f"{text}.")
+
+
+def _best_tested(table: pd.DataFrame, hold: str, tested: pd.DataFrame) -> str | None:
+    """The best of the baselines that the mask was tested against; the best of all where it was against none."""
+    return _best_without(table[table.index.isin([*tested["second"], *MASKS])], hold) or _best_without(table, hold)
 
 
 def sentences(scores: pd.DataFrame, differences: pd.DataFrame, failures: pd.DataFrame) -> tuple[str, str, str]:

@@ -139,7 +139,7 @@ def ranking_verdict(head: Comparison) -> Verdict:
     sentence += f"(τ {decimal(baseline['tau'])})."
     least = head.gain["detectable"]
     if said == "open" and least + baseline["tau"] > 1:
-        sentence += " Not even a perfect score would have been told from it here."
+        sentence += " So much does this vary that only a nearly perfect score would have been told from it here."
     elif said == "open" and isfinite(least):
         sentence += f" A difference in τ of {decimal(least)} would have been found."
     return Verdict(said, sentence)

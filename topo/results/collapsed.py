@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from .cleaning import are_percentages
 from .labels import listed, percent
 from .schema import NETWORK, PAIR, tidy_results
 
@@ -53,9 +54,10 @@ def collapsed_networks(table: pd.DataFrame) -> pd.DataFrame:
     [['erk', 0.12, 'accuracy near chance, which is 10% with 10 classes']]
     """
     table = tidy_results(table)
-    accuracy, classes = table["accuracy"], _numbers(table, "classes")
+    unit = 100 if are_percentages(table["accuracy"]) else 1
+    accuracy, classes = table["accuracy"] / unit, _numbers(table, "classes")
     chance = 1 / classes
-    limit = chance + SHARE * (_reference(table) - chance).clip(lower=0)
+    limit = chance + SHARE * (_reference(table) / unit - chance).clip(lower=0)
     luck = chance + ERRORS * np.sqrt(chance * (1 - chance) / _numbers(table, "test_samples"))
     near_chance = accuracy <= np.fmax(limit, luck) + 1e-12
     cut = table["status"] == "collapsed"

@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ..errors import InputError
 from ..study import Study
+from .cleaning import cleaned
 from .copies import copies_of
 from .data_issues import DataIssues
 from .labels import counted
@@ -73,7 +73,7 @@ class Evidence:
 
     @classmethod
     def of(cls, table: pd.DataFrame, *, name: str = "results table", layers: pd.DataFrame | None = None) -> Evidence:
-        """Evidence from a results table; rows that repeat a network are set aside and listed among the data issues.
+        """Evidence from a results table; repaired where it can be; what was done is listed among its data issues.
 
         Parameters
         ----------
@@ -96,13 +96,10 @@ class Evidence:
         """
         if isinstance(table, pd.DataFrame) and table.empty:
             raise InputError(f"the {name} has no rows, so there is nothing to ask.")
-        networks = tidy_results(table)
         issues = DataIssues()
-        measured = networks[metric_columns(networks)].select_dtypes("float")
-        for column in measured.columns[np.isinf(measured).any()]:
-            rows = int(np.isinf(measured[column]).sum())
-            issues.add(name, column, rows, "values are infinite", "taken as missing")
-            networks[column] = networks[column].replace([np.inf, -np.inf], np.nan)
+        networks = cleaned(tidy_results(table), name, issues)
+        if networks.empty:
+            raise InputError(f"no row of the {name} has a pruner and a sparsity, so there is nothing to ask.")
         keys = [c for c in (*NETWORK, *ALSO_IDENTITY) if c in networks.columns]
         keys += [c for c in networks.columns if c.startswith(("setting_", "settings_"))]
         again = networks.duplicated(keys)

@@ -185,7 +185,7 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     InputError
-        A needed column is missing or is not numeric.
+        A needed column is missing, a column is not numeric that has to be, or several have the same name.
 
     Examples
     --------
@@ -196,6 +196,9 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
     if not isinstance(table, pd.DataFrame):
         raise InputError(f"a results table must be a pandas DataFrame; got {type(table).__name__}.")
     remember_metrics(table)
+    if table.columns.has_duplicates:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise InputError(f"the results table has several columns called {twice!r}; leave one of each.")
     table = table.rename(columns={k: v for k, v in ALIASES.items() if v not in table.columns}).reset_index(drop=True)
     # pandas copies attrs deeply with every column that is taken, which took half the time of a report.
     table.attrs = {}
@@ -205,13 +208,13 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
             hint = f" (nearest: {', '.join(close)})" if close else ""
             raise InputError(f"the results table has no column {name!r}{hint}; it has {len(table.columns)} columns.")
     for name in ("accuracy", "sparsity"):
-        values = pd.to_numeric(table[name], errors="coerce")
-        if (values.isna() & table[name].notna()).any():
-            raise InputError(f"column {name!r} of the results table holds values that are not numbers.")
-        table[name] = values.astype(float)
+        table[name] = _as_numbers(table, name)
     table["pruner"] = table["pruner"].astype(str).str.lower()
     for name in PAIR:
-        table[name] = table[name].astype(str) if name in table.columns else "unnamed"
+        given = table[name] if name in table.columns else pd.Series(None, table.index, dtype=object)
+        table[name] = given.astype(str).where(given.notna(), "unnamed")
+    for name in _metrics_as_text(table):
+        table[name] = _as_numbers(table, name)
     if "family" not in table.columns:
         table["family"] = None
     unknown = table["family"].isna()
@@ -226,6 +229,22 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
         table["reason"] = ""
     table["reason"] = table["reason"].astype(object).where(table["reason"].notna(), "").astype(str)
     return table
+
+
+def _as_numbers(table: pd.DataFrame, name: str) -> pd.Series:
+    try:
+        values = pd.to_numeric(table[name], errors="coerce").astype(float)
+    except TypeError:  # lists and the like
+        values = pd.Series(np.nan, table.index)
+    if (values.isna() & table[name].notna()).any():
+        raise InputError(f"column {name!r} of the results table holds values that are not numbers.")
+    return values
+
+
+def _metrics_as_text(table: pd.DataFrame) -> list[str]:
+    """Columns of metrics that came as text, as from a file in which missing values have a name of their own."""
+    other = table.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]]
+    return [c for c in other if metric_column(c) is not None]
 
 
 def _families() -> dict[str, str]:

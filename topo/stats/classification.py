@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -118,7 +119,8 @@ def label_shares(
     labels, groups = table[label].astype(str).to_numpy(), table[by].astype(str).to_numpy()
     for column, values in ((label, labels), (by, groups)):
         if len(np.unique(values)) < 2:
-            raise InputError(f"the table holds {len(np.unique(values))} value of {column!r}; it takes at least two.")
+            there = f"one {column} only" if len(values) else f"no {column}"
+            raise InputError(f"the table holds {there}; it takes at least two.")
     names = np.unique(labels)
     pieces = []
     splits = GroupKFold(min(len(np.unique(groups)), max_folds)).split(table, groups=groups)
@@ -128,7 +130,9 @@ def label_shares(
             raise InputError(f"without {groups[test][0]} the training rows hold one {label} only.")
         if len(features):
             x = table[list(features)]
-            fitted = _classifier(model, x.iloc[train], seed).fit(x.iloc[train], labels[train])
+            with warnings.catch_warnings():  # that labels are many, which they are meant to be
+                warnings.filterwarnings("ignore", message="The number of unique classes is greater")
+                fitted = _classifier(model, x.iloc[train], seed).fit(x.iloc[train], labels[train])
             shares, known = fitted.predict_proba(x.iloc[test]), fitted.classes_
         else:
             shares = np.broadcast_to(np.arange(len(known)) == counts.argmax(), (len(test), len(known))).astype(float)
