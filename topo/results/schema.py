@@ -13,6 +13,7 @@ from ..encoding import ENCODINGS
 from ..errors import InputError, nearest
 from ..features import CATEGORIES
 from ..features.registry import STATISTICS, metric_facts
+from .numbers import as_numbers
 from .published_columns import PUBLISHED_METRICS
 
 __all__ = [
@@ -208,13 +209,15 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
             hint = f" (nearest: {', '.join(close)})" if close else ""
             raise InputError(f"the results table has no column {name!r}{hint}; it has {len(table.columns)} columns.")
     for name in ("accuracy", "sparsity"):
-        table[name] = _as_numbers(table, name)
+        table[name] = as_numbers(table, name)
     table["pruner"] = table["pruner"].astype(str).str.lower()
     for name in PAIR:
         given = table[name] if name in table.columns else pd.Series(None, table.index, dtype=object)
         table[name] = given.astype(str).where(given.notna(), "unnamed")
-    for name in _metrics_as_text(table):
-        table[name] = _as_numbers(table, name)
+    # Metrics that came as text, as from a file in which missing values have a name of their own.
+    text = table.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]]
+    for name in (c for c in text if metric_column(c) is not None):
+        table[name] = as_numbers(table, name)
     if "family" not in table.columns:
         table["family"] = None
     unknown = table["family"].isna()
@@ -229,22 +232,6 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
         table["reason"] = ""
     table["reason"] = table["reason"].astype(object).where(table["reason"].notna(), "").astype(str)
     return table
-
-
-def _as_numbers(table: pd.DataFrame, name: str) -> pd.Series:
-    try:
-        values = pd.to_numeric(table[name], errors="coerce").astype(float)
-    except TypeError:  # lists and the like
-        values = pd.Series(np.nan, table.index)
-    if (values.isna() & table[name].notna()).any():
-        raise InputError(f"column {name!r} of the results table holds values that are not numbers.")
-    return values
-
-
-def _metrics_as_text(table: pd.DataFrame) -> list[str]:
-    """Columns of metrics that came as text, as from a file in which missing values have a name of their own."""
-    other = table.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]]
-    return [c for c in other if metric_column(c) is not None]
 
 
 def _families() -> dict[str, str]:
