@@ -3,10 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import RandomTreesEmbedding
 
 from tests.stats.grids import grid
 from topo.errors import InputError
-from topo.stats.rank_score import group_means, predicted_ranks, rank_features, relative_ranks
+from topo.stats import rank_score
+from topo.stats.rank_score import group_means, predicted_ranks, rank_features, relative_ranks, shared_paths
 
 GROUPS = ["dataset", "model", "sparsity"]
 
@@ -34,6 +36,23 @@ def test_features_do_not_change_when_a_group_is_scaled_up():
     small, large = (rank_features(m, ["signal"]) for m in (means, means.assign(signal=1e3 * means["signal"])))
     pd.testing.assert_frame_equal(small, large)
     assert np.isfinite(rank_features(means.assign(signal=np.nan), ["signal"])).all(axis=None)
+
+
+def test_similarity_is_the_nodes_that_two_rows_pass(monkeypatch):
+    """Counted node by node in every tree."""
+    monkeypatch.setattr(rank_score, "TREES", 20)
+    x = pd.DataFrame(np.random.default_rng(0).normal(size=(15, 3))).assign(last=0.0)
+    x.loc[1] = x.loc[0]
+    trees = RandomTreesEmbedding(20, max_depth=None, min_samples_leaf=3, random_state=0).fit(x.to_numpy())
+    counts, total = np.zeros((15, 15)), 0
+    for tree in trees.estimators_:
+        passed = [set(row.indices) for row in tree.decision_path(x.to_numpy())]
+        counts += [[len(a & b) for b in passed] for a in passed]
+        total += sum(map(len, passed))
+    coordinates = shared_paths(x)
+    np.testing.assert_allclose(coordinates @ coordinates.T, counts / (total / 15), atol=1e-8)
+    np.testing.assert_allclose(counts[0], counts[1])
+    np.testing.assert_allclose(shared_paths(x * 1e6), coordinates, atol=1e-8)
 
 
 def planted(seed: int = 0) -> pd.DataFrame:

@@ -118,9 +118,10 @@ def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
         ),
         method=(
             f"Result: {meaning}, averaged over seeds. A score learns the rank of an algorithm in its group by kernel "
-            "ridge regression from logarithms of metrics relative to the group, their ranks in it, sparsity and model. "
-            "What is left out is left out whole; unseen algorithms are left out in pairs, and a pair is ordered by "
-            "a score that has seen neither. Past results are the mean rank of what was seen, as far as "
+            "ridge regression. It reads logarithms of metrics relative to the group, their ranks in it, sparsity and "
+            "model; two masks are alike that stay together in totally random trees, which are grown on all masks and "
+            "no result. What is left out is left out whole; unseen algorithms are left out in pairs, and a pair is "
+            "ordered by a score that has seen neither. Past results are the mean rank of what was seen, as far as "
             "algorithm, family, model, dataset and sparsity are known there. Intervals: jackknife over algorithms and "
             f"over pairs of dataset and model. The p-value exchanges the names of algorithms, alike in all groups, and "
             f"learns anew each time.{incomplete}{sampled}"

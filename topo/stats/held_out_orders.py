@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..results.labels import counted
 from ..results.schema import GROUPS, PAIR
 from .label_permutations import LabelOrders
-from .rank_score import group_means, rank_features, rank_model, training_rows
+from .rank_score import group_means, rank_features, rank_model, shared_paths, training_rows
 
 __all__ = ["Rankings"]
 
@@ -25,6 +25,7 @@ FEWEST_PRUNERS = 3
 FEWEST_UNSEEN = 6
 MOST_PAIRS = 100
 SAME = 1e-9
+DECIMALS = 9
 # Numbers held at once: more permutations are taken in pieces.
 MOST_NUMBERS = 2_000_000
 
@@ -116,7 +117,7 @@ class Rankings:
 
     def features(self, columns: Sequence[str]) -> np.ndarray:
         """What a learned score reads of metrics."""
-        return rank_features(self.means, columns).to_numpy()
+        return shared_paths(rank_features(self.means, columns))
 
     def ranks(self, known: np.ndarray, truth: np.ndarray | None = None) -> np.ndarray:
         """Relative ranks (`topo.stats.rank_score.relative_ranks`) of the target in each group among the known rows.
@@ -170,7 +171,7 @@ class Rankings:
         scores = np.full(len(values), np.nan)
         for name in names:
             new = values == name
-            scores[new] = self._fitted(model, x, ~new, self.ranks(~new)).predict(x[new]).ravel()
+            scores[new] = self._predicted(model, x, ~new, self.ranks(~new))[:, 0]
         return self.spread(scores)
 
     def unseen_pairs(self, x: Any, model: Any, *, seed: int = 0) -> np.ndarray:
@@ -262,7 +263,7 @@ class Rankings:
             new = (self.pruner == a) | (self.pruner == b)
             scores = np.full(truth.shape, np.nan)
             y = self.ranks(~new, truth)
-            scores[new] = self._fitted(model, x, ~new, y).predict(x[new]).reshape(-1, len(rows))
+            scores[new] = self._predicted(model, x, ~new, y)
             known = np.isfinite(self.truth[:, a]) & np.isfinite(self.truth[:, b])
             place = np.full((len(self.groups), len(self.names)), -1)
             place[self.group, self.pruner] = np.arange(len(self.means))
@@ -282,10 +283,12 @@ class Rankings:
         chosen = np.random.default_rng(seed).choice(len(every), MOST_PAIRS, replace=False)
         return [every[i] for i in np.sort(chosen)]
 
-    def _fitted(self, model: Any, x: Any, known: np.ndarray, y: np.ndarray) -> Any:
+    def _predicted(self, model: Any, x: Any, known: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Scores of the rows that are not known, rounded, so that equal ones are ties however they were computed."""
         rows = training_rows(self.group, known)
         targets = y[rows] if y.shape[1] > 1 else y[rows, 0]
-        return model.fit(x.iloc[rows] if isinstance(x, pd.DataFrame) else x[rows], targets)
+        fitted = model.fit(x.iloc[rows] if isinstance(x, pd.DataFrame) else x[rows], targets)
+        return np.round(fitted.predict(x[~known]), DECIMALS).reshape(-1, y.shape[1])
 
 
 def label_permutation_p(

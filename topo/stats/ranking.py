@@ -260,13 +260,14 @@ def ranking_table(
     """
     columns = [c for names in sets.values() for c in names]
     rankings = Rankings.of(table, columns, target=target)
+    features = {name: rankings.features(names) for name, names in sets.items()}
     rows, groups, kept = [], [], {}
     for hold in by:
         scores: dict[str, Callable[[], tuple[pd.DataFrame, PairOrders]]] = {}
         for name, cells in _past_columns(rankings, hold).items():
             scores[name] = partial(_held_out, rankings, rankings.means[cells], CellMeans(), hold, seed)
-        for name, names in sets.items():
-            scores[name] = partial(_held_out, rankings, rankings.features(names), rank_model(), hold, seed)
+        for name, x in features.items():
+            scores[name] = partial(_held_out, rankings, x, rank_model(), hold, seed)
         each = _random_order(rankings)
         head = {"held_out": hold, "features": RANDOM}
         groups.append(each.assign(**head))
