@@ -12,7 +12,7 @@ from tests.stats.grids import grid
 from topo.encoding import ENCODINGS, encoding
 from topo.features import METRICS, column_names, metric
 from topo.questions import Evidence
-from topo.questions.before_training import SETTING, mask_sets
+from topo.questions.before_training import SETTING, before_training, mask_sets
 from topo.questions.grouping import networks_with_drop
 from topo.results.schema import metric_columns, reads_weights
 from topo.stats.regression import held_out
@@ -73,3 +73,11 @@ def test_neither_a_copy_nor_a_seed_of_a_cell_is_on_two_sides_of_a_fold(by):
     sides = predicted["fold"].groupby(mask).nunique()
     cells = predicted["fold"].groupby([networks[c] for c in ("dataset", "model", "pruner", "sparsity")]).nunique()
     assert (sides == 1).all() and (cells == 1).all()
+
+
+def test_many_algorithms_in_one_setting_are_compared_with_their_mean():
+    names = tuple(f"p{i:02d}" for i in range(12))
+    table = grid(0, models=1, datasets=1, pruners=names, seeds=1).query("sparsity == 0.9").assign(family="initial")
+    table["k_core"], table["accuracy"] = table["signal"], 0.9 - 0.05 * table["signal"].rank(pct=True)
+    verdict = before_training(Evidence.of(table.drop(columns="drop"))).verdict
+    assert verdict.said == "yes" and "mean of training rows to" in verdict.sentence

@@ -76,6 +76,7 @@ def test_text_that_holds_numbers_is_numbers():
     [
         (lambda t: t.assign(edges="many"), "column 'edges' of the results table holds values that are not numbers"),
         (lambda t: t.assign(edges=[[1]] * len(t)), "column 'edges' of the results table holds values that are not"),
+        (lambda t: t.assign(edges=t["edges"] + 1j), "column 'edges' of the results table holds values that are not"),
         (lambda t: pd.concat([t, t["edges"]], axis=1), "several columns called 'edges'"),
     ],
 )

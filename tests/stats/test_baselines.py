@@ -6,7 +6,7 @@ import pytest
 
 from tests.stats.grids import grid
 from topo.results.schema import GROUPS
-from topo.stats.baselines import CELL_LABELS, CELLS, cell_sets, from_past_results
+from topo.stats.baselines import CELL_LABELS, CELLS, cell_sets, from_past_results, strongest
 
 
 def by_hand(columns: list[str], train: pd.DataFrame, row: pd.Series, target: str) -> float:
@@ -43,3 +43,19 @@ def test_sets_that_come_to_the_same_are_there_once():
     one = grid(models=1, datasets=1).query("sparsity == 0.8")
     assert cell_sets(one) == {"family": ["family"], "algorithm": ["pruner"]}
     assert list(cell_sets(grid())) == list(CELLS) == list(CELL_LABELS)
+
+
+@pytest.mark.parametrize(
+    ("models", "sparsities", "names"),
+    [
+        (3, (0.8, 0.9), ["setting", "family_setting", "algorithm_model_sparsity"]),
+        (3, (0.9,), ["setting", "family_setting", "algorithm_model"]),
+        (1, (0.9,), ["mean", "family", "algorithm"]),
+    ],
+)
+def test_the_strongest_baselines_know_all_that_a_table_tells_apart(models, sparsities, names):
+    table = grid(0, models=models, datasets=1)
+    table = table[table["sparsity"].isin(sparsities)]
+    cells = cell_sets(table)
+    assert strongest(cells) == names
+    assert set(cells[names[-1]]) == {c for c in ("model", "dataset", "sparsity", "pruner") if len(set(table[c])) > 1}

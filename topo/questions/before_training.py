@@ -12,7 +12,7 @@ from ..results.accuracy_drop import TO_BEST
 from ..results.evidence import Evidence
 from ..results.feature_sets import WHOLE_NETWORK, encodings_of, feature_sets, mask_only_set
 from ..results.labels import counted
-from ..stats.baselines import STRONGEST, cell_sets
+from ..stats.baselines import cell_sets, strongest
 from ..stats.comparison import comparison_table
 from ..stats.regression import regression_table, same_rows, score
 from .answer import Answer
@@ -71,7 +71,7 @@ def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
     if scores["r2"].notna().sum() == 0:
         reason = scores["reason"].iloc[0].rstrip(".")
         return Answer.without(TITLE, QUESTION, f"nothing can be predicted: {reason}.", tables={"scores": scores})
-    pairs = [("mask_setting", name) for name in (*STRONGEST, "density", "ramanujan") if name in sets or name in cells]
+    pairs = [("mask_setting", name) for name in (*strongest(cells), "density", "ramanujan")]
     differences = comparison_table(predictions, pairs, models=["forest"])
     shown = {h: predictions[h, "mask_setting", "forest"] for h in holds if (h, "mask_setting", "forest") in predictions}
     failures = _failures(table, shown)

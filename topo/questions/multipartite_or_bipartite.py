@@ -14,7 +14,7 @@ from ..results.evidence import Evidence
 from ..results.feature_sets import BASELINES, WHOLE_NETWORK, encodings_of, feature_sets, mask_only_set, set_label
 from ..results.labels import counted, listed
 from ..results.schema import GROUPS, PAIR, metric_label, reads_weights
-from ..stats.baselines import CELL_LABELS, STRONGEST, cell_sets
+from ..stats.baselines import CELL_LABELS, cell_sets, strongest
 from ..stats.collinearity import collinear_groups
 from ..stats.comparison import comparison_table
 from ..stats.explained import explained_table
@@ -172,7 +172,7 @@ def _held_out(table: pd.DataFrame, sets: dict, seed: int) -> tuple[pd.DataFrame,
     pairs = {
         "layers": [(WHOLE_NETWORK, name) for name in (*layers, "ramanujan")],
         "layers, mask only": [(own_mask, name) for name in masks] if own_mask else [],
-        "no topology": [(WHOLE_NETWORK, name) for name in STRONGEST if name in cells],
+        "no topology": [(WHOLE_NETWORK, name) for name in strongest(cells)],
     }
     holds = held_out_columns(table, (*PAIR, "pruner")) or ["seed"]
     scores, differences = [], []

@@ -13,7 +13,7 @@ from ..encoding import ENCODINGS
 from ..errors import InputError, nearest
 from ..features import CATEGORIES
 from ..features.registry import STATISTICS, metric_facts
-from .numbers import as_numbers
+from .numbers import as_numbers, not_numeric, require_single_columns
 from .published_columns import PUBLISHED_METRICS
 
 __all__ = [
@@ -197,9 +197,7 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
     if not isinstance(table, pd.DataFrame):
         raise InputError(f"a results table must be a pandas DataFrame; got {type(table).__name__}.")
     remember_metrics(table)
-    if table.columns.has_duplicates:
-        twice = table.columns[table.columns.duplicated()][0]
-        raise InputError(f"the results table has several columns called {twice!r}; leave one of each.")
+    require_single_columns(table)
     table = table.rename(columns={k: v for k, v in ALIASES.items() if v not in table.columns}).reset_index(drop=True)
     # pandas copies attrs deeply with every column that is taken, which took half the time of a report.
     table.attrs = {}
@@ -212,16 +210,13 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
         table[name] = as_numbers(table, name)
     table["pruner"] = table["pruner"].astype(str).str.lower()
     for name in PAIR:
-        given = table[name] if name in table.columns else pd.Series(None, table.index, dtype=object)
+        given = table.get(name, pd.Series(None, table.index, dtype=object))
         table[name] = given.astype(str).where(given.notna(), "unnamed")
-    # Metrics that came as text, as from a file in which missing values have a name of their own.
-    text = table.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]]
-    for name in (c for c in text if metric_column(c) is not None):
+    for name in (c for c in not_numeric(table) if metric_column(c) is not None):
         table[name] = as_numbers(table, name)
     if "family" not in table.columns:
         table["family"] = None
-    unknown = table["family"].isna()
-    if unknown.any():
+    if (unknown := table["family"].isna()).any():
         table["family"] = table["family"].astype(object).where(~unknown, table["pruner"].map(_families()))
         table["family"] = table["family"].where(table["family"].notna(), "other")
     if "seed" not in table.columns:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from .regression import MAX_FOLDS, held_out
 
-__all__ = ["CELLS", "CELL_LABELS", "STRONGEST", "cell_sets", "from_past_results"]
+__all__ = ["CELLS", "CELL_LABELS", "cell_sets", "from_past_results", "strongest"]
 
 # Columns that make the cells, the one that matters most first (`topo.stats.predictors.CellMeans`).
 CELLS: Mapping[str, Sequence[str]] = {
@@ -20,8 +20,12 @@ CELLS: Mapping[str, Sequence[str]] = {
     "algorithm_model_sparsity": ("sparsity", "pruner", "model", "dataset"),
 }
 
-# Those that know most: of the setting, of the family in it, and of the algorithm in it. The others are parts of these.
-STRONGEST = ("setting", "family_setting", "algorithm_model_sparsity")
+# What knows more and more of the setting, of the family in it, and of the algorithm in it.
+MORE_AND_MORE = (
+    ("mean", "setting"),
+    ("family", "family_setting"),
+    ("algorithm", "algorithm_model", "algorithm_model_sparsity"),
+)
 
 CELL_LABELS: Mapping[str, str] = {
     "setting": "sparsity × model",
@@ -58,6 +62,29 @@ def cell_sets(table: pd.DataFrame) -> dict[str, list[str]]:
         if several and several not in sets.values():
             sets[name] = several
     return sets
+
+
+def strongest(cells: Iterable[str]) -> list[str]:
+    """The baselines that know most: of the setting, of the family in it, and of the algorithm in it.
+
+    Parameters
+    ----------
+    cells
+        Names of those that a table has, as of `cell_sets`; the mean of all networks is there in any case.
+
+    Returns
+    -------
+    list
+        Their names; those left out are parts of these.
+
+    Examples
+    --------
+    >>> strongest(["algorithm"]), strongest(["setting", "algorithm", "algorithm_model"])
+    (['mean', 'algorithm'], ['setting', 'algorithm_model'])
+    """
+    there = {"mean", *cells}
+    last = ([name for name in names if name in there][-1:] for names in MORE_AND_MORE)
+    return [name for names in last for name in names]
 
 
 def from_past_results(
