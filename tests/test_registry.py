@@ -10,6 +10,10 @@ from topo.errors import InputError
 from topo.registry import Entry, Registry
 
 
+def test_its_names_are_seen(pruners: Registry):
+    assert repr(pruners) == "<Registry of pruner: snip, magnitude, uniform>"
+
+
 @pytest.fixture
 def pruners() -> Registry:
     registry: Registry = Registry("pruner")

@@ -239,6 +239,9 @@ class Registry(Mapping[str, T]):
         """The entries so far, without those that installed packages add when names are first looked up."""
         return list(self._entries.values())
 
+    def __repr__(self) -> str:
+        return f"<Registry of {self.kind}: {', '.join(self._entries)}>"
+
     def __getitem__(self, name: str) -> T:
         return self.entry(name).item
 

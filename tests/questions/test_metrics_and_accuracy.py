@@ -103,6 +103,13 @@ def test_evidence_that_cannot_answer_gives_a_reason(table, words):
     assert words in answer.reason and not answer.sentences and not answer.figures
 
 
+def test_pruners_of_unknown_family_are_said_to_be_so():
+    table = planted(effect=2.0, families=(INITIAL,)).assign(family="other")
+    answer = ask(Evidence.of(table), n_boot=0)
+    assert "among pruners of unknown family" in answer.verdict.sentence and "other pruners" not in answer.text()
+    assert repr(answer) == f"<Answer to 'Metrics and accuracy': {answer.verdict.sentence}>"
+
+
 def test_one_group_one_family_and_one_algorithm():
     one = planted(effect=2.0, families=(INITIAL,), models=("conv6",)).query("sparsity == 0.9")
     answer = ask(Evidence.of(one), n_boot=50)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from itertools import pairwise
 from urllib.parse import unquote
@@ -33,6 +34,18 @@ def test_pictures_and_tables_are_files_beside_it(written):
         assert " " not in link and (written.parent / unquote(link)).exists(), link
     for name in pictures:
         assert (written.parent / unquote(name)).read_bytes().startswith(b"\x89PNG")
+
+
+def test_meanings_of_columns_are_set_apart(written):
+    [meanings] = [line for line in written.read_text().splitlines() if line.startswith("**algorithm** ")]
+    assert meanings.count("; **") > 4 and ";**" not in meanings
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such permissions")
+def test_others_may_read_the_files_beside_it(written):
+    made = written.parent / "made"
+    made.mkdir()
+    assert (written.parent / "my report-files").stat().st_mode == made.stat().st_mode
 
 
 def test_it_says_what_the_page_says(written):

@@ -20,6 +20,28 @@ def test_of_a_table_leaves_out_repeats_and_lists_them():
     assert evidence.data_issues[["file", "rows", "what"]].values.tolist() == [["twice", 3, "rows repeat a network"]]
 
 
+def test_numbers_that_are_no_known_metric_are_named():
+    table = example_results()[["dataset", "model", "pruner", "sparsity", "seed", "accuracy"]]
+    table = table.assign(warmth=range(len(table)), seconds_train=1.0, setting_rounds=2, label="a")
+    evidence = Evidence.of(table)
+    [note] = evidence.notes
+    assert note.startswith("'warmth' holds numbers, but no metric of that name is known")
+    for name in ("metrics_and_accuracy", "ranking_pruners", "pruner_from_mask", "multipartite_or_bipartite"):
+        assert QUESTIONS[name](evidence).reason.endswith(f"; {note}")
+    [note] = Evidence.of(table.assign(**{f"own{i}": 1.0 for i in range(5)})).notes
+    assert note.startswith("'warmth', 'own0', 'own1', 'own2' and 2 others hold numbers")
+    assert not Evidence.of(example_results()).notes
+
+
+def test_what_a_table_says_is_a_metric_is_one():
+    table = example_results()[["dataset", "model", "pruner", "sparsity", "seed", "accuracy"]]
+    table = table.assign(chilliness=range(len(table)))
+    table.attrs["metrics"] = {"chilliness": {"category": "own", "reads_weights": False}}
+    evidence = Evidence.of(table)
+    assert evidence.whole_network_metrics == ["chilliness"] and not evidence.notes
+    assert repr(evidence) == "<Evidence 'results table': 50 networks>"
+
+
 def test_cells_with_other_settings_are_other_networks():
     table = pd.concat([example_results().assign(setting_rounds=n) for n in (1, 2)])
     assert len(Evidence.of(table).networks) == len(table)

@@ -131,6 +131,8 @@ def test_what_cannot_be_compared_says_why() -> None:
         ({"kind": "kendall"}, "unknown"),
         ({"min_units": 2}, "min_units"),
         ({"by": ["nope"]}, "nope"),
+        ({"by": "sparsity"}, r"by must be a list of columns, such as \['sparsity'\]"),
+        ({"given": "edges"}, "given must be a list"),
     ):
         with pytest.raises(InputError, match=words):
             permutation_correlation(table, ["metric0"], **settings)

@@ -87,3 +87,11 @@ def test_what_can_not_be_ranked_says_why():
         predicted_ranks(table.assign(drop=np.nan), ["signal"])
     with pytest.raises(InputError, match="no column 'nothing'"):
         predicted_ranks(table, ["nothing"])
+    with pytest.raises(InputError, match="columns must be a list of columns"):
+        predicted_ranks(table, "signal")
+    with pytest.raises(
+        InputError, match=r"no columns 'family' and 'drop'; topo.results.tidy_results adds the family; topo"
+    ):
+        predicted_ranks(table.drop(columns=["family", "drop"]), ["signal"])
+    with pytest.raises(InputError, match="must be a pandas DataFrame, not dict"):
+        predicted_ranks({"signal": [1]}, ["signal"])

@@ -39,6 +39,10 @@ def test_other_datasets_get_the_published_recipe(tmp_path: Path):
     ("text", "message"),
     [
         (SMALLEST + "seed: [0]\n", "small.yaml, line 4: unknown key 'seed'; did you mean 'seeds'?"),
+        (
+            SMALLEST + "epochs: 3\n",
+            r"line 4: 'epochs' is a setting of the recipe; write recipe: {name: digits, epochs: 3}",
+        ),
         (SMALLEST.replace("snip", "snipp"), r"line 2: pruners\[0\]: unknown pruner 'snipp'; did you mean 'snip'"),
         (SMALLEST.replace("-cnn", "-cn"), r"line 1: models\[0\]: unknown model 'digits-cn'; did you mean 'digits-cnn'"),
         (SMALLEST + "datasets: [digit]\n", r"line 4: datasets\[0\]: unknown dataset 'digit'; did you mean 'digits'"),

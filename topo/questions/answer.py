@@ -108,6 +108,10 @@ class Answer:
         object.__setattr__(self, "sentences", tuple(self.sentences))
         object.__setattr__(self, "caveats", tuple(self.caveats))
 
+    def __repr__(self) -> str:
+        said = self.verdict.sentence if self.verdict is not None else self.reason or " ".join(self.sentences)
+        return f"<Answer to {self.title!r}: {said}>"
+
     @classmethod
     def without(
         cls, title: str, question: str, reason: str, *, tables: Mapping[str, pd.DataFrame] | None = None

@@ -53,11 +53,13 @@ def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
     table = table[table["family"] == "initial"].reset_index(drop=True)
     if table.empty:
         return Answer.without(
-            TITLE, QUESTION, "no network has a mask that was there before training (family 'initial')."
+            TITLE,
+            QUESTION,
+            "no network has a mask that was there before training; a column 'family' says 'initial' of such networks.",
         )
     sets = mask_sets(table)
     if "mask" not in sets:
-        return Answer.without(TITLE, QUESTION, "the table has no metric of the mask that varies.")
+        return Answer.without(TITLE, QUESTION, evidence.no_metric("the table has no metric of the mask that varies"))
     metrics = {name: [c for c in columns if c not in SETTING] for name, columns in sets.items()}
     table, left_out = limit_networks(same_rows(table, metrics), seed=seed)
     table = table.reset_index(drop=True)

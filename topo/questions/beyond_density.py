@@ -64,7 +64,8 @@ def beyond_density(evidence: Evidence, *, seed: int = 0, min_rows: int = 5, thre
         return Answer.without(TITLE, QUESTION, "the networks have no number of edges (column 'edges') to hold still.")
     every = varying_metrics(table, evidence.whole_network_metrics)
     if not every:
-        return Answer.without(TITLE, QUESTION, "no metric of the whole network varies at any one sparsity.")
+        reason = evidence.no_metric("no metric of the whole network varies at any one sparsity")
+        return Answer.without(TITLE, QUESTION, reason)
     weight = mean_absolute_weight(table)
     if weight is not None:
         table = table.assign(**{WEIGHT: weight})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ..results.labels import counted, listed
-from ..results.schema import ALL_FAMILIES, metric_label
+from ..results.schema import ALL_FAMILIES, UNKNOWN_FAMILY, metric_label
 from ..stats.power import Detectable
 from ..stats.significance import FEWEST_ALGORITHMS, significant
 from .answer import Verdict
@@ -86,9 +86,11 @@ def among(scope: str) -> str:
 
     Examples
     --------
-    >>> among("initial"), among("all families")
-    ('initial pruners', 'pruners of all families')
+    >>> among("initial"), among("all families"), among("other")
+    ('initial pruners', 'pruners of all families', 'pruners of unknown family')
     """
+    if scope == UNKNOWN_FAMILY:
+        return "pruners of unknown family"
     return f"pruners of {scope}" if scope == ALL_FAMILIES else f"{scope} pruners"
 
 
@@ -320,7 +322,7 @@ def _on_metrics(pooled: pd.DataFrame, main: str) -> str:
     others = clear.drop(best.name).sort_values("r", key=lambda r: -r.abs())
     named = [f"{metric_label(m)} ({signed(r)})" for m, r in zip(others["metric"], others["r"], strict=True)]
     more = [*named[:4], *[f"{len(named) - 4} more"] * (len(named) > 4)]
-    rest = f"; further ones are {listed(more)}" if more else ""
+    rest = f"; {'a further one is' if len(more) == 1 else 'further ones are'} {listed(more)}" if more else ""
     return f"Among {among(main)} {metric_label(best['metric'])} moves most with accuracy ({what}){rest}."
 
 

@@ -54,7 +54,8 @@ def metrics_and_accuracy(evidence: Evidence, *, seed: int = 0, n_boot: int = 100
         return Answer.without(TITLE, QUESTION, "no sparse network has an accuracy.")
     every = varying_metrics(table, evidence.whole_network_metrics)
     if not every:
-        return Answer.without(TITLE, QUESTION, "no metric of the whole network varies at any one sparsity.")
+        reason = evidence.no_metric("no metric of the whole network varies at any one sparsity")
+        return Answer.without(TITLE, QUESTION, reason)
     repeats = repeated_metrics(table, every, by=GROUPS)
     metrics = [metric for metric in every if metric not in set(repeats["metric"])]
     each = _correlations(table, metrics, min_rows, resample_count(table, n_boot), seed)
@@ -185,7 +186,7 @@ def _several_levels(by_grouping: pd.DataFrame, scope: str) -> pd.DataFrame:
 
 
 def _heatmap(several: pd.DataFrame, scope: str, metrics: list[str]) -> Figure:
-    title = f"ρ with accuracy, {scope} pruners" if scope != ALL_FAMILIES else "ρ with accuracy, all families"
+    title = f"ρ with accuracy, {words.among(scope)}" if scope != ALL_FAMILIES else "ρ with accuracy, all families"
     return pooled_heatmap(dict(list(several.groupby("grouping", sort=False))), metrics, title=title)
 
 

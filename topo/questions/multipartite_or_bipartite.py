@@ -68,7 +68,10 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
     sets = feature_sets(table)
     if WHOLE_NETWORK not in sets or not encodings_of(sets):
         lacking = "the whole network" if WHOLE_NETWORK not in sets else "single layers"
-        return Answer.without(TITLE, QUESTION, f"the table has no metric of {lacking} that varies.")
+        reason = f"the table has no metric of {lacking} that varies"
+        if WHOLE_NETWORK in sets and evidence.studies:
+            reason += "; a study with encodings: [multipartite, rolled] measures both"
+        return Answer.without(TITLE, QUESTION, evidence.no_metric(reason))
     every_network = same_rows(table, sets)
     explained = explained_table(every_network, sets, seed=seed)
     if explained["adjusted_r2"].isna().all():

@@ -76,7 +76,7 @@ def pruner_from_mask(evidence: Evidence, *, seed: int = 0) -> Answer:
         return Answer.without(TITLE, QUESTION, str(error))
     sets = _sets(table)
     if not set(sets) - {"sparsity"}:
-        return Answer.without(TITLE, QUESTION, "the table has no metric that varies.")
+        return Answer.without(TITLE, QUESTION, evidence.no_metric())
     table, left_out = limit_networks(same_rows(table, sets), seed=seed)
     if table.empty:
         return Answer.without(TITLE, QUESTION, "no network has values of every kind of metric.")

@@ -69,7 +69,7 @@ def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
     others = (name for name in (WHOLE_NETWORK, "ramanujan") if name in sets)
     topology = list(dict.fromkeys([name for name in mask_only if name] + list(others)))
     if not topology:
-        return Answer.without(TITLE, QUESTION, "the table has no metric that varies.")
+        return Answer.without(TITLE, QUESTION, evidence.no_metric())
     sets = {name: sets[name] for name in (*SIZES, *topology) if name in sets}
     complete = same_rows(table, sets)
     incomplete = _left_out(table, complete)

@@ -123,7 +123,9 @@ def write_report(
     evidence = [(s if both else "", e) for s, e in (("own", own), ("published", theirs)) if e is not None]
     link = f"{path.stem}-files" if files else ""
     with tempfile.TemporaryDirectory() as temporary:
-        place = Place(kind, Path(temporary) if files else None, link)
+        beside = Path(temporary) / "files"  # a folder below, since the temporary one is closed to others
+        beside.mkdir()
+        place = Place(kind, beside if files else None, link)
         with replacing(path) as name:
             jobs: list[tuple] = []
             for source_name, one in evidence:
@@ -149,7 +151,7 @@ def write_report(
             Path(name).write_text(render(numbered(report), labels), encoding="utf-8")
         if files:
             with writing(path.with_name(link)):
-                shutil.copytree(temporary, path.with_name(link), dirs_exist_ok=True)
+                shutil.copytree(beside, path.with_name(link), dirs_exist_ok=True)
     if own is not None:
         _warn_of_lost(own)
     return path

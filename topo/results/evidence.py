@@ -20,6 +20,7 @@ from .data_issues import DataIssues
 from .labels import counted
 from .published import load_published
 from .schema import NETWORK, PAIR, metric_columns, ordered_metrics, tidy_results
+from .unread import unread_columns
 
 __all__ = ["Evidence", "together"]
 
@@ -71,6 +72,9 @@ class Evidence:
     undefined: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
+    def __repr__(self) -> str:
+        return f"<Evidence {self.name!r}: {counted(len(self.networks), 'network')}>"
+
     @classmethod
     def of(cls, table: pd.DataFrame, *, name: str = "results table", layers: pd.DataFrame | None = None) -> Evidence:
         """Evidence from a results table; repaired where it can be; what was done is listed among its data issues.
@@ -113,7 +117,8 @@ class Evidence:
         lost = int(networks["accuracy"].isna().sum())
         issues.add(name, "accuracy", lost, "networks have no accuracy", "left out wherever accuracy is needed")
         networks = networks[~again].reset_index(drop=True)
-        return cls(name, networks, layers, issues.table(), undefined=_recorded_reasons(table))
+        notes = (unread,) if (unread := unread_columns(networks)) else ()
+        return cls(name, networks, layers, issues.table(), undefined=_recorded_reasons(table), notes=notes)
 
     @classmethod
     def open(cls, *, study: Any = None, published: str | Path | None = None) -> Evidence:
@@ -205,7 +210,7 @@ class Evidence:
             folder=study.folder,
             studies={evidence.name: study.folder},
             settings=study.config.to_yaml(),
-            notes=(note,) if waiting else (),
+            notes=(*evidence.notes, note) if waiting else evidence.notes,
         )
 
     @cached_property
@@ -223,6 +228,29 @@ class Evidence:
         """The distinct networks that are not dense and have an accuracy."""
         networks = self.distinct
         return networks[(networks["pruner"] != "dense") & networks["accuracy"].notna()].reset_index(drop=True)
+
+    def no_metric(self, what: str = "the table has no metric that varies") -> str:
+        """Why there is no metric to ask of, in a sentence that names the columns which might be meant as some.
+
+        Parameters
+        ----------
+        what
+            What there is not.
+
+        Returns
+        -------
+        str
+            The sentence.
+
+        Examples
+        --------
+        >>> from topo.results import example_results
+        >>> table = example_results()[["pruner", "sparsity", "accuracy"]]
+        >>> Evidence.of(table.assign(warmth=0.5)).no_metric()
+        "the table has no metric that varies; 'warmth' holds numbers, but no metric of that name is known: ..."
+        """
+        unread = unread_columns(self.networks)
+        return f"{what}; {unread}" if unread else f"{what}."
 
     @cached_property
     def whole_network_metrics(self) -> list[str]:

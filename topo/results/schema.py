@@ -22,6 +22,7 @@ __all__ = [
     "NETWORK",
     "PAIR",
     "REPEATS",
+    "UNKNOWN_FAMILY",
     "MetricColumn",
     "category_of",
     "encoding_label",
@@ -47,6 +48,8 @@ NETWORK = (*REPEATS, "seed")
 # Pruner families in the order of the moment at which they prune, and what all of them together are called.
 FAMILIES = ("initial", "dynamic", "trained", "structured")
 ALL_FAMILIES = "all families"
+# What tables call the family of a pruner that neither they nor the registry know.
+UNKNOWN_FAMILY = "other"
 
 # Names used by published tables for what is called otherwise here.
 ALIASES = {
@@ -218,7 +221,7 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
         table["family"] = None
     if (unknown := table["family"].isna()).any():
         table["family"] = table["family"].astype(object).where(~unknown, table["pruner"].map(_families()))
-        table["family"] = table["family"].where(table["family"].notna(), "other")
+        table["family"] = table["family"].where(table["family"].notna(), UNKNOWN_FAMILY)
     if "seed" not in table.columns:
         table["seed"] = table.groupby(list(REPEATS), dropna=False).cumcount()
     if "status" not in table.columns:
@@ -251,6 +254,18 @@ def metric_columns(table: pd.DataFrame) -> list[str]:
     -------
     list
         Names of columns.
+
+    Examples
+    --------
+    Metrics that are not registered here are metrics where the table says what they are:
+
+    >>> table = pd.DataFrame({"edges": [10, 20], "own_metric": [0.5, 0.7]})
+    >>> metric_columns(table)
+    ['edges']
+    >>> table.attrs["metrics"] = {"own_metric": {"category": "own", "reads_weights": False}}
+    >>> remember_metrics(table)  # as everything does that reads a results table
+    >>> metric_columns(table)
+    ['edges', 'own_metric']
     """
     return [
         column

@@ -7,12 +7,43 @@ from collections.abc import Iterable
 import pandas as pd
 
 from ..errors import InputError
+from ..results.labels import listed
 
-__all__ = ["require_columns", "require_rows"]
+__all__ = ["listed_columns", "require_columns", "require_rows"]
+
+# Where columns come from that tables of one's own may lack.
+SOURCES = {
+    "family": "topo.results.tidy_results adds the family",
+    "drop": "topo.results.accuracy_drop.with_drop adds the drop",
+}
+
+
+def listed_columns(**columns: Iterable[str]) -> None:
+    """Raise `InputError` where one name is given in place of a list of names.
+
+    Parameters
+    ----------
+    columns
+        Lists of names, by what the error calls them.
+
+    Raises
+    ------
+    InputError
+        One is a text.
+
+    Examples
+    --------
+    >>> listed_columns(metrics=["edges"], by="sparsity")
+    Traceback (most recent call last):
+    topo.errors.InputError: by must be a list of columns, such as ['sparsity'], not 'sparsity'.
+    """
+    for name, given in columns.items():
+        if isinstance(given, str):
+            raise InputError(f"{name} must be a list of columns, such as [{given!r}], not {given!r}.")
 
 
 def require_columns(table: pd.DataFrame, columns: Iterable[str]) -> None:
-    """Raise `InputError` where a table lacks a column.
+    """Raise `InputError` where a table is none, or lacks a column.
 
     Parameters
     ----------
@@ -24,11 +55,21 @@ def require_columns(table: pd.DataFrame, columns: Iterable[str]) -> None:
     Raises
     ------
     InputError
-        A column is missing.
+        It is no DataFrame, or a column is missing.
+
+    Examples
+    --------
+    >>> require_columns(pd.DataFrame({"edges": [1]}), ["edges", "family", "nodes"])
+    Traceback (most recent call last):
+    topo.errors.InputError: the table has no columns 'family' and 'nodes'; topo.results.tidy_results adds the family.
     """
+    if not isinstance(table, pd.DataFrame):
+        raise InputError(f"the table must be a pandas DataFrame, not {type(table).__name__}.")
     missing = [column for column in dict.fromkeys(columns) if column not in table.columns]
     if missing:
-        raise InputError(f"the table has no column {', '.join(map(repr, missing))}.")
+        word = "column" if len(missing) == 1 else "columns"
+        hint = "".join(f"; {SOURCES[column]}" for column in missing if column in SOURCES)
+        raise InputError(f"the table has no {word} {listed([repr(column) for column in missing])}{hint}.")
 
 
 def require_rows(table: pd.DataFrame, columns: Iterable[str]) -> None:

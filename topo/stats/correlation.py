@@ -13,7 +13,7 @@ from scipy import stats
 
 from ..errors import InputError, unknown_name
 from ..results.schema import GROUPS
-from .columns import require_columns
+from .columns import listed_columns, require_columns
 from .label_permutations import p_and_interval, permuted_correlations
 from .resampling import KINDS, correlations, draw_counts
 from .significance import FEWEST_ALGORITHMS
@@ -166,6 +166,7 @@ def grouped_correlation(
     >>> grouped_correlation(table, ["edges"], by=["family"], n_boot=0)[["family", "n"]].values.tolist()
     [['initial', 36], ['trained', 12]]
     """
+    listed_columns(metrics=metrics, by=by)
     by, metrics = list(by), list(metrics)
     require_columns(table, [target, *by, *metrics, *([cluster] if cluster else [])])
     _check(kind, level, min_rows)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ..errors import InputError, unknown_name
 from ..results.schema import GROUPS
-from .columns import require_columns
+from .columns import listed_columns, require_columns
 from .label_permutations import SAME, LabelOrders, critical_size, p_and_interval
 from .residuals import DETERMINED, basis_of, residuals_of, scores_of
 from .significance import FEWEST_ALGORITHMS
@@ -106,6 +106,7 @@ def permutation_correlation(
     """
     if level is not None and not 0 < level < 1:
         raise InputError(f"level must be None or lie in (0, 1); got {level}.")
+    listed_columns(metrics=metrics, given=given)
     metrics, given = list(metrics), list(given)
     permuted = permuted_means(
         table, metrics, unit=unit, given=given, kind=kind, target=target, by=by, min_units=min_units,
@@ -208,6 +209,7 @@ def permuted_means(
     >>> permuted_means(table, ["edges"]).means.shape
     (720, 1)
     """
+    listed_columns(metrics=metrics, by=by, given=given)
     by, metrics, given = list(by), list(metrics), list(given)
     require_columns(table, [target, *by, *metrics, *given, *([unit] if unit else [])])
     if kind not in ("spearman", "pearson"):

@@ -11,7 +11,7 @@ from sklearn.kernel_ridge import KernelRidge
 
 from ..errors import InputError
 from ..results.schema import GROUPS
-from .columns import require_rows
+from .columns import listed_columns, require_rows
 from .predictors import SignedLog
 
 __all__ = ["group_means", "predicted_ranks", "rank_features", "rank_model", "relative_ranks", "shared_paths"]
@@ -228,6 +228,7 @@ def predicted_ranks(table: pd.DataFrame, columns: Sequence[str], *, target: str 
     >>> ranked.sort_values("predicted")["pruner"].iloc[0]
     'uniform'
     """
+    listed_columns(columns=columns)
     means = group_means(table, [target, *columns])
     known = means[target].notna().to_numpy()
     groups = [means[name] for name in GROUPS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ..datasets import DATASETS
 from ..errors import InputError, unknown_name
 from ..features import column_names
 from ..own_code import digest_of, import_code, is_file_name
+from ..training.recipes import Recipe
 from .entries import Choice, DatasetChoice, EncodingChoice, ModelChoice, PrunerChoice, RecipeChoice, enough_controls
 from .yaml_file import KeyPath, read_yaml, written_path
 
@@ -24,6 +26,7 @@ __all__ = ["StudyConfig"]
 
 CHOICES = ("datasets", "models", "pruners", "encodings")
 LISTS = (*CHOICES, "metrics", "sparsities", "imports")
+RECIPE_SETTINGS = frozenset(field.name for field in fields(Recipe)) - {"name"}
 NOT_IN_TABLE = {"name", "workers", "device", "data_root", "save_weights", "save_trajectory", "imports"}
 """Keys of a study file that decide neither which rows its table has nor what is in them."""
 
@@ -360,6 +363,9 @@ def _explained(error: ErrorDetails, source: str, lines: Mapping[KeyPath, int]) -
     kind, cause = error["type"], error.get("ctx", {}).get("error")
     if kind == "extra_forbidden":
         line = f", line {lines[path]}" if path in lines else ""
+        if path[-1] in RECIPE_SETTINGS:
+            example = f"recipe: {{name: digits, {path[-1]}: {error['input']}}}"
+            return InputError(f"{source}{line}: {path[-1]!r} is a setting of the recipe; write {example}.")
         return InputError(f"{source}{line}: {unknown_name('key', str(path[-1]), StudyConfig.model_fields)}")
     if kind == "missing":
         return InputError(f"{source}: key {path[-1]!r} is missing; every study needs models, pruners and sparsities.")
