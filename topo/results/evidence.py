@@ -97,6 +97,15 @@ class Evidence:
         ------
         InputError
             The table has no rows, or no accuracy, pruner or sparsity.
+
+        Examples
+        --------
+        Columns that no registered metric fills are metrics where the table says what they are:
+
+        >>> table = pd.DataFrame({"pruner": ["snip"], "sparsity": 0.9, "accuracy": 0.8, "own_metric": 0.5})
+        >>> table.attrs["metrics"] = {"own_metric": {"category": "own", "reads_weights": False}}
+        >>> Evidence.of(table).whole_network_metrics
+        ['own_metric']
         """
         if isinstance(table, pd.DataFrame) and table.empty:
             raise InputError(f"the {name} has no rows, so there is nothing to ask.")

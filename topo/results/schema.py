@@ -254,18 +254,6 @@ def metric_columns(table: pd.DataFrame) -> list[str]:
     -------
     list
         Names of columns.
-
-    Examples
-    --------
-    Metrics that are not registered here are metrics where the table says what they are:
-
-    >>> table = pd.DataFrame({"edges": [10, 20], "own_metric": [0.5, 0.7]})
-    >>> metric_columns(table)
-    ['edges']
-    >>> table.attrs["metrics"] = {"own_metric": {"category": "own", "reads_weights": False}}
-    >>> remember_metrics(table)  # as everything does that reads a results table
-    >>> metric_columns(table)
-    ['edges', 'own_metric']
     """
     return [
         column

@@ -47,5 +47,5 @@ def unread_columns(table: pd.DataFrame) -> str:
     holds, names, them = ("holds", "that name", "it") if len(columns) == 1 else ("hold", "these names", "them")
     return (
         f"{named} {holds} numbers, but no metric of {names} is known: register {them}, or describe {them} in "
-        "table.attrs (see topo.results.metric_columns)."
+        "table.attrs (see topo.results.evidence.Evidence.of)."
     )
