@@ -20,6 +20,9 @@ from .theme import INK, MUTED, figure, own_axes, pruner_color, pruner_dashes, pr
 
 __all__ = ["accuracy_against_sparsity", "accuracy_grid"]
 
+# Points between the markers of neighbouring lines.
+ASIDE = 1.6
+
 
 def accuracy_against_sparsity(
     table: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None, named: bool = True
@@ -76,7 +79,7 @@ def accuracy_against_sparsity(
             line = sparse[sparse["pruner"] == name].sort_values("sparsity")
             x, y = _depth(line["sparsity"]), line["mean"].to_numpy()
             # Bars of neighbouring lines would hide each other: shift them on paper, not in the data.
-            shift = ScaledTranslation((i - (len(names) - 1) / 2) * 1.6 / 72, 0, dpi_scale)
+            shift = ScaledTranslation((i - (len(names) - 1) / 2) * ASIDE / 72, 0, dpi_scale)
             color = pruner_color(name)
             ax.plot(
                 x, y, color=color, linestyle=pruner_dashes(name), marker=pruner_marker(name), label=name,
@@ -88,7 +91,7 @@ def accuracy_against_sparsity(
             )  # fmt: skip
             ends.append((x[-1], y[-1]))
         sparsities = np.sort((sparse if len(sparse) else dense)["sparsity"].unique())
-        _limits(ax, sparsities, summary)
+        _limits(ax, sparsities, summary, aside=(len(names) - 1) * ASIDE / 2)
         texts, colors = list(names), [pruner_color(n) for n in names]
         if len(dense):
             level = float(dense["mean"].iloc[0])
@@ -111,9 +114,11 @@ def _depth(sparsity: np.ndarray) -> np.ndarray:
     return -np.log10(np.maximum(1 - np.asarray(sparsity, dtype=float), 1e-6))
 
 
-def _limits(ax: Axes, sparsities: np.ndarray, summary: pd.DataFrame) -> None:
+def _limits(ax: Axes, sparsities: np.ndarray, summary: pd.DataFrame, aside: float) -> None:
+    """Limits that hold every marker, `aside` points of paper beside its place at most."""
     x = _depth(sparsities)
-    margin = max(0.06 * np.ptp(x), 0.03)
+    share = min((aside + 4) / (ax.get_window_extent().width * 72 / ax.figure.dpi), 0.3)
+    margin = max(share / (1 - 2 * share) * np.ptp(x), 0.03)
     ax.set_xlim(x[0] - margin, x[-1] + margin)
     low, high = summary["low"].min(), summary["high"].max()
     margin = max(0.06 * (high - low), 0.005 * (1 if high <= 1.5 else 100))

@@ -58,7 +58,7 @@ def clustered_distances(distances: pd.DataFrame, families: Mapping[str, str] | N
     order = placed["leaves"]
     shown, texts = values[np.ix_(order, order)], [_text(names[i], families) for i in order]
     left, side = 0.25 + 0.073 * max(map(len, texts)), CELL * len(names)
-    top, bottom, right = 0.3 + 0.075 * max(map(len, names)), 0.68, 0.45
+    top, bottom, right = 0.12 + 0.07 * max(map(len, names)), 0.68, 0.45
     width, height = left + side + 0.12 + TREE + right, bottom + 0.75 * side + top
     finite = shown[np.isfinite(shown)]
     low, high = finite.min(), max(finite.max(), finite.min() + 1e-9)
@@ -82,7 +82,7 @@ def clustered_distances(distances: pd.DataFrame, families: Mapping[str, str] | N
         ax.spines[:].set_visible(False)
         place = ((left + side + 0.12) / width, bottom / height, TREE / width, 0.75 * side / height)
         _tree(drawn.add_axes(place), placed, len(names))
-        drawn.text(left / width, 0.13 / height, "bold: among own seeds    tree: average linkage of the distances",
+        drawn.text(left / width, 0.13 / height, "bold: among own seeds · tree: average linkage of the distances",
                    fontsize=7.5, color=MUTED)  # fmt: skip
     return drawn
 

@@ -14,7 +14,7 @@ from .theme import FAMILY_COLORS, GRID, HUES, MARKERS, MUTED, figure, style
 
 __all__ = ["forest_plot"]
 
-ROW = 0.3
+ROW, PANEL = 0.25, 3.4
 
 
 def forest_plot(
@@ -76,7 +76,7 @@ def forest_plot(
         places[metric], last, at = at, category, at + 1
     labels = [metric_label(m) for m in metrics]
     left = 0.25 + 0.068 * max(map(len, labels), default=0) + 0.9
-    width = left + 4.2 + 0.25
+    width = left + PANEL + 0.25
     entries = [(names or {}).get(name, name) for name in groups]
     lengths = [0.42 + 0.068 * len(entry) for entry in entries]
     across = len(groups) if sum(lengths) <= width - 0.2 else max(1, int((width - 0.2) / max(lengths)))
@@ -84,7 +84,7 @@ def forest_plot(
     high_in = ROW * at + bottom + top
     with style():
         drawn = figure(width, high_in)
-        ax = drawn.add_axes((left / width, bottom / high_in, 4.2 / width, (high_in - bottom - top) / high_in))
+        ax = drawn.add_axes((left / width, bottom / high_in, PANEL / width, (high_in - bottom - top) / high_in))
         shift = np.linspace(-0.26, 0.26, len(groups)) if len(groups) > 1 else [0.0]
         for i, name in enumerate(groups):
             part = known[known[group] == name]

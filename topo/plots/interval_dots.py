@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -16,8 +17,12 @@ from .theme import GRID, HUES, INK, MUTED, figure, style
 
 __all__ = ["interval_dots"]
 
-ROW, PANEL, GAP = 0.235, 2.0, 0.26
-ROW_OF_VARIANTS = 0.3
+ROW, GAP = 0.25, 0.26
+ROW_OF_VARIANTS = ROW_OF_WRAPPED = 0.3
+# Inches: panels share what labels leave of the width, within limits.
+WIDTH, NARROWEST, WIDEST = 7.0, 0.95, 2.0
+# Characters of a label, and inches of a character of a panel's title, before either is wrapped.
+LABEL, LETTER = 26, 0.083
 COLORS = (HUES[0], HUES[3], HUES[2], HUES[6])
 MARKERS = "oDs^"
 
@@ -82,21 +87,28 @@ def interval_dots(
     heads = heads or {p: str(p) for p in dict.fromkeys(known[panel])}
     heads = {p: text for p, text in heads.items() if (known[panel] == p).any()}
     variants: list[str | None] = list(dict.fromkeys(known[variant])) if variant else [None]
-    texts = [label(n) for n in names]
-    step = ROW if len(variants) == 1 else ROW_OF_VARIANTS
-    left, bottom, top = 0.2 + 0.073 * max(map(len, texts)), 0.5, 0.38 + (0.25 if variant else 0)
+    texts = [textwrap.fill(label(n), LABEL, break_long_words=False) for n in names]
+    wrapped = any("\n" in text for text in texts)
+    step = ROW_OF_VARIANTS if len(variants) > 1 else ROW_OF_WRAPPED if wrapped else ROW
+    left = 0.2 + 0.073 * max(len(line) for text in texts for line in text.splitlines())
+    panel_width = min(max((WIDTH - left) / len(heads) - GAP, NARROWEST), WIDEST)
+    heads = {p: textwrap.fill(text, int((panel_width + GAP) / LETTER)) for p, text in heads.items()}
+    lines_above = max(text.count("\n") for text in heads.values())
+    bottom, top = 0.5, 0.32 + 0.17 * lines_above + (0.25 if variant else 0)
     key = sum(map(_key_width, variants)) if variant else 0.0
-    width, height = max(left + max(len(heads) * (PANEL + GAP), key) + 0.1, 4.2), bottom + step * len(names) + top
+    width = max(left + max(len(heads) * (panel_width + GAP), key) + 0.1, 4.2)
+    height = bottom + step * len(names) + top
     ends = known[[c for c in (value, low, high) if c]].to_numpy(float)
     lines = dict(line) if isinstance(line, Mapping) else {} if line is None else dict.fromkeys(heads, line)
     limits = limits or _around(ends, [*lines.values()])
     with style():
         drawn = figure(width, height)
         for i, (name, text) in enumerate(heads.items()):
-            box = ((left + i * (PANEL + GAP)) / width, bottom / height, PANEL / width, step * len(names) / height)
+            at = left + i * (panel_width + GAP)
+            box = (at / width, bottom / height, panel_width / width, step * len(names) / height)
             ax = drawn.add_axes(box)
             _frame(ax, texts if i == 0 else [""] * len(names), limits, lines.get(name))
-            ax.set_title(text, pad=6)
+            ax.set_title(text, pad=6, fontsize=9)
             for v, shown in enumerate(variants):
                 part = known[known[panel] == name]
                 part = part if shown is None else part[part[variant] == shown]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..results.feature_sets import BASELINES, WHOLE_NETWORK, encodings_of, set_label
 from ..results.labels import counted, decimal
-from ..stats.baselines import CELL_LABELS
+from ..stats.baselines import CELL_LABELS, STRONGEST
 from ..stats.significance import significant
 from .answer import Said, Verdict
 from .grouping import HELD_OUT
@@ -256,13 +256,22 @@ def summary_table(explained: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame
             row[f"R²{end}"] = fits.loc[(name, scope), "adjusted_r2"] if there else nan
             row[f"by chance{end}"] = fits.loc[(name, scope), "chance"] if there else nan
         rows.append({**row, **{HELD_OUT[hold]: table.loc[name, hold] for hold in table}})
-    # Baselines that know names, then metrics: where there are too many encodings, those of one's own come last.
-    rows.sort(key=lambda row: row["inputs"] not in CELL_LABELS.values())
+    # The page may show the first rows only: encodings and what they have to beat.
+    rows.sort(key=lambda row: _place(str(row["inputs"])))
     shown = pd.DataFrame(rows)
     for name in FIRST_LEFT_OUT:
         if len(shown) > MOST_ROWS:
             shown = shown[shown["inputs"] != _label(name)]
     return shown.head(MOST_ROWS).round(2).reset_index(drop=True)
+
+
+def _place(inputs: str) -> int:
+    """Where a row stands: encodings, the strongest baselines without topology, other sets, other baselines."""
+    if inputs in ("multipartite", "rolled-channel", "rolled-channel / size"):
+        return 0
+    if inputs in (*(CELL_LABELS[name] for name in STRONGEST), "layer density"):
+        return 1
+    return 3 if inputs in CELL_LABELS.values() else 2
 
 
 def columns(summary: pd.DataFrame) -> dict[str, str]:

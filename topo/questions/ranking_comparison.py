@@ -26,6 +26,7 @@ __all__ = [
     "SIZES",
     "Comparison",
     "RankedScope",
+    "compared",
     "headline",
     "page_columns",
     "page_table",
@@ -213,6 +214,12 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
+def compared(summary: pd.DataFrame) -> pd.DataFrame:
+    """The rows of what was left out where a score other than the random order was found."""
+    scores = summary[summary["tau"].notna() & ~summary["features"].isin([RANDOM, PERFECT])]
+    return summary[summary["held_out"].isin(scores["held_out"])]
+
+
 def page_table(summary: pd.DataFrame) -> pd.DataFrame:
     """Mean tau of every score, a column for each scope and what is left out."""
     ranked = summary[summary["tau"].notna()]
@@ -242,7 +249,10 @@ def page_columns(asked: Sequence[RankedScope]) -> dict[str, str]:
                 which = (
                     f"the {scope.algorithms} algorithms {scope.name if scope.name == INITIAL else 'of all families'}"
                 )
-                meanings[_head(scope.name, hold)] = f"Mean τ-b with the true order of {which}, {_unseen(hold)}."
+                same = len(meanings) > 1
+                meanings[_head(scope.name, hold)] = (
+                    f"{'The same for' if same else 'Mean τ-b with the true order of'} {which}, {_unseen(hold)}."
+                )
     return meanings
 
 

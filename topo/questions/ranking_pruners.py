@@ -27,6 +27,7 @@ from .ranking_comparison import (
     PERFECT,
     SIZES,
     RankedScope,
+    compared,
     headline,
     page_columns,
     page_table,
@@ -98,7 +99,7 @@ def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
         ranking_sentences(asked, head),
         {
             "ranking": interval_dots(
-                summary,
+                compared(summary),
                 row="features",
                 value="tau",
                 low="tau_low",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -10,14 +11,18 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import jinja2
+from markupsafe import Markup, escape
 
 from .content import Part, Report
 from .pictures import Picture, dark_colors
 
-__all__ = ["as_html", "environment"]
+__all__ = ["as_html", "environment", "typeset"]
 
 # Characters of the page from which further figures stay in the folder of files.
 LARGEST_PAGE = 1_900_000
+
+MINUS = re.compile(r"(?<![\w.)\]%-])-(?=\.?\d)")
+BETWEEN_BARS = re.compile(r"\|\w+\|")
 
 
 def environment(**options: object) -> jinja2.Environment:
@@ -42,8 +47,31 @@ def environment(**options: object) -> jinja2.Environment:
         **options,  # type: ignore[arg-type]
     )
     made.filters["last_part"] = lambda file: unquote(str(file).rpartition("/")[2])
+    made.filters["typeset"] = typeset
     made.filters["base64"] = lambda data: base64.b64encode(data).decode()
     return made
+
+
+def typeset(text: object) -> Markup:
+    """Text with minus signs before its negative numbers, in which |x| stays on one line.
+
+    Parameters
+    ----------
+    text
+        Plain text.
+
+    Returns
+    -------
+    Markup
+        HTML.
+
+    Examples
+    --------
+    >>> str(typeset("VGG-16: -0.42 to -.1, |ρ| < 1"))
+    'VGG-16: −0.42 to −.1, <span class="whole">|ρ|</span> &lt; 1'
+    """
+    marked = BETWEEN_BARS.sub(r'<span class="whole">\g<0></span>', str(escape(text)))
+    return Markup(MINUS.sub("−", marked))
 
 
 def as_html(report: Report, labels: dict[str, str]) -> str:
