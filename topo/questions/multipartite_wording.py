@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite, nan
 
 import pandas as pd
 
 from ..results.feature_sets import BASELINES, WHOLE_NETWORK, encodings_of, set_label
 from ..results.labels import counted, decimal
-from ..stats.baselines import CELL_LABELS, STRONGEST
+from ..stats.baselines import CELL_LABELS, strongest
 from ..stats.significance import significant
 from .answer import Said, Verdict
 from .grouping import HELD_OUT
@@ -257,7 +258,8 @@ def summary_table(explained: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame
             row[f"by chance{end}"] = fits.loc[(name, scope), "chance"] if there else nan
         rows.append({**row, **{HELD_OUT[hold]: table.loc[name, hold] for hold in table}})
     # The page may show the first rows only: encodings and what they have to beat.
-    rows.sort(key=lambda row: _place(str(row["inputs"])))
+    beat = [_label(name) for name in (*strongest([*table.index]), "density")]
+    rows.sort(key=lambda row: _place(str(row["inputs"]), beat))
     shown = pd.DataFrame(rows)
     for name in FIRST_LEFT_OUT:
         if len(shown) > MOST_ROWS:
@@ -265,11 +267,11 @@ def summary_table(explained: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame
     return shown.head(MOST_ROWS).round(2).reset_index(drop=True)
 
 
-def _place(inputs: str) -> int:
+def _place(inputs: str, beat: Sequence[str]) -> int:
     """Where a row stands: encodings, the strongest baselines without topology, other sets, other baselines."""
     if inputs in ("multipartite", "rolled-channel", "rolled-channel / size"):
         return 0
-    if inputs in (*(CELL_LABELS[name] for name in STRONGEST), "layer density"):
+    if inputs in beat:
         return 1
     return 3 if inputs in CELL_LABELS.values() else 2
 

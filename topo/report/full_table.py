@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ..results.feature_sets import Z_SCORES
+from ..results.controls import control_columns
 from ..results.schema import encoding_label, ordered_metrics
 from .cells import Column, Table, cell
 
@@ -82,12 +82,12 @@ def full_table(table: pd.DataFrame, metrics: Sequence[str], file: str = "") -> F
     ['results', 'whole network']
     """
     first = [c for c in IDENTITY if c in table.columns and not (c == "reason" and (table[c] == "").all())]
-    metrics = [c for c in metrics if not c.endswith(Z_SCORES)]
     groups = {"results": first, NETWORK: ordered_metrics([c for c in metrics if "__" not in c], published=False)}
     for prefix in dict.fromkeys(c.rpartition("__")[0] for c in metrics if "__" in c):
         groups[encoding_label(prefix)] = [c for c in metrics if c.rpartition("__")[0] == prefix]
-    groups["z-scores against random masks"] = [c for c in table.columns if c.endswith(Z_SCORES)]
-    groups["run"] = [c for c in table.columns if c not in first and c not in metrics and not c.endswith(Z_SCORES)]
+    groups["z-scores against random masks"] = control_columns(table)
+    placed_already = {column for members in groups.values() for column in members} | set(metrics)
+    groups["run"] = [c for c in table.columns if c not in placed_already]
     shown = table.iloc[:MOST_ROWS]
     columns: list[str] = []
     placed: list[ColumnGroup] = []
