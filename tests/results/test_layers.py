@@ -77,3 +77,5 @@ def test_a_source_without_layers_and_bad_input(tmp_path):
     for wrong in (None, {}, {"a": 3}, [make(0)]):
         with pytest.raises(InputError, match=r"give a study, its folder, a folder of mask files"):
             layer_table(wrong)
+    with pytest.raises(InputError, match="got a dict of Tensor"):
+        layer_table(dict(make(0)))

@@ -147,7 +147,7 @@ def _verdict_on_control(distances: NetworkDistances, control: pd.DataFrame) -> s
     one = control.iloc[0]
     clear = one["p"] < FALSE_DISCOVERY_RATE
     if distances.source == "masks":
-        return f"; {'so are they' if clear else 'whether they are is open'} beyond what their layer densities alone do"
+        return "; this goes beyond layer densities" if clear else "; whether layer densities alone do this is open"
     if not clear:
         return "; by layer densities alone they are not clearly apart"
     return (

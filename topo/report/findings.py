@@ -293,6 +293,10 @@ def size_finding(table: pd.DataFrame) -> str | None:
         return None
     if spread.max() < LEAST_SPREAD:
         most = f"{100 * (spread.max() - 1):.1f}%"
+        if most == "0.0%":
+            return (
+                "At equal sparsity the networks of all pruners have the same number of edges, to a tenth of a percent."
+            )
         return f"At equal sparsity the numbers of edges of different pruners differ by at most {most}."
     return (
         f"At equal sparsity the number of edges differs between pruners by a median factor of {spread.median():.1f} "

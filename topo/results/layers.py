@@ -70,8 +70,14 @@ def layer_table(source: Any) -> pd.DataFrame:
         return _of_masks(source)
     raise InputError(
         "give a study, its folder, a folder of mask files, or a mapping from names of networks to topo.Masks; "
-        f"got {type(source).__name__}."
+        f"got {_what(source)}."
     )
+
+
+def _what(source: Any) -> str:
+    if isinstance(source, Mapping) and source:
+        return f"a {type(source).__name__} of {type(next(iter(source.values()))).__name__}"
+    return type(source).__name__
 
 
 def _opened(folder: Path) -> Study | dict[str, Masks]:

@@ -140,7 +140,7 @@ def critical_size(permuted: np.ndarray, p_below: float) -> np.ndarray:
     --------
     >>> r = permuted_correlations("spearman", np.arange(4.0)[:, None], np.arange(4.0))
     >>> critical_size(r, 0.1).round(2).tolist(), critical_size(r, 0.05).tolist()
-    ([1.0], [1.0])
+    ([0.8], [1.0])
     """
     # The order itself counts among the permutations, and is as large as itself.
     may_reach_it = ceil(p_below * len(permuted) - SAME) - 2
