@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from itertools import combinations
 
 import matplotlib as mpl
@@ -12,8 +13,12 @@ from matplotlib.figure import Figure
 
 from topo.plots import pruner_color, style
 from topo.plots.labels import label_line_ends, short_number, spread_apart
+from topo.plots.overview import accuracy_overview
+from topo.plots.pruners import ranked_pruners
+from topo.plots.scatter import scatter_panels
 from topo.plots.theme import HUES, PRUNERS, pruner_dashes, pruner_marker, pruner_order
 from topo.pruning import PRUNERS as REGISTERED
+from topo.results import example_results
 from topo.results.labels import percent
 
 # Machado, Oliveira, Fernandes, *A physiologically-based model for simulation of color vision deficiency* (2009),
@@ -96,3 +101,10 @@ def test_labels_under_a_layout_engine(collisions):
 
 def test_numbers_as_text():
     assert (percent(0.6), percent(0.999), short_number(0), short_number(2.5e9)) == ("60%", "99.9%", "0", "2.5G")
+
+
+@pytest.mark.parametrize("draw", [accuracy_overview, ranked_pruners, scatter_panels])
+def test_names_with_dollars_are_no_formulas(draw):
+    table = example_results(sparsities=(0.8, 0.9))
+    table["pruner"] = table["pruner"].replace({"snip": r"$\frac{x$", "erk": "a $b$ c"})
+    draw(table).savefig(io.BytesIO(), format="png")

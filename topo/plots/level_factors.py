@@ -98,7 +98,9 @@ def draw_lifting(lifting: Lifting, ax: Axes | None = None, *, title: str = "") -
         ax.tick_params(axis="x", labelsize=7.5, labelcolor=MUTED)
         ax.spines[:].set_visible(False)
         for level, at in marks:
-            ax.text(count + 0.08 / inch, at, _factor_name(level), fontsize=7.5, va="center", color=MUTED)
+            ax.text(
+                count + 0.08 / inch, at, _factor_name(level), fontsize=7.5, va="center", color=MUTED, parse_math=True
+            )
         ax.annotate("level", (0, 1), (-4, 3), xycoords="axes fraction", textcoords="offset points", ha="right",
                     va="bottom", fontsize=7.5, color=MUTED)  # fmt: skip
         if own:
@@ -169,7 +171,8 @@ def _draw_arcs(ax: Axes, lifting: Lifting, place: dict[int, int], gap: float, in
     cells, colors = [], []
     if inch:
         for at in place.values():
-            ax.text(at + 0.5, at + 0.5, "$I$", ha="center", va="center", fontsize=8.5, color=DARK, alpha=0.75)
+            ax.text(at + 0.5, at + 0.5, "$I$", ha="center", va="center", fontsize=8.5, color=DARK, alpha=0.75,
+                    parse_math=True)  # fmt: skip
     for arc, kind, size, label in zip(dag.arcs, kinds, sizes, lifting.labels, strict=True):
         pair = (arc.source, arc.target)
         wide = (1 - 2 * gap) / together[pair]
@@ -196,7 +199,7 @@ def _write(ax: Axes, label: str, at: tuple[float, float], room: float, color: ob
         return
     light = (isinstance(color, tuple) and sum(color[:3]) < 1.5) or color in (SKIP, FUSION)
     ax.text(*at, "\n".join(lines), ha="center", va="center", fontsize=font, linespacing=1.05,
-            color=LIGHT if light else DARK, zorder=3)  # fmt: skip
+            color=LIGHT if light else DARK, zorder=3, parse_math=label == "I")  # fmt: skip
 
 
 def _cut(name: str) -> str:

@@ -126,6 +126,7 @@ def style() -> Iterator[None]:
         "savefig.dpi": 200,
         "savefig.facecolor": PAPER,
         "svg.fonttype": "path",
+        "text.parse_math": False,  # names of pruners and models may hold dollars
         "svg.hashsalt": "topo",
         "figure.constrained_layout.use": False,
     }
