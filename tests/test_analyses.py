@@ -67,3 +67,33 @@ def test_structured_pruning_is_compared_at_equal_epochs(tmp_path):
     assert (table.loc[table["method"] != "dense", "macs"] <= 135840).all()
     for kind in ("png", "svg"):
         assert (tmp_path / f"structured_comparison_digits_digits-cnn.{kind}").stat().st_size > 500
+
+
+@pytest.mark.slow
+def test_sentences_on_the_stored_study_are_true():
+    text = run("recompute", "--study", ROOT / "data" / "digits_study.parquet", "--questions", "0", "1")
+    said = [line for line in text.splitlines() if " compared)" in line]
+    assert len(said) > 12
+    assert all(": agrees (" in line for line in said), text
+
+
+def test_a_number_that_is_not_so_is_found(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    from recomputing.claims import Claim, Range
+
+    claim = Claim(
+        "a sentence",
+        "Of 19 metrics 3 move, most of all strength (mean ρ +0.68, p below .001) for 83% of 1,298 networks.",
+    )
+    claim.says("Of {all} metrics {clear} move", all=19, clear=Range(2, 4))
+    claim.says("most of all {metric} (mean ρ {r}, p {p})", metric="strength", r=0.6751, p=0.0004)
+    claim.says("for {share} of {n} networks", share=0.8349, n=1298)
+    assert claim.agrees == 7
+    assert not claim.differs
+    claim.says("Of {all} metrics", all=18)
+    claim.says("(mean ρ {r}, p {p})", r=0.6749, p=0.002)
+    claim.says("most of all {metric} (", metric="edges")
+    claim.says("these words")
+    assert len(claim.differs) == 5
+    assert "numbers" not in "".join(claim.lines())
+    assert "? numbers 12" in "".join(Claim("another", "In 12 groups.").lines())

@@ -113,6 +113,7 @@ def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
               * (meaning == TO_BEST)),
             "The drop of an unseen dataset has a scale of its own, which no mask shows.",
             "For an unseen seed the same algorithm was trained before: compare with the mean of its cell.",
+            "Forests are random: where few groups are held out, R² depends on the seed too, and which is worst.",
         ),
         verdict=verdict(scores, differences),
         titles={

@@ -140,6 +140,7 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
             f"Held out are groups of {_held_out_counts(every_network)}: an interval over few of them is wide.",
             "Metrics of trained weights carry the training recipe, not only the topology.",
             "Pooled, whatever tells datasets and models apart predicts the drop.",
+            "Forests are random: where few groups are held out, R² depends on the seed too.",
             *(
                 ("The figure of importance is left out: no metric costs a hundredth of the drop's variance.",)
                 * bool(nothing)

@@ -165,7 +165,7 @@ def sentences(explained: pd.DataFrame, scores: pd.DataFrame, differences: pd.Dat
         second += f", and the best of sizes, densities and Ramanujan metrics ({set_label(base.idxmax())}) "
         second += decimal(base.max())
     table = _forest(scores)
-    parts = []
+    parts, cells_known = [], []
     for hold in table:
         topology = table.loc[[n for n in table.index if n not in CELL_LABELS and n not in BASELINES], hold].dropna()
         if len(topology) and isfinite(table[hold].get(WHOLE_NETWORK, nan)):
@@ -173,8 +173,10 @@ def sentences(explained: pd.DataFrame, scores: pd.DataFrame, differences: pd.Dat
             text += f"best {set_label(topology.idxmax())} {topology.max():.2f}"
             cells = table.loc[[n for n in table.index if n in CELL_LABELS], hold].dropna()
             text += f", {_label(cells.idxmax())} {cells.max():.2f}" if len(cells) else ""
+            cells_known.append(len(cells) > 0)
             parts.append(text)
-    held = f"Held out, a forest's R² is, for an {'; '.join(parts)}" if parts else "Held out, no forest can be fitted"
+    what = "R² of a forest, and of the mean of what is known by name, is" if any(cells_known) else "a forest's R² is"
+    held = f"Held out, {what}, for an {'; '.join(parts)}" if parts else "Held out, no forest can be fitted"
     tested = differences["p"].notna()
     clear = int(significant(differences).sum())
     if tested.any():
