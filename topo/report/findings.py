@@ -362,9 +362,9 @@ def undefined_values(table: pd.DataFrame, metrics: Sequence[str], reasons: Mappi
     """
     rows = []
     for metric in metrics:
-        missing = table[~np.isfinite(table[metric].astype(float))]
+        missing = table["pruner"][~np.isfinite(table[metric].to_numpy(float))]
         if len(missing):
-            pruners = listed(sorted(missing["pruner"].unique()))
+            pruners = listed(sorted(missing.unique()))
             rows.append((metric_label(metric), len(missing), pruners, reasons.get(metric, "no reason recorded")))
     undefined = pd.DataFrame(rows, columns=["metrics", "networks", "pruners", "reason"])
     groups = undefined.groupby(["reason", "pruners", "networks"], sort=False, as_index=False)

@@ -75,6 +75,7 @@ class _Measured:
         self.table = evidence.networks.drop(columns="study", errors="ignore")
         self.columns = metric_columns(self.table)
         self.metrics = ordered_metrics(c for c in self.columns if "__" not in c)
+        self.slim = self.table.drop(columns=self.columns)
         self.trained = self.table[(self.table["pruner"] != "dense") & self.table["accuracy"].notna()]
         self.pairs = [(str(d), str(m)) for d, m in self.trained[[*PAIR]].drop_duplicates().sort_values([*PAIR]).values]
         self.layer_pairs = MOST_LAYER_PAIRS if len(self.pairs) <= MOST_LAYER_PAIRS else 1
@@ -132,12 +133,12 @@ class _Measured:
     def overview(self) -> Picture:
         pairs = len(self.few) or len(self.table[[*PAIR]].drop_duplicates())
         title = "Accuracy against sparsity" + ("" if pairs == 1 else ", by dataset and model")
-        return self.draw("accuracy", lambda: accuracy_overview(self.table), title, reading.accuracy(self.table))
+        return self.draw("accuracy", lambda: accuracy_overview(self.slim), title, reading.accuracy(self.table))
 
     def accuracy(self, best: Sequence[str]) -> Part:
         pictures = []
         if len(self.pairs) > len(self.few):
-            pictures = [self.draw("accuracy-all", lambda: accuracy_grid(self.table), "All datasets and models")]
+            pictures = [self.draw("accuracy-all", lambda: accuracy_grid(self.slim), "All datasets and models")]
         table = accuracy_table(self.summary, self.place)
         return Part(
             self.ident("accuracy-table"),
@@ -218,9 +219,10 @@ class _Measured:
         if not self.pairs:
             pictures = [Picture("scatter", missing="No sparse network has an accuracy, so there is nothing to draw.")]
         else:
+            slim = self.trained.drop(columns=set(self.columns) - set(self.shown_metrics))
 
             def draw(pair: tuple[str, str]) -> Any:
-                networks = _of(self.trained, pair).drop(columns=set(self.metrics) - set(self.shown_metrics))
+                networks = _of(slim, pair)
                 chosen = strongest_metrics(networks)
                 if not chosen:
                     raise InputError(f"no metric of {' · '.join(pair)} varies over enough networks for a panel.")

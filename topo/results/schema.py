@@ -257,9 +257,9 @@ def metric_columns(table: pd.DataFrame) -> list[str]:
     """
     return [
         column
-        for column in table.columns
-        if pd.api.types.is_numeric_dtype(table[column])
-        and not pd.api.types.is_bool_dtype(table[column])
+        for column, kind in table.dtypes.items()
+        if pd.api.types.is_numeric_dtype(kind)
+        and not pd.api.types.is_bool_dtype(kind)
         and (described := metric_column(column)) is not None
         and Z_SCORE not in described.suffixes
     ]
