@@ -94,9 +94,9 @@ class Picture:
     @property
     def shape(self) -> str:
         """``"tall"``, ``"wide"``, ``"broad"`` or ``"even"``: how a page lays it out."""
-        if self.height > 0.8 * self.width:
-            return "tall"
-        return "wide" if self.width > 900 else "broad" if self.width > 610 else "even"
+        if self.width > 610:
+            return "wide" if self.width > 900 else "broad"
+        return "tall" if self.height > 0.7 * self.width else "even"
 
     @property
     def size(self) -> int:
