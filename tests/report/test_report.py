@@ -356,3 +356,13 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write"):
         write_report(example_results(sparsities=(0.9,)), tmp_path / "file" / "r.html", questions=[])
+
+
+def test_a_report_does_not_replace_its_table(tmp_path):
+    table = tmp_path / "mine.csv"
+    example_results().to_csv(table, index=False)
+    before = table.read_bytes()
+    for source in (table, [str(table)]):
+        with pytest.raises(InputError, match="is what the report is read from"):
+            write_report(source, tmp_path / "." / "mine.csv", questions=[])
+    assert table.read_bytes() == before

@@ -119,6 +119,7 @@ def write_report(
     own = Evidence.open(study=source) if source is not None else None
     theirs = Evidence.open(published=published) if published is not None else None
     path = Path(path) if path is not None else _default_path(source, own, theirs, kind)
+    _require_other_file(path, source)
     both = own is not None and theirs is not None
     evidence = [(s if both else "", e) for s, e in (("own", own), ("published", theirs)) if e is not None]
     link = f"{path.stem}-files" if files else ""
@@ -155,6 +156,13 @@ def write_report(
     if own is not None:
         _warn_of_lost(own)
     return path
+
+
+def _require_other_file(path: Path, source: Any) -> None:
+    """Refuse to write the report over a table that it is read from."""
+    given = source if isinstance(source, list | tuple) else [source]
+    if any(isinstance(one, str | Path) and Path(one).resolve() == path.resolve() for one in given):
+        raise InputError(f"{path} is what the report is read from; give another file to write.")
 
 
 def _worked_on(
