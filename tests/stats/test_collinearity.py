@@ -77,6 +77,7 @@ def test_few_or_no_columns():
     [
         (lambda: collinear_groups(blocks(), ["a", "b"], threshold=1.5), "threshold"),
         (lambda: rank_correlations(blocks(), ["a", "z"]), "no column 'z'"),
+        (lambda: collinear_groups(blocks(), "ab"), "metrics must be a list of columns"),
     ],
 )
 def test_bad_input(call, words):

@@ -37,6 +37,11 @@ def test_orderings_and_ranking_of_a_table():
     assert lone["low"].isna().all()
 
 
+def test_a_summary_of_a_table_without_accuracy_says_so():
+    with pytest.raises(InputError, match="no columns 'sparsity' and 'accuracy'"):
+        accuracy_summary(example_results().drop(columns=["sparsity", "accuracy"]))
+
+
 def test_pairs_are_by_seed_and_sparsity_and_duplicates_are_refused():
     table = example_results()
     one = table[table["pruner"] == table["pruner"].iloc[-1]]

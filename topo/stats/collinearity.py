@@ -11,7 +11,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from ..errors import InputError
-from .columns import require_columns
+from .columns import listed_columns, require_columns
 
 __all__ = ["REPEATS", "collinear_groups", "determined_columns", "rank_correlations", "repeated_metrics"]
 
@@ -53,6 +53,7 @@ def rank_correlations(
     DataFrame
         metrics x metrics; NaN where a metric is constant (in every group).
     """
+    listed_columns(metrics=metrics, by=by)
     metrics, by = list(metrics), list(by)
     require_columns(table, [*metrics, *by])
     groups = [group for _, group in table.groupby(by, observed=True)] if by else [table]

@@ -10,6 +10,7 @@ from scipy import stats
 
 from ..errors import InputError
 from ..results.schema import GROUPS, PAIR, REPEATS, tidy_results
+from .columns import require_columns
 from .significance import interval_sign
 
 __all__ = ["accuracy_summary", "check_orderings", "pruner_means", "pruner_ranking"]
@@ -30,7 +31,13 @@ def accuracy_summary(table: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         One row per dataset, model, pruner and sparsity: mean, low, high, n (networks with an accuracy).
+
+    Raises
+    ------
+    InputError
+        A column is missing.
     """
+    require_columns(table, [*REPEATS, "accuracy"])
     measured = table[table["accuracy"].notna()]
     groups = measured.groupby(list(REPEATS), sort=True, observed=True)["accuracy"]
     return groups.agg(mean="mean", low="min", high="max", n="size").reset_index()
