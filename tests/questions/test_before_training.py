@@ -14,6 +14,7 @@ from topo.features import METRICS, column_names, metric
 from topo.questions import Evidence
 from topo.questions.before_training import SETTING, before_training, mask_sets
 from topo.questions.grouping import networks_with_drop
+from topo.questions.multipartite_wording import power_text
 from topo.results.schema import metric_columns, reads_weights
 from topo.stats.regression import held_out
 
@@ -81,3 +82,12 @@ def test_many_algorithms_in_one_setting_are_compared_with_their_mean():
     table["k_core"], table["accuracy"] = table["signal"], 0.9 - 0.05 * table["signal"].rank(pct=True)
     verdict = before_training(Evidence.of(table.drop(columns="drop"))).verdict
     assert verdict.said == "yes" and "mean of training rows to" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("found", "text"), [(0.02, "a difference of 2.0 points would"), (1.357, "7 algorithms and 8 pairs of dataset and")]
+)
+def test_a_difference_larger_than_the_whole_error_is_none_that_could_be_found(found, text):
+    part = pd.DataFrame({"detectable": [found], "algorithms": 7, "pairs": 8})
+    sentence = power_text(part, 0.06)
+    assert text in sentence and ("too few to find any difference" in sentence) == (found > 0.06)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.questions.networks import planted
 from topo.questions import QUESTIONS, Answer, Evidence
+from topo.questions.pruner_from_mask import _verdict
 
 # Forests are grown for every set and split.
 pytestmark = pytest.mark.slow
@@ -72,7 +73,13 @@ def test_a_table_of_one_layer_encoding_answers():
 def test_a_mark_of_every_algorithm_names_it_beyond_layer_density_and_not_the_family_of_another(told):
     answer = told
     assert answer.verdict.said == "yes" and "8 algorithms" in answer.verdict.sentence
-    assert "layer densities alone" in answer.verdict.sentence and "no clear difference" not in answer.verdict.sentence
+    assert "layer densities alone" in answer.verdict.sentence
+    assert "more than layer densities is open" not in answer.verdict.sentence
+    scores = answer.tables["scores"]
+    row = scores[(scores["label"] == "pruner") & (scores["features"] == "topology")].iloc[0]
+    unclear = row.copy()
+    unclear["gain_low"], unclear["gain_high"] = -0.1, 0.3
+    assert "whether more than layer densities is open" in _verdict(scores, unclear, None).sentence
     assert "family of an unseen algorithm is open" in answer.verdict.sentence
     assert "confusion_of_pruner" in answer.figures and "confusion_of_family" not in answer.figures
     assert any("family is not told" in caveat for caveat in answer.caveats)

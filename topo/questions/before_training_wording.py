@@ -11,6 +11,7 @@ from ..stats.baselines import CELL_LABELS
 from ..stats.significance import significant
 from .answer import Said, Verdict
 from .grouping import HELD_OUT
+from .multipartite_wording import power_text
 
 __all__ = ["COLUMNS", "error_title", "label", "predicted_title", "sentences", "summary_table", "verdict"]
 
@@ -25,7 +26,7 @@ LABELS = {
 # What is predicted for; a new seed of a known algorithm is no new network.
 WAYS = {"pruner": "unseen algorithms", "model": "unseen models", "dataset": "unseen datasets", "seed": "unseen seeds"}
 COLUMNS = {
-    "inputs": "What is predicted from, by a random forest or as the mean of training networks that agree in it.",
+    "inputs": "What is predicted from, by a forest or as the mean of training networks that agree in it.",
     **{text: f"Mean error on {WAYS[hold]}, in points of accuracy." for hold, text in HELD_OUT.items()},
 }
 # Sets that know no topology beyond densities: what the mask has to beat.
@@ -92,9 +93,8 @@ def verdict(scores: pd.DataFrame, differences: pd.DataFrame) -> Verdict:
         text += f", {label(base)} to {decimal(100 * table.loc[base, hold], 1)}"
     if said == "open":
         tested = tested[tested["second"] == base]
-        sizes = tested["detectable"].dropna()
-        if len(sizes):
-            text += f"; a difference of {100 * sizes.iloc[0]:.1f} points would have been found in 80% of cases"
+        if tested["detectable"].notna().any():
+            text += power_text(tested, table.loc[base, hold])
         elif len(tested):
             text += f"; {tested['reason'].iloc[0]}, so there is no test"
     return Verdict(said, f"{text}.")

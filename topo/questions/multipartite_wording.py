@@ -8,13 +8,22 @@ from math import isfinite, nan
 import pandas as pd
 
 from ..results.feature_sets import BASELINES, WHOLE_NETWORK, encodings_of, set_label
-from ..results.labels import counted, decimal
+from ..results.labels import counted, decimal, listed
 from ..stats.baselines import CELL_LABELS, strongest
 from ..stats.significance import significant
 from .answer import Said, Verdict
 from .grouping import HELD_OUT
 
-__all__ = ["columns", "differences_title", "explained_title", "held_out_title", "sentences", "summary_table", "verdict"]
+__all__ = [
+    "columns",
+    "differences_title",
+    "explained_title",
+    "held_out_title",
+    "power_text",
+    "sentences",
+    "summary_table",
+    "verdict",
+]
 
 UNTRAINED = f"{WHOLE_NETWORK}_untrained"
 MOST_ROWS = 15
@@ -29,7 +38,7 @@ COLUMNS = {
     "by chance": "The same with the names of the algorithms permuted.",
     "R² in groups": "Adjusted R² inside groups of equal dataset, model and sparsity.",
     "by chance in groups": "The same with the names of the algorithms permuted.",
-    **{text: f"R² of a random forest, or of the mean of cells, on {WAYS[hold]}." for hold, text in HELD_OUT.items()},
+    **{text: f"R² of a forest, or of the mean of cells, on {WAYS[hold]}." for hold, text in HELD_OUT.items()},
 }
 
 
@@ -97,7 +106,7 @@ def verdict(scores: pd.DataFrame, differences: pd.DataFrame, *, with_chance: pd.
         if len(layer):
             text += f" and {_points(layer.min())} from {set_label(str(layer.idxmin()))}"
         part = layers[(layers["held_out"] == hold) & (layers["scope"] == scope)]
-        text += _power(part[part["second"] == layer.idxmin()] if len(layer) else part)
+        text += power_text(part[part["second"] == layer.idxmin()] if len(layer) else part, layer.min())
     return Verdict(said, f"{start}{text}{_against_names(scores, scope, hold)}.")
 
 
@@ -110,12 +119,25 @@ def _points(share: float) -> str:
     return f"{decimal(100 * share, 1)} points"
 
 
-def _power(part: pd.DataFrame) -> str:
-    """The difference that would have been found."""
-    sizes = part["detectable"].dropna()
-    if sizes.empty:
+def power_text(part: pd.DataFrame, error: float) -> str:
+    """The difference that would have been found, or that the table can show none.
+
+    Parameters
+    ----------
+    part
+        The test that is meant.
+    error
+        Mean error that is compared with: no prediction can be better by more than all of it.
+    """
+    found = part.dropna(subset="detectable")
+    if found.empty:
         return "; too few algorithms for a test"
-    return f"; a difference of {_points(sizes.min())} would have been found in 80% of cases"
+    row = found.loc[found["detectable"].idxmin()]
+    if row["detectable"] < error:
+        return f"; a difference of {_points(row['detectable'])} would have been found in 80% of cases"
+    units = [counted(int(row[c]), noun) for c, noun in (("algorithms", "algorithm"), ("pairs", "pair")) if row[c] > 0]
+    text = f"; {listed(units)} of dataset and model" if row["pairs"] > 0 else f"; {listed(units)}"
+    return f"{text} are too few to find any difference: it takes more of them"
 
 
 def _against_names(scores: pd.DataFrame, scope: str, hold: str) -> str:

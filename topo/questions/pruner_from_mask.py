@@ -43,7 +43,7 @@ MOST_WITH_CONTROLS = 0.9
 # An accuracy so near to chance, as a share of the way to certainty, is as good as none.
 AS_GOOD_AS_NONE = 0.1
 COLUMNS = {
-    "read from": "columns that the random forest sees; z-scores are against random masks with equal layer densities",
+    "read from": "columns that the forest sees; z-scores are against random masks with equal layer densities",
     "algorithm named": "share of masks whose algorithm is named rightly, every algorithm weighing the same",
     "95% interval": "of the share to its left, over algorithms",
     "q": "false-discovery rate of the permutation test against chance, to the left",
@@ -128,7 +128,8 @@ def pruner_from_mask(evidence: Evidence, *, seed: int = 0) -> Answer:
             "model and sparsity. Confusion matrices: rows add up to 1."
         ),
         method=(
-            f"Random forests, names weighted equally; {listed([f'whole {hold}s' for hold in holds])} held out when the "
+            "Forests of extremely randomised trees, names weighted equally; "
+            f"{listed([f'whole {hold}s' for hold in holds])} held out when the "
             "algorithm is named, and whole algorithms when the family is: a forest that knows the other algorithms "
             "says which of them a network resembles, and the family of those, on average, is the answer. No set holds "
             "a metric that reads weights. Intervals: Student's t over algorithms. Tests: names permuted among the "
@@ -226,7 +227,8 @@ def _verdict(scores: pd.DataFrame, row: pd.Series, family: pd.Series | None) -> 
         text = (
             f"Yes: {_what(row)} names the right one of {kinds} algorithms for {score:.0%} of masks {where} (guessing "
         )
-        text += f"{chance:.0%}{_against_density(scores, row)})."
+        text += f"{chance:.0%}{_against_density(scores, row)})"
+        text += f"{_beyond_density(scores, row)}."
     elif said == "no":
         text = (
             f"No: {_what(row)} names the right one of {kinds} algorithms for {score:.0%} of masks {where}, which is no "
@@ -260,10 +262,17 @@ def _against_density(scores: pd.DataFrame, row: pd.Series) -> str:
     if density is None:
         return ""
     clear = interval_sign(row["gain_low"], row["gain_high"])
-    more = "" if clear > 0 else ", which is clearly more" if clear < 0 else ", no clear difference"
+    more = ", which is clearly more" if clear < 0 else ""
     wiring = _beside(scores, row).get(WIRING)
     also = "" if wiring is None else f", wiring alone {wiring:.0%}"
     return f", layer densities alone {density:.0%}{more}{also}"
+
+
+def _beyond_density(scores: pd.DataFrame, row: pd.Series) -> str:
+    """What the verdict says where guessing is beaten, but layer density perhaps not."""
+    if "density" not in _beside(scores, row) or interval_sign(row["gain_low"], row["gain_high"]):
+        return ""
+    return ": more than guessing, but whether more than layer densities is open"
 
 
 def _with_interval(row: pd.Series) -> str:

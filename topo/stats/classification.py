@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -17,7 +17,7 @@ from ..errors import InputError, unknown_name
 from ..results.schema import GROUPS
 from . import predictors
 from .columns import require_rows
-from .predictors import ROWS_A_TREE, SignedLog, prepared
+from .predictors import SignedLog, prepared, sampled
 from .regression import MAX_FOLDS
 
 __all__ = ["CLASSIFIERS", "classify_held_out", "confusion_shares", "label_shares", "relative_to_group"]
@@ -112,7 +112,7 @@ def label_shares(
     >>> table = pd.DataFrame({"x": [0.0, 1, 5, 6] * 6, "kind": ["a", "b", "c", "d"] * 6})
     >>> shares = label_shares(table, ["x"], label="kind", by="kind")
     >>> shares.loc[0, ["a", "b", "c", "d"]].astype(float).round(1).tolist()
-    [nan, 0.9, 0.1, 0.0]
+    [nan, 1.0, 0.0, 0.0]
     """
     require_rows(table, [*features, label, by])
     table = table[table[label].notna()]
@@ -145,12 +145,11 @@ def _classifier(model: str, x: pd.DataFrame, seed: int) -> Pipeline:
     if model == "logistic":
         steps = [SignedLog(), StandardScaler(), LogisticRegression(max_iter=300, class_weight="balanced")]
     elif model == "forest":
-        share = None if len(x) <= ROWS_A_TREE else ROWS_A_TREE
         steps = [
-            RandomForestClassifier(
-                predictors.TREES, min_samples_leaf=2, class_weight="balanced", max_samples=share, random_state=seed
+            ExtraTreesClassifier(
+                predictors.TREES, min_samples_leaf=2, class_weight="balanced", random_state=seed, **sampled(len(x))
             )
-        ]  # fmt: skip
+        ]
     else:
         raise unknown_name("classifier", model, CLASSIFIERS)
     return make_pipeline(prepared(x, steps[:-1]), steps[-1])

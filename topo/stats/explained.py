@@ -20,6 +20,7 @@ from ..results.labels import counted
 from ..results.schema import GROUPS, PAIR
 from .columns import require_columns
 from .label_permutations import LabelOrders
+from .predictors import Fill
 from .regression import centred, same_rows
 from .significance import FEWEST_ALGORITHMS, with_q_values
 
@@ -198,9 +199,8 @@ def _matrix(
     table: pd.DataFrame, features: Sequence[str], target: str, within: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Standardised columns that vary, gaps filled with medians, and the target, all less their means."""
-    x, y = centred(table, features, target, within, np.arange(len(table)))
-    x = x.astype(float).replace([np.inf, -np.inf], np.nan)
-    x = x.fillna(x.median()).fillna(0.0).to_numpy()
+    columns, y = centred(table, features, target, within, np.arange(len(table)))
+    x = Fill().fit(columns).transform(columns)
     x, y = x - x.mean(0), y - y.mean()
     spread = x.std(0)
     x = x[:, spread > 1e-12 * np.maximum(np.abs(x).max(0, initial=0), 1e-300)]

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
 from sklearn.compose import make_column_transformer
 from sklearn.dummy import DummyRegressor
-from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from sklearn.linear_model import LassoCV, LinearRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
@@ -21,7 +21,7 @@ from ..registry import Registry
 __all__ = ["PREDICTORS", "CellMeans", "Fill", "GroupRidge", "SignedLog", "predictor", "reads_names"]
 
 PREDICTORS: Registry = Registry("regression model")
-"""Functions ``model(n, seed)`` that return the steps of a pipeline for n training rows, the model itself last.
+"""Functions ``model((rows, columns), seed)`` that return the steps of a pipeline, the model itself last.
 
 One that is registered with ``reads_names=True`` takes the columns as they are, whatever their type.
 """
@@ -33,44 +33,57 @@ ROWS_A_TREE = 4000
 
 
 @PREDICTORS.register("mean")
-def mean(n: int, seed: int) -> list[Any]:
+def mean(shape: tuple[int, int], seed: int) -> list[Any]:
     """The mean of the training rows."""
     return [DummyRegressor()]
 
 
 @PREDICTORS.register("cells", reads_names=True)
-def cells(n: int, seed: int) -> list[Any]:
+def cells(shape: tuple[int, int], seed: int) -> list[Any]:
     """The mean of the training rows that agree in all columns, or in as many of them as are known."""
     return [CellMeans()]
 
 
 @PREDICTORS.register("ols")
-def ols(n: int, seed: int) -> list[Any]:
+def ols(shape: tuple[int, int], seed: int) -> list[Any]:
     """Least squares on the columns as they are."""
     return [StandardScaler(), LinearRegression()]
 
 
 @PREDICTORS.register("ridge")
-def ridge(n: int, seed: int) -> list[Any]:
+def ridge(shape: tuple[int, int], seed: int) -> list[Any]:
     """Ridge regression on signed logarithms, the penalty by whole groups left out inside the training rows."""
     return [SignedLog(), StandardScaler(), GroupRidge()]
 
 
 @PREDICTORS.register("lasso")
-def lasso(n: int, seed: int) -> list[Any]:
+def lasso(shape: tuple[int, int], seed: int) -> list[Any]:
     """Lasso on signed logarithms, the penalty by whole groups left out inside the training rows."""
     return [SignedLog(), StandardScaler(), LassoCV(alphas=20, eps=1e-2, tol=1e-3, max_iter=5000)]
 
 
 @PREDICTORS.register("forest")
-def forest(n: int, seed: int) -> list[Any]:
-    """Random forest of 30 trees."""
-    share = None if n <= ROWS_A_TREE else ROWS_A_TREE
-    return [RandomForestRegressor(TREES, min_samples_leaf=3, max_features=0.4, max_samples=share, random_state=seed)]
+def forest(shape: tuple[int, int], seed: int) -> list[Any]:
+    """Forest of 30 extremely randomised trees."""
+    rows, columns = shape
+    # A random split of one column out of two learns nothing where the other holds everything.
+    tried = max(min(2, columns), int(0.4 * columns))
+    return [ExtraTreesRegressor(TREES, min_samples_leaf=3, max_features=tried, random_state=seed, **sampled(rows))]
+
+
+def sampled(n: int) -> dict[str, Any]:
+    """Settings of a forest that draws rows for its trees where there are many.
+
+    Parameters
+    ----------
+    n
+        Number of training rows.
+    """
+    return {"bootstrap": True, "max_samples": ROWS_A_TREE} if n > ROWS_A_TREE else {}
 
 
 @PREDICTORS.register("boosting")
-def boosting(n: int, seed: int) -> list[Any]:
+def boosting(shape: tuple[int, int], seed: int) -> list[Any]:
     """Gradient boosting of histograms, 100 trees of at most 15 leaves."""
     return [
         HistGradientBoostingRegressor(
@@ -100,7 +113,7 @@ def predictor(
     Pipeline
         Of scikit-learn.
     """
-    steps = PREDICTORS[model](len(x), seed)
+    steps = PREDICTORS[model](x.shape, seed)
     if inner is not None and "cv" in steps[-1].get_params():
         steps[-1].set_params(cv=inner)
     if reads_names(model):
@@ -174,7 +187,7 @@ class CellMeans(RegressorMixin, BaseEstimator):
         CellMeans
             Itself.
         """
-        self.seen_ = x.astype(str)
+        self.seen_ = x
         self.y_ = np.asarray(y, dtype=float)
         self.n_features_in_ = x.shape[1]
         return self
@@ -192,19 +205,26 @@ class CellMeans(RegressorMixin, BaseEstimator):
         array
             One value a row.
         """
-        names = x.astype(str).reset_index(drop=True)
-        known = np.column_stack([names[c].isin(self.seen_[c].unique()) for c in names] or [np.ones((len(x), 0), bool)])
+        n = len(self.seen_)
+        codes = np.zeros((n + len(x), x.shape[1]), dtype=int)
+        for i, name in enumerate(x.columns):
+            both = np.concatenate([t[name].to_numpy(object) for t in (self.seen_, x)])
+            codes[:, i] = pd.factorize(both, use_na_sentinel=False)[0]
+        seen, new = codes[:n], codes[n:]
         result = np.full(len(x), self.y_.mean())
-        patterns, pattern = np.unique(known, axis=0, return_inverse=True)
+        known = np.column_stack([np.isin(b, a) for a, b in zip(seen.T, new.T, strict=True)] or [np.ones((len(x), 0))])
+        patterns, pattern = np.unique(known.astype(bool), axis=0, return_inverse=True)
         for i, kept in enumerate(patterns):
-            columns, open_ = list(names.columns[kept]), np.flatnonzero(pattern.ravel() == i)
-            while columns and len(open_):
-                means = pd.Series(self.y_).groupby([self.seen_[c].to_numpy() for c in columns]).mean().rename("mean")
-                means.index.names = columns
-                found = names.loc[open_, columns].merge(means.reset_index(), on=columns, how="left")["mean"].to_numpy()
-                result[open_[np.isfinite(found)]] = found[np.isfinite(found)]
-                open_ = open_[~np.isfinite(found)]
-                columns = columns[:-1]
+            columns, open_ = np.flatnonzero(kept), np.flatnonzero(pattern.ravel() == i)
+            while len(columns) and len(open_):
+                _, cell = np.unique(codes[:, columns], axis=0, return_inverse=True)
+                cell = cell.ravel()
+                size = np.bincount(cell[:n], minlength=cell.max() + 1)
+                mean = np.bincount(cell[:n], self.y_, len(size)) / np.maximum(size, 1)
+                own = cell[n:][open_]
+                found = size[own] > 0
+                result[open_[found]] = mean[own[found]]
+                open_, columns = open_[~found], columns[:-1]
         return result
 
 

@@ -40,7 +40,7 @@ def recognition_table(
     permutations: int = 999,
     seed: int = 0,
 ) -> tuple[pd.DataFrame, dict[tuple[str, str, str], pd.DataFrame]]:
-    """Balanced accuracy of random forests that name algorithms, and families, from every feature set.
+    """Balanced accuracy of forests that name algorithms, and families, from every feature set.
 
     Parameters
     ----------

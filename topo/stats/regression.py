@@ -272,12 +272,24 @@ def centred(
     if text:
         raise InputError(f"text columns ({', '.join(text)}) have no difference from a group's mean; leave them out.")
     code = table.groupby(list(within), dropna=False).ngroup().to_numpy()
-    values = x.astype(float).replace([np.inf, -np.inf], np.nan).assign(__target__=y)
+    values = np.column_stack([x.to_numpy(float, na_value=nan), y])
+    values[~np.isfinite(values)] = np.nan
     seen = np.zeros(len(table), dtype=bool)
     seen[train] = True
     source = seen | ~np.isin(code, code[seen])
-    values = values - values[source].groupby(code[source]).mean().loc[code].to_numpy()
-    return values[list(features)], values["__target__"].to_numpy()
+    values -= _means(values[source], code[source])[code]
+    return pd.DataFrame(values[:, :-1], x.index, x.columns), values[:, -1]
+
+
+def _means(values: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """Means of the finite values of every column by code, shape (codes, columns); NaN where there is none."""
+    order = np.argsort(code, kind="stable")
+    there, starts = np.unique(code[order], return_index=True)
+    values = values[order]
+    sums, counts = (np.add.reduceat(v, starts, axis=0) for v in (np.nan_to_num(values), np.isfinite(values) * 1.0))
+    means = np.full((there.max() + 1, values.shape[1]), nan)
+    means[there] = np.divide(sums, counts, out=np.full(sums.shape, nan), where=counts > 0)
+    return means
 
 
 def score(predictions: pd.DataFrame) -> dict[str, float]:
