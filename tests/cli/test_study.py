@@ -103,4 +103,6 @@ def test_the_installed_command(in_folder: Path, study_text: str):
     Path("small.yaml").write_text(study_text)
     done = subprocess.run([*command, "--workers", "1"], capture_output=True, text=True)
     assert done.returncode == 0 and "3 cells: 3 finished" in done.stdout, done.stderr
-    assert done.stderr.startswith("3 cells: 3 to compute.\n") and len(done.stderr.splitlines()) == 4
+    # Code of the metrics is compiled by the first process on a machine that needs it.
+    lines = [line for line in done.stderr.splitlines() if "compiled code" not in line]
+    assert lines[0] == "3 cells: 3 to compute." and len(lines) == 4

@@ -172,6 +172,8 @@ def measure(
       topo measure digits-mlp --dataset digits --checkpoint sparse.safetensors -m local -m strength
       topo measure digits-mlp --dataset digits --masks masks.safetensors --controls 20
     """
+    from ..encoding import MultipartiteGraph
+    from ..features import column_names
     from ..features import measure as measure_graph
     from ..features.preparation import prepare_kernels
 
@@ -186,6 +188,7 @@ def measure(
     else:
         network = NamedNetwork(source, checkpoint, dataset, data, example, classes, seed, model_set)
         graph = network.graph(masks, encoding, settings)
+    column_names(metrics or None, layers=not isinstance(graph, MultipartiteGraph))  # unknown names are said first
     prepare_kernels()
     row = measure_graph(graph, metrics=metrics or None)
     if controls and network is not None:
