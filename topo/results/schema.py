@@ -45,10 +45,9 @@ GROUPS = (*PAIR, "sparsity")
 REPEATS = (*PAIR, "pruner", "sparsity")
 # What tells one network from another.
 NETWORK = (*REPEATS, "seed")
-# Pruner families in the order of the moment at which they prune, and what all of them together are called.
+# Pruner families in the order of the moment at which they prune, and what all together and an unknown one are called.
 FAMILIES = ("initial", "dynamic", "trained", "structured")
 ALL_FAMILIES = "all families"
-# What tables call the family of a pruner that neither they nor the registry know.
 UNKNOWN_FAMILY = "other"
 
 # Names used by published tables for what is called otherwise here.
@@ -67,9 +66,6 @@ ALIASES = {
     "avg_node_strength": "strength",
     "k-core": "k_core",
 }
-
-# Families of pruners that published tables name and the registry may not.
-PUBLISHED_FAMILIES = {"prospr": "initial"} | dict.fromkeys(("snfs", "rigl", "itop", "dsr", "set"), "dynamic")
 
 Z_SCORE = "z"
 SUFFIXES = ("norm", *STATISTICS, Z_SCORE)
@@ -220,8 +216,8 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
     if "family" not in table.columns:
         table["family"] = None
     if (unknown := table["family"].isna()).any():
-        table["family"] = table["family"].astype(object).where(~unknown, table["pruner"].map(_families()))
-        table["family"] = table["family"].where(table["family"].notna(), UNKNOWN_FAMILY)
+        found = table["pruner"].map(_families()).fillna(UNKNOWN_FAMILY)
+        table["family"] = table["family"].astype(object).where(~unknown, found)
     if "seed" not in table.columns:
         table["seed"] = table.groupby(list(REPEATS), dropna=False).cumcount()
     if "status" not in table.columns:
@@ -233,11 +229,11 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _families() -> dict[str, str]:
-    """Family by pruner: the registry's, then that of published tables."""
+    """Family by pruner, which the registry knows of published tables' pruners too."""
     # The registry brings torch with it, which a table that names its families does not need.
     from ..pruning import PRUNERS
 
-    return {"dense": "dense", **PUBLISHED_FAMILIES, **{entry.name: entry.family for entry in PRUNERS.entries()}}
+    return {"dense": "dense", **{entry.name: entry.family for entry in PRUNERS.entries()}}
 
 
 def metric_columns(table: pd.DataFrame) -> list[str]:
