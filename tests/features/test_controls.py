@@ -156,3 +156,9 @@ def test_refusals(net: nn.Module, er: Masks, changes: dict, words: str) -> None:
     options = {"masks": er, "example": SHAPE, "n": 2} | changes
     with pytest.raises(InputError, match=words):
         topo.z_scores(net, options.pop("masks"), **options)
+
+
+def test_a_negative_seed_is_refused():
+    net = nn.Sequential(nn.Linear(4, 3))
+    with pytest.raises(InputError, match="seed must be"):
+        topo.z_scores(net, topo.prune(net, "er", sparsity=0.5), example=torch.zeros(1, 4), seed=-1)

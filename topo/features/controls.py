@@ -88,6 +88,7 @@ def z_scores(
     'the numbers of weights in the layers fix it'
     """
     whole_number("n", n, minimum=2)
+    whole_number("seed", seed, minimum=0)
     if not isinstance(masks, Mapping):
         raise InputError("z-scores need masks, which say how many weights of each layer the random masks keep.")
     if example is None and not isinstance(model, Dag):
