@@ -212,8 +212,10 @@ class CellMeans(RegressorMixin, BaseEstimator):
             codes[:, i] = pd.factorize(both, use_na_sentinel=False)[0]
         seen, new = codes[:n], codes[n:]
         result = np.full(len(x), self.y_.mean())
-        known = np.column_stack([np.isin(b, a) for a, b in zip(seen.T, new.T, strict=True)] or [np.ones((len(x), 0))])
-        patterns, pattern = np.unique(known.astype(bool), axis=0, return_inverse=True)
+        known = np.zeros(new.shape, dtype=bool)
+        for i in range(new.shape[1]):
+            known[:, i] = np.isin(new[:, i], seen[:, i])
+        patterns, pattern = np.unique(known, axis=0, return_inverse=True)
         for i, kept in enumerate(patterns):
             columns, open_ = np.flatnonzero(kept), np.flatnonzero(pattern.ravel() == i)
             while len(columns) and len(open_):
