@@ -221,7 +221,7 @@ def question_6(answer: Answer, evidence: Evidence) -> list[Claim]:
         title = titles["similarity_map"]
         title.says("stress up to {stress})", stress=answer.tables["map"]["stress"][lambda s: s <= 0.2].max())
         of_map = sorted(g.networks["sparsity"][0] for g in groups)
-        title.says("Networks{where} at {sparsity} sparsity", sparsity=float(of_map[len(of_map) // 2]))
+        title.says_pattern("at ([0-9.]+%) sparsity", float(of_map[len(of_map) // 2]))
         title.unknown.append("stress is read from the answer's table: a map drawn by the same SMACOF says nothing new")
     return [*claims, *titles.values()]
 

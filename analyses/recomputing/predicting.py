@@ -18,7 +18,7 @@ from .correlating import GROUP, among_present, label_orders
 
 SEED = 4321
 # Where no more groups than these are held out, forests of three seeds say how far one may be off.
-MOST_UNSURE = 4
+MOST_UNSURE = 12
 CELLS = {
     "sparsity × model": ["sparsity", "model", "dataset"],
     "family": ["family"],
