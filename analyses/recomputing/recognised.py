@@ -139,9 +139,11 @@ def question_5(answer: Answer, evidence: Evidence) -> list[Claim]:
     return claims
 
 
-def spread(values: np.ndarray) -> Range:
+def spread(values: np.ndarray, times: float = 1) -> Range:
     """Where another seed of the forests puts an end of an interval, in hundredths."""
-    return Range(float(np.min(values)) - 100 * ENDS_MAY_DIFFER, float(np.max(values)) + 100 * ENDS_MAY_DIFFER)
+    return Range(
+        float(np.min(values)) - times * 100 * ENDS_MAY_DIFFER, float(np.max(values)) + times * 100 * ENDS_MAY_DIFFER
+    )
 
 
 def family_claims(verdict: Claim, claim: Claim, table: pd.DataFrame, asked: dict[str, list[str]]) -> None:
@@ -168,7 +170,7 @@ def family_claims(verdict: Claim, claim: Claim, table: pd.DataFrame, asked: dict
                          second=1 / kinds)  # fmt: skip
     if "would have been found" in verdict.text:
         verdict.says("; {found} would have been found", found=None)
-    low, high = (spread(100 * np.clip(part, 0, 1)) for part in (lows, highs))
+    low, high = (spread(100 * np.clip(part, 0, 1), 2) for part in (lows, highs))
     claim.says("one of {kinds} families for {share} (95% interval {low}% to {high}%) of networks of {n} algorithms",
                kinds=kinds, share=near(mean, 0.1), low=low, high=high,
                n=len(several))  # fmt: skip
