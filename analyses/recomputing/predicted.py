@@ -77,8 +77,10 @@ def question_3(answer: Answer, evidence: Evidence) -> list[Claim]:
              chance=near(value[1], 0.02))  # fmt: skip
     sizes = {n: fits["drop", True, n][0] for n in BASELINES if ("drop", True, n) in fits}
     sizes = {n: v for n, v in sizes.items() if v == v}
-    two.says("Ramanujan metrics ({name}) {value}.", name=set_label(max(sizes, key=sizes.__getitem__)),
-             value=max(sizes.values()))  # fmt: skip
+    two.says_pattern(
+        r"Ramanujan metrics \((.+)\) ([-−0-9.]+)\.$",
+        set_label(max(sizes, key=sizes.__getitem__)), second=max(sizes.values()),
+    )  # fmt: skip
     title = Claim("3 title adjusted_r2", answer.titles["adjusted_r2"])
     for inside, words in ((False, "Pooled, "), (True, "within groups, ")):
         values = {n: fits["drop", inside, n] for n, c in sets.items() if c and fits["drop", inside, n][0] == fits[
