@@ -68,11 +68,12 @@ def adjusted_r2(x: np.ndarray, y: np.ndarray, taken: int) -> float:
 def explained(table: pd.DataFrame, columns: Sequence[str], target: str, inside: bool, draws: int = 300) -> tuple:
     """Adjusted R2 of columns on the target, pooled or within groups, and its mean with names of algorithms permuted."""
     x = table[list(columns)].astype(float).replace([np.inf, -np.inf], np.nan)
-    x, y = x.fillna(x.median()), table[target].astype(float)
+    y = table[target].astype(float)
     keys, taken = [table[c] for c in GROUP], 1
     if inside:
         x, y = x - x.groupby(keys).transform("mean"), y - y.groupby(keys).transform("mean")
         taken = table.groupby(GROUP).ngroups
+    x = x.fillna(x.median()).fillna(0.0)
     x, y = x - x.mean(), y - y.mean()
     x = x.loc[:, x.std(ddof=0) > 1e-12 * np.maximum(x.abs().max(), 1e-300)]
     x = (x / x.std(ddof=0)).to_numpy()
