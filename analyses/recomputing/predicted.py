@@ -235,8 +235,12 @@ def question_7(answer: Answer, evidence: Evidence) -> list[Claim]:
             after = two.text[start:].split(" than ")[1] if start >= 0 else ""
             said = name in after.partition(", clearly ")[0]
             true = sign * gains[hold, name].difference > 0
-            if said:
-                two.holds(f"clearly {word} than {name} ({hold}: q {value:.3f})", true and value < 0.08)
+            if said and true and 0.05 <= value < 0.15:
+                two.unknown.append(
+                    f"clearly {word} than {name}: here q is {value:.3f}, it hangs on the seed of the forests"
+                )
+            elif said:
+                two.holds(f"clearly {word} than {name} ({hold}: q {value:.3f})", true and value < 0.05)
             elif true and value < 0.03:
                 two.unknown.append(f"with these forests clearly {word} than {name} too ({hold}: q {value:.3f})")
     if "no difference is clear" in two.text:
