@@ -134,7 +134,7 @@ def test_means_over_both_datasets_as_recorded(families):
     assert families["mean initial"].to_dict() == pytest.approx(recorded, abs=0.0006)
 
 
-def test_past_results_rank_the_algorithms_of_an_unseen_dataset_as_well_as_topology(evidence):
+def test_past_results_rank_the_algorithms_of_an_unseen_dataset_better_than_topology(evidence):
     """Over all families; among unseen algorithms the family alone does better than topology."""
     table, _ = networks_with_drop(evidence)
     sets = feature_sets(table)
@@ -142,16 +142,16 @@ def test_past_results_rank_the_algorithms_of_an_unseen_dataset_as_well_as_topolo
     topology = {"topology": sets["multipartite_untrained"]}
     summary, _, _ = ranking_table(table, topology, by=["dataset", "pruner"])
     tau = summary.set_index(["held_out", "features"])["tau"]
-    assert tau["dataset", "topology"] == pytest.approx(0.63, abs=0.02)
+    assert tau["dataset", "topology"] == pytest.approx(0.55, abs=0.02)
     assert tau["dataset", "algorithm"] == pytest.approx(0.51, abs=0.02)
     assert tau["dataset", "algorithm_model"] == pytest.approx(0.65, abs=0.02)
     assert tau["dataset", "algorithm_model_sparsity"] == pytest.approx(0.65, abs=0.02)
-    assert tau["pruner", "topology"] == pytest.approx(0.44, abs=0.02)
+    assert tau["pruner", "topology"] == pytest.approx(0.39, abs=0.02)
     assert tau["pruner", "family"] == pytest.approx(0.61, abs=0.02)
     assert 0.87 < perfect_tau(table) < 0.93
 
 
-def test_topology_ranks_unseen_algorithms_at_initialisation_but_density_does_too(evidence):
+def test_topology_ranks_unseen_algorithms_at_initialisation_not_clearly_better_than_density(evidence):
     table, _ = networks_with_drop(evidence)
     sets = {
         name: columns for name, columns in feature_sets(table).items() if name in ("density", "multipartite_untrained")
@@ -159,5 +159,7 @@ def test_topology_ranks_unseen_algorithms_at_initialisation_but_density_does_too
     table = same_rows(table, sets).query("family == 'initial'")
     summary, _, orders = ranking_table(table, sets, by=["pruner"])
     gain = ranking_differences(summary, orders, ["density"]).iloc[0]
-    assert summary.set_index("features")["tau"].between(0.38, 0.48)[["density", "multipartite_untrained"]].all()
-    assert abs(gain["difference"]) < 0.1 and gain["low"] < 0 < gain["high"] and 0.1 < gain["detectable"] < 0.25
+    tau = summary.set_index("features")["tau"]
+    assert tau["multipartite_untrained"] == pytest.approx(0.46, abs=0.02)
+    assert tau["density"] == pytest.approx(0.33, abs=0.02)
+    assert gain["low"] < 0 < gain["high"] and 0.3 < gain["detectable"] < 0.45

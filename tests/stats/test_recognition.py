@@ -194,7 +194,7 @@ def test_a_second_view_of_the_same_marks_is_no_gain(monkeypatch):
 def test_reasons_take_the_place_of_scores():
     table = grid(0, models=1, datasets=1).assign(family="one")
     scores, predictions = recognition_table(table, {"signal": ["signal"]}, by=["model"])
-    assert "1 value of 'model'" in scores["reason"][0] and "fewer than two families" in scores["reason"][1]
+    assert "one model only" in scores["reason"][0] and "fewer than two families" in scores["reason"][1]
     assert not predictions and scores["balanced_accuracy"].isna().all()
     with pytest.raises(InputError, match="no column 'pruner'"):
         recognition_table(table.drop(columns="pruner"), {"signal": ["signal"]}, by=["model"])
