@@ -18,7 +18,7 @@ __all__ = ["answered", "merged", "slow_first"]
 
 # Questions that take longest, the slowest first.
 SLOWEST = (
-    *("multipartite_or_bipartite", "ranking_pruners", "pruner_from_mask", "before_training", "similar_networks"),
+    *("similar_networks", "multipartite_or_bipartite", "ranking_pruners", "pruner_from_mask", "before_training"),
     "metrics_and_accuracy",
 )
 
@@ -38,8 +38,8 @@ def slow_first(names: Sequence[str]) -> list[str]:
 
     Examples
     --------
-    >>> slow_first(["similar_networks", "ranking_pruners"])
-    ['ranking_pruners', 'similar_networks']
+    >>> slow_first(["ranking_pruners", "similar_networks"])
+    ['similar_networks', 'ranking_pruners']
     """
     return sorted(names, key=lambda name: SLOWEST.index(name) if name in SLOWEST else len(SLOWEST))
 
