@@ -99,14 +99,20 @@ def export(
             for hook in hooks:
                 hook.remove()
     assert failure is not None
+    unfit = _unfit_inputs(model, args, kwargs or {})
+    raise unfit or InputError(_explain(model, *failure)) from failure[0]
+
+
+def _unfit_inputs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> InputError | None:
+    """The error of inputs that do not fit the model; None where export alone fails, or the model's own code."""
     try:
-        with unfit_inputs_named(kwargs or inputs):
-            model(*args, **(kwargs or {}))
-    except InputError:
-        raise
+        with unfit_inputs_named(kwargs or (args, kwargs)):
+            model(*args, **kwargs)
+    except InputError as error:
+        return error
     except Exception:
-        pass  # an error of the model's own, which the sentence below tells
-    raise InputError(_explain(model, *failure)) from failure[0]
+        return None
+    return None
 
 
 def _by_name(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ..stats.pruners import accuracy_summary
 from .labels import label_line_ends
 from .theme import INK, MUTED, figure, own_axes, pruner_color, pruner_dashes, pruner_marker, pruner_order, style
 
-__all__ = ["accuracy_against_sparsity", "accuracy_grid"]
+__all__ = ["accuracy_against_sparsity", "accuracy_grid", "networks_with_accuracy"]
 
 # Points between the markers of neighbouring lines.
 ASIDE = 1.6
@@ -162,10 +162,7 @@ def accuracy_grid(table: pd.DataFrame, *, columns: int | None = None) -> Figure:
     >>> len(accuracy_grid(example_results(models=("a", "b"))).axes)
     2
     """
-    table = tidy_results(table)
-    table = table[table["accuracy"].notna()]
-    if table.empty:
-        raise InputError("no network in the table has an accuracy, so there is nothing to draw.")
+    table = networks_with_accuracy(table)
     groups = list(table.groupby(list(PAIR), sort=True))
     columns = columns or min(len(groups), 2)
     rows = ceil(len(groups) / columns)
@@ -188,3 +185,28 @@ def accuracy_grid(table: pd.DataFrame, *, columns: int | None = None) -> Figure:
             accuracy_against_sparsity(group, ax, title=f"{dataset} · {model}")
             ax.yaxis.label.set_color(MUTED)
     return grid
+
+
+def networks_with_accuracy(table: pd.DataFrame) -> pd.DataFrame:
+    """The networks of a results table that have an accuracy, in tidy form.
+
+    Parameters
+    ----------
+    table
+        Results table.
+
+    Returns
+    -------
+    DataFrame
+        At least one row.
+
+    Raises
+    ------
+    InputError
+        No network has one.
+    """
+    table = tidy_results(table)
+    table = table[table["accuracy"].notna()]
+    if table.empty:
+        raise InputError("no network in the table has an accuracy, so there is nothing to draw.")
+    return table

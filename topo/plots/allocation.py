@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from ..errors import InputError
 from ..results.labels import percent
 from .layers import checked_layers, short_layer_names
-from .theme import DIVERGING, cell_ink, figure_of, own_axes, pruner_order, style
+from .theme import DIVERGING, cell_ink, corner_title, figure_of, name_cells, own_axes, pruner_order, style
 
 __all__ = ["layer_allocation"]
 
@@ -86,16 +86,9 @@ def layer_allocation(
         for i, j in zip(*np.nonzero(np.isfinite(density)), strict=True) if text else ():
             ink = cell_ink(bool(abs(relative[i, j]) > 0.6 * DEEPEST))
             ax.text(j + 0.5, i + 0.5, _share(density[i, j]), ha="center", va="center", fontsize=6.8, color=ink)
-        ax.set_ylim(len(pruners), 0)
-        ax.set_xticks(np.arange(len(layers)) + 0.5, names, rotation=90, fontsize=7)
-        ax.set_yticks(np.arange(len(pruners)) + 0.5, pruners)
-        ax.xaxis.tick_top()
-        ax.tick_params(length=0, pad=3)
-        ax.spines[:].set_visible(False)
+        name_cells(ax, pruners, names, fontsize=7)
         if own:
-            parent = figure_of(ax)
-            high, wide = parent.get_figheight(), parent.get_figwidth()
-            parent.text(0.12 / wide, 1 - 0.18 / high, title, fontsize=9.5, fontweight="bold", va="center")
+            corner_title(figure_of(ax), title)
         else:
             ax.set_title(title)
     return ax

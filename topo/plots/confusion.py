@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from .theme import INK, SEQUENTIAL, cell_ink, figure_of, own_axes, style
+from .theme import INK, SEQUENTIAL, cell_ink, corner_title, figure_of, name_cells, own_axes, style
 
 __all__ = ["confusion_matrix"]
 
@@ -46,16 +46,11 @@ def confusion_matrix(shares: pd.DataFrame, ax: Axes | None = None, *, title: str
             color = cell_ink(values[i, j] > 0.45)
             text = f"{values[i, j]:.2f}".removeprefix("0")
             ax.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=7.2, color=color)
-        ax.set_ylim(rows, 0)
-        ax.set_xticks(np.arange(columns) + 0.5, shares.columns, rotation=90)
-        ax.set_yticks(np.arange(rows) + 0.5, shares.index)
-        ax.xaxis.tick_top()
-        ax.tick_params(length=0, pad=3)
-        ax.spines[:].set_visible(False)
+        name_cells(ax, shares.index, shares.columns)
         if own:
             parent = figure_of(ax)
             high, wide = parent.get_figheight(), parent.get_figwidth()
-            parent.text(0.12 / wide, 1 - 0.18 / high, title, fontsize=9.5, fontweight="bold", va="center")
+            corner_title(parent, title)
             ax.set_ylabel("made by", color=INK)
             parent.text(left / wide, 1 - (0.18 + 0.26 * bool(title)) / high, "taken for", fontsize=9, va="center")
     return ax

@@ -8,10 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..errors import InputError
 from ..results.schema import PAIR, tidy_results
 from ..stats.pruners import accuracy_summary
-from .accuracy import accuracy_against_sparsity
+from .accuracy import accuracy_against_sparsity, networks_with_accuracy
 from .theme import INK, figure, pruner_color, pruner_dashes, pruner_marker, pruner_order, style
 
 __all__ = ["accuracy_overview", "telling_pairs"]
@@ -80,10 +79,7 @@ def accuracy_overview(table: pd.DataFrame, *, most: int = 4) -> Figure:
     >>> len(accuracy_overview(example_results(models=("a", "b"))).axes)
     2
     """
-    table = tidy_results(table)
-    table = table[table["accuracy"].notna()]
-    if table.empty:
-        raise InputError("no network in the table has an accuracy, so there is nothing to draw.")
+    table = networks_with_accuracy(table)
     pairs = telling_pairs(table, most) or list(table[[*PAIR]].drop_duplicates().itertuples(index=False, name=None))
     pairs = pairs[:most]
     if len(pairs) == 1:

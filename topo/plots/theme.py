@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
@@ -28,7 +29,9 @@ __all__ = [
     "PAPER",
     "SEQUENTIAL",
     "cell_ink",
+    "corner_title",
     "figure",
+    "name_cells",
     "pruner_color",
     "pruner_dashes",
     "pruner_marker",
@@ -309,3 +312,37 @@ def pruner_order(names: Sequence[str]) -> list[str]:
         Names of pruners.
     """
     return sorted(names, key=lambda n: (_position(n), n))
+
+
+def name_cells(ax: Axes, rows: Sequence[str], columns: Sequence[str], **font: Any) -> None:
+    """Name the rows of a matrix of cells at their left, from the top down, and its columns above.
+
+    Parameters
+    ----------
+    ax
+        Where cells of size one are drawn.
+    rows, columns
+        Their names.
+    font
+        Of the names of columns.
+    """
+    ax.set_ylim(len(rows), 0)
+    ax.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=90, **font)
+    ax.set_yticks(np.arange(len(rows)) + 0.5, rows)
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0, pad=3)
+    ax.spines[:].set_visible(False)
+
+
+def corner_title(drawn: Figure, title: str) -> None:
+    """Write a title into the upper left corner of a figure.
+
+    Parameters
+    ----------
+    drawn
+        The figure.
+    title
+        What it is called.
+    """
+    high, wide = drawn.get_figheight(), drawn.get_figwidth()
+    drawn.text(0.12 / wide, 1 - 0.18 / high, title, fontsize=9.5, fontweight="bold", va="center")

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ..results.labels import counted, listed
+from ..results.labels import counted, listed, signed
 from ..results.schema import ALL_FAMILIES, metric_label
 from ..stats.power import Detectable
 from ..stats.significance import significant
 from .answer import Verdict
 from .confounding import ALONE, RAMANUJAN, Z_STEP
-from .correlations_in_words import MOST_ROWS, SMALL, among, least_found, signed
+from .correlations_in_words import MOST_ROWS, among, unclear_verdict
 
 __all__ = ["confounders_title", "page_table", "sentences", "steps_title", "verdict"]
 
@@ -61,9 +61,7 @@ def verdict(of_main: pd.DataFrame, main: str, shown: list[str], found: Detectabl
         )
     none = f"{how}, none of {counted(len(last), 'metric')} clearly moves with accuracy among {among(main)}"
     aside = f"({before or 'none'} {'does' if before == 1 else 'do'} alone; the largest {what}, {metric_label(best)})"
-    if found and found.r <= SMALL:
-        return Verdict("no", f"No: {none} {aside}, and a mean |ρ| of {found.r:.2f} would have been found.")
-    return Verdict("open", f"Can not tell: {none} {aside}; {least_found(found)}.")
+    return unclear_verdict(f"{none} {aside}", found)
 
 
 def steps_title(of_main: pd.DataFrame, main: str, shown: list[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..results.labels import counted, listed
+from ..results.labels import counted, listed, signed
 from ..results.schema import ALL_FAMILIES, UNKNOWN_FAMILY, metric_label
 from ..stats.power import Detectable
 from ..stats.significance import FEWEST_ALGORITHMS, significant
@@ -18,36 +18,14 @@ __all__ = [
     "page_table",
     "probability",
     "sentences",
-    "signed",
     "too_few_algorithms",
+    "unclear_verdict",
     "verdict",
 ]
 
 # A test that would find this and does not says that there is nothing worth speaking of.
 SMALL = 0.3
 MOST_ROWS = 15
-
-
-def signed(value: float) -> str:
-    """A correlation with its sign and two decimals, zero without one.
-
-    Parameters
-    ----------
-    value
-        The correlation.
-
-    Returns
-    -------
-    str
-        The text.
-
-    Examples
-    --------
-    >>> signed(0.5), signed(-0.421), signed(-0.001)
-    ('+0.50', '-0.42', '0.00')
-    """
-    text = f"{value:+.2f}"
-    return text if float(text) else "0.00"
 
 
 def probability(value: float) -> str:
@@ -158,9 +136,27 @@ def verdict(pooled: pd.DataFrame, main: str, found: Detectable) -> Verdict:
         )
     none = f"none of {counted(len(of_main), 'metric')} clearly moves with accuracy among {among(main)}"
     largest = f"(the largest mean ρ is {r}, {label})"
+    return unclear_verdict(f"{none} {largest}", found)
+
+
+def unclear_verdict(what: str, found: Detectable) -> Verdict:
+    """The verdict where no metric clearly moves: no, where even a small correlation would have been found.
+
+    Parameters
+    ----------
+    what
+        That none does, and which comes nearest.
+    found
+        The smallest correlation that the table would have shown.
+
+    Returns
+    -------
+    Verdict
+        No or open.
+    """
     if found and found.r <= SMALL:
-        return Verdict("no", f"No: {none} {largest}, and a mean |ρ| of {found.r:.2f} would have been found.")
-    return Verdict("open", f"Can not tell: {none} {largest}; {least_found(found)}.")
+        return Verdict("no", f"No: {what}, and a mean |ρ| of {found.r:.2f} would have been found.")
+    return Verdict("open", f"Can not tell: {what}; {least_found(found)}.")
 
 
 def too_few_algorithms() -> Verdict:

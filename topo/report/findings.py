@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..results.collapsed import collapsed_networks, unknown_chance
-from ..results.labels import counted, listed, percent
+from ..results.labels import counted, listed, percent, signed
 from ..results.schema import ALL_FAMILIES, GROUPS, PAIR, metric_label
 from ..stats.collinearity import collinear_groups
 from ..stats.significance import FALSE_DISCOVERY_RATE, significant
@@ -32,10 +32,6 @@ NOT_FAILED = {"finished", "ok", "done"}
 TWINS = 0.98
 # Most edges over fewest from which graphs of equal sparsity are said to differ in size.
 LEAST_SPREAD = 1.05
-
-
-def _signed(number: float) -> str:
-    return f"{number:+.2f}".replace("-", "−")
 
 
 def run_sentence(table: pd.DataFrame, copies: int = 0) -> str:
@@ -254,8 +250,8 @@ def correlation_findings(correlations: pd.DataFrame) -> list[str]:
         clear = int(significant(rows).sum())
         sentences.append(
             f"Within {counted(len(groups), 'group')} of one dataset, model, pruner family and sparsity, the metric "
-            f"most tied to accuracy is {metric_label(best)}: median ρ = {_signed(median[best])}, from "
-            f"{_signed(rows['r'].min())} to {_signed(rows['r'].max())}; it is clear in {clear} of "
+            f"most tied to accuracy is {metric_label(best)}: median ρ = {signed(median[best])}, from "
+            f"{signed(rows['r'].min())} to {signed(rows['r'].max())}; it is clear in {clear} of "
             f"{counted(len(rows), 'group')} at a {percent(FALSE_DISCOVERY_RATE)} false-discovery rate. "
             f"It is the largest of {counted(len(median), 'metric')}, so chance has had that many tries."
         )

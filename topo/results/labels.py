@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-__all__ = ["counted", "decimal", "listed", "p_value_text", "percent"]
+__all__ = ["counted", "decimal", "listed", "p_value_text", "percent", "signed"]
 
 
 def counted(number: int, noun: str) -> str:
@@ -121,3 +121,25 @@ def p_value_text(p: float) -> str:
     if p <= 0.001:
         return "at most .001"
     return f"{p:.3f}".removeprefix("0") if round(p, 3) < 0.1 else f"{p:.2f}".removeprefix("0")
+
+
+def signed(value: float) -> str:
+    """A correlation with its sign and two decimals, zero without one.
+
+    Parameters
+    ----------
+    value
+        The correlation.
+
+    Returns
+    -------
+    str
+        The text.
+
+    Examples
+    --------
+    >>> signed(0.5), signed(-0.421), signed(-0.001)
+    ('+0.50', '-0.42', '0.00')
+    """
+    text = f"{value:+.2f}"
+    return text if float(text) else "0.00"

@@ -60,13 +60,12 @@ def verify_compaction(dag: Dag, masks: Mapping[str, Tensor], small: nn.Module) -
     small.eval()
     try:
         with torch.no_grad():
-            difference, dtype = _difference(dag, state, small, inputs)
-            if difference > CLOSE:
-                try:
-                    double, exact = _in_double(state), _as_double(small)
-                    difference, dtype = _difference(dag, double, exact, _in_double(inputs))
-                except (RuntimeError, TypeError):
-                    pass  # operations that fix a type, devices without float64: the first comparison counts
+            difference, dtype = _compared(dag, state, small, inputs)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        raise InputError(
+            f"the smaller network cannot be compared with the masked one, for one of them does not run "
+            f"({str(error).splitlines()[0]}). This model is beyond what can be made smaller; use it with its masks."
+        ) from error
     finally:
         for module, training in modes.items():
             module.training = training
@@ -107,21 +106,23 @@ def _in_double(values: Any) -> Any:
     return pytree.tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, values)
 
 
-def _as_double(small: nn.Module) -> nn.Module:
-    return copy.deepcopy(small).double()
+def _compared(dag: Dag, state: Mapping[str, Tensor], small: nn.Module, inputs: Any) -> tuple[float, torch.dtype]:
+    """The difference in the type of the model or, where that leaves a doubt, in float64, and the type."""
+    difference, dtype = _difference(dag, state, small, inputs)
+    if difference <= CLOSE:
+        return difference, dtype
+    try:
+        return _difference(dag, _in_double(state), copy.deepcopy(small).double(), _in_double(inputs))
+    except (RuntimeError, TypeError):
+        # Some operations fix a type, and some devices have no float64: the type of the model decides.
+        return difference, dtype
 
 
 def _difference(dag: Dag, state: Mapping[str, Tensor], small: nn.Module, inputs: Any) -> tuple[float, torch.dtype]:
     """Largest difference of any output as a share of the largest entry of that output, and the type of the outputs."""
     args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
     wanted = pytree.tree_leaves(Interpreter(dag, state=state).run(*args, **kwargs))
-    try:
-        made = pytree.tree_leaves(small(*args, **kwargs))
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        raise InputError(
-            f"the smaller network does not run ({str(error).splitlines()[0]}). This model is beyond what can be made "
-            "smaller; use it with its masks."
-        ) from error
+    made = pytree.tree_leaves(small(*args, **kwargs))
     worst, dtype = 0.0, torch.float64
     for one, other in zip(wanted, made, strict=True):
         if not isinstance(one, Tensor) or one.numel() == 0:
