@@ -151,6 +151,7 @@ def test_the_command(tmp_path, monkeypatch):
         "give what to report on": [],
         "holds no published tables; name the folder": ["--published", "."],
         "a report is written as html or md, not as 'pdf'": ["mine.parquet", "--format", "pdf"],
+        "ends in .html or .md, not in '.pdf'": ["mine.parquet", "-o", "a.pdf"],
         "does not go with a file named a.html": ["mine.parquet", "--format", "md", "-o", "a.html"],
     }
     for words, arguments in refusals.items():

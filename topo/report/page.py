@@ -193,6 +193,9 @@ def _kind(format: str | None, path: str | Path | None) -> Kind:
     suffix = Path(path).suffix.lower() if path is not None else ""
     by_suffix = next((kind for kind, suffixes in SUFFIXES.items() if suffix in suffixes), None)
     if format is None:
+        if by_suffix is None and suffix[1:].isalpha():
+            known = " or ".join(suffixes[0] for suffixes in SUFFIXES.values())
+            raise InputError(f"a report is written to a file that ends in {known}, not in {suffix!r}.")
         return by_suffix or "html"
     if format not in SUFFIXES:
         raise InputError(
