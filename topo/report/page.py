@@ -110,6 +110,8 @@ def write_report(
         raise InputError(
             "give what to report on: studies or a results table, the folder of the published tables, or both."
         )
+    if path is not None:
+        _require_other_file(Path(path), source)
     kind = _kind(format, path)
     if kind == "md" and not files:
         raise InputError("the figures of a Markdown report are files beside it; leave files on, or write HTML.")
@@ -119,7 +121,6 @@ def write_report(
     own = Evidence.open(study=source) if source is not None else None
     theirs = Evidence.open(published=published) if published is not None else None
     path = Path(path) if path is not None else _default_path(source, own, theirs, kind)
-    _require_other_file(path, source)
     both = own is not None and theirs is not None
     evidence = [(s if both else "", e) for s, e in (("own", own), ("published", theirs)) if e is not None]
     link = f"{path.stem}-files" if files else ""
