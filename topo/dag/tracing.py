@@ -14,6 +14,7 @@ from ..errors import InputError
 from .dag import Arc, Dag, Hole, Node, Output, Size, Step, Value
 from .example import Example, example_arguments
 from .export import evaluation_mode, export, is_symbol
+from .kept_traces import kept_trace
 from .operators import aten, operator_called
 
 __all__ = ["module_of", "trace", "traced"]
@@ -81,8 +82,8 @@ def traced(model: nn.Module | Dag, example: Example | None, verb: str) -> Dag:
         return model
     args, kwargs = example_arguments(example, module_of(model, verb), verb=verb)
     with evaluation_mode(model), torch.no_grad():
-        program = export(model, args, kwargs)
-    dag = _Reader(model, program, (args, kwargs)).read()
+        inputs = (args, kwargs)
+        dag = kept_trace(model, inputs, lambda: _Reader(model, export(model, args, kwargs), inputs).read())
     # Zeros of the example's shapes and types, which take the memory of one number each.
     zeros = pytree.tree_map_only(Tensor, lambda t: t.new_zeros(()).expand(t.shape), kwargs or args)
     dag = replace(dag, keywords=tuple(kwargs), model=model, example=zeros)
