@@ -89,7 +89,7 @@ def near_chance(networks: pd.DataFrame) -> int:
     reference = dense.fillna(networks["accuracy"].groupby(pairs).transform("max"))
     if "dense_accuracy" in networks:
         reference = networks["dense_accuracy"].astype(float).fillna(reference)
-    chance = 1 / networks["classes"]
+    chance = networks["chance"] if "chance" in networks else 1 / networks["classes"]
     limit = chance + 0.1 * (reference - chance).clip(lower=0)
     if "test_samples" in networks:
         limit = np.fmax(limit, chance + 3 * np.sqrt(chance * (1 - chance) / networks["test_samples"]))

@@ -40,6 +40,14 @@ def test_what_guessing_reaches_on_few_images_is_near_chance():
     assert collapsed(table([0.2, 0.15, 0.19, 0.195])) == []
 
 
+def test_the_commonest_class_is_chance_where_the_table_says_how_common_it_is():
+    # .4 + .1 * (.9 - .4) = .45, also in rows of the dataset that do not say it; of 100 answers .4 + 3 * .049 = .547.
+    known = table([0.9, 0.1, 0.45, 0.46], chance=[0.4, np.nan, 0.4, np.nan])
+    assert collapsed(known) == ["p1", "p2"]
+    assert collapsed(known.assign(test_samples=100)) == ["p1", "p2", "p3"]
+    assert "accuracy near chance, which is 40% with 10 classes" in set(collapsed_networks(known)["reason"])
+
+
 def test_guesses_are_found_as_often_as_the_rule_says():
     rng = np.random.default_rng(0)
     guesses = rng.binomial(500, 0.1, size=4000) / 500

@@ -36,7 +36,7 @@ def test_a_study_gives_one_row_a_network(tiny, here, caplog: pytest.LogCaptureFi
         table = study.run(executor=here, progress=False)
     assert len(table) == 5 and (table["status"] == "finished").all() and (table["reason"] == "").all()
     assert table["accuracy"].between(0, 1).all() and len(set(table["dense_accuracy"])) == 1
-    assert set(table["classes"]) == {10} and set(table["test_samples"]) == {30}
+    assert set(table["classes"]) == {10} and set(table["test_samples"]) == {30} and set(table["chance"]) == {0.1}
     sparse = table[table["pruner"] != "dense"]
     assert sparse["reached_sparsity"].to_numpy() == pytest.approx(sparse["sparsity"], abs=0.01)
     columns = [f"rolled__{name}" for name in column_names(["local"], layers=True)]

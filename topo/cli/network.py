@@ -128,8 +128,8 @@ class NamedNetwork:
         from ..models import build
 
         settings = parsed_settings(self.settings)
-        shapes = sample_shapes(self.example)
-        return build(self.name, input_shape=shapes, n_classes=n_classes, seed=self.seed, **settings)
+        shapes, example = sample_shapes(self.example), None if self.dataset is None else self.dataset.example
+        return build(self.name, input_shape=shapes, n_classes=n_classes, seed=self.seed, example=example, **settings)
 
     def _with_remedy(self, error: InputError, shapes: dict[str, tuple[int, ...]]) -> InputError:
         """An error on tensors of these shapes that do not fit the network, with the option that makes them fit."""

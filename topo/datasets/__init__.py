@@ -3,9 +3,10 @@
 from ..registry import import_submodules
 from .augment import Augmentation
 from .conversion import as_dataset
-from .dataset import Dataset, Split, make_dataset
+from .dataset import Dataset, make_dataset
 from .loader import load
 from .registry import DATASETS
+from .split import Split
 
 __all__ = ["DATASETS", "Augmentation", "Dataset", "Split", "as_dataset", "load", "make_dataset"]
 

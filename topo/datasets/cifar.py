@@ -9,9 +9,10 @@ import torch
 
 from ..errors import InputError
 from ..torchvision_import import import_torchvision
-from .dataset import Dataset, Split, make_dataset
+from .dataset import Dataset, make_dataset
 from .parquet import has_parquet, read_split
 from .registry import DATASETS
+from .split import Split
 
 __all__ = ["cifar10", "cifar100"]
 

@@ -13,8 +13,9 @@ from torch.utils.data import TensorDataset, default_collate
 
 from ..errors import InputError
 from ..randomness import own_randomness
-from .dataset import Dataset, Split, check_splits, make_dataset
-from .inputs import Batch, checked_batch, is_batch, joined
+from .dataset import Dataset, check_splits, make_dataset
+from .inputs import IGNORED, Batch, checked_batch, is_batch, joined, labels_name
+from .split import Split
 
 __all__ = ["as_dataset", "collated", "is_map_style", "tensors_as_batch"]
 
@@ -35,9 +36,12 @@ def as_dataset(data: Any, test: Any = None, *, name: str = "data") -> Dataset:
     ----------
     data
         A `Dataset`, which stays as it is; a pair (inputs, targets) of tensors or NumPy arrays, where inputs are one
-        (samples, ...), a tuple of them or a dict of them by argument name, and targets are classes (samples,), whole
-        numbers from 0 up; a map-style ``torch.utils.data.Dataset`` or a list of such pairs of one sample; or a
-        ``DataLoader`` or list of batches of such pairs.
+        (samples, ...), a tuple of them or a dict of them by argument name, and targets are classes, whole numbers from
+        0 up, one a sample (samples,) or one a position (samples, positions), where -100 asks for no answer; a map-style
+        ``torch.utils.data.Dataset`` or a list of such pairs of one sample; or a ``DataLoader`` or list of batches of
+        such pairs. In place of a pair one dict may hold the inputs by argument name and the targets under ``"labels"``,
+        as batches for transformers do. Labels that repeat ``"input_ids"`` are those of next-token prediction: as in
+        transformers, the target of a position is then the label of the next one.
     test
         Samples to evaluate on, in any of these forms; without them a training run has no test accuracy.
     name
@@ -82,10 +86,14 @@ def is_map_style(data: Any) -> bool:
     Returns
     -------
     bool
-        False for texts, tensors, tuples, dicts, and lists of anything but pairs (inputs, one target).
+        False for texts, tensors, tuples, dicts, and lists of anything but pairs (inputs, one target) and dicts that
+        hold one target, or vectors of one length throughout, such as the tokens and labels of one text.
     """
-    if isinstance(data, list) and data and isinstance(data[0], tuple | list) and len(data[0]) == 2:
-        return np.ndim(data[0][1]) == 0
+    first = data[0] if isinstance(data, list) and data else None
+    if isinstance(first, tuple | list) and len(first) == 2:
+        return np.ndim(first[1]) == 0
+    if isinstance(first, Mapping) and (name := labels_name(first)) is not None:
+        return np.ndim(first[name]) == 0 or all(np.ndim(part) == 1 for part in first.values())
     return (
         hasattr(data, "__getitem__")
         and hasattr(data, "__len__")
@@ -115,8 +123,14 @@ def collated(data: Any, index: Iterable[int]) -> Batch:
     """
     samples = [data[int(number)] for number in index]
     for sample in samples:
-        if not isinstance(sample, tuple | list) or len(sample) != 2:
-            raise InputError(f"every sample of data must be a pair (inputs, target), not a {type(sample).__name__}.")
+        of_labels = isinstance(sample, Mapping) and labels_name(sample) is not None
+        if not of_labels and (not isinstance(sample, tuple | list) or len(sample) != 2):
+            raise InputError(
+                "every sample of data must be a pair (inputs, target), or a dict with 'labels', not a "
+                f"{type(sample).__name__}."
+            )
+    if of_labels:
+        samples = [{name: np.asarray(part) for name, part in sample.items()} for sample in samples]
     try:
         return checked_batch(default_collate(samples))
     except (RuntimeError, TypeError) as error:
@@ -151,10 +165,12 @@ def _split(data: Any, name: str) -> Split:
     with own_randomness(0):
         inputs, targets = _read(data)
     no_integers = targets.is_floating_point() or targets.dtype == torch.bool
-    if targets.ndim != 1 or no_integers or int(targets.min()) < 0:
+    counted = targets if targets.ndim == 1 else targets[targets != IGNORED]
+    if no_integers or (counted < 0).any():
         raise InputError(
-            f"the targets of {name} must be classes, one whole number from 0 up a sample, not {targets.dtype} of shape "
-            f"{tuple(targets.shape)} from {float(targets.min()):g} to {float(targets.max()):g}."
+            f"the targets of {name} must be classes, one whole number from 0 up a sample, or a position ({IGNORED} for "
+            f"none), not {targets.dtype} of shape {tuple(targets.shape)} from {float(targets.min()):g} to "
+            f"{float(targets.max()):g}."
         )
     return Split(inputs, targets.long())
 

@@ -12,81 +12,10 @@ from torch.utils import _pytree as pytree
 from ..errors import InputError
 from ..validation import one_of, whole_number
 from .augment import Augmentation
-from .inputs import Batch, Inputs, map_inputs
+from .inputs import IGNORED, Batch, Inputs, map_inputs
+from .split import Split, samples_for
 
-__all__ = ["Dataset", "Split", "check_splits", "make_dataset"]
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Inputs as they were read and their classes (N,), int64.
-
-    Images are one tensor (N, C, H, W), uint8 or float; a model of several inputs has a tuple of tensors, or a dict of
-    them by argument name, each with the N samples along its first axis.
-
-    Attributes
-    ----------
-    inputs
-        A tensor, or a tuple or dict of tensors, the samples along their first axes.
-    targets
-        int64, (N,).
-    """
-
-    inputs: Inputs
-    targets: Tensor
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def to(self, device: torch.device | str) -> Split:
-        """The same split on another device.
-
-        Parameters
-        ----------
-        device
-            Where the tensors go.
-
-        Returns
-        -------
-        Split
-            A new one.
-        """
-        return Split(map_inputs(lambda tensor: tensor.to(device), self.inputs), self.targets.to(device))
-
-    def first(self, per_class: int) -> Split:
-        """The first `per_class` samples of each class, in their order.
-
-        Parameters
-        ----------
-        per_class
-            How many samples; all of a class that has fewer.
-
-        Returns
-        -------
-        Split
-            A new one.
-        """
-        order = torch.argsort(self.targets, stable=True)
-        counts = torch.bincount(self.targets)
-        starts = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
-        rank = torch.arange(len(self), device=order.device) - starts
-        kept = order[rank < per_class].sort().values
-        return self.take(kept)
-
-    def take(self, index: Tensor) -> Split:
-        """The samples with these numbers, in this order; `index` is on the split's device.
-
-        Parameters
-        ----------
-        index
-            Numbers of samples, int64.
-
-        Returns
-        -------
-        Split
-            A new one.
-        """
-        return Split(map_inputs(lambda tensor: tensor[index], self.inputs), self.targets[index])
+__all__ = ["Dataset", "check_splits", "make_dataset"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +76,7 @@ class Dataset:
 
     @property
     def train_targets(self) -> Tensor:
-        """Classes of the training samples: (N,) int64."""
+        """Classes of the training samples: int64, (N,) or (N, positions)."""
         return self.train.targets
 
     @property
@@ -157,7 +86,7 @@ class Dataset:
 
     @property
     def test_targets(self) -> Tensor:
-        """Classes of the test samples: (N,) int64."""
+        """Classes of the test samples: int64, (N,) or (N, positions)."""
         return self.split("test").targets
 
     def to(self, device: torch.device | str) -> Dataset:
@@ -221,7 +150,7 @@ class Dataset:
         Yields
         ------
         inputs, targets
-            Of images (B, C, H, W) float32, and (B,) int64, on the dataset's device.
+            Of images (B, C, H, W) float32, and int64, (B,) or (B, positions), on the dataset's device.
 
         Raises
         ------
@@ -269,6 +198,9 @@ class Dataset:
     def balanced_batch(self, per_class: int, generator: torch.Generator) -> Batch:
         """Draw `per_class` training samples of every class, without replacement.
 
+        Where samples have a target a position, so many are drawn, whatever their classes, that a class has `per_class`
+        targets on average, or all there are.
+
         Parameters
         ----------
         per_class
@@ -286,6 +218,9 @@ class Dataset:
         InputError
             When a class has fewer samples.
         """
+        if self.train.is_of_positions:
+            whole_number("per_class", per_class, minimum=1)
+            return self.drawn(samples_for(per_class * self.n_classes, self.train.targets), generator)
         counts = torch.bincount(self.train.targets, minlength=self.n_classes)
         if per_class < 1 or per_class > int(counts.min()):
             raise InputError(
@@ -297,6 +232,24 @@ class Dataset:
         starts = counts.cumsum(0) - counts
         index = by_class[(starts[:, None] + torch.arange(per_class, device=self.device)).flatten()]
         part = self.train.take(index)
+        return self._prepared(part.inputs), part.targets
+
+    def drawn(self, count: int, generator: torch.Generator) -> Batch:
+        """Draw training samples, whatever their classes, without replacement.
+
+        Parameters
+        ----------
+        count
+            How many; all where there are fewer.
+        generator
+            Source of random numbers.
+
+        Returns
+        -------
+        inputs, targets
+            In random order.
+        """
+        part = self.train.take(torch.randperm(len(self.train), generator=generator)[:count].to(self.device))
         return self._prepared(part.inputs), part.targets
 
     def split(self, name: str) -> Split:
@@ -402,11 +355,16 @@ def check_splits(name: str, train: Split, test: Split | None, n_classes: int) ->
             continue
         if len(split) == 0:
             raise InputError(f"dataset {name!r} has no {label} samples.")
-        low, high = int(split.targets.min()), int(split.targets.max())
+        counted = split.targets[split.targets != IGNORED] if split.is_of_positions else split.targets
+        if len(counted) == 0:
+            raise InputError(f"dataset {name!r} has no {label} targets: all are {IGNORED}, which asks for no answer.")
+        low, high = int(counted.min()), int(counted.max())
         if low < 0 or high >= n_classes:
             raise InputError(
                 f"dataset {name!r} has {label} classes {low} to {high}, but they must lie in 0 to {n_classes - 1}."
             )
+    if test is not None and train.is_of_positions != test.is_of_positions:
+        raise InputError(f"dataset {name!r} has targets of positions in one split and of samples in the other.")
     if test is not None and _shapes(train.inputs) != _shapes(test.inputs):
         raise InputError(
             f"dataset {name!r} has training samples of shape {_shapes(train.inputs)} but test samples of "

@@ -9,13 +9,14 @@ import torch
 
 from ..validation import whole_number
 from .augment import Augmentation
-from .dataset import Dataset, Split, make_dataset
+from .dataset import Dataset, make_dataset
 from .registry import DATASETS
+from .split import Split
 
 __all__ = ["digits"]
 
 
-@DATASETS.register("digits", family="embedded", root="not used: the images come with scikit-learn")
+@DATASETS.register("digits", family="embedded", recipe="digits", root="not used: the images come with scikit-learn")
 def digits(root: Path | None = None, download: bool = False, *, test: int = 899) -> Dataset:
     """1,797 handwritten digits of 8x8 grey pixels, half of them to test on; needs no files.
 

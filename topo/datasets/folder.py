@@ -8,9 +8,10 @@ import torch
 
 from ..errors import InputError
 from ..validation import whole_number
-from .dataset import Dataset, Split, make_dataset
+from .dataset import Dataset, make_dataset
 from .decode import decode
 from .registry import DATASETS
+from .split import Split
 
 __all__ = ["folder"]
 

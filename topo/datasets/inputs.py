@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from ..errors import InputError
 
 __all__ = [
+    "IGNORED",
     "Batch",
     "Inputs",
     "call_model",
@@ -20,6 +21,7 @@ __all__ = [
     "input_tensors",
     "is_batch",
     "joined",
+    "labels_name",
     "map_inputs",
     "selected",
     "unfit_labels",
@@ -30,7 +32,13 @@ Inputs: TypeAlias = Tensor | tuple[Any, ...] | dict[str, Any]
 them a tensor or itself a dict, list or tuple of tensors."""
 
 Batch: TypeAlias = tuple[Inputs, Tensor]
-"""Inputs and their targets."""
+"""Inputs and their targets: one a sample, (samples,), or one a position of it, (samples, positions)."""
+
+IGNORED = -100
+"""The target of a position that no answer is asked of, such as padding; the number that torch and transformers use."""
+
+LABELS = ("labels", "label")
+"""Under which names a batch in one dict holds its targets."""
 
 
 def input_tensors(inputs: Inputs) -> list[Tensor]:
@@ -130,8 +138,8 @@ def joined(batches: Sequence[Batch]) -> Batch:
         When their shapes differ.
     """
     first = batches[0][0]
-    targets = torch.cat([targets for _, targets in batches])
     try:
+        targets = torch.cat([targets for _, targets in batches])
         parts = [torch.cat(tensors) for tensors in zip(*(input_tensors(i) for i, _ in batches), strict=True)]
     except (RuntimeError, ValueError) as error:
         raise InputError(f"the batches of data do not have one shape: {str(error).splitlines()[0]}") from error
@@ -149,8 +157,12 @@ def is_batch(value: Any) -> bool:
     Returns
     -------
     bool
-        True for lists and other mappings of tensors too; `checked_batch` brings them into form.
+        True for lists and other mappings of tensors too, and for one mapping that holds targets under ``"labels"``;
+        `checked_batch` brings them into form.
     """
+    if isinstance(value, Mapping):
+        arrays = all(isinstance(part, Tensor | np.ndarray) for part in value.values())
+        return len(value) > 1 and arrays and labels_name(value) is not None
     if not isinstance(value, tuple | list) or len(value) != 2 or not isinstance(value[1], Tensor | np.ndarray):
         return False
     leaves = pytree.tree_leaves(dict(value[0]) if isinstance(value[0], Mapping) else value[0])
@@ -163,7 +175,9 @@ def checked_batch(value: Any) -> Batch:
     Parameters
     ----------
     value
-        What should be a pair (inputs, targets).
+        What should be a pair (inputs, targets), or one mapping of inputs by name with the targets under ``"labels"``.
+        Labels that repeat ``"input_ids"`` wherever they are not `IGNORED` are those of next-token prediction as
+        transformers has them: each position gets the label of the next one.
 
     Returns
     -------
@@ -181,9 +195,9 @@ def checked_batch(value: Any) -> Batch:
         raise InputError(
             f"every batch of data must be a pair (inputs, targets) of tensors or NumPy arrays, not {kinds}; several "
             "inputs are a tuple, or a dict by argument name, in the place of the one, and torch.as_tensor makes a "
-            "tensor of a list or of the to_numpy() of a table."
+            "tensor of a list or of the to_numpy() of a table; a dict of both has the targets as 'labels'."
         )
-    inputs, targets = value
+    inputs, targets = _separated(value) if isinstance(value, Mapping) else value
     if not isinstance(inputs, Tensor | np.ndarray):
         inputs = dict(inputs) if isinstance(inputs, Mapping) else tuple(inputs)
     inputs, targets = pytree.tree_map_only(np.ndarray, _as_tensor, (inputs, targets))
@@ -202,6 +216,32 @@ def checked_batch(value: Any) -> Batch:
             "give one target an input."
         )
     return inputs, targets
+
+
+def labels_name(batch: Mapping[str, Any]) -> str | None:
+    """The name under which a mapping holds its targets.
+
+    Parameters
+    ----------
+    batch
+        Inputs and targets by name.
+
+    Returns
+    -------
+    str or None
+        ``"labels"`` or ``"label"``; None where there is neither.
+    """
+    return next((name for name in LABELS if name in batch), None)
+
+
+def _separated(batch: Mapping[str, Any]) -> tuple[dict[str, Any], Tensor]:
+    """Inputs by name and targets of one mapping of both."""
+    parts = {name: _as_tensor(part) if isinstance(part, np.ndarray) else part for name, part in batch.items()}
+    targets, tokens = parts.pop(labels_name(batch)), parts.get("input_ids")
+    scored = targets != IGNORED
+    if tokens is None or targets.ndim < 2 or targets.shape != tokens.shape or (targets != tokens)[scored].any():
+        return parts, targets
+    return parts, torch.cat([targets[:, 1:], torch.full_like(targets[:, :1], IGNORED)], dim=1)
 
 
 def _as_tensor(array: np.ndarray) -> Tensor:
@@ -236,13 +276,16 @@ def unfit_labels(targets: Tensor, outputs: int, *, name: str = "data") -> InputE
     data has labels from 0 to 0 (torch.float32 of shape (6,)) and the model has 3 outputs; give one label a sample, a
     whole number from 0 to 2.
     """
-    low, high = float(targets.min()), float(targets.max())
-    labels = targets.ndim == 1 and not targets.is_floating_point() and targets.dtype != torch.bool
-    kind = "" if labels else f" ({targets.dtype} of shape {tuple(targets.shape)})"
+    labels = not targets.is_floating_point() and targets.dtype != torch.bool
+    of_positions = labels and targets.ndim > 1
+    counted = targets[targets != IGNORED] if of_positions and (targets != IGNORED).any() else targets
+    low, high = float(counted.min()), float(counted.max())
+    kind = "" if labels and not of_positions else f" ({targets.dtype} of shape {tuple(targets.shape)})"
     if labels and low >= 0 and high >= outputs:
         remedy = f"give labels from 0 to {outputs - 1}, or a model of {high + 1:.0f} outputs"
     else:
-        remedy = f"give one label a sample, a whole number from 0 to {outputs - 1}"
+        each = f"position, {IGNORED} for none," if of_positions else "sample,"
+        remedy = f"give one label a {each} a whole number from 0 to {outputs - 1}"
     return InputError(
         f"{name} has labels from {low:g} to {high:g}{kind} and the model has {outputs} outputs; {remedy}."
     )

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .dataset import Split
 from .decode import decode
+from .split import Split
 
 __all__ = ["has_parquet", "read_split"]
 

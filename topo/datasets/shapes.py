@@ -9,8 +9,9 @@ import torch
 
 from ..validation import whole_number
 from .augment import Augmentation
-from .dataset import Dataset, Split, make_dataset
+from .dataset import Dataset, make_dataset
 from .registry import DATASETS
+from .split import Split
 
 __all__ = ["shapes"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,8 +19,17 @@ from .torchvision_models import PREFIX, torchvision_model, torchvision_names
 __all__ = ["build"]
 
 
+IMAGE = ("channels", "height", "width")
+
+
 def build(
-    name: str, *, input_shape: Example = (3, 32, 32), n_classes: int = 10, seed: int = 0, **settings: Any
+    name: str,
+    *,
+    input_shape: Example = (3, 32, 32),
+    n_classes: int = 10,
+    seed: int = 0,
+    example: Example | None = None,
+    **settings: Any,
 ) -> nn.Module:
     """Build a network with fresh weights, on the CPU and in training mode.
 
@@ -32,19 +41,23 @@ def build(
         One of `MODELS`, or any classification network of torchvision; ``"torchvision:<name>"`` asks for
         torchvision's where both have one.
     input_shape
-        Shape of one input: channels, height, width. For a network of your own, whatever shape it takes, or a tuple or
-        dict of shapes where it takes several inputs; its builder gets it as it is.
+        Shape of one input: (channels, height, width) of an image, (positions,) of tokens, (steps, features) of a
+        sequence. For a network of your own, whatever shape it takes, or a tuple or dict of shapes where it takes
+        several inputs; its builder gets it as it is.
     n_classes
-        Number of outputs, from 1 up.
+        Number of outputs, from 1 up; of a language model the size of the vocabulary.
     seed
         Seed of the fresh weights.
+    example
+        What the network is called with once, to draw the weights of lazy layers and to see that it fits; zeros of
+        `input_shape` unless given. A network of your own that takes whole numbers, such as tokens, needs it.
     settings
         The network's own options, such as ``shortcut="projection"``.
 
     Returns
     -------
     nn.Module
-        It maps (N, *input_shape) to (N, n_classes).
+        It maps (N, *input_shape) to (N, n_classes), a language model to (N, positions, n_classes).
 
     Raises
     ------
@@ -57,7 +70,9 @@ def build(
     >>> net(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 10])
     """
-    shape = input_shape if _is_own(name) else _checked_shape(input_shape)
+    entry = MODELS.entry(name) if name in MODELS else None
+    axes = IMAGE if entry is None else entry.info.get("sample", IMAGE)
+    shape = input_shape if _is_own(name) else _checked_shape(input_shape, axes)
     whole_number("n_classes", n_classes, minimum=1)
     builder: Callable[..., nn.Module]
     if name in MODELS:
@@ -73,7 +88,10 @@ def build(
             raise _misfit(name, shape, error) from error
         if not isinstance(model, nn.Module):
             raise InputError(f"model {name!r} returned a {type(model).__name__}; it must return an nn.Module.")
-        _check_forward(name, model, shape)  # which draws the weights of lazy layers
+        if example is None:
+            tokens = entry is not None and entry.info.get("tokens")
+            example = torch.zeros(1, *shape, dtype=torch.int64) if tokens else shape
+        _check_forward(name, model, shape, example)  # which draws the weights of lazy layers
     return model
 
 
@@ -81,18 +99,16 @@ def _is_own(name: str) -> bool:
     return name in MODELS and not MODELS.entry(name).source.built_in
 
 
-def _checked_shape(input_shape: Any) -> tuple[int, int, int]:
+def _checked_shape(input_shape: Any, axes: Sequence[str]) -> tuple[int, ...]:
     try:
         shape = tuple(int(size) for size in input_shape)
     except (TypeError, ValueError):
         shape = ()
-    if len(shape) != 3 or min(shape) < 1:
-        batch = "; leave the batch axis out" if len(shape) == 4 else ""
-        raise InputError(
-            f"the shape of one sample must be (channels, height, width), all positive, not {input_shape!r}{batch}."
-        )
-    channels, height, width = shape
-    return channels, height, width
+    if len(shape) != len(axes) or min(shape) < 1:
+        batch = "; leave the batch axis out" if len(shape) == len(axes) + 1 else ""
+        wanted = f"({', '.join(axes)}{',' * (len(axes) == 1)})"
+        raise InputError(f"the shape of one sample must be {wanted}, all positive, not {input_shape!r}{batch}.")
+    return shape
 
 
 def _torchvision_name(name: str) -> str:
@@ -103,9 +119,9 @@ def _torchvision_name(name: str) -> str:
     return short
 
 
-def _check_forward(name: str, model: nn.Module, shape: Example) -> None:
+def _check_forward(name: str, model: nn.Module, shape: Example, example: Example) -> None:
     model.eval()
-    arguments, keywords = example_arguments(shape, verb="topo.models.build")
+    arguments, keywords = example_arguments(example, verb="topo.models.build")
     try:
         with torch.no_grad(), failures_named(f"model {name!r}", RuntimeError, ValueError, AssertionError):
             model(*arguments, **keywords)

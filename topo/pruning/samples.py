@@ -12,7 +12,8 @@ from torch.utils.data import TensorDataset
 
 from ..datasets import Dataset
 from ..datasets.conversion import collated, is_map_style, tensors_as_batch
-from ..datasets.inputs import Batch, Inputs, checked_batch, is_batch, joined, map_inputs, selected
+from ..datasets.inputs import IGNORED, Batch, Inputs, checked_batch, is_batch, joined, map_inputs, selected
+from ..datasets.split import samples_for
 from ..errors import InputError
 
 __all__ = ["Samples", "chunks"]
@@ -74,7 +75,7 @@ class Samples:
         return map_inputs(lambda t: torch.zeros_like(t[:1]) if t.is_floating_point() else t[:1], inputs)
 
     def batch(self, size: int) -> Batch:
-        """About `size` samples, as many of each class as there are.
+        """About `size` samples, as many of each class as there are; of targets of positions, so many at random.
 
         Of batches the first one, whole; of a torch dataset so many at random.
 
@@ -88,8 +89,10 @@ class Samples:
         tuple
             Inputs and targets.
         """
-        if self._dataset is not None:
+        if self._dataset is not None and not self._dataset.train.is_of_positions:
             return self.balanced(max(1, round(size / self._dataset.n_classes)))
+        if self._dataset is not None:
+            return self._dataset.drawn(size, self._generator)
         if self._items is not None:
             return collated(self._items, self._permutation(len(self._items))[:size].tolist())
         if self._pair is None:
@@ -124,7 +127,8 @@ class Samples:
         """`per_class` samples of every class, in random order, or all there are of a class that has fewer.
 
         A dataset gives as many of every class as its smallest class has, where that is fewer. Of batches, and of a
-        torch dataset, as many are read as it takes until each class seen has enough. Data whose targets are not class
+        torch dataset, as many are read as it takes until each class seen has enough. Of samples with a target at each
+        position so many are drawn that a class has `per_class` targets on average. Data whose targets are not class
         labels are used whole; of batches, the first one is.
 
         Parameters
@@ -138,12 +142,17 @@ class Samples:
             Inputs and targets.
         """
         if self._dataset is not None:
+            if self._dataset.train.is_of_positions:
+                return self._dataset.balanced_batch(per_class, self._generator)
             counts = self._dataset.train.targets.bincount(minlength=self._dataset.n_classes)
             per_class = min(per_class, max(1, int(counts.min())))
             pair = self._dataset.balanced_batch(per_class, self._generator)
             return selected(pair, self._permutation(len(pair[1])))
         pair = self._pair or self._read_until(per_class)
         labels = pair[1].cpu()
+        if _are_of_positions(labels):
+            n_classes = len(labels[labels != IGNORED].unique())
+            return selected(pair, self._permutation(len(labels))[: samples_for(per_class * n_classes, labels)])
         if not _are_labels(labels):
             return pair
         order = self._permutation(len(labels))
@@ -201,3 +210,7 @@ def chunks(pair: Batch, size: int) -> Iterator[Batch]:
 
 def _are_labels(targets: Tensor) -> bool:
     return targets.ndim == 1 and not targets.is_floating_point()
+
+
+def _are_of_positions(targets: Tensor) -> bool:
+    return targets.ndim > 1 and not targets.is_floating_point()

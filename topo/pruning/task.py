@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
@@ -24,6 +23,7 @@ from ..masks import Masks, prunable_parameters
 from ..randomness import own_randomness
 from ..training import Callback, Diverged, Recipe, Training, train
 from ..training import recipe as find_recipe
+from ..training.predictions import answers, cross_entropy, fit, logits_of
 from ..validation import real_number, whole_number
 from .registry import PRUNERS
 from .samples import Samples
@@ -157,7 +157,7 @@ class Task:
             return call_model(self.call or self.model, inputs)
 
     def loss(self, inputs: Inputs, targets: Tensor, temperature: float = 1.0) -> Tensor:
-        """Mean cross-entropy of the logits divided by a temperature.
+        """Mean cross-entropy of the logits divided by a temperature, over samples or the positions that have targets.
 
         Parameters
         ----------
@@ -176,14 +176,21 @@ class Task:
         InputError
             When the model does not return logits, or the targets do not fit them.
         """
-        logits = self.forward(inputs)
-        if not isinstance(logits, Tensor) or logits.ndim < 2:
+        logits = logits_of(self.forward(inputs))
+        if logits is None or logits.ndim < 2:
             raise InputError("the model must return one tensor of logits (samples x classes) for this pruner.")
         targets = targets.to(self.device)
-        if not targets.is_floating_point() and not 0 <= int(targets.min()) <= int(targets.max()) < logits.shape[1]:
+        of_classes = not targets.is_floating_point() and targets.dtype != torch.bool
+        if of_classes and targets.ndim > 1 and not fit(logits, targets):
+            raise InputError(
+                f"the model returns logits of shape {tuple(logits.shape)} for targets of shape {tuple(targets.shape)}; "
+                "targets of positions (samples, positions) need logits (samples, positions, classes)."
+            )
+        logits, targets = answers(logits, targets)
+        if of_classes and targets.numel() and not 0 <= int(targets.min()) <= int(targets.max()) < logits.shape[1]:
             raise unfit_labels(targets, logits.shape[1])
         try:
-            return F.cross_entropy(logits / temperature, targets)
+            return cross_entropy(logits / temperature, targets)
         except (RuntimeError, ValueError) as error:
             raise unfit_labels(targets, logits.shape[1]) from error
 

@@ -13,7 +13,7 @@ __all__ = ["collapsed_networks", "unknown_chance"]
 
 # Of the accuracy above chance that the reference network has, what a network needs more than to count as trained.
 SHARE = 0.1
-# Standard errors of the accuracy of guessing on the test images: one guess in a thousand is luckier.
+# Standard errors of the accuracy of guessing on the test samples: one guess in a thousand is luckier.
 ERRORS = 3.0
 COLUMNS = [*NETWORK, "accuracy", "reason"]
 
@@ -21,22 +21,21 @@ COLUMNS = [*NETWORK, "accuracy", "reason"]
 def collapsed_networks(table: pd.DataFrame) -> pd.DataFrame:
     r"""Networks that collapsed: no kept weight connects input and output, or the accuracy is near chance.
 
-    Chance is an accuracy of :math:`1 / k` with :math:`k` classes. A network is near chance when its accuracy is at
-    most the larger of
+    Chance is the accuracy :math:`c` of always naming the commonest class, where the table has it as column `chance`,
+    and else :math:`1 / k` with :math:`k` classes. A network is near chance when its accuracy is at most the larger of
 
-    - :math:`1 / k + .1 \, (a - 1 / k)`: it has lost nine tenths of what the reference has above chance, where the
+    - :math:`c + .1 \, (a - c)`: it has lost nine tenths of what the reference has above chance, where the
       reference :math:`a` is the accuracy of its dense network, else the best of the same dataset and model;
-    - :math:`1 / k + 3 \sqrt{(1 / k)(1 - 1 / k) / n}`, where the number :math:`n` of test images is known: so much is
-      reached by guessing.
+    - :math:`c + 3 \sqrt{c (1 - c) / n}`, where the number :math:`n` of test samples, or of the positions of them that
+      are asked for an answer, is known: so much is reached by guessing.
 
-    The first is there because many test images tell 2% from the 1% of a hundred classes, which is still no network
-    to compare with one of 70%. Where classes are of unequal sizes, always naming the largest one reaches more than
-    :math:`1 / k`, which is not accounted for.
+    The first is there because many test samples tell 2% from the 1% of a hundred classes, which is still no network
+    to compare with one of 70%.
 
     Parameters
     ----------
     table
-        A results table. Columns `classes` and `test_samples` have the numbers of classes and of test images; without
+        A results table. Columns `classes` and `test_samples` have the numbers of classes and of test samples; without
         `classes` chance is unknown, and only the status tells.
 
     Returns
@@ -56,7 +55,7 @@ def collapsed_networks(table: pd.DataFrame) -> pd.DataFrame:
     table = tidy_results(table)
     unit = 100 if are_percentages(table["accuracy"]) else 1
     accuracy, classes = table["accuracy"] / unit, _numbers(table, "classes")
-    chance = 1 / classes
+    chance = _numbers(table, "chance").fillna(1 / classes)
     limit = chance + SHARE * (_reference(table) / unit - chance).clip(lower=0)
     luck = chance + ERRORS * np.sqrt(chance * (1 - chance) / _numbers(table, "test_samples"))
     near_chance = accuracy <= np.fmax(limit, luck) + 1e-12

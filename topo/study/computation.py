@@ -288,9 +288,10 @@ def _compact_columns(cell: Cell, model: nn.Module, dataset: Dataset, masks: Mask
 
 
 def _dataset_columns(dataset: Dataset) -> dict[str, Any]:
-    """What an accuracy has to be read with: the number of classes, and of the samples that it is a share of."""
-    tested = dataset.train if dataset.test is None else dataset.test
-    return {"classes": dataset.n_classes, "test_samples": len(tested)}
+    """What an accuracy has to be read with: the number of classes, of the answers that it is a share of, and chance."""
+    counts = (dataset.train if dataset.test is None else dataset.test).class_counts
+    answers = int(counts.sum())
+    return {"classes": dataset.n_classes, "test_samples": answers, "chance": int(counts.max()) / answers}
 
 
 def _mask_columns(masks: Masks) -> dict[str, Any]:
@@ -358,12 +359,13 @@ def build_model(cell: Cell, dataset: Dataset) -> nn.Module:
         input_shape=sample_shapes(dataset.example),
         n_classes=dataset.n_classes,
         seed=cell.seed,
+        example=example_of(dataset),
         **cell.model.settings,
     )
 
 
 def example_of(dataset: Dataset) -> Inputs:
-    """Zeros in the form of one sample of a dataset, on the CPU.
+    """One sample of a dataset, its floating-point numbers zero, on the CPU; whole numbers, such as tokens, stay.
 
     Parameters
     ----------
@@ -375,7 +377,11 @@ def example_of(dataset: Dataset) -> Inputs:
     Tensor, tuple or dict
         One sample.
     """
-    return map_inputs(lambda tensor: torch.zeros_like(tensor, device="cpu"), dataset.example)
+
+    def blank(tensor: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(tensor, device="cpu") if tensor.is_floating_point() else tensor.cpu()
+
+    return map_inputs(blank, dataset.example)
 
 
 def _dag(cell: Cell, model: nn.Module, dataset: Dataset) -> Dag:

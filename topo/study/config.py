@@ -321,8 +321,9 @@ class StudyConfig(BaseModel):
 
 
 def _usual_recipe(given: Mapping[str, Any]) -> RecipeChoice:
-    families = {DATASETS.entry(d.name).family if d.name in DATASETS else "" for d in given.get("datasets", ())}
-    return RecipeChoice(name="digits" if families == {"embedded"} else "reference")
+    """The recipe that all the datasets name as theirs, else the reference."""
+    own = [DATASETS.entry(d.name).info.get("recipe") if d.name in DATASETS else None for d in given.get("datasets", ())]
+    return RecipeChoice(name=own[0] if own and own[0] and set(own) == {own[0]} else "reference")
 
 
 def _import_all(sources: Iterable[str], study: str, lines: Mapping[KeyPath, int]) -> None:

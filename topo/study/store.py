@@ -38,7 +38,7 @@ RESERVED = frozenset(
         *("dataset", "model", "pruner", "family", "sparsity", "seed", "status", "reason", "accuracy", "loss", "cell"),
         *("dense_accuracy", "accuracy_drop", "reached_sparsity", "kept_weights", "total_weights", "device", "study"),
         *("layer_density_min", "layer_density_max", "compact_parameters", "compact_macs", "seconds", "undefined"),
-        *("classes", "test_samples"),
+        *("classes", "test_samples", "chance", "perplexity"),
     )
 )
 TEXT = {"dataset", "model", "pruner", "family", "status", "reason", "undefined", "device", "cell"}

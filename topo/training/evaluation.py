@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -13,6 +14,7 @@ from ..datasets import Dataset, as_dataset
 from ..datasets.inputs import call_model, unfit_labels
 from ..device import resolve_device
 from ..errors import InputError
+from .predictions import answers, fit, logits_of
 
 __all__ = ["check_fit", "evaluate", "measure_split"]
 
@@ -27,12 +29,15 @@ def evaluate(
 ) -> dict[str, float]:
     """Accuracy (share of right answers) and mean cross-entropy (nats) on a split, in evaluation mode.
 
-    The model is moved to the device; its mode and batch-norm statistics stay as they were.
+    Of targets of positions, such as the next tokens of a text, every one counts as an answer, those of -100 left out;
+    for them there is also the perplexity, exp(mean cross-entropy): among how many equally likely tokens the model would
+    be as uncertain. The model is moved to the device; its mode and batch-norm statistics stay as they were.
 
     Parameters
     ----------
     model
-        Returns logits (N, classes).
+        Returns logits (N, classes), or (N, positions, classes) for targets of positions, or an object that has them
+        as ``logits``.
     data
         As `topo.training.train` takes them.
     split
@@ -45,7 +50,7 @@ def evaluate(
     Returns
     -------
     dict
-        ``accuracy`` and ``loss``.
+        ``accuracy`` and ``loss``; of targets of positions also ``perplexity``.
 
     Raises
     ------
@@ -83,21 +88,23 @@ def measure_split(model: nn.Module, dataset: Dataset, split: str, batch_size: in
     Returns
     -------
     dict
-        accuracy, the share of right answers, and loss, the mean cross-entropy.
+        accuracy, the share of right answers, loss, the mean cross-entropy, and of targets of positions perplexity.
     """
     was_training = model.training
     model.eval()
     count, sums = 0, []
     with torch.no_grad():
         for inputs, targets in dataset.batches(split, batch_size):
-            logits = call_model(model, inputs).float()
+            logits, targets = answers(logits_of(call_model(model, inputs)), targets)
+            logits = logits.float()
             right = (logits.argmax(1) == targets).sum()
             sums.append(torch.stack([right, functional.cross_entropy(logits, targets, reduction="sum")]))
             count += len(targets)
         totals = torch.stack(sums).double().sum(0) / count
     model.train(was_training)
     accuracy, loss = totals.tolist()
-    return {"accuracy": accuracy, "loss": loss}
+    measured = {"accuracy": accuracy, "loss": loss}
+    return measured | ({"perplexity": float(np.exp(loss))} if dataset.split(split).is_of_positions else {})
 
 
 def check_fit(model: nn.Module, dataset: Dataset) -> None:
@@ -120,14 +127,19 @@ def check_fit(model: nn.Module, dataset: Dataset) -> None:
     example = dataset.example
     try:
         with torch.no_grad(), unfit_inputs_named(example, name=f"dataset {dataset.name!r}"):
-            logits = call_model(model, example)
+            output = call_model(model, example)
     finally:
         model.train(was_training)
-    shape = tuple(getattr(logits, "shape", ()))
-    if len(shape) != 2:
+    logits = logits_of(output)
+    targets, shape = dataset.train.targets[:1], () if logits is None else tuple(logits.shape)
+    if logits is None or not fit(logits, targets):
+        of_positions = dataset.train.is_of_positions
+        wanted = f"{dataset.n_classes} logits a {'position' if of_positions else 'sample'}"
+        sizes = f", of shape (samples, {', '.join(map(str, targets.shape[1:]))}, classes)," if of_positions else ""
+        returned = type(output).__name__ if logits is None else f"a tensor of shape {shape}"
         raise InputError(
-            f"the model must return {dataset.n_classes} logits a sample for dataset {dataset.name!r}, "
-            f"but returned {f'a tensor of shape {shape}' if shape else type(logits).__name__}."
+            f"the model must return {wanted}{sizes} for dataset {dataset.name!r}, but returned {returned}."
         )
-    if shape[1] < dataset.n_classes:
-        raise unfit_labels(torch.arange(dataset.n_classes), shape[1], name=f"dataset {dataset.name!r}")
+    classes = answers(logits, targets)[0].shape[1]
+    if classes < dataset.n_classes:
+        raise unfit_labels(torch.arange(dataset.n_classes), classes, name=f"dataset {dataset.name!r}")

@@ -16,16 +16,16 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 from torch import nn
-from torch.nn import functional
 
 from ..datasets import as_dataset
-from ..datasets.inputs import Inputs, call_model, map_inputs
+from ..datasets.inputs import IGNORED, Inputs, call_model, map_inputs
 from ..device import resolve_device
 from ..errors import InputError, failures_named
 from ..masks import Masks
 from ..randomness import own_randomness
 from .callback import Callback, TrainingState
 from .evaluation import check_fit, measure_split
+from .predictions import answers, cross_entropy, logits_of
 from .recipes import Recipe
 from .recipes import recipe as find_recipe
 from .resume import resume, save
@@ -87,7 +87,8 @@ def train(
     Parameters
     ----------
     model
-        Returns logits (N, classes).
+        Returns logits (N, classes), or (N, positions, classes) for targets of positions, such as the next tokens of a
+        text; or an object that has them as ``logits``.
     data
         A dataset of `topo.datasets`; or (inputs, targets) tensors, where inputs are a tensor, a tuple or a dict of
         tensors, a ``torch.utils.data.Dataset``, a ``DataLoader`` or a list of batches, as
@@ -191,7 +192,8 @@ def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
         state.batch = inputs, targets
         loss, right = batch_loss(model, inputs, targets, recipe)
         state.loss = loss.detach()
-        sums += torch.stack([state.loss.double() * len(targets), right.double()])
+        count = (targets != IGNORED).sum() if dataset.train.is_of_positions else len(targets)
+        sums += torch.stack([state.loss.double() * count, right.double()])
         if state.step % check_every == 0:
             _require_finite(sums[0], f"the training loss became {{}} at step {state.step + 1}", state)
         penalties = [penalty for penalty in _tell(callbacks, Callback.penalty, state) if penalty is not None]
@@ -206,7 +208,7 @@ def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
     if dataset.test is not None:
         test = measure_split(model, dataset, "test")
         _require_finite(torch.tensor(test["loss"]), "the test loss became {}", state)
-    train_loss, train_accuracy = (sums / len(dataset.train)).tolist()
+    train_loss, train_accuracy = (sums / dataset.train.class_counts.sum()).tolist()
     state.epoch += 1
     values = [state.epoch, rate, train_loss, train_accuracy, test["loss"], test["accuracy"]]
     state.history.append(dict(zip(COLUMNS, [*values, time.perf_counter() - started])))
@@ -230,9 +232,9 @@ def batch_loss(
     Parameters
     ----------
     model
-        From inputs to logits.
+        From inputs to logits, or to an object that has them as ``logits``.
     inputs, targets
-        A batch, on one device.
+        A batch, on one device; targets of samples or of positions, where the mean is over all that are not -100.
     recipe
         Label smoothing, and on CUDA bfloat16 and memory layout.
 
@@ -246,8 +248,11 @@ def batch_loss(
     if cuda and recipe.channels_last:
         inputs = map_inputs(_channels_last, inputs)
     with torch.autocast(kind, dtype=torch.bfloat16, enabled=cuda and recipe.bf16):
-        logits = call_model(model, inputs)
-    loss = functional.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)
+        output = logits_of(call_model(model, inputs))
+    if output is None:
+        raise InputError("the model returns no tensor of logits in training, as it does in evaluation.")
+    logits, targets = answers(output, targets)
+    loss = cross_entropy(logits.float(), targets, recipe.label_smoothing)
     return loss, (logits.argmax(1) == targets).sum()
 
 

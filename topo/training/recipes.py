@@ -135,6 +135,32 @@ RECIPES.register(
 RECIPES.register("digits", summary="A few seconds on the 8x8 digits.")(
     Recipe(epochs=15, batch_size=64, schedule="cosine", warmup=0.1, weight_decay=5e-4, augment=False)
 )
+RECIPES.register("text", summary="A few seconds of AdamW on a small language model.")(
+    Recipe(
+        epochs=8,
+        batch_size=32,
+        optimizer="adamw",
+        learning_rate=4e-3,
+        weight_decay=0.01,
+        schedule="cosine",
+        warmup=0.1,
+        gradient_clip=1.0,
+        augment=False,
+    )
+)
+RECIPES.register("sequences", summary="A few seconds of AdamW on a recurrent network.")(
+    Recipe(
+        epochs=20,
+        batch_size=32,
+        optimizer="adamw",
+        learning_rate=1e-2,
+        weight_decay=0.01,
+        schedule="cosine",
+        warmup=0.1,
+        gradient_clip=1.0,
+        augment=False,
+    )
+)
 RECIPES.register("cifar-short", summary="CIFAR in 20 epochs: cosine, warm-up, label smoothing, bfloat16 on CUDA.")(
     Recipe(
         epochs=20,

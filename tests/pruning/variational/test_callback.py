@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import topo
 from tests.pruning.variational.nets import cost_by_torch
 from tests.pruning.variational.runs import EXAMPLE, Mixed, callback, chain, cnn, digits, plan, prune, run, same
-from topo.datasets.dataset import Split, make_dataset
+from topo.datasets import Split, make_dataset
 from topo.errors import InputError
 from topo.pruning.variational.budget_target import BudgetTarget, TargetSelection
 from topo.pruning.variational.complexity import Complexity
