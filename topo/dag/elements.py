@@ -11,7 +11,7 @@ import sympy
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-__all__ = ["Arc", "Hole", "Node", "Output", "Size", "Step", "Value", "Values"]
+__all__ = ["Arc", "Fixed", "Hole", "Node", "Output", "Size", "Step", "Value", "Values"]
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,27 @@ class Step:
 
         args, kwargs = pytree.tree_map(fill, (self.args, dict(self.kwargs)))
         return self.operation(*args, **kwargs)
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """A tensor some of whose elements no input can change, as those under a mask.
+
+    Attributes
+    ----------
+    free
+        Which elements the input can change, bool, of the tensor's shape.
+    values
+        What the others are; numbers without a meaning where `free`, NaN where unknown.
+    """
+
+    free: Tensor
+    values: Tensor
+
+    def known(self) -> Tensor:
+        """The values, NaN where the input can change them."""
+        values = self.values if self.values.is_floating_point() else self.values.double()
+        return values.masked_fill(self.free, float("nan"))
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,11 @@ class Gather:
         n, flat = prod(self.source_shape), self.index.ravel()
         return len(flat) == n and bool((flat >= 0).all()) and bool((np.bincount(flat, minlength=n) == 1).all())
 
+    @property
+    def is_filled(self) -> bool:
+        """Whether every element of the result reads one."""
+        return self.index is None or bool((self.index >= 0).all())
+
     def matrix(self) -> sparse.csr_array:
         n = prod(self.source_shape)
         if self.index is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-__all__ = ["compose", "csr", "kronecker", "merge", "repeat_block"]
+__all__ = ["compose", "csr", "kronecker", "merge", "merge_duplicates", "repeat_block"]
 
 # Stands for a kept weight of exactly 0.0 while matrices are multiplied, so that its edge is not dropped.
 ZERO = np.float32(1e-30)
@@ -93,6 +93,30 @@ def csr(weights: np.ndarray, sources: np.ndarray, targets: np.ndarray, shape: tu
     edges = sparse.coo_array((weights, (sources, targets)), shape=shape)
     edges.has_canonical_format = True  # the edges are distinct: no search for parallel ones
     return edges.tocsr()
+
+
+def merge_duplicates(
+    weights: np.ndarray, sources: np.ndarray, targets: np.ndarray, shape: tuple[int, int]
+) -> sparse.csr_array:
+    """CSR of edges that need not be distinct; parallel ones merge, their weights add.
+
+    Parameters
+    ----------
+    weights
+        (edges,).
+    sources, targets
+        Row and column of each edge, (edges,).
+    shape
+        (sources, targets).
+
+    Returns
+    -------
+    csr_array
+        Of the given shape.
+    """
+    edges = sparse.coo_array((np.maximum(weights, ZERO), (sources, targets)), shape=shape)
+    edges.sum_duplicates()
+    return _as_int32(edges.tocsr())
 
 
 def repeat_block(block: sparse.csr_array, times: int) -> sparse.csr_array:

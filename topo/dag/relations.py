@@ -8,14 +8,15 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import sympy
 import torch
 from scipy import sparse
 from torch import Tensor
 
 from .dag import Arc, Dag, Step
+from .elements import Fixed
+from .fixed_elements import fixed_elements, maps_along
 from .maps import Chain, Gather, LinearMap, Weight
-from .operators import Call, is_parametric, operator_of, step_map
+from .operators import is_parametric
 
 __all__ = ["Relation", "WeightLookup", "map_of", "relation"]
 
@@ -145,7 +146,13 @@ class WeightLookup:
 
 
 def map_of(
-    dag: Dag, steps: tuple[Step, ...], shape: Any, slot: int, lookup: WeightLookup, options: Mapping[str, Any]
+    dag: Dag,
+    steps: tuple[Step, ...],
+    shape: Any,
+    slot: int,
+    lookup: WeightLookup,
+    options: Mapping[str, Any],
+    fixed: tuple[Fixed | None, ...] = (),
 ) -> LinearMap:
     """The map of consecutive steps that start at entry `slot` of a node of this `shape`.
 
@@ -163,6 +170,8 @@ def map_of(
         Finds the weights.
     options
         Options of the encoding, such as how attention is read.
+    fixed
+        What no input can change of each entry of the node.
 
     Returns
     -------
@@ -174,38 +183,17 @@ def map_of(
     InputError
         For an operation without an element-level meaning.
     """
-    options = {**options, "sizes": {symbol: sympy.Integer(dag.samples) for symbol, _ in dag.symbols}}
-    maps: list[LinearMap] = []
-    position = 0
-    while position < len(steps):
-        step = steps[position]
-        if not step.shape and position + 1 < len(steps) and operator_of(steps[position + 1]).entry:
-            step = _entry(step, steps[position + 1])
-            position += 1
-        maps.append(step_map(Call(step, slot, lookup.values, lookup, options)))
-        slot = 0
-        position += 1
+    maps = list(maps_along(dag, steps, slot, lookup, options, fixed))
     if not maps:
         return Gather(shape, shape)
     return maps[0] if len(maps) == 1 else Chain(tuple(maps))
-
-
-def _entry(step: Step, getitem: Step) -> Step:
-    """A step that returns a tuple and the choice of one entry, as one step."""
-    index = getitem.args[1]
-
-    def run(*args: Any, **kwargs: Any) -> Any:
-        return step.operation(*args, **kwargs)[index]
-
-    run.__name__ = step.name
-    return Step(run, step.args, step.kwargs, step.module, step.source_shapes, getitem.shape)
 
 
 def arc_map(dag: Dag, arc: Arc, slot: int, lookup: WeightLookup, options: Mapping[str, Any]) -> LinearMap:
     """The map of an arc, from entry `slot` of its source when that is a product node."""
     node = dag.nodes[arc.source]
     shape = node.shape[slot] if node.kind == "product" else node.shape
-    return map_of(dag, arc.steps, shape, slot, lookup, options)
+    return map_of(dag, arc.steps, shape, slot, lookup, options, fixed_elements(dag)[arc.source])
 
 
 def relation(dag: Dag, arc: Arc, lookup: WeightLookup | None = None, slot: int = 0, **options: Any) -> Relation:

@@ -8,15 +8,14 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..elements import Hole, Step, Value
-from ..maps import AxisMaps, Chain, Convolution, LinearMap, Union, Weight
+from ..maps import AxisMaps, Chain, Convolution, LinearMap, Weight
 from . import linearized
-from .pointwise import broadcast
+from .contractions import contracted, matrix_labels
 from .record import Call, Layer, argument, define
-
-__all__ = ["ones"]
+from .selection import broadcast, sum_passes, where_passed
 
 DENSE = (nn.Linear,)
 RECURRENT = {"modules": (nn.RNNBase, nn.RNNCellBase), "trained": True}
@@ -24,56 +23,31 @@ RECURRENT = {"modules": (nn.RNNBase, nn.RNNCellBase), "trained": True}
 
 def _matrix_product(call: Call, left: int, right: int) -> LinearMap:
     """A weight times an axis, or the product of two activations, each taken as the sum over the other."""
-    first, second = call.step.args[left], call.step.args[right]
-    if isinstance(second, Value):
-        weight = call.lookup(second.name)
-        if weight.kept.ndim == 2:
-            return _along_last(call, Weight(weight.magnitude.T, weight.kept.T))
-        raise call.refusal("its constant factor has more than two axes")
-    if isinstance(first, Value):
-        weight = call.lookup(first.name)
-        if weight.kept.ndim == 2 and len(call.source_shape) >= 2:
-            return AxisMaps(call.source_shape, call.target_shape, ((len(call.source_shape) - 2, weight),))
-        raise call.refusal("its constant factor has more than two axes")
-    spreads = []
-    if isinstance(first, Hole) and first.slot == call.slot:
-        spreads.append(_factor(call, -1, call.target_shape[-1]))
-    if isinstance(second, Hole) and second.slot == call.slot:
-        spreads.append(_factor(call, -2, call.target_shape[-2]))
-    return spreads[0] if len(spreads) == 1 else Union(tuple(spreads))
+    factors = [call.step.args[left], call.step.args[right]]
+    ranks = [len(call.shape_of(factor)) for factor in factors]
+    first, second, target = matrix_labels(*ranks)
+    return contracted(call, factors, [first, second], target)
+
+
+def _matrix_product_and_sum(call: Call) -> LinearMap:
+    """The same, added to something: what is added to minus infinity is lost."""
+    addend = call.step.args[0]
+    if isinstance(addend, Hole) and addend.slot == call.slot:
+        return broadcast(call.source_shape, call.target_shape)
+    product = _matrix_product(call, 1, 2)
+    passed = None if call.is_open else _beside_the_sum(call)
+    if passed is None or passed.all():
+        return product
+    return Chain((product, where_passed(passed, call.target_shape, call.target_shape)))
+
+
+def _beside_the_sum(call: Call) -> Tensor | None:
+    known = call.constant(call.step.args[0])
+    return None if known is None else sum_passes(known)
 
 
 def _along_last(call: Call, weight: Weight) -> AxisMaps:
     return AxisMaps(call.source_shape, call.target_shape, ((len(call.source_shape) - 1, weight),))
-
-
-def _factor(call: Call, axis: int, length: int) -> LinearMap:
-    """From a factor of a matrix product to the result: every element along `axis` reaches all `length` places."""
-    source, target = call.source_shape, call.target_shape
-    if len(source) < 2 or len(target) < 2:
-        raise call.refusal("products with vectors are not supported")
-    replaced = list(source)
-    replaced[axis] = length
-    spread = AxisMaps(source, tuple(replaced), ((len(source) + axis, ones(length, source[axis])),))
-    if tuple(replaced) == target:
-        return spread
-    return Chain((spread, broadcast(tuple(replaced), target)))
-
-
-def ones(rows: int, columns: int) -> Weight:
-    """A matrix of ones, all kept.
-
-    Parameters
-    ----------
-    rows, columns
-        Its shape.
-
-    Returns
-    -------
-    Weight
-        (rows, columns).
-    """
-    return Weight(torch.ones(rows, columns), torch.ones(rows, columns, dtype=torch.bool))
 
 
 def _matrix_layer(
@@ -105,7 +79,7 @@ define(
     trained=True,
 )
 define(
-    *("mm", "matmul", "bmm"),
+    *("mm", "matmul", "bmm", "mv", "dot"),
     map=partial(_matrix_product, left=0, right=1),
     layer=partial(_matrix_layer, left=0, right=1),
     weights=(0, 1),
@@ -117,7 +91,8 @@ define(
 )
 define(
     *("addmm", "baddbmm"),
-    map=partial(_matrix_product, left=1, right=2),
+    map=_matrix_product_and_sum,
+    passes=_beside_the_sum,
     layer=partial(_matrix_layer, left=1, right=2, bias=0),
     weights=(1, 2),
     factors=(1, 2),

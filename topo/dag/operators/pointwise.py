@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from math import prod
 
 import numpy as np
 import torch
@@ -15,37 +14,18 @@ from ..elements import Step
 from ..maps import Gather
 from . import linearized
 from .record import FIRST, Call, argument, define, rule
+from .selection import (
+    as_chosen,
+    elementwise,
+    forbidden_stay_out,
+    under_a_fill,
+    under_a_product,
+    under_a_sum,
+)
 
-__all__ = ["broadcast", "nothing"]
+__all__ = ["nothing"]
 
-
-def broadcast(source_shape: tuple[int, ...], target_shape: tuple[int, ...]) -> Gather:
-    """Elements repeated to fill a larger shape.
-
-    Parameters
-    ----------
-    source_shape
-        Shape of what is repeated.
-    target_shape
-        A shape that it broadcasts to.
-
-    Returns
-    -------
-    Gather
-        From the elements of the one to those of the other.
-    """
-    index = np.arange(prod(source_shape)).reshape(source_shape)
-    return Gather.reading(source_shape, target_shape, np.broadcast_to(index, target_shape))
-
-
-def _elementwise(call: Call) -> Gather:
-    """Element by element, broadcast where the result is larger."""
-    if call.source_shape == call.target_shape:
-        return Gather(call.source_shape, call.target_shape)
-    return broadcast(call.source_shape, call.target_shape)
-
-
-pointwise = partial(define, map=_elementwise, pointwise=True)
+pointwise = partial(define, map=elementwise, pointwise=True)
 
 # Copies, and what does nothing in evaluation mode.
 pointwise("clone", "dropout", affine=FIRST, silent=True, modules=(nn.modules.dropout._DropoutNd,))
@@ -54,20 +34,21 @@ pointwise("native_dropout", affine=FIRST, silent=True)
 pointwise("bernoulli")
 
 # Arithmetic. Products count as sums.
-pointwise("add", affine=((0, 1),), addend=1)
-pointwise("sub", affine=((0, 1),), addend=-1)
+pointwise("add", affine=((0, 1),), addend=1, passes=under_a_sum)
+pointwise("sub", affine=((0, 1),), addend=-1, passes=partial(under_a_sum, sign=-1))
 pointwise("rsub", affine=((0, 1),))
 pointwise("neg", affine=FIRST)
 pointwise(
     "mul",
     affine=((0,), (1,)),
+    passes=under_a_product,
     linearized=linearized.product_of(torch.mul),
     aliases=("multiply", "__mul__", "__rmul__", "__imul__"),
 )
 pointwise("div", affine=FIRST)
 pointwise("addcmul", affine=((0, 1), (0, 2)))
-pointwise("where", affine=((1, 2),))
-pointwise("masked_fill", affine=FIRST)
+pointwise("where", affine=((1, 2),), passes=as_chosen)
+pointwise("masked_fill", affine=FIRST, passes=under_a_fill)
 pointwise("maximum", "minimum", affine=((0, 1),), rectifier=True)
 pointwise("abs", affine=FIRST, rectifier=True)
 pointwise("cos", "erf", "exp", "expm1", "log", "log1p", "pow", "reciprocal", "rsqrt", "sin", "sqrt", "square")
@@ -137,8 +118,9 @@ norm(
 )
 pointwise("local_response_norm", statistics=_channels, linearized=linearized.identity)
 pointwise("normalize", statistics=partial(_given_axes, position=2))
-pointwise("softmax", "_softmax", statistics=_given_axes, linearized=linearized.identity, label="softmax")
-pointwise("log_softmax", "_log_softmax", statistics=_given_axes, linearized=linearized.identity, label="log_softmax")
+softmax = partial(pointwise, statistics=_given_axes, linearized=linearized.identity, passes=forbidden_stay_out)
+softmax("softmax", "_softmax", label="softmax")
+softmax("log_softmax", "_log_softmax", label="log_softmax")
 
 # What reads only the shape of its input.
 define("zeros_like", "new_zeros", fills=lambda args: 0)

@@ -10,41 +10,19 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..elements import Hole, Value
-from ..maps import AxisMaps, Chain, Gather, LinearMap, Union, Weight
+from ..maps import AxisMaps, Gather, LinearMap, Union, Weight
 from . import linearized
-from .layers import ones
+from .contractions import contracted, einsum_labels, ones
 from .pointwise import nothing
 from .record import Call, define, rule
 
 
 @rule("einsum", linearized=linearized.product_of(torch.einsum))
 def _einsum(call: Call) -> LinearMap:
-    """A product of activations: summed axes reach one place, axes of other operands alone are filled."""
-    inputs, _, result = call.step.args[0].replace(" ", "").partition("->")
-    if "." in inputs or not result:
-        raise call.refusal("its equation has an ellipsis or no result")
-    maps = []
-    for labels, operand in zip(inputs.split(","), call.step.args[1], strict=True):
-        if not isinstance(operand, Hole):
-            raise call.refusal("one of its operands is a constant")
-        if operand.slot == call.slot:
-            maps.append(_einsum_operand(call, labels, result))
-    return maps[0] if len(maps) == 1 else Union(tuple(maps))
-
-
-def _einsum_operand(call: Call, labels: str, result: str) -> LinearMap:
-    if len(set(labels)) != len(labels):
-        raise call.refusal("its equation repeats an index of one operand")
-    shape = call.source_shape
-    summed = [axis for axis, label in enumerate(labels) if label not in result]
-    short = tuple(1 if axis in summed else length for axis, length in enumerate(shape))
-    reduced = AxisMaps(shape, short, tuple((axis, ones(1, shape[axis])) for axis in summed))
-    numbers = np.arange(prod(short)).reshape(short).squeeze(tuple(summed))
-    left = [label for label in labels if label in result]
-    ordered = numbers.transpose([left.index(label) for label in result if label in left])
-    spread = ordered[tuple(slice(None) if label in left else None for label in result)]
-    placed = Gather.reading(short, call.target_shape, np.broadcast_to(spread, call.target_shape))
-    return Chain((reduced, placed)) if summed else placed
+    """A product of activations and weights: summed axes reach one place, axes of other operands alone are filled."""
+    equation, operands = call.step.args[:2]
+    labels, target = einsum_labels(equation, [len(call.shape_of(operand)) for operand in operands])
+    return contracted(call, operands, labels, target)
 
 
 @rule(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any
@@ -13,133 +13,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...errors import InputError, nearest, unknown_name
-from ..elements import Hole, Step, Value, Values
-from ..maps import LinearMap, Weight
+from ..elements import Hole, Step, Value
+from ..maps import LinearMap
+from .call import Call, argument
 
-__all__ = ["OPERATORS", "Call", "Layer", "Operator", "define", "operator_called", "operator_of", "rule"]
+__all__ = [
+    "OPERATORS",
+    "Call",
+    "Layer",
+    "Operator",
+    "argument",
+    "define",
+    "operator_called",
+    "operator_of",
+    "rule",
+]
 
 FIRST = ((0,),)
 """Affine in the first argument alone, the others being constants."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """One step as seen from one of its inputs: arguments by position or name, and the weights it may read.
-
-    Attributes
-    ----------
-    step
-        The operation with its arguments.
-    slot
-        Which of its inputs is meant.
-    values
-        Parameters, buffers and constants by name.
-    lookup
-        Gives the weight of a name: absolute values, and which of them are kept.
-    options
-        ``weights="mean"`` divides by the pooling window; ``attention="values"`` leaves queries and keys out;
-        ``masks="open"`` takes attention masks that are computed from the input to allow everything.
-    """
-
-    step: Step
-    slot: int
-    values: Values
-    lookup: Callable[[str], Weight]
-    options: Mapping[str, Any]
-
-    @property
-    def source_shape(self) -> tuple[int, ...]:
-        return self.step.source_shapes[self.slot]
-
-    @property
-    def target_shape(self) -> tuple[int, ...]:
-        return self.step.shape
-
-    def argument(self, position: int, name: str, default: Any = None) -> Any:
-        """An argument as traced: a `Hole`, a `Value` or a plain value.
-
-        Parameters
-        ----------
-        position
-            Place among the positional arguments.
-        name
-            Name as a keyword.
-        default
-            What it is when it is not given.
-
-        Returns
-        -------
-        object
-            The argument.
-        """
-        return argument(self.step, position, name, default)
-
-    def integers(self, position: int, name: str, default: Any, count: int) -> tuple[int, ...]:
-        """An argument of `count` integers; a single one is repeated.
-
-        Parameters
-        ----------
-        position
-            Place among the positional arguments.
-        name
-            Name as a keyword.
-        default
-            What it is when it is not given.
-        count
-            How many integers there should be.
-
-        Returns
-        -------
-        tuple
-            Of integers.
-        """
-        given = self.argument(position, name, default)
-        values = [int(v) for v in ([given] if isinstance(given, int) else given)]
-        return tuple(values * count if len(values) == 1 else values)
-
-    def weight(self, position: int, name: str = "weight") -> Weight:
-        """The weight given as an argument.
-
-        Parameters
-        ----------
-        position
-            Place among the positional arguments.
-        name
-            Name as a keyword.
-
-        Returns
-        -------
-        Weight
-            Its magnitudes, and which are kept.
-
-        Raises
-        ------
-        InputError
-            When the weight is computed from the input.
-        """
-        given = self.argument(position, name)
-        if isinstance(given, Hole):
-            raise self.refusal("its weight is computed from the input")
-        return self.lookup(given.name)
-
-    def refusal(self, why: str) -> InputError:
-        """The error for a step that has no element-level meaning.
-
-        Parameters
-        ----------
-        why
-            What is missing, as half a sentence.
-
-        Returns
-        -------
-        InputError
-            To be raised by the caller; it names the operation and its module.
-        """
-        where = f"module {self.step.module!r}" if self.step.module else "the model"
-        return InputError(
-            f"cannot encode operation {self.step.name!r} of {where}: {why}; replace the operation or leave that "
-            "part of the network out."
-        )
 
 
 @dataclass(frozen=True)
@@ -198,6 +89,9 @@ class Operator:
         Normalises its input, and may scale and shift the result by parameters.
     activation
         Bends every number by itself, such as ReLU.
+    passes
+        From a `Call` to where the result reads the input, a bool tensor that broadcasts to the result's shape, when
+        constants among the arguments choose that; None for everywhere.
     statistics
         From a step and the number of axes of its input to the axes over which it takes statistics, so that the
         elements along them stay or go together.
@@ -256,6 +150,7 @@ class Operator:
     pooling: bool = False
     norm: bool = False
     activation: bool = False
+    passes: Callable[[Call], Tensor | None] | None = field(default=None, repr=False)
     statistics: Callable[[Step, int], Sequence[int]] | None = None
     channel_axis: int = -1
     affine: tuple[tuple[int, ...], ...] = ()
@@ -415,13 +310,6 @@ def operator_called(function: Any) -> Operator | None:
     """
     packet = getattr(function, "overloadpacket", function)
     return _CALLED.get(packet) or _CALLED.get(getattr(packet, "__name__", None))
-
-
-def argument(step: Step, position: int, name: str, default: Any = None) -> Any:
-    """An argument of a step by its position or its name."""
-    if position < len(step.args):
-        return step.args[position]
-    return step.kwargs.get(name, default)
 
 
 def holes(arguments: Iterable[Any]) -> list[int]:

@@ -1,0 +1,200 @@
+"""Where the result of an operation reads its input: everywhere, or where constants among its arguments let it.
+
+A constant chooses another value, is zero under a product, or is minus infinity under a sum.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+from torch import Tensor
+
+from ..elements import Hole
+from ..maps import Gather
+from .call import Call, argument
+from .record import operator_of
+
+__all__ = [
+    "as_chosen",
+    "broadcast",
+    "elementwise",
+    "forbidden_stay_out",
+    "sum_passes",
+    "under_a_fill",
+    "under_a_product",
+    "under_a_sum",
+    "where_passed",
+]
+
+# Added to a score, this much or less stands for minus infinity; anything is lost in a sum with what is HUGE.
+MASKING, HUGE = -1e4, 1e30
+
+
+def broadcast(source_shape: tuple[int, ...], target_shape: tuple[int, ...]) -> Gather:
+    """Elements repeated to fill a larger shape.
+
+    Parameters
+    ----------
+    source_shape
+        Shape of what is repeated.
+    target_shape
+        A shape that it broadcasts to.
+
+    Returns
+    -------
+    Gather
+        From the elements of the one to those of the other.
+    """
+    index = np.arange(prod(source_shape)).reshape(source_shape)
+    return Gather.reading(source_shape, target_shape, np.broadcast_to(index, target_shape))
+
+
+def elementwise(call: Call) -> Gather:
+    """Element by element, broadcast where the result is larger; nothing where a constant decides the result."""
+    passes = operator_of(call.step).passes
+    passed = None if passes is None or call.is_open else passes(call)
+    if passed is not None and not passed.all():
+        return where_passed(passed, call.source_shape, call.target_shape)
+    if call.source_shape == call.target_shape:
+        return Gather(call.source_shape, call.target_shape)
+    return broadcast(call.source_shape, call.target_shape)
+
+
+def where_passed(passed: Tensor, source_shape: tuple[int, ...], target_shape: tuple[int, ...]) -> Gather:
+    """Elements where they are passed on, repeated to fill a larger shape.
+
+    Parameters
+    ----------
+    passed
+        bool, of a shape that broadcasts to that of the result.
+    source_shape, target_shape
+        Shapes of what is read and of the result.
+
+    Returns
+    -------
+    Gather
+        From the elements of the one to those of the other.
+    """
+    numbers = np.broadcast_to(np.arange(prod(source_shape)).reshape(source_shape), target_shape)
+    return Gather(source_shape, target_shape, np.where(passed.expand(target_shape).numpy(), numbers, -1))
+
+
+def _partner(call: Call) -> Tensor | None:
+    """What is known of the one of two arguments that the other, the input, is combined with."""
+    pair = call.step.args[0], argument(call.step, 1, "other")
+    reads = [isinstance(given, Hole) and given.slot == call.slot for given in pair]
+    return None if all(reads) else call.constant(pair[1] if reads[0] else pair[0])
+
+
+def under_a_product(call: Call) -> Tensor | None:
+    """A constant factor of zero leaves nothing of the other.
+
+    Parameters
+    ----------
+    call
+        A product of two arguments.
+
+    Returns
+    -------
+    Tensor or None
+        Where the input is passed on; None for everywhere.
+    """
+    factor = _partner(call)
+    return None if factor is None else factor != 0
+
+
+def under_a_sum(call: Call, sign: int = 1) -> Tensor | None:
+    """Nothing is left of what is added to an infinite number, or to what stands for one in a mask.
+
+    Parameters
+    ----------
+    call
+        A sum of two arguments.
+    sign
+        Of the constant.
+
+    Returns
+    -------
+    Tensor or None
+        Where the input is passed on; None for everywhere.
+    """
+    addend = _partner(call)
+    return None if addend is None else sum_passes(sign * addend)
+
+
+def sum_passes(addend: Tensor) -> Tensor | None:
+    """Where something is left of a number in the sum with this constant.
+
+    Parameters
+    ----------
+    addend
+        The constant. A mask of zeros and one number of at most -10,000 counts as one of zeros and minus infinity.
+
+    Returns
+    -------
+    Tensor or None
+        bool; None for everywhere.
+    """
+    if not addend.is_floating_point():
+        return None
+    low = addend <= MASKING
+    is_mask = bool(((addend == 0) | low).all()) and addend.unique().numel() == 2
+    return ~((addend.abs() > HUGE) | low) if is_mask else ~(addend.abs() > HUGE)
+
+
+def under_a_fill(call: Call) -> Tensor | None:
+    """What a constant mask fills with a number is lost; of what it is filled with the rest is.
+
+    Parameters
+    ----------
+    call
+        Input, mask and filling.
+
+    Returns
+    -------
+    Tensor or None
+        Where the input is passed on; None for everywhere.
+    """
+    mask = call.constant(argument(call.step, 1, "mask"))
+    if mask is None or mask.is_floating_point():
+        return None
+    first = call.step.args[0]
+    return ~mask.bool() if isinstance(first, Hole) and first.slot == call.slot else mask.bool()
+
+
+def as_chosen(call: Call) -> Tensor | None:
+    """A constant condition chooses the one or the other.
+
+    Parameters
+    ----------
+    call
+        Condition, what is chosen where it holds, and what elsewhere.
+
+    Returns
+    -------
+    Tensor or None
+        Where the input is passed on; None for everywhere.
+    """
+    chosen = call.constant(call.step.args[0])
+    reads = [isinstance(given, Hole) and given.slot == call.slot for given in call.step.args[1:]]
+    if chosen is None or chosen.is_floating_point() or all(reads):
+        return None
+    return chosen.bool() if reads[0] else ~chosen.bool()
+
+
+def forbidden_stay_out(call: Call) -> Tensor | None:
+    """Softmax turns what is fixed at minus infinity to zero.
+
+    Parameters
+    ----------
+    call
+        A softmax.
+
+    Returns
+    -------
+    Tensor or None
+        Where the input is passed on; None for everywhere.
+    """
+    known = call.constant(call.step.args[0])
+    return None if known is None else ~(known <= MASKING / 2)
