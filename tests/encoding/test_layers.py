@@ -149,5 +149,5 @@ def test_round_trip(tmp_path) -> None:
 
 
 def test_nothing_to_encode() -> None:
-    with pytest.raises(InputError, match="no convolution or linear layer"):
+    with pytest.raises(InputError, match="no convolution, linear layer or embedding"):
         topo.encode(nn.ReLU(), example=(3,), encoding="rolled")

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from ..errors import InputError
 from .additive_graph import AdditiveGraph
@@ -42,7 +43,8 @@ class Dag(AdditiveGraph):
     model
         The model that was traced, as long as nodes and arcs are those of its operations.
     example
-        Zeros of the shapes and types of the inputs that it was traced with: a tuple, or a dict by keyword.
+        The inputs that it was traced with, a tuple, or a dict by keyword: of whole numbers, bools and masks with minus
+        infinity their values, of others zeros of the same shapes and types.
 
     Examples
     --------
@@ -135,10 +137,11 @@ class Dag(AdditiveGraph):
             return self
         if self.retrace is None:
             raise InputError(f"this network was traced for {self.samples} samples; trace it with one.")
-        examples = [torch.zeros((1, *self.nodes[i].shape[1:])) for i in self.inputs]
-        if self.keywords:
-            return self.retrace(**dict(zip(self.keywords, examples, strict=True)))
-        return self.retrace(*examples)
+        first = pytree.tree_map_only(Tensor, lambda t: t[:1], self.example)
+        dag = self.retrace(**first) if isinstance(first, dict) else self.retrace(*first)
+        pairs = zip(*map(pytree.tree_leaves, (first, dag.example)), strict=True)
+        same = all(torch.equal(one, other) for one, other in pairs if isinstance(one, Tensor))
+        return dag if same else replace(dag, example=first)  # it had been traced for masks of other values
 
 
 def _shape(tensor: Tensor | None) -> str:

@@ -114,6 +114,7 @@ class WeightLookup:
     """
 
     def __init__(self, dag: Dag, masks: Mapping[str, Any] | None = None) -> None:
+        self.dag = dag
         self.masks = dict(masks or {})
         self.known: dict[str, Weight] = {}
         masked = {}

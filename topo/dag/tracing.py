@@ -30,7 +30,7 @@ def trace(model: nn.Module | Dag, example: Example | None = None) -> Dag:
     example
         The model's input: a tensor, a tuple of its arguments, a dict of its keyword arguments, or the shape of one
         sample such as ``(3, 32, 32)``, or a tuple of shapes; see `topo.dag.example.Example`. The first axis of every
-        tensor counts samples. Only shapes and types matter.
+        tensor counts samples. Shapes and types matter, and the values of masks: see `topo.encode`.
 
     Returns
     -------
@@ -84,10 +84,14 @@ def traced(model: nn.Module | Dag, example: Example | None, verb: str) -> Dag:
     with evaluation_mode(model), torch.no_grad():
         inputs = (args, kwargs)
         dag = kept_trace(model, inputs, lambda: _Reader(model, export(model, args, kwargs), inputs).read())
-    # Zeros of the example's shapes and types, which take the memory of one number each.
-    zeros = pytree.tree_map_only(Tensor, lambda t: t.new_zeros(()).expand(t.shape), kwargs or args)
-    dag = replace(dag, keywords=tuple(kwargs), model=model, example=zeros)
+    dag = replace(dag, keywords=tuple(kwargs), model=model, example=pytree.tree_map_only(Tensor, _kept, kwargs or args))
     return dag if dag.symbols else replace(dag, retrace=_Retrace(model))
+
+
+def _kept(given: Tensor) -> Tensor:
+    """What a Dag keeps of an input: tokens and masks, and of other numbers zeros, in the memory of a single one."""
+    is_mask = given.is_floating_point() and not given.is_meta and bool(given.isneginf().any())
+    return given.clone() if is_mask or not given.is_floating_point() else given.new_zeros(()).expand(given.shape)
 
 
 def module_of(model: nn.Module | Dag, verb: str) -> nn.Module:

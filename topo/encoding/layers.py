@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -10,9 +12,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from ..dag import Dag
-from ..dag.maps import AxisMaps, Convolution, LinearMap, Weight
-from ..dag.operators import is_parametric
+from ..dag import Dag, Step
+from ..dag.maps import AxisMaps, Convolution, Weight
+from ..dag.operators import is_lookup, is_parametric, weight_of
 from ..dag.relations import Relation, WeightLookup, map_of
 from ..dag.structure import layer_name
 from ..errors import InputError
@@ -24,13 +26,19 @@ __all__ = ["rolled", "rolled_channel", "unrolled"]
 
 @encoding("rolled", layers=True)
 def rolled(dag: Dag, masks: Mapping[str, Tensor]) -> LayerGraphs:
-    """A graph a layer: (input channel, kernel element) to output channel, an edge a weight."""
+    """A graph a layer: (input channel, kernel element) to output channel, an edge a weight.
+
+    The input channels of an embedding are the rows of its table.
+    """
     return LayerGraphs(_once_a_layer(dag, masks, lambda kernels: kernels))
 
 
 @encoding("rolled-channel", layers=True)
 def rolled_channel(dag: Dag, masks: Mapping[str, Tensor]) -> LayerGraphs:
-    """A graph a layer: input channel to output channel, an edge a kernel with a kept weight, weighted by its norm."""
+    """A graph a layer: input channel to output channel, an edge a kernel with a kept weight, weighted by its norm.
+
+    The input channels of an embedding are the rows of its table.
+    """
 
     def norms(kernels: Weight) -> Weight:
         flat = kernels.effective.flatten(2) if kernels.kept.ndim > 2 else kernels.effective[..., None]
@@ -44,6 +52,8 @@ def rolled_channel(dag: Dag, masks: Mapping[str, Tensor]) -> LayerGraphs:
 def unrolled(dag: Dag, masks: Mapping[str, Tensor], *, max_edges: int = MAX_EDGES) -> LayerGraphs:
     """A graph a layer: elements of its input to elements of its result, an edge a weight and position.
 
+    The elements of an embedding's input are its positions, joined to each column that keeps a weight, by its norm.
+
     Parameters
     ----------
     dag
@@ -54,58 +64,79 @@ def unrolled(dag: Dag, masks: Mapping[str, Tensor], *, max_edges: int = MAX_EDGE
         Refuse, before it is built, a layer of more edges than this.
     """
     graphs: dict[str, BipartiteGraph] = {}
-    for name, relation, weight in _layers(dag, masks):
-        refuse_above(max_edges, relation.edge_count(), name)
-        unique, calls = name, 1
+    for use in _layers(dag, masks):
+        relation = use.relation
+        refuse_above(max_edges, relation.edge_count(), use.name)
+        unique, calls = use.name, 1
         while unique in graphs:  # a shared layer has one graph a call: its inputs may differ in shape
             calls += 1
-            unique = f"{name}#{calls}"
+            unique = f"{use.name}#{calls}"
         shapes = (relation.source_shape, relation.target_shape)
-        graphs[unique] = _graph(relation.matrix(), unique, shapes, weight)
+        graphs[unique] = _graph(relation.matrix(), unique, shapes, use.weight)
     return LayerGraphs(graphs)
 
 
 def _once_a_layer(dag: Dag, masks: Mapping[str, Tensor], view: Callable[[Weight], Weight]) -> dict[str, BipartiteGraph]:
     """A graph for every weight, however often it is used, from `view` of its kernels (target, inner, *kernel)."""
     graphs: dict[str, BipartiteGraph] = {}
-    for name, relation, weight in _layers(dag, masks):
-        if name not in graphs:
-            kernels, channels = _dense_kernels(relation.map, weight)
+    for use in _layers(dag, masks):
+        if use.name not in graphs:
+            kernels, channels = _dense_kernels(use)
             seen = view(kernels)
             out, _, *kernel = seen.kept.shape
             flat = Weight(seen.magnitude.reshape(out, -1), seen.kept.reshape(out, -1))
             matrix = _placed(flat, channels, prod(kernel))
-            graphs[name] = _graph(matrix, name, ((matrix.shape[0] // prod(kernel), *kernel), (out,)), weight)
+            shapes = ((matrix.shape[0] // prod(kernel), *kernel), (out,))
+            graphs[use.name] = _graph(matrix, use.name, shapes, use.weight)
     return graphs
 
 
-def _layers(dag: Dag, masks: Mapping[str, Tensor]) -> Iterator[tuple[str, Relation, Weight]]:
-    """Every use of a weight: name of the layer, relation of that operation alone, weight."""
+@dataclass(frozen=True, eq=False)
+class _Use:
+    """One operation with a weight, and the name of its layer."""
+
+    step: Step
+    name: str
+    lookup: WeightLookup
+
+    @cached_property
+    def relation(self) -> Relation:
+        """Of the operation alone."""
+        step = self.step
+        return Relation(map_of(self.lookup.dag, (step,), step.source_shapes[0], 0, self.lookup, {}), True)
+
+    @cached_property
+    def weight(self) -> Weight:
+        """In the shape of the parameter."""
+        weight = weight_of(self.step)
+        assert weight is not None
+        return self.lookup(weight.name)
+
+
+def _layers(dag: Dag, masks: Mapping[str, Tensor]) -> Iterator[_Use]:
+    """Every use of a weight."""
     lookup = WeightLookup(dag, masks)
     some = False
     for arc in dag.arcs:
         for step in arc.steps:
             if is_parametric(step):
                 some = True
-                linear_map = map_of(dag, (step,), step.source_shapes[0], 0, lookup, {})
-                yield layer_name(dag, step), Relation(linear_map, True), _weight_of(linear_map)
+                yield _Use(step, layer_name(dag, step), lookup)
     if not some:
-        raise InputError("the network has no convolution or linear layer, so there is nothing to encode.")
+        raise InputError("the network has no convolution, linear layer or embedding, so there is nothing to encode.")
 
 
-def _weight_of(linear_map: LinearMap) -> Weight:
-    if isinstance(linear_map, Convolution):
-        return linear_map.weight
-    assert isinstance(linear_map, AxisMaps)  # what every other parametric operation is
-    return linear_map.maps[0][1]
-
-
-def _dense_kernels(linear_map: LinearMap, weight: Weight) -> tuple[Weight, np.ndarray]:
+def _dense_kernels(use: _Use) -> tuple[Weight, np.ndarray]:
     """Kernels with the target channel first, and the source channel of each (target channel, inner index)."""
-    if isinstance(linear_map, AxisMaps):
+    linear_map, weight = use.relation.map, use.weight
+    if not isinstance(linear_map, Convolution):
+        if is_lookup(use.step):
+            weight = Weight(weight.magnitude.T, weight.kept.T)
+        else:
+            assert isinstance(linear_map, AxisMaps)  # what every other parametric operation is
+            weight = linear_map.maps[0][1]
         out, inner = weight.kept.shape
         return weight, np.broadcast_to(np.arange(inner), (out, inner))
-    assert isinstance(linear_map, Convolution)
     groups = linear_map.groups
     if linear_map.transposed:
         # (source, target / groups, ...) -> (target, source / groups, ...)

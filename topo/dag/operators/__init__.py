@@ -13,9 +13,10 @@ Examples
 
 from __future__ import annotations
 
-from . import layers, pointwise, products, views, windows  # noqa: F401  (define their records)
+from . import embeddings, layers, pointwise, products, views, windows  # noqa: F401  (define their records)
 from .questions import (
     embedding_modules,
+    is_lookup,
     is_parametric,
     is_piecewise_affine,
     is_pooling,
@@ -33,6 +34,7 @@ __all__ = [
     "Operator",
     "define",
     "embedding_modules",
+    "is_lookup",
     "is_parametric",
     "is_piecewise_affine",
     "is_pooling",

@@ -166,4 +166,3 @@ _convolutions("convolution", form=_Convolution(transposed=None, dilation=5, grou
 # Without a map between elements so far; pruners know their weights.
 define("bilinear", modules=(nn.Bilinear,), trained=True)
 define("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell", **RECURRENT)
-define("embedding", "embedding_bag", modules=(nn.Embedding, nn.EmbeddingBag), lookup=True)

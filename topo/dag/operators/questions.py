@@ -11,6 +11,7 @@ from .record import OPERATORS, Call, holes, operator_of
 
 __all__ = [
     "embedding_modules",
+    "is_lookup",
     "is_parametric",
     "is_piecewise_affine",
     "is_pooling",
@@ -77,6 +78,22 @@ def is_parametric(step: Step) -> bool:
         False for norms and biases.
     """
     return weight_of(step) is not None
+
+
+def is_lookup(step: Step) -> bool:
+    """Whether the step looks rows of a table up.
+
+    Parameters
+    ----------
+    step
+        An operation as it runs in the network.
+
+    Returns
+    -------
+    bool
+        As its record says.
+    """
+    return operator_of(step).lookup
 
 
 def is_pooling(step: Step) -> bool:

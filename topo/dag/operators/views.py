@@ -14,6 +14,8 @@ from ..maps import Gather
 from .aten import RESHAPE
 from .record import FIRST, Call, define, operator_of
 
+__all__ = ["read_off"]
+
 # Views are the same for every mask of a network; an entry goes when its step does.
 _KNOWN: WeakKeyDictionary[Step, dict[int, Gather]] = WeakKeyDictionary()
 
@@ -21,17 +23,32 @@ _KNOWN: WeakKeyDictionary[Step, dict[int, Gather]] = WeakKeyDictionary()
 def _view(call: Call) -> Gather:
     """The element that each element of the result is read from."""
     if call.step.values:
-        return _read_off(call)
+        return read_off(call)
     known = _KNOWN.setdefault(call.step, {})
     if call.slot not in known:
-        known[call.slot] = _read_off(call)
+        known[call.slot] = read_off(call)
     return known[call.slot]
 
 
-def _read_off(call: Call) -> Gather:
-    """Run the operation on element numbers and read where each result element came from.
+def read_off(call: Call) -> Gather:
+    """Run an operation that moves elements on their numbers, and read where each element of the result came from.
 
     A second run with all numbers shifted tells apart the elements that come from a constant.
+
+    Parameters
+    ----------
+    call
+        The operation.
+
+    Returns
+    -------
+    Gather
+        From the elements of the slot that is asked about.
+
+    Raises
+    ------
+    InputError
+        When it returns a tuple.
     """
     step, n = call.step, prod(call.source_shape)
     numbers = torch.arange(n, dtype=torch.float64).reshape(call.source_shape)

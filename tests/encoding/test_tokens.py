@@ -1,0 +1,141 @@
+"""Tokens: an integer input is one node a position, joined to the columns of the table that it is looked up in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import topo
+from topo.errors import InputError
+
+
+class Language(nn.Module):
+    """Tokens with positions, and a head that may share the table."""
+
+    def __init__(self, *, tied: bool = False) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(5, 3)
+        self.positions = nn.Embedding(8, 3)
+        self.hidden = nn.Linear(3, 3)
+        self.head = nn.Linear(3, 5, bias=False)
+        if tied:
+            self.head.weight = self.tokens.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.tokens(ids) + self.positions(torch.arange(ids.shape[1], device=ids.device))
+        return self.head(torch.relu(self.hidden(x)))
+
+
+IDS = torch.tensor([[1, 4, 1]])
+
+
+def edges(graph: topo.MultipartiteGraph, source: str, target: str) -> dict[tuple[int, int], float]:
+    names = [part.name for part in graph.parts]
+    (block,) = (b for b in graph.blocks if (names[b.source], names[b.target]) == (source, target))
+    found = block.matrix.tocoo()
+    return {(int(i), int(j)): float(v) for i, j, v in zip(*found.coords, found.data, strict=True)}
+
+
+def test_a_position_is_joined_to_every_column_that_keeps_a_weight_in_any_row_by_its_norm() -> None:
+    model = Language()
+    mask = torch.zeros(5, 3, dtype=torch.bool)
+    mask[2, 0] = mask[[0, 3], 2] = True
+    graph = topo.encode(model, {"tokens.weight": mask}, example=IDS)
+    table = model.tokens.weight.detach() * mask
+    column = {0: table[:, 0].norm(), 2: table[:, 2].norm()}
+    wanted = {(p, 3 * p + c): pytest.approx(float(norm)) for p in range(3) for c, norm in column.items()}
+    assert edges(graph, "input", "tokens") == wanted
+    # The positions are constants: no nodes, and their table is not looked up by the input.
+    assert [(p.name, p.shape, p.role) for p in graph.parts][:2] == [
+        ("input", (3,), "input"),
+        ("tokens", (3, 3), "hidden"),
+    ]
+    assert graph.attributes["weights_total"] == 5 * 3 + 3 * 3 + 3 * 5
+    assert graph.attributes["weights_kept"] == 3 + 3 * 3 + 3 * 5
+
+
+def test_a_tied_head_is_pruned_with_its_table_and_both_are_counted_once() -> None:
+    model = Language(tied=True)
+    masks = topo.prune(model, "uniform", sparsity=0.5, example=IDS, include=["tokens.weight"], device="cpu")
+    graph = topo.encode(model, masks, example=IDS)
+    kept = int(masks["tokens.weight"].sum())
+    heads = [b for b in graph.blocks if graph.parts[b.target].role == "output"]
+    assert sum(b.matrix.nnz for b in heads) == 3 * kept
+    assert graph.attributes["weights_total"] == 5 * 3 + 3 * 3
+
+
+def test_layers_of_an_embedding() -> None:
+    model = Language()
+    mask = torch.rand(5, 3, generator=torch.Generator().manual_seed(0)) < 0.5
+    table = (model.tokens.weight.detach().abs() * mask).numpy()
+    dag = topo.trace(model, IDS)
+    for encoding in ("rolled", "rolled-channel"):
+        graph = topo.encode(dag, {"tokens.weight": mask}, encoding=encoding)["tokens"]
+        assert np.array_equal(graph.matrix.toarray(), table)
+        assert graph.matrix.nnz == mask.sum() and (graph.left.shape, graph.right.shape) == ((5,), (3,))
+    graph = topo.encode(dag, {"tokens.weight": mask}, encoding="unrolled")["tokens"]
+    assert (graph.left.shape, graph.right.shape) == ((3,), (3, 3))
+    assert np.allclose(graph.matrix.toarray(), np.kron(np.eye(3), np.linalg.norm(table, axis=0)))
+
+
+class Bag(nn.Module):
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.bag = nn.EmbeddingBag(6, 3, mode=mode)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.bag(ids)
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_a_bag_reads_the_columns_for_each_of_its_positions(mode: str) -> None:
+    model = Bag(mode)
+    mask = torch.ones(6, 3, dtype=torch.bool)
+    mask[:, 1] = False
+    norms = (model.bag.weight.detach() * mask).norm(dim=0).numpy()
+    for weights in ("sum", "mean"):
+        share = 0.25 if (mode, weights) == ("mean", "mean") else 1.0
+        graph = topo.encode(model, {"bag.weight": mask}, example=torch.ones(1, 4, dtype=torch.long), weights=weights)
+        (block,) = graph.blocks
+        assert block.matrix.nnz == 4 * 2
+        assert np.allclose(block.matrix.toarray(), np.tile(norms * share, (4, 1)))
+
+
+class Chosen(nn.Module):
+    """Rows of activations, by numbers that are constants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.embedding(torch.tensor([[2, 0]]), self.linear(x)[0])
+
+
+def test_rows_of_activations_that_constants_choose_are_moved() -> None:
+    graph = topo.encode(Chosen(), example=torch.zeros(1, 3, 2))
+    assert edges(graph, "linear", "embedding") == {(4, 0): 1, (5, 1): 1, (0, 2): 1, (1, 3): 1}
+
+
+def test_what_both_input_and_index_decide_is_refused() -> None:
+    class Both(nn.Module):
+        def forward(self, ids: Tensor, table: Tensor) -> Tensor:
+            return nn.functional.embedding(ids, table[0])
+
+    with pytest.raises(InputError, match="both its table and what is looked up there are computed from the input"):
+        topo.encode(Both(), example=(IDS, torch.zeros(1, 5, 3)))
+
+
+def test_bags_that_the_input_begins_are_refused() -> None:
+    class Begun(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bag = nn.EmbeddingBag(6, 3)
+
+        def forward(self, ids: Tensor, offsets: Tensor) -> Tensor:
+            return self.bag(ids, offsets)
+
+    with pytest.raises(InputError, match="where its bags begin is computed from the input"):
+        topo.encode(Begun(), example=(torch.ones(4, dtype=torch.long), torch.tensor([0, 2, 2, 3])))
