@@ -231,3 +231,13 @@ def test_a_traced_network_brings_its_example():
         masks = topo.prune(dag, pruner, sparsity=0.5, device="cpu")
         again = topo.prune(net, pruner, sparsity=0.5, device="cpu", example=torch.zeros(3, 6))
         assert all(torch.equal(masks[name], again[name]) for name in again)
+
+
+def test_views_of_inputs_in_another_memory_format():
+    class Flattened(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.relu().contiguous().view(len(x), -1)
+
+    dag = topo.trace(Flattened(), torch.zeros(1, 2, 3, 3))
+    x = torch.randn(2, 2, 3, 3).to(memory_format=torch.channels_last)
+    assert torch.equal(dag(x), x.relu().flatten(1))

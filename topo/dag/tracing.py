@@ -327,7 +327,9 @@ class _Reader:
         if node.target is aten.ENTRY and not source_shapes:
             entries = _argument(node, 0).meta["val"]
             source_shapes = (tuple(self._static(v.shape) if isinstance(v, Tensor) else () for v in entries),)
-        operation: Any = node.target
+        record = operator_called(node.target)
+        # Export leaves out what makes a tensor contiguous where its example is so already.
+        operation: Any = (record and record.any_layout) or node.target
         return Step(operation, args, kwargs, _module(node), source_shapes, shape)
 
     def _static(self, shape: Any) -> tuple[int, ...]:

@@ -9,7 +9,9 @@ from math import prod
 import torch
 from torch import Tensor
 
-__all__ = ["Inseparable", "Remaining"]
+from ..elements import Step
+
+__all__ = ["Inseparable", "Remaining", "inseparable", "place_of"]
 
 
 class Inseparable(Exception):
@@ -85,3 +87,37 @@ class Remaining:
         """Element -> its place among those left, -1 for those gone; flat."""
         flat = self.kept.reshape(-1)
         return torch.where(flat, flat.cumsum(0) - 1, -1)
+
+
+def inseparable(where: str, *parts: Remaining) -> Inseparable:
+    """The error of an operation that cannot do without what some tensors have lost.
+
+    Parameters
+    ----------
+    where
+        The operation, as messages name it.
+    parts
+        What is left of the tensors.
+
+    Returns
+    -------
+    Inseparable
+        To be raised by the caller.
+    """
+    return Inseparable(where, torch.cat([part.dead for part in parts]).unique())
+
+
+def place_of(step: Step) -> str:
+    """An operation as messages name it.
+
+    Parameters
+    ----------
+    step
+        The operation.
+
+    Returns
+    -------
+    str
+        Its name and module.
+    """
+    return f"operation {step.name!r} of {f'module {step.module!r}' if step.module else 'the model'}"

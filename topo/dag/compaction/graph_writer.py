@@ -1,0 +1,324 @@
+"""Writing calls, sizes, parameters and modules into the graph of the smaller network, cut to what is left of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import sympy
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from ...errors import InputError
+from ..channel_coupling import CoupledChannels
+from ..elements import Hole, Size, Step, Value
+from ..operators import aten, operator_of
+from ..weighted_layers import layer_of
+from .module_sizes import resize
+from .remaining import Remaining
+
+__all__ = ["GraphWriter"]
+
+
+class GraphWriter:
+    """The graph of the smaller module as it is written, and the tensors and modules that it reads.
+
+    Parameters
+    ----------
+    channels
+        The coupled channels of the network.
+    alive
+        Which of their units stay, bool (count,).
+    masks
+        Parameter name -> bool tensor, True where a weight is kept.
+
+    Attributes
+    ----------
+    graph
+        The graph.
+    root
+        Path -> what the graph reads there.
+    sizes
+        Expression of the number of samples -> the node that computes it.
+    """
+
+    def __init__(self, channels: CoupledChannels, alive: Tensor, masks: Mapping[str, Tensor]) -> None:
+        self.dag, self.channels, self.alive, self.masks = channels.dag, channels, alive, masks
+        self.graph = fx.Graph()
+        self.root: dict[str, Any] = {}
+        self.sizes: dict[Any, fx.Node] = {}
+        self._written: dict[tuple[Any, ...], fx.Node] = {}
+
+    def call(self, operation: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
+        """A call of an operation; one that reads sizes as a method or function of torch, as Python code writes it.
+
+        `torch.jit.trace` follows sizes through these, and takes those that other operations read as constants.
+
+        Parameters
+        ----------
+        operation
+            The operation.
+        args, kwargs
+            Its arguments, nodes of the graph among them.
+
+        Returns
+        -------
+        Node
+            What it gives.
+        """
+        sizes = set(self.sizes.values())
+        if any(isinstance(leaf, fx.Node) and leaf in sizes for leaf in pytree.tree_leaves((args, kwargs))):
+            name = Step(operation, (), {}, "").name
+            on_tensor = bool(args) and isinstance(args[0], fx.Node) and args[0] not in sizes
+            if on_tensor and hasattr(Tensor, name):
+                return self.graph.call_method(name, args, kwargs)
+            if not on_tensor and hasattr(torch, name):
+                operation = getattr(torch, name)
+        return self.graph.call_function(operation, args, kwargs)
+
+    def samples(self, symbol: Any, value: fx.Node) -> None:
+        """Note that a symbol stands for the number of samples of an input.
+
+        Parameters
+        ----------
+        symbol
+            As it appears in sizes.
+        value
+            The input.
+        """
+        self.sizes[symbol] = self.graph.call_method("size", (value, 0))
+
+    def size(self, expression: sympy.Expr) -> Any:
+        """An integer that depends on the number of samples, computed in the graph.
+
+        Parameters
+        ----------
+        expression
+            The integer, by the symbols of numbers of samples.
+
+        Returns
+        -------
+        int or Node
+            A number where it depends on none.
+
+        Raises
+        ------
+        InputError
+            When it is no sum or product of them.
+        """
+        if expression.is_Integer:
+            return int(expression)
+        if expression in self.sizes:
+            return self.sizes[expression]
+        combine = aten.TIMES if expression.is_Mul else aten.SUM if expression.is_Add else None
+        if combine is None:
+            raise InputError(f"cannot compact the model: a size of it is {expression} of the number of samples.")
+        total, *rest = (self.size(part) for part in expression.args)
+        for part in rest:
+            total = self.graph.call_function(combine, (total, part))
+        self.sizes[expression] = total
+        return total
+
+    def size_of_one_sample(self, size: Size) -> int:
+        """What a size is for one sample.
+
+        Parameters
+        ----------
+        size
+            A size that depends on the number of samples.
+
+        Returns
+        -------
+        int
+            Its value.
+        """
+        return int(size.expression.xreplace(self._one))
+
+    @cached_property
+    def _one(self) -> dict[Any, sympy.Expr]:
+        return {symbol: sympy.Integer(1) for symbol, _ in self.dag.symbols}
+
+    def step(self, run: tuple[Step, ...], slots: tuple[Any, ...], target: Remaining, arguments: Any = None) -> fx.Node:
+        """An operation and the choices of entries of its result, its constants cut to what is left.
+
+        Parameters
+        ----------
+        run
+            The operation and what reads its result.
+        slots
+            What fills its holes.
+        target
+            What is left of the result.
+        arguments
+            In place of its own positional ones.
+
+        Returns
+        -------
+        Node
+            What it gives.
+        """
+        first = run[0]
+
+        def fill(leaf: Any) -> Any:
+            if isinstance(leaf, Hole):
+                return slots[leaf.slot]
+            if isinstance(leaf, Value):
+                return self.value(leaf.name, self._kept_of(first, leaf.name, target))
+            return self.size(leaf.expression) if isinstance(leaf, Size) else leaf
+
+        given = first.args if arguments is None else tuple(arguments)
+        args, kwargs = pytree.tree_map(fill, (given, dict(first.kwargs)))
+        made = self.call(first.operation, *args, **kwargs)
+        for later in run[1:]:
+            made = self.graph.call_function(aten.ENTRY, (made, later.args[1]))
+        return made
+
+    def _kept_of(self, step: Step, name: str, target: Remaining) -> tuple[Tensor, ...]:
+        """Which indices of each axis of a constant stay."""
+        if name in self.channels.axes:
+            return self.channels.alive(name, self.alive)
+        shape = tuple(self.dag.state[name].shape) if name in self.dag.state else self.dag.constants[name].shape
+        everything = _whole(shape)
+        layer = layer_of(self.dag, step)
+        if target.complete or target.box is None or (layer is not None and layer.bias != name):
+            return everything
+        if layer is not None:
+            # A bias that is computed, such as a part of a larger one, goes with what is written.
+            return (target.along[layer.target_axis],) if len(shape) == 1 else everything
+        if (
+            len(shape) == 1
+            and operator_of(step).channel_axis == 1
+            and len(target.shape) > 1
+            and shape[0] == target.shape[1]
+        ):
+            return (target.along[1],)
+        offset = len(target.shape) - len(shape)
+        if offset < 0:
+            return everything
+        return tuple(
+            target.along[offset + axis] if shape[axis] == target.shape[offset + axis] > 1 else kept
+            for axis, kept in enumerate(everything)
+        )
+
+    def value(self, name: str, kept: tuple[Tensor, ...] | None = None) -> fx.Node:
+        """A parameter, buffer or constant, cut.
+
+        Parameters
+        ----------
+        name
+            Its name in the network.
+        kept
+            For each of its axes, which indices stay; all by default.
+
+        Returns
+        -------
+        Node
+            What reads or computes it.
+        """
+        known = self.dag.state.get(name)
+        kept = _whole(self.dag.constants[name].shape if known is None else known.shape) if kept is None else kept
+        key = (name, *(tuple(k.tolist()) if not k.all() else None for k in kept))
+        if key not in self._written:
+            self._written[key] = self._computed(name, kept) if known is None else self._read(name, kept)
+        return self._written[key]
+
+    def _read(self, name: str, kept: tuple[Tensor, ...]) -> fx.Node:
+        path = name
+        while path in self.root:
+            path += "_"
+        self.root[path] = self._cut(name, kept)
+        return self.graph.get_attr(path)
+
+    def _computed(self, name: str, kept: tuple[Tensor, ...]) -> fx.Node:
+        cut = [(axis, indices) for axis, indices in enumerate(kept) if not indices.all()]
+        if cut:
+            made = self.value(name)
+            for axis, indices in cut:
+                made = self.select(made, axis, indices.nonzero().flatten())
+            return made
+        step = self.dag.constants[name]
+
+        def fill(leaf: Any) -> Any:
+            if isinstance(leaf, Value):
+                return self.value(leaf.name)
+            return self.size(leaf.expression) if isinstance(leaf, Size) else leaf
+
+        args, kwargs = pytree.tree_map(fill, (step.args, dict(step.kwargs)))
+        return self.call(step.operation, *args, **kwargs)
+
+    def _cut(self, name: str, kept: tuple[Tensor, ...]) -> Tensor:
+        """A parameter or buffer of the model under its mask, without the indices that go."""
+        old = self.dag.state[name]
+        new = old.detach()
+        if name in self.masks:
+            new = new * self.masks[name].to(new.device)
+        for axis, indices in enumerate(kept):
+            if not indices.all():
+                new = new.index_select(axis, indices.nonzero().flatten().to(new.device))
+        new = new.clone()
+        return nn.Parameter(new, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else new
+
+    def module(self, path: str, owner: nn.Module, slots: tuple[Any, ...]) -> fx.Node:
+        """A call of a module of the model with its tensors cut.
+
+        Parameters
+        ----------
+        path
+            Its path in the model, and in the smaller module.
+        owner
+            The module.
+        slots
+            What it is called with.
+
+        Returns
+        -------
+        Node
+            What it gives.
+        """
+        if path not in self.root:
+            # Names of state are first names of shared parameters; the module's own tensors find them.
+            first = {id(value): name for name, value in self.dag.state.items()}
+            own = {**dict(owner.named_parameters(recurse=False)), **dict(owner.named_buffers(recurse=False))}
+            memo: dict[int, Any] = {}
+            for value in own.values():
+                name = first.get(id(value))
+                if name is None or (name not in self.channels.axes and name not in self.masks):
+                    continue
+                known = name in self.channels.axes
+                memo[id(value)] = self._cut(
+                    name, self.channels.alive(name, self.alive) if known else _whole(value.shape)
+                )
+            module = copy.deepcopy(owner, memo)
+            for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
+                hooks.clear()
+            resize(module, owner)
+            self.root[path] = module
+        return self.graph.call_module(path, slots)
+
+    def select(self, value: fx.Node, axis: int, index: Tensor) -> fx.Node:
+        """The slices of a tensor at these places along an axis.
+
+        Parameters
+        ----------
+        value
+            A tensor.
+        axis
+            One of its axes.
+        index
+            Places along it.
+
+        Returns
+        -------
+        Node
+            The smaller tensor.
+        """
+        name = f"kept_{sum(1 for path in self.root if path.startswith('kept_'))}"
+        self.root[name] = index.to(next(iter(self.dag.state.values())).device)
+        return self.graph.call_function(aten.SELECT, (value, axis, self.graph.get_attr(name)))
+
+
+def _whole(shape: Any) -> tuple[Tensor, ...]:
+    return tuple(torch.ones(length, dtype=torch.bool) for length in shape)
