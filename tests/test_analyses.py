@@ -83,7 +83,7 @@ def test_a_number_that_is_not_so_is_found(monkeypatch):
 
     claim = Claim(
         "a sentence",
-        "Of 19 metrics 3 move, most of all strength (mean ρ +0.68, p below .001) for 83% of 1,298 networks.",
+        "Of 19 metrics 3 move, most of all strength (mean ρ +0.68, p ≤ .001) for 83% of 1,298 networks.",
     )
     claim.says("Of {all} metrics {clear} move", all=19, clear=Range(2, 4))
     claim.says("most of all {metric} (mean ρ {r}, p {p})", metric="strength", r=0.6751, p=0.0004)

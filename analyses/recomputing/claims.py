@@ -159,7 +159,7 @@ def agree(said: str, value: object) -> bool:
     if isinstance(value, str):
         return said == value
     text = said.strip().replace("−", "-").replace(",", "").removeprefix("p ").removeprefix("= ")
-    below = re.fullmatch(r"(?:below|at most|<) (\.\d+)", text)
+    below = re.fullmatch(r"≤ (\.\d+)", text)
     low, high = (value.low, value.high) if isinstance(value, Range) else (float(value), float(value))  # type: ignore[arg-type]
     if below:
         return low <= float(below[1])

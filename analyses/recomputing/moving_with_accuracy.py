@@ -91,7 +91,7 @@ def question_1(answer: Answer, evidence: Evidence) -> list[Claim]:
     if some:
         one.says(f"among {among(main)} {{clear}} of {{all}} metrics clearly", clear=number, all=len(of_main))
         one.says(
-            "most of all {metric} (mean ρ {r} over {groups} group",
+            "most of all {metric} (mean rank correlation ρ {r} over {groups} group",
             metric=metric_label(best), r=row["r"], groups=row["groups"],
         )  # fmt: skip
         if "edges has" in one.text:
@@ -101,13 +101,13 @@ def question_1(answer: Answer, evidence: Evidence) -> list[Claim]:
         one.says(
             "none of {all} metrics clearly moves with accuracy among {scope} (", all=len(of_main), scope=among(main)
         )
-        one.says("(the largest mean ρ is {r}, {metric});", r=row["r"], metric=metric_label(best))
+        one.says("(the largest mean rank correlation ρ is {r}, of {metric});", r=row["r"], metric=metric_label(best))
         share = 0.05 / len(rows[rows["r"].notna()])
         if "not even a perfect" not in one.text:
             one.says("only a mean |ρ| above {r} would have", r=near(least_found(parts[main], share), 0.04))
     claims.append(sentence := Claim("1 sentence 1", answer.sentences[0]))
     if some:
-        sentence.says(f"{among(main)} {{metric}} moves most with accuracy", metric=metric_label(best))
+        sentence.says("that moves most with accuracy is {metric} (mean ρ", metric=metric_label(best))
         others = surely_clear(of_main).drop(index=best)
         for metric in others.sort_values("r", key=lambda r: -r.abs()).index[:4]:
             sentence.says(f"{metric_label(metric)} ({{r}})", r=others.loc[metric, "r"])
@@ -127,7 +127,7 @@ def question_1(answer: Answer, evidence: Evidence) -> list[Claim]:
         title.says("{clear} of {all} metrics clearly", clear=number, all=len(of_main))
         title.says("most of all {metric}", metric=metric_label(best))
     else:
-        title.says("among {scope}; {metric} comes nearest", scope=among(main), metric=metric_label(best))
+        title.says("among {scope}; the nearest is {metric}", scope=among(main), metric=metric_label(best))
     return claims
 
 
@@ -247,13 +247,14 @@ def question_2(answer: Answer, evidence: Evidence) -> list[Claim]:
     number, before = clear_count(last), clear_count(of["alone"])
     if "most of all" in verdict.text:
         verdict.says(f"{STEPS[shown[-1]]}, {{clear}} of {{all}} metrics clearly", clear=number, all=len(last))
-        verdict.says("among {scope}, most of all {metric} (mean ρ {r}); {before} do", scope=among(main),
+        verdict.says("among {scope}, most of all {metric} (mean ρ {r}); with nothing held equal {before} do",
+                     scope=among(main),
                      metric=metric_label(best), r=last.loc[best, "r"], before=before)  # fmt: skip
     else:
         verdict.says("{step}, none of {all} metrics clearly", step=Any((f"Can not tell: {STEPS[shown[-1]]}",
                      f"No: {STEPS[shown[-1]]}")), all=len(last))  # fmt: skip
-        verdict.says("({before} do", before=before)
-        verdict.says("the largest mean ρ {r}, {metric});", r=last.loc[best, "r"], metric=metric_label(best))
+        verdict.says("({before} with nothing held equal)", before=before)
+        verdict.says("the largest mean ρ is {r}, of {metric};", r=last.loc[best, "r"], metric=metric_label(best))
         if "above" in verdict.text:
             share = 0.05 / steps[shown[-1]]["r"].notna().sum()
             value = least_found(parts[shown[-1]][main], share)
@@ -338,7 +339,7 @@ def redundancy(answer: Answer, evidence: Evidence, groups: list[list[str]], metr
         assert evidence.layers is not None
         layers = evidence.layers[evidence.layers["encoding"] == "ramanujan"]
         found = {}
-        for metric, name in (("delta_r", "bound (delta r)"), ("imdb", "iterative bound"), ("iwsg", "iterative gap")):
+        for metric, name in (("delta_r", "delta r (bound)"), ("imdb", "iterative bound"), ("iwsg", "iterative gap")):
             if metric in layers and layers[metric].notna().any():
                 found[name] = (ranks_together(layers, metric),
                                [ranks_together(part, metric) for _, part in layers.groupby("pruner")])  # fmt: skip

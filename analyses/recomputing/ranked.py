@@ -185,12 +185,14 @@ def question_4(answer: Answer, evidence: Evidence) -> list[Claim]:
     title = Claim("4 title ranking", answer.titles["ranking"])
     head = results["at initialisation", "pruner"]
     verdict.says(
-        "first in {right} of cases (τ {tau}; p", right=near(head[0].right, SHARE_OFF), tau=near(head[0].tau, TAU_OFF)
+        "first in {right} of cases (Kendall's τ {tau}; p",
+        right=near(head[0].right, SHARE_OFF),
+        tau=near(head[0].tau, TAU_OFF),
     )
     verdict.says_pattern(r"chance\), (.+) in ([0-9]+%)", head[1], second=near(head[2].right, SHARE_OFF))
     verdict.says_pattern(r"[0-9]+% \(τ ([-−0-9.]+)\)\.", near(head[2].tau, TAU_OFF))
     p = permuted(tables["at initialisation"], topology, head[0].tau)
-    verdict.says_pattern(r"; p ([=<] [0-9.]+) against chance", p_range(p, DRAWS))
+    verdict.says_pattern(r"; p ([^;)]+) against chance", p_range(p, DRAWS))
     if "A difference in τ of" in verdict.text:
         verdict.says("A difference in τ of {found} would", found=None)
     title.says_pattern(r"than (.+) \(τ", head[1])

@@ -120,7 +120,7 @@ def question_5(answer: Answer, evidence: Evidence) -> list[Claim]:
         gains = {n: [ends(of - than) for of, than in zip(each[n], each["density"], strict=True)]
                  for n in ("topology", "both")}  # fmt: skip
         lows = [gain[1] for gain in gains["topology"]]
-        clear = "no clear difference" not in verdict.text
+        clear = "not clearly less" not in verdict.text
         if min(lows) <= 0.02 and max(lows) > 0:
             verdict.unknown.append("whether layer densities name clearly fewer: it hangs on the seed of the forests")
         else:
@@ -169,7 +169,7 @@ def family_claims(verdict: Claim, claim: Claim, table: pd.DataFrame, asked: dict
     verdict.says_pattern(r"unseen algorithm (?:too|is open) \(([0-9]+%), guessing ([0-9]+%)", near(mean, 0.1),
                          second=1 / kinds)  # fmt: skip
     if "would have been found" in verdict.text:
-        verdict.says("; {found} would have been found", found=None)
+        verdict.says("; only {found} would have been found", found=None)
     low, high = (spread(100 * np.clip(part, 0, 1), 2) for part in (lows, highs))
     claim.says("one of {kinds} families for {share} (95% interval {low}% to {high}%) of networks of {n} algorithms",
                kinds=kinds, share=near(mean, 0.1), low=low, high=high,

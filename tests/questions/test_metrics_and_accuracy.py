@@ -17,7 +17,7 @@ ask = QUESTIONS["metrics_and_accuracy"]
 def test_a_planted_effect_is_found_and_named():
     answer = ask(Evidence.of(planted(effect=-3.0)), n_boot=100)
     assert answer.sentences[0].startswith(
-        "Among initial pruners sink nodes (norm.) moves most with accuracy (mean ρ -0."
+        "Among initial pruners the metric that moves most with accuracy is sink nodes (norm.) (mean ρ -0."
     )
     pooled = answer.tables["pooled"].set_index(["scope", "metric"])
     assert pooled.loc[("initial", "sink_nodes_norm"), "high"] < -0.4

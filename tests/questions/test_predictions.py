@@ -70,6 +70,7 @@ def test_an_answer_has_all_its_parts(name, answers, tmp_path):
     answer = answers[name]
     assert answer.reason == "" and len(answer.sentences) == 3
     assert not any("nan" in s for s in answer.sentences), answer.sentences
+    assert len(answer.verdict.sentence) <= 300
     assert answer.caption and answer.method and answer.caveats
     files = answer.save(tmp_path)
     shown = answer.summary is not None

@@ -79,7 +79,7 @@ def test_a_mark_of_every_algorithm_names_it_beyond_layer_density_and_not_the_fam
     row = scores[(scores["label"] == "pruner") & (scores["features"] == "topology")].iloc[0]
     unclear = row.copy()
     unclear["gain_low"], unclear["gain_high"] = -0.1, 0.3
-    assert "whether more than layer densities is open" in _verdict(scores, unclear, None).sentence
+    assert ", not clearly less)" in _verdict(scores, unclear, None).sentence
     assert "family of an unseen algorithm is open" in answer.verdict.sentence
     assert "confusion_of_pruner" in answer.figures and "confusion_of_family" not in answer.figures
     assert any("family is not told" in caveat for caveat in answer.caveats)

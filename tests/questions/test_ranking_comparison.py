@@ -18,7 +18,7 @@ def comparison(
 def test_yes_takes_more_than_the_best_baseline_and_more_than_chance():
     yes = ranking_verdict(comparison(0.1, 0.3))
     assert yes.said == "yes" and yes.sentence.startswith("Yes: of two unseen algorithms at initialisation")
-    assert "75% of cases (τ 0.50; p = 0.010 against chance), layer density in 65% (τ 0.30)." in yes.sentence
+    assert "75% of cases (Kendall's τ 0.50; p .010 against chance), layer density in 65% (τ 0.30)." in yes.sentence
     assert ranking_verdict(comparison(0.1, 0.3, p=0.06)).said == "open"
     assert ranking_verdict(comparison(0.1, 0.3, p=0.06, hold="dataset")).said == "yes"
     assert "clearly better than layer density" in ranking_title(comparison(0.1, 0.3))

@@ -47,6 +47,7 @@ def test_every_sentence_of_every_answer_is_there(text):
     for number, name in enumerate(QUICK, 1):
         answer = QUESTIONS[name](evidence)
         assert f'<section id="{name}"' in text
+        assert len(answer.verdict.sentence) <= 300
         for sentence in (*answer.sentences, answer.caption, answer.method, *answer.caveats):
             assert " ".join(sentence.replace("−", "-").split()) in prose(text), (number, sentence)
         for figure in answer.figures:
@@ -57,7 +58,15 @@ def test_accuracy_and_verdicts_come_first_then_questions_then_what_was_measured(
     sections = re.findall(r'<section id="(\w+)"', text)
     assert sections == ["accuracy", "verdicts", *QUICK, "measured"]
     verdicts = text[text.index('<section id="verdicts"') : text.index('<section id="metrics_and_accuracy"')]
-    assert re.findall(r'<a href="#(\w+)">', verdicts) == QUICK
+    assert re.findall(r'<a href="#(\w+)">', verdicts) == [*QUICK, "words"]
+
+
+def test_metrics_encodings_and_terms_are_explained(text):
+    words = prose(text[text.index('<details id="words"') :])
+    for said in ("Nodes that edges enter and none leaves", "multipartite. The whole network as one graph"):
+        assert said in words
+    assert "τ. Kendall's τ-b" in words
+    assert "unrolled." not in words  # which the table does not have
 
 
 def test_figures_and_tables_are_files_too(written):
@@ -167,8 +176,8 @@ def _refusal(table, path):
 
 
 def test_cells():
-    assert [cell(v) for v in (np.int64(3), 1e-7, float("nan"), pd.NA, np.True_, "a", 123456.0)] == [
-        "3", "1e-07", "", "", "yes", "a", "123456"]  # fmt: skip
+    assert [cell(v) for v in (np.int64(3), 1e-7, -1e-18, float("nan"), pd.NA, np.True_, "a", 123456.0)] == [
+        "3", "1e-07", "0", "", "", "yes", "a", "123456"]  # fmt: skip
     table = pd.DataFrame({"features": ["rolled_norm"], "reason": [""], "p": [0.000123456], "tau_low": [np.nan]})
     shown = table_of("scores", pd.concat([table] * 200))
     assert [(c.name, c.number) for c in shown.columns] == [("features", False), ("p", True)]

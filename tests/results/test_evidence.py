@@ -84,7 +84,7 @@ def test_opens_published_tables(tmp_path):
     [
         (lambda p: Evidence.open(), "either"),
         (lambda p: Evidence.open(study=p, published=p), "either"),
-        (lambda p: Evidence.open(study=p / "none"), "does not exist"),
+        (lambda p: Evidence.open(str(p / "none")), "does not exist"),
         (lambda p: Evidence.open(study=p), "neither a study file nor results.parquet"),
         (lambda p: Evidence.open(published=p), "holds no published tables"),
         (lambda p: Evidence.of(pd.DataFrame({"accuracy": [], "pruner": [], "sparsity": []})), "no rows"),

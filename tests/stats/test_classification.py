@@ -81,11 +81,11 @@ def test_confusion_rows_add_up_and_its_diagonal_is_the_balanced_accuracy():
     "change, words",
     [
         (lambda t: t.drop(columns="mark"), "no column 'mark'"),
-        (lambda t: t.assign(pruner="er"), "one pruner only"),
+        (lambda t: t.assign(pruner="er"), "one algorithm only"),
         (lambda t: t.assign(model="m"), "one model only"),
         (
             lambda t: t.assign(pruner=np.where(t["model"] == "m0", "a", "b")).query("model in ['m0', 'm1']"),
-            "hold one pruner",
+            "hold one algorithm",
         ),
     ],
 )

@@ -79,7 +79,9 @@ def test_global_random_state_is_left_alone():
 def test_groups_equal_scipy_on_each_group():
     table = example_results().query("pruner != 'dense'")
     by = ["family", "sparsity"]
-    correlations = grouped_correlation(table, ["edges", "spectral_gap", "nodes"], by=by, n_boot=0, min_rows=4)
+    correlations = grouped_correlation(
+        table, ["edges", "spectral_gap", "nodes"], by=by, cluster=None, n_boot=0, min_rows=4
+    )
     assert len(correlations) == 6 * 3
     for row in correlations.itertuples():
         group = table[(table["family"] == row.family) & (table["sparsity"] == row.sparsity)]
@@ -88,6 +90,14 @@ def test_groups_equal_scipy_on_each_group():
         else:
             assert row.r == pytest.approx(stats.spearmanr(group[row.metric], group["accuracy"]).statistic)
         assert row.n == len(group)
+
+
+def test_algorithms_are_the_sample_where_groups_hold_enough_of_them():
+    for names, cluster in ((("snip", "er", "erk", "uniform"), "pruner"), (("snip", "er", "erk"), None)):
+        table = example_results(pruners=names, seeds=3)
+        found = grouped_correlation(table, ["edges"], by=["sparsity"], n_boot=0)
+        expected = grouped_correlation(table, ["edges"], by=["sparsity"], cluster=cluster, n_boot=0)
+        pd.testing.assert_frame_equal(found, expected)
 
 
 def test_no_groups_means_all_rows():
@@ -114,7 +124,7 @@ def test_bad_input(call, words):
 def test_other_correlations_equal_scipy_on_each_group(kind, function):
     table = example_results().query("pruner != 'dense'")
     correlations = grouped_correlation(
-        table, ["edges", "spectral_gap"], kind=kind, by=["family", "sparsity"], n_boot=20
+        table, ["edges", "spectral_gap"], kind=kind, by=["family", "sparsity"], cluster=None, n_boot=20
     )
     for row in correlations[correlations["n"] >= 5].itertuples():
         group = table[(table["family"] == row.family) & (table["sparsity"] == row.sparsity)]

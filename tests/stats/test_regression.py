@@ -131,7 +131,7 @@ def test_the_table_has_every_combination_on_the_same_rows_and_reasons_for_empty_
     assert len(scores) == 2 * (1 + 2)
     assert set(scores["n"]) == {len(table) - 10}
     empty = scores[scores["held_out"] == "dataset"]
-    assert empty["r2"].isna().all() and empty["reason"].str.contains("1 value of 'dataset'").all()
+    assert empty["r2"].isna().all() and empty["reason"].str.contains("one dataset only").all()
     assert set(predictions) == {("model", "mean", "mean"), ("model", "signal", "ols"), ("model", "signal", "forest")}
 
 
@@ -144,9 +144,9 @@ def test_a_third_of_the_columns_of_every_set_must_be_there():
     "change, words",
     [
         (lambda t: t.drop(columns="signal"), "no column 'signal'"),
-        (lambda t: t.assign(drop=np.nan), "no row of the table has a value of 'drop'"),
-        (lambda t: t.assign(drop=1.0), "'drop' is constant"),
-        (lambda t: t.assign(model="one"), "1 value of 'model'"),
+        (lambda t: t.assign(drop=np.nan), "no network of the table has a value of its accuracy drop"),
+        (lambda t: t.assign(drop=1.0), "the accuracy drop is constant"),
+        (lambda t: t.assign(model="one"), "one model only"),
         (lambda t: t.iloc[:0], "no rows"),
         (lambda t: t.groupby("model").head(1), "leaves 3 rows to learn from"),
         (lambda t: pd.concat([t, t[["signal"]]], axis=1), "several columns named 'signal'"),

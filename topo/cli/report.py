@@ -31,7 +31,7 @@ def report(
         ),
     ] = None,
     questions: Annotated[
-        bool, typer.Option(help="Ask the seven research questions; without them it takes seconds.")
+        bool, typer.Option(help="Ask the seven research questions, which take most of the time.")
     ] = True,
     imports: Imports = None,
 ) -> None:

@@ -7,7 +7,7 @@ from math import isfinite
 import pandas as pd
 
 from ..results.labels import decimal, listed, percent
-from ..stats.baselines import CELL_LABELS
+from ..stats.baselines import CELL_LABELS, strongest
 from ..stats.significance import significant
 from .answer import Said, Verdict
 from .grouping import HELD_OUT
@@ -105,6 +105,10 @@ def _best_tested(table: pd.DataFrame, hold: str, tested: pd.DataFrame) -> str | 
     return _best_without(table[table.index.isin([*tested["second"], *MASKS])], hold) or _best_without(table, hold)
 
 
+def _points(share: float) -> str:
+    return f"{decimal(100 * share, 1)} points"
+
+
 def sentences(scores: pd.DataFrame, differences: pd.DataFrame, failures: pd.DataFrame) -> tuple[str, str, str]:
     """How well, against what knows no mask, and where it fails.
 
@@ -118,19 +122,16 @@ def sentences(scores: pd.DataFrame, differences: pd.DataFrame, failures: pd.Data
         Errors of the groups left out.
     """
     errors, r2 = _shown(scores, "mae"), _shown(scores, "r2")
-    ways = [hold for hold in dict.fromkeys(scores["held_out"]) if hold in _ways(r2)]
-
-    def score(name: str, hold: str) -> str:
-        return f"{decimal(100 * errors.loc[name, hold], 1)} points (R² {decimal(r2.loc[name, hold])})"
-
-    first = "From mask metrics, sparsity, model and dataset a forest predicts the accuracy drop with a mean error of "
-    first += ", ".join(f"{HELD_OUT[h]} {score('mask_setting', h)}" for h in ways) + "."
-    parts = []
-    for hold in ways:
-        base = _best_without(errors, hold)
-        if base:
-            parts.append(f"{HELD_OUT[hold]} {score(base, hold)} from {label(base)}")
-    second = f"The best without it: {', '.join(parts)}; {_clear(differences)}."
+    ways = _ways(r2)
+    own = [
+        f"{WAYS[h]} to {_points(errors.loc['mask_setting', h])} (R² {decimal(r2.loc['mask_setting', h])})" for h in ways
+    ]
+    first = "From mask metrics, sparsity, model and dataset a forest predicts the accuracy drop of "
+    first += f"{listed([own[0], *(f'of {text}' for text in own[1:])])}." if own else "no network."
+    best = {hold: base for hold in ways if (base := _best_without(errors, hold))}
+    parts = [f"{_points(errors.loc[base, h])} on {WAYS[h]} ({label(base)})" for h, base in best.items()]
+    second = f"The best without mask metrics has a mean error of {listed(parts)}" if parts else "Nothing else predicts"
+    second += f"; {_clear(differences)}."
     worst = failures.loc[failures["mae"].idxmax()]
     third = (
         f"It fails most for {worst['group']} left out ({HELD_OUT[worst['held_out']]}: mean error "
@@ -144,7 +145,7 @@ def _clear(differences: pd.DataFrame) -> str:
     """Over which inputs the mask is clearly better or worse."""
     clear = differences[significant(differences)]
     if clear.empty:
-        return "no difference is clear at a 5% false-discovery rate"
+        return "no difference is clear"
     parts = []
     for sign, word in ((1, "better"), (-1, "worse")):
         for hold, part in clear[sign * clear["difference"] > 0].groupby("held_out", sort=False):
@@ -193,5 +194,8 @@ def summary_table(scores: pd.DataFrame) -> pd.DataFrame:
     """
     table = (100 * _shown(scores, "mae")).round(1)
     table = table[[hold for hold in HELD_OUT if hold in table]].rename(columns=HELD_OUT)
+    # The page shows the first rows: the mask, then what it has to beat.
+    first = [*reversed(MASKS), "density", "ramanujan", *strongest([n for n in table.index if n in CELL_LABELS])]
+    table = table.loc[sorted(table.index, key=lambda n: first.index(n) if n in first else len(first))]
     table.insert(0, "inputs", [label(str(name)) for name in table.index])
     return table.rename_axis(None, axis=1).reset_index(drop=True)

@@ -40,7 +40,7 @@ WEIGHT = "mean_abs_weight"
 DENSITIES = (
     *("layer_density_mean", "rolled__direct_sparsity_mean", "unrolled__direct_sparsity_mean", "reached_sparsity"),
 )
-RAMANUJAN = {"delta_r": "bound (delta r)", "imdb": "iterative bound", "iwsg": "iterative gap"}
+RAMANUJAN = {"delta_r": "delta r (bound)", "imdb": "iterative bound", "iwsg": "iterative gap"}
 ALONE = "alone"
 Z_STEP = "given layer densities (z)"
 
@@ -215,7 +215,7 @@ def family_medians(table: pd.DataFrame, metrics: list[str], min_rows: int) -> pd
     """
     columns = {}
     for scope, part in scopes(table).items():
-        correlations = grouped_correlation(part, metrics, by=GROUPS, n_boot=0, min_rows=min_rows)
+        correlations = grouped_correlation(part, metrics, by=GROUPS, cluster=None, n_boot=0, min_rows=min_rows)
         by_metric = correlations.groupby("metric", sort=False)["r"]
         columns[f"median {scope}"], columns[f"mean {scope}"] = by_metric.median(), by_metric.mean()
         if len(table["dataset"].unique()) > 1:
@@ -285,7 +285,7 @@ def ramanujan_and_density(evidence: Evidence) -> pd.DataFrame | None:
     metrics = [m for m in RAMANUJAN if m in layers.columns and layers[m].notna().any()]
     if not metrics:
         return None
-    correlate = partial(grouped_correlation, layers, metrics, target="layer_density", n_boot=0)
+    correlate = partial(grouped_correlation, layers, metrics, target="layer_density", cluster=None, n_boot=0)
     every = correlate(by=[]).assign(dataset="all", model="all")
     by_algorithm = correlate(by=["pruner"]).assign(dataset="all", model="all")
     pieces = [_with_range(every, by_algorithm), _with_range(correlate(by=[*PAIR]), correlate(by=[*PAIR, "pruner"]))]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ..results.labels import counted, listed, signed
+from ..results.labels import counted, listed, p_value_text, signed
 from ..results.schema import ALL_FAMILIES, metric_label
 from ..stats.power import Detectable
 from ..stats.significance import significant
@@ -49,19 +49,19 @@ def verdict(of_main: pd.DataFrame, main: str, shown: list[str], found: Detectabl
     last, how = _step(of_main, shown[-1]), PHRASES[shown[-1]]
     clear = last[significant(last)]
     best = (clear if len(clear) else last)["r"].abs().idxmax()
-    what = f"mean ρ {signed(last.loc[best, 'r'])}"
+    r = signed(last.loc[best, "r"])
     before = int(significant(_step(of_main, ALONE)).sum()) if ALONE in shown else 0
     if len(clear):
         verb = "moves" if len(clear) == 1 else "move"
         return Verdict(
             "yes",
             f"Yes: {how}, {len(clear)} of {counted(len(last), 'metric')} clearly {verb} with accuracy among "
-            f"{among(main)}, most of all {metric_label(best)} ({what}); {before or 'none'} "
-            f"{'does' if before == 1 else 'do'} alone.",
+            f"{among(main)}, most of all {metric_label(best)} (mean ρ {r}); with nothing held equal {before or 'none'} "
+            f"{'do' if before > 1 else 'does'}.",
         )
     none = f"{how}, none of {counted(len(last), 'metric')} clearly moves with accuracy among {among(main)}"
-    aside = f"({before or 'none'} {'does' if before == 1 else 'do'} alone; the largest {what}, {metric_label(best)})"
-    return unclear_verdict(f"{none} {aside}", found)
+    alone = f"{before or 'none'} with nothing held equal"
+    return unclear_verdict(f"{none} ({alone}); the largest mean ρ is {r}, of {metric_label(best)}", found)
 
 
 def steps_title(of_main: pd.DataFrame, main: str, shown: list[str]) -> str:
@@ -134,7 +134,7 @@ def page_table(
         table[f"ρ {step}"] = _or_dash(_step(of_main, step)["r"].reindex(order.index).round(2) + 0.0)
         meaning[f"ρ {step}"] = f"Mean rank correlation with accuracy among {among(main)}, {PHRASES[step]}."
     name = f"q {shown[-1]}"
-    table[name] = _or_dash(last["q"].reindex(order.index).round(3))
+    table[name] = [p_value_text(q) if q == q else "–" for q in last["q"].reindex(order.index)]
     meaning[name] = (
         "p in the last step, adjusted for all its tests; clear below .05. A dash: what is held equal leaves nothing."
     )
@@ -224,7 +224,7 @@ def _on_redundancy(tables: Mapping[str, pd.DataFrame]) -> str:
     named = "; ".join(listed([*map(metric_label, g[:4]), *[f"{len(g) - 4} more"] * (len(g) > 4)]) for g in groups[:3])
     of = counted(len(redundant), "metric")
     text = (
-        f"{repeats} of {of} {'repeats' if repeats == 1 else 'repeat'} another ({named})"
+        f"{repeats} of {of} {'repeats' if repeats == 1 else 'repeat'} another: {named}"
         if repeats
         else f"None of {of} repeats another"
     )

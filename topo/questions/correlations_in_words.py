@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..results.labels import counted, listed, signed
+from ..results.labels import counted, listed, p_value_text, signed
 from ..results.schema import ALL_FAMILIES, UNKNOWN_FAMILY, metric_label
 from ..stats.power import Detectable
 from ..stats.significance import FEWEST_ALGORITHMS, significant
@@ -16,7 +16,6 @@ __all__ = [
     "grouping_title",
     "least_found",
     "page_table",
-    "probability",
     "sentences",
     "too_few_algorithms",
     "unclear_verdict",
@@ -26,27 +25,6 @@ __all__ = [
 # A test that would find this and does not says that there is nothing worth speaking of.
 SMALL = 0.3
 MOST_ROWS = 15
-
-
-def probability(value: float) -> str:
-    """A p-value with three decimals, or that it is smaller.
-
-    Parameters
-    ----------
-    value
-        The p-value.
-
-    Returns
-    -------
-    str
-        The text.
-
-    Examples
-    --------
-    >>> probability(0.012), probability(0.0001)
-    ('.012', 'below .001')
-    """
-    return f"{value:.3f}".lstrip("0") if value >= 0.001 else "below .001"
 
 
 def among(scope: str) -> str:
@@ -131,11 +109,11 @@ def verdict(pooled: pd.DataFrame, main: str, found: Detectable) -> Verdict:
         return Verdict(
             "yes",
             f"Yes: among {among(main)} {len(clear)} of {counted(len(of_main), 'metric')} clearly "
-            f"{'moves' if len(clear) == 1 else 'move'} with accuracy, most of all {label} (mean ρ {r} over "
-            f"{counted(int(best['k']), 'group')}{beside}).",
+            f"{'moves' if len(clear) == 1 else 'move'} with accuracy, most of all {label} (mean rank correlation ρ {r} "
+            f"over {counted(int(best['k']), 'group')}{beside}).",
         )
     none = f"none of {counted(len(of_main), 'metric')} clearly moves with accuracy among {among(main)}"
-    largest = f"(the largest mean ρ is {r}, {label})"
+    largest = f"(the largest mean rank correlation ρ is {r}, of {label})"
     return unclear_verdict(f"{none} {largest}", found)
 
 
@@ -186,7 +164,7 @@ def figure_title(pooled: pd.DataFrame, main: str) -> str:
     best = _largest(clear if len(clear) else of_main)
     if not len(clear):
         return (
-            f"No metric clearly moves with accuracy among {among(main)}; {metric_label(best['metric'])} comes nearest"
+            f"No metric clearly moves with accuracy among {among(main)}; the nearest is {metric_label(best['metric'])}"
         )
     verb = "moves" if len(clear) == 1 else "move"
     return (
@@ -254,8 +232,8 @@ def page_table(pooled: pd.DataFrame, repeats: pd.DataFrame, shown: list[str]) ->
                 f"{signed(low)} to {signed(high)}" if low == low else "unknown"
                 for low, high in zip(order["low"], order["high"], strict=True)
             ],
-            "p": order["p"].map(lambda p: round(p, 4)),
-            "q": order["q"].map(lambda q: round(q, 3)),
+            "p": order["p"].map(p_value_text),
+            "q": order["q"].map(p_value_text),
         }
     )
     for scope in shown[1:][-2:]:
@@ -309,7 +287,7 @@ def _on_metrics(pooled: pd.DataFrame, main: str) -> str:
     what = f"mean ρ {signed(best['r'])}"
     if best["low"] == best["low"]:
         what += f", 95% interval {signed(best['low'])} to {signed(best['high'])}"
-    what += f", p {probability(best['p'])}, q {probability(best['q'])}, {counted(int(best['k']), 'group')}"
+    what += f", p {p_value_text(best['p'])}, q {p_value_text(best['q'])}, {counted(int(best['k']), 'group')}"
     if not len(clear):
         return (
             f"Among {among(main)} the largest of {counted(len(of_main), 'mean correlation')} with accuracy is that of "
@@ -319,7 +297,8 @@ def _on_metrics(pooled: pd.DataFrame, main: str) -> str:
     named = [f"{metric_label(m)} ({signed(r)})" for m, r in zip(others["metric"], others["r"], strict=True)]
     more = [*named[:4], *[f"{len(named) - 4} more"] * (len(named) > 4)]
     rest = f"; {'a further one is' if len(more) == 1 else 'further ones are'} {listed(more)}" if more else ""
-    return f"Among {among(main)} {metric_label(best['metric'])} moves most with accuracy ({what}){rest}."
+    name = metric_label(best["metric"])
+    return f"Among {among(main)} the metric that moves most with accuracy is {name} ({what}){rest}."
 
 
 def _on_families(each: pd.DataFrame, pooled: pd.DataFrame, shown: list[str]) -> str:

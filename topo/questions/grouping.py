@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from ..results.accuracy_drop import with_drop
 from ..results.evidence import Evidence
-from ..results.feature_sets import encodings_of, with_norms
+from ..results.feature_sets import Z_SCORES, encodings_of, with_norms
 from ..results.schema import ALL_FAMILIES, GROUPS, ordered_families
 
 __all__ = [
     "HELD_OUT",
+    "WIRING",
+    "WIRING_LABEL",
     "held_out_columns",
     "limit_networks",
     "networks_with_drop",
@@ -20,10 +22,15 @@ __all__ = [
     "resample_count",
     "scopes",
     "varying_metrics",
+    "wiring_columns",
 ]
 
 # Titles of the ways of holding groups out, by the column whose values are held out.
 HELD_OUT = {"dataset": "unseen dataset", "model": "unseen model", "pruner": "unseen algorithm", "seed": "unseen seed"}
+# The set of all z-scores against random masks with equal layer densities, and what figures call it.
+WIRING, WIRING_LABEL = "wiring", "wiring alone (z-scores)"
+# Share of the networks that need them, for the set to take part.
+MOST_WITH_CONTROLS = 0.9
 # Networks that are kept or left out together when there are too many.
 SAMPLED_TOGETHER = [*GROUPS, "seed"]
 MOST_NETWORKS = 20_000
@@ -109,6 +116,26 @@ def normalised_layer_sets(sets: Iterable[str]) -> list[str]:
     """
     names = list(sets)
     return [f"{encoding}_norm" if f"{encoding}_norm" in names else encoding for encoding in encodings_of(names)]
+
+
+def wiring_columns(table: pd.DataFrame, sets: Mapping[str, Sequence[str]]) -> list[str]:
+    """The z-scores of all encodings against random masks, where nearly all networks have them; else none.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    sets
+        Its feature sets (`topo.results.feature_sets.feature_sets`).
+
+    Returns
+    -------
+    list
+        Names of columns.
+    """
+    columns = [column for name, held in sets.items() if name.endswith(Z_SCORES) for column in held]
+    enough = columns and (table[columns].notna().mean(axis=1) >= 1 / 3).mean() >= MOST_WITH_CONTROLS
+    return columns if enough else []
 
 
 def varying_metrics(table: pd.DataFrame, metrics: Sequence[str], by: Sequence[str] = GROUPS) -> list[str]:

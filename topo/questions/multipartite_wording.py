@@ -158,55 +158,75 @@ def sentences(explained: pd.DataFrame, scores: pd.DataFrame, differences: pd.Dat
     differences
         Tested differences.
     """
-    of = explained.set_index(["target", "scope", "features"])["adjusted_r2"]
-    chance = explained.set_index(["target", "scope", "features"])["chance"]
-    names = list(dict.fromkeys(explained["features"]))
+    return _pooled(explained), _within_groups(explained), _predicted(scores, differences)
 
-    def both(name: str) -> str:
-        return " and ".join(decimal(of.get((t, "pooled", name), nan)) for t in ("drop", "accuracy"))
 
-    layers = [n for n in _layer_sets(pd.Index(names)) if not n.endswith("_untrained")]
-    first = f"Pooled, the multipartite metrics explain an adjusted R² of {both(WHOLE_NETWORK)} (drop and accuracy)"
-    if UNTRAINED in names:
-        first += f", without those of trained weights {both(UNTRAINED)}"
-    expected = chance.get(("drop", "pooled", WHOLE_NETWORK), nan)
-    if isfinite(expected):
-        first += f", with the names of the algorithms permuted still {expected:.2f} of the drop"
-    first += f"; layer by layer it is: {'; '.join(f'{set_label(n)} {both(n)}' for n in layers)}."
-    inside = explained[(explained["target"] == "drop") & (explained["scope"] == "within groups")]
-    inside = inside.set_index("features")
-    second = "Within groups of equal dataset, model and sparsity the multipartite metrics "
-    own = inside["adjusted_r2"].get(WHOLE_NETWORK, nan)
-    second += f"explain {_with_chance(inside.loc[WHOLE_NETWORK])} of the drop" if isfinite(own) else "cannot be fitted"
-    rows = inside.loc[inside.index.isin(layers)].dropna(subset="adjusted_r2")
-    if len(rows):
-        best = rows["adjusted_r2"].idxmax()
-        second += f", the best layer-wise set ({set_label(best)}) {_with_chance(rows.loc[best])}"
-    base = inside.loc[inside.index.isin(BASELINES), "adjusted_r2"].dropna()
-    if len(base):
-        second += f", and the best of sizes, densities and Ramanujan metrics ({set_label(base.idxmax())}) "
-        second += decimal(base.max())
-    table = _forest(scores)
-    parts, cells_known = [], []
-    for hold in table:
-        topology = table.loc[[n for n in table.index if n not in CELL_LABELS and n not in BASELINES], hold].dropna()
-        if len(topology) and isfinite(table[hold].get(WHOLE_NETWORK, nan)):
-            text = f"{HELD_OUT[hold]}: multipartite {table.loc[WHOLE_NETWORK, hold]:.2f}, "
-            text += f"best {set_label(topology.idxmax())} {topology.max():.2f}"
-            cells = table.loc[[n for n in table.index if n in CELL_LABELS], hold].dropna()
-            text += f", {_label(cells.idxmax())} {cells.max():.2f}" if len(cells) else ""
-            cells_known.append(len(cells) > 0)
-            parts.append(text)
-    what = "R² of a forest, and of the mean of what is known by name, is" if any(cells_known) else "a forest's R² is"
-    held = f"Held out, {what}, for an {'; '.join(parts)}" if parts else "Held out, no forest can be fitted"
-    tested = differences["p"].notna()
-    clear = int(significant(differences).sum())
-    if tested.any():
-        third = f"{held}; {clear} of {counted(int(tested.sum()), 'difference')} from the multipartite metrics "
-        third += f"{'clears' if clear == 1 else 'clear'} a 5% false-discovery rate."
+def _fits(explained: pd.DataFrame, scope: str) -> pd.DataFrame:
+    """What every set explains of the accuracy drop, pooled or within groups."""
+    of = explained[(explained["target"] == "drop") & (explained["scope"] == scope)]
+    return of.set_index("features")
+
+
+def _best_layers(fits: pd.DataFrame) -> str | None:
+    """The set of single layers that explains most."""
+    layers = [n for n in _layer_sets(fits.index) if not n.endswith("_untrained")]
+    known = fits.loc[layers, "adjusted_r2"].dropna()
+    return str(known.idxmax()) if len(known) else None
+
+
+def _pooled(explained: pd.DataFrame) -> str:
+    fits = _fits(explained, "pooled")
+    own = fits["adjusted_r2"].get(WHOLE_NETWORK, nan)
+    if not isfinite(own):
+        text = "Pooled, the multipartite metrics cannot be fitted"
     else:
-        third = f"{held}; too few algorithms to test differences."
-    return first, second + ".", third
+        aside = []
+        if isfinite(chance := fits.loc[WHOLE_NETWORK, "chance"]):
+            aside.append(f"{decimal(chance)} with the names of the algorithms permuted")
+        if isfinite(untrained := fits["adjusted_r2"].get(UNTRAINED, nan)):
+            aside.append(f"{decimal(untrained)} without metrics of trained weights")
+        text = f"Pooled, the multipartite metrics explain an adjusted R² of {decimal(own)} of the accuracy drop"
+        text += f" ({listed(aside)})" if aside else ""
+    if best := _best_layers(fits):
+        text += f", the best set of single layers ({set_label(best)}) {decimal(fits.loc[best, 'adjusted_r2'])}"
+    return f"{text}."
+
+
+def _within_groups(explained: pd.DataFrame) -> str:
+    fits = _fits(explained, "within groups")
+    text = "Within groups of equal dataset, model and sparsity they "
+    own = fits["adjusted_r2"].get(WHOLE_NETWORK, nan)
+    text += f"explain {_with_chance(fits.loc[WHOLE_NETWORK])}" if isfinite(own) else "cannot be fitted"
+    if best := _best_layers(fits):
+        text += f", the best set of single layers ({set_label(best)}) {_with_chance(fits.loc[best])}"
+    base = fits.loc[fits.index.isin(BASELINES), "adjusted_r2"].dropna()
+    if len(base):
+        text += f", and the best of sizes, densities and Ramanujan metrics ({set_label(str(base.idxmax()))}) "
+        text += decimal(base.max())
+    return f"{text}."
+
+
+def _predicted(scores: pd.DataFrame, differences: pd.DataFrame) -> str:
+    table = _forest(scores)
+    hold = next((h for h in HOLDS if h in table and isfinite(table[h].get(WHOLE_NETWORK, nan))), None)
+    if hold is None:
+        text = "Held out, no forest can be fitted"
+    else:
+        r2 = table[hold].dropna()
+        text = f"On {WAYS[hold]} a forest has an R² of {decimal(r2[WHOLE_NETWORK])} from the multipartite metrics"
+        layers = r2[_layer_sets(r2.index)]
+        if len(layers):
+            text += f" and {decimal(layers.max())} from the best set of single layers ({set_label(layers.idxmax())})"
+        names = r2[[n for n in r2.index if n in CELL_LABELS]]
+        if len(names):
+            text += f"; the mean of what is known by {_label(names.idxmax())} has {decimal(names.max())}"
+    tested = differences["p"].notna()
+    if not tested.any():
+        return f"{text}; too few algorithms to test differences."
+    clear = int(significant(differences).sum())
+    verb = "is" if clear == 1 else "are"
+    some = f"{clear} of {counted(int(tested.sum()), 'tested difference')} {verb} clear" if clear else ""
+    return f"{text}; {some or f'none of {int(tested.sum())} tested differences is clear'}."
 
 
 def _with_chance(row: pd.Series) -> str:
@@ -281,9 +301,11 @@ def summary_table(explained: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame
             row[f"R²{end}"] = fits.loc[(name, scope), "adjusted_r2"] if there else nan
             row[f"by chance{end}"] = fits.loc[(name, scope), "chance"] if there else nan
         rows.append({**row, **{HELD_OUT[hold]: table.loc[name, hold] for hold in table}})
-    # The page may show the first rows only: encodings and what they have to beat.
-    beat = [_label(name) for name in (*strongest([*table.index]), "density")]
-    rows.sort(key=lambda row: _place(str(row["inputs"]), beat))
+    # The page may show the first rows only: what verdict and sentences speak of, then what it has to beat.
+    layers = table.loc[_layer_sets(table.index)].dropna(how="all")
+    named = [set_label(str(layers[hold].idxmax())) for hold in HOLDS if hold in layers and layers[hold].notna().any()]
+    first = [set_label(WHOLE_NETWORK), *named, *(_label(name) for name in (*strongest([*table.index]), "density"))]
+    rows.sort(key=lambda row: _place(str(row["inputs"]), first))
     shown = pd.DataFrame(rows)
     for name in FIRST_LEFT_OUT:
         if len(shown) > MOST_ROWS:
@@ -291,13 +313,11 @@ def summary_table(explained: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame
     return shown.head(MOST_ROWS).round(2).reset_index(drop=True)
 
 
-def _place(inputs: str, beat: Sequence[str]) -> int:
-    """Where a row stands: encodings, the strongest baselines without topology, other sets, other baselines."""
-    if inputs in ("multipartite", "rolled-channel", "rolled-channel / size"):
-        return 0
-    if inputs in beat:
-        return 1
-    return 3 if inputs in CELL_LABELS.values() else 2
+def _place(inputs: str, first: Sequence[str]) -> int:
+    """Where a row stands: those named first, other sets of metrics, other baselines."""
+    if inputs in first:
+        return first.index(inputs)
+    return len(first) + (inputs in CELL_LABELS.values())
 
 
 def columns(summary: pd.DataFrame) -> dict[str, str]:

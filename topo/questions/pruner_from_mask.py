@@ -13,7 +13,7 @@ from ..plots.confusion import confusion_matrix
 from ..plots.interval_dots import interval_dots
 from ..plots.theme import figure_of
 from ..results.evidence import Evidence
-from ..results.feature_sets import WHOLE_NETWORK, Z_SCORES, encodings_of, feature_sets, mask_only_set, set_label
+from ..results.feature_sets import WHOLE_NETWORK, encodings_of, feature_sets, mask_only_set, set_label
 from ..results.labels import counted, listed, p_value_text
 from ..results.schema import PAIR
 from ..stats.classification import confusion_shares, relative_to_group
@@ -21,7 +21,15 @@ from ..stats.recognition_table import recognition_table
 from ..stats.regression import same_rows
 from ..stats.significance import interval_sign, significant, with_q_values
 from .answer import Answer, Said, Verdict
-from .grouping import HELD_OUT, held_out_columns, limit_networks, networks_with_drop
+from .grouping import (
+    HELD_OUT,
+    WIRING,
+    WIRING_LABEL,
+    held_out_columns,
+    limit_networks,
+    networks_with_drop,
+    wiring_columns,
+)
 from .registry import QUESTIONS
 
 __all__ = ["pruner_from_mask"]
@@ -32,14 +40,12 @@ NOUNS = {"pruner": "algorithm", "family": "family"}
 ALONE, RELATIVE = "as measured", "relative to its group"
 # Sparsity is the same in all networks of a group, so it names nothing.
 BASELINES = ("density", "edges_density")
-TOPOLOGY, WITH_DENSITY, WIRING = "topology", "density_topology", "wiring"
+TOPOLOGY, WITH_DENSITY = "topology", "density_topology"
 LABELS = {
     TOPOLOGY: "all topology, mask only",
     WITH_DENSITY: "layer density + all topology",
-    WIRING: "wiring alone (z-scores)",
+    WIRING: WIRING_LABEL,
 }
-# Share of the networks that need z-scores against random masks, for these to take part.
-MOST_WITH_CONTROLS = 0.9
 # An accuracy so near to chance, as a share of the way to certainty, is as good as none.
 AS_GOOD_AS_NONE = 0.1
 COLUMNS = {
@@ -157,8 +163,7 @@ def _sets(table: pd.DataFrame) -> dict[str, list[str]]:
         sets[TOPOLOGY] = every
     if every and "density" in sets:
         sets[WITH_DENSITY] = list(dict.fromkeys([*sets["density"], *every]))
-    controls = [column for name, columns in offered.items() if name.endswith(Z_SCORES) for column in columns]
-    if controls and (table[controls].notna().mean(axis=1) >= 1 / 3).mean() >= MOST_WITH_CONTROLS:
+    if controls := wiring_columns(table, offered):
         sets[WIRING] = controls
     return sets
 
@@ -227,8 +232,7 @@ def _verdict(scores: pd.DataFrame, row: pd.Series, family: pd.Series | None) -> 
         text = (
             f"Yes: {_what(row)} names the right one of {kinds} algorithms for {score:.0%} of masks {where} (guessing "
         )
-        text += f"{chance:.0%}{_against_density(scores, row)})"
-        text += f"{_beyond_density(scores, row)}."
+        text += f"{chance:.0%}{_against_density(scores, row)})."
     elif said == "no":
         text = (
             f"No: {_what(row)} names the right one of {kinds} algorithms for {score:.0%} of masks {where}, which is no "
@@ -236,7 +240,7 @@ def _verdict(scores: pd.DataFrame, row: pd.Series, family: pd.Series | None) -> 
         text += f"better than guessing ({chance:.0%}; at most {row['high']:.0%} with 95% confidence)."
     else:
         text = f"Can not tell: {_what(row)} names the right one of {kinds} algorithms for {score:.0%} of masks {where} "
-        text += f"(guessing {chance:.0%}); {_found(row)}."
+        text += f"(guessing {chance:.0%}; {_found(row)})."
     if family is not None:
         numbers = f"({family['balanced_accuracy']:.0%}, guessing {family['chance']:.0%}"
         if _told(family):
@@ -254,25 +258,17 @@ def _found(row: pd.Series) -> str:
     """What would have been found with the power that is asked for."""
     if not isfinite(row["found"]):
         return "so few algorithms show nothing, however often they are named"
-    return f"{row['found']:.0%} would have been found four times in five"
+    return f"only {row['found']:.0%} would have been found in 80% of cases"
 
 
 def _against_density(scores: pd.DataFrame, row: pd.Series) -> str:
     density = _beside(scores, row).get("density")
     if density is None:
         return ""
-    clear = interval_sign(row["gain_low"], row["gain_high"])
-    more = ", which is clearly more" if clear < 0 else ""
+    how = {1: "", 0: ", not clearly less", -1: ", clearly more"}[interval_sign(row["gain_low"], row["gain_high"])]
     wiring = _beside(scores, row).get(WIRING)
-    also = "" if wiring is None else f", wiring alone {wiring:.0%}"
-    return f", layer densities alone {density:.0%}{more}{also}"
-
-
-def _beyond_density(scores: pd.DataFrame, row: pd.Series) -> str:
-    """What the verdict says where guessing is beaten, but layer density perhaps not."""
-    if "density" not in _beside(scores, row) or interval_sign(row["gain_low"], row["gain_high"]):
-        return ""
-    return ": more than guessing, but whether more than layer densities is open"
+    also = "" if wiring is None else f"; wiring alone {wiring:.0%}"
+    return f", layer densities alone {density:.0%}{how}{also}"
 
 
 def _with_interval(row: pd.Series) -> str:

@@ -9,13 +9,13 @@ from math import isfinite
 import pandas as pd
 
 from ..results.feature_sets import set_label
-from ..results.labels import counted, decimal, listed
+from ..results.labels import counted, decimal, listed, p_value_text
 from ..results.schema import ALL_FAMILIES
-from ..stats.baselines import CELL_LABELS
+from ..stats.baselines import CELL_LABELS, strongest
 from ..stats.ranking import RANDOM
 from ..stats.significance import FALSE_DISCOVERY_RATE, interval_sign
 from .answer import Said, Verdict
-from .grouping import HELD_OUT
+from .grouping import HELD_OUT, WIRING, WIRING_LABEL
 
 __all__ = [
     "BASELINES",
@@ -44,7 +44,9 @@ HELD_OUT_GROUPS = {hold: HELD_OUT[hold] for hold in HOLDS} | {"pruner": "unseen 
 SIZES = ("density", "edges_density")
 BASELINES = (*CELL_LABELS, *SIZES)
 PERFECT = "perfect"
+MEANING_OF_TAU = "Mean Kendall's τ-b (1 is the true order, 0 none of it, −1 the reverse) with the true order of"
 LABELS = {RANDOM: "random order", PERFECT: "a perfect score, as seeds vary"}
+LABELS[WIRING] = WIRING_LABEL
 LABELS |= {name: f"past results by {label}" for name, label in CELL_LABELS.items()}
 
 
@@ -121,23 +123,19 @@ def score_label(name: str) -> str:
     return LABELS.get(name) or set_label(name)
 
 
-def _p(value: float) -> str:
-    return "p < .001" if value < 0.001 else f"p = {decimal(value, 3)}"
-
-
 def ranking_verdict(head: Comparison) -> Verdict:
     """Yes where topology clearly ranks better than the best baseline, no where it clearly does worse."""
     said: Said
     said, start = {1: ("yes", "Yes"), -1: ("no", "No"), 0: ("open", "Can not tell")}[head.sign]  # type: ignore[assignment]
     score, baseline = head.score, head.baseline
-    chance = f"; {_p(score['p_labels'])} against chance" if head.hold == "pruner" else ""
+    chance = f"; p {p_value_text(score['p_labels'])} against chance" if head.hold == "pruner" else ""
     sentence = (
         f"{start}: of two {head.where}, topology puts the better one first in {score['right']:.0%} of cases "
         if head.hold == "pruner"
         else f"{start}: on {head.where}, topology puts the better of two first in {score['right']:.0%} of cases "
     )
-    sentence += f"(τ {decimal(score['tau'])}{chance}), {score_label(baseline['features'])} in {baseline['right']:.0%} "
-    sentence += f"(τ {decimal(baseline['tau'])})."
+    sentence += f"(Kendall's τ {decimal(score['tau'])}{chance}), {score_label(baseline['features'])} in "
+    sentence += f"{baseline['right']:.0%} (τ {decimal(baseline['tau'])})."
     least = head.gain["detectable"]
     if said == "open" and least + baseline["tau"] > 1:
         sentence += " So much does this vary that only a nearly perfect score would have been told from it here."
@@ -166,11 +164,15 @@ def _compared(one: Comparison) -> str:
     )
 
 
+def _among(scope: str) -> str:
+    return scope if scope == INITIAL else f"over {scope}"
+
+
 def _elsewhere(comparisons: Sequence[Comparison]) -> str:
     """Topology and the best baseline in several scopes where the same thing is left out."""
     parts = [
         f"{decimal(c.score['tau'])} and {decimal(c.baseline['tau'])} ({score_label(c.baseline['features'])}) "
-        + (c.scope if c.scope == INITIAL else f"over {c.scope}")
+        + _among(c.scope)
         for c in comparisons
     ]
     where = _article(HELD_OUT_GROUPS[comparisons[0].hold])
@@ -181,6 +183,9 @@ def ranking_sentences(asked: Sequence[RankedScope], head: Comparison) -> tuple[s
     """Unseen algorithms, then unseen datasets and models, then what a choice by topology costs."""
     found = {hold: [c for scope in asked if (c := scope.comparison(hold)) is not None] for hold in HOLDS}
     first = "; ".join(_compared(c) for c in found["pruner"])
+    wiring = next((row for scope in asked if (row := scope.row("pruner", WIRING)) is not None), None)
+    if first and wiring is not None:
+        first += f"; {WIRING_LABEL} has a τ of {decimal(wiring['tau'])} {_among(wiring['scope'])}"
     if not first:
         rows = asked[-1].summary
         reason = rows.loc[(rows["held_out"] == "pruner") & (rows["features"] == head.score["features"]), "reason"]
@@ -220,11 +225,13 @@ def compared(summary: pd.DataFrame) -> pd.DataFrame:
     return summary[summary["held_out"].isin(scores["held_out"])]
 
 
-def page_table(summary: pd.DataFrame) -> pd.DataFrame:
-    """Mean tau of every score, a column for each scope and what is left out."""
+def page_table(summary: pd.DataFrame, topology: str) -> pd.DataFrame:
+    """Mean tau of every score, topology and what it has to beat first, a column for each scope and what is left out."""
     ranked = summary[summary["tau"].notna()]
     wide = ranked.pivot_table("tau", "features", ["scope", "held_out"])
-    order = [f for f in sorted(summary["features"].unique(), key=place_of) if f in wide.index]
+    first = [topology, *SIZES, *strongest([f for f in wide.index if f in CELL_LABELS])]
+    rest = sorted(wide.index, key=place_of)
+    order = [f for f in dict.fromkeys([*first, *reversed(rest)]) if f in wide.index]
     heads = [(s, h) for s in summary["scope"].unique() for h in HOLDS if (s, h) in wide.columns]
     # Where a way of leaving out gave nothing but the random order there is nothing to compare.
     heads = [head for head in heads if wide[head].notna().sum() > 1]
@@ -240,7 +247,7 @@ def _head(scope: str, hold: str) -> str:
 def page_columns(asked: Sequence[RankedScope]) -> dict[str, str]:
     """What the columns of `page_table` mean."""
     meanings = {
-        "score": "What ranks: orders that know no mask, size alone, sets of metrics. Past results are those of the "
+        "score": "What ranks: sets of metrics, size alone, orders that know no mask. Past results are those of the "
         "same model, where the model is unseen of the same dataset; of an unseen algorithm there are its family's only."
     }
     for scope in asked:
@@ -251,7 +258,7 @@ def page_columns(asked: Sequence[RankedScope]) -> dict[str, str]:
                 )
                 same = len(meanings) > 1
                 meanings[_head(scope.name, hold)] = (
-                    f"{'The same for' if same else 'Mean τ-b with the true order of'} {which}, {_unseen(hold)}."
+                    f"{'The same for' if same else MEANING_OF_TAU} {which}, {_unseen(hold)}."
                 )
     return meanings
 

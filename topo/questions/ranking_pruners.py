@@ -18,7 +18,7 @@ from ..stats.held_out_orders import label_permutation_p
 from ..stats.ranking import RANDOM, perfect_tau, ranking_differences, ranking_table
 from ..stats.regression import same_rows
 from .answer import Answer
-from .grouping import limit_networks, networks_with_drop
+from .grouping import WIRING, limit_networks, networks_with_drop, wiring_columns
 from .ranking_comparison import (
     BASELINES,
     HELD_OUT_GROUPS,
@@ -71,7 +71,8 @@ def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
     topology = list(dict.fromkeys([name for name in mask_only if name] + list(others)))
     if not topology:
         return Answer.without(TITLE, QUESTION, evidence.no_metric())
-    sets = {name: sets[name] for name in (*SIZES, *topology) if name in sets}
+    wiring = wiring_columns(table, sets)
+    sets = {name: sets[name] for name in (*SIZES, *topology) if name in sets} | ({WIRING: wiring} if wiring else {})
     complete = same_rows(table, sets)
     incomplete = _left_out(table, complete)
     table, sampled = limit_networks(complete, seed=seed)
@@ -139,7 +140,7 @@ def ranking_pruners(evidence: Evidence, *, seed: int = 0) -> Answer:
         ),
         verdict=ranking_verdict(head),
         titles={"ranking": ranking_title(head)},
-        summary=page_table(summary),
+        summary=page_table(summary, topology[0]),
         columns=page_columns(asked),
     )
 

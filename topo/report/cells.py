@@ -16,8 +16,9 @@ from ..results.schema import metric_label
 __all__ = ["Column", "Table", "cell", "summary_table", "table_of"]
 
 MOST_ROWS = 60
+ROUNDING = 1e-12
 # Texts that stand to the right of their column: numbers, shares, and what is missing.
-NUMBER = re.compile(r"[−+-]?[\d,]*\.?\d*(e-?\d+)?( ?%)?|–|")
+NUMBER = re.compile(r"(≤ )?[−+-]?[\d,]*\.?\d*(e-?\d+)?( ?%)?|–|")
 PLAIN = re.compile(r"-?\d+(\.\d+)?")
 DECIMAL = re.compile(r"-?\d+\.\d{1,4}")
 LABELLED = ("metric", "kept")
@@ -26,6 +27,8 @@ FEATURE_SETS = ("features", "first", "second")
 
 def cell(value: Any, digits: int = 5) -> str:
     """A value as text: whole numbers in full, others with so many digits, nothing for what is missing.
+
+    What is left of zero by rounding is zero.
 
     Parameters
     ----------
@@ -41,8 +44,8 @@ def cell(value: Any, digits: int = 5) -> str:
 
     Examples
     --------
-    >>> cell(0.1234567), cell(0.1234567, 3), cell(3.0), cell(None), cell(True)
-    ('0.12346', '0.123', '3', '', 'yes')
+    >>> cell(0.1234567), cell(0.1234567, 3), cell(3.0), cell(-1e-18), cell(None), cell(True)
+    ('0.12346', '0.123', '3', '0', '', 'yes')
     """
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
         return ""
@@ -51,7 +54,7 @@ def cell(value: Any, digits: int = 5) -> str:
     if isinstance(value, int | np.integer):
         return str(value)
     if isinstance(value, float | np.floating):
-        number = float(value) + 0.0  # which is no negative zero
+        number = float(value) if abs(value) > ROUNDING else 0.0
         return f"{number:.0f}" if abs(number) < 1e15 and number == round(number) else f"{number:.{digits}g}"
     return str(value)
 

@@ -178,6 +178,8 @@ class Report:
         One a question, in their order.
     method
         How its numbers came about.
+    words
+        What metrics and terms mean.
     sources
         Whose tables are shown, with their licence.
     files
@@ -188,6 +190,7 @@ class Report:
     shown: tuple[Shown, ...]
     sections: tuple[Section, ...] = ()
     method: tuple[tuple[str, str], ...] = ()
+    words: Part | None = None
     sources: tuple[str, ...] = field(default=())
     files: str = ""
 

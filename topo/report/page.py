@@ -24,6 +24,7 @@ from ..safe_files import replacing, writing
 from . import findings, reading
 from .answers import answered, merged, slow_first
 from .content import Report, Section, Shown, numbered
+from .glossary import glossary
 from .html import as_html
 from .markdown import as_markdown
 from .measured import measured
@@ -145,6 +146,7 @@ def write_report(
                 tuple(shown),
                 tuple(sections),
                 reading.METHOD,
+                glossary([one for _, one in evidence]),
                 (PUBLISHED_TABLES.citation(),) if theirs is not None else (),
                 link,
             )

@@ -130,7 +130,7 @@ class Evidence:
         return cls(name, networks, layers, issues.table(), undefined=_recorded_reasons(table), notes=notes)
 
     @classmethod
-    def open(cls, *, study: Any = None, published: str | Path | None = None) -> Evidence:
+    def open(cls, study: Any = None, *, published: str | Path | None = None) -> Evidence:
         """Evidence from studies or tables (see `read`), or from the folder of the published tables.
 
         Parameters

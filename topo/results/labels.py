@@ -5,7 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-__all__ = ["counted", "decimal", "listed", "p_value_text", "percent", "signed"]
+__all__ = ["column_in_words", "counted", "decimal", "listed", "p_value_text", "percent", "signed"]
+
+# What sentences call columns of results tables whose names are not what they would say.
+WORDS = {"drop": "accuracy drop", "accuracy": "accuracy", "pruner": "algorithm"}
+
+
+def column_in_words(column: str) -> str:
+    """A column of a results table as a sentence calls it: in words where it has some, else its name.
+
+    Parameters
+    ----------
+    column
+        Name of the column.
+
+    Returns
+    -------
+    str
+        The text.
+
+    Examples
+    --------
+    >>> column_in_words("drop"), column_in_words("pruner"), column_in_words("my_score")
+    ('accuracy drop', 'algorithm', 'my_score')
+    """
+    return WORDS.get(column, column)
 
 
 def counted(number: int, noun: str) -> str:
@@ -99,7 +123,7 @@ def percent(value: float) -> str:
 
 
 def p_value_text(p: float) -> str:
-    """A p-value as a sentence writes it.
+    """A p-value, or a false-discovery rate, as sentences and tables write it.
 
     Parameters
     ----------
@@ -114,12 +138,12 @@ def p_value_text(p: float) -> str:
     Examples
     --------
     >>> p_value_text(0.0123), p_value_text(0.5), p_value_text(0.0004), p_value_text(float("nan"))
-    ('.012', '.50', 'at most .001', 'unknown')
+    ('.012', '.50', '≤ .001', 'unknown')
     """
     if not isfinite(p):
         return "unknown"
     if p <= 0.001:
-        return "at most .001"
+        return "≤ .001"
     return f"{p:.3f}".removeprefix("0") if round(p, 3) < 0.1 else f"{p:.2f}".removeprefix("0")
 
 

@@ -67,6 +67,8 @@ ALIASES = {
     "k-core": "k_core",
 }
 
+# Metrics that sentences call otherwise.
+SAID = {"n_paths": "number of paths", "log10_paths": "log10 of paths"}
 Z_SCORE = "z"
 SUFFIXES = ("norm", *STATISTICS, Z_SCORE)
 
@@ -391,7 +393,6 @@ def ordered_metrics(columns: Iterable[str], *, published: bool = True) -> list[s
 
 
 def _normalised(column: str) -> str:
-    """Name of the normalised column beside a raw one, aggregated or not."""
     described = metric_column(column)
     if described is None or not described.suffixes or "norm" in described.suffixes:
         return f"{column}_norm"
@@ -422,7 +423,7 @@ def metric_label(column: str) -> str:
     described = metric_column(column)
     if described is None:
         return column.rpartition("__")[2].replace("_", " ")
-    text = described.metric.replace("_", " ")
+    text = SAID.get(described.metric, described.metric.replace("_", " "))
     suffix = ", ".join(described.suffixes).replace("norm", "norm.")
     return f"{text} ({suffix})" if suffix else text
 

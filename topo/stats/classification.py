@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..errors import InputError, unknown_name
+from ..results.labels import column_in_words
 from ..results.schema import GROUPS
 from . import predictors
 from .columns import require_rows
@@ -119,7 +120,8 @@ def label_shares(
     labels, groups = table[label].astype(str).to_numpy(), table[by].astype(str).to_numpy()
     for column, values in ((label, labels), (by, groups)):
         if len(np.unique(values)) < 2:
-            there = f"one {column} only" if len(values) else f"no {column}"
+            word = column_in_words(column)
+            there = f"one {word} only" if len(values) else f"no {word}"
             raise InputError(f"the table holds {there}; it takes at least two.")
     names = np.unique(labels)
     pieces = []
@@ -127,7 +129,7 @@ def label_shares(
     for fold, (train, test) in enumerate(splits):
         known, counts = np.unique(labels[train], return_counts=True)
         if len(known) < 2:
-            raise InputError(f"without {groups[test][0]} the training rows hold one {label} only.")
+            raise InputError(f"without {groups[test][0]} the training rows hold one {column_in_words(label)} only.")
         if len(features):
             x = table[list(features)]
             with warnings.catch_warnings():  # that labels are many, which they are meant to be

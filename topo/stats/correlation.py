@@ -16,7 +16,10 @@ from ..results.schema import GROUPS
 from .columns import listed_columns, require_columns
 from .label_permutations import p_and_interval, permuted_correlations
 from .resampling import KINDS, correlations, draw_counts
-from .significance import FEWEST_ALGORITHMS
+from .significance import FEWEST_ALGORITHMS, cluster_column
+
+# In place of a column: the one that the table asks for.
+BY_TABLE = "by table"
 
 __all__ = [
     "Correlation",
@@ -115,7 +118,7 @@ def grouped_correlation(
     kind: str = "spearman",
     target: str = "accuracy",
     by: Sequence[str] = GROUPS,
-    cluster: str | None = None,
+    cluster: str | None = BY_TABLE,
     n_boot: int = 1000,
     level: float = 0.95,
     min_rows: int = 5,
@@ -136,8 +139,9 @@ def grouped_correlation(
     by
         Columns that form the groups; none means all rows together.
     cluster
-        Column whose values are the sample, such as ``"pruner"`` where the seeds of one algorithm are no independent
-        evidence: each of them is one point of a group, the mean of its rows there. Left out, rows are.
+        Column whose values are the sample, such as ``"pruner"``, since the seeds of one algorithm are no independent
+        evidence: each of them is one point of a group, the mean of its rows there. Left out, it is the pruner where
+        groups hold at least four (`topo.stats.significance.cluster_column`), else rows are, as with None.
     n_boot
         Resamples of rows for the interval, 0 for none; with a `cluster` the interval needs none. Kendall's tau of more
         than 2,000 rows has no interval.
@@ -163,11 +167,14 @@ def grouped_correlation(
     --------
     >>> from topo.results import example_results
     >>> table = example_results().query("pruner != 'dense'")
-    >>> grouped_correlation(table, ["edges"], by=["family"], n_boot=0)[["family", "n"]].values.tolist()
-    [['initial', 36], ['trained', 12]]
+    >>> grouped_correlation(table, ["edges"], by=["sparsity"])[["sparsity", "n", "clusters"]].values.tolist()[0]
+    [0.8, 16.0, 8.0]
     """
     listed_columns(metrics=metrics, by=by)
     by, metrics = list(by), list(metrics)
+    require_columns(table, [target, *by, *metrics])
+    if cluster == BY_TABLE:
+        cluster = cluster_column(table, by) if "pruner" in table.columns else None
     require_columns(table, [target, *by, *metrics, *([cluster] if cluster else [])])
     _check(kind, level, min_rows)
     generator = np.random.default_rng(seed)

@@ -98,7 +98,7 @@ def strongest_metrics(table: pd.DataFrame, count: int = 6, *, min_rows: int = 5)
     metrics = ordered_metrics(c for c in metric_columns(table) if "__" not in c)
     size = pd.Series(dtype=float)
     for by in ([*PAIR, "family", "sparsity"], [*PAIR]):
-        correlations = grouped_correlation(table, metrics, by=by, n_boot=0, min_rows=min_rows)
+        correlations = grouped_correlation(table, metrics, by=by, cluster=None, n_boot=0, min_rows=min_rows)
         sizes = correlations.assign(r=correlations["r"].abs())
         size = sizes.groupby("metric", sort=False)["r"].median().dropna()
         if len(size):

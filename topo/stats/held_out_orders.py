@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from ..results.labels import counted
+from ..results.labels import column_in_words, counted
 from ..results.schema import GROUPS, PAIR
 from .label_permutations import LabelOrders
 from .rank_score import group_means, rank_features, rank_model, shared_paths, training_rows
@@ -76,7 +76,8 @@ class Rankings:
         if means.empty:
             raise InputError("no group (dataset, model, sparsity) has three pruners with an accuracy.")
         if means.groupby(list(GROUPS), observed=True)[target].nunique().max() < 2:
-            raise InputError(f"{target!r} is the same for all pruners of every group, so there is no order to find.")
+            what = f"the {column_in_words(target)}"
+            raise InputError(f"{what} is the same for all pruners of every group, so there is no order to find.")
         return cls(means.reset_index(drop=True), target)
 
     @cached_property

@@ -10,6 +10,7 @@ from sklearn.ensemble import RandomTreesEmbedding
 from sklearn.kernel_ridge import KernelRidge
 
 from ..errors import InputError
+from ..results.labels import column_in_words
 from ..results.schema import GROUPS
 from .columns import listed_columns, require_rows
 from .predictors import SignedLog
@@ -234,9 +235,10 @@ def predicted_ranks(table: pd.DataFrame, columns: Sequence[str], *, target: str 
     groups = [means[name] for name in GROUPS]
     ranks = relative_ranks(means[target], groups)
     if not ranks.abs().gt(0).any():
-        raise InputError(f"no group has two pruners with a value of {target!r}, so there is no order to learn.")
+        what = column_in_words(target)
+        raise InputError(f"no group has two pruners whose {what} is known, so there is no order to learn.")
     if known.all():
-        raise InputError(f"every pruner has a value of {target!r}, so there is none to rank.")
+        raise InputError(f"the {column_in_words(target)} of every pruner is known, so there is none to rank.")
     x = shared_paths(rank_features(means, columns))
     rows = training_rows(means.groupby(list(GROUPS), observed=True).ngroup().to_numpy(), known)
     new = means.loc[~known, [*GROUPS, "pruner", "family"]]

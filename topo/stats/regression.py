@@ -15,7 +15,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline
 
 from ..errors import InputError
-from ..results.labels import counted
+from ..results.labels import column_in_words, counted
 from ..results.schema import PAIR
 from .columns import require_rows
 from .predictors import PREDICTORS, predictor, reads_names
@@ -174,12 +174,12 @@ def folds(
     groups = table[by].astype(str).to_numpy()
     names = np.unique(groups)
     if len(names) < 2:
-        raise InputError(f"the table holds {len(names)} value of {by!r}; leaving one out needs at least two.")
+        raise InputError(f"the table holds one {column_in_words(by)} only; leaving one out needs at least two.")
     splits = GroupKFold(min(len(names), max(2, max_folds))).split(table, groups=groups)
     for number, (train, test) in enumerate(splits):
         if len(train) < FEWEST_ROWS:
-            removal = f"leaving {by} {groups[test][0]!r} out leaves {counted(len(train), 'row')} to learn from"
-            raise InputError(f"{removal}; at least {FEWEST_ROWS} are needed.")
+            left = f"{column_in_words(by)} {groups[test][0]!r} out leaves {counted(len(train), 'row')}"
+            raise InputError(f"leaving {left} to learn from; at least {FEWEST_ROWS} are needed.")
         x, y = centred(table, [] if reads_names(model) else features, target, within, train)
         x = table[list(features)] if reads_names(model) else x
         inner = inner_folds(table.iloc[train], by) if model in TUNED else None
@@ -228,9 +228,9 @@ def with_target(table: pd.DataFrame, target: str, columns: Sequence[str]) -> pd.
     require_rows(table, [target, *columns])
     table = table[np.isfinite(table[target].to_numpy(float))]
     if not len(table):
-        raise InputError(f"no row of the table has a value of {target!r}.")
+        raise InputError(f"no network of the table has a value of its {column_in_words(target)}.")
     if not np.ptp(table[target].to_numpy(float)):
-        raise InputError(f"{target!r} is constant, so there is nothing to explain.")
+        raise InputError(f"the {column_in_words(target)} is constant, so there is nothing to explain.")
     return table
 
 

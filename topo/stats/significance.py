@@ -175,5 +175,6 @@ def cluster_column(table: pd.DataFrame, by: Sequence[str] = GROUPS) -> str | Non
     >>> cluster_column(example_results()), cluster_column(example_results(pruners=("snip", "er")))
     ('pruner', None)
     """
-    algorithms = table.groupby(list(by), observed=True)["pruner"].nunique().median()
+    groups = table.groupby(list(by), observed=True) if by else table.assign(all=0).groupby("all")
+    algorithms = groups["pruner"].nunique().median()
     return "pruner" if algorithms >= FEWEST_ALGORITHMS else None
