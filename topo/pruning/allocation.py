@@ -19,6 +19,7 @@ from ..errors import InputError, unknown_name
 __all__ = [
     "ALLOCATIONS",
     "SHARES",
+    "Allocation",
     "allocation",
     "er_share",
     "erk_share",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 Allocation = Callable[[Mapping[str, Tensor], int], dict[str, Tensor]]
+"""From scores by name and how many weights to keep, to masks by name."""
 
 
 def allocation(name: str, kept: int, total: int) -> Allocation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +27,7 @@ from ..training.predictions import answers, cross_entropy, fit, logits_of
 from ..validation import real_number, whole_number
 from .registry import PRUNERS
 from .samples import Samples
+from .weight_rows import Rows
 
 __all__ = ["RecipeMissing", "Task", "open_task"]
 
@@ -62,6 +63,9 @@ class Task:
         The example of the model's input that the call gave, as a tuple or a dict of arguments; see `example`.
     call
         What `forward` calls in the place of the model, such as the model with other parameters.
+    rows
+        Name of a weight -> its rows by output, where an algorithm has found out which elements these are; patterns and
+        shares by row hold along them, and else along the first axis.
     frozen
         Parameters of the copy that the caller's model does not train (``requires_grad`` is False), nor does `train`.
     keep_state
@@ -83,6 +87,7 @@ class Task:
     sparsity: float = 0.0
     given_example: tuple[Any, ...] | dict[str, Any] | None = None
     call: Callable[..., Any] | None = None
+    rows: dict[str, list[Rows]] = field(default_factory=dict)
     frozen: Sequence[nn.Parameter] = ()
 
     @property

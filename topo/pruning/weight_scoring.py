@@ -12,10 +12,12 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..validation import whole_number
+from .allocation import Allocation
 from .allocation import allocation as find_allocation
 from .results import checked_tensors
 from .schedules import exponential
 from .task import Task
+from .weight_rows import as_matrix, written_back
 
 __all__ = ["WeightScoring", "by_score", "check_scores"]
 
@@ -60,10 +62,21 @@ class WeightScoring:
             scores = check_scores(self.score(task, **settings), task)
             with torch.no_grad():
                 scores = {name: score.masked_fill(~masks[name], -torch.inf) for name, score in scores.items()}
-                masks = allocate(scores, round(density * task.total))
+                masks = _in_rows(task, allocate, scores, round(density * task.total))
                 for name, weight in task.weights.items():
                     weight.masked_fill_(~masks[name], 0.0)
         return masks
+
+
+def _in_rows(task: Task, allocate: Allocation, scores: Mapping[str, Tensor], kept: int) -> dict[str, Tensor]:
+    """Masks of scores whose weights have their outputs along the first axis, or where the task says."""
+    matrices = {
+        name: as_matrix(score, task.rows[name]) if name in task.rows else score for name, score in scores.items()
+    }
+    return {
+        name: written_back(mask, task.rows[name], task.weights[name]) if name in task.rows else mask
+        for name, mask in allocate(matrices, kept).items()
+    }
 
 
 def by_score(*, allocation: str = "global", rounds: int = 1) -> Callable[[WeightScore], WeightScoring]:

@@ -165,4 +165,5 @@ _convolutions("convolution", form=_Convolution(transposed=None, dilation=5, grou
 
 # Without a map between elements so far; pruners know their weights.
 define("bilinear", modules=(nn.Bilinear,), trained=True)
+define("_trilinear", outer_factors=(0, 1, 2))  # which runs it
 define("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell", **RECURRENT)

@@ -106,6 +106,8 @@ class Operator:
         parametric and make nodes.
     factors
         Positions of the left and the right factor of a matrix product.
+    outer_factors
+        Positions of an input, the weight and another input, where the weight multiplies products of their elements.
     kernel
         Whether its weight slides over positions, as in a convolution.
     layer
@@ -157,6 +159,7 @@ class Operator:
     rectifier: bool = False
     weights: tuple[int, ...] = ()
     factors: tuple[int, int] | None = None
+    outer_factors: tuple[int, int, int] | None = None
     kernel: bool = False
     layer: Callable[[Step, Value, tuple[int, ...]], Layer | None] | None = None
     addend: int = 0

@@ -7,23 +7,25 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from ...datasets.inputs import Batch
 from ...errors import InputError
-from ...validation import flag, one_of, real_number, whole_number
+from ...validation import flag, one_of, real_number
 from ..allocation import SHARES, layer_counts
-from ..input_statistics import Rows, visit_layers
+from ..input_statistics import visit_layers
 from ..task import Task
+from ..weight_rows import Rows
 
 __all__ = ["cholesky", "damped", "layer_budgets", "prune_layers"]
 
-Solve = Callable[[str, Tensor, Tensor, int], tuple[Tensor, Tensor]]
+Solve = Callable[[Rows, Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
 
 def prune_layers(
-    task: Task, solve: Solve, counts: Mapping[str, int], *, damping: float, samples: int, sequential: bool
+    task: Task, solve: Solve, counts: Mapping[str, int], *, damping: float, samples: Batch, sequential: bool
 ) -> dict[str, Tensor]:
-    """Masks by ``solve(name, W, H, kept) -> (mask, new W)`` for every layer; the new weights go with them.
+    """Masks by ``solve(rows, W, H, kept) -> (mask, new W)`` for every layer; the new weights go with them.
 
-    W are the layer's rows as matrices (groups, rows, columns), H = X^T X + damping (groups, columns, columns) of its
+    W are the layer's `rows` as matrices (groups, rows, columns), H = X^T X + damping (groups, columns, columns) of its
     inputs, both in float64; `counts` says how many weights each layer keeps. The settings are those of the algorithms.
 
     Parameters
@@ -37,7 +39,7 @@ def prune_layers(
     damping
         Share of the mean diagonal of H that is added to it.
     samples
-        How many samples H is made of.
+        Those that H is made of.
     sequential
         Whether a layer sees inputs that earlier pruned layers have changed.
 
@@ -49,7 +51,7 @@ def prune_layers(
     Raises
     ------
     InputError
-        When a setting is out of range.
+        When a setting is out of range, or a weight is computed from a parameter that cannot be adjusted in its place.
     """
     damping, sequential = real_number("damping", damping, minimum=0), flag("sequential", sequential)
     masks = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in task.weights.items()}
@@ -57,19 +59,24 @@ def prune_layers(
     def visit(name: str, inputs: Mapping[Rows, Tensor]) -> None:
         weight, done = task.weights[name], 0
         for rows, gram in inputs.items():
+            if rows.computed is not None:
+                raise InputError(
+                    f"{name} is not multiplied as it is but computed from parameters, as by weight normalisation, and "
+                    f"pruner {task.name!r} adjusts weights; take the parametrisation out first "
+                    "(torch.nn.utils.parametrize.remove_parametrizations), or exclude it."
+                )
             matrix = rows.matrices(weight).double()
             before, done = done, done + matrix.numel()
             kept = counts[name] * done // weight.numel() - counts[name] * before // weight.numel()
             # Weights of inputs that are always zero go first and make up for nothing.
             dead = (gram.diagonal(dim1=-2, dim2=-1) == 0)[:, None]
             dead = dead & ~dead.all(-1, keepdim=True)
-            mask, adjusted = solve(name, matrix.masked_fill(dead, 0.0), damped(name, gram, damping), kept)
+            mask, adjusted = solve(rows, matrix.masked_fill(dead, 0.0), damped(name, gram, damping), kept)
             adjusted = torch.where(dead, matrix, adjusted)
-            part = rows.view(weight)
-            rows.view(masks[name]).copy_(mask.view(part.shape))
-            part.copy_(adjusted.masked_fill(~mask, 0.0).view(part.shape))
+            rows.write(masks[name], mask)
+            rows.write(weight, adjusted.masked_fill(~mask, 0.0))
 
-    visit_layers(task, task.samples.batch(whole_number("samples", samples, minimum=1)), visit, sequential=sequential)
+    visit_layers(task, samples, visit, sequential=sequential)
     task.keep_state = True
     return masks
 

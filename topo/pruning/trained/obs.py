@@ -12,6 +12,7 @@ from ..allocation import keep_largest
 from ..registry import PRUNERS
 from ..schedules import exponential
 from ..task import Task
+from ..weight_rows import Rows
 from .layerwise import cholesky, layer_budgets, prune_layers
 
 __all__ = ["inverse_diagonal", "obs", "optimum", "surgeon"]
@@ -56,11 +57,12 @@ def obs(
     """
     whole_number("rounds", rounds, minimum=1)
 
-    def solve(name: str, weight: Tensor, hessian: Tensor, kept: int) -> tuple[Tensor, Tensor]:
-        return surgeon(name, weight, hessian, kept, rounds)
+    def solve(rows: Rows, weight: Tensor, hessian: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+        return surgeon(rows.name, weight, hessian, kept, rounds)
 
     counts = layer_budgets(task, allocation)
-    return prune_layers(task, solve, counts, damping=damping, samples=samples, sequential=sequential)
+    batch = task.samples.batch(whole_number("samples", samples, minimum=1))
+    return prune_layers(task, solve, counts, damping=damping, samples=batch, sequential=sequential)
 
 
 def surgeon(name: str, weight: Tensor, hessian: Tensor, kept: int, rounds: int) -> tuple[Tensor, Tensor]:

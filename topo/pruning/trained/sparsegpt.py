@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from math import prod
 
 import torch
 from torch import Tensor
@@ -13,8 +12,10 @@ from ...errors import InputError
 from ...validation import whole_number
 from ..allocation import ALLOCATIONS, keep_largest
 from ..allocation import allocation as find_allocation
+from ..input_statistics import rows_of_weights
 from ..registry import PRUNERS
 from ..task import Task
+from ..weight_rows import Rows, as_matrix
 from .layerwise import cholesky, layer_budgets, prune_layers
 
 __all__ = ["in_blocks", "inverse_factor", "prune_columns", "sparsegpt"]
@@ -59,24 +60,28 @@ def sparsegpt(
         paper; False: those of the dense network.
     """
     whole_number("block", block, minimum=1)
+    batch = task.samples.batch(whole_number("samples", samples, minimum=1))
     if pattern is None:
         counts = layer_budgets(task, allocation)
     elif pattern in ALLOCATIONS:
         raise InputError(f'pattern must be "n:m", such as "2:4", not {pattern!r}.')
     else:
-        masks = find_allocation(pattern, task.kept, task.total)(task.weights, task.kept)
-        counts = {name: int(mask.sum()) for name, mask in masks.items()}
+        allocate = find_allocation(pattern, task.kept, task.total)
+        found = rows_of_weights(task, batch)
+        oriented = {name: as_matrix(w, found[name]) if name in found else w for name, w in task.weights.items()}
+        counts = {name: int(mask.sum()) for name, mask in allocate(oriented, task.kept).items()}
 
-    def solve(name: str, weight: Tensor, hessian: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+    def solve(rows: Rows, weight: Tensor, hessian: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+        name = rows.name
         order, choices = in_blocks(weight, kept, block)
         if pattern is not None:
-            order, choices = in_pattern(name, weight, kept, block, pattern, prod(task.weights[name].shape[2:]))
+            order, choices = in_pattern(name, weight, kept, block, pattern, rows.kernel)
         upper = inverse_factor(name, hessian[:, order][:, :, order])
         mask, adjusted = prune_columns(weight[..., order], upper, choices)
         back = order.argsort()
         return mask[..., back], adjusted[..., back]
 
-    return prune_layers(task, solve, counts, damping=damping, samples=samples, sequential=sequential)
+    return prune_layers(task, solve, counts, damping=damping, samples=batch, sequential=sequential)
 
 
 def prune_columns(weight: Tensor, upper: Tensor, choices: Sequence[Choice]) -> tuple[Tensor, Tensor]:

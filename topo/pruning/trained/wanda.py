@@ -9,9 +9,10 @@ from torch import Tensor
 
 from ...validation import flag, whole_number
 from ..allocation import ALLOCATIONS
-from ..input_statistics import Rows, squares, visit_layers
+from ..input_statistics import squares, visit_layers
 from ..registry import PRUNERS
 from ..task import Task
+from ..weight_rows import Rows, as_matrix, written_back
 from ..weight_scoring import by_score
 
 __all__ = ["wanda"]
@@ -23,7 +24,8 @@ def wanda(task: Task, *, samples: int = 128, sequential: bool = True) -> dict[st
     """Magnitude times the norm of its input, |W_ij| * ||X_j||_2, compared within each output row.
 
     X holds the inputs of the layer over all samples and positions; those of a convolution are unfolded, so that j is
-    a channel and a place in the kernel.
+    a channel and a place in the kernel. A row are the weights of one output, along whichever axis of the weight it
+    lies; of weights that are computed from a parameter, as by weight normalisation, W are the computed ones.
 
     Parameters
     ----------
@@ -40,13 +42,15 @@ def wanda(task: Task, *, samples: int = 128, sequential: bool = True) -> dict[st
         weight = task.weights[name]
         scores[name] = torch.zeros_like(weight, dtype=torch.float64, requires_grad=False)
         for rows, squared in inputs.items():
-            view = rows.view(scores[name])
-            norms = squared.sqrt().view(view.shape[0], 1, *view.shape[2:])
-            view.copy_(rows.view(weight).abs() * norms)
+            used = rows.view(weight) if rows.computed is None else rows.computed
+            norms = squared.sqrt().view(rows.shape[0], 1, *rows.shape[2:])
+            rows.write(scores[name], used.abs() * norms)
+        task.rows[name] = list(inputs)
         if sequential:
             dense[name] = weight.detach().clone()
-            pruned = ~ALLOCATIONS["row"]({name: scores[name]}, round(density * weight.numel()))[name]
-            weight.masked_fill_(pruned, 0.0)
+            matrix = as_matrix(scores[name], task.rows[name])
+            kept = ALLOCATIONS["row"]({name: matrix}, round(density * weight.numel()))[name]
+            weight.masked_fill_(~written_back(kept, task.rows[name], weight), 0.0)
 
     flag("sequential", sequential)
     batch = task.samples.batch(whole_number("samples", samples, minimum=1))

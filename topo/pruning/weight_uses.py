@@ -1,0 +1,255 @@
+"""Which operations of a running model multiply by a weight, and what they multiply it by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..dag.operators import operator_called
+from .unfolding import CHUNK, unfolded, unfolded_transposed
+from .weight_rows import Rows, place_of
+
+__all__ = ["WeightUses", "separate_operations"]
+
+Use = Callable[[Rows, Iterator[Tensor]], None]
+"""Told the rows of a weight and their inputs (groups, count, columns), some at a time, before they are multiplied."""
+
+
+@contextmanager
+def separate_operations() -> Iterator[None]:
+    """Attention and recurrent layers as single operations would hide what their weights are multiplied by.
+
+    Yields
+    ------
+    None
+        Within it they run as products of matrices.
+    """
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A tensor that holds the elements of a weight: the parameter, or what is computed from it.
+
+    `numbers` are those of the parameter's elements in their places, None where they are in the same places.
+    """
+
+    name: str
+    tensor: Tensor
+    numbers: Tensor | None = None
+
+
+class WeightUses(TorchDispatchMode):
+    """Sees every operation before it runs and reports the uses of weights.
+
+    A weight is recognised by the memory that it lies in, through whatever views an operation takes of it. What is
+    computed from weights and other parameters alone holds a weight's elements too where it has been moved, as by
+    copies that `einsum` makes, or changed in place, as by weight normalisation.
+
+    Parameters
+    ----------
+    model
+        Its parameters and buffers are what weights may be computed from.
+    weights
+        Name -> parameter.
+    on_use
+        Called with rows of a weight and their inputs; what it changes in the weight has its effect at once.
+    """
+
+    def __init__(self, model: nn.Module, weights: Mapping[str, Tensor], on_use: Use) -> None:
+        super().__init__()
+        self._weights, self._on_use = weights, on_use
+        self._sources: dict[int, list[_Source]] = {}
+        # By their memory, which is not given to others as long as they are kept here.
+        self._constants: dict[int, Tensor] = {}
+        for tensor in (*model.parameters(), *model.buffers()):
+            self._constants[_memory(tensor)] = tensor
+        for name, weight in weights.items():
+            self._add(_Source(name, weight))
+
+    def _add(self, source: _Source) -> None:
+        self._sources.setdefault(_memory(source.tensor), []).append(source)
+        self._constants[_memory(source.tensor)] = source.tensor
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = [value for value in pytree.tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        constant = all(_memory(tensor) in self._constants for tensor in given)
+        record = operator_called(operation)
+        if record is not None and not constant:
+            if record.kernel:
+                self._convolution(*args)
+            elif record.factors is not None:
+                self._product(*(args[position] for position in record.factors))
+            elif record.outer_factors is not None:
+                self._outer_product(*(args[position] for position in record.outer_factors))
+            elif record.lookup:
+                self._lookup(args[0], args[1])
+        result = operation(*args, **(kwargs or {}))
+        self._follow(operation, args, kwargs or {}, given, constant, result)
+        return result
+
+    def _convolution(
+        self,
+        inputs: Tensor,
+        kernel: Tensor,
+        bias: Tensor | None,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        transposed: bool,
+        output_padding: Sequence[int],
+        groups: int,
+    ) -> None:
+        def matrices() -> Iterator[Tensor]:
+            if transposed:
+                return unfolded_transposed(inputs, kernel.shape[2:], stride, padding, dilation, groups, output_padding)
+            return unfolded(inputs, kernel.shape[2:], stride, padding, dilation, groups)
+
+        self._report(kernel.unflatten(0, (groups, -1)).movedim(1 + transposed, 1), matrices)
+
+    def _product(self, left: Tensor, right: Tensor) -> None:
+        for matrix, inputs in ((right.mT, left), (left, right.mT)):
+            if matrix.ndim == 2:
+                matrix, inputs = matrix[None], inputs[None]
+            if matrix.shape[0] == 1 or matrix.stride(0) == 0:  # one weight, perhaps expanded over the batch
+                matrix, inputs = matrix[:1], inputs.reshape(1, -1, inputs.shape[-1])
+            self._report(matrix, lambda inputs=inputs: iter([inputs]))
+
+    def _outer_product(self, first: Tensor, weight: Tensor, second: Tensor) -> None:
+        """A bilinear layer: its rows are multiplied by the products of each element of one input with each of other."""
+
+        def products() -> Iterator[Tensor]:
+            yield (first[..., :, None] * second[..., None, :]).reshape(1, -1, weight.shape[1] * weight.shape[2])
+
+        self._report(weight.flatten(1)[None], products)
+
+    def _lookup(self, table: Tensor, tokens: Tensor) -> None:
+        """A table of embeddings multiplies vectors that are one at a token and zero elsewhere."""
+
+        def one_hot() -> Iterator[Tensor]:
+            for part in tokens.flatten().split(max(1, CHUNK // len(table))):
+                yield F.one_hot(part.long(), len(table)).to(table.dtype)[None]
+
+        self._report(table.mT[None], one_hot)
+
+    def _report(self, view: Tensor, inputs: Callable[[], Iterator[Tensor]]) -> None:
+        for source in self._sources.get(_memory(view), []):
+            weight = self._weights[source.name]
+            rows = place_of(source.name, view, source.tensor, weight, source.numbers)
+            if rows is None:
+                continue
+            parts = inputs()
+            if rows.index is not None:
+                rows, regroup = _without_copies(rows)
+                parts = map(regroup, parts)
+            if source.tensor is weight:
+                self._on_use(rows, parts)
+                continue
+            same = torch.equal(source.tensor, self._values(source))
+            self._on_use(rows if same else replace(rows, computed=view[: rows.shape[0]].clone()), parts)
+            # What was computed from a weight before it was changed: of other values only zeros are taken over.
+            if same:
+                source.tensor.copy_(self._values(source))
+            else:
+                source.tensor.masked_fill_(self._values(source) == 0, 0)
+
+    def _values(self, source: _Source) -> Tensor:
+        """The weight's own values in the places of a source."""
+        weight = self._weights[source.name].detach()
+        return weight if source.numbers is None else weight.flatten()[source.numbers]
+
+    def _follow(
+        self, operation: Any, args: Any, kwargs: Mapping[str, Any], given: Sequence[Tensor], constant: bool, result: Any
+    ) -> None:
+        """Note results that are computed from parameters alone, and which of them hold the elements of a weight."""
+        results = [value for value in pytree.tree_leaves(result) if isinstance(value, Tensor)]
+        if not constant:
+            for tensor in results:  # values flow into what was a constant
+                if self._constants.pop(_memory(tensor), None) is not None:
+                    self._sources.pop(_memory(tensor), None)
+            return
+        new = [tensor for tensor in results if _memory(tensor) not in self._constants]
+        self._constants.update({_memory(tensor): tensor for tensor in new})
+        if len(new) != 1 and not (new and new[0] is results[0]):
+            return
+        for place, tensor in enumerate(given):
+            for source in self._sources.get(_memory(tensor), []):
+                self._add_if_it_holds(source, tensor, new[0], operation, args, kwargs, place)
+
+    def _add_if_it_holds(
+        self,
+        source: _Source,
+        read: Tensor,
+        result: Tensor,
+        operation: Any,
+        args: Any,
+        kwargs: Mapping[str, Any],
+        place: int,
+    ) -> None:
+        weight = self._weights[source.name]
+        shown = place_of(source.name, read, source.tensor, weight, source.numbers)
+        record = operator_called(operation)
+        if shown is None or not result.is_floating_point():
+            return
+        numbers = shown.view(torch.empty_like(weight, dtype=torch.int64).copy_(_numbers(weight.shape, weight.device)))
+        own = _numbers(read.shape, read.device)
+        moved = _run_on_numbers(operation, args, kwargs, place, own)
+        if moved is not None and moved.shape == result.shape and torch.equal(read.flatten()[moved], result):
+            self._add(_Source(source.name, result, numbers.flatten()[moved]))
+        elif result.shape == read.shape and (record is None or record.factors is None):
+            self._add(_Source(source.name, result, numbers.contiguous()))
+
+
+def _numbers(shape: torch.Size, device: torch.device) -> Tensor:
+    return torch.arange(shape.numel(), device=device).view(shape)
+
+
+def _run_on_numbers(operation: Any, args: Any, kwargs: Mapping[str, Any], place: int, numbers: Tensor) -> Tensor | None:
+    """The result with the numbers of its elements in the place of one tensor: where these get to, if it moves them."""
+    seen = iter(range(len(pytree.tree_leaves((args, kwargs)))))
+
+    def exchanged(tensor: Tensor) -> Tensor:
+        return numbers.double() if next(seen) == place else tensor
+
+    args, kwargs = pytree.tree_map_only(Tensor, exchanged, (args, kwargs))
+    try:
+        result = operation(*args, **kwargs)
+    except (RuntimeError, TypeError):
+        return None
+    result = pytree.tree_leaves(result)[0]
+    whole = isinstance(result, Tensor) and bool((result == result.round()).all()) and bool((result >= 0).all())
+    return result.long() if whole and int(result.max()) <= int(numbers.max()) else None
+
+
+def _without_copies(rows: Rows) -> tuple[Rows, Callable[[Tensor], Tensor]]:
+    """Of groups that are copies of each other the first ones, and how the inputs of all of them are joined."""
+    assert rows.index is not None
+    flat = rows.index.flatten(1)
+    first, inverse, counts = flat.unique(dim=0, return_inverse=True, return_counts=True)
+    if len(first) == len(flat) or len(set(counts.tolist())) > 1:
+        return rows, lambda inputs: inputs
+    order = inverse.argsort(stable=True)
+    index = first.view(-1, *rows.shape[1:])
+
+    def joined(inputs: Tensor) -> Tensor:
+        return inputs[order].unflatten(0, (len(first), -1)).flatten(1, 2)
+
+    return replace(rows, shape=tuple(index.shape), index=index), joined
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
