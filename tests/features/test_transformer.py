@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from time import sleep
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 import topo
 from tests.features.graphs import random_graph, random_layer
+from topo.dag import tracing
 from topo.encoding.graph import LayerGraphs, MultipartiteGraph
 from topo.errors import InputError
 from topo.features import Topometrics, column_names, measure
@@ -32,14 +34,53 @@ def test_rows_are_those_of_measure(batch: list[MultipartiteGraph]) -> None:
         assert table.attrs["undefined"][i] == measure(graph).attrs["undefined"]
 
 
-@pytest.mark.slow
-def test_processes_give_the_same(batch: list[MultipartiteGraph]) -> None:
+def test_threads_give_the_same(batch: list[MultipartiteGraph]) -> None:
+    threads = torch.get_num_threads()
     alone, many = (Topometrics(metrics=["local", "spectral_gap"], n_jobs=n).transform(batch) for n in (None, 2))
     pd.testing.assert_frame_equal(alone, many)
+    assert torch.get_num_threads() == threads
+
+
+def test_threads_share_a_trace_and_leave_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Dropout(), torch.nn.Linear(3, 2)).train()
+    exported: list[object] = []
+    export = tracing.export
+
+    def slow(*arguments: object) -> object:
+        exported.append(arguments)
+        sleep(0.05)
+        assert not any(module.training for module in model.modules())
+        return export(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tracing, "export", slow)
+    items = [(model, {"0.weight": torch.rand(3, 4) > 0.5}) for _ in range(6)]
+    table = Topometrics(metrics="edges", example=(4,), n_jobs=3).transform(items)
+    assert table["edges"].tolist() == [int(masks["0.weight"].sum()) + 6 for _, masks in items]
+    assert len(exported) == 1 and all(module.training for module in model.modules())
+
+
+def test_names_are_the_index(batch: list[MultipartiteGraph]) -> None:
+    table = Topometrics(metrics="spectral_gap").transform(dict(zip("abc", batch, strict=True)))
+    assert list(table.index) == ["a", "b", "c"]
+    pd.testing.assert_frame_equal(
+        Topometrics(metrics="spectral_gap").transform(pd.Series(batch, index=[*"abc"])), table
+    )
+    failing = {"good": batch[0], "bad": MultipartiteGraph([], [])}
+    with pytest.warns(RuntimeWarning, match=r"1 of 2 items failed and are rows of NaN; 'bad': InputError: .*no node"):
+        table = Topometrics(metrics="nodes", errors="nan", n_jobs=2).transform(failing)
+    assert table.attrs["failed"].keys() == {"bad"} and table.loc["bad"].isna().all()
+
+
+def test_how_far_it_has_come(batch: list[MultipartiteGraph], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="topo"):
+        Topometrics(metrics="nodes").transform(batch)
+        assert caplog.messages == []
+        Topometrics(metrics="nodes", verbose=True).transform(batch)
+    assert caplog.messages == ["3/3 graphs"]
 
 
 def test_clone_pipeline_and_set_output(batch: list[MultipartiteGraph]) -> None:
-    transformer = Topometrics(metrics="general", errors="raise")
+    transformer = Topometrics(metrics="general")
     assert clone(transformer).get_params() == transformer.get_params()
     filled = make_pipeline(transformer, SimpleImputer()).fit_transform(batch)
     assert filled.shape[0] == 3
@@ -53,12 +94,14 @@ def test_empty_batch() -> None:
 
 def test_a_network_that_fails_is_a_row_of_nan(batch: list[MultipartiteGraph]) -> None:
     empty, network = MultipartiteGraph([], []), (MODEL, {"weights": torch.ones(2, 3)})
-    table = Topometrics(metrics=["nodes", "edges"], example=(3,)).transform([batch[0], empty, network])
+    transformer = Topometrics(metrics=["nodes", "edges"], example=(3,), errors="nan")
+    with pytest.warns(RuntimeWarning, match="2 of 3 items failed"):
+        table = transformer.transform([batch[0], empty, network])
     assert table.isna().all(axis=1).tolist() == [False, True, True]
     assert "no node" in table.attrs["failed"][1]
     assert "did you mean 'weight'" in table.attrs["failed"][2]
     with pytest.raises(InputError, match="no node"):
-        Topometrics(errors="raise").transform([empty])
+        Topometrics().transform([empty])
 
 
 MODEL = torch.nn.Linear(3, 2)
@@ -113,16 +156,16 @@ def test_layer_graphs() -> None:
 def test_networks_are_encoded() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3))
     masks = {"0.weight": torch.eye(6, 4, dtype=torch.bool), "2.weight": torch.ones(3, 6, dtype=torch.bool)}
-    table = Topometrics(metrics=["nodes", "edges"], example=(4,), errors="raise").transform([(model, masks)])
+    table = Topometrics(metrics=["nodes", "edges"], example=(4,)).transform([(model, masks)])
     assert table.to_numpy().tolist() == [[13.0, 22.0]]
-    rolled = Topometrics("rolled", metrics="edges", example=(4,), errors="raise").transform([(model, masks)])
+    rolled = Topometrics("rolled", metrics="edges", example=(4,)).transform([(model, masks)])
     assert rolled["edges_max"].tolist() == [18.0]
     graph = topo.encode(model, masks, example=(4,))
     assert Topometrics(metrics="edges").transform([graph])["edges"].tolist() == [22.0]
 
 
 def test_refusals(batch: list[MultipartiteGraph]) -> None:
-    for items in (batch[0], "graphs", 3, {}):
+    for items in (batch[0], "graphs", 3, LAYERS):
         with pytest.raises(InputError, match="pass a list of graphs"):
             Topometrics().transform(items)
     with pytest.raises(InputError, match="did you mean 'rolled'"):
@@ -148,8 +191,8 @@ class Gated(torch.nn.Module):
 def test_networks_of_several_inputs(example: object) -> None:
     model = Gated()
     masks = {"a.weight": torch.ones(3, 4, dtype=torch.bool), "b.weight": torch.eye(3, 2, dtype=torch.bool)}
-    table = Topometrics(metrics="edges", example=example, errors="raise").transform([(model, masks)])
-    traced = Topometrics(metrics="edges", errors="raise").transform([(topo.trace(model, example), masks)])
+    table = Topometrics(metrics="edges", example=example).transform([(model, masks)])
+    traced = Topometrics(metrics="edges").transform([(topo.trace(model, example), masks)])
     assert table["edges"].tolist() == traced["edges"].tolist()
     nodes = {part.name for part in topo.encode(model, masks, example=example).parts}
     assert {"x", "gate"} <= nodes

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from .dag import Dag
 from .model_state import ModelState, Unknown
 
-__all__ = ["forget_traces", "kept_trace"]
+__all__ = ["forget_traces", "kept_trace", "one_at_a_time"]
 
 MAX_TRACES = 64
 
 _kept: OrderedDict[Hashable, tuple[Dag, dict[str, int | Tensor]]] = OrderedDict()
-_lock = threading.RLock()
+one_at_a_time = threading.RLock()
+"""Held while a model is traced, which puts it in evaluation mode for as long."""
 
 
 def kept_trace(model: nn.Module, inputs: Any, trace: Callable[[], Dag]) -> Dag:
@@ -49,7 +50,7 @@ def kept_trace(model: nn.Module, inputs: Any, trace: Callable[[], Dag]) -> Dag:
     >>> again.nodes is traced.nodes, again.state["0.weight"] is net[0].weight
     (True, False)
     """
-    with _lock:
+    with one_at_a_time:
         try:
             state = ModelState(model, inputs)
         except Unknown:
@@ -80,5 +81,5 @@ def forget_traces() -> None:
     >>> topo.trace(net, (3,)).nodes is dag.nodes
     False
     """
-    with _lock:
+    with one_at_a_time:
         _kept.clear()

@@ -14,7 +14,7 @@ from ..errors import InputError
 from .dag import Arc, Dag, Hole, Node, Output, Size, Step, Value
 from .example import Example, example_arguments
 from .export import evaluation_mode, export, is_symbol
-from .kept_traces import kept_trace
+from .kept_traces import kept_trace, one_at_a_time
 from .operators import aten, operator_called
 
 __all__ = ["module_of", "trace", "traced"]
@@ -81,7 +81,7 @@ def traced(model: nn.Module | Dag, example: Example | None, verb: str) -> Dag:
     if isinstance(model, Dag):
         return model
     args, kwargs = example_arguments(example, module_of(model, verb), verb=verb)
-    with evaluation_mode(model), torch.no_grad():
+    with one_at_a_time, evaluation_mode(model), torch.no_grad():
         inputs = (args, kwargs)
         dag = kept_trace(model, inputs, lambda: _Reader(model, export(model, args, kwargs), inputs).read())
     dag = replace(dag, keywords=tuple(kwargs), model=model, example=pytree.tree_map_only(Tensor, _kept, kwargs or args))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, TransformerMixin
 from torch import nn
 
@@ -16,11 +18,15 @@ from ..dag.example import Example
 from ..encoding import ENCODINGS, encode, encoding_options
 from ..encoding.graph import LayerGraphs, MultipartiteGraph
 from ..errors import InputError
-from ..validation import one_of
+from ..progress import progress
+from ..validation import flag, one_of
 from .measurement import column_names, measure
+from .parallel import in_threads
 from .ramanujan import IMDB_RULES
 
 __all__ = ["Topometrics"]
+
+logger = logging.getLogger(__name__)
 
 
 class Topometrics(TransformerMixin, BaseEstimator):
@@ -40,27 +46,30 @@ class Topometrics(TransformerMixin, BaseEstimator):
     imdb_rule
         As in `topo.measure`.
     errors
-        ``"nan"``: a network that cannot be encoded or measured becomes a row of NaN; ``"raise"``: it raises. What is
-        no network and no graph of the right kind is refused in either case.
+        ``"raise"``: a network that cannot be encoded or measured raises; ``"nan"``: it becomes a row of NaN, and a
+        warning says how many did. What is no network and no graph of the right kind is refused in either case.
     n_jobs
-        Processes, as in joblib; None is one.
+        Threads, as in joblib; None is one, -1 one a core.
+    verbose
+        Whether to show how far it has come, with the time left.
 
     Notes
     -----
     Nothing is learnt from data, so `fit` only checks the parameters. `transform` returns a float64
-    DataFrame; ``table.attrs["undefined"]`` maps each row number to its reasons of NaN by column, and
-    ``table.attrs["failed"]`` the rows that failed to the error's message.
+    DataFrame whose index are the names of the items, or their numbers where they have none;
+    ``table.attrs["undefined"]`` maps each row to its reasons of NaN by column, and ``table.attrs["failed"]`` the rows
+    that failed to the error's message. A model is traced once for all its masks.
 
     Examples
     --------
     >>> import numpy as np
     >>> from scipy import sparse
     >>> from topo.encoding.graph import BipartiteGraph
-    >>> graphs = [BipartiteGraph(sparse.csr_array(np.eye(n, dtype=np.float32))) for n in (2, 3)]
+    >>> graphs = {f"{n} pairs": BipartiteGraph(sparse.csr_array(np.eye(n, dtype=np.float32))) for n in (2, 3)}
     >>> Topometrics(metrics=["nodes", "cut_edges"]).fit_transform(graphs)
-       nodes  cut_edges  cut_edges_norm
-    0    4.0        2.0             1.0
-    1    6.0        3.0             1.0
+             nodes  cut_edges  cut_edges_norm
+    2 pairs    4.0        2.0             1.0
+    3 pairs    6.0        3.0             1.0
     """
 
     def __init__(
@@ -71,8 +80,9 @@ class Topometrics(TransformerMixin, BaseEstimator):
         example: Example | None = None,
         encode_options: Mapping[str, Any] | None = None,
         imdb_rule: str = "mean_degree",
-        errors: str = "nan",
+        errors: str = "raise",
         n_jobs: int | None = None,
+        verbose: bool = False,
     ) -> None:
         self.encoding = encoding
         self.metrics = metrics
@@ -81,6 +91,7 @@ class Topometrics(TransformerMixin, BaseEstimator):
         self.imdb_rule = imdb_rule
         self.errors = errors
         self.n_jobs = n_jobs
+        self.verbose = verbose
 
     def fit(self, X: Iterable[Any], y: Any = None) -> Topometrics:
         """Check the parameters; the graphs are not looked at.
@@ -104,7 +115,7 @@ class Topometrics(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X
-            Graphs, or pairs of a model and its masks.
+            Graphs, or pairs of a model and its masks; or a dict or pandas Series of them, whose keys name the rows.
 
         Returns
         -------
@@ -118,8 +129,9 @@ class Topometrics(TransformerMixin, BaseEstimator):
             parameter is wrong; or when an item fails with ``errors="raise"``.
         """
         self._check()
-        items: Iterable[Any] = self._checked(X)
-        if isinstance(X, Collection):
+        names, batch = _named(X)
+        items: Iterable[Any] = self._checked(batch)
+        if isinstance(batch, Collection):
             items = list(items)
         settings = {
             "encoding": self.encoding,
@@ -127,12 +139,21 @@ class Topometrics(TransformerMixin, BaseEstimator):
             **(self.encode_options or {}),
         }
         kwargs = {"metrics": self.metrics, "imdb_rule": self.imdb_rule}
-        jobs = (delayed(_measured)(item, settings, kwargs, self.errors == "raise") for item in items)
-        rows = Parallel(n_jobs=self.n_jobs)(jobs)
+        measured = partial(_measured, settings=settings, kwargs=kwargs, strict=self.errors == "raise")
+        rows = {}
+        total = len(items) if isinstance(items, list) else None
+        with progress("graphs", total, logger, shown=None if self.verbose else False) as advance:
+            for number, row in in_threads(measured, items, self.n_jobs):
+                rows[number] = row
+                advance()
+        index = pd.RangeIndex(len(rows)) if names is None else names
+        found = [rows[number] for number in range(len(rows))]
         columns = self.get_feature_names_out()
-        table = pd.DataFrame([values for values, _ in rows], columns=columns, dtype="float64")
-        table.attrs["undefined"] = {i: why for i, (_, why) in enumerate(rows) if isinstance(why, dict) and why}
-        table.attrs["failed"] = {i: why for i, (_, why) in enumerate(rows) if isinstance(why, str)}
+        table = pd.DataFrame([values for values, _ in found], index=index, columns=columns, dtype="float64")
+        whys = [(name, why) for name, (_, why) in zip(index, found, strict=True)]
+        table.attrs["undefined"] = {name: why for name, why in whys if isinstance(why, dict) and why}
+        table.attrs["failed"] = {name: why for name, why in whys if isinstance(why, str)}
+        _warn_of(table.attrs["failed"], len(table))
         return table
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -163,6 +184,7 @@ class Topometrics(TransformerMixin, BaseEstimator):
         ENCODINGS.entry(self.encoding)
         encoding_options(self.encoding, self.encode_options or {})
         one_of("errors", self.errors, ("nan", "raise"))
+        flag("verbose", self.verbose)
         one_of("imdb_rule", self.imdb_rule, IMDB_RULES)
         self.get_feature_names_out()
 
@@ -191,6 +213,27 @@ class Topometrics(TransformerMixin, BaseEstimator):
                     "models or its shape, such as (3, 32, 32)."
                 )
             yield item
+
+
+def _named(batch: Any) -> tuple[pd.Index | None, Any]:
+    """The names of the items, where they have names, and the items."""
+    if isinstance(batch, pd.Series):
+        return batch.index, list(batch)
+    if isinstance(batch, Mapping) and not isinstance(batch, LayerGraphs):
+        return pd.Index(list(batch)), list(batch.values())
+    return None, batch
+
+
+def _warn_of(failed: Mapping[Any, str], total: int) -> None:
+    """Say how many items have no row of numbers, and why the first of them has none."""
+    if failed:
+        name, why = next(iter(failed.items()))
+        warnings.warn(
+            f"{len(failed)} of {total} items failed and are rows of NaN; {name!r}: {why} All reasons are in "
+            'table.attrs["failed"].',
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def _is_network(pair: tuple[Any, Any]) -> bool:
