@@ -166,3 +166,99 @@ def test_z_scores_against_random_masks(topo_command, in_folder: Path):
     )
     topo_command("encode", *options[:5])
     assert "--controls needs a network" in topo_command("measure", "graph.safetensors", "--controls", 5).stderr
+
+
+@pytest.fixture
+def mask_files(topo_command, in_folder: Path) -> Path:
+    """Two files of masks in a folder ``masks``, and one that is none."""
+    for seed in (0, 1):
+        command = ["prune", "digits-mlp", "-p", "er", "-s", 0.9, "--example", "1,8,8", "--seed", seed]
+        assert topo_command(*command, "-o", f"masks/{seed}.safetensors").exit_code == 0
+    Path("masks/damaged.safetensors").write_bytes(b"no masks")
+    return in_folder
+
+
+MEASURE = ["measure", "digits-mlp", "--example", "1,8,8", "-m", "local,k_core"]
+
+
+def test_a_folder_of_masks_becomes_a_table(topo_command, mask_files: Path, monkeypatch: pytest.MonkeyPatch):
+    result = topo_command(*MEASURE, "--masks", "masks", "-o", "table.parquet", "--workers", 2)
+    assert result.exit_code == 1 and result.stdout == "table.parquet: 2 of 3 files measured, 1 failed.\n"
+    assert "masks/damaged.safetensors: masks/damaged.safetensors is not" in result.stderr
+    table = pd.read_parquet("table.parquet")
+    assert table["file"].tolist() == [f"masks/{name}.safetensors" for name in ("0", "1", "damaged")]
+    assert table["status"].tolist() == ["finished", "finished", "failed"] and table["reason"].astype(bool).sum() == 1
+    assert not Path("table.parquet.unfinished.jsonl").exists()
+    model = build("digits-mlp", input_shape=(1, 8, 8))
+    for row in table.iloc[:2].to_dict("records"):
+        masks = topo.Masks.load(row["file"])
+        assert (row["model"], row["pruner"], row["sparsity"], row["seed"]) == ("digits-mlp", "er", 0.9, masks.seed)
+        assert row["reached_sparsity"] == masks.sparsity and row["kept_weights"] == masks.counts()["kept"].sum()
+        own = topo.measure(topo.encode(model, masks, example=(1, 8, 8)), metrics=["local", "k_core"])
+        assert {name: row[name] for name in own.index} == own.to_dict()
+
+    monkeypatch.setattr("topo.features.mask_files.measure", pytest.fail)
+    Path("masks/0.safetensors").rename("masks/new.safetensors")
+    Path("masks/damaged.safetensors").unlink()
+    assert topo_command(*MEASURE, "--masks", "masks", "-o", "table.parquet").exit_code == 0
+    again = pd.read_parquet("table.parquet")
+    assert again["file"].tolist() == ["masks/1.safetensors", "masks/new.safetensors"]
+    assert again["sink_nodes"].tolist() == table["sink_nodes"].tolist()[1::-1]
+
+
+def test_a_stopped_run_goes_on(topo_command, mask_files: Path, monkeypatch: pytest.MonkeyPatch):
+    measured: list[object] = []
+    measure = topo.measure
+
+    def stopping(graph: object, **options: object) -> pd.Series:
+        measured.append(graph)
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        return measure(graph, **options)
+
+    monkeypatch.setattr("topo.features.mask_files.measure", stopping)
+    command = [*MEASURE, "--masks", "masks/[01].safetensors", "-o", "table.csv", "--workers", 1]
+    result = topo_command(*command)
+    assert result.exit_code == 130 and "finished rows are kept" in result.stderr
+    assert not Path("table.csv").exists()
+    with Path("table.csv.unfinished.jsonl").open("a") as file:
+        file.write('{"key": "half')
+    assert topo_command(*command).exit_code == 0 and len(measured) == 3
+    assert pd.read_csv("table.csv")["status"].tolist() == ["finished"] * 2
+    assert topo_command(*command).exit_code == 0 and len(measured) == 3
+    # Other masks join the table; a file whose masks have changed is measured again.
+    topo_command("prune", "digits-mlp", "-p", "er", "-s", 0.8, "--example", "1,8,8", "-o", "masks/1.safetensors")
+    options = [*MEASURE, "--masks", "masks/1.safetensors", "--masks", "masks/1.safetensors"]
+    assert topo_command(*options, "-o", "table.csv").exit_code == 0 and len(measured) == 4
+    assert topo_command(*MEASURE, "--masks", "masks/1*", "-o", "table.csv").exit_code == 0 and len(measured) == 4
+    table = pd.read_csv("table.csv").sort_values("file")
+    assert table["sparsity"].tolist() == [0.9, 0.8]
+
+
+def test_tables_of_something_else_are_not_replaced(topo_command, refused, mask_files: Path):
+    command = [*MEASURE, "--masks", "masks/[01].safetensors"]
+    assert "give --output FILE that ends in .csv or .parquet" in refused(*command)
+    assert "give --output FILE" in refused(*command, "-o", "t.json")
+    assert topo_command(*command, "-o", "table.csv").exit_code == 0
+    content = Path("table.csv").read_bytes()
+    for other in (["--seed", "1"], ["-m", "general"], ["--set", "skips=projection"], ["--controls", "2"]):
+        assert "another model, other metrics or other options" in refused(*command, *other, "-o", "table.csv")
+    assert Path("table.csv").read_bytes() == content
+    Path("table.csv").write_text("a,b\n1,2\n")
+    assert "holds no table of measured files" in refused(*command, "-o", "table.csv")
+    assert "no file, no folder, and finds no file" in refused(*MEASURE, "--masks", "nothing/*", "-o", "n.csv")
+    Path("empty").mkdir()
+    assert "a folder without .safetensors files" in refused(*MEASURE, "--masks", "empty", "-o", "n.csv")
+    topo_command("encode", "digits-mlp", "--example", "1,8,8", "-o", "g.safetensors")
+    assert "not for a graph" in refused("measure", "g.safetensors", "--masks", "masks")
+
+
+def test_masks_given_twice_are_both_measured(topo_command, refused, mask_files: Path):
+    files = ["masks/1.safetensors", "masks/0.safetensors"]
+    options = [part for file in files for part in ("--masks", file)]
+    assert topo_command(*MEASURE, *options, "-o", "t.csv", "--controls", 2).exit_code == 0
+    table = pd.read_csv("t.csv")
+    assert table["file"].tolist() == files and "sink_nodes_z" in table
+    assert refused("encode", "digits-mlp", *options) == "--masks is given 2 times and takes one value."
+    sentence = refused("study", "run", "s.yaml", "--device", "cpu", "--device", "cuda")
+    assert sentence == "--device is given 2 times and takes one value."

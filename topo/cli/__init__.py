@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from ..errors import InputError
 from . import listing, networks, report, study
+from .command import Command
 
 __all__ = ["app", "main"]
 
@@ -82,11 +83,11 @@ def _start(
     context.call_on_close(lambda: logger.removeHandler(handler))
 
 
-app.command("list")(listing.list_names)
-app.command()(networks.prune)
-app.command()(networks.encode)
-app.command()(networks.measure)
-app.command("report")(report.report)
+app.command("list", cls=Command)(listing.list_names)
+app.command(cls=Command)(networks.prune)
+app.command(cls=Command)(networks.encode)
+app.command(cls=Command)(networks.measure)
+app.command("report", cls=Command)(report.report)
 app.add_typer(study.app, name="study", cls=_Group)
 
 

@@ -21,6 +21,7 @@ from .options import (
     Example,
     Imports,
     MaskFile,
+    MaskFiles,
     Model,
     ModelSettings,
     PrunerSettings,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from ..encoding import LayerGraphs, MultipartiteGraph
 
 __all__ = ["encode", "measure", "prune"]
+
+SHOWN = 10
 
 
 def prune(
@@ -140,11 +143,18 @@ def encode(
 def measure(
     source: Annotated[str, typer.Argument(metavar="GRAPH|MODEL", help="What topo encode wrote, or a network's name.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the row to this .csv, .json or .parquet file.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write the row to this .csv, .json or .parquet file; of many masks, the table to a .csv or .parquet.",
+        ),
     ] = None,
     metrics: Annotated[
         list[str] | None,
-        typer.Option("--metric", "-m", help="A metric or category, see topo list metrics; may be repeated."),
+        typer.Option(
+            "--metrics", "-m", help="Metrics or categories, see topo list metrics, with commas or several times."
+        ),
     ] = None,
     controls: Annotated[
         int,
@@ -154,29 +164,33 @@ def measure(
     ] = 0,
     encoding: Encoding = "multipartite",
     checkpoint: Checkpoint = None,
-    masks: MaskFile = None,
+    masks: MaskFiles = None,
     dataset: DatasetName = None,
     data: DataFolder = None,
     example: Example = None,
     classes: Classes = None,
     seed: Seed = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads for many masks; one a core unless given.")] = None,
     model_set: ModelSettings = None,
     settings: EncodingOptions = None,
     imports: Imports = None,
 ) -> None:
-    """Measure a graph, or a network encoded on the way: one row, printed or written.
+    """Measure a graph, or a network encoded on the way: one row, printed or written; or one row a file of masks.
 
     \b
       topo measure graph.safetensors
       topo measure resnet20 --masks masks.safetensors -o row.csv
-      topo measure digits-mlp --dataset digits --checkpoint sparse.safetensors -m local -m strength
+      topo measure digits-mlp --dataset digits --checkpoint sparse.safetensors -m local,strength
       topo measure digits-mlp --dataset digits --masks masks.safetensors --controls 20
+      topo measure resnet20 --masks folder -m local,paths -o table.parquet       a folder of masks
+      topo measure resnet20 --masks "runs/**/masks.safetensors" -o table.csv     goes on where it was stopped
     """
-    from ..encoding import MultipartiteGraph
+    from ..encoding import ENCODINGS, MultipartiteGraph
     from ..features import column_names
     from ..features import measure as measure_graph
     from ..features.preparation import prepare_kernels
 
+    names = [name for text in metrics or [] for name in text.split(",") if name] or None
     if output is not None and output.suffix not in (".csv", ".json", ".parquet"):
         raise InputError(f"{output} must end in .csv, .json or .parquet.")
     if controls:
@@ -184,15 +198,22 @@ def measure(
     if Path(source).exists() or "/" in source or "." in source:
         if controls:
             raise InputError("--controls needs a network and its masks, not a graph: give its name, and --masks FILE.")
+        if masks:
+            raise InputError(f"--masks are for a network by name, not for a graph; {source} is a file.")
         network, graph = None, _load_graph(Path(source))
     else:
         network = NamedNetwork(source, checkpoint, dataset, data, example, classes, seed, model_set)
-        graph = network.graph(masks, encoding, settings)
-    column_names(metrics or None, layers=not isinstance(graph, MultipartiteGraph))  # unknown names are said first
+        if masks and (len(masks) > 1 or any(map(_means_several, masks))):
+            column_names(names, layers=bool(ENCODINGS.entry(encoding).info["layers"]))
+            prepare_kernels()
+            _measure_files(network, masks, output, encoding, settings, names, controls, workers)
+            return
+        graph = network.graph(masks[0] if masks else None, encoding, settings)
+    column_names(names, layers=not isinstance(graph, MultipartiteGraph))  # unknown names are said first
     prepare_kernels()
-    row = measure_graph(graph, metrics=metrics or None)
+    row = measure_graph(graph, metrics=names)
     if controls and network is not None:
-        row = _with_z_scores(row, network.z_scores(masks, encoding, settings, metrics or None, controls))
+        row = _with_z_scores(row, network.z_scores(masks[0] if masks else None, encoding, settings, names, controls))
     if output is not None:
         _write_row(row, output)
         typer.echo(f"{output}: {row.notna().sum()} values, {row.isna().sum()} undefined.")
@@ -201,6 +222,53 @@ def measure(
     undefined = row.attrs.get("undefined", {})
     for name, value in row.items():
         typer.echo(f"{name:<{width}}  " + (f"undefined: {undefined[name]}" if name in undefined else f"{value:.8g}"))
+
+
+def _means_several(path: Path) -> bool:
+    return path.is_dir() or (not path.exists() and any(character in str(path) for character in "*?["))
+
+
+def _measure_files(
+    network: NamedNetwork,
+    masks: list[Path],
+    output: Path | None,
+    encoding: str,
+    settings: list[str] | None,
+    metrics: list[str] | None,
+    controls: int,
+    workers: int | None,
+) -> None:
+    """A row for every file of masks, in one table; the exit status says whether all have one."""
+    from ..features.mask_files import find_mask_files, measure_mask_files
+
+    if output is None or output.suffix == ".json":
+        raise InputError("many masks become a table: give --output FILE that ends in .csv or .parquet.")
+    files = find_mask_files(masks)
+    try:
+        table = measure_mask_files(
+            network.model,
+            files,
+            output,
+            example=network.example,
+            encoding=encoding,
+            options=parsed_settings(settings),
+            metrics=metrics,
+            controls=controls,
+            seed=network.seed,
+            name=network.name,
+            n_jobs=workers or -1,
+        )
+    except KeyboardInterrupt:
+        typer.echo(f"Stopped; finished rows are kept. The same command goes on, into {output}.", err=True)
+        raise typer.Exit(130) from None
+    failed = table[table["status"] == "failed"]
+    for row in failed.head(SHOWN).itertuples():
+        typer.secho(f"{row.file}: {row.reason}", err=True, fg="red")
+    if len(failed) > SHOWN:
+        typer.secho(f"... and {len(failed) - SHOWN} more; the column reason has all.", err=True, fg="red")
+    typer.echo(f"{output}: {len(table) - len(failed)} of {len(table)} files measured, {len(failed)} failed.")
+    if len(failed):
+        raise typer.Exit(1)
 
 
 def _with_z_scores(row: pd.Series, scores: pd.DataFrame) -> pd.Series:

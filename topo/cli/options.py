@@ -61,6 +61,13 @@ Checkpoint = Annotated[
     Path | None, typer.Option(help="Its weights (.safetensors, or a state dict in .pt); else fresh ones by --seed.")
 ]
 MaskFile = Annotated[Path | None, typer.Option("--masks", help="Masks written by topo prune; else non-zero weights.")]
+MaskFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--masks",
+        help="Masks written by topo prune, else non-zero weights; a folder of them, a quoted pattern, or several.",
+    ),
+]
 DatasetName = Annotated[str | None, typer.Option("--dataset", help="Gives data, input shape and number of classes.")]
 DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of the dataset's files.")]
 Example = Annotated[

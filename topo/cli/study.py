@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .command import Command
 from .options import Imports
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Run a gri
 SHOWN = 10
 
 
-@app.command()
+@app.command(cls=Command)
 def run(
     file: Annotated[
         Path, typer.Argument(metavar="STUDY", help="A study file, or the folder of a study to go on with.")
@@ -90,7 +91,7 @@ def run(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 def status(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a study.")],
     cells: Annotated[bool, typer.Option("--cells", help="One line for every cell.")] = False,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .controls import z_scores
 from .graph_view import GraphView
+from .mask_files import measure_mask_files
 from .measurement import column_names, measure, measure_layers, over_layers
 from .path_metrics import count_paths
 from .registry import CATEGORIES, METRICS, Undefined, category, metric
@@ -28,6 +29,7 @@ __all__ = [
     "count_paths",
     "measure",
     "measure_layers",
+    "measure_mask_files",
     "metric",
     "over_layers",
     "z_scores",

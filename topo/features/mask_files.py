@@ -1,0 +1,210 @@
+"""Many files of masks of one model to one table, in threads; what is finished is kept when a run is stopped."""
+
+from __future__ import annotations
+
+import glob
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from ..dag import Dag, trace
+from ..dag.example import Example, example_arguments, sample_shapes
+from ..encoding import ENCODINGS, encode, encoding_options
+from ..errors import InputError
+from ..masks import Masks
+from ..progress import progress
+from .controls import compared_columns, z_scores
+from .kept_rows import KeptRows
+from .measurement import column_names, measure
+from .parallel import in_threads
+from .registry import select
+
+__all__ = ["find_mask_files", "measure_mask_files"]
+
+logger = logging.getLogger(__name__)
+
+
+def find_mask_files(places: Iterable[str | Path]) -> list[Path]:
+    """The files of masks that are meant by files, folders and patterns, each once.
+
+    Parameters
+    ----------
+    places
+        Files; folders, for the ``.safetensors`` files in them; patterns such as ``"masks/**/snip*.safetensors"``.
+
+    Returns
+    -------
+    list
+        Paths, those of a folder or a pattern by name.
+
+    Raises
+    ------
+    InputError
+        When one of them is or finds nothing.
+    """
+    found: dict[Path, None] = {}
+    for place in map(Path, places):
+        if place.is_dir():
+            files = sorted(place.glob("*.safetensors"))
+        elif place.exists():
+            files = [place]
+        else:
+            files = [Path(name) for name in sorted(glob.glob(str(place), recursive=True)) if Path(name).is_file()]
+        if not files:
+            what = "a folder without .safetensors files" if place.is_dir() else "no file, no folder, and finds no file"
+            raise InputError(f"{place} is {what}; give files of masks, folders of them or patterns such as 'm/*.s*'.")
+        found |= dict.fromkeys(files)
+    return list(found)
+
+
+def measure_mask_files(
+    model: nn.Module | Dag,
+    files: Sequence[str | Path],
+    output: str | Path | None = None,
+    *,
+    example: Example | None = None,
+    encoding: str = "multipartite",
+    options: Mapping[str, Any] | None = None,
+    metrics: str | Iterable[str] | None = None,
+    controls: int = 0,
+    seed: int = 0,
+    name: str | None = None,
+    n_jobs: int | None = None,
+    verbose: bool | None = None,
+) -> pd.DataFrame:
+    """The metrics of a model under the masks of many files: one row a file.
+
+    Parameters
+    ----------
+    model, example, encoding, options
+        As for `topo.encode`.
+    files
+        What `topo.Masks.save` has written.
+    output
+        A ``.csv`` or ``.parquet`` file for the table. Rows that it has already, of masks of the same content under the
+        same options, are not measured again, and rows of other files stay. What is finished is kept beside it while
+        it runs, so that a run that was stopped goes on. None for none of this.
+    metrics
+        As for `topo.measure`.
+    controls, seed
+        How many random masks to take z-scores against, as in `topo.z_scores`, as columns ``<metric>_z``; 0 for none.
+    name
+        What the column ``model`` says; the name of the model's class unless given.
+    n_jobs
+        Threads; None is one, -1 one a core.
+    verbose
+        Whether to show how far it has come; None where there is a terminal.
+
+    Returns
+    -------
+    DataFrame
+        The columns `topo.features.kept_rows.IDENTITY`, then those of the metrics. Masks that cannot be measured have
+        the status ``"failed"``, a reason and no numbers, and are tried again the next time.
+
+    Raises
+    ------
+    InputError
+        When an option is wrong, or `output` holds something else.
+
+    Examples
+    --------
+    >>> import tempfile, topo
+    >>> net = topo.models.build("digits-mlp", input_shape=(1, 8, 8), seed=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     files = [Path(folder) / f"{seed}.safetensors" for seed in (0, 1)]
+    ...     for seed, file in enumerate(files):
+    ...         _ = topo.prune(net, "er", sparsity=0.9, seed=seed).save(file)
+    ...     table = measure_mask_files(net, files, example=(1, 8, 8), metrics=["nodes"])
+    >>> table[["pruner", "sparsity", "seed", "nodes"]].to_numpy().tolist()
+    [['er', 0.9, 0.0, 170.0], ['er', 0.9, 1.0, 170.0]]
+    """
+    metrics = metrics if metrics is None or isinstance(metrics, str) else list(metrics)
+    layers = bool(ENCODINGS.entry(encoding).info["layers"])
+    columns = column_names(metrics, layers=layers)
+    if controls:
+        columns += [f"{column}_z" for column in compared_columns(metrics, layers=layers)]
+    chosen = encoding_options(encoding, options or {})
+    dag = trace(model, example)
+    name = name or type(dag.model).__name__
+    what = _digest_of_options(dag, example, (name, encoding, sorted(chosen.items()), columns, controls, seed), metrics)
+    keys = {str(file): f"{what}-{_digest(Path(file))}" for file in files}
+    kept = KeptRows(output, what, columns)
+    missing = list(dict.fromkeys(key for key in keys.values() if key not in kept.rows))
+    first = {key: file for file, key in reversed(keys.items())}
+    compute = partial(_row, dag, (encoding, chosen), metrics, (controls, seed))
+    with progress("files", len(missing), logger, shown=verbose) as advance:
+        for number, row in in_threads(compute, [first[key] for key in missing], n_jobs):
+            kept.add({"model": name, **row, "key": missing[number]})
+            advance()
+    return kept.finish(keys)
+
+
+def _row(
+    dag: Dag,
+    encoded: tuple[str, dict[str, Any]],
+    metrics: str | list[str] | None,
+    controls: tuple[int, int],
+    file: str,
+) -> dict[str, Any]:
+    encoding, options = encoded
+    row: dict[str, Any] = {}
+    try:
+        masks = Masks.load(file)
+        counts = masks.counts()
+        row |= {"pruner": masks.algorithm, "sparsity": masks.asked_sparsity, "reached_sparsity": masks.sparsity}
+        row |= {"seed": masks.seed, "kept_weights": int(counts["kept"].sum())}
+        row |= {"total_weights": int(counts["total"].sum())}
+        if dag.model is not None:
+            masks.check(dag.model)
+        measured = measure(
+            encode(dag, masks, encoding=encoding, **options),
+            metrics=metrics or column_names(layers=bool(ENCODINGS.entry(encoding).info["layers"])),
+            on_failure="undefined",
+        )
+        values = measured.to_dict()
+        reasons: dict[str, str] = dict(measured.attrs["undefined"])
+        n, seed = controls
+        if n:
+            scores = z_scores(dag, masks, encoding=encoding, metrics=metrics, n=n, seed=seed, **options)
+            values |= scores["z"].add_suffix("_z").to_dict()
+            reasons |= scores.loc[scores["z"].isna(), "reason"].add_suffix("_z").to_dict()
+    except MemoryError as error:
+        return row | {"status": "failed", "reason": f"out of memory: {error}".rstrip(": ")}
+    except Exception as error:
+        why = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        return row | {"status": "failed", "reason": " ".join(why.split())}
+    by_reason: dict[str, list[str]] = {}
+    for column, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(column)
+    undefined = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in by_reason.items())
+    return row | {"status": "finished", "undefined": undefined, **values}
+
+
+# Keys
+
+
+def _digest(file: Path) -> str:
+    try:
+        return sha256(file.read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+def _digest_of_options(dag: Dag, example: Example | None, options: tuple[Any, ...], metrics: Any) -> str:
+    """Of all that decides what a file's row is, but for the file."""
+    digest = sha256(repr(options).encode())
+    for entry in select(metrics, layers=bool(ENCODINGS.entry(options[1]).info["layers"])):
+        digest.update(f"{entry.name} {entry.source.digest}".encode())
+    args, kwargs = example_arguments(dag.example if example is None else example)
+    digest.update(repr(sample_shapes(kwargs or args)).encode())
+    for name, tensor in dag.state.items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:12]
