@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from . import layers, multipartite  # noqa: F401  (registers the encodings)
+from typing import TYPE_CHECKING, Any
+
 from .drawers import DRAWERS
-from .encoder import ENCODINGS, encode, encoding, encoding_options
 from .graph import BipartiteGraph, Block, LayerGraphs, MultipartiteGraph, Part
+
+if TYPE_CHECKING:
+    from .encoder import ENCODINGS, encode, encoding, encoding_options
 
 __all__ = [
     "DRAWERS",
@@ -19,3 +22,12 @@ __all__ = [
     "encoding",
     "encoding_options",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch is loaded when it is first asked for, so that graphs alone load quickly."""
+    if name in ("ENCODINGS", "encode", "encoding", "encoding_options"):
+        from . import encoder, layers, multipartite  # noqa: F401  (registers the encodings)
+
+        return getattr(encoder, name)
+    raise AttributeError(f"module 'topo.encoding' has no attribute {name!r}")

@@ -6,17 +6,30 @@ category; see `topo.features.registry.METRICS` for all of them.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from .controls import z_scores
+from . import connectivity, expansion, general, local, neighbourhood, sparsity, strength  # noqa: F401  (register)
 from .graph_view import GraphView
-from .mask_files import measure_mask_files
-from .measurement import column_names, measure, measure_layers, over_layers
 from .path_metrics import count_paths
 from .registry import CATEGORIES, METRICS, Undefined, category, metric
 
 if TYPE_CHECKING:
+    from .controls import z_scores
+    from .mask_files import measure_mask_files
+    from .measurement import column_names, measure, measure_layers, over_layers
     from .transformer import Topometrics
+
+# Loaded when first used: torch, pandas and scikit-learn take longer than all that a list of metrics needs.
+_HOMES = {
+    "Topometrics": "transformer",
+    "column_names": "measurement",
+    "measure": "measurement",
+    "measure_layers": "measurement",
+    "measure_mask_files": "mask_files",
+    "over_layers": "measurement",
+    "z_scores": "controls",
+}
 
 __all__ = [
     "CATEGORIES",
@@ -37,9 +50,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`Topometrics` is loaded when it is first asked for: it takes scikit-learn along, as slow to load as torch."""
-    if name == "Topometrics":
-        from .transformer import Topometrics
-
-        return Topometrics
+    if name in _HOMES:
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     raise AttributeError(f"module 'topo.features' has no attribute {name!r}")

@@ -14,7 +14,6 @@ from ..encoding.graph import BipartiteGraph, LayerGraphs, MultipartiteGraph
 from ..errors import InputError, failures_named, unknown_name
 from ..registry import Entry
 from ..validation import one_of
-from . import connectivity, expansion, general, local, neighbourhood, sparsity, strength  # noqa: F401  (register)
 from .graph_view import GraphView
 from .ramanujan import IMDB_RULES
 from .registry import STATISTICS, Metric, Undefined, columns_of, select
