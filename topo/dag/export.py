@@ -8,20 +8,24 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from io import StringIO
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError
+from .composition import write_compositions
 from .example import unfit_inputs_named, unfit_keywords
+from .exported_nodes import is_symbol
 from .functionalisation import functionalised
 from .grouped_attention import repeat_grouped_heads
 
-__all__ = ["evaluation_mode", "export", "is_symbol"]
+__all__ = ["evaluation_mode", "export"]
 
 
 @contextmanager
@@ -78,7 +82,7 @@ def export(
         doubled = pytree.tree_map_only(Tensor, lambda t: torch.cat([t, t]) if t.shape[0] == 1 else t, inputs)
         free = pytree.tree_map(lambda t: {0: Dim.AUTO} if isinstance(t, Tensor) else None, inputs)
         # As a mapping of the forward's arguments where there are keywords, else one entry a positional argument.
-        attempts.append((doubled, free[0] if not kwargs else _by_name(model, *free)))
+        attempts.append((doubled, _by_name(model, *free) if kwargs or _takes_any_number(model) else free[0]))
     attempts.append((inputs, None))
     failure: tuple[Exception, list[str]] | None = None
     for (positional, keywords), dynamic_shapes in attempts:
@@ -91,8 +95,11 @@ def export(
                 repeat_grouped_heads(program.graph)
                 if not functionalised(program.graph):
                     program = program.run_decompositions({})
+                write_compositions(program.graph, leaves[0].shape[0] if dynamic_shapes is None else None)
             if dynamic_shapes is None or _is_free(program):
                 return program
+        except InputError:
+            raise
         except Exception as error:
             failure = (error, list(entered))
         finally:
@@ -113,6 +120,11 @@ def _unfit_inputs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any
     except Exception:
         return None
     return None
+
+
+def _takes_any_number(model: nn.Module) -> bool:
+    parameters = inspect.signature(model.forward).parameters.values()
+    return any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters)
 
 
 def _by_name(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -149,9 +161,17 @@ def _record_entries(model: nn.Module, entered: list[str]) -> list[Any]:
     def leave(*_: Any) -> None:
         entered.pop()
 
+    def enter(module: nn.Module, args: tuple[Any, ...], name: str) -> None:
+        entered.append(name)
+        if any(isinstance(given, PackedSequence) for given in args):
+            raise InputError(
+                f"cannot trace module {name!r} ({type(module).__name__}): it reads a packed sequence, whose size at "
+                "every time step depends on the lengths; leave pack_padded_sequence out and give padded sequences."
+            )
+
     hooks = []
     for name, module in model.named_modules():
-        hooks.append(module.register_forward_pre_hook(lambda *_, name=name: entered.append(name)))
+        hooks.append(module.register_forward_pre_hook(partial(enter, name=name)))
         hooks.append(module.register_forward_hook(leave))
     return hooks
 
@@ -174,19 +194,3 @@ def _is_free(program: torch.export.ExportedProgram) -> bool:
     names = set(program.graph_signature.user_inputs)
     values = [n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder" and n.name in names]
     return all(is_symbol(v.shape[0]) for v in values if isinstance(v, Tensor))
-
-
-def is_symbol(size: Any) -> bool:
-    """Whether a size is still free: export keeps a symbol it has fixed to a number as that number.
-
-    Parameters
-    ----------
-    size
-        An entry of a shape that export reports.
-
-    Returns
-    -------
-    bool
-        False for a plain number.
-    """
-    return isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +12,11 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError
+from .composition import NAME
 from .dag import Arc, Dag, Hole, Node, Output, Size, Step, Value
 from .example import Example, example_arguments
-from .export import evaluation_mode, export, is_symbol
+from .export import evaluation_mode, export
+from .exported_nodes import is_symbol, module_path
 from .kept_traces import kept_trace, one_at_a_time
 from .operators import aten, operator_called
 
@@ -152,6 +155,7 @@ class _Reader:
         self.state: dict[str, Tensor] = {}
         self.symbols: list[tuple[Any, int]] = []
         self.names: set[str] = set()
+        self.repeated: Counter[str] = Counter()
         # What each graph node stands for: Hole-free argument, or the index of a Dag node wrapped in _At,
         # or a tuple-valued result that is only read entry by entry.
         self.meaning: dict[fx.Node, Any] = {}
@@ -239,7 +243,7 @@ class _Reader:
         if (filling := _filling(node)) is not None:
             sizes = [_symbolic(size) for size in value.shape]
             facts = {"dtype": value.dtype, "device": value.device}
-            self.constants[node.name] = Step(aten.FULL, (sizes, filling), facts, _module(node))
+            self.constants[node.name] = Step(aten.FULL, (sizes, filling), facts, module_path(node))
             self.meaning[node] = Value(node.name)
             return
 
@@ -253,8 +257,8 @@ class _Reader:
             meant = self.meaning[leaf]
             if isinstance(meant, _Entries):
                 raise InputError(
-                    f"cannot trace module {_module(node)!r}: operation {node.target} reads a whole tuple of tensors; "
-                    "index its entries instead."
+                    f"cannot trace module {module_path(node)!r}: operation {node.target} reads a whole tuple of "
+                    "tensors; index its entries instead."
                 )
             if not isinstance(meant, _At):
                 return meant
@@ -315,9 +319,9 @@ class _Reader:
             before = self.nodes[end].shape
             if before != shape:
                 sizes = [_symbolic(s) for s in node.meta["val"].shape]
-                steps = (Step(aten.EXPAND, (Hole(0), sizes), {}, _module(node), (before,), shape),)
+                steps = (Step(aten.EXPAND, (Hole(0), sizes), {}, module_path(node), (before,), shape),)
             if negated and position == 1:
-                steps += (Step(aten.NEGATE, (Hole(0),), {}, _module(node), (shape,), shape),)
+                steps += (Step(aten.NEGATE, (Hole(0),), {}, module_path(node), (shape,), shape),)
             self.arcs.append(Arc(end, total.index, steps))
         return total
 
@@ -330,7 +334,7 @@ class _Reader:
         record = operator_called(node.target)
         # Export leaves out what makes a tensor contiguous where its example is so already.
         operation: Any = (record and record.any_layout) or node.target
-        return Step(operation, args, kwargs, _module(node), source_shapes, shape)
+        return Step(operation, args, kwargs, module_path(node), source_shapes, shape)
 
     def _static(self, shape: Any) -> tuple[int, ...]:
         one = {symbol: sympy.Integer(1) for symbol, _ in self.symbols}
@@ -342,24 +346,26 @@ class _Reader:
         for leaf in pytree.tree_leaves(node.meta.get("val")):
             for size in leaf.shape if isinstance(leaf, Tensor) else ():
                 if isinstance(size, torch.SymInt) and not size.node.expr.free_symbols <= known:
-                    where = f"module {_module(node)!r}" if _module(node) else "the model"
+                    where = f"module {module_path(node)!r}" if module_path(node) else "the model"
                     raise InputError(
                         f"cannot trace {where}: the size of the result of {node.target} depends on the values of the "
                         "input; use an operation whose result has a fixed size, such as a product with a mask."
                     )
 
     def _add_node(self, name: str, kind: str, level: int, shape: Any, combine: Step | None = None) -> _At:
-        unique, number = name, 1
+        unique = name
         while unique in self.names:
-            number += 1
-            unique = f"{name}#{number}"
+            self.repeated[name] += 1
+            unique = f"{name}#{self.repeated[name] + 1}"
         self.names.add(unique)
         self.nodes.append(Node(unique, kind, level, shape, combine))
         return _At(len(self.nodes) - 1)
 
     def _name(self, node: fx.Node) -> str:
         """The module's path, with the operation's name where the module does more than one thing."""
-        path = _module(node)
+        path = module_path(node)
+        if own := node.meta.get(NAME):
+            return f"{path}.{own}" if path else own
         target: Any = node.target
         operation = getattr(target, "overloadpacket", target).__name__
         if not path:
@@ -417,12 +423,6 @@ def _symbolic(leaf: Any) -> Any:
     if isinstance(leaf, torch.SymInt | torch.SymFloat | torch.SymBool):
         return Size(leaf.node.expr)
     return leaf
-
-
-def _module(node: fx.Node) -> str:
-    """Path of the innermost module; a second call of a shared module is marked ``@1`` by export, dropped here."""
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    return stack[-1][0].split("@")[0] if stack else ""
 
 
 def _trimmed(dag: Dag) -> Dag:

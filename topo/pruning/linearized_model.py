@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from ..dag.operators import operator_called
+from ..dag.operators import Composer, operator_called
 
 __all__ = ["LinearizedOperations", "linearize_parameters"]
 
@@ -38,8 +38,8 @@ class LinearizedOperations(TorchFunctionMode):
     and a batch norm without running statistics, whose statistics are those of their input, scale by their weight.
     A product of two activations (a gate) becomes their sum, and a matrix product or an einsum of two the sum of their
     means over what it contracts; so attention is the mean value of all tokens, plus the mean query of its own and the
-    mean key of all. Recurrent cells stay as they are. The inputs must require gradients, by which activations are told
-    from weights.
+    mean key of all. Recurrent layers are unrolled in time, their gates added. The inputs must require gradients, by
+    which activations are told from weights.
 
     Examples
     --------
@@ -51,6 +51,11 @@ class LinearizedOperations(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         record = operator_called(function)
+        if record is not None and record.composition is not None:
+            with self:
+                results = record.composition(Composer(), *args, **(kwargs or {}))
+            if results is not NotImplemented:
+                return results
         if record is None or record.linearized is None:
             return function(*args, **(kwargs or {}))
         return record.linearized(function, *args, **(kwargs or {}))

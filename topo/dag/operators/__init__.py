@@ -13,7 +13,8 @@ Examples
 
 from __future__ import annotations
 
-from . import embeddings, layers, pointwise, products, views, windows  # noqa: F401  (define their records)
+from . import embeddings, layers, pointwise, products, recurrent, views, windows  # noqa: F401  (define their records)
+from .composer import Composer
 from .questions import (
     embedding_modules,
     is_lookup,
@@ -30,6 +31,7 @@ from .record import OPERATORS, Call, Layer, Operator, define, operator_called, o
 __all__ = [
     "OPERATORS",
     "Call",
+    "Composer",
     "Layer",
     "Operator",
     "define",

@@ -18,7 +18,6 @@ from .record import Call, Layer, argument, define
 from .selection import broadcast, sum_passes, where_passed
 
 DENSE = (nn.Linear,)
-RECURRENT = {"modules": (nn.RNNBase, nn.RNNCellBase), "trained": True}
 
 
 def _matrix_product(call: Call, left: int, right: int) -> LinearMap:
@@ -166,4 +165,3 @@ _convolutions("convolution", form=_Convolution(transposed=None, dilation=5, grou
 # Without a map between elements so far; pruners know their weights.
 define("bilinear", modules=(nn.Bilinear,), trained=True)
 define("_trilinear", outer_factors=(0, 1, 2))  # which runs it
-define("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell", **RECURRENT)

@@ -124,6 +124,10 @@ class Operator:
         One of its arguments lists the sizes of its result.
     composite
         Traced as the operations that it is made of, which say more: the sizes of the whole result, say.
+    composition
+        From a `Composer` and the arguments to the results, by operations that say more, which are traced in its place:
+        a recurrent layer step by step in time. A tuple where it returns several tensors, NotImplemented where there
+        is none for these arguments.
     any_layout
         An operation that does the same wherever the elements of the input lie in memory.
     label, silent
@@ -168,6 +172,7 @@ class Operator:
     concatenates: bool = False
     sizes: bool = False
     composite: bool = False
+    composition: Callable[..., Any] | None = field(default=None, repr=False)
     any_layout: Any = None
     label: str | None = None
     silent: bool = False
