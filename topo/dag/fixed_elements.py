@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import sympy
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from ..errors import InputError
 from .dag import Dag, Step
@@ -36,7 +37,8 @@ class _AnyParameters(Values):
             if isinstance(value, nn.Parameter) and value.requires_grad and value.is_floating_point():
                 drawn = torch.rand(value.shape, generator=torch.Generator().manual_seed(len(self._drawn))) + 0.5
                 value = drawn.to(value.dtype)
-            self._known[name] = value.detach().cpu()
+            # Some constants are lists of tensors, of which an entry is read.
+            self._known[name] = pytree.tree_map_only(Tensor, lambda t: t.detach().cpu(), value)
         return self._known[name]
 
 
