@@ -13,20 +13,19 @@ from __future__ import annotations
 import argparse
 import math
 import platform
-import time
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
-from measuring import peak_memory, times, write_record
+from measuring import peak_memory, write_record
 
 import topo
 from topo.encoding import MultipartiteGraph
-from topo.features import GraphView, Undefined
 from topo.features.kernels import compiler
 from topo.features.preparation import prepare_kernels
+from topo.features.profiling import seconds_of_a_product, time_metrics
 from topo.features.registry import select
 
 CASES = {
@@ -38,32 +37,6 @@ SPARSITY = 0.9
 ROUNDS = 3
 
 
-def product_seconds(graphs: list[MultipartiteGraph]) -> float:
-    """Seconds of one product with every block of the graphs."""
-    pairs = [(block.matrix, np.ones(block.matrix.shape[1], np.float32)) for g in graphs for block in g.blocks]
-    return min(times(lambda: [matrix @ x for matrix, x in pairs], 20))
-
-
-def round_of(graphs: list[MultipartiteGraph], layers: bool) -> tuple[dict[str, float], list[float]]:
-    """Processor seconds of each metric over all graphs, and all values in order."""
-    seconds: dict[str, float] = {"(view)": 0.0}
-    values: list[float] = []
-    for graph in graphs:
-        start = time.process_time()
-        view = GraphView(graph)
-        seconds["(view)"] += time.process_time() - start
-        for entry in select(None, layers=layers):
-            start = time.process_time()
-            try:
-                measured: Any = entry.item(view)
-            except Undefined:
-                measured = math.nan
-            seconds[entry.name] = seconds.get(entry.name, 0.0) + time.process_time() - start
-            found = measured.values() if isinstance(measured, dict) else [measured]
-            values += [math.nan if isinstance(value, Undefined) else float(value) for value in found]
-    return seconds, values
-
-
 def case(name: str, encoding: str, graph: Any) -> dict[str, Any]:
     """The record of one network in one encoding."""
     layers = not isinstance(graph, MultipartiteGraph)
@@ -73,9 +46,9 @@ def case(name: str, encoding: str, graph: Any) -> dict[str, Any]:
     floor = math.inf
     for _ in range(ROUNDS):
         for compiled in (False, True):
-            floor = min(floor, product_seconds(graphs))
+            floor = min(floor, seconds_of_a_product(graphs))
             with mock.patch.object(compiler, "available", lambda compiled=compiled: compiled):
-                seconds, values[compiled] = round_of(graphs, layers)
+                seconds, values[compiled] = time_metrics(graphs, select(None, layers=layers))
             kept = best.setdefault(compiled, seconds)
             best[compiled] = {metric: min(s, kept[metric]) for metric, s in seconds.items()}
     one, other = np.array(values[False]), np.array(values[True])

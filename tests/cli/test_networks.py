@@ -262,3 +262,17 @@ def test_masks_given_twice_are_both_measured(topo_command, refused, mask_files: 
     assert refused("encode", "digits-mlp", *options) == "--masks is given 2 times and takes one value."
     sentence = refused("study", "run", "s.yaml", "--device", "cpu", "--device", "cuda")
     assert sentence == "--device is given 2 times and takes one value."
+
+
+def test_a_profile_has_a_line_a_metric(topo_command, refused, in_folder: Path):
+    options = ["digits-mlp", "--example", "1,8,8", "-m", "k_core,edges,two_hop"]
+    result = topo_command("measure", *options, "--profile")
+    assert result.exit_code == 0
+    rows = [line.split() for line in result.stdout.splitlines()[2:]]
+    assert {row[0] for row in rows} == {"(view)", "edges", "two_hop", "k_core", "all"}
+    seconds = [float(row[1]) for row in rows[:-1]]
+    assert seconds == sorted(seconds, reverse=True) and float(rows[-1][1]) == pytest.approx(sum(seconds), abs=5e-4)
+    assert topo_command("measure", *options, "-e", "rolled", "--profile").stdout.startswith("LayerGraphs(")
+    assert "measures nothing" in refused("measure", *options, "--profile", "-o", "row.csv")
+    topo_command("prune", "digits-mlp", "-p", "er", "-s", 0.5, "--example", "1,8,8", "-o", "m/a.safetensors")
+    assert "one file of masks" in refused("measure", *options, "--profile", "--masks", "m")

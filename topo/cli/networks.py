@@ -162,6 +162,9 @@ def measure(
             help="Also z-scores against so many random masks with as many weights in every layer, such as 20."
         ),
     ] = 0,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Print what each metric costs in place of its value.")
+    ] = False,
     encoding: Encoding = "multipartite",
     checkpoint: Checkpoint = None,
     masks: MaskFiles = None,
@@ -182,6 +185,7 @@ def measure(
       topo measure resnet20 --masks masks.safetensors -o row.csv
       topo measure digits-mlp --dataset digits --checkpoint sparse.safetensors -m local,strength
       topo measure digits-mlp --dataset digits --masks masks.safetensors --controls 20
+      topo measure resnet20 --masks masks.safetensors --profile                  what each metric costs
       topo measure resnet20 --masks folder -m local,paths -o table.parquet       a folder of masks
       topo measure resnet20 --masks "runs/**/masks.safetensors" -o table.csv     goes on where it was stopped
     """
@@ -204,6 +208,8 @@ def measure(
     else:
         network = NamedNetwork(source, checkpoint, dataset, data, example, classes, seed, model_set)
         if masks and (len(masks) > 1 or any(map(_means_several, masks))):
+            if profile:
+                raise InputError("--profile is of one network: give one file of masks.")
             column_names(names, layers=bool(ENCODINGS.entry(encoding).info["layers"]))
             prepare_kernels()
             _measure_files(network, masks, output, encoding, settings, names, controls, workers)
@@ -211,6 +217,13 @@ def measure(
         graph = network.graph(masks[0] if masks else None, encoding, settings)
     column_names(names, layers=not isinstance(graph, MultipartiteGraph))  # unknown names are said first
     prepare_kernels()
+    if profile:
+        if controls or output is not None:
+            raise InputError(
+                "--profile prints what metrics cost and measures nothing; leave out --controls and --output."
+            )
+        _print_profile(graph, names)
+        return
     row = measure_graph(graph, metrics=names)
     if controls and network is not None:
         row = _with_z_scores(row, network.z_scores(masks[0] if masks else None, encoding, settings, names, controls))
@@ -222,6 +235,20 @@ def measure(
     undefined = row.attrs.get("undefined", {})
     for name, value in row.items():
         typer.echo(f"{name:<{width}}  " + (f"undefined: {undefined[name]}" if name in undefined else f"{value:.8g}"))
+
+
+def _print_profile(graph: MultipartiteGraph | LayerGraphs, metrics: list[str] | None) -> None:
+    """A line a metric, the dearest first, and their sum."""
+    from ..features import profile
+
+    table = profile(graph, metrics=metrics).sort_values("seconds", ascending=False, kind="stable")
+    unit = table.attrs["seconds_product"]
+    typer.echo(f"{graph!r}; a product, the unit of the last column, takes {1e3 * unit:.3g} ms.")
+    table.loc["all"] = table.sum()
+    width = max(map(len, table.index))
+    typer.echo(f"{'':<{width}}  {'seconds':>10}  {'products':>10}")
+    for row in table.itertuples():
+        typer.echo(f"{row.Index:<{width}}  {row.seconds:>10.4f}  {row.products:>10.1f}")
 
 
 def _means_several(path: Path) -> bool:

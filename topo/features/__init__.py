@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .controls import z_scores
     from .mask_files import measure_mask_files
     from .measurement import column_names, measure, measure_layers, over_layers
+    from .profiling import profile
     from .transformer import Topometrics
 
 # Loaded when first used: torch, pandas and scikit-learn take longer than all that a list of metrics needs.
@@ -28,6 +29,7 @@ _HOMES = {
     "measure_layers": "measurement",
     "measure_mask_files": "mask_files",
     "over_layers": "measurement",
+    "profile": "profiling",
     "z_scores": "controls",
 }
 
@@ -45,6 +47,7 @@ __all__ = [
     "measure_mask_files",
     "metric",
     "over_layers",
+    "profile",
     "z_scores",
 ]
 

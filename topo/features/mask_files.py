@@ -206,5 +206,5 @@ def _digest_of_options(dag: Dag, example: Example | None, options: tuple[Any, ..
     digest.update(repr(sample_shapes(kwargs or args)).encode())
     for name, tensor in dag.state.items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:12]
