@@ -314,11 +314,6 @@ def paths(graph: MultipartiteGraph) -> int:
     return sum(int(c.sum()) for c, p in zip(count, graph.parts, strict=True) if p.role == "output")
 
 
-class Unknown(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cumsum(x, 1)
-
-
 @pytest.mark.parametrize(
     ("make", "arguments", "message"),
     [
@@ -329,11 +324,6 @@ class Unknown(nn.Module):
         (lambda: nn.Linear(3, 2), {"example": (3,), "skip": "all"}, "did you mean 'skips'"),
         (lambda: nn.Linear(3, 2), {"example": (3,), "pooling": "nodes"}, "did you mean 'node'"),
         (lambda: nn.Linear(3, 2), {"example": (3,), "max_edges": 5}, "layer 'weight' alone has 6 edges"),
-        (
-            lambda: nn.Sequential(nn.Linear(3, 2), Unknown()),
-            {"example": (3,)},
-            "'cumsum' of module '1': topo/dag/operators has no map",
-        ),
         (lambda: "resnet20", {"example": (3,)}, "needs an nn.Module or a Dag; got str"),
     ],
 )

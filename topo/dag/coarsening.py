@@ -156,7 +156,7 @@ class _Coarsening:
         if self.dag.nodes[source].kind == "product":
             return False
         try:
-            element_map = map_of(self.dag, steps, self.dag.nodes[source].shape, 0, self.lookup, {})
+            element_map = map_of(self.dag, steps, self.dag.nodes[source].shape, 0, self.lookup, {"probe": False})
         except InputError:
             return False  # Such an arc is refused where it is encoded; evaluating the Dag needs no meaning.
         maps = getattr(element_map, "maps", (element_map,))

@@ -13,7 +13,11 @@ from ...errors import InputError
 from ..elements import Fixed, Hole, Step, Value, Values
 from ..maps import Weight
 
-__all__ = ["Call", "argument"]
+__all__ = ["Call", "NoRule", "argument"]
+
+
+class NoRule(InputError):
+    """An operation, or a way to use it, that no rule describes."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Call:
     options
         ``weights="mean"`` divides by the pooling window; ``attention="values"`` leaves queries and keys out;
         ``masks="open"`` takes attention masks that are computed from the input to allow everything, and lets constants
-        that select, such as masks, pass everything on.
+        that select, such as masks, pass everything on; operations without a rule are then refused, and so they are with
+        ``probe=False``.
     constants
         As `values`, with trainable parameters as numbers other than zero: zeros are so by construction.
     fixed
@@ -168,7 +173,7 @@ class Call:
             raise self.refusal("its weight is computed from the input")
         return self.lookup(given.name)
 
-    def refusal(self, why: str) -> InputError:
+    def refusal(self, why: str) -> NoRule:
         """The error for a step that has no element-level meaning.
 
         Parameters
@@ -178,11 +183,11 @@ class Call:
 
         Returns
         -------
-        InputError
+        NoRule
             To be raised by the caller; it names the operation and its module.
         """
         where = f"module {self.step.module!r}" if self.step.module else "the model"
-        return InputError(
+        return NoRule(
             f"cannot encode operation {self.step.name!r} of {where}: {why}; replace the operation or leave that "
             "part of the network out."
         )

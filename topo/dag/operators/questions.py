@@ -7,6 +7,8 @@ from torch import Tensor
 
 from ..elements import Hole, Step, Value, Values
 from ..maps import LinearMap
+from .call import NoRule
+from .probing import probed_map
 from .record import OPERATORS, Call, holes, operator_of
 
 __all__ = [
@@ -38,12 +40,17 @@ def step_map(call: Call) -> LinearMap:
     Raises
     ------
     InputError
-        When the toolkit knows no element-level meaning for the operation.
+        When the operation has neither a rule nor a Jacobian that can be probed.
     """
     record = operator_of(call.step)
-    if record.map is None:
-        raise call.refusal("topo/dag/operators has no map for it, which one record there gives (see CONTRIBUTING.md)")
-    return record.map(call)
+    try:
+        if record.map is None:
+            raise call.refusal("it has no rule")
+        return record.map(call)
+    except NoRule:
+        if call.is_open or not call.options.get("probe", True):
+            raise
+    return probed_map(call)
 
 
 def weight_of(step: Step) -> Value | None:

@@ -59,7 +59,10 @@ def read_off(call: Call) -> Gather:
         slots[call.slot] = numbers + shift
         slots_or_tuple = (tuple(slots),) if operator_of(step).entry else tuple(slots)
         values = {name: _as_double(call.values[name]) for name in step.values}
-        runs.append(step.run(slots_or_tuple, Values(values, {}, sizes)))
+        try:
+            runs.append(step.run(slots_or_tuple, Values(values, {}, sizes)))
+        except (RuntimeError, IndexError) as error:
+            raise call.refusal("what it moves where is computed from the input") from error
     if isinstance(runs[0], list | tuple):
         raise call.refusal("it returns a tuple that is not read entry by entry")
     moved = (runs[1] - runs[0]) == n
