@@ -43,10 +43,11 @@ WORDS = {
     *("max", "maximum", "mean", "min", "minimum", "neg", "norm", "pad", "repeat", "roll", "select", "sign", "slice"),
     *("split", "square", "stack", "sum", "t", "threshold", "tile", "to", "unfold", "view", "where", "cat", "gather"),
 }
-# A registered pruner, a block's name in a published network, and numpy's reductions.
+# A registered pruner, a block's name in a published network, choices of a setting, and numpy's reductions.
 OTHER_THINGS = {
     *(("pruning/structured/group_norm.py", name) for name in ("group_norm", "amax", "amin")),
     ("models/torchvision_models.py", "relu"),
+    *(("models/rnn.py", name) for name in ("gru", "lstm")),
     ("pruning/initial/phew.py", "amin"),
     ("pruning/initial/regular.py", "amin"),
 }

@@ -237,7 +237,9 @@ def labels_name(batch: Mapping[str, Any]) -> str | None:
 def _separated(batch: Mapping[str, Any]) -> tuple[dict[str, Any], Tensor]:
     """Inputs by name and targets of one mapping of both."""
     parts = {name: _as_tensor(part) if isinstance(part, np.ndarray) else part for name, part in batch.items()}
-    targets, tokens = parts.pop(labels_name(batch)), parts.get("input_ids")
+    name = labels_name(batch)
+    assert name is not None, "the batch holds labels"
+    targets, tokens = parts.pop(name), parts.get("input_ids")
     scored = targets != IGNORED
     if tokens is None or targets.ndim < 2 or targets.shape != tokens.shape or (targets != tokens)[scored].any():
         return parts, targets

@@ -85,7 +85,7 @@ def text(
         vocabulary = sorted(set().union(*parts))
     numbers = {character: number for number, character in enumerate(vocabulary)}
     splits = [_windows(torch.tensor([numbers[c] for c in part]), context) for part in parts]
-    return make_dataset("text", *splits, n_classes=len(vocabulary))
+    return make_dataset("text", splits[0], splits[1], n_classes=len(vocabulary))
 
 
 def perplexity_floor() -> float:

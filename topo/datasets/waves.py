@@ -59,7 +59,8 @@ def waves(
     real_number("noise", noise, minimum=0)
     for name, number in (("train", train), ("test", test)):
         whole_number(f"{name}, a number of series,", number, minimum=len(SHAPES))
-    return make_dataset("waves", *(_series(n, steps, noise, seed) for seed, n in ((1, train), (2, test))), len(SHAPES))
+    splits = [_series(number, steps, noise, seed) for seed, number in ((1, train), (2, test))]
+    return make_dataset("waves", splits[0], splits[1], len(SHAPES))
 
 
 def _series(number: int, steps: int, noise: float, seed: int) -> Split:

@@ -147,7 +147,7 @@ def rows_of_weights(task: Task, samples: Batch) -> dict[str, list[Rows]]:
 
 
 def _run(task: Task, batch: Batch, on_use: Use) -> None:
-    with torch.no_grad(), separate_operations(), WeightUses(task.model, task.weights, on_use):
+    with torch.no_grad(), separate_operations(task.model), WeightUses(task.model, task.weights, on_use):
         task.forward(batch[0])
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+from torch.utils.weak import WeakIdKeyDictionary
 
 from ..dag.operators import Composer, operator_called
+from ..dag.operators.linearized import table_columns
 
 __all__ = ["LinearizedOperations", "linearize_parameters"]
 
@@ -35,11 +39,22 @@ class LinearizedOperations(TorchFunctionMode):
 
     It works on the functions that modules call, so it serves models that call them directly too. Batch norm scales
     by weight / sqrt(running variance + eps), which is what it does in evaluation; layer, group, instance and RMS norm,
-    and a batch norm without running statistics, whose statistics are those of their input, scale by their weight.
-    A product of two activations (a gate) becomes their sum, and a matrix product or an einsum of two the sum of their
-    means over what it contracts; so attention is the mean value of all tokens, plus the mean query of its own and the
-    mean key of all. Recurrent layers are unrolled in time, their gates added. The inputs must require gradients, by
-    which activations are told from weights.
+    and a batch norm without running statistics, whose statistics are those of their input, scale by their weight; what
+    a norm written out divides by counts as 1. A product of two activations (a gate) becomes their sum, and a matrix
+    product or an einsum of two the sum of their means over what it contracts; so attention is the mean value of all
+    tokens, plus the mean query of its own and the mean key of all. Differences of activations are sums, constants
+    multiply by their size, and what a mask forbids is zero. Recurrent layers are unrolled in time, their gates added. The
+    inputs must require gradients, by which activations are told from weights.
+
+    Whole numbers have no gradients. Where `tokens` or what is computed from them is looked up in a table of
+    embeddings, the table gives the sums of its columns: it is a layer on one-hot vectors, and its input of ones is
+    every token at once. Where they are turned into floating-point numbers these are ones, but for masks of 0 and 1,
+    which stay. A table that is looked up by constants, as of positions, adds what a bias does, which is zero.
+
+    Parameters
+    ----------
+    tokens
+        Inputs of whole numbers.
 
     Examples
     --------
@@ -47,15 +62,50 @@ class LinearizedOperations(TorchFunctionMode):
     >>> with LinearizedOperations():
     ...     torch.sigmoid(torch.tensor(7.0)), F.layer_norm(torch.ones(2), (2,), weight=torch.tensor([3.0, 4.0]))
     (tensor(7.), tensor([3., 4.]))
+    >>> tokens = torch.tensor([0, 2])
+    >>> with LinearizedOperations(tokens):
+    ...     F.embedding(tokens, torch.tensor([[1.0], [2.0], [4.0]])).tolist()
+    [[7.0], [7.0]]
     """
 
+    def __init__(self, *tokens: Tensor) -> None:
+        super().__init__()
+        self._tokens: MutableMapping[Tensor, bool] = WeakIdKeyDictionary()
+        self._tokens.update(dict.fromkeys(tokens, True))
+
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
         record = operator_called(function)
         if record is not None and record.composition is not None:
             with self:
-                results = record.composition(Composer(), *args, **(kwargs or {}))
+                results = record.composition(Composer(), *args, **kwargs)
             if results is not NotImplemented:
                 return results
-        if record is None or record.linearized is None:
-            return function(*args, **(kwargs or {}))
-        return record.linearized(function, *args, **(kwargs or {}))
+        if record is not None and record.lookup:
+            return self._looked_up(function, args, kwargs)
+        if record is not None and record.linearized is not None:
+            result = record.linearized(function, *args, **kwargs)
+        else:
+            result = function(*args, **kwargs)
+        if self._tokens and any(leaf in self._tokens for leaf in _tensors((args, kwargs))):
+            return pytree.tree_map_only(Tensor, self._follow, result)
+        return result
+
+    def _looked_up(self, function: Any, args: Any, kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        given = _tensors((args, kwargs))
+        if any(tensor in self._tokens for tensor in given):
+            return table_columns(next(t for t in given if t.is_floating_point()), result.shape[:-1])
+        return result * 0
+
+    def _follow(self, result: Tensor) -> Tensor:
+        """What is computed from tokens, itself tokens or numbers."""
+        if not result.is_floating_point():
+            self._tokens[result] = True
+        elif not result.requires_grad and not bool(((result == 0) | (result == 1)).all()):
+            return torch.ones_like(result).requires_grad_(True)
+        return result
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [leaf for leaf in pytree.tree_leaves(values) if isinstance(leaf, Tensor)]

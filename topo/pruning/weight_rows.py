@@ -124,7 +124,7 @@ def place_of(name: str, view: Tensor, source: Tensor, weight: Tensor, numbers: T
     Rows or None
         None where the view shows other memory too.
     """
-    offset = view.storage_offset() - source.storage_offset()
+    offset = int(view.storage_offset() - source.storage_offset())
     extent = _extent(source)
     if offset < 0 or offset + _extent(view) > extent:
         return None

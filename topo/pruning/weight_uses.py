@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,21 +25,32 @@ Use = Callable[[Rows, Iterator[Tensor]], None]
 
 
 @contextmanager
-def separate_operations() -> Iterator[None]:
+def separate_operations(model: nn.Module) -> Iterator[None]:
     """Attention and recurrent layers as single operations would hide what their weights are multiplied by.
+
+    Parameters
+    ----------
+    model
+        Libraries that run recurrent layers whole are left aside where it has some.
 
     Yields
     ------
     None
         Within it they run as products of matrices.
     """
-    enabled = torch.backends.mha.get_fastpath_enabled()
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    libraries: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn) if recurrent else ()
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    enabled = [library.enabled for library in libraries]
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
-            yield
+        for library in libraries:
+            library.enabled = False
+        yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+        for library, before in zip(libraries, enabled, strict=True):
+            library.enabled = before
 
 
 @dataclass(frozen=True)
@@ -127,7 +139,7 @@ class WeightUses(TorchDispatchMode):
                 matrix, inputs = matrix[None], inputs[None]
             if matrix.shape[0] == 1 or matrix.stride(0) == 0:  # one weight, perhaps expanded over the batch
                 matrix, inputs = matrix[:1], inputs.reshape(1, -1, inputs.shape[-1])
-            self._report(matrix, lambda inputs=inputs: iter([inputs]))
+            self._report(matrix, partial(_alone, inputs))
 
     def _outer_product(self, first: Tensor, weight: Tensor, second: Tensor) -> None:
         """A bilinear layer: its rows are multiplied by the products of each element of one input with each of other."""
@@ -249,6 +261,10 @@ def _without_copies(rows: Rows) -> tuple[Rows, Callable[[Tensor], Tensor]]:
         return inputs[order].unflatten(0, (len(first), -1)).flatten(1, 2)
 
     return replace(rows, shape=tuple(index.shape), index=index), joined
+
+
+def _alone(inputs: Tensor) -> Iterator[Tensor]:
+    yield inputs
 
 
 def _memory(tensor: Tensor) -> int:

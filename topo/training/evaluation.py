@@ -95,7 +95,9 @@ def measure_split(model: nn.Module, dataset: Dataset, split: str, batch_size: in
     count, sums = 0, []
     with torch.no_grad():
         for inputs, targets in dataset.batches(split, batch_size):
-            logits, targets = answers(logits_of(call_model(model, inputs)), targets)
+            output = logits_of(call_model(model, inputs))
+            assert output is not None, "check_fit has seen logits"
+            logits, targets = answers(output, targets)
             logits = logits.float()
             right = (logits.argmax(1) == targets).sum()
             sums.append(torch.stack([right, functional.cross_entropy(logits, targets, reduction="sum")]))

@@ -6,7 +6,7 @@ Each takes the function that Python code calls, and its arguments.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -14,7 +14,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["attention", "identity", "multi_head_attention", "product_of", "scaled", "sum_of_halves"]
+__all__ = [
+    "attention",
+    "chosen",
+    "constant_one",
+    "difference",
+    "filled",
+    "identity",
+    "multi_head_attention",
+    "numerator",
+    "opposite",
+    "product_of",
+    "scaled",
+    "sum_of_halves",
+    "table_columns",
+    "with_addend",
+]
+
+FORBIDDEN = -1e4
+"""What is at most this, put in the place of an attention logit or added to it, lets nothing pass."""
 
 signature = lru_cache(inspect.signature)
 
@@ -25,7 +43,7 @@ def identity(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
     Parameters
     ----------
     function
-        The operation itself, which is not called.
+        The operation itself, which is called for whole numbers alone.
     args, kwargs
         Its arguments, of which the input is the first or named ``input``.
 
@@ -34,7 +52,9 @@ def identity(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
     Tensor
         The input.
     """
-    return args[0] if args else kwargs["input"]
+    given = args[0] if args else kwargs["input"]
+    # Whole numbers are places and counts, such as those of tokens.
+    return given if given.is_floating_point() else function(*args, **kwargs)
 
 
 def scaled(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
@@ -63,7 +83,7 @@ def scaled(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
 
 
 def product_of(multiply: Callable[..., Tensor]) -> Callable[..., Any]:
-    """The sum in place of a product of two activations; a product with a weight stays one.
+    """The sum in place of a product of two activations; with a weight it stays one, with a constant of its size.
 
     Parameters
     ----------
@@ -79,6 +99,9 @@ def product_of(multiply: Callable[..., Tensor]) -> Callable[..., Any]:
     def summed(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if _are_activations(*args[-2:]):
             return _sum_for_product(partial(multiply, *args[:-2]), *args[-2:])
+        # Parameters are not negative already; a constant may be, as those of rotary positions.
+        if any(isinstance(factor, Tensor) and factor.requires_grad for factor in args[-2:]):
+            args = (*args[:-2], *map(_size, args[-2:]))
         return function(*args, **kwargs)
 
     return summed
@@ -103,6 +126,182 @@ def sum_of_halves(function: Callable[..., Any], input: Tensor, dim: int = -1) ->
     """
     first, second = input.chunk(2, dim)
     return first + second
+
+
+def opposite(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The input in place of its negative, where it is an activation.
+
+    Parameters
+    ----------
+    function
+        The operation itself.
+    args, kwargs
+        Its arguments, the input first.
+
+    Returns
+    -------
+    Tensor
+        In the shape of the input.
+    """
+    activation = args and isinstance(args[0], Tensor) and args[0].requires_grad
+    return args[0] if activation else function(*args, **kwargs)
+
+
+def difference(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The sum of two activations, as of a vector and its mean, in place of their difference.
+
+    Parameters
+    ----------
+    function
+        The operation itself.
+    args, kwargs
+        Its arguments, minuend and subtrahend first.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of the difference.
+    """
+    return args[0] + args[1] if _are_activations(*args[:2]) else function(*args, **kwargs)
+
+
+def numerator(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The dividend in place of its quotient by an activation, such as its own norm, which counts as a constant 1.
+
+    Parameters
+    ----------
+    function
+        The operation itself.
+    args, kwargs
+        Its arguments, dividend and divisor first.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of the quotient.
+    """
+    if _are_activations(*args[:2]):
+        return args[0] * torch.ones_like(args[1], requires_grad=False)
+    if len(args) > 1 and isinstance(args[0], Tensor) and args[0].requires_grad:
+        args = (args[0], _size(args[1]), *args[2:])
+    return function(*args, **kwargs)
+
+
+def constant_one(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """One in place of what an activation is divided by, a statistic of it.
+
+    Parameters
+    ----------
+    function
+        The operation itself.
+    args, kwargs
+        Its arguments, the input first.
+
+    Returns
+    -------
+    Tensor
+        In the shape of the input.
+    """
+    if args and isinstance(args[0], Tensor) and _depends_on_input(args[0]):
+        return torch.ones_like(args[0], requires_grad=False)
+    return function(*args, **kwargs)
+
+
+def filled(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Zero in place of a fill that forbids, as attention masks fill in.
+
+    Parameters
+    ----------
+    function
+        The operation itself.
+    args, kwargs
+        Its arguments: input, mask and value.
+
+    Returns
+    -------
+    Tensor
+        In the shape of the result.
+    """
+    names = ("input", "mask", "value")
+    given = {**dict(zip(names, args)), **kwargs}
+    given.setdefault("input", given.pop("self", None))
+    return torch.masked_fill(*(_open(given[name]) if name == "value" else given[name] for name in names))
+
+
+def chosen(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Zero in place of what forbids, where the other choice is an activation.
+
+    Parameters
+    ----------
+    function
+        The operation itself.
+    args, kwargs
+        Its arguments: condition and both choices.
+
+    Returns
+    -------
+    Tensor
+        In the shape of the result.
+    """
+    if len(args) == 3 and any(isinstance(choice, Tensor) and _depends_on_input(choice) for choice in args[1:]):
+        return torch.where(args[0], *(_open(choice) for choice in args[1:]))
+    return function(*args, **kwargs)
+
+
+def with_addend(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Zero in place of a sum with a constant that forbids, as masks are added to attention logits.
+
+    Parameters
+    ----------
+    function
+        The operation itself.
+    args, kwargs
+        Its arguments, the addends first.
+
+    Returns
+    -------
+    Tensor
+        In the shape of the sum.
+    """
+    for mask, other in (args[:2], args[1::-1]):
+        constant = isinstance(mask, Tensor) and mask.is_floating_point() and not mask.requires_grad
+        if constant and isinstance(other, Tensor) and other.requires_grad and bool((mask <= FORBIDDEN).any()):
+            return (other + _open(mask)) * (mask > FORBIDDEN)
+    return function(*args, **kwargs)
+
+
+def table_columns(table: Tensor, shape: Sequence[int]) -> Tensor:
+    """What a table of embeddings gives where every token is there at once: the sums of its columns.
+
+    A table is the first layer of a network on one-hot vectors, whose input of ones this is.
+
+    Parameters
+    ----------
+    table
+        (tokens, columns).
+    shape
+        Of the tokens that are looked up.
+
+    Returns
+    -------
+    Tensor
+        (*shape, columns), which depends on an input of ones.
+    """
+    return table.new_ones(*shape, len(table), requires_grad=True) @ table
+
+
+def _open(value: Any) -> Any:
+    """A number, or the numbers of a constant, with zero in the place of those that forbid."""
+    if isinstance(value, Tensor):
+        return value if value.requires_grad else value.masked_fill(value <= FORBIDDEN, 0)
+    return 0.0 if value <= FORBIDDEN else value
+
+
+def _size(factor: Any) -> Any:
+    """The absolute value of a constant; parameters, what is made of them and activations stay."""
+    if isinstance(factor, Tensor):
+        return factor if factor.requires_grad or not factor.is_floating_point() else factor.abs()
+    return abs(factor) if isinstance(factor, int | float) else factor
 
 
 def attention(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
@@ -151,6 +350,8 @@ def multi_head_attention(function: Callable[..., Any], *args: Any, **kwargs: Any
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    if query.ndim > 3 and key.shape[-3] != query.shape[-3]:  # several query heads read one head of keys and values
+        key, value = (part.repeat_interleave(query.shape[-3] // part.shape[-3], -3) for part in (key, value))
     logits = _sum_for_product(torch.matmul, query, key.transpose(-2, -1))
     return _sum_for_product(torch.matmul, logits, value)
 

@@ -34,10 +34,24 @@ pointwise("native_dropout", affine=FIRST, silent=True)
 pointwise("bernoulli")
 
 # Arithmetic. Products count as sums.
-pointwise("add", affine=((0, 1),), addend=1, passes=under_a_sum)
-pointwise("sub", affine=((0, 1),), addend=-1, passes=partial(under_a_sum, sign=-1))
-pointwise("rsub", affine=((0, 1),))
-pointwise("neg", affine=FIRST)
+pointwise(
+    "add",
+    affine=((0, 1),),
+    addend=1,
+    passes=under_a_sum,
+    linearized=linearized.with_addend,
+    aliases=("__add__", "__radd__", "__iadd__"),
+)
+pointwise(
+    "sub",
+    affine=((0, 1),),
+    addend=-1,
+    passes=partial(under_a_sum, sign=-1),
+    linearized=linearized.difference,
+    aliases=("__sub__", "__isub__"),
+)
+pointwise("rsub", affine=((0, 1),), aliases=("__rsub__",))
+pointwise("neg", affine=FIRST, linearized=linearized.opposite, aliases=("__neg__",))
 pointwise(
     "mul",
     affine=((0,), (1,)),
@@ -45,13 +59,14 @@ pointwise(
     linearized=linearized.product_of(torch.mul),
     aliases=("multiply", "__mul__", "__rmul__", "__imul__"),
 )
-pointwise("div", affine=FIRST)
+pointwise("div", affine=FIRST, linearized=linearized.numerator, aliases=("__truediv__", "__itruediv__"))
 pointwise("addcmul", affine=((0, 1), (0, 2)))
-pointwise("where", affine=((1, 2),), passes=as_chosen)
-pointwise("masked_fill", affine=FIRST, passes=under_a_fill)
+pointwise("where", affine=((1, 2),), passes=as_chosen, linearized=linearized.chosen)
+pointwise("masked_fill", affine=FIRST, passes=under_a_fill, linearized=linearized.filled)
 pointwise("maximum", "minimum", affine=((0, 1),), rectifier=True)
 pointwise("abs", affine=FIRST, rectifier=True)
-pointwise("cos", "erf", "exp", "expm1", "log", "log1p", "pow", "reciprocal", "rsqrt", "sin", "sqrt", "square")
+pointwise("cos", "erf", "exp", "expm1", "log", "log1p", "pow", "sin", "sqrt", "square")
+pointwise("reciprocal", "rsqrt", linearized=linearized.constant_one)
 pointwise("fill", "floor", "sign")
 
 # Activations.

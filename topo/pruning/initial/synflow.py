@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from ...training.predictions import logits_of
 from ..linearized_model import LinearizedOperations, linearize_parameters
 from ..registry import PRUNERS
 from ..task import Task
@@ -24,13 +25,18 @@ def synflow(task: Task) -> dict[str, Tensor]:
     R = 1^T (product of |theta_l|) 1 is the sum over all paths from input to output of the product of the absolute
     weights, so biases are zero, normalisations keep their scale alone, activations pass their (positive) input on,
     and gates and attention, which the paper does not treat, add what they multiply; see
-    `topo.pruning.linearized_model`. Public implementations keep |bias|, which no path from the input carries; this
-    follows the paper. Everything is done in float64.
+    `topo.pruning.linearized_model`. Tokens are one-hot vectors, of which a table of embeddings is the first layer: the
+    input of ones is every token at every position, and the table gives the sums of its columns, whatever the data.
+    Public implementations keep |bias|, which no path from the input carries; this follows the paper. Everything is
+    done in float64. Of what a model returns beside logits, the logits alone count.
     """
     linearize_parameters(task.model)
-    ones = pytree.tree_map_only(Tensor, _ones, task.example)
-    with LinearizedOperations():
-        flow = _total(task.forward(ones))
+    inputs = pytree.tree_map_only(Tensor, _ones, task.example)
+    tokens = [value for value in pytree.tree_leaves(inputs) if isinstance(value, Tensor) and not value.requires_grad]
+    with LinearizedOperations(*tokens):
+        output = task.forward(inputs)
+        logits = logits_of(output)
+        flow = _total(output) if logits is None else logits.sum()
     gradients = task.gradients(flow)
     return {name: (weight.detach() * gradients[name]).abs() for name, weight in task.weights.items()}
 
@@ -43,8 +49,5 @@ def _ones(value: Tensor) -> Tensor:
 
 def _total(outputs: Any) -> Tensor:
     """Sum of all the tensors a model returns."""
-    if isinstance(outputs, Tensor):
-        return outputs.sum()
-    if isinstance(outputs, dict):
-        outputs = outputs.values()
-    return sum((_total(output) for output in outputs if output is not None), start=torch.zeros(()))
+    tensors = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
+    return sum((tensor.sum() for tensor in tensors), start=torch.zeros(()))
