@@ -43,8 +43,8 @@ class LinearizedOperations(TorchFunctionMode):
     a norm written out divides by counts as 1. A product of two activations (a gate) becomes their sum, and a matrix
     product or an einsum of two the sum of their means over what it contracts; so attention is the mean value of all
     tokens, plus the mean query of its own and the mean key of all. Differences of activations are sums, constants
-    multiply by their size, and what a mask forbids is zero. Recurrent layers are unrolled in time, their gates added. The
-    inputs must require gradients, by which activations are told from weights.
+    multiply by their size, and what a mask forbids is zero. Recurrent layers are unrolled in time, their gates added.
+    The inputs must require gradients, by which activations are told from weights.
 
     Whole numbers have no gradients. Where `tokens` or what is computed from them is looked up in a table of
     embeddings, the table gives the sums of its columns: it is a layer on one-hot vectors, and its input of ones is
