@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # Each room imports only from those before it; rooms in one line do not import each other.
 ROOMS = (
     ("errors",),
-    ("device", "held_masks", "progress", "randomness", "registry", "safe_files", "validation"),
-    ("checkpoint", "own_code", "torchvision_import"),
+    ("device", "parameter_names", "progress", "randomness", "registry", "safe_files", "validation"),
+    ("checkpoint", "held_masks", "own_code", "torchvision_import"),
     ("dag",),
     ("masks",),
     ("decomposition", "encoding"),

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         training,
     )
     from .checkpoint import load_checkpoint, save_checkpoint
-    from .dag import Dag, compact, cost, trace
+    from .dag import Dag, compact, cost, trace, weights
     from .decomposition import lift
     from .encoding import BipartiteGraph, LayerGraphs, MultipartiteGraph, encode
     from .errors import InputError
@@ -53,6 +53,7 @@ _HOMES = {
     "compact": "dag",
     "cost": "dag",
     "trace": "dag",
+    "weights": "dag",
     "lift": "decomposition",
     "BipartiteGraph": "encoding",
     "LayerGraphs": "encoding",
@@ -124,6 +125,7 @@ __all__ = [
     "study",
     "trace",
     "training",
+    "weights",
     "write_report",
     "z_scores",
 ]

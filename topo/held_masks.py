@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import InputError
+from .parameter_names import named_parameters
 
 __all__ = ["HeldMasks"]
 
@@ -31,7 +32,7 @@ class HeldMasks:
     """
 
     def __init__(self, masks: Mapping[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        parameters = dict(model.named_parameters(remove_duplicate=False))
+        parameters = named_parameters(model, aliases=True)
         updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
         if not any(id(parameters[name]) in updated for name in masks):
             raise InputError("the optimizer updates none of the masked parameters; build it from this very model.")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from .dag.dag import Dag
+from .dag.example import Example
 from .dag.mask_tensors import mask_tensors
-from .dag.operators import embedding_modules, trained_modules
+from .dag.prunable import prunable_weights
+from .dag.tracing import module_of
 from .errors import InputError, nearest
 from .held_masks import HeldMasks
+from .parameter_names import masks_within, matching_names, named_parameters
 from .safe_files import read_arrays, write_arrays
 
 __all__ = ["Masks", "prunable_parameters"]
@@ -77,38 +81,42 @@ class Masks(Mapping[str, Tensor]):
         self.state: dict[str, Tensor] | None = None
 
     @classmethod
-    def dense(cls, model: nn.Module) -> Masks:
-        """Masks that keep every prunable weight of a model.
+    def dense(cls, model: nn.Module | Dag, example: Example | None = None) -> Masks:
+        """Masks that keep every prunable weight of a model, but those that masks within it prune.
 
         Parameters
         ----------
-        model
-            The network.
+        model, example
+            The network, and its input, as for `prunable_parameters`.
 
         Returns
         -------
         Masks
             All True.
         """
-        parameters = prunable_parameters(model)
-        return cls({name: torch.ones(p.shape, dtype=torch.bool) for name, p in parameters.items()}, algorithm="dense")
+        parameters = prunable_parameters(model, example=example)
+        within = masks_within(module_of(model, "topo.Masks.dense"))
+        masks = {name: within.get(name, torch.ones(p.shape, dtype=torch.bool)) for name, p in parameters.items()}
+        return cls(masks, algorithm="dense")
 
     @classmethod
-    def from_nonzero(cls, model: nn.Module) -> Masks:
-        """Masks that keep the prunable weights of a model that are not zero.
+    def from_nonzero(cls, model: nn.Module | Dag, example: Example | None = None) -> Masks:
+        """Masks that keep the prunable weights of a model that are not zero, and that no mask within it prunes.
 
         Parameters
         ----------
-        model
-            The network.
+        model, example
+            The network, and its input, as for `prunable_parameters`.
 
         Returns
         -------
         Masks
             As its weights are now.
         """
-        parameters = prunable_parameters(model)
-        return cls({name: p.detach() != 0 for name, p in parameters.items()}, algorithm="nonzero")
+        parameters = prunable_parameters(model, example=example)
+        within = masks_within(module_of(model, "topo.Masks.from_nonzero"))
+        nonzero = {name: p.detach().cpu() != 0 for name, p in parameters.items()}
+        return cls({name: kept & within.get(name, kept) for name, kept in nonzero.items()}, algorithm="nonzero")
 
     def replaced(self, masks: Mapping[str, Tensor]) -> Masks:
         """Other masks with the algorithm, the settings, the seed and the asked sparsity of these.
@@ -216,7 +224,7 @@ class Masks(Mapping[str, Tensor]):
         InputError
             When a mask has no parameter, or another shape.
         """
-        parameters = dict(model.named_parameters(remove_duplicate=False))
+        parameters = named_parameters(model, aliases=True)
         unknown = [name for name in self if name not in parameters]
         if unknown:
             close = nearest(unknown[0], parameters, 1)
@@ -250,7 +258,7 @@ class Masks(Mapping[str, Tensor]):
             `model` itself.
         """
         self.check(model)
-        parameters = dict(model.named_parameters(remove_duplicate=False))
+        parameters = named_parameters(model, aliases=True)
         for name, mask in self.items():
             parameters[name].masked_fill_(~mask.to(parameters[name].device), 0.0)
         return model
@@ -352,23 +360,30 @@ class Masks(Mapping[str, Tensor]):
 
 
 def prunable_parameters(
-    model: nn.Module,
+    model: nn.Module | Dag,
     include: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] | None = None,
+    *,
+    example: Example | None = None,
 ) -> dict[str, nn.Parameter]:
     """The weights of a model that pruning may remove, by name, in the model's own order.
 
-    These are the weights, of two or more dimensions, of convolutions (transposed ones too), linear and recurrent
-    layers and attention projections; biases, norms and embeddings are not. A weight shared by several modules
-    appears once, under its first name, and not at all when an embedding uses it.
+    With a traced network, or an example of the input to trace it with, these are the parameters that multiply
+    activations as a matrix or a kernel, whatever module holds them; `topo.weights` lists them, and why others are none.
+    Otherwise they are told by the classes of modules: the weights, of two or more dimensions, of torch's convolutions
+    (transposed ones too), linear and recurrent layers and attention projections. Biases, norms and embeddings are not
+    pruned; a weight shared by several modules appears once, under its first name, and not at all when an embedding uses
+    it. Names are those of the plain module, ``0.weight`` whatever parametrisation computes it.
 
     Parameters
     ----------
     model
-        The network.
+        The network, or one as `topo.trace` has traced it.
     include, exclude
         Shell-style patterns on parameter names. A pattern selects among the prunable weights; one that matches
         none of them selects among all parameters, so ``include=["*.weight", "head.bias"]`` prunes a bias too.
+    example
+        The model's input, as for `topo.trace`.
 
     Returns
     -------
@@ -380,52 +395,38 @@ def prunable_parameters(
     InputError
         When a pattern matches no parameter or nothing is left to prune.
 
+    Warns
+    -----
+    UserWarning
+        Unless `include` says what to prune: names what may be a weight and is left as it is.
+
     Examples
     --------
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
     >>> list(prunable_parameters(net)), list(prunable_parameters(net, exclude="3.*"))
     (['0.weight', '3.weight'], ['0.weight'])
     """
-    parameters = dict(model.named_parameters())
+    found = prunable_weights(model, example)
+    module = module_of(model, "topo.masks.prunable_parameters")
+    parameters = named_parameters(module)
     uninitialised = [name for name, p in parameters.items() if isinstance(p, UninitializedParameter)]
     if uninitialised:
         raise InputError(
             f"{_listed(uninitialised)} has no shape yet; run the model once on an input before pruning it."
         )
-    first_name = {id(p): name for name, p in parameters.items()}
-    aliases: dict[str, list[str]] = {name: [] for name in parameters}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        aliases[first_name[id(parameter)]].append(name)
-
-    owned = [(module, p) for module in model.modules() for p in module.parameters(recurse=False)]
-    embedded = {id(p) for module, p in owned if isinstance(module, embedding_modules())}
-    weighted = {id(p) for module, p in owned if isinstance(module, trained_modules()) and p.ndim >= 2} - embedded
-    # bias_k and bias_v of attention have three dimensions but are added, not multiplied.
-    prunable = {
-        name for name, p in parameters.items() if id(p) in weighted and not name.rpartition(".")[2].startswith("bias")
-    }
-
-    def matching(pattern: str) -> set[str]:
-        matches = {name for name in parameters if any(fnmatchcase(alias, pattern) for alias in aliases[name])}
-        if not matches:
-            close = nearest(pattern, parameters)
-            hint = (
-                f"; did you mean {' or '.join(map(repr, close))}?"
-                if close
-                else f", such as {next(iter(parameters))!r}."
-            )
-            raise InputError(f"the pattern {pattern!r} matches no parameter of the model{hint}")
-        return matches & prunable or matches
-
-    selected = set(prunable) if include is None else set().union(*map(matching, _patterns(include)))
-    selected = selected.difference(*map(matching, _patterns(exclude)))
+    by_default = {*found.names}
+    selected = by_default if include is None else matching_names(module, include, by_default)
+    excluded = matching_names(module, exclude, by_default)
+    left = found.sentence(name for name in found.left if include is None and name not in excluded)
+    selected = selected - excluded
     if not selected:
-        raise InputError("nothing is left to prune; name the parameters to prune in include, or exclude fewer.")
+        why = (
+            f"{left[:-1]}, or exclude fewer." if left else "name the parameters to prune in include, or exclude fewer."
+        )
+        raise InputError(f"nothing is left to prune; {why}")
+    if left:
+        warnings.warn(left, stacklevel=2)
     return {name: p for name, p in parameters.items() if name in selected}
-
-
-def _patterns(patterns: str | Iterable[str] | None) -> list[str]:
-    return [patterns] if isinstance(patterns, str) else list(patterns or ())
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

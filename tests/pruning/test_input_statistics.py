@@ -17,8 +17,8 @@ from topo.pruning.weight_rows import Rows, as_matrix, written_back
 from topo.torchvision_import import import_torchvision
 
 
-def task_of(model: nn.Module, **weights: nn.Parameter) -> Task:
-    weights = weights or prunable_parameters(model)
+def task_of(model: nn.Module, *, example: torch.Tensor | None = None, **weights: nn.Parameter) -> Task:
+    weights = weights or prunable_parameters(model, example=example)
     return Task(model.eval(), weights, 1, None, torch.Generator(), torch.device("cpu"), name="some")
 
 
@@ -123,8 +123,8 @@ def test_every_weight_of_encoders_and_vision_transformers_is_seen():
     vit = import_torchvision().models.VisionTransformer(
         image_size=8, patch_size=4, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=12, num_classes=3
     )
-    statistics = collect(vit, torch.randn(4, 3, 8, 8))
-    assert statistics.keys() == prunable_parameters(vit).keys()
+    statistics = collect(vit, torch.randn(4, 3, 8, 8), task_of(vit, example=torch.zeros(1, 3, 8, 8)))
+    assert statistics.keys() == prunable_parameters(vit, example=(3, 8, 8)).keys()
     assert next(iter(statistics)) == "conv_proj.weight" and list(statistics)[-1] == "heads.head.weight"
     assert torch.backends.mha.get_fastpath_enabled()
 

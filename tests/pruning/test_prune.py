@@ -325,5 +325,5 @@ def test_weights_without_a_gradient_are_refused_by_name(name):
 
     data = torch.randn(6, 4), torch.arange(6) % 3
     with pytest.raises(InputError, match=r"idle\.weight get no gradient.*exclude"):
-        topo.prune(Idle(), name, sparsity=0.5, data=data)
-    assert list(topo.prune(Idle(), name, sparsity=0.5, data=data, exclude="idle*")) == ["used.weight"]
+        topo.prune(Idle(), name, sparsity=0.5, data=data, include=["used.*", "idle.weight"])
+    assert list(topo.prune(Idle(), name, sparsity=0.5, data=data)) == ["used.weight"]

@@ -12,6 +12,7 @@ from .interpreter import Interpreter
 from .path_counts import PathCounts, count_paths, heaviest_paths, paths, trim
 from .relations import Relation, relation
 from .tracing import trace
+from .weight_table import weights
 
 __all__ = [
     "Arc",
@@ -35,4 +36,5 @@ __all__ = [
     "residual_blocks",
     "trace",
     "trim",
+    "weights",
 ]

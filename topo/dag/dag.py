@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError
+from ..parameter_names import named_tensors
 from .additive_graph import AdditiveGraph
 from .elements import Arc, Hole, Node, Output, Size, Step, Value
 from .interpreter import Interpreter
@@ -111,8 +112,7 @@ class Dag(AdditiveGraph):
         InputError
             When the model lacks one of them, or has it in another shape.
         """
-        parameters = dict(model.named_parameters(remove_duplicate=False))
-        tensors: dict[str, Tensor] = parameters | dict(model.named_buffers(remove_duplicate=False))
+        tensors = named_tensors(model)
         state = {}
         for name, old in self.state.items():
             new = tensors.get(name)

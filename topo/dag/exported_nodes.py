@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 
 import torch
 from torch import fx
 
-__all__ = ["is_symbol", "module_class", "module_path"]
+__all__ = ["PARAMETRISATIONS", "is_symbol", "module_class", "module_path"]
+
+PARAMETRISATIONS = "parametrizations"
+"""The part of a parametrised module that computes its weights, which does nothing to activations."""
 
 
 def module_path(node: fx.Node) -> str:
@@ -21,9 +25,11 @@ def module_path(node: fx.Node) -> str:
     Returns
     -------
     str
-        A second call of a shared module, which export marks ``@1``, has the same path.
+        A second call of a shared module, which export marks ``@1``, has the same path; what computes the weights of a
+        module has that of the module.
     """
-    return _innermost(node)[0].split("@")[0]
+    parts = _innermost(node)[0].split("@")[0].split(".")
+    return ".".join(takewhile(lambda part: part != PARAMETRISATIONS, parts))
 
 
 def module_class(node: fx.Node) -> str:

@@ -13,6 +13,7 @@ from scipy import sparse
 from torch import Tensor
 
 from .dag import Arc, Dag, Step
+from .derived_weights import kept_elements
 from .elements import Fixed
 from .fixed_elements import fixed_elements, maps_along
 from .maps import Chain, Gather, LinearMap, Weight
@@ -103,7 +104,8 @@ class Relation:
 class WeightLookup:
     """Finds the absolute weights of a parameter, and which of them are kept.
 
-    Kept are those that the mask of the parameter keeps, whatever their value; without a mask, the non-zeros.
+    Kept are those that the mask of the parameter keeps, whatever their value; without a mask, the non-zeros. Of a
+    weight that is computed from parameters, kept are those that what is kept of these does not force to zero.
 
     Parameters
     ----------
@@ -115,12 +117,12 @@ class WeightLookup:
 
     def __init__(self, dag: Dag, masks: Mapping[str, Any] | None = None) -> None:
         self.dag = dag
-        self.masks = dict(masks or {})
+        self.masks = {name: torch.as_tensor(mask).bool() for name, mask in (masks or {}).items()}
         self.known: dict[str, Weight] = {}
         masked = {}
         for name, mask in self.masks.items():
-            mask = torch.as_tensor(mask)
-            masked[name] = dag.state[name].detach() * mask.to(dag.state[name].device)
+            value = dag.state[name].detach()
+            masked[name] = value.masked_fill(~mask.to(value.device), 0.0)
         self.values = dag.values({**dag.state, **masked})
 
     def __call__(self, name: str) -> Weight:
@@ -142,8 +144,8 @@ class WeightLookup:
             Absolute values, and which are kept.
         """
         value = self.values[name].detach().abs()
-        kept = torch.as_tensor(self.masks[name]).bool() if name in self.masks else value != 0
-        return Weight(value, kept.to(value.device))
+        kept = kept_elements(self.dag, name, self.masks).to(value.device)
+        return Weight(value.masked_fill(~kept, 0.0), kept)
 
 
 def map_of(

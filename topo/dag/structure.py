@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import InputError, unknown_name
 from .coarsening import coarsen
 from .dag import Dag, Step
+from .derived_weights import main_parameter
 from .maps import Chain, Weight
 from .mask_tensors import mask_tensors
 from .operators import is_parametric, weight_of
@@ -84,8 +85,8 @@ class Structure:
 def layer_name(dag: Dag, step: Step) -> str:
     """Name of a parametric step's weight in the model, without ``.weight``; of other steps, their module."""
     weight = weight_of(step)
-    weights = dag.parameters_behind([] if weight is None else [weight.name])
-    return weights[0].removesuffix(".weight") if weights else step.module
+    parameter = None if weight is None else main_parameter(dag, weight.name)
+    return step.module if parameter is None else parameter.removesuffix(".weight")
 
 
 def structure(

@@ -12,11 +12,12 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError
+from ..parameter_names import named_parameters
 from .composition import NAME
 from .dag import Arc, Dag, Hole, Node, Output, Size, Step, Value
 from .example import Example, example_arguments
 from .export import evaluation_mode, export
-from .exported_nodes import is_symbol, module_path
+from .exported_nodes import PARAMETRISATIONS, is_symbol, module_path
 from .kept_traces import kept_trace, one_at_a_time
 from .operators import aten, operator_called
 
@@ -187,9 +188,7 @@ class _Reader:
         signature = self.program.graph_signature
         parameters = dict(self.model.named_parameters(remove_duplicate=False))
         buffers = dict(self.model.named_buffers(remove_duplicate=False))
-        aliases: dict[int, str] = {}
-        for name, parameter in self.model.named_parameters():
-            aliases[id(parameter)] = name
+        aliases = {id(parameter): name for name, parameter in named_parameters(self.model).items()}
         lifted = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
         constants = getattr(signature, "inputs_to_lifted_tensor_constants", {})
         position = 0
@@ -370,7 +369,8 @@ class _Reader:
         operation = getattr(target, "overloadpacket", target).__name__
         if not path:
             return operation
-        return path if not list(self.model.get_submodule(path).children()) else f"{path}.{operation}"
+        parts = [name for name, _ in self.model.get_submodule(path).named_children() if name != PARAMETRISATIONS]
+        return f"{path}.{operation}" if parts else path
 
     def _read_outputs(self) -> list[Output]:
         (node,) = (n for n in self.program.graph.nodes if n.op == "output")

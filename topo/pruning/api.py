@@ -14,6 +14,7 @@ from ..dag.example import Example
 from ..dag.tracing import module_of
 from ..errors import InputError, failures_named
 from ..masks import Masks
+from ..parameter_names import named_parameters
 from ..training import Recipe
 from ..validation import check_settings
 from .registry import PRUNERS, settings_of
@@ -110,11 +111,11 @@ def prune(
         with _failures_named(name):
             result: Any = algorithm(task, **settings)
         if isinstance(result, SparseTrainingCallback):
-            start = checked_masks(result.masks, name, task.weights, dict(model.named_parameters()))
+            start = checked_masks(result.masks, name, task.weights, named_parameters(model))
             result = task.train(Masks(start), callbacks=[result]).masks
             task.keep_state = True
         masks = Masks(
-            checked_masks(result, name, task.weights, dict(model.named_parameters())),
+            checked_masks(result, name, task.weights, named_parameters(model)),
             algorithm=name,
             settings=_all_settings(name, settings, include, exclude),
             seed=seed,
@@ -190,7 +191,7 @@ def score(
     ) as task:
         # A structured algorithm scores what it could remove, whatever the patterns.
         required = task.weights if isinstance(PRUNERS[name], WeightScoring) else {}
-        others = dict(task.model.named_parameters())
+        others = named_parameters(task.model)
         with _failures_named(name):
             scored = scores_of(task, **settings)
         scores = checked_tensors(scored, "score", name, required, others)
@@ -265,7 +266,7 @@ def sparse_training_callback(
                 f"pruner {name!r} is of stage 'training' and must return a topo.pruning.SparseTrainingCallback, not a "
                 f"{type(callback).__name__}."
             )
-        start = checked_masks(callback.masks, name, task.weights, dict(model.named_parameters()))
+        start = checked_masks(callback.masks, name, task.weights, named_parameters(model))
     callback.masks = Masks(
         start,
         algorithm=name,

@@ -15,6 +15,7 @@ from ..datasets.conversion import collated, is_map_style, tensors_as_batch
 from ..datasets.inputs import IGNORED, Batch, Inputs, checked_batch, is_batch, joined, map_inputs, selected
 from ..datasets.split import samples_for
 from ..errors import InputError
+from ..randomness import own_randomness
 
 __all__ = ["Samples", "chunks"]
 
@@ -73,6 +74,28 @@ class Samples:
         else:
             inputs, _ = self._pair or next(self._read())
         return map_inputs(lambda t: torch.zeros_like(t[:1]) if t.is_floating_point() else t[:1], inputs)
+
+    def glimpse(self) -> Inputs | None:
+        """As `example`, but leaves data and the generators that draw them as they are; None where that is not possible.
+
+        Returns
+        -------
+        Tensor, tuple or dict
+            Inputs of one sample, or None where the batches can be read once only or are unfit.
+        """
+        if isinstance(self._batches, Iterator):
+            return None
+        drawing = (self._batches, getattr(self._batches, "sampler", None))
+        generators = [getattr(each, "generator", None) for each in drawing]
+        states = [(g, g.get_state()) for g in (*generators, self._generator) if isinstance(g, torch.Generator)]
+        try:
+            with own_randomness(0):
+                return self.example()
+        except InputError:
+            return None  # whoever needs the data says what is wrong with them
+        finally:
+            for generator, state in states:
+                generator.set_state(state)
 
     def batch(self, size: int) -> Batch:
         """About `size` samples, as many of each class as there are; of targets of positions, so many at random.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..masks import Masks
+from ..parameter_names import named_parameters
 from ..training import Callback, TrainingState
 from .task import Task
 
@@ -67,7 +68,7 @@ class SparseTrainingCallback(Callback):
         dict
             Name -> parameter.
         """
-        parameters = dict(state.model.named_parameters())
+        parameters = named_parameters(state.model)
         return {name: parameters[name] for name in self.names}
 
     def held(self, state: TrainingState) -> Masks:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +19,7 @@ from ..datasets.inputs import Inputs, call_model, unfit_labels
 from ..device import resolve_device
 from ..errors import InputError
 from ..masks import Masks, prunable_parameters
+from ..parameter_names import copied, masks_within, named_parameters
 from ..randomness import own_randomness
 from ..training import Callback, Diverged, Recipe, Training, train
 from ..training import recipe as find_recipe
@@ -68,6 +68,9 @@ class Task:
         shares by row hold along them, and else along the first axis.
     frozen
         Parameters of the copy that the caller's model does not train (``requires_grad`` is False), nor does `train`.
+    within
+        Masks that `torch.nn.utils.prune` keeps in the model, by the names of weights: what they prune is zero in the
+        copy, and stays pruned.
     keep_state
         Set by an algorithm that adjusts or trains the weights: what the model holds at the end goes with the masks,
         as `Masks.state`.
@@ -89,6 +92,7 @@ class Task:
     call: Callable[..., Any] | None = None
     rows: dict[str, list[Rows]] = field(default_factory=dict)
     frozen: Sequence[nn.Parameter] = ()
+    within: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -235,7 +239,7 @@ class Task:
                 f"pruner {self.name!r} trains the network; give data= and recipe=, such as "
                 'data=topo.datasets.load("digits"), recipe="digits".'
             )
-        asked = {name: p.requires_grad for name, p in self.model.named_parameters()}
+        asked = {name: p.requires_grad for name, p in named_parameters(self.model).items()}
         modes = {module: module.training for module in self.model.modules()}
         frozen = set(map(id, self.frozen))
         for p in self.model.parameters():
@@ -252,7 +256,7 @@ class Task:
                 callbacks=callbacks,
             )
         finally:
-            for name, p in self.model.named_parameters():
+            for name, p in named_parameters(self.model).items():
                 p.requires_grad_(asked[name])
                 p.grad = None
             for module, mode in modes.items():
@@ -367,13 +371,21 @@ def open_task(
     if data is None and PRUNERS.entry(name).info.get("needs_data"):
         raise InputError(f"pruner {name!r} needs data; give data=(inputs, targets), a dataset, a loader or batches.")
     target = resolve_device(device)
-    names = prunable_parameters(model, include, exclude)
+    generator = torch.Generator().manual_seed(seed)
+    samples = None if data is None else Samples(data, generator)
+    shown = example if samples is None or example is not None else _example_of(samples, model)
+    names = prunable_parameters(model, include, exclude, example=shown)
     total = sum(weight.numel() for weight in names.values())
     kept = round((1 - sparsity) * total)
     if kept == 0:
         raise InputError(f"sparsity {sparsity} leaves none of the {total} weights; lower it.")
-    generator = torch.Generator().manual_seed(seed)
-    samples = None if data is None else Samples(data, generator)
+    within = {name: mask for name, mask in masks_within(model).items() if name in names}
+    unpruned = total - sum(int((~mask).sum()) for mask in within.values())
+    if unpruned < kept:
+        raise InputError(
+            f"the masks within the model keep {unpruned} of its {total} weights, and sparsity {sparsity} asks for "
+            f"{kept}; ask for more sparsity than they have."
+        )
     # Attention's fused kernels have no second derivative, which some algorithms need.
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
     with (
@@ -383,14 +395,17 @@ def open_task(
         sdpa_kernel(SDPBackend.MATH),
         exact if target.type == "cuda" else nullcontext(),
     ):
-        copied = _working_copy(model, target, PRUNERS.entry(name).info["stage"] == "initial")
-        parameters = dict(copied.named_parameters())
+        copy = _working_copy(model, target, PRUNERS.entry(name).info["stage"] == "initial")
+        parameters = named_parameters(copy)
         weights = {key: parameters[key] for key in names}
+        with torch.no_grad():
+            for key, mask in within.items():
+                weights[key].masked_fill_(~mask.to(target), 0.0)
         for weight in weights.values():
             weight.requires_grad_(True)
-        positional, named = ((), {}) if example is None else example_arguments(example, copied, verb="topo.prune")
+        positional, named = ((), {}) if example is None else example_arguments(example, copy, verb="topo.prune")
         yield Task(
-            copied,
+            copy,
             weights,
             kept,
             samples,
@@ -402,17 +417,27 @@ def open_task(
             seed=seed,
             sparsity=sparsity,
             given_example=named or positional or None,
-            frozen=[parameters[name] for name, p in model.named_parameters() if not p.requires_grad],
+            frozen=[parameters[name] for name, p in named_parameters(model).items() if not p.requires_grad],
+            within=within,
         )
 
 
+def _example_of(samples: Samples, model: nn.Module) -> Any:
+    """Arguments of the model for one sample of the data, as `topo.trace` takes them; None where none can be seen.
+
+    Data are not used up by it, and the random numbers that they are drawn by stay as they are.
+    """
+    inputs = samples.glimpse()
+    if inputs is None:
+        return None
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
+    inputs = pytree.tree_map_only(Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t, inputs)
+    return (inputs,) if isinstance(inputs, Tensor) else inputs
+
+
 def _working_copy(model: nn.Module, device: torch.device, batch_statistics: bool) -> nn.Module:
-    try:
-        copied = copy.deepcopy(model)
-    except (RuntimeError, TypeError) as error:
-        raise InputError(f"the model cannot be copied: {str(error).splitlines()[0]}.") from error
-    copied.to(device).eval().requires_grad_(False)
-    for module in copied.modules():
+    copy = copied(model).to(device).eval().requires_grad_(False)
+    for module in copy.modules():
         if batch_statistics and isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.train()
-    return copied
+    return copy

@@ -204,9 +204,10 @@ def test_what_no_walk_reaches_is_kept_last():
         def forward(self, x):
             return self.net(x)
 
-    masks = topo.prune(Unused(), "phew", sparsity=1 - 42 / 66, example=(4,))
+    weights = ["net.*", "unused.weight"]
+    masks = topo.prune(Unused(), "phew", sparsity=1 - 42 / 66, example=(4,), include=weights)
     assert masks.empty_layers() == ["unused.weight"]
-    masks = topo.prune(Unused(), "phew", sparsity=1 - 50 / 66, example=(4,))
+    masks = topo.prune(Unused(), "phew", sparsity=1 - 50 / 66, example=(4,), include=weights)
     assert masks["unused.weight"].sum() == 8
 
 

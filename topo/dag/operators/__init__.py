@@ -24,6 +24,7 @@ from .questions import (
     keeps_zero,
     step_map,
     trained_modules,
+    value_uses,
     weight_of,
 )
 from .record import OPERATORS, Call, Layer, Operator, define, operator_called, operator_of, rule
@@ -46,5 +47,6 @@ __all__ = [
     "rule",
     "step_map",
     "trained_modules",
+    "value_uses",
     "weight_of",
 ]

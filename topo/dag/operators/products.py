@@ -17,7 +17,7 @@ from .pointwise import nothing
 from .record import Call, define, rule
 
 
-@rule("einsum", linearized=linearized.product_of(torch.einsum))
+@rule("einsum", weights=(1,), linearized=linearized.product_of(torch.einsum))
 def _einsum(call: Call) -> LinearMap:
     """A product of activations and weights: summed axes reach one place, axes of other operands alone are filled."""
     equation, operands = call.step.args[:2]

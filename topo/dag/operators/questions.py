@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from ..elements import Hole, Step, Value, Values
 from ..maps import LinearMap
 from .call import NoRule
 from .probing import probed_map
-from .record import OPERATORS, Call, holes, operator_of
+from .record import OPERATORS, Call, Operator, holes, operator_of
 
 __all__ = [
     "embedding_modules",
@@ -20,6 +23,7 @@ __all__ = [
     "keeps_zero",
     "step_map",
     "trained_modules",
+    "value_uses",
     "weight_of",
 ]
 
@@ -69,6 +73,52 @@ def weight_of(step: Step) -> Value | None:
     positions = [position for position in operator_of(step).weights if position < len(step.args)]
     weights = [step.args[position] for position in positions if isinstance(step.args[position], Value)]
     return weights[0] if len(weights) == 1 and len(step.source_shapes) == 1 else None
+
+
+def value_uses(step: Step) -> Iterator[tuple[Value, str]]:
+    """What a step does with each parameter, buffer or constant that it reads.
+
+    Parameters
+    ----------
+    step
+        An operation as it runs in the network.
+
+    Yields
+    ------
+    tuple
+        The value, and ``"weight"`` (it is multiplied as a matrix or a kernel), ``"factor"`` (it is multiplied as a
+        matrix by another value), ``"table"`` (its rows are looked up), ``"bias"``, ``"norm"``, ``"slope"`` of an
+        activation, ``"scale"`` (it is multiplied element by element), ``"added"``, ``"joined"`` (it is put beside
+        others) or ``"read"`` in another way.
+    """
+    record = operator_of(step)
+    flowing = set(holes(step.args))
+    for position, given in [*enumerate(step.args), *((None, given) for given in step.kwargs.values())]:
+        leaves = pytree.tree_leaves(given)
+        values = [leaf for leaf in leaves if isinstance(leaf, Value)]
+        for value in values:
+            yield value, _use(record, position, flowing, len(values))
+
+
+def _use(record: Operator, position: int | None, flowing: set[int], values: int) -> str:
+    if record.lookup:
+        return "table"
+    if position in record.weights:
+        return "weight" if flowing or len(record.weights) == values == 1 else "factor"
+    if record.outer_factors is not None and position == record.outer_factors[1]:
+        return "weight"
+    if record.weights:
+        return "bias"
+    if record.norm:
+        return "norm"
+    if record.activation:
+        return "slope"
+    if record.fills_slots:
+        return "joined"
+    if record.pointwise and position is not None:
+        together = any({position, *flowing} <= set(positions) for positions in record.affine)
+        return "added" if together or record.addend else "scale"
+    return "read"
 
 
 def is_parametric(step: Step) -> bool:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ...dag.costs import BUDGETS
+from ...dag.prunable import prunable_weights
 from ...errors import InputError, unknown_name
-from ...masks import prunable_parameters
+from ...parameter_names import named_parameters
 from ...validation import whole_number
 from ..registry import PRUNERS
 from ..schedules import exponential
@@ -83,7 +84,7 @@ def dag(
     for name, value in {"samples": samples, "batch_size": batch_size, "limit": limit}.items():
         whole_number(name, value, minimum=1)
     channels = find_channels(task, may_be_none=True)
-    prunable = prunable_parameters(task.model)
+    prunable = prunable_weights(channels.dag).names
     network = PrunableNetwork(channels, [name for name in prunable if name not in task.weights])
     parts = network.intact()
     if parts.counts.total < min_paths:
@@ -96,7 +97,7 @@ def dag(
             scoring = Scoring(task, network, parts, known, samples, batch_size, limit)
             parts = _round(scoring, settings, share * full_cost, full_cost)
         masks = network.masks(parts, prunable)
-        parameters = dict(task.model.named_parameters())
+        parameters = named_parameters(task.model)
         with torch.no_grad():
             for name, mask in masks.items():
                 parameters[name].masked_fill_(~mask.to(task.device), 0.0)

@@ -11,9 +11,10 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from ...dag.prunable import prunable_weights
 from ...datasets.inputs import Batch
 from ...errors import InputError
-from ...masks import prunable_parameters
+from ...parameter_names import named_parameters
 from ..samples import chunks
 from ..task import Task
 from .candidates import Candidate
@@ -66,7 +67,7 @@ class Scoring:
 
     @cached_property
     def masks(self) -> dict[str, Tensor]:
-        return self.network.masks(self.parts, prunable_parameters(self.task.model))
+        return self.network.masks(self.parts, prunable_weights(self.network.channels.dag).names)
 
     @cached_property
     def contributions(self) -> Contributions:
@@ -187,12 +188,12 @@ def ablation(scoring: Scoring) -> np.ndarray:
         )
     batches = scoring.batches("ablation")
     count = sum(len(targets) for _, targets in batches)
-    parameters = dict(task.model.named_parameters())
+    parameters = named_parameters(task.model)
 
     def loss(parts: LiveParts) -> float:
         changed = {
             name: mask
-            for name, mask in network.masks(parts, prunable_parameters(task.model)).items()
+            for name, mask in network.masks(parts, prunable_weights(network.channels.dag).names).items()
             if name not in scoring.masks or not torch.equal(mask, scoring.masks[name])
         }
         kept = {name: parameters[name].detach().clone() for name in changed}

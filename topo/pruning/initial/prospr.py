@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from ...datasets.inputs import Batch
+from ...parameter_names import called_with, named_parameters
 from ...validation import real_number, whole_number
 from ..registry import PRUNERS
 from ..task import Task
@@ -49,7 +49,7 @@ def prospr(
     lr, momentum = real_number("lr", lr, minimum=0), real_number("momentum", momentum, minimum=0)
     batches = islice(task.samples.batches(whole_number("batch_size", batch_size, minimum=1)), steps + 1)
     masks = {name: torch.ones_like(weight, requires_grad=True) for name, weight in task.weights.items()}
-    theta = {name: p.detach().requires_grad_() for name, p in task.model.named_parameters()}
+    theta = {name: p.detach().requires_grad_() for name, p in named_parameters(task.model).items()}
     theta |= {name: theta[name] * mask for name, mask in masks.items()}
     velocity = {name: torch.zeros_like(p) for name, p in theta.items()}
     for batch in islice(batches, steps):
@@ -68,6 +68,6 @@ def _loss(task: Task, theta: Mapping[str, Tensor], batch: Batch) -> Tensor:
     """The loss with these parameters in place of the model's own."""
 
     def called(*inputs: Any, **named: Any) -> Any:
-        return functional_call(task.model, dict(theta), inputs, named)
+        return called_with(task.model, theta, inputs, named)
 
     return replace(task, call=called).loss(*batch)

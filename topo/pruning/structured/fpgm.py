@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ...dag.channel_coupling import CoupledChannels
+from ...parameter_names import named_parameters
 from ..registry import PRUNERS
 from ..task import Task
 from .unit_scoring import by_unit_score
@@ -23,7 +24,7 @@ def fpgm(task: Task, channels: CoupledChannels, alive: Tensor) -> Tensor:
     add up as they are, so that a unit counts by how far its filters lie from the others in all its layers together.
     """
     total = torch.zeros(channels.count, dtype=torch.float64)
-    parameters = dict(task.model.named_parameters())
+    parameters = named_parameters(task.model)
     for name, layers in channels.layers.items():
         if name not in channels.axes or name not in parameters:
             continue

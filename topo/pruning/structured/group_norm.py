@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ...dag.channel_coupling import CoupledChannels
+from ...parameter_names import named_parameters
 from ...training import Callback, TrainingState
 from ...validation import real_number
 from ..registry import PRUNERS
@@ -122,6 +123,6 @@ def _counted(model: nn.Module, channels: CoupledChannels) -> dict[str, nn.Parame
     biases = {layer.bias for layers in channels.layers.values() for layer in layers}
     return {
         name: p
-        for name, p in model.named_parameters()
+        for name, p in named_parameters(model).items()
         if name in channels.axes and name not in biases and name.rpartition(".")[2] != "bias"
     }

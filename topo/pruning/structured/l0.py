@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from ...dag.channel_coupling import CoupledChannels
+from ...parameter_names import called_with, named_parameters
 from ...training import Callback, TrainingState
 from ...validation import real_number
 from ..registry import PRUNERS
@@ -125,7 +125,7 @@ def l0(
     task.keep_state = True
     with torch.no_grad():
         gates = torch.where(gated.to(task.device), mean_gate(log_alpha), 1.0)
-        for name, p in model.named_parameters():
+        for name, p in named_parameters(model).items():
             if name in channels.layers:
                 p.mul_(along(channels, name, gates.to(p), "in", 1.0))
     return torch.where(gated, log_alpha.detach().double().cpu(), torch.inf)
@@ -147,10 +147,10 @@ class Gated(nn.Module):
         gates = torch.where(self.gated, gates, 1.0)
         weights = {
             name: p * along(self.channels, name, gates.to(p.dtype), "in", 1.0)
-            for name, p in self.model.named_parameters()
+            for name, p in named_parameters(self.model).items()
             if name in self.channels.layers
         }
-        return functional_call(self.model, weights, inputs, named)
+        return called_with(self.model, weights, inputs, named)
 
 
 class GateTraining(Callback):
@@ -159,7 +159,7 @@ class GateTraining(Callback):
     def __init__(
         self, model: nn.Module, channels: CoupledChannels, log_alpha: Tensor, penalty: float, learning_rate: float
     ) -> None:
-        sizes = channels.sums({name: torch.ones_like(p) for name, p in model.named_parameters()})
+        sizes = channels.sums({name: torch.ones_like(p) for name, p in named_parameters(model).items()})
         self.shares = (sizes / sizes.sum()).to(log_alpha)
         self.log_alpha, self.factor = log_alpha, penalty
         self.optimizer = torch.optim.Adam([log_alpha], lr=learning_rate)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from ...dag.channel_coupling import CoupledChannels
+from ...parameter_names import named_parameters
 from ..registry import PRUNERS
 from ..task import Task
 from .unit_scoring import by_unit_score
@@ -37,5 +38,7 @@ def l2_filter(task: Task, channels: CoupledChannels) -> Tensor:
 
 def _sums(task: Task, channels: CoupledChannels, of: Callable[[Tensor], Tensor]) -> Tensor:
     """Sum of a function of the weights over the filters of each unit."""
-    weights = {name: of(weight.detach()) for name, weight in task.model.named_parameters() if name in channels.layers}
+    weights = {
+        name: of(weight.detach()) for name, weight in named_parameters(task.model).items() if name in channels.layers
+    }
     return channels.sums(weights, side="out")

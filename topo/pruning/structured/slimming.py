@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ...dag.channel_coupling import CoupledChannels
 from ...errors import InputError
+from ...parameter_names import named_parameters
 from ...training import Callback, TrainingState
 from ...validation import real_number
 from ..registry import PRUNERS
@@ -42,7 +43,7 @@ def slimming(task: Task, channels: CoupledChannels, alive: Tensor, *, penalty: f
         raise InputError("slimming ranks channels by the scales of batch norms, and none of the model scales a unit.")
     if penalty:
         train_units(task, channels, alive, ScalePenalty(names, penalty))
-    parameters = dict(task.model.named_parameters())
+    parameters = named_parameters(task.model)
     scales = {name: parameters[name].detach().abs() for name in names}
     norms = channels.sums({name: torch.ones_like(scale) for name, scale in scales.items()})
     return torch.where(norms > 0, channels.sums(scales) / norms.clamp(min=1), torch.inf)
@@ -55,5 +56,5 @@ class ScalePenalty(Callback):
         self.names, self.factor = names, factor
 
     def penalty(self, state: TrainingState) -> Tensor:
-        parameters = dict(state.model.named_parameters())
+        parameters = named_parameters(state.model)
         return self.factor * sum((parameters[name].abs().sum() for name in self.names), start=torch.zeros(()))

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from ...dag import trace
 from ...dag.channel_coupling import CoupledChannels, coupled_channels
 from ...dag.costs import BUDGETS
+from ...dag.prunable import prunable_weights
 from ...errors import InputError
-from ...masks import Masks, prunable_parameters
+from ...masks import Masks
+from ...parameter_names import named_parameters
 from ...training import Callback
 from ...validation import one_of, whole_number
 from ..schedules import exponential
@@ -78,7 +80,7 @@ class UnitScored:
             scores = self._scores(task, channels, alive, settings)
             alive = select_units(task, channels, scores, share, alive, own["scope"], own["budget"], own["floor"])
             masks = unit_masks(task, channels, alive)
-            parameters = dict(task.model.named_parameters())
+            parameters = named_parameters(task.model)
             with torch.no_grad():
                 for name, mask in masks.items():
                     parameters[name].masked_fill_(~mask.to(task.device), 0.0)
@@ -95,7 +97,7 @@ class UnitScored:
         scores = self._scores(task, channels, torch.ones(channels.count, dtype=torch.bool), settings)
         return {
             name: along(channels, name, scores, "out", torch.inf).expand(weight.shape)
-            for name, weight in task.model.named_parameters()
+            for name, weight in named_parameters(task.model).items()
             if name in channels.layers
         }
 
@@ -175,7 +177,7 @@ def unit_masks(task: Task, channels: CoupledChannels, alive: Tensor) -> dict[str
     dict
         Parameter name -> bool mask in the parameter's shape.
     """
-    return channels.masks(alive, prunable_parameters(task.model))
+    return channels.masks(alive, prunable_weights(channels.dag).names)
 
 
 def select_units(
@@ -324,7 +326,7 @@ def unit_parameters(task: Task, channels: CoupledChannels) -> dict[str, nn.Param
     dict
         Name -> parameter.
     """
-    parameters = {name: p for name, p in task.model.named_parameters() if name in channels.axes}
+    parameters = {name: p for name, p in named_parameters(task.model).items() if name in channels.axes}
     for p in parameters.values():
         p.requires_grad_(True)
     return parameters

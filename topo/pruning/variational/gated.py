@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from ...parameter_names import called_with, named_parameters
 from .gates import Gates, check_unwrapped
 from .transfer import ParameterTransfer, transfer_optimizer
 
@@ -106,14 +106,15 @@ class GatedModel(nn.Module):
                 else multipliers[full_name].reshape(-1)[part[0]].view(part[1])
                 for name, (full_name, part) in self._slices.items()
             }
-        scaled = {name: self.model.get_parameter(name) * multiplier for name, multiplier in multipliers.items()}
-        return functional_call(self.model, scaled, inputs, named)
+        parameters = named_parameters(self.model)
+        scaled = {name: parameters[name] * multiplier for name, multiplier in multipliers.items()}
+        return called_with(self.model, scaled, inputs, named)
 
     def norms(self) -> Tensor:
         """For every gate the Euclidean norm of all elements of parameters that it multiplies, (gates.count,)."""
-        values = {name: p.detach() for name, p in self.model.named_parameters()}
+        values = {name: p.detach() for name, p in named_parameters(self.model).items()}
         if self.transfer is not None:
-            missing = {name: torch.zeros_like(p) for name, p in self.full_model.named_parameters()}
+            missing = {name: torch.zeros_like(p) for name, p in named_parameters(self.full_model).items()}
             values = missing | self.transfer.to_full(values)
         return self.gates.norms(values)
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from ...dag import Dag, trace
 from ...dag.channel_coupling import CoupledChannels, coupled_channels
 from ...dag.example import Example
+from ...dag.prunable import prunable_weights
 from ...dag.tracing import module_of
 from ...errors import InputError
-from ...masks import prunable_parameters
 from ..dag_pruning.candidates import Candidate, drop
 from ..dag_pruning.prunable_network import LiveParts, PrunableNetwork
 from .branches import LayerGate, find_layer_gates
@@ -309,7 +309,7 @@ def place_gates(
         network=network,
         units=can_have_gate.nonzero().flatten(),
         layers=layers,
-        prunable=tuple(dict.fromkeys([*prunable_parameters(model), *weights])),
+        prunable=tuple(dict.fromkeys([*prunable_weights(channels.dag).names, *weights])),
         unread_parameters=sum(p.numel() for p in model.parameters() if id(p) not in known),
     )
 

@@ -8,8 +8,9 @@ from torch import nn
 from ...dag import trace
 from ...dag.channel_coupling import coupled_channels
 from ...dag.costs import BUDGETS
+from ...dag.prunable import prunable_weights
 from ...errors import InputError
-from ...masks import Masks, prunable_parameters
+from ...masks import Masks
 from ...training import TrainingState
 from ...validation import one_of
 from ..registry import PRUNERS
@@ -72,8 +73,8 @@ class VariationalPruner(SparseTrainingCallback):
         super().__init__(task)
         one_of("value of budget", budget, BUDGETS)
         self._example = task.example
-        self._excluded = set(prunable_parameters(task.model)) - set(self.names)
-        self.masks = Masks.dense(task.model)
+        self._excluded = set(prunable_weights(task.model, self._example).names) - set(self.names)
+        self.masks = Masks.dense(task.model, self._example)
         self.inner = VariationalCallback(
             self._find_gates,
             nu,

@@ -17,6 +17,7 @@ from ...dag.example import Example
 from ...dag.tracing import module_of
 from ...datasets import as_dataset
 from ...masks import Masks
+from ...parameter_names import named_parameters
 from ...training import Callback, Diverged, Recipe, Training
 from ...training import train as train_network
 from .callback import VariationalCallback
@@ -153,9 +154,10 @@ def train(
     if training.status != "finished":
         raise Diverged(f"{training.reason[0].upper()}{training.reason[1:]}")
     # A recipe may have frozen some parameters while it lasted; by now those of the full network are as they were.
-    for name, parameter in callback.model.named_parameters():
+    full = named_parameters(model)
+    for name, parameter in named_parameters(callback.model).items():
         full_name = name if callback.transfer is None else callback.transfer.full_names[name]
-        parameter.requires_grad_(model.get_parameter(full_name).requires_grad)
+        parameter.requires_grad_(full[full_name].requires_grad)
     return VariationalRun(
         model=callback.model.train(was_training),
         record=callback.record.table(),

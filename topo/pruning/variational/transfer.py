@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 
 from ...dag import compact
 from ...dag.compaction.verification import verify_compaction
+from ...parameter_names import named_parameters
 from .gates import Gates
 
 __all__ = ["ParameterTransfer", "transfer_optimizer"]
@@ -170,10 +171,10 @@ def transfer_optimizer(
         Of the same class.
     """
     full_names = {
-        p: name if old_transfer is None else old_transfer.full_names[name] for name, p in old.named_parameters()
+        p: name if old_transfer is None else old_transfer.full_names[name] for name, p in named_parameters(old).items()
     }
     state: dict[str, dict[str, Any]] = defaultdict(dict)
-    for name, parameter in old.named_parameters():
+    for name, parameter in named_parameters(old).items():
         for key, value in optimizer.state.get(parameter, {}).items():
             full_state = state[full_names[parameter]]
             if not isinstance(value, Tensor) or value.shape != parameter.shape or old_transfer is None:
@@ -182,11 +183,11 @@ def transfer_optimizer(
                 (part,) = old_transfer.to_full({name: value}).values()
                 full_state[key] = full_state[key] + part if key in full_state else part
     parts: dict[str, list[tuple[str, nn.Parameter]]] = defaultdict(list)
-    for name, parameter in new.model.named_parameters():
+    for name, parameter in named_parameters(new.model).items():
         parts[new.full_names[name]].append((name, parameter))
     transferred = copy.copy(optimizer)
     transferred.param_groups, transferred.state = [], defaultdict(dict)
-    shapes = {name: p.shape for name, p in new.full_model.named_parameters()}
+    shapes = {name: p.shape for name, p in named_parameters(new.full_model).items()}
     for group in optimizer.param_groups:
         parameters: list[Tensor] = []
         for parameter in dict.fromkeys(group["params"]):
@@ -208,7 +209,7 @@ def transfer_optimizer(
 
 def _parameters_and_statistics(model: nn.Module) -> dict[str, Tensor]:
     """The parameters of a network and the running statistics of its norms, by name."""
-    tensors: dict[str, Tensor] = dict(model.named_parameters())
+    tensors: dict[str, Tensor] = {**named_parameters(model)}
     for path, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._NormBase) and module.running_mean is not None:
             for leaf in ("running_mean", "running_var"):

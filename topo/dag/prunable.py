@@ -1,0 +1,150 @@
+"""Which weights pruning may remove: as the traced network uses them or, without a trace, by the classes of modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from ..errors import InputError
+from ..parameter_names import named_parameters, plain_owners
+from .dag import Dag
+from .example import Example
+from .operators import embedding_modules, trained_modules
+from .tracing import module_of, traced
+from .weight_table import pruned_by_default
+
+__all__ = ["Prunable", "prunable_weights"]
+
+# Torch's modules that hold parameters or modules and compute nothing by themselves.
+_HOLDERS = ("torch.nn.modules.module", "torch.nn.modules.container")
+
+
+@dataclass(frozen=True)
+class Prunable:
+    """The weights that pruning may remove unless told otherwise, and those that it leaves as they are.
+
+    Attributes
+    ----------
+    names
+        Of the prunable weights, in the model's own order.
+    left
+        Name of a weight or of a layer -> why it is left, half a sentence.
+    advice
+        What to do about those that are left.
+    """
+
+    names: list[str]
+    left: dict[str, str] = field(default_factory=dict)
+    advice: str = ""
+
+    def sentence(self, left: Iterable[str]) -> str:
+        """What is left and why, as one sentence.
+
+        Parameters
+        ----------
+        left
+            The names among `self.left` that matter.
+
+        Returns
+        -------
+        str
+            For a warning or an error; empty where nothing is left.
+        """
+        by_reason: dict[str, list[str]] = {}
+        for name in left:
+            by_reason.setdefault(self.left[name], []).append(name)
+        if not by_reason:
+            return ""
+        parts = [f"{_listed(names)} ({why})" for why, names in by_reason.items()]
+        return f"pruning leaves {', '.join(parts)} as they are; {self.advice}."
+
+
+def prunable_weights(model: nn.Module | Dag, example: Example | None = None) -> Prunable:
+    """The weights of a model that pruning may remove.
+
+    Parameters
+    ----------
+    model
+        A module, or a traced network.
+    example
+        The model's input, as for `topo.trace`; without it a module's weights are told by the classes of modules.
+
+    Returns
+    -------
+    Prunable
+        Their names, and what is left.
+
+    Raises
+    ------
+    InputError
+        When the model is none, or the example does not suit it.
+    """
+    module = module_of(model, "topo.masks.prunable_parameters")
+    # In a chain of torch's own layers every parameter is used, and as its class says.
+    if isinstance(model, nn.Module) and (example is None or _is_plain_chain(model)):
+        return _by_classes(model)
+    try:
+        dag = traced(model, example, "topo.masks.prunable_parameters")
+    except InputError as error:
+        found = _by_classes(module)
+        if not found.left:
+            return found
+        raise InputError(
+            f"{str(error).rstrip('.')}; without a trace it cannot be told whether {_listed(list(found.left))} are "
+            "weights: name those to prune in include."
+        ) from error
+    names, left = pruned_by_default(dag)
+    advice = "topo.weights lists all parameters, and include prunes those that it names"
+    return Prunable(names, {**left, **_packed(module)}, advice)
+
+
+def _by_classes(model: nn.Module) -> Prunable:
+    names, unknown = [], {}
+    owners = plain_owners(model)
+    embedded = {id(p) for p, used_by in owners.values() if any(isinstance(m, embedding_modules()) for m in used_by)}
+    for name, parameter in named_parameters(model).items():
+        # bias_k and bias_v of attention have three dimensions but are added, not multiplied.
+        if parameter.ndim < 2 or id(parameter) in embedded or name.rpartition(".")[2].startswith("bias"):
+            continue
+        _, used_by = owners[id(parameter)]
+        if any(isinstance(module, trained_modules()) for module in used_by):
+            names.append(name)
+        elif not any(_is_layer_of_torch(module) for module in used_by) and sum(n > 1 for n in parameter.shape) > 1:
+            unknown[name] = "of a class of modules that is not torch's"
+    advice = "give example=, the model's input or its shape, to see which of them are weights, or name them in include"
+    return Prunable(names, {**unknown, **_packed(model)}, advice)
+
+
+def _is_layer_of_torch(module: nn.Module) -> bool:
+    return any(
+        c.__module__.startswith("torch.nn.modules.") and c.__module__ not in _HOLDERS for c in type(module).mro()
+    )
+
+
+def _is_plain_chain(model: nn.Module) -> bool:
+    """Whether a model is layers of torch one after the other, without parametrisations, hooks or an own forward."""
+    return all(
+        type(module).__module__.startswith("torch.nn.modules.")
+        and (type(module) is nn.Sequential or type(module).__module__ not in _HOLDERS)
+        and (type(module) is nn.Sequential or not any(module.children()))
+        and not module._forward_pre_hooks
+        and not module._forward_hooks
+        and "forward" not in vars(module)
+        for module in model.modules()
+    )
+
+
+def _packed(model: nn.Module) -> dict[str, str]:
+    """Layers whose weights are no parameters, since they are quantised."""
+    return {
+        name: "quantised, its weights are no parameters"
+        for name, module in model.named_modules()
+        if hasattr(module, "_packed_params") or hasattr(module, "qweight")
+    }
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + more
