@@ -98,6 +98,7 @@ def weights(model: nn.Module | Dag, example: Example | None = None) -> pd.DataFr
     for name, parameter in _first_names(dag).items():
         own = uses.get(name, ())
         role = _role(own)
+        own = tuple(use for use in own if role != "weight" or use.role == role)
         rows.append(
             {
                 "name": name,

@@ -163,5 +163,5 @@ _convolutions(
 _convolutions("convolution", form=_Convolution(transposed=None, dilation=5, groups=8))
 
 # Without a map between elements so far; pruners know their weights.
-define("bilinear", modules=(nn.Bilinear,), weights=(2,), trained=True)
+define("bilinear", modules=(nn.Bilinear,), outer_factors=(0, 2, 1), trained=True)
 define("_trilinear", outer_factors=(0, 1, 2))  # which runs it
