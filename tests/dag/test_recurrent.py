@@ -10,11 +10,14 @@ import pytest
 import torch
 from scipy import sparse
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils import _pytree as pytree
 
 import topo
 from tests.jacobians import Reference
 from topo.encoding import MultipartiteGraph
+from topo.errors import InputError
+from topo.pruning.linearized_model import LinearizedOperations, linearize_parameters
 
 TIME, FEATURES, HIDDEN = 3, 2, 3
 
@@ -134,3 +137,153 @@ def reachable(graph: MultipartiteGraph, target: int) -> np.ndarray:
     for _ in graph.parts:
         reached = ((reached @ total + np.eye(starts[1], starts[-1])) > 0).astype(float)
     return reached[:, starts[target] : starts[target + 1]] > 0
+
+
+def test_parts_are_gates_and_states_at_every_time_step():
+    _, dag = traced("lstm")
+    graph = topo.encode(dag)
+    names = [part.name for part in graph.parts if part.name.startswith("recurrent") and "[1]" in part.name]
+    assert names == [f"recurrent.{what}_l0[1]" for what in ("gates", "cell", "hidden")]
+    assert [part_of(graph, name) for name in names] == sorted(part_of(graph, name) for name in names)
+    gates, cell, hidden = (part_of(graph, name) for name in names)
+    before = part_of(graph, "recurrent.hidden_l0[0]")
+    assert (graph.parts[gates].size, graph.parts[cell].size) == (4 * HIDDEN, HIDDEN)
+    assert dense(graph, before, gates).astype(bool).all()
+    # The cell reads three of the gates, what is hidden the fourth and the cell, element by element.
+    eye, none = np.eye(HIDDEN), np.zeros((HIDDEN, HIDDEN))
+    assert np.array_equal(dense(graph, gates, cell), np.vstack([eye, eye, eye, none]))
+    assert np.array_equal(dense(graph, gates, hidden), np.vstack([none, none, none, eye]))
+    assert np.array_equal(dense(graph, cell, hidden), eye)
+
+
+def test_one_graph_a_weight_and_one_a_time_step():
+    _, dag = traced("gru")
+    rolled = topo.encode(dag, encoding="rolled")
+    names = ["embed", "recurrent.weight_ih_l0", "recurrent.weight_hh_l0", "head"]
+    assert sorted(rolled) == sorted(names)
+    unrolled = topo.encode(dag, encoding="unrolled")
+    # The states begin with zeros, which nothing is computed from.
+    counts = [sum(graph.partition("#")[0] == name for graph in unrolled) for name in names]
+    assert counts == [1, TIME, TIME - 1, 1]
+
+
+def test_weights_cost_what_every_time_step_multiplies():
+    net, dag = traced("lstm")
+    weights = {"embed": 8, "ih": 4 * HIDDEN * 4, "hh": 4 * HIDDEN * HIDDEN, "head": 2 * HIDDEN}
+    macs = TIME * weights["embed"] + TIME * weights["ih"] + (TIME - 1) * weights["hh"] + weights["head"]
+    assert topo.cost(dag) == {"parameters": sum(p.numel() for p in net.parameters()), "macs": macs}
+
+
+def test_a_unit_is_a_row_of_every_gate_and_a_column_of_what_reads_it():
+    net, dag = traced("lstm")
+    channels = topo.dag.coupled_channels(topo.trace(Last(net), (TIME, FEATURES)))
+    (rows, embedded), (again, columns) = (channels.axes[f"net.recurrent.weight_{kind}_l0"] for kind in ("ih", "hh"))
+    assert torch.equal(rows, columns.repeat(4)) and torch.equal(rows, again)
+    assert torch.equal(channels.axes["net.recurrent.bias_hh_l0"][0], rows)
+    assert torch.equal(embedded, channels.axes["net.embed.weight"][0])
+    assert torch.equal(channels.axes["net.head.weight"][1], columns) and channels.count == 4 + HIDDEN
+    # States that the network returns stay, and so does what they are made of.
+    assert topo.dag.coupled_channels(dag).count == 4
+
+
+class Last(nn.Module):
+    """What a network returns first."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pytree.tree_leaves(self.net(x))[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lstm", "gru", "projected", "both-ways", "cells"])
+def test_compaction_is_exact(name):
+    torch.manual_seed(0)
+    net = Last(NETS[name]()).double().eval()
+    dag = topo.trace(net, (TIME, FEATURES))
+    channels = topo.dag.coupled_channels(dag.single())
+    alive = torch.rand(channels.count, generator=torch.Generator().manual_seed(1)) < 0.5
+    masks = channels.masks(alive, topo.masks.prunable_parameters(net))
+    small = topo.compact(dag, masks, sequences(1))
+    masked = topo.masks.Masks(masks).apply(copy.deepcopy(net))
+    torch.testing.assert_close(small(sequences(4)), masked(sequences(4)), rtol=0, atol=1e-12)
+    assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in net.parameters())
+    if name == "gru":
+        again = topo.trace(small, (TIME, FEATURES))
+        torch.testing.assert_close(again(sequences(4)), masked(sequences(4)), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "forward, shapes, sentence",
+    [
+        (lambda net, x: net(x), (5, 1, 4), r"module 'net' \(GRU\): it goes through time along the first axis"),
+        (lambda net, x: net(x), (5, 4), "goes through time along the first axis of its input, along which samples"),
+        (lambda net, x: net(x.reshape(len(x), 1, 4)), (5, 4), "through time along the first axis"),
+        (
+            lambda net, x: pad_packed_sequence(net(pack_padded_sequence(x, torch.tensor([1, 1])))[0])[0],
+            (2, 2, 4),
+            r"module 'net' \(GRU\): it reads a packed sequence, .* leave pack_padded_sequence out",
+        ),
+    ],
+)
+def test_refusals(forward, shapes, sentence):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.GRU(4, HIDDEN)
+
+        def forward(self, x):
+            return forward(self.net, x)
+
+    with pytest.raises(InputError, match=sentence):
+        topo.trace(Net(), torch.zeros(shapes))
+
+
+def test_a_layer_whose_time_comes_first_inside_the_model():
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.recurrent, self.start = nn.LSTM(FEATURES, HIDDEN), nn.Parameter(torch.randn(1, 1, HIDDEN))
+
+        def forward(self, x, cell):
+            start = self.start.expand(-1, x.shape[0], -1).contiguous()
+            return self.recurrent(x.transpose(0, 1), (start, cell.transpose(0, 1)))[0][-1]
+
+    net = Turned().double()
+    dag = topo.trace(net, ((TIME, FEATURES), (1, HIDDEN)))
+    x, cell = sequences(4), torch.randn(4, 1, HIDDEN, dtype=torch.float64)
+    torch.testing.assert_close(dag(x, cell), net(x, cell), rtol=0, atol=1e-12)
+    assert sum(part.role == "input" for part in topo.encode(dag).parts) == 2
+
+
+def test_linearised_recurrent_networks_are_linear():
+    torch.manual_seed(0)
+    net = Last(NETS["both-ways"]()).eval()
+    linearize_parameters(net)
+    x, y = (torch.rand(2, TIME, FEATURES, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    with LinearizedOperations():
+        torch.testing.assert_close(net(2 * x + 3 * y), 2 * net(x) + 3 * net(y))
+        net(x).sum().backward()
+    assert all((p.grad > 0).all() for name, p in net.named_parameters() if "weight" in name and "l1_rev" not in name)
+
+
+@pytest.mark.slow
+def test_pruners_of_weights_and_of_units():
+    torch.manual_seed(0)
+    net = Last(NETS["gru"]())
+    x = torch.randn(24, TIME, FEATURES)
+    data = (x, (x.sum((1, 2)) > 0).long())
+    total = sum(p.numel() for p in topo.masks.prunable_parameters(net).values())
+    for pruner in ("snip", "magnitude", "erk", "synflow", "phew", "grasp", "wanda", "sparsegpt"):
+        masks = topo.prune(net, pruner, sparsity=0.5, data=data, seed=0)
+        assert abs(sum(int(mask.sum()) for mask in masks.values()) - total / 2) <= 4, pruner
+        assert "net.recurrent.weight_hh_l0" in masks
+    for pruner in ("l1-filter", "taylor", "dag"):
+        masks = topo.prune(net, pruner, sparsity=0.4, data=data, seed=0)
+        small = topo.compact(net, masks, x[:1])
+        masked = masks.install(copy.deepcopy(net)).eval()
+        torch.testing.assert_close(small.eval()(x), masked(x), rtol=0, atol=1e-6)
+    with pytest.raises(InputError, match=r"states of recurrent layers\) has no gates; lower the sparsity"):
+        topo.prune(net, "variational", sparsity=0.8, data=data, recipe=topo.training.Recipe(epochs=1))

@@ -34,9 +34,9 @@ def _lstm_step(
     hidden, cell = state
     gates = _sum_of_linear(compose, x, hidden, weights, biases, f"gates{label}")
     enter, forget, new, leave = _chunks(compose, gates, 4)
+    kept = None if cell is None else compose(TIMES, compose(SIGMOID, forget), cell, name=f"cell{label}")
     cell_after = compose(TIMES, compose(SIGMOID, enter), compose(TANH, new), name=f"cell{label}")
-    if cell is not None:
-        kept = compose(TIMES, compose(SIGMOID, forget), cell, name=f"cell{label}")
+    if kept is not None:
         cell_after = compose(ADD, kept, cell_after, name=f"cell{label}")
     hidden_after = compose(TIMES, compose(SIGMOID, leave), compose(TANH, cell_after), name=f"hidden{label}")
     projected = len(weights) - 2 * biases == 3

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from .complexity import COMPLEXITIES, Complexity
-from .gates import Gates
+from .gates import Gates, summed_units
 
 __all__ = ["BudgetTarget", "TargetSelection"]
 
@@ -150,9 +150,10 @@ class TargetSelection:
                 break
             order = order[order != closing[-1]]
         if best_share < 0:
+            why = "; what sums share (channels of residual streams, states of recurrent layers) has no gates"
             raise InputError(
                 f"pruner 'variational' finds no connected network with at most {self.target.share:.3g} of the "
-                f"{self.target.budget}; lower the sparsity."
+                f"{self.target.budget}{why if summed_units(self.gates.channels).any() else ''}; lower the sparsity."
             )
         return self.gates.closure(is_open.index_fill(0, best, False))
 

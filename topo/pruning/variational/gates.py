@@ -21,7 +21,7 @@ from .branches import LayerGate, find_layer_gates
 from .gate_multipliers import GateMultipliers
 from .survival_polynomials import ALWAYS, SurvivalConditions
 
-__all__ = ["Gates", "check_unwrapped", "find_gates", "place_gates"]
+__all__ = ["Gates", "check_unwrapped", "find_gates", "place_gates", "summed_units"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -348,7 +348,7 @@ def _gateable_units(network: PrunableNetwork, layers: Sequence[LayerGate]) -> Te
     number, conditions = SurvivalConditions(network, layers).units
     on_every_path = torch.tensor([condition == ALWAYS for condition in conditions], dtype=torch.bool)
     alone = (channels.groups().bincount() == 1) & on_every_path
-    return _read_units(channels) & ~_summed_units(channels) & ~alone[torch.from_numpy(number)]
+    return _read_units(channels) & ~summed_units(channels) & ~alone[torch.from_numpy(number)]
 
 
 def _read_units(channels: CoupledChannels) -> Tensor:
@@ -360,8 +360,19 @@ def _read_units(channels: CoupledChannels) -> Tensor:
     return read[:-1]
 
 
-def _summed_units(channels: CoupledChannels) -> Tensor:
-    """The units with elements that are sums of several arcs, bool (units,)."""
+def summed_units(channels: CoupledChannels) -> Tensor:
+    """The units with elements that are sums of several arcs, bool (units,), which have no gates.
+
+    Parameters
+    ----------
+    channels
+        The coupled channels of a network.
+
+    Returns
+    -------
+    Tensor
+        bool, (units,).
+    """
     summed = torch.zeros(channels.count + 1, dtype=torch.bool)
     for node, arcs, labels in zip(channels.dag.nodes, channels.dag.arcs_into, channels.nodes, strict=True):
         if node.kind == "sum" and len(arcs) > 1 and isinstance(labels, Tensor):
