@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -20,7 +22,7 @@ from .before_training_wording import COLUMNS, error_title, label, predicted_titl
 from .grouping import HELD_OUT, held_out_columns, limit_networks, networks_with_drop
 from .registry import QUESTIONS
 
-__all__ = ["before_training"]
+__all__ = ["before_training", "compared", "mask_sets"]
 
 TITLE = "Accuracy before training"
 QUESTION = "Can the accuracy of a new sparse network be predicted before training it, from its mask alone?"
@@ -66,15 +68,10 @@ def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
     holds = held_out_columns(table)
     if not holds:
         return Answer.without(TITLE, QUESTION, "one dataset, model, algorithm and seed: nothing can be left out.")
-    cells = cell_sets(table)
-    scores, predictions = regression_table(
-        table, sets, by=holds, models=("ridge", "forest"), cells=cells, max_folds=FOLDS, seed=seed
-    )
+    scores, predictions, differences = compared(table, sets, holds, seed=seed)
     if scores["r2"].notna().sum() == 0:
         reason = scores["reason"].iloc[0].rstrip(".")
         return Answer.without(TITLE, QUESTION, f"nothing can be predicted: {reason}.", tables={"scores": scores})
-    pairs = [("mask_setting", name) for name in (*strongest(cells), "density", "ramanujan")]
-    differences = comparison_table(predictions, pairs, models=["forest"])
     shown = {h: predictions[h, "mask_setting", "forest"] for h in holds if (h, "mask_setting", "forest") in predictions}
     failures = _failures(table, shown)
     worst = failures.iloc[failures["mae"].argmax()]
@@ -86,7 +83,7 @@ def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
             "error": interval_dots(
                 scores[scores["model"].isin(["forest", "mean", "cells"])].assign(points=lambda t: 100 * t["mae"]),
                 row="features", value="points", panel="held_out", heads=HELD_OUT, label=label,
-                axis="mean error, points of accuracy", muted=("mean", "sparsity", *cells),
+                axis="mean error, points of accuracy", muted=("mean", "sparsity", *cell_sets(table)),
             ),
             "predicted": predicted_against_true({HELD_OUT[h]: p.join(table[["model"]]) for h, p in shown.items()}),
             "where_it_fails": _draw_failures(failures),
@@ -126,6 +123,42 @@ def before_training(evidence: Evidence, *, seed: int = 0) -> Answer:
         summary=(summary := summary_table(scores)),
         columns={name: COLUMNS[name] for name in summary.columns},
     )  # fmt: skip
+
+
+def compared(
+    table: pd.DataFrame,
+    sets: Mapping[str, Sequence[str]],
+    holds: Sequence[str],
+    *,
+    seed: int = 0,
+    models: Sequence[str] = ("ridge", "forest"),
+) -> tuple[pd.DataFrame, dict[tuple[str, str, str], pd.DataFrame], pd.DataFrame]:
+    """Scores and predictions of all sets with groups held out, and what the mask gains over the strongest baselines.
+
+    Parameters
+    ----------
+    table
+        One row a network, with its drop.
+    sets
+        What is predicted from (`mask_sets`).
+    holds
+        Columns whose values are held out.
+    seed
+        Seeds every random choice.
+    models
+        Names of regression models; the forest is the one that is compared.
+
+    Returns
+    -------
+    tuple
+        Scores, predictions, and tested differences.
+    """
+    cells = cell_sets(table)
+    scores, predictions = regression_table(
+        table, sets, by=holds, models=models, cells=cells, max_folds=FOLDS, seed=seed
+    )
+    pairs = [("mask_setting", name) for name in (*strongest(cells), "density", "ramanujan")]
+    return scores, predictions, comparison_table(predictions, pairs, models=["forest"])
 
 
 def mask_sets(table: pd.DataFrame) -> dict[str, list[str]]:

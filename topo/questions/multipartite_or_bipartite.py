@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import isfinite
 
 import pandas as pd
@@ -34,7 +35,7 @@ from .multipartite_wording import (
 )
 from .registry import QUESTIONS
 
-__all__ = ["multipartite_or_bipartite"]
+__all__ = ["compared", "multipartite_or_bipartite"]
 
 TITLE = "Multipartite or bipartite"
 QUESTION = "Do multipartite encodings predict the accuracy drop better than bipartite and Ramanujan ones?"
@@ -77,7 +78,7 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
     if explained["adjusted_r2"].isna().all():
         return Answer.without(TITLE, QUESTION, f"no set of metrics can be fitted: {explained['reason'].iloc[0]}.")
     table, left_out = limit_networks(every_network, seed=seed)
-    scores, differences = _held_out(table, sets, seed)
+    scores, differences = compared(table, sets, seed=seed)
     if scores.loc[scores["model"] == "forest", "r2"].notna().sum() == 0:
         reason = scores["reason"].iloc[0].rstrip(".")
         tables = {"explained": explained, "held_out": scores}
@@ -165,8 +166,31 @@ def _held_out_counts(table: pd.DataFrame) -> str:
     return listed([counted(table[column].nunique(), nouns.get(column, column)) for column in held])
 
 
-def _held_out(table: pd.DataFrame, sets: dict, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Scores and differences from the multipartite sets, pooled and within groups."""
+def compared(
+    table: pd.DataFrame,
+    sets: Mapping[str, Sequence[str]],
+    *,
+    seed: int = 0,
+    models: Sequence[str] = ("ridge", "forest"),
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores of all sets with groups held out, and differences from the multipartite ones, pooled and within groups.
+
+    Parameters
+    ----------
+    table
+        One row a network, with its drop.
+    sets
+        Its feature sets.
+    seed
+        Seeds every random choice.
+    models
+        Names of regression models; the forest is the one that is compared.
+
+    Returns
+    -------
+    tuple
+        What `verdict` reads: scores, and tested differences.
+    """
     layers = normalised_layer_sets(sets)
     masks = [name for encoding in encodings_of(sets) if (name := mask_only_set(sets, encoding))]
     own_mask = mask_only_set(sets, WHOLE_NETWORK)
@@ -182,7 +206,7 @@ def _held_out(table: pd.DataFrame, sets: dict, seed: int) -> tuple[pd.DataFrame,
     scores, differences = [], []
     for scope, within in (("pooled", ()), ("within groups", GROUPS)):
         part, predictions = regression_table(
-            table, chosen, by=holds, models=("ridge", "forest"), cells=cells, within=within, max_folds=FOLDS, seed=seed
+            table, chosen, by=holds, models=models, cells=cells, within=within, max_folds=FOLDS, seed=seed
         )  # fmt: skip
         scores.append(part.assign(scope=scope))
         for kind, wanted in pairs.items():
