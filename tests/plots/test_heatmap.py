@@ -46,7 +46,7 @@ def test_the_figure_draws_the_correlations():
     # The trained family has too few networks everywhere: it takes no column.
     empty = correlations["family"] == "trained"
     assert not defined[empty].any()
-    assert len(hatched.get_paths()) == (~defined & ~empty).sum() > 0
+    assert len(hatched.get_segments()) == 4 * (~defined & ~empty).sum() > 0
     assert any("no value at all: trained" in text.get_text() for text in ax.figure.texts)
     assert (drawn.norm.vmin, drawn.norm.vmax) == (-1, 1)
     assert drawn.cmap(0.5)[:3] == pytest.approx((0.97, 0.96, 0.96), abs=0.02)

@@ -15,7 +15,7 @@ from ..results.labels import percent
 from ..results.schema import PAIR, category_of, metric_label, ordered_families
 from ..stats.family_correlations import correlations_by_family
 from ..stats.significance import FALSE_DISCOVERY_RATE, significant
-from .correlation_cells import SCALE, UNDEFINED_HATCH, cell_rectangle, write_correlation
+from .correlation_cells import SCALE, cell_rectangle, hatch_cells, write_correlation
 from .theme import DIVERGING, GRID, INK, MUTED, figure_of, own_axes, style
 
 __all__ = ["correlation_heatmap", "spearman_heatmap"]
@@ -130,11 +130,7 @@ def correlation_heatmap(correlations: pd.DataFrame, ax: Axes | None = None, *, t
         drawn = PatchCollection(cells(defined), cmap=DIVERGING, norm=SCALE, linewidth=0)
         drawn.set_array(defined["r"].to_numpy(float))
         ax.add_collection(drawn)
-        ax.add_collection(
-            PatchCollection(
-                cells(undefined), facecolor="none", edgecolor=MUTED, hatch=UNDEFINED_HATCH, linewidth=0, alpha=0.6
-            )
-        )
+        hatch_cells(ax, cells(undefined), MUTED, alpha=0.6)
         for row, clear in zip(defined.itertuples(), significant(defined), strict=True):
             write_correlation(ax, left_of[row.family, row.sparsity], top_of[row.metric], row.r, bold=clear)
         ax.set_xlim(0, wide)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ..results.labels import percent
 from ..results.schema import metric_label
 from ..stats.significance import FALSE_DISCOVERY_RATE, significant
-from .correlation_cells import SCALE, UNDEFINED_HATCH, cell_rectangle, write_correlation
+from .correlation_cells import SCALE, cell_rectangle, hatch_cells, write_correlation
 from .theme import DIVERGING, GRID, INK, MUTED, figure, style
 
 __all__ = ["pooled_heatmap"]
@@ -68,19 +68,19 @@ def pooled_heatmap(
         drawn = figure(width, height)
         box = (left / width, bottom / height, CELL[0] * wide / width, CELL[1] * tall / height)
         ax = drawn.add_axes(box)
+        undefined = []
         for head, level, at in columns:
             table = blocks[head]
             rows = table[table["level"].astype(str) == level].set_index("metric")
             for i, metric in enumerate(metrics):
                 known = metric in rows.index and np.isfinite(rows.loc[metric, value])
                 if not known:
-                    ax.add_patch(
-                        cell_rectangle(at, i, facecolor="none", edgecolor=GRID, hatch=UNDEFINED_HATCH, linewidth=0)
-                    )
+                    undefined.append(cell_rectangle(at, i))
                     continue
                 r = float(rows.loc[metric, value])
                 ax.add_patch(cell_rectangle(at, i, facecolor=DIVERGING(SCALE(r)), linewidth=0))
                 write_correlation(ax, at, i, r, bold=bool(significant(rows).loc[metric]))
+        hatch_cells(ax, undefined, GRID)
         ax.set_xlim(0, wide)
         ax.set_ylim(tall, 0)
         ax.set_yticks(np.arange(tall) + 0.5, [metric_label(m) for m in metrics])
