@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
+from tests.fresh import script_fresh
 from topo.pruning import PRUNERS
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(name: str, *arguments: str | Path) -> str:
-    done = subprocess.run(
-        [sys.executable, ROOT / "analyses" / f"{name}.py", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    done = script_fresh(ROOT / "analyses" / f"{name}.py", *arguments, folder=ROOT)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

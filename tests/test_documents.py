@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import runpy
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import typer
 from PIL import Image
 
+from tests.fresh import run_fresh
 from topo.cli import app
 from topo.study import StudyConfig
 
@@ -51,13 +49,7 @@ def test_the_python_of_the_documents_runs(tmp_path: Path):
         assert code
         # Networks for smaller images go through the same lines sooner.
         (tmp_path / f"{name}.py").write_text(code.replace("3, 32, 32)", "3, 8, 8)"))
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", RUN, *(str(tmp_path / f"{name}.py") for name in DOCUMENTS)],
-        cwd=tmp_path / "made",
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    done = run_fresh(RUN, *(tmp_path / f"{name}.py" for name in DOCUMENTS), folder=tmp_path / "made")
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (tmp_path / "made").iterdir()] == ["resnet20-synflow.safetensors"]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from topo import models
+from topo.torchvision_import import import_torchvision
 
 
 class Mlp(nn.Sequential):
@@ -173,17 +175,36 @@ SMALL: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, ...], ...]]] = 
     "mixer": (Mixer, ((4, 6, 5),)),
 }
 
+
+def small_densenet() -> nn.Module:
+    """Torchvision's DenseNet with fewer and narrower layers."""
+    return torchvision().DenseNet(
+        growth_rate=8, block_config=(3, 4, 2), num_init_features=16, bn_size=2, num_classes=10
+    )
+
+
+def small_vit() -> nn.Module:
+    """Torchvision's vision transformer with three narrow blocks."""
+    return torchvision().VisionTransformer(
+        image_size=32, patch_size=16, num_layers=3, num_heads=3, hidden_dim=96, mlp_dim=192, num_classes=10
+    )
+
+
+def torchvision() -> ModuleType:
+    """Torchvision's models."""
+    return import_torchvision().models
+
+
 NAMED: dict[str, Callable[[], nn.Module]] = {
     "conv6": lambda: models.build("conv6"),
     "resnet20": lambda: models.build("resnet20"),
-    "resnet56": lambda: models.build("resnet56"),
     "wrn-28-2": lambda: models.build("wrn-28-2"),
     "mobilenet_v2": lambda: models.build("mobilenet_v2"),
     "resnet50": lambda: models.build("resnet50"),
-    "densenet121": lambda: models.build("densenet121"),
+    "densenet": small_densenet,
     "googlenet": lambda: models.build("googlenet"),
     "shufflenet_v2": lambda: models.build("shufflenet_v2_x0_5"),
-    "vit_b_16": lambda: models.build("vit_b_16"),
+    "vit": small_vit,
 }
 
 

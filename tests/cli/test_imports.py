@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.fresh import topo_fresh
 
 CODE = """
 from torch import nn
@@ -43,8 +44,7 @@ def own_net(input_shape, n_classes):
 
 
 def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error::UserWarning:topo", "-m", "topo", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    return topo_fresh(*arguments, folder=folder)
 
 
 @pytest.fixture

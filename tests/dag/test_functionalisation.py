@@ -64,7 +64,7 @@ def test_small_networks_are_the_same(name: str, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet20", "googlenet", "shufflenet_v2"])
+@pytest.mark.parametrize("name", ["resnet20", "shufflenet_v2"])
 def test_published_networks_are_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = NAMED[name]()
     assert functionalised(graph_of(model, torch.zeros(2, 3, 32, 32)))

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +7,7 @@ from hypothesis import strategies as st
 from matplotlib.collections import LineCollection
 from scipy import sparse
 
+from tests.fresh import run_fresh
 from topo.encoding.graph import BipartiteGraph, Block, LayerGraphs, MultipartiteGraph, Part
 from topo.errors import InputError
 from topo.plots import draw_graph
@@ -162,10 +160,10 @@ def test_graphs_draw_themselves(make_graph):
 
 
 @pytest.mark.slow
-def test_graphs_draw_themselves_where_no_figure_has_been_drawn():
+def test_graphs_draw_themselves_where_no_figure_has_been_drawn(tmp_path):
     code = (
         "import topo, torch, sys; graph = topo.encode(torch.nn.Linear(3, 2), example=(3,)); "
         "assert 'topo.plots' not in sys.modules; print(type(graph.draw()).__name__)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_fresh(code, folder=tmp_path)
     assert done.stdout.strip() == "Axes"

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.fresh import run_fresh
 from topo.errors import InputError
 from topo.features import CATEGORIES, METRICS, column_names
 from topo.pruning import PRUNERS
@@ -106,9 +104,7 @@ def test_a_table_says_what_its_own_metrics_are_to_a_process_that_has_not_registe
         "print(metric_columns(table), category_of('hubs'), reads_weights('fan__hubs_norm_mean'), "
         "ordered_metrics(['hubs', 'edges']), set(table['family']))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "results.parquet"], capture_output=True, text=True, check=True
-    )
+    done = run_fresh(code, tmp_path / "results.parquet", folder=tmp_path)
     assert done.stdout.strip() == "['hubs', 'fan__hubs_norm_mean', 'edges'] motion True ['edges', 'hubs'] {'own'}"
 
 

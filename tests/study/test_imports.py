@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.fresh import run_fresh, topo_fresh
 from topo import own_code
 from topo.errors import InputError
 from topo.features import METRICS, metric
@@ -84,7 +85,7 @@ def forget() -> Iterator[None]:
 
 
 def topo_command(*arguments: str, folder: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([sys.executable, "-m", "topo", *arguments], capture_output=True, text=True, cwd=folder)
+    done = topo_fresh(*arguments, folder=folder)
     assert done.returncode == code, done.stderr
     return done
 
@@ -160,7 +161,7 @@ def table_of(study: Path) -> dict[str, dict]:
     return {row["pruner"]: row for row in table.where(table.notna(), None).to_dict("records")}
 
 
-# One test, for every process imports all of torch.
+# One test, for workers of studies import all of torch.
 @pytest.mark.slow
 def test_a_study_of_own_code_is_run_changed_read_reported_and_moved(folder: Path):
     out = folder / "out"
@@ -192,17 +193,17 @@ def test_a_study_of_own_code_is_run_changed_read_reported_and_moved(folder: Path
     shutil.rmtree(folder / "code")
     (folder / "my_helper.py").unlink()
     own = after["own-pruner"]["cell"]
-    done = subprocess.run([sys.executable, "-c", READ, own], capture_output=True, text=True, cwd=folder)
+    done = run_fresh(READ, own, folder=folder)
     assert done.returncode == 0, done.stderr
     assert (folder / "report.html").stat().st_size > 10_000
 
     # Questions about its networks import what it keeps of its code, as a report's own processes do.
-    done = subprocess.run([sys.executable, "-c", COMPARED], capture_output=True, text=True, cwd=folder)
+    done = run_fresh(COMPARED, folder=folder)
     assert done.returncode == 0, done.stderr
 
     # Without its code it is still read; what needs the code says how to bring it in.
     kept = (out / "imports").rename(folder / "elsewhere")
-    done = subprocess.run([sys.executable, "-c", WITHOUT_CODE, own], capture_output=True, text=True, cwd=folder)
+    done = run_fresh(WITHOUT_CODE, own, folder=folder)
     assert done.returncode == 0, done.stderr
     kept.rename(out / "imports")
 

@@ -54,19 +54,25 @@ def group_is_gone(group: int) -> bool:
 
 
 @pytest.mark.slow
-def test_after_a_kill_the_next_run_does_only_what_is_left(study_file: Path, tmp_path: Path, here):
-    folder = tmp_path / "killed"
-    process = start(study_file, folder)
-    wait_until(lambda: len(finished(folder)) >= 3 or process.poll() is not None)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+def test_of_two_runs_on_one_folder_one_is_killed_and_the_other_does_what_is_left(
+    study_file: Path, tmp_path: Path, here
+):
+    folder = tmp_path / "shared"
+    killed, other = (start(study_file, folder) for _ in range(2))
+    wait_until(lambda: len(finished(folder)) >= 3 or killed.poll() is not None)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
     kept = finished(folder)
     assert 3 <= len(kept) < 20
-    wait_until(lambda: group_is_gone(process.pid), 30)  # workers do not outlive their parent
+    wait_until(lambda: group_is_gone(killed.pid), 30)  # workers do not outlive their parent
+    _, err = other.communicate(timeout=300)
+    assert other.returncode == 0, err
     table = Study.load(folder).run(executor=here, progress=False)
     assert len(table) == 20 and (table["status"] == "finished").all()
     assert kept.items() <= finished(folder).items()
-    assert not list(folder.glob("cells/*.part"))
+    assert {p.name for p in (folder / "cells").iterdir()} == set(table["cell"])
+    for cell in (folder / "cells").iterdir():
+        assert {"row.json", "history.parquet"} <= {p.name for p in cell.iterdir()}
 
 
 @pytest.mark.slow
@@ -87,17 +93,3 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(study_file: Path, tmp_path: 
     study = Study.load(folder)
     assert 2 <= len(study.results()) < 600
     assert (study.results()["status"] == "finished").all()
-
-
-@pytest.mark.slow
-def test_two_runs_on_one_folder(study_file: Path, tmp_path: Path):
-    folder = tmp_path / "shared"
-    processes = [start(study_file, folder) for _ in range(2)]
-    for process in processes:
-        _, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
-    table = Study.load(folder).results()
-    assert len(table) == 20 and (table["status"] == "finished").all()
-    assert {p.name for p in (folder / "cells").iterdir()} == set(table["cell"])
-    for cell in (folder / "cells").iterdir():
-        assert {"row.json", "history.parquet"} <= {p.name for p in cell.iterdir()}
