@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from topo.checkpoint import load_checkpoint, save_checkpoint
 from topo.errors import InputError
@@ -46,14 +49,94 @@ def test_tied_weights(tmp_path: Path):
     assert other[1].weight is other[0].weight
 
 
-@pytest.mark.parametrize("wrap", [None, "state_dict", "model_state_dict", "model"])
-@pytest.mark.parametrize("suffix", [".pt", ".pth"])
-def test_torch_files(tmp_path: Path, wrap: str | None, suffix: str):
-    model, other = net(), net()
-    state = model.state_dict()
-    torch.save({wrap: state, "epoch": 3} if wrap else state, tmp_path / f"net{suffix}")
-    load_checkpoint(other, tmp_path / f"net{suffix}")
-    assert same(model, other)
+def loaded(file: Path, content: Any, model: nn.Module, *sentences: str) -> nn.Module:
+    """The model with what a file of this content holds, and one warning where something had to be done for that."""
+    torch.save(content, file)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert load_checkpoint(model, file) is model
+    said = [f"{file} was loaded, but not as it is: {'; '.join(sentences)}."] if sentences else []
+    assert [str(warning.message) for warning in caught] == said
+    return model
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".pth.tar", ".ckpt"])
+def test_torch_files(tmp_path: Path, suffix: str):
+    model = net()
+    assert same(model, loaded(tmp_path / f"net{suffix}", model.state_dict(), net()))
+
+
+@pytest.mark.parametrize("places", ["state_dict", "model_state_dict", "model", "net", "model net"])
+def test_nested_state_dicts(tmp_path: Path, places: str):
+    model = net()
+    content = model.state_dict()
+    for place in reversed(places.split()):
+        content = {place: content, "epoch": 3, "optimizer": {"state": {0: {"step": torch.tensor(1)}}}}
+    where = " in ".join(repr(place) for place in reversed(places.split()))
+    assert same(model, loaded(tmp_path / "net.pth.tar", content, net(), f"only what is under {where} was read"))
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "net.", "module._orig_mod.", "model.network."])
+def test_names_of_wrapped_models(tmp_path: Path, prefix: str):
+    model = net()
+    state = {prefix + name: tensor for name, tensor in model.state_dict().items()}
+    said = f"'{prefix}0.weight' is taken for '0.weight', and so on"
+    assert same(model, loaded(tmp_path / "net.pt", state, net(), said))
+
+
+def test_names_of_models_compiled_in_part_and_models_that_are_wrapped(tmp_path: Path):
+    model = net()
+    state = {name.replace(".", "._orig_mod.", 1): tensor for name, tensor in model.state_dict().items()}
+    said = "'0._orig_mod.weight' is taken for '0.weight', and so on"
+    assert same(model, loaded(tmp_path / "net.pt", state, net(), said))
+    said = "'0.weight' is taken for 'module.0.weight', and so on"
+    assert same(model, loaded(tmp_path / "net.pt", model.state_dict(), nn.DataParallel(net()), said))
+
+
+def test_prefixes_that_are_not_of_wrappers_or_not_of_all_names_stay_refused(tmp_path: Path):
+    state = net().state_dict()
+    for names in ({name: f"encoder.{name}" for name in state}, {"0.weight": "module.0.weight"}):
+        torch.save({names.get(name, name): tensor for name, tensor in state.items()}, tmp_path / "net.pt")
+        with pytest.raises(InputError, match=r"it lacks 0\.weight.*it has \w+\.0\.weight"):
+            load_checkpoint(net(), tmp_path / "net.pt")
+
+
+def test_weights_under_the_masks_of_pruning(tmp_path: Path):
+    model = net()
+    for place in (0, 3):
+        prune.random_unstructured(model[place], "weight", 0.5)
+    # After a training step the values behind the mask are not zero.
+    plain = loaded(
+        tmp_path / "net.pt",
+        {f"module.{name}": tensor for name, tensor in model.state_dict().items()},
+        net(),
+        "module.0.weight, module.3.weight are multiplied by the masks of pruning",
+        "'module.0.bias' is taken for '0.bias', and so on",
+    )
+    x = torch.randn(2, 3, 3, 3)
+    assert torch.equal(plain.eval()(x), model.eval()(x))
+    assert (plain[3].weight == 0).sum() == 6
+    # A model with the same masks takes them as they are.
+    again = net()
+    for place in (0, 3):
+        prune.identity(again[place], "weight")
+    assert same(model, loaded(tmp_path / "net.pt", model.state_dict(), again))
+    state = {name: tensor for name, tensor in model.state_dict().items() if name != "3.weight_mask"}
+    torch.save(state, tmp_path / "net.pt")
+    with pytest.raises(InputError, match=r"it has .*3\.weight_orig"):
+        load_checkpoint(net(), tmp_path / "net.pt")
+
+
+def test_missing_counters_and_tied_weights(tmp_path: Path):
+    model = net()
+    state = {name: tensor for name, tensor in model.state_dict().items() if "num_batches" not in name}
+    said = "the model keeps its own 1.num_batches_tracked, which the file lacks"
+    assert same(model, loaded(tmp_path / "net.pt", state, net(), said))
+    tied = nn.Sequential(nn.Linear(3, 3, bias=False), nn.ReLU(), nn.Linear(3, 3, bias=False))
+    tied[2].weight = tied[0].weight
+    said = "0.weight, which the file lacks, is tied to 2.weight"
+    weight = torch.randn(3, 3)
+    assert torch.equal(loaded(tmp_path / "tied.pt", {"2.weight": weight}, tied, said)[0].weight, weight)
 
 
 def test_names_and_shapes_that_do_not_fit(tmp_path: Path):

@@ -406,3 +406,21 @@ def test_every_verb_refuses_masks_that_are_none_in_the_same_words(value):
             InputError, match=r"must be bool (tensors by parameter name, as topo\.prune|or exactly 0 and 1)"
         ):
             verb()
+
+
+def test_masks_of_a_wrapped_model_fit_the_bare_one():
+    net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    wrapped = Masks({f"module.{name}": mask for name, mask in Masks.dense(net).items()})
+    wrapped["module.0.weight"][0] = False
+    said = r"the mask of 'module\.0\.weight' is taken for that of '0\.weight', and 1 more alike"
+    with pytest.warns(UserWarning, match=said):
+        wrapped.apply(net)
+    assert not net[0].weight[0].any() and net[0].weight[1:].all()
+    with pytest.warns(UserWarning, match=said):
+        assert topo.encode(net, wrapped, example=(4,)).n_edges == 8 + 6
+    with pytest.warns(UserWarning, match=said), wrapped.hold(net, torch.optim.SGD(net.parameters(), lr=1.0)):
+        pass
+    with pytest.warns(UserWarning, match=r"the mask of '0\.weight' is taken for that of 'module\.0\.weight'"):
+        Masks({"0.weight": wrapped["module.0.weight"]}).apply(nn.DataParallel(net))
+    with pytest.raises(InputError, match=r"no parameter 'encoder\.0\.weight'"):
+        Masks({"encoder.0.weight": torch.ones(3, 4)}).apply(net)

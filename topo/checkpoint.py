@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 
 import safetensors.torch
@@ -12,10 +13,15 @@ from torch import Tensor, nn
 
 from .errors import InputError
 from .safe_files import replacing
+from .wrapped_names import matched_names
 
-__all__ = ["load_checkpoint", "read_state", "save_checkpoint"]
+__all__ = ["checkpoint_shapes", "load_checkpoint", "save_checkpoint"]
 
-_TORCH_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt"}
+_TORCH_SUFFIXES = (".pt", ".pth", ".pth.tar", ".bin", ".ckpt")
+# Where training code puts the state dict beside the optimizer's and the epoch.
+PLACES = ("state_dict", "model_state_dict", "model", "net")
+# Endings of names: what pruning by torch makes of a weight, and the counter of a batch norm.
+ORIGINAL, MASK, COUNTER = "_orig", "_mask", ".num_batches_tracked"
 
 
 def save_checkpoint(model: nn.Module, path: str | Path) -> Path:
@@ -55,8 +61,11 @@ def save_checkpoint(model: nn.Module, path: str | Path) -> Path:
 def load_checkpoint(model: nn.Module, path: str | Path) -> nn.Module:
     """Copy the weights of a checkpoint file into a model, and return the model.
 
-    A ``.safetensors`` file, or a PyTorch file (``.pt``, ``.pth``, ``.bin``, ``.ckpt``) with a state dict, bare or
-    under ``state_dict``, ``model_state_dict`` or ``model``; no code in a file is ever run.
+    A ``.safetensors`` file, or a PyTorch file (``.pt``, ``.pth``, ``.pth.tar``, ``.bin``, ``.ckpt``) with a state dict,
+    bare or under ``state_dict``, ``model_state_dict``, ``model`` or ``net``; no code in a file is ever run. Names may
+    have what `nn.DataParallel`, `torch.compile` and training classes put before them (``module.``, ``_orig_mod.``,
+    ``model.``, ``net.``); weights pruned by `torch.nn.utils.prune` are multiplied by their masks; the counters of batch
+    norms may be missing, and so may tied weights under all names but one.
 
     Parameters
     ----------
@@ -75,8 +84,13 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> nn.Module:
     InputError
         When the file is missing, damaged or of another kind, or its names or shapes are not those of the
         model; the model is then left as it was.
+
+    Warns
+    -----
+    UserWarning
+        Where the file is not as the model has it: what was done.
     """
-    state = read_state(path)
+    state, done = _fitted(path, model)
     own = model.state_dict()
     problems = []
     missing, extra = [k for k in own if k not in state], [k for k in state if k not in own]
@@ -94,28 +108,75 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> nn.Module:
     if problems:
         raise InputError(f"{path} does not fit the model: {'; '.join(problems)}.")
     model.load_state_dict(state)
+    if done:
+        warnings.warn(f"{path} was loaded, but not as it is: {'; '.join(done)}.", stacklevel=2)
     return model
 
 
-def read_state(path: str | Path) -> dict[str, Tensor]:
-    """The names and tensors that a checkpoint file holds, of the kinds that `load_checkpoint` takes.
+def checkpoint_shapes(path: str | Path, model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shapes that a checkpoint file has for the tensors of a model, whether they fit or not.
+
+    Parameters
+    ----------
+    path
+        The checkpoint file.
+    model
+        Gives the names, as for `load_checkpoint`.
+
+    Returns
+    -------
+    dict
+        Name -> shape.
 
     Raises
     ------
     InputError
         When the file is missing, damaged or of another kind.
     """
-    path = Path(path)
+    return {name: tuple(tensor.shape) for name, tensor in _fitted(path, model)[0].items()}
+
+
+def _fitted(path: str | Path, model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
+    """What a file holds under the names of the model, as far as they can be told, and what was done for that."""
+    state, done = _read_state(Path(path))
+    own = model.state_dict()
+    pruned = [name[: -len(ORIGINAL)] for name in state if name.endswith(ORIGINAL)]
+    if pruned and not any(name.endswith(ORIGINAL) for name in own) and all(name + MASK in state for name in pruned):
+        masked = {name: state[name + ORIGINAL] * state[name + MASK] for name in pruned}
+        state = {name: tensor for name, tensor in state.items() if not name.endswith((ORIGINAL, MASK))} | masked
+        done.append(f"{_listed(pruned)} {'is' if len(pruned) == 1 else 'are'} multiplied by the masks of pruning")
+    names = matched_names(state, own)
+    changed = [name for name, known in names.items() if name != known]
+    if changed:
+        state = {known: state[name] for name, known in names.items()}
+        done.append(f"{changed[0]!r} is taken for {names[changed[0]]!r}, and so on")
+    counters = [name for name in own if name.endswith(COUNTER) and name not in state]
+    if counters:
+        state |= {name: own[name] for name in counters}
+        done.append(f"the model keeps its own {_listed(counters)}, which the file lacks")
+    first: dict[int, str] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if name in state:
+            first.setdefault(id(tensor), name)
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if name not in state and id(tensor) in first:
+            state[name] = state[first[id(tensor)]]
+            done.append(f"{name}, which the file lacks, is tied to {first[id(tensor)]}")
+    return state, done
+
+
+def _read_state(path: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """The names and tensors that a checkpoint file holds, and where in it they were found."""
     if not path.is_file():
         raise InputError(f"{path} does not exist or is not a file.")
     if path.suffix == ".safetensors":
         try:
-            return safetensors.torch.load_file(path)
+            return safetensors.torch.load_file(path), []
         except (OSError, SafetensorError, ValueError) as error:
             raise InputError(
                 f"{path} is not a whole safetensors file ({error}); it may be cut short or of another kind."
             ) from error
-    if path.suffix not in _TORCH_SUFFIXES:
+    if not path.name.endswith(_TORCH_SUFFIXES):
         known = ", ".join([".safetensors", *sorted(_TORCH_SUFFIXES)])
         raise InputError(f"{path} is not a checkpoint by its name; names end in one of {known}.")
     try:
@@ -123,13 +184,16 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{path} is not a whole PyTorch file of plain tensors ({reason}).") from error
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
+    found: list[str] = []
+    while isinstance(state, dict) and not all(isinstance(value, Tensor) for value in state.values()):
+        key = next((key for key in PLACES if isinstance(state.get(key), dict)), None)
+        if key is None:
             break
+        state = state[key]
+        found.append(repr(key))
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} does not hold a state dict (names and tensors).")
-    return dict(state)
+    return dict(state), [f"only what is under {' in '.join(reversed(found))} was read"] if found else []
 
 
 def _listed(names: list[str]) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .errors import InputError
 from .parameter_names import named_parameters
+from .wrapped_names import renamed
 
 __all__ = ["HeldMasks"]
 
@@ -33,6 +34,7 @@ class HeldMasks:
 
     def __init__(self, masks: Mapping[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         parameters = named_parameters(model, aliases=True)
+        masks = renamed(masks, parameters)
         updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
         if not any(id(parameters[name]) in updated for name in masks):
             raise InputError("the optimizer updates none of the masked parameters; build it from this very model.")

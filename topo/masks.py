@@ -23,6 +23,7 @@ from .errors import InputError, nearest
 from .held_masks import HeldMasks
 from .parameter_names import masks_within, matching_names, named_parameters
 from .safe_files import read_arrays, write_arrays
+from .wrapped_names import renamed
 
 __all__ = ["Masks", "prunable_parameters"]
 
@@ -225,7 +226,8 @@ class Masks(Mapping[str, Tensor]):
             When a mask has no parameter, or another shape.
         """
         parameters = named_parameters(model, aliases=True)
-        unknown = [name for name in self if name not in parameters]
+        masks = renamed(self, parameters, what="mask")
+        unknown = [name for name in masks if name not in parameters]
         if unknown:
             close = nearest(unknown[0], parameters, 1)
             hint = f" (nearest to {unknown[0]!r}: {close[0]!r})" if close else ""
@@ -235,7 +237,7 @@ class Masks(Mapping[str, Tensor]):
             )
         wrong = [
             f"{name} is {tuple(mask.shape)} in the masks and {tuple(parameters[name].shape)} in the model"
-            for name, mask in self.items()
+            for name, mask in masks.items()
             if mask.shape != parameters[name].shape
         ]
         if wrong:
@@ -259,7 +261,7 @@ class Masks(Mapping[str, Tensor]):
         """
         self.check(model)
         parameters = named_parameters(model, aliases=True)
-        for name, mask in self.items():
+        for name, mask in renamed(self, parameters).items():
             parameters[name].masked_fill_(~mask.to(parameters[name].device), 0.0)
         return model
 
@@ -279,7 +281,7 @@ class Masks(Mapping[str, Tensor]):
         """
         if self.state is not None:
             self.check(model)
-            model.load_state_dict(self.state, strict=False)
+            model.load_state_dict(renamed(self.state, model.state_dict()), strict=False)
         return self.apply(model)
 
     def hold(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> HeldMasks:

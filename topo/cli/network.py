@@ -81,7 +81,7 @@ class NamedNetwork:
     @cached_property
     def model(self) -> nn.Module:
         """The network itself."""
-        from ..checkpoint import load_checkpoint, read_state
+        from ..checkpoint import checkpoint_shapes, load_checkpoint
 
         model = self._built(self.n_classes)
         if self.checkpoint is None:
@@ -89,8 +89,7 @@ class NamedNetwork:
         try:
             return load_checkpoint(model, self.checkpoint)
         except InputError as error:
-            shapes = {name: tuple(tensor.shape) for name, tensor in read_state(self.checkpoint).items()}
-            raise self._with_remedy(error, shapes) from error
+            raise self._with_remedy(error, checkpoint_shapes(self.checkpoint, model)) from error
 
     def masks(self, file: Path) -> Masks:
         """The masks of a file, which must be for this network."""

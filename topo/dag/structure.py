@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, unknown_name
+from ..wrapped_names import renamed
 from .coarsening import coarsen
 from .dag import Dag, Step
 from .derived_weights import main_parameter
@@ -154,7 +155,8 @@ def structure(
 def checked_masks(dag: Dag, masks: Mapping[str, Any] | None) -> dict[str, Tensor]:
     """Masks as bool tensors; raises `InputError` where they do not fit the traced network."""
     checked = {}
-    for name, mask in ({} if masks is None else mask_tensors(masks)).items():
+    given = {} if masks is None else mask_tensors(masks)
+    for name, mask in renamed(given, dag.state, what="mask").items():
         if name not in dag.state:
             raise unknown_name("parameter in masks", name, dag.state)
         if mask.shape != dag.state[name].shape:
