@@ -143,7 +143,7 @@ def test_a_norm_that_is_written_out_only_scales(kind):
         torch.testing.assert_close(score, expected[name], rtol=1e-6, atol=0)
 
 
-PUBLIC = ("bert", "llama", "t5")
+PUBLIC = ("bert", "gpt2", "llama", "t5")
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -1,7 +1,9 @@
 """How many weights each tensor keeps, and which: global, by layer, by output row or N of every M, always exact counts.
 
 An allocation takes the scores, the scores of pruned weights being -inf, and the number of weights to keep in all.
-Of equal scores the first ones are kept. The first axis of a weight counts as its outputs, the second as its inputs.
+Of equal scores the first ones are kept. The first axis of a weight counts as its outputs, the second as its inputs;
+`topo.prune` brings weights that are used otherwise, such as transposed ones, into this form first where data or an
+example of the input let it see how they are used.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from ..datasets.inputs import Batch
 from ..errors import InputError
 from .samples import chunks
 from .task import Task
-from .weight_rows import Rows
+from .weight_rows import Rows, uses_of_elements
 from .weight_uses import Use, WeightUses, separate_operations
 
 __all__ = ["gram", "rows_of_weights", "squares", "visit_layers"]
@@ -153,10 +153,8 @@ def _run(task: Task, batch: Batch, on_use: Use) -> None:
 
 def _check(name: str, weight: Tensor, used: Iterable[Rows]) -> None:
     """The rows must be the whole weight, each element once."""
-    covered = torch.zeros_like(weight, dtype=torch.int64, requires_grad=False)
-    for rows in used:
-        rows.write(covered, rows.view(covered) + 1)
-    if not (covered == 1).all():
-        missing, several = (covered == 0).any(), (covered > 1).any()
+    uses = uses_of_elements(weight, list(used))
+    if not (uses == 1).all():
+        missing, several = (uses == 0).any(), (uses > 1).any()
         how = " and ".join(["only in part"] * bool(missing) + ["in different ways, as by a tied layer"] * bool(several))
         raise InputError(f"{name} is used {how}, so that its elements have no one input; exclude it.")

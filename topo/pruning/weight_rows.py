@@ -10,7 +10,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-__all__ = ["Rows", "as_matrix", "place_of", "written_back"]
+__all__ = ["Rows", "as_matrix", "covers", "place_of", "uses_of_elements", "written_back"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Rows:
     strides, offset
         Where the elements lie in the memory of the parameter, 0 along axes of one element; None and 0 where they lie in
         no such order.
+    layout
+        The strides of the parameter.
     digest
         Tells apart orders of elements without strides.
     index
@@ -41,17 +43,18 @@ class Rows:
     shape: tuple[int, ...]
     strides: tuple[int, ...] | None = None
     offset: int = 0
+    layout: tuple[int, ...] = field(default=(), compare=False)
     digest: str = ""
     index: Tensor | None = field(default=None, compare=False, repr=False)
     computed: Tensor | None = field(default=None, compare=False, repr=False)
 
     def view(self, tensor: Tensor) -> Tensor:
-        """These rows of a tensor of the weight's shape and layout, as a view where they have strides, else copied.
+        """These rows of a tensor of the weight's shape, as a view where it lies in memory as the weight, else copied.
 
         Parameters
         ----------
         tensor
-            The weight, or made by ``torch.zeros_like`` of it.
+            The weight, or such as scores of it.
 
         Returns
         -------
@@ -61,7 +64,14 @@ class Rows:
         if self.index is not None:
             return tensor.detach().flatten()[self.index]
         assert self.strides is not None, "rows have either strides or an index"
-        return tensor.detach().as_strided(self.shape, self.strides, tensor.storage_offset() + self.offset)
+        laid = self._laid(tensor.detach())
+        return laid.as_strided(self.shape, self.strides, laid.storage_offset() + self.offset)
+
+    def _laid(self, tensor: Tensor) -> Tensor:
+        """The tensor itself where its elements lie in memory as those of the weight do, else a copy that does."""
+        if tensor.stride() == self.layout:
+            return tensor
+        return tensor.new_empty_strided(tensor.shape, self.layout).copy_(tensor)
 
     def write(self, tensor: Tensor, values: Tensor) -> None:
         """Put values in the place of these rows.
@@ -73,13 +83,16 @@ class Rows:
         values
             As many as `view` gives, in their order.
         """
-        values = values.to(tensor.dtype).view(self.shape)
+        tensor, values = tensor.detach(), values.to(tensor.dtype).view(self.shape)
         if self.index is None:
-            self.view(tensor).copy_(values)
+            laid = self._laid(tensor)
+            self.view(laid).copy_(values)
+            if laid is not tensor:
+                tensor.copy_(laid)
         else:
-            flat = tensor.detach().flatten()
+            flat = tensor.flatten()
             flat[self.index] = values
-            tensor.detach().copy_(flat.view(tensor.shape))
+            tensor.copy_(flat.view(tensor.shape))
 
     def matrices(self, tensor: Tensor) -> Tensor:
         """These rows as matrices (groups, rows, columns), with the columns in the order of the inputs.
@@ -130,7 +143,7 @@ def place_of(name: str, view: Tensor, source: Tensor, weight: Tensor, numbers: T
         return None
     if numbers is None and source.stride() == weight.stride() and extent == weight.numel():
         strides = tuple(step if size > 1 else 0 for size, step in zip(view.shape, view.stride(), strict=True))
-        return Rows(name, tuple(view.shape), strides, offset)
+        return Rows(name, tuple(view.shape), strides, offset, weight.stride())
     numbers = torch.arange(weight.numel(), device=weight.device).view(weight.shape) if numbers is None else numbers
     memory = numbers.new_empty(extent)
     memory.as_strided(source.shape, source.stride()).copy_(numbers)
@@ -157,6 +170,45 @@ def as_matrix(tensor: Tensor, parts: Sequence[Rows]) -> Tensor:
     if len({view.shape[1:] for view in views}) > 1:
         return torch.cat([view.flatten() for view in views])[None]
     return torch.cat(views)
+
+
+def covers(weight: Tensor, parts: Sequence[Rows]) -> bool:
+    """Whether rows are the whole weight, each element once.
+
+    Parameters
+    ----------
+    weight
+        The parameter.
+    parts
+        Rows of it.
+
+    Returns
+    -------
+    bool
+        False also where some are used in several ways.
+    """
+    return bool((uses_of_elements(weight, parts) == 1).all())
+
+
+def uses_of_elements(weight: Tensor, parts: Sequence[Rows]) -> Tensor:
+    """How often each element of a weight is in rows.
+
+    Parameters
+    ----------
+    weight
+        The parameter.
+    parts
+        Rows of it.
+
+    Returns
+    -------
+    Tensor
+        int64, in the shape of the weight.
+    """
+    uses = torch.zeros_like(weight, dtype=torch.int64, requires_grad=False)
+    for rows in parts:
+        rows.write(uses, rows.view(uses) + 1)
+    return uses
 
 
 def written_back(matrix: Tensor, parts: Sequence[Rows], like: Tensor) -> Tensor:

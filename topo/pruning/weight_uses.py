@@ -217,7 +217,7 @@ class WeightUses(TorchDispatchMode):
         record = operator_called(operation)
         if shown is None or not result.is_floating_point():
             return
-        numbers = shown.view(torch.empty_like(weight, dtype=torch.int64).copy_(_numbers(weight.shape, weight.device)))
+        numbers = shown.view(_numbers(weight.shape, weight.device))
         own = _numbers(read.shape, read.device)
         moved = _run_on_numbers(operation, args, kwargs, place, own)
         if moved is not None and moved.shape == result.shape and torch.equal(read.flatten()[moved], result):
