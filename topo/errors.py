@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-__all__ = ["InputError", "described", "failures_named", "nearest", "unknown_name"]
+__all__ = ["InputError", "described", "failures_named", "listed", "nearest", "unknown_name"]
 
 
 class InputError(ValueError):
@@ -34,6 +34,30 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     folded = {k.lower().replace("_", "-"): k for k in known}
     close = difflib.get_close_matches(name.lower().replace("_", "-"), folded, n=count, cutoff=0.5)
     return [folded[name] for name in close]
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Names in quotes, the first few of many.
+
+    Parameters
+    ----------
+    names
+        What to list.
+    most
+        How many are written out.
+
+    Returns
+    -------
+    str
+        For a message.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"], most=2)
+    "'a', 'b' and 1 more"
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + more
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:

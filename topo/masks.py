@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,17 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
 
 from .dag.dag import Dag
 from .dag.example import Example
 from .dag.mask_tensors import mask_tensors
-from .dag.prunable import prunable_weights
+from .dag.prunable import selected_weights
 from .dag.tracing import module_of
-from .errors import InputError, nearest
-from .held_masks import HeldMasks
-from .parameter_names import masks_within, matching_names, named_parameters
+from .errors import InputError, listed, nearest
+from .held_masks import HeldMasks, PrunedWeights
+from .parameter_names import masks_within, named_parameters
 from .safe_files import read_arrays, write_arrays
+from .weight_norms import norm_scales
 from .wrapped_names import renamed
 
 __all__ = ["Masks", "prunable_parameters"]
@@ -117,6 +116,9 @@ class Masks(Mapping[str, Tensor]):
         parameters = prunable_parameters(model, example=example)
         within = masks_within(module_of(model, "topo.Masks.from_nonzero"))
         nonzero = {name: p.detach().cpu() != 0 for name, p in parameters.items()}
+        for name, (scale, _) in norm_scales(module_of(model, "topo.Masks.from_nonzero")).items():
+            if name in nonzero:
+                nonzero[name] = nonzero[name] & (scale.detach().cpu() != 0)
         return cls({name: kept & within.get(name, kept) for name, kept in nonzero.items()}, algorithm="nonzero")
 
     def replaced(self, masks: Mapping[str, Tensor]) -> Masks:
@@ -232,7 +234,7 @@ class Masks(Mapping[str, Tensor]):
             close = nearest(unknown[0], parameters, 1)
             hint = f" (nearest to {unknown[0]!r}: {close[0]!r})" if close else ""
             raise InputError(
-                f"the masks do not fit the model: it has no parameter {_listed(unknown)}{hint}; "
+                f"the masks do not fit the model: it has no parameter {listed(unknown)}{hint}; "
                 "build the model they were made for."
             )
         wrong = [
@@ -245,9 +247,10 @@ class Masks(Mapping[str, Tensor]):
                 f"the masks do not fit the model: {'; '.join(wrong[:5])}; build the model they were made for."
             )
 
-    @torch.no_grad()
     def apply(self, model: nn.Module) -> nn.Module:
         """Set the pruned weights of a model to 0.0 in place and return the model.
+
+        Of a weight norm that divides every row by its norm, the scales of rows that are pruned whole become zero.
 
         Parameters
         ----------
@@ -260,9 +263,7 @@ class Masks(Mapping[str, Tensor]):
             `model` itself.
         """
         self.check(model)
-        parameters = named_parameters(model, aliases=True)
-        for name, mask in renamed(self, parameters).items():
-            parameters[name].masked_fill_(~mask.to(parameters[name].device), 0.0)
+        PrunedWeights(self, model).clear()
         return model
 
     @torch.no_grad()
@@ -281,7 +282,15 @@ class Masks(Mapping[str, Tensor]):
         """
         if self.state is not None:
             self.check(model)
-            model.load_state_dict(renamed(self.state, model.state_dict()), strict=False)
+            own = model.state_dict()
+            state = renamed(self.state, own)
+            unknown = [name for name in state if name not in own]
+            if unknown:
+                raise InputError(
+                    f"the weights that go with the masks do not fit the model: it has no {listed(unknown)}; give a "
+                    "model of the same parametrisation, or apply the masks alone."
+                )
+            model.load_state_dict(state, strict=False)
         return self.apply(model)
 
     def hold(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> HeldMasks:
@@ -408,27 +417,7 @@ def prunable_parameters(
     >>> list(prunable_parameters(net)), list(prunable_parameters(net, exclude="3.*"))
     (['0.weight', '3.weight'], ['0.weight'])
     """
-    found = prunable_weights(model, example)
-    module = module_of(model, "topo.masks.prunable_parameters")
-    parameters = named_parameters(module)
-    uninitialised = [name for name, p in parameters.items() if isinstance(p, UninitializedParameter)]
-    if uninitialised:
-        raise InputError(
-            f"{_listed(uninitialised)} has no shape yet; run the model once on an input before pruning it."
-        )
-    by_default = {*found.names}
-    selected = by_default if include is None else matching_names(module, include, by_default)
-    excluded = matching_names(module, exclude, by_default)
-    left = found.sentence(name for name in found.left if include is None and name not in excluded)
-    selected = selected - excluded
-    if not selected:
-        why = (
-            f"{left[:-1]}, or exclude fewer." if left else "name the parameters to prune in include, or exclude fewer."
-        )
-        raise InputError(f"nothing is left to prune; {why}")
-    if left:
-        warnings.warn(left, stacklevel=2)
-    return {name: p for name, p in parameters.items() if name in selected}
+    return selected_weights(model, include, exclude, example)
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -436,8 +425,3 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
         return json.loads(json.dumps(dict(settings)))
     except (TypeError, ValueError) as error:
         raise InputError(f"the settings of masks must be writable as JSON: {error}.") from error
-
-
-def _listed(names: list[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(repr, names[:most])) + more

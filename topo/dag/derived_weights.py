@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from .additive_graph import AdditiveGraph
+from .elements import Values
 from .operators import operator_of
 
-__all__ = ["carried_elements", "kept_elements", "main_parameter"]
+__all__ = ["carried_elements", "is_view", "kept_elements", "main_parameter", "values_without_nan"]
 
 
 def main_parameter(dag: AdditiveGraph, weight: str) -> str | None:
@@ -46,7 +47,7 @@ def kept_elements(dag: AdditiveGraph, weight: str, kept: Mapping[str, Tensor]) -
 
     The weight is computed with random numbers in the place of what is kept of the parameters: what is zero then is zero
     for every value that they may have. What is no number then, such as a row that is divided by its norm and of which
-    nothing is kept, is not kept either.
+    nothing is kept, counts as zero.
 
     Parameters
     ----------
@@ -77,13 +78,13 @@ def kept_elements(dag: AdditiveGraph, weight: str, kept: Mapping[str, Tensor]) -
         name: (kept[name].to(value.device) if name in kept else value.detach() != 0)
         for name, value in parameters.items()
     }
-    if _is_view_of(dag, weight):
+    if is_view(dag, weight):
         ones = {name: part.to(parameters[name].dtype) for name, part in known.items()}
-        return _computed(dag, weight, ones).nan_to_num() != 0
+        return _computed(dag, weight, ones) != 0
     result: Tensor | None = None
     for draw in (_positive, _signed):
         drawn = {name: draw(value, place) * known[name] for place, (name, value) in enumerate(parameters.items())}
-        found = _computed(dag, weight, drawn).nan_to_num() != 0
+        found = _computed(dag, weight, drawn) != 0
         result = found if result is None else result | found
     assert result is not None
     return result
@@ -129,7 +130,7 @@ def carried_elements(dag: AdditiveGraph, weight: str, parameter: str) -> Tensor 
     parameters = _floating_parameters(dag, weight)
     if parameter not in parameters:
         return None
-    if _is_view_of(dag, weight):
+    if is_view(dag, weight):
         # Whatever is moved beside the elements of the parameter counts as no element of it.
         others = {name: torch.zeros_like(p) for name, p in parameters.items()}
         found = _computed(dag, weight, {**others, parameter: numbers.to(value.device).double() + 1})
@@ -139,7 +140,7 @@ def carried_elements(dag: AdditiveGraph, weight: str, parameter: str) -> Tensor 
 
         def is_zero(zeros: Tensor, drawn: dict[str, Tensor] = drawn) -> Tensor:
             state = {**drawn, parameter: drawn[parameter].masked_fill(zeros.to(value.device), 0.0)}
-            return (_computed(dag, weight, state).nan_to_num() == 0).cpu()
+            return (_computed(dag, weight, state) == 0).cpu()
 
         never = is_zero(torch.zeros_like(numbers, dtype=torch.bool))
         index = _read_off(numbers, never, is_zero)
@@ -178,13 +179,56 @@ def _floating_parameters(dag: AdditiveGraph, weight: str) -> dict[str, Tensor]:
     return {name: dag.state[name] for name in dag.parameters_behind([weight]) if dag.state[name].is_floating_point()}
 
 
+def values_without_nan(dag: AdditiveGraph, state: Mapping[str, Tensor]) -> Values:
+    """Parameters, buffers and constants by name; what is no number where a constant is computed is zero.
+
+    So is a row of pruned weights that is divided by its own norm, and it spreads to no other row.
+
+    Parameters
+    ----------
+    dag
+        The network.
+    state
+        What stands in for some of its parameters.
+
+    Returns
+    -------
+    Values
+        By name.
+    """
+    known = dag.values()
+    return _WithoutNan({**dag.state, **state}, dag.constants, known.sizes)
+
+
+class _WithoutNan(Values):
+    def __getitem__(self, name: str) -> Tensor:
+        computed = name not in self._known
+        value = super().__getitem__(name)
+        if computed and isinstance(value, Tensor) and value.is_floating_point():
+            value = self._known[name] = value.masked_fill(value.isnan(), 0.0)
+        return value
+
+
 def _computed(dag: AdditiveGraph, weight: str, state: Mapping[str, Any]) -> Tensor:
     with torch.no_grad():
-        return dag.values({**dag.state, **state})[weight].detach()
+        return values_without_nan(dag, state)[weight].detach()
 
 
-def _is_view_of(dag: AdditiveGraph, weight: str) -> bool:
-    """Whether a weight is a parameter, or parts of parameters, in another shape or order."""
+def is_view(dag: AdditiveGraph, weight: str) -> bool:
+    """Whether a weight is a parameter, or parts of parameters, in another shape or order.
+
+    Parameters
+    ----------
+    dag
+        The network.
+    weight
+        Name of a parameter, a buffer or a constant.
+
+    Returns
+    -------
+    bool
+        False where anything is computed from their numbers.
+    """
     return all(operator_of(dag.constants[name]).view for name in _constants_behind(dag, weight))
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
-from ..errors import InputError
-from ..parameter_names import named_parameters, plain_owners
+from ..errors import InputError, listed
+from ..parameter_names import matching_names, named_parameters, plain_owners
+from ..weight_norms import norm_scales
 from .dag import Dag
 from .example import Example
 from .operators import embedding_modules, trained_modules
 from .tracing import module_of, traced
 from .weight_table import pruned_by_default
 
-__all__ = ["Prunable", "prunable_weights"]
+__all__ = ["Prunable", "prunable_weights", "selected_weights"]
 
 # Torch's modules that hold parameters or modules and compute nothing by themselves.
 _HOLDERS = ("torch.nn.modules.module", "torch.nn.modules.container")
@@ -57,7 +60,7 @@ class Prunable:
             by_reason.setdefault(self.left[name], []).append(name)
         if not by_reason:
             return ""
-        parts = [f"{_listed(names)} ({why})" for why, names in by_reason.items()]
+        parts = [f"{listed(names)} ({why})" for why, names in by_reason.items()]
         return f"pruning leaves {', '.join(parts)} as they are; {self.advice}."
 
 
@@ -92,7 +95,7 @@ def prunable_weights(model: nn.Module | Dag, example: Example | None = None) -> 
         if not found.left:
             return found
         raise InputError(
-            f"{str(error).rstrip('.')}; without a trace it cannot be told whether {_listed(list(found.left))} are "
+            f"{str(error).rstrip('.')}; without a trace it cannot be told whether {listed(list(found.left))} are "
             "weights: name those to prune in include."
         ) from error
     names, left = pruned_by_default(dag)
@@ -100,13 +103,42 @@ def prunable_weights(model: nn.Module | Dag, example: Example | None = None) -> 
     return Prunable(names, {**left, **_packed(module)}, advice)
 
 
+def selected_weights(
+    model: nn.Module | Dag,
+    include: str | Iterable[str] | None,
+    exclude: str | Iterable[str] | None,
+    example: Example | None,
+) -> dict[str, nn.Parameter]:
+    """The weights that pruning may remove, those of them that patterns select; see `topo.masks.prunable_parameters`."""
+    found = prunable_weights(model, example)
+    module = module_of(model, "topo.masks.prunable_parameters")
+    parameters = named_parameters(module)
+    uninitialised = [name for name, p in parameters.items() if isinstance(p, UninitializedParameter)]
+    if uninitialised:
+        raise InputError(f"{listed(uninitialised)} has no shape yet; run the model once on an input before pruning it.")
+    by_default = {*found.names}
+    selected = by_default if include is None else matching_names(module, include, by_default)
+    excluded = matching_names(module, exclude, by_default)
+    left = found.sentence(name for name in found.left if include is None and name not in excluded)
+    selected = selected - excluded
+    if not selected:
+        why = (
+            f"{left[:-1]}, or exclude fewer." if left else "name the parameters to prune in include, or exclude fewer."
+        )
+        raise InputError(f"nothing is left to prune; {why}")
+    if left:
+        warnings.warn(left, stacklevel=3)
+    return {name: p for name, p in parameters.items() if name in selected}
+
+
 def _by_classes(model: nn.Module) -> Prunable:
     names, unknown = [], {}
     owners = plain_owners(model)
+    scales = {id(scale) for scale, _ in norm_scales(model).values()}
     embedded = {id(p) for p, used_by in owners.values() if any(isinstance(m, embedding_modules()) for m in used_by)}
     for name, parameter in named_parameters(model).items():
         # bias_k and bias_v of attention have three dimensions but are added, not multiplied.
-        if parameter.ndim < 2 or id(parameter) in embedded or name.rpartition(".")[2].startswith("bias"):
+        if parameter.ndim < 2 or id(parameter) in embedded | scales or name.rpartition(".")[2].startswith("bias"):
             continue
         _, used_by = owners[id(parameter)]
         if any(isinstance(module, trained_modules()) for module in used_by):
@@ -143,8 +175,3 @@ def _packed(model: nn.Module) -> dict[str, str]:
         for name, module in model.named_modules()
         if hasattr(module, "_packed_params") or hasattr(module, "qweight")
     }
-
-
-def _listed(names: list[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(repr, names[:most])) + more

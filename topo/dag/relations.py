@@ -13,7 +13,7 @@ from scipy import sparse
 from torch import Tensor
 
 from .dag import Arc, Dag, Step
-from .derived_weights import kept_elements
+from .derived_weights import kept_elements, values_without_nan
 from .elements import Fixed
 from .fixed_elements import fixed_elements, maps_along
 from .maps import Chain, Gather, LinearMap, Weight
@@ -123,7 +123,7 @@ class WeightLookup:
         for name, mask in self.masks.items():
             value = dag.state[name].detach()
             masked[name] = value.masked_fill(~mask.to(value.device), 0.0)
-        self.values = dag.values({**dag.state, **masked})
+        self.values = values_without_nan(dag, masked) if masked else dag.values()
 
     def __call__(self, name: str) -> Weight:
         if name not in self.known:

@@ -22,8 +22,8 @@ __all__ = ["ParameterUse", "parameter_uses", "pruned_by_default", "weights"]
 # Role of a parameter -> why it is not pruned by default, in the order in which one role outdoes another.
 ROLES = {
     "weight": "",
-    "computed weight": "its elements are mixed where the weight is computed, so zeros of it are no zeros of the weight",
     "factor": "the weight is a product of it and another parameter, so zeros of it are no zeros of the weight",
+    "computed weight": "its elements are mixed where the weight is computed, so zeros of it are no zeros of the weight",
     "embedding": "a table of embeddings; name it in include to prune it",
     "weight scale": "it scales a weight",
     "bias": "it is added",
@@ -48,6 +48,8 @@ class ParameterUse:
         ``"norm"``, ``"slope"``, ``"scale"``, ``"added"``, ``"joined"`` and ``"read"``.
     operation, module
         The operation that reads it, and the path of the module that runs it.
+    value
+        Name of what the operation reads: the parameter, or a constant that is computed from it.
     arc
         Names of the nodes that the operation lies between; empty where it computes a constant.
     """
@@ -55,6 +57,7 @@ class ParameterUse:
     role: str
     operation: str
     module: str
+    value: str
     arc: str = ""
 
 
@@ -162,14 +165,16 @@ def _found_uses(dag: Dag) -> dict[str, tuple[ParameterUse, ...]]:
     for step, arc in _steps(dag):
         for value, use in value_uses(step):
             for name, role in _roles_behind(dag, value.name, use, computing):
-                found.setdefault(name, []).append(ParameterUse(role, step.name, step.module, arc))
+                found.setdefault(name, []).append(ParameterUse(role, step.name, step.module, value.name, arc))
     # Products of parameters, such as factors of a low rank, are computed in constants.
     for constant in computing:
         step = dag.constants[constant]
-        for value, use in value_uses(step):
-            if use in ("weight", "factor"):
+        uses = list(value_uses(step))
+        of_parameters = sum(bool(dag.parameters_behind([value.name])) for value, _ in uses)
+        for value, use in uses:
+            if use == "weight" or (use == "factor" and of_parameters > 1):
                 for name, role in _roles_behind(dag, value.name, use, {}):
-                    found.setdefault(name, []).append(ParameterUse(role, step.name, step.module))
+                    found.setdefault(name, []).append(ParameterUse(role, step.name, step.module, value.name))
     return {name: tuple(dict.fromkeys(uses)) for name, uses in found.items()}
 
 

@@ -17,10 +17,12 @@ from ..masks import Masks
 from ..parameter_names import named_parameters
 from ..training import Recipe
 from ..validation import check_settings
+from .masks_within import kept_within
+from .opening import open_task
 from .registry import PRUNERS, settings_of
 from .results import checked_masks, checked_tensors
 from .sparse_training import SparseTrainingCallback
-from .task import Task, open_task
+from .task import Task
 from .weight_scoring import WeightScoring
 
 __all__ = ["Task", "prune", "score", "sparse_training_callback"]
@@ -114,8 +116,10 @@ def prune(
             start = checked_masks(result.masks, name, task.weights, named_parameters(model))
             result = task.train(Masks(start), callbacks=[result]).masks
             task.keep_state = True
+        found = checked_masks(result, name, task.weights, named_parameters(model))
+        exact = PRUNERS.entry(name).family != "structured"
         masks = Masks(
-            checked_masks(result, name, task.weights, named_parameters(model)),
+            kept_within(found, task.within, exact, task.generator),
             algorithm=name,
             settings=_all_settings(name, settings, include, exclude),
             seed=seed,
@@ -267,6 +271,7 @@ def sparse_training_callback(
                 f"{type(callback).__name__}."
             )
         start = checked_masks(callback.masks, name, task.weights, named_parameters(model))
+        start = kept_within(start, task.within, True, task.generator)
     callback.masks = Masks(
         start,
         algorithm=name,

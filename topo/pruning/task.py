@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
-from ..dag.example import Example, example_arguments, unfit_inputs_named
+from ..dag import Dag
+from ..dag.effective_weights import computed_magnitudes
+from ..dag.example import unfit_inputs_named
 from ..datasets import Dataset, as_dataset
 from ..datasets.inputs import Inputs, call_model, unfit_labels
-from ..device import resolve_device
 from ..errors import InputError
-from ..masks import Masks, prunable_parameters
-from ..parameter_names import copied, masks_within, named_parameters
-from ..randomness import own_randomness
+from ..held_masks import PrunedWeights
+from ..masks import Masks
+from ..parameter_names import named_parameters
 from ..training import Callback, Diverged, Recipe, Training, train
-from ..training import recipe as find_recipe
 from ..training.predictions import answers, cross_entropy, fit, logits_of
-from ..validation import real_number, whole_number
-from .registry import PRUNERS
 from .samples import Samples
 from .weight_rows import Rows
 
-__all__ = ["RecipeMissing", "Task", "open_task"]
+__all__ = ["RecipeMissing", "Task"]
 
 
 class RecipeMissing(InputError):
@@ -71,6 +67,8 @@ class Task:
     within
         Masks that `torch.nn.utils.prune` keeps in the model, by the names of weights: what they prune is zero in the
         copy, and stays pruned.
+    dag
+        The copy as it is traced with the example, or with the form of the data; None without these.
     keep_state
         Set by an algorithm that adjusts or trains the weights: what the model holds at the end goes with the masks,
         as `Masks.state`.
@@ -93,6 +91,7 @@ class Task:
     rows: dict[str, list[Rows]] = field(default_factory=dict)
     frozen: Sequence[nn.Parameter] = ()
     within: Mapping[str, Tensor] = field(default_factory=dict)
+    dag: Dag | None = None
 
     @property
     def total(self) -> int:
@@ -140,6 +139,27 @@ class Task:
             inputs = self.samples.example()
             example = (inputs,) if isinstance(inputs, Tensor) else inputs
         return self.on_device(example)
+
+    def clear(self, masks: Mapping[str, Tensor]) -> None:
+        """Set the weights of the copy that masks prune to zero.
+
+        Parameters
+        ----------
+        masks
+            Name -> bool mask, of some or all weights.
+        """
+        # A whole layer may go here that masks of a model must not take, for what is left is only looked at.
+        PrunedWeights(masks, self.model, strict=False).clear()
+
+    @property
+    def magnitudes(self) -> dict[str, Tensor]:
+        """Name -> absolute values, in the shape of the weight, of what multiplies the activations.
+
+        Where that is computed from the weight, as by a weight norm, it is what the network computes from it, as far as
+        an example of the input shows; otherwise the absolute weight.
+        """
+        magnitudes = {name: weight.detach().abs() for name, weight in self.weights.items()}
+        return magnitudes if self.dag is None else magnitudes | computed_magnitudes(self.dag, magnitudes)
 
     def on_device(self, inputs: Any) -> Any:
         """Inputs on the task's device, floating-point ones of the weights' type.
@@ -325,119 +345,3 @@ class Task:
                 f"so pruner {self.name!r} cannot score them; exclude them."
             )
         return {name: gradient for name, gradient in named.items() if gradient is not None}
-
-
-@contextmanager
-def open_task(
-    model: nn.Module,
-    name: str,
-    *,
-    sparsity: float,
-    data: Any,
-    example: Example | None,
-    seed: int,
-    device: str | torch.device,
-    include: str | Iterable[str] | None,
-    exclude: str | Iterable[str] | None,
-    recipe: Recipe | str | None = None,
-) -> Iterator[Task]:
-    """The `Task` of a call of `topo.pruning.prune`, whose arguments it checks; it is good within the `with` block.
-
-    Meanwhile gradients are on and exact, and random choices follow the seed; afterwards the global random states are
-    those of before.
-
-    Parameters
-    ----------
-    model
-        Network to prune; it is copied, and stays as it is.
-    name
-        Name of the pruner.
-    sparsity
-        Share of the prunable weights that go, from 0 to below 1.
-    data, example, seed, device, include, exclude, recipe
-        As for `topo.pruning.prune`.
-
-    Yields
-    ------
-    Task
-        The copy and what the pruner may ask of it.
-
-    Raises
-    ------
-    InputError
-        When an argument is out of range, data are missing that the pruner needs, or nothing would be kept.
-    """
-    sparsity, seed = real_number("sparsity", sparsity, minimum=0, below=1), whole_number("seed", seed)
-    if data is None and PRUNERS.entry(name).info.get("needs_data"):
-        raise InputError(f"pruner {name!r} needs data; give data=(inputs, targets), a dataset, a loader or batches.")
-    target = resolve_device(device)
-    generator = torch.Generator().manual_seed(seed)
-    samples = None if data is None else Samples(data, generator)
-    shown = example if samples is None or example is not None else _example_of(samples, model)
-    names = prunable_parameters(model, include, exclude, example=shown)
-    total = sum(weight.numel() for weight in names.values())
-    kept = round((1 - sparsity) * total)
-    if kept == 0:
-        raise InputError(f"sparsity {sparsity} leaves none of the {total} weights; lower it.")
-    within = {name: mask for name, mask in masks_within(model).items() if name in names}
-    unpruned = total - sum(int((~mask).sum()) for mask in within.values())
-    if unpruned < kept:
-        raise InputError(
-            f"the masks within the model keep {unpruned} of its {total} weights, and sparsity {sparsity} asks for "
-            f"{kept}; ask for more sparsity than they have."
-        )
-    # Attention's fused kernels have no second derivative, which some algorithms need.
-    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with (
-        own_randomness(seed, target),
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        sdpa_kernel(SDPBackend.MATH),
-        exact if target.type == "cuda" else nullcontext(),
-    ):
-        copy = _working_copy(model, target, PRUNERS.entry(name).info["stage"] == "initial")
-        parameters = named_parameters(copy)
-        weights = {key: parameters[key] for key in names}
-        with torch.no_grad():
-            for key, mask in within.items():
-                weights[key].masked_fill_(~mask.to(target), 0.0)
-        for weight in weights.values():
-            weight.requires_grad_(True)
-        positional, named = ((), {}) if example is None else example_arguments(example, copy, verb="topo.prune")
-        yield Task(
-            copy,
-            weights,
-            kept,
-            samples,
-            generator,
-            target,
-            name=name,
-            data=data,
-            recipe=None if recipe is None else find_recipe(recipe),
-            seed=seed,
-            sparsity=sparsity,
-            given_example=named or positional or None,
-            frozen=[parameters[name] for name, p in named_parameters(model).items() if not p.requires_grad],
-            within=within,
-        )
-
-
-def _example_of(samples: Samples, model: nn.Module) -> Any:
-    """Arguments of the model for one sample of the data, as `topo.trace` takes them; None where none can be seen.
-
-    Data are not used up by it, and the random numbers that they are drawn by stay as they are.
-    """
-    inputs = samples.glimpse()
-    if inputs is None:
-        return None
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
-    inputs = pytree.tree_map_only(Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t, inputs)
-    return (inputs,) if isinstance(inputs, Tensor) else inputs
-
-
-def _working_copy(model: nn.Module, device: torch.device, batch_statistics: bool) -> nn.Module:
-    copy = copied(model).to(device).eval().requires_grad_(False)
-    for module in copy.modules():
-        if batch_statistics and isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.train()
-    return copy

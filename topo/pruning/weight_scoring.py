@@ -60,6 +60,7 @@ class WeightScoring:
         allocate = find_allocation(allocation, task.kept, task.total)
         rounds = self.rounds if rounds is None else whole_number("rounds", rounds, minimum=1)
         masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in task.weights.items()}
+        masks |= {name: mask.to(task.device) for name, mask in task.within.items()}
         for density in exponential(task.kept / task.total, rounds):
             scores = check_scores(self.score(task, **settings), task)
             if allocation != "global" and allocation not in SHARES:
@@ -67,8 +68,7 @@ class WeightScoring:
             with torch.no_grad():
                 scores = {name: score.masked_fill(~masks[name], -torch.inf) for name, score in scores.items()}
                 masks = _in_rows(task, allocate, scores, round(density * task.total))
-                for name, weight in task.weights.items():
-                    weight.masked_fill_(~masks[name], 0.0)
+            task.clear(masks)
         return masks
 
 

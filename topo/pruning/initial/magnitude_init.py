@@ -19,4 +19,4 @@ def magnitude_init(task: Task) -> dict[str, Tensor]:
     The initial scale of a layer follows from its fan-in, so that ranking all weights together prunes wide layers
     most; ``allocation="uniform"`` ranks them inside each layer.
     """
-    return {name: weight.detach().abs() for name, weight in task.weights.items()}
+    return task.magnitudes

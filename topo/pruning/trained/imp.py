@@ -53,7 +53,7 @@ def imp(task: Task, *, rate: float = 0.2, rewind: float = 0, allocation: str = "
     masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in task.weights.items()}
     for number, count in enumerate(round_counts(task.total, task.kept, rate)):
         task.train(Masks(masks), callbacks=[] if number else [point])
-        magnitudes = {name: w.detach().abs().masked_fill(~masks[name], -torch.inf) for name, w in task.weights.items()}
+        magnitudes = {name: m.masked_fill(~masks[name], -torch.inf) for name, m in task.magnitudes.items()}
         masks = allocate(magnitudes, count)
         task.model.load_state_dict(point.values)
     task.keep_state = True

@@ -20,12 +20,12 @@ def lamp(task: Task) -> dict[str, Tensor]:
     The weights of a layer are in ascending order of magnitude, equal ones in the order in which they lie. The largest
     of every layer scores 1, so that no layer is left empty while there is a weight for each.
     """
-    return {name: _scores(weight.detach()) for name, weight in task.weights.items()}
+    return {name: _scores(magnitude) for name, magnitude in task.magnitudes.items()}
 
 
-def _scores(weight: Tensor) -> Tensor:
-    magnitudes, order = weight.flatten().abs().sort(stable=True)
+def _scores(magnitude: Tensor) -> Tensor:
+    magnitudes, order = magnitude.flatten().sort(stable=True)
     ascending = magnitudes.double().square()
     at_least = ascending.flip(0).cumsum(0).flip(0)
     ratios = torch.where(at_least > 0, ascending / at_least, 0.0)
-    return torch.empty_like(ratios).scatter_(0, order, ratios).view(weight.shape)
+    return torch.empty_like(ratios).scatter_(0, order, ratios).view(magnitude.shape)

@@ -15,4 +15,4 @@ __all__ = ["magnitude"]
 @by_score(allocation="global")
 def magnitude(task: Task) -> dict[str, Tensor]:
     """Absolute value of a weight, ranked over the whole network."""
-    return {name: weight.detach().abs() for name, weight in task.weights.items()}
+    return task.magnitudes

@@ -15,4 +15,4 @@ __all__ = ["magnitude_layerwise"]
 @by_score(allocation="uniform")
 def magnitude_layerwise(task: Task) -> dict[str, Tensor]:
     """Absolute value of a weight, ranked inside its layer; every layer has the same density."""
-    return {name: weight.detach().abs() for name, weight in task.weights.items()}
+    return task.magnitudes

@@ -1,0 +1,316 @@
+"""What is a weight: the table of a model's parameters, names behind parametrisations, and what is kept of weights."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+
+import pytest
+import torch
+import torch.nn.utils.prune
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations, parametrize
+
+import topo
+from topo.dag.derived_weights import carried_elements, kept_elements
+from topo.errors import InputError
+from topo.masks import Masks, prunable_parameters
+from topo.parameter_names import masks_within, named_parameters
+
+
+def old_weight_norm(layer: nn.Module, **settings) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return nn.utils.weight_norm(layer, **settings)
+
+
+class Straight(nn.Module):
+    """Rounds in the forward pass alone, as quantisation-aware training does."""
+
+    def forward(self, w: Tensor) -> Tensor:
+        return w + ((w * 1024).round() / 1024 - w).detach()
+
+
+class Centred(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        w = self.weight - self.weight.mean(dim=(1, 2, 3), keepdim=True)
+        return self._conv_forward(x, w / (w.std(dim=(1, 2, 3), keepdim=True) + 1e-5), self.bias)
+
+
+class Own(nn.Module):
+    """A layer of one parameter that multiplies by it in a way of its own."""
+
+    def __init__(self, multiply, *shape: int) -> None:
+        super().__init__()
+        self.multiply = multiply
+        self.w = nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.multiply(x, self.w)
+
+
+PARAMETRISED = {
+    "weight norm": lambda layer: parametrizations.weight_norm(layer),
+    "weight norm of the whole": lambda layer: parametrizations.weight_norm(layer, dim=None),
+    "weight norm of columns": lambda layer: parametrizations.weight_norm(layer, dim=1),
+    "older weight norm": old_weight_norm,
+    "spectral norm": lambda layer: parametrizations.spectral_norm(layer),
+    "older spectral norm": lambda layer: nn.utils.spectral_norm(layer),
+    "both": lambda layer: parametrizations.spectral_norm(parametrizations.weight_norm(layer)),
+    "straight through": lambda layer: _parametrised(layer, Straight()),
+    "mask of torch": lambda layer: nn.utils.prune.l1_unstructured(layer, "weight", 2),
+}
+
+
+def _parametrised(layer: nn.Module, part: nn.Module) -> nn.Module:
+    parametrize.register_parametrization(layer, "weight", part)
+    return layer
+
+
+def roles(model: nn.Module, example) -> dict[str, str]:
+    table = topo.weights(model, example)
+    return dict(zip(table["name"], table["role"], strict=True))
+
+
+@pytest.mark.parametrize("kind", PARAMETRISED)
+class TestParametrised:
+    def model(self, kind: str) -> nn.Module:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+        PARAMETRISED[kind](net[0])
+        return net.eval()
+
+    def test_names_are_those_of_the_plain_model(self, kind):
+        net, plain = self.model(kind), nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+        dag = topo.trace(net, (4,))
+        assert [node.name for node in dag.nodes] == [node.name for node in topo.trace(plain, (4,)).nodes]
+        assert list(prunable_parameters(dag)) == list(prunable_parameters(net)) == ["0.weight", "2.weight"]
+        assert prunable_parameters(net)["0.weight"].shape == (5, 4)
+        masks = topo.prune(plain, "er", sparsity=0.5)
+        masks.check(net)
+        graphs = [topo.encode(m, masks, example=(4,), encoding="rolled") for m in (net, plain)]
+        assert list(graphs[0]) == list(graphs[1]) == ["0", "2"]
+
+    def test_a_mask_makes_the_weight_zero_and_is_what_is_kept_of_it(self, kind):
+        net = self.model(kind)
+        mask = torch.rand(5, 4) < 0.5
+        mask[0], mask[1], mask[:, 2] = False, True, False
+        Masks({"0.weight": mask}).apply(net)
+        within = masks_within(net).get("0.weight", torch.ones(5, 4, dtype=torch.bool))
+        jacobian = torch.autograd.functional.jacobian(lambda x: net[0](x), torch.randn(4))
+        assert torch.equal(jacobian != 0, mask & within)
+        dag = topo.trace(net, (4,))
+        assert torch.equal(kept_elements(dag, dag.arcs[0].steps[0].args[1].name, {"0.weight": mask}), mask & within)
+        counts = topo.encode(dag, {"0.weight": mask}, encoding="rolled")["0"].attributes
+        assert (counts["weights_total"], counts["weights_kept"]) == (20, int((mask & within).sum()))
+        assert not net(torch.randn(2, 4)).isnan().any()
+
+    def test_training_holds_it(self, kind):
+        net = self.model(kind).train()
+        optimizer = torch.optim.Adam(net.parameters(), lr=0.1, weight_decay=0.1)
+        mask = torch.rand(5, 4) < 0.5
+        mask[0], mask[1] = False, True
+        Masks({"0.weight": mask}).hold(net, optimizer)
+        for _ in range(3):
+            optimizer.zero_grad()
+            net(torch.randn(6, 4)).square().sum().backward()
+            optimizer.step()
+        jacobian = torch.autograd.functional.jacobian(lambda x: net.eval()[0](x), torch.randn(4))
+        assert not jacobian[~mask].any() and jacobian.isfinite().all() and jacobian[1].any()
+
+    def test_copies_and_pruners(self, kind):
+        net = self.model(kind)
+        before = copy.deepcopy(net.state_dict())
+        for pruner in ("magnitude", "erk", "iterative-snip"):
+            data = torch.randn(8, 4), torch.arange(8) % 3
+            masks = topo.prune(net, pruner, sparsity=0.6, data=data)
+            assert masks.counts()["kept"].sum() == 14
+            assert all((masks[name] <= mask).all() for name, mask in masks_within(net).items())
+        assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+    def test_magnitudes_are_those_of_what_multiplies(self, kind):
+        net = self.model(kind)
+        magnitude = topo.pruning.score(net, "magnitude", example=(4,))["0.weight"]
+        net(torch.zeros(1, 4))
+        torch.testing.assert_close(magnitude, net[0].weight.detach().abs())
+
+
+def test_the_sparsity_is_that_of_the_network():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        parametrizations.weight_norm(nn.Linear(10, 20)),
+        nn.ReLU(),
+        parametrizations.spectral_norm(nn.Linear(20, 20)),
+        nn.ReLU(),
+        nn.Linear(20, 10),
+    ).eval()
+    masks = topo.prune(net, "magnitude", sparsity=0.9, example=(10,), allocation="uniform")
+    masks.apply(net)
+    zeros = sum(int((net[place].weight == 0).sum()) for place in (0, 2, 4))
+    assert zeros == 0.9 * 800 and masks.sparsity == pytest.approx(0.9)
+
+
+OWN = {
+    "x @ w": (lambda x, w: x @ w, (4, 3)),
+    "x @ w.t()": (lambda x, w: x @ w.t(), (3, 4)),
+    "linear": (F.linear, (3, 4)),
+    "linear of a multiple": (lambda x, w: F.linear(x, w * 2), (3, 4)),
+    "linear of a multiple moved": (lambda x, w: F.linear(x, torch.tanh(w.t())), (4, 3)),
+    "einsum": (lambda x, w: torch.einsum("bi,io->bo", x, w), (4, 3)),
+    "einsum with experts": (lambda x, w: torch.einsum("bi,eio->beo", x, w).sum(1), (2, 4, 3)),
+    "bmm with experts": (lambda x, w: torch.bmm(x.expand(2, *x.shape), w).sum(0), (2, 4, 3)),
+    "parts": (lambda x, w: torch.cat([F.linear(x, part) for part in w.chunk(3)], 1), (3, 4)),
+    "one of several": (lambda x, w: F.linear(x, w[1]), (2, 3, 4)),
+    "cast": (lambda x, w: F.linear(x, w.double().float()), (3, 4)),
+    "convolution": (lambda x, w: F.conv1d(x[:, None], w).flatten(1), (2, 1, 3)),
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+class TestOwnLayers:
+    def test_their_parameter_is_a_weight(self, kind):
+        multiply, shape = OWN[kind]
+        net = nn.Sequential(Own(multiply, *shape), nn.ReLU(), nn.LazyLinear(2))
+        net(torch.zeros(1, 4))
+        assert roles(net, (4,)) == {"0.w": "weight", "2.weight": "weight", "2.bias": "bias"}
+        masks = topo.prune(net, "magnitude", sparsity=0.5, example=(4,))
+        assert list(masks) == ["0.w", "2.weight"]
+        with pytest.raises(UserWarning, match=r"'0.w' .* give example="):
+            topo.prune(net, "magnitude", sparsity=0.5)
+
+    def test_kept_zeros_are_edges(self, kind):
+        multiply, shape = OWN[kind]
+        net = Own(multiply, *shape)
+        masks = {"w": torch.ones(shape, dtype=torch.bool)}
+        try:
+            full = topo.encode(net, example=(4,)).n_edges
+        except InputError as error:
+            pytest.skip(str(error))
+        with torch.no_grad():
+            net.w.view(-1)[:2] = 0
+        assert topo.encode(net, masks, example=(4,)).n_edges == full
+
+
+def test_what_is_no_weight_says_why():
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(7, 4)
+            self.position = nn.Parameter(torch.zeros(1, 3, 4))
+            self.token = nn.Parameter(torch.zeros(1, 1, 4))
+            self.norm = nn.LayerNorm(4)
+            self.slope = nn.PReLU(4)
+            self.gain = nn.Parameter(torch.ones(4))
+            self.left, self.right = nn.Parameter(torch.randn(4, 2)), nn.Parameter(torch.zeros(2, 4))
+            self.unused = nn.Linear(3, 3)
+            self.head = nn.Linear(4, 7, bias=False)
+            self.head.weight = self.embed.weight
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.norm(self.embed(x) + self.position) * self.gain
+            x = self.slope(torch.cat([self.token.expand(len(x), 1, 4), x], 1).transpose(1, 2)).transpose(1, 2)
+            return self.head(F.linear(x, self.left @ self.right))
+
+    net = Net()
+    tokens = torch.zeros(1, 3, dtype=torch.long)
+    table = topo.weights(net, tokens).set_index("name")
+    assert table["role"].to_dict() == {
+        "position": "added",
+        "token": "joined",
+        "gain": "scale",
+        "left": "factor",
+        "right": "factor",
+        "embed.weight": "embedding",
+        "norm.weight": "norm",
+        "norm.bias": "norm",
+        "slope.weight": "slope",
+        "unused.weight": "unused",
+        "unused.bias": "unused",
+    }
+    assert not table["pruned"].any() and table["why_not"].all()
+    assert table.loc["embed.weight", "operations"] == "embedding, linear"
+    with pytest.raises(
+        InputError, match="nothing is left to prune; pruning leaves 'left', 'right'"):
+    ):
+        prunable_parameters(net, example=tokens)
+    included = prunable_parameters(net, include=["embed.*", "left"], example=tokens)
+    assert list(included) == ["left", "embed.weight"]
+
+
+def test_mixed_elements_are_left_by_name():
+    net = nn.Sequential(Centred(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
+    assert roles(net, (2, 4, 4))["0.weight"] == "computed weight"
+    with pytest.warns(UserWarning, match=r"leaves '0.weight' \(its elements are mixed"):
+        masks = topo.prune(net, "erk", sparsity=0.5, example=(2, 4, 4))
+    assert list(masks) == ["3.weight"]
+    assert list(topo.prune(net, "erk", sparsity=0.5, example=(2, 4, 4), include=["0.weight"])) == ["0.weight"]
+
+
+def test_parametrisations_that_mix():
+    net = parametrizations.orthogonal(nn.Linear(4, 4))
+    assert roles(net, (4,)) == {"bias": "bias", "weight": "computed weight"}
+
+
+def test_a_scale_learnt_for_each_weight_is_none():
+    class Masked(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(4, 3, bias=False)
+            self.scores = nn.Parameter(torch.ones(3, 4))
+            self.rows = nn.Parameter(torch.ones(3, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.linear(x, self.weight * self.scores * self.rows)
+
+    assert roles(Masked(), (4,)) == {"weight": "weight", "scores": "weight scale", "rows": "weight scale"}
+
+
+def test_every_element_of_a_product_of_low_rank_depends_on_several():
+    class LowRank(nn.Module):
+        def __init__(self, rank: int) -> None:
+            super().__init__()
+            self.left, self.right = nn.Parameter(torch.zeros(3, rank)), nn.Parameter(torch.randn(rank, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.linear(x, self.left @ self.right)
+
+    dag = topo.trace(LowRank(2), (4,))
+    (product,) = dag.constants
+    assert carried_elements(dag, product, "left") is None
+    kept = kept_elements(dag, product, {"left": torch.tensor([[1, 0], [0, 0], [1, 1]]).bool()})
+    assert kept.tolist() == [[True] * 4, [False] * 4, [True] * 4]
+
+
+def test_named_parameters_follow_the_models_order():
+    net = nn.Sequential(parametrizations.weight_norm(nn.Linear(4, 3)), nn.Linear(3, 2))
+    assert list(named_parameters(net)) == [
+        "0.bias",
+        "0.parametrizations.weight.original0",
+        "0.weight",
+        "1.weight",
+        "1.bias",
+    ]
+
+
+def test_a_spectral_norm_keeps_a_weight():
+    net = nn.Sequential(parametrizations.spectral_norm(nn.Linear(4, 3)))
+    with pytest.raises(InputError, match=r"whole of '0.weight', which a spectral norm divides"):
+        Masks({"0.weight": torch.zeros(3, 4)}).apply(net)
+
+
+def test_pruned_weights_that_are_no_numbers_are_not_seen():
+    net = nn.Sequential(nn.Conv2d(1, 2, 2))
+    mask = torch.ones(2, 1, 2, 2, dtype=torch.bool)
+    mask[0, 0, 0, 0], mask[1, 0, 0, 1] = False, False
+    with torch.no_grad():
+        net[0].weight[0, 0, 0, 0], net[0].weight[1, 0, 0, 1] = torch.nan, torch.inf
+    for encoding in ("rolled", "rolled-channel", "unrolled"):
+        matrix = topo.encode(net, {"0.weight": mask}, example=(1, 3, 3), encoding=encoding)["0"].matrix
+        assert torch.from_numpy(matrix.data).isfinite().all()
+
+
+def test_quantised_layers_are_named():
+    net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    net[0].register_buffer("qweight", torch.zeros(3, 4, dtype=torch.int8))
+    with pytest.warns(UserWarning, match=r"leaves '0' \(quantised"):
+        prunable_parameters(net)

@@ -1,0 +1,160 @@
+"""The task of a call of a pruner: its arguments checked, the model traced and copied, chance seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils import _pytree as pytree
+
+from ..dag import Dag, trace
+from ..dag.example import Example, example_arguments
+from ..dag.prunable import prunable_weights
+from ..device import resolve_device
+from ..errors import InputError
+from ..masks import prunable_parameters
+from ..parameter_names import copied, masks_within, named_parameters
+from ..randomness import own_randomness
+from ..training import Recipe
+from ..training import recipe as find_recipe
+from ..validation import real_number, whole_number
+from .registry import PRUNERS
+from .samples import Samples
+from .task import Task
+
+__all__ = ["open_task"]
+
+
+@contextmanager
+def open_task(
+    model: nn.Module,
+    name: str,
+    *,
+    sparsity: float,
+    data: Any,
+    example: Example | None,
+    seed: int,
+    device: str | torch.device,
+    include: str | Iterable[str] | None,
+    exclude: str | Iterable[str] | None,
+    recipe: Recipe | str | None = None,
+) -> Iterator[Task]:
+    """The `Task` of a call of `topo.pruning.prune`, whose arguments it checks; it is good within the `with` block.
+
+    Meanwhile gradients are on and exact, and random choices follow the seed; afterwards the global random states are
+    those of before.
+
+    Parameters
+    ----------
+    model
+        Network to prune; it is copied, and stays as it is.
+    name
+        Name of the pruner.
+    sparsity
+        Share of the prunable weights that go, from 0 to below 1.
+    data, example, seed, device, include, exclude, recipe
+        As for `topo.pruning.prune`.
+
+    Yields
+    ------
+    Task
+        The copy and what the pruner may ask of it.
+
+    Raises
+    ------
+    InputError
+        When an argument is out of range, data are missing that the pruner needs, or nothing would be kept.
+    """
+    sparsity, seed = real_number("sparsity", sparsity, minimum=0, below=1), whole_number("seed", seed)
+    if data is None and PRUNERS.entry(name).info.get("needs_data"):
+        raise InputError(f"pruner {name!r} needs data; give data=(inputs, targets), a dataset, a loader or batches.")
+    target = resolve_device(device)
+    generator = torch.Generator().manual_seed(seed)
+    samples = None if data is None else Samples(data, generator)
+    shown = example if samples is None or example is not None else _example_of(samples, model)
+    dag = _traced(model, shown)
+    names = prunable_parameters(model if dag is None else dag, include, exclude)
+    total = sum(weight.numel() for weight in names.values())
+    kept = round((1 - sparsity) * total)
+    if kept == 0:
+        raise InputError(f"sparsity {sparsity} leaves none of the {total} weights; lower it.")
+    within = {name: mask for name, mask in masks_within(model).items() if name in names}
+    unpruned = total - sum(int((~mask).sum()) for mask in within.values())
+    kept = kept if sparsity else unpruned
+    if unpruned < kept:
+        raise InputError(
+            f"the masks within the model keep {unpruned} of its {total} weights, and sparsity {sparsity} asks for "
+            f"{kept}; ask for more sparsity than they have."
+        )
+    # Attention's fused kernels have no second derivative, which some algorithms need.
+    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    with (
+        own_randomness(seed, target),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        sdpa_kernel(SDPBackend.MATH),
+        exact if target.type == "cuda" else nullcontext(),
+    ):
+        copy = _working_copy(model, target, PRUNERS.entry(name).info["stage"] == "initial")
+        parameters = named_parameters(copy)
+        weights = {key: parameters[key] for key in names}
+        with torch.no_grad():
+            for key, mask in within.items():
+                weights[key].masked_fill_(~mask.to(target), 0.0)
+        for weight in weights.values():
+            weight.requires_grad_(True)
+        positional, named = ((), {}) if example is None else example_arguments(example, copy, verb="topo.prune")
+        yield Task(
+            copy,
+            weights,
+            kept,
+            samples,
+            generator,
+            target,
+            name=name,
+            data=data,
+            recipe=None if recipe is None else find_recipe(recipe),
+            seed=seed,
+            sparsity=sparsity,
+            given_example=named or positional or None,
+            frozen=[parameters[name] for name, p in named_parameters(model).items() if not p.requires_grad],
+            within=within,
+            dag=None if dag is None else dag.bind(copy),
+        )
+
+
+def _example_of(samples: Samples, model: nn.Module) -> Any:
+    """Arguments of the model for one sample of the data, as `topo.trace` takes them; None where none can be seen.
+
+    Data are not used up by it, and the random numbers that they are drawn by stay as they are.
+    """
+    inputs = samples.glimpse()
+    if inputs is None:
+        return None
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
+    inputs = pytree.tree_map_only(Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t, inputs)
+    return (inputs,) if isinstance(inputs, Tensor) else inputs
+
+
+def _traced(model: nn.Module, example: Example | None) -> Dag | None:
+    """The traced model; None without an example, and where tracing fails and every weight is told without it."""
+    if example is None:
+        return None
+    try:
+        return trace(model, example)
+    except InputError:
+        if prunable_weights(model).left:
+            raise
+        return None
+
+
+def _working_copy(model: nn.Module, device: torch.device, batch_statistics: bool) -> nn.Module:
+    copy = copied(model).to(device).eval().requires_grad_(False)
+    for module in copy.modules():
+        if batch_statistics and isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.train()
+    return copy
