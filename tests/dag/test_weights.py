@@ -230,9 +230,7 @@ def test_what_is_no_weight_says_why():
     }
     assert not table["pruned"].any() and table["why_not"].all()
     assert table.loc["embed.weight", "operations"] == "embedding, linear"
-    with pytest.raises(
-        InputError, match="nothing is left to prune; pruning leaves 'left', 'right'"):
-    ):
+    with pytest.raises(InputError, match="nothing is left to prune; pruning leaves 'left', 'right'"):
         prunable_parameters(net, example=tokens)
     included = prunable_parameters(net, include=["embed.*", "left"], example=tokens)
     assert list(included) == ["left", "embed.weight"]
