@@ -114,7 +114,7 @@ class Masks(Mapping[str, Tensor]):
             As its weights are now.
         """
         parameters = prunable_parameters(model, example=example)
-        within = masks_within(module_of(model, "topo.Masks.from_nonzero"))
+        within = masks_within(module_of(model, "topo.Masks.from_nonzero", values=True))
         nonzero = {name: p.detach().cpu() != 0 for name, p in parameters.items()}
         for name, (scale, _) in norm_scales(module_of(model, "topo.Masks.from_nonzero")).items():
             if name in nonzero:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -172,11 +173,22 @@ def unfit_inputs_named(inputs: Any, *, name: str = "") -> Iterator[None]:
         raise InputError(
             f"the model does not take inputs of shape {shapes}{f' of {name}' if name else ''}, samples along the first "
             f"axis: {reason[:300].rstrip('.')}{_where(error)}; give inputs of the shape that it is built for"
-            f"{_ONE_SAMPLE if any(map(_has_second_samples_axis, tensors)) else ''}."
+            f"{_hint(reason, tensors)}."
         ) from error
 
 
+# What torch says where a table or a tensor is indexed by numbers that are no integers.
+_NO_INDICES = r"'indices'|used as indices must be|[Ee]xpected dtype int|index tensor of type|indices should be"
 _ONE_SAMPLE = "; a shape given as an example is that of one sample, such as (3, 32, 32): leave the batch axis out"
+
+
+_TOKENS = "; a shape stands for zeros that are no integers: give tokens, such as torch.zeros(1, 16, dtype=torch.long)"
+
+
+def _hint(reason: str, tensors: Sequence[Tensor]) -> str:
+    if re.search(_NO_INDICES, reason) and any(tensor.is_floating_point() for tensor in tensors):
+        return _TOKENS
+    return _ONE_SAMPLE if any(map(_has_second_samples_axis, tensors)) else ""
 
 
 def _has_second_samples_axis(tensor: Tensor) -> bool:

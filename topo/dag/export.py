@@ -24,6 +24,7 @@ from .example import unfit_inputs_named, unfit_keywords
 from .exported_nodes import is_symbol
 from .functionalisation import functionalised
 from .grouped_attention import repeat_grouped_heads
+from .output_classes import registered
 
 __all__ = ["evaluation_mode", "export"]
 
@@ -106,20 +107,16 @@ def export(
             for hook in hooks:
                 hook.remove()
     assert failure is not None
-    unfit = _unfit_inputs(model, args, kwargs or {})
-    raise unfit or InputError(_explain(model, *failure)) from failure[0]
-
-
-def _unfit_inputs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> InputError | None:
-    """The error of inputs that do not fit the model; None where export alone fails, or the model's own code."""
     try:
-        with unfit_inputs_named(kwargs or (args, kwargs)):
-            model(*args, **kwargs)
-    except InputError as error:
-        return error
+        with unfit_inputs_named(kwargs or inputs):
+            output = model(*args, **(kwargs or {}))
+    except InputError:
+        raise
     except Exception:
-        return None
-    return None
+        output = None  # the model's own code fails
+    if registered(output):
+        return export(model, args, kwargs)
+    raise InputError(_explain(model, *failure)) from failure[0]
 
 
 def _takes_any_number(model: nn.Module) -> bool:

@@ -16,6 +16,7 @@ from .dag import Dag
 from .example import Example
 from .operators import embedding_modules, trained_modules
 from .tracing import module_of, traced
+from .unreadable_models import quantised_layers
 from .weight_table import pruned_by_default
 
 __all__ = ["Prunable", "prunable_weights", "selected_weights"]
@@ -170,8 +171,4 @@ def _is_plain_chain(model: nn.Module) -> bool:
 
 def _packed(model: nn.Module) -> dict[str, str]:
     """Layers whose weights are no parameters, since they are quantised."""
-    return {
-        name: "quantised, its weights are no parameters"
-        for name, module in model.named_modules()
-        if hasattr(module, "_packed_params") or hasattr(module, "qweight")
-    }
+    return dict.fromkeys(quantised_layers(model), "quantised, its weights are no parameters")

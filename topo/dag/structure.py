@@ -18,6 +18,7 @@ from .maps import Chain, Weight
 from .mask_tensors import mask_tensors
 from .operators import is_parametric, weight_of
 from .relations import Relation, WeightLookup, arc_map, map_of
+from .unreadable_models import check_values
 
 __all__ = ["StructuralArc", "StructuralNode", "Structure", "WeightCounts", "structure", "weight_counts"]
 
@@ -155,6 +156,7 @@ def structure(
 def checked_masks(dag: Dag, masks: Mapping[str, Any] | None) -> dict[str, Tensor]:
     """Masks as bool tensors; raises `InputError` where they do not fit the traced network."""
     checked = {}
+    check_values(dag.state, "an encoding")
     given = {} if masks is None else mask_tensors(masks)
     for name, mask in renamed(given, dag.state, what="mask").items():
         if name not in dag.state:

@@ -20,6 +20,7 @@ from .export import evaluation_mode, export
 from .exported_nodes import PARAMETRISATIONS, is_symbol, module_path
 from .kept_traces import kept_trace, one_at_a_time
 from .operators import aten, operator_called
+from .unreadable_models import check_readable, check_traceable, check_values
 
 __all__ = ["module_of", "trace", "traced"]
 
@@ -84,7 +85,8 @@ def traced(model: nn.Module | Dag, example: Example | None, verb: str) -> Dag:
     """
     if isinstance(model, Dag):
         return model
-    args, kwargs = example_arguments(example, module_of(model, verb), verb=verb)
+    check_traceable(module_of(model, verb), verb)
+    args, kwargs = example_arguments(example, model, verb=verb)
     with one_at_a_time, evaluation_mode(model), torch.no_grad():
         inputs = (args, kwargs)
         dag = kept_trace(model, inputs, lambda: _Reader(model, export(model, args, kwargs), inputs).read())
@@ -98,7 +100,7 @@ def _kept(given: Tensor) -> Tensor:
     return given.clone() if is_mask or not given.is_floating_point() else given.new_zeros(()).expand(given.shape)
 
 
-def module_of(model: nn.Module | Dag, verb: str) -> nn.Module:
+def module_of(model: nn.Module | Dag, verb: str, *, values: bool = False) -> nn.Module:
     """A model, or the one that a Dag was traced from, for a verb that works on modules; `verb` is who asks.
 
     Parameters
@@ -107,6 +109,8 @@ def module_of(model: nn.Module | Dag, verb: str) -> nn.Module:
         A network, or one that has been traced.
     verb
         Name of the function that asks, such as ``"topo.compact"``.
+    values
+        Whether it reads the values of weights.
 
     Returns
     -------
@@ -116,7 +120,8 @@ def module_of(model: nn.Module | Dag, verb: str) -> nn.Module:
     Raises
     ------
     InputError
-        When it is neither, or a coarse Dag, which holds no model.
+        When it is neither, or a coarse Dag, which holds no model; for TorchScript, sparse tensors as weights and, where
+        it reads values, the meta device.
     """
     if isinstance(model, Dag):
         if model.model is None:
@@ -124,9 +129,12 @@ def module_of(model: nn.Module | Dag, verb: str) -> nn.Module:
                 f"{verb} works on the modules of the model, which a coarse Dag does not hold; give the model, or the "
                 "Dag that topo.trace returns."
             )
-        return model.model
+        model = model.model
     if not isinstance(model, nn.Module):
         raise InputError(f"{verb} needs an nn.Module or a traced network; got {type(model).__name__}.")
+    check_readable(model, verb)
+    if values:
+        check_values(dict(model.named_parameters()), verb)
     return model
 
 

@@ -95,7 +95,7 @@ def prune(
     [['0.weight', 32, 160], ['2.weight', 28, 80]]
     """
     example = _example_of(model, example)
-    model = module_of(model, f"pruner {name!r}")
+    model = module_of(model, f"pruner {name!r}", values=True)
     algorithm = PRUNERS[name]
     check_settings(algorithm, settings, f"pruner {name!r}")
     with open_task(
@@ -176,7 +176,7 @@ def score(
     True
     """
     example = _example_of(model, example)
-    model = module_of(model, f"pruner {name!r}")
+    model = module_of(model, f"pruner {name!r}", values=True)
     scores_of = getattr(PRUNERS[name], "score", None)
     if scores_of is None:
         known = ", ".join(n for n in PRUNERS if hasattr(PRUNERS[n], "score"))
@@ -246,7 +246,7 @@ def sparse_training_callback(
     0.9
     """
     example = _example_of(model, example)
-    model = module_of(model, f"pruner {name!r}")
+    model = module_of(model, f"pruner {name!r}", values=True)
     algorithm = PRUNERS[name]
     if PRUNERS.entry(name).info["stage"] != "training":
         known = ", ".join(n for n in PRUNERS if PRUNERS.entry(n).info["stage"] == "training")

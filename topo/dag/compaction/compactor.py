@@ -72,7 +72,7 @@ def compact(
     >>> small.get_submodule("0")
     Linear(in_features=4, out_features=2, bias=True)
     """
-    module = module_of(model, "topo.compact")
+    module = module_of(model, "topo.compact", values=True)
     if channels is None:
         channels = coupled_channels(traced(model, example, "topo.compact"))
     masks = checked_masks(channels.dag, masks)

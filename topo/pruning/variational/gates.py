@@ -263,7 +263,7 @@ def find_gates(model: nn.Module | Dag, example: Example | None = None) -> Gates:
     >>> gates.count, gates.is_layer.tolist()
     (3, [False, False, False])
     """
-    module = module_of(model, "topo.pruning.variational.find_gates")
+    module = module_of(model, "topo.pruning.variational.find_gates", values=True)
     check_unwrapped(module)
     gates = place_gates(module, coupled_channels(trace(model, example)))
     if not gates.count:

@@ -135,7 +135,7 @@ def train(
     >>> run.record["epoch"].tolist()
     [0, 1, 2]
     """
-    model = module_of(model, "topo.pruning.variational.train")
+    model = module_of(model, "topo.pruning.variational.train", values=True)
     check_unwrapped(model)
     dataset = as_dataset(data)
     example = dataset.example if example is None else example
