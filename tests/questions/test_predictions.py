@@ -60,8 +60,8 @@ def answers() -> Answers:
 @pytest.fixture(scope="module")
 def large_table() -> pd.DataFrame:
     pruners = tuple(f"p{i}" for i in range(10))
-    table = evidence(models=3, datasets=2, seeds=834, pruners=("snip", "er", "erk", *pruners[3:]))
-    assert len(table) >= 100_000
+    table = evidence(models=3, datasets=2, seeds=84, pruners=("snip", "er", "erk", *pruners[3:]))
+    assert len(table) >= 10_000
     return table.drop(columns=["rolled__k_core_mean", "rolled_channel__cut_nodes_mean"])
 
 
@@ -170,7 +170,7 @@ def test_small_studies_get_an_answer_or_a_reason(name, table):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_hundred_thousand_rows(name, large_table, monkeypatch):
+def test_of_large_tables_some_networks_are_drawn(name, large_table, monkeypatch):
     monkeypatch.setattr(f"topo.questions.{name}.limit_networks", partial(limit_networks, most=80))
     answer = ask(name, large_table)
     assert answer.reason == "" and re.search(r"Of \d+ networks \d+ were used", answer.method)

@@ -9,7 +9,7 @@ from sklearn.model_selection import GroupKFold
 
 from tests.stats.grids import grid
 from topo.errors import InputError
-from topo.stats.predictors import PREDICTORS, Fill, GroupRidge, SignedLog
+from topo.stats.predictors import PREDICTORS, Fill, GroupRidge, SignedLog, trees
 from topo.stats.regression import centred, folds, held_out, regression_table, same_rows, score
 
 GROUPS = ("dataset", "model", "sparsity")
@@ -155,6 +155,11 @@ def test_a_third_of_the_columns_of_every_set_must_be_there():
 def test_refusals(change, words):
     with pytest.raises(InputError, match=words):
         held_out(change(grid()), ["signal"], by="model")
+
+
+def test_forests_have_more_trees_where_rows_are_few(monkeypatch):
+    monkeypatch.setattr("topo.stats.predictors.TREES", 200)
+    assert [trees(n) for n in (0, 300, 1200, 100_000)] == [200, 200, 100, 30]
 
 
 def test_unknown_model():

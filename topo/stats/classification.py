@@ -16,9 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from ..errors import InputError, unknown_name
 from ..results.labels import column_in_words
 from ..results.schema import GROUPS
-from . import predictors
 from .columns import require_rows
-from .predictors import SignedLog, prepared, sampled
+from .predictors import SignedLog, prepared, sampled, trees
 from .regression import MAX_FOLDS
 
 __all__ = ["CLASSIFIERS", "classify_held_out", "confusion_shares", "label_shares", "relative_to_group"]
@@ -149,7 +148,7 @@ def _classifier(model: str, x: pd.DataFrame, seed: int) -> Pipeline:
     elif model == "forest":
         steps = [
             ExtraTreesClassifier(
-                predictors.TREES, min_samples_leaf=2, class_weight="balanced", random_state=seed, **sampled(len(x))
+                trees(len(x)), min_samples_leaf=2, class_weight="balanced", random_state=seed, **sampled(len(x))
             )
         ]
     else:
