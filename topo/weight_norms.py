@@ -72,7 +72,7 @@ def _norms(model: nn.Module) -> Iterator[tuple[nn.Module, str, str, Any]]:
     for path, module in model.named_modules(remove_duplicate=False):
         prefix = f"{path}." if path else ""
         if parametrize.is_parametrized(module):
-            for plain, stored in module.parametrizations.items():  # type: ignore[union-attr]
+            for plain, stored in module.parametrizations.items():
                 for part in stored:
                     yield module, plain, f"{prefix}{plain}", part
         for hook in module._forward_pre_hooks.values():

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+import topo
 from tests.zoo import small
 from topo import models
 from topo.dag import cost, cost_table, trace
+from topo.dag.costs import ElementCosts
 
 # Parameters and multiply-accumulates as the papers and the torchvision tables state them.
 PUBLISHED = {
@@ -77,3 +79,27 @@ def test_a_shared_weight_is_one_parameter_and_is_used_every_time():
 def test_the_number_of_samples_does_not_matter():
     model, (x,) = small("u-net")
     assert cost(trace(model, x)) == cost(trace(model, x[:1]))
+
+
+def test_weights_that_are_computed_or_taken_in_parts_count_as_masks_do():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.utils.parametrizations.spectral_norm(nn.Linear(4, 6)), nn.ReLU(), nn.TransformerEncoderLayer(6, 2, 8)
+    )
+    dag = topo.trace(net, (5, 4)).single()
+    costs = ElementCosts(dag)
+    assert list(costs.of("weights")) == sorted(topo.masks.prunable_parameters(dag), key=list(dag.state).index)
+    macs = costs.of("macs")
+    table = topo.dag.cost_table(dag)
+    assert sum(each * dag.state[name].numel() for name, each in macs.items()) == table["macs"].sum()
+    assert macs["0.weight"] == macs["2.self_attn.in_proj_weight"] == 5
+
+
+@pytest.mark.parametrize("norm", [nn.utils.spectral_norm, nn.utils.parametrizations.spectral_norm])
+def test_structured_budgets_count_what_masks_count(norm):
+    torch.manual_seed(0)
+    net = nn.Sequential(norm(nn.Linear(4, 6)), nn.ReLU(), nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 5))
+    masks = topo.prune(net, "l1-filter", sparsity=0.4, example=(4,))
+    total = 24 + 72 + 60
+    assert masks.counts()["total"].sum() == total
+    assert 0.55 * total < masks.counts()["kept"].sum() <= 0.6 * total

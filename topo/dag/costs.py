@@ -12,8 +12,10 @@ from torch import nn
 
 from .additive_graph import AdditiveGraph
 from .dag import Dag
+from .derived_weights import carried_elements
 from .example import Example
 from .tracing import traced
+from .weight_table import weight_names
 from .weighted_layers import layers_by_arc
 
 __all__ = ["BUDGETS", "ElementCosts", "WeightUse", "cost", "cost_table"]
@@ -136,6 +138,16 @@ class ElementCosts:
                 uses.setdefault(layer.weight, []).append(WeightUse(place, layer.positions))
         self.uses = {name: tuple(where) for name, where in uses.items()}
         self._parameters = [name for name, value in dag.state.items() if isinstance(value, nn.Parameter)]
+        pruned = weight_names(dag)
+        self._weights = [name for name in self._parameters if name in pruned]
+        # Of a weight that is computed from a parameter, its elements are used as often as what they are moved to.
+        self._computed: dict[str, list[tuple[WeightUse, float]]] = {}
+        for value in self.uses.keys() - dag.state.keys():
+            for name in pruned.intersection(dag.parameters_behind([value])):
+                index = carried_elements(dag, value, name)
+                if index is not None:
+                    share = index[index >= 0].numel() / dag.state[name].numel()
+                    self._computed.setdefault(name, []).extend((use, share) for use in self.uses[value])
 
     def of(self, budget: str, live: Collection[int] | None = None) -> dict[str, int]:
         """Parameter -> what each of its elements costs, of those that cost anything.
@@ -143,8 +155,8 @@ class ElementCosts:
         Parameters
         ----------
         budget
-            One of `BUDGETS`. An element costs one of the parameters, one of the weights if a layer multiplies by it,
-            and as many multiply-accumulates as layers use it on one sample.
+            One of `BUDGETS`. An element costs one of the parameters, one of the weights if it is pruned by default (see
+            `topo.weights`), and as many multiply-accumulates as layers use it on one sample.
         live
             The places of the arcs that run, for ``"macs"``; all by default.
 
@@ -155,9 +167,15 @@ class ElementCosts:
         """
         if budget == "parameters":
             return dict.fromkeys(self._parameters, 1)
-        weights = [name for name in self._parameters if name in self.uses]
         if budget == "weights":
-            return dict.fromkeys(weights, 1)
+            return dict.fromkeys(self._weights, 1)
+
+        def runs(use: WeightUse) -> bool:
+            return live is None or use.place in live
+
         return {
-            name: sum(use.positions for use in self.uses[name] if live is None or use.place in live) for name in weights
+            name: sum(use.positions for use in self.uses.get(name, ()) if runs(use))
+            + round(sum(use.positions * share for use, share in self._computed.get(name, ()) if runs(use)))
+            for name in self._parameters
+            if name in self.uses or name in self._computed
         }

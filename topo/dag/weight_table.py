@@ -10,6 +10,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from ..parameter_names import named_parameters
+from .additive_graph import AdditiveGraph
 from .dag import Dag
 from .derived_weights import carried_elements
 from .elements import Step
@@ -17,7 +18,7 @@ from .example import Example
 from .operators import value_uses
 from .tracing import module_of, traced
 
-__all__ = ["ParameterUse", "parameter_uses", "pruned_by_default", "weights"]
+__all__ = ["ParameterUse", "parameter_uses", "pruned_by_default", "weight_names", "weights"]
 
 # Role of a parameter -> why it is not pruned by default, in the order in which one role outdoes another.
 ROLES = {
@@ -138,7 +139,23 @@ def pruned_by_default(dag: Dag) -> tuple[list[str], dict[str, str]]:
     return [name for name, role in roles.items() if role == "weight"], left
 
 
-def parameter_uses(dag: Dag) -> Mapping[str, tuple[ParameterUse, ...]]:
+def weight_names(dag: AdditiveGraph) -> set[str]:
+    """The parameters that multiply activations, as a network at any level of detail uses them.
+
+    Parameters
+    ----------
+    dag
+        The network.
+
+    Returns
+    -------
+    set
+        Names of those that are pruned by default.
+    """
+    return {name for name, uses in parameter_uses(dag).items() if _role(uses) == "weight"}
+
+
+def parameter_uses(dag: AdditiveGraph) -> Mapping[str, tuple[ParameterUse, ...]]:
     """All uses of every parameter of a traced network, worked out once and kept as long as it.
 
     Parameters
@@ -156,10 +173,10 @@ def parameter_uses(dag: Dag) -> Mapping[str, tuple[ParameterUse, ...]]:
     return _KNOWN[dag]
 
 
-_KNOWN: WeakKeyDictionary[Dag, dict[str, tuple[ParameterUse, ...]]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[AdditiveGraph, dict[str, tuple[ParameterUse, ...]]] = WeakKeyDictionary()
 
 
-def _found_uses(dag: Dag) -> dict[str, tuple[ParameterUse, ...]]:
+def _found_uses(dag: AdditiveGraph) -> dict[str, tuple[ParameterUse, ...]]:
     found: dict[str, list[ParameterUse]] = {}
     computing: dict[str, None] = {}
     for step, arc in _steps(dag):
@@ -178,7 +195,7 @@ def _found_uses(dag: Dag) -> dict[str, tuple[ParameterUse, ...]]:
     return {name: tuple(dict.fromkeys(uses)) for name, uses in found.items()}
 
 
-def _roles_behind(dag: Dag, value: str, use: str, computing: dict[str, None]) -> Iterator[tuple[str, str]]:
+def _roles_behind(dag: AdditiveGraph, value: str, use: str, computing: dict[str, None]) -> Iterator[tuple[str, str]]:
     """The parameters behind a value that a step uses so, with their roles; notes the constants that compute it."""
     computing.update(dict.fromkeys(_constants_behind(dag, value)))
     behind = {name: dag.state[name].numel() for name in dag.parameters_behind([value])}
@@ -215,7 +232,7 @@ def _role(uses: tuple[ParameterUse, ...]) -> str:
     return next((role for role in ROLES if role in roles), "unused")
 
 
-def _steps(dag: Dag) -> Iterator[tuple[Step, str]]:
+def _steps(dag: AdditiveGraph) -> Iterator[tuple[Step, str]]:
     """Every operation that reads activations, with the arc it lies on."""
     for arc in dag.arcs:
         ends = f"{dag.nodes[arc.source].name} -> {dag.nodes[arc.target].name}"
@@ -229,7 +246,7 @@ def _steps(dag: Dag) -> Iterator[tuple[Step, str]]:
             yield step, ""
 
 
-def _constants_behind(dag: Dag, value: str) -> Iterator[str]:
+def _constants_behind(dag: AdditiveGraph, value: str) -> Iterator[str]:
     waiting, seen = [value], set()
     while waiting:
         name = waiting.pop()

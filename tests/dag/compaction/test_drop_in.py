@@ -28,7 +28,7 @@ def halved(name: str) -> tuple[nn.Module, fx.GraphModule, Callable[[int], tuple[
     model = lively(model)
     channels = coupled_channels(trace(model, tuple(x[:1].double() for x in inputs)))
     alive = torch.arange(channels.count) % 2 == 0
-    masks = channels.masks(alive, prunable_parameters(model))
+    masks = channels.masks(alive, prunable_parameters(channels.dag))
     smaller = compact(model, masks, channels=channels)
     return (
         topo.Masks(masks).apply(copy.deepcopy(model)),

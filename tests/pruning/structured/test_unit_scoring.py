@@ -143,7 +143,7 @@ def test_rounds_score_what_is_left(net, monkeypatch):
 
     registry = Registry("pruner")
     registry.register("last", family="structured", stage="trained", needs_data=False)(last)
-    for module in ("api", "registry", "task"):
+    for module in ("api", "registry", "opening"):
         monkeypatch.setattr(f"topo.pruning.{module}.PRUNERS", registry)
     masks = topo.prune(net, "last", sparsity=0.75, rounds=2, example=(1, 6, 6), offset=2)
     assert len(seen) == 2
