@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -33,3 +35,14 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path):
         Path(name).write_text("new")
         1 / 0  # noqa: B018
     assert (tmp_path / "a.txt").read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_pipe_or_device_is_written_into_and_stays(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_bytes)
+        with replacing(pipe) as name:
+            Path(name).write_bytes(b"through")
+        assert read.result(10) == b"through"
+    assert stat.S_ISFIFO(pipe.stat().st_mode)

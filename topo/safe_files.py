@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +49,8 @@ def writing(path: str | Path) -> Iterator[None]:
 def replacing(path: str | Path) -> Iterator[str]:
     """Yield the name of an empty file that takes the place of `path` when the block ends well, else vanishes.
 
-    Folders that are missing on the way to `path` are made, and the file has the permissions of any new file.
+    Folders that are missing on the way to `path` are made, and the file has the permissions of any new file. What is no
+    file, such as a pipe or ``/dev/null``, stays and is written into.
 
     Parameters
     ----------
@@ -65,6 +68,14 @@ def replacing(path: str | Path) -> Iterator[str]:
         When the file cannot be written.
     """
     path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with writing(path), tempfile.TemporaryDirectory() as folder:
+            name = str(Path(folder) / "written")
+            Path(name).touch()
+            yield name
+            with open(name, "rb") as written, open(path, "wb") as target:
+                shutil.copyfileobj(written, target)
+        return
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         name = str(path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp"))
