@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from .dag import Dag
-from .operators import is_parametric
+from .operators import is_lookup, is_parametric
 
 __all__ = ["Selection", "selection"]
 
@@ -73,7 +73,7 @@ def _found(dag: Dag) -> Selection:
         for node, leaf in zip(dag.inputs, leaves, strict=False)
         if not leaf.is_meta and (not leaf.is_floating_point() or bool(leaf.isneginf().any()))
     }
-    layers = {arc for arc in dag.arcs if any(is_parametric(step) for step in arc.steps)}
+    layers = {arc for arc in dag.arcs if any(is_parametric(step) or is_lookup(step) for step in arc.steps)}
     read = {output.node for output in dag.outputs} | {arc.source for arc in layers}
     while True:
         sources: dict[int, frozenset[int]] = {node: frozenset([node]) for node in values}
