@@ -42,7 +42,9 @@ def trace(model: nn.Module | Dag, example: Example | None = None) -> Dag:
     Dag
         With ``torch.equal(dag(x), model(x))`` for any number of samples, `model` in evaluation mode. (Without
         gradients, `nn.MultiheadAttention` itself may take a fused kernel that rounds differently;
-        ``torch.backends.mha.set_fastpath_enabled(False)`` compares like with like.)
+        ``torch.backends.mha.set_fastpath_enabled(False)`` compares like with like. Recurrent layers, which are unrolled
+        in time, have such kernels too.) Dataclasses that the model returns are registered with
+        `torch.export.register_dataclass`.
 
     Raises
     ------
