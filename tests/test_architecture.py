@@ -22,7 +22,17 @@ ROOT = Path(__file__).resolve().parents[1]
 # Each room imports only from those before it; rooms in one line do not import each other.
 ROOMS = (
     ("errors",),
-    ("device", "parameter_names", "progress", "randomness", "registry", "safe_files", "validation", "weight_norms"),
+    (
+        "device",
+        "memory",
+        "parameter_names",
+        "progress",
+        "randomness",
+        "registry",
+        "safe_files",
+        "validation",
+        "weight_norms",
+    ),
     ("wrapped_names",),
     ("checkpoint", "held_masks", "own_code", "torchvision_import"),
     ("dag",),

@@ -276,3 +276,13 @@ def test_a_profile_has_a_line_a_metric(topo_command, refused, in_folder: Path):
     assert "measures nothing" in refused("measure", *options, "--profile", "-o", "row.csv")
     topo_command("prune", "digits-mlp", "-p", "er", "-s", 0.5, "--example", "1,8,8", "-o", "m/a.safetensors")
     assert "one file of masks" in refused("measure", *options, "--profile", "--masks", "m")
+
+
+def test_without_edges(topo_command, refused, in_folder: Path):
+    options = ["digits-mlp", "--example", "1,8,8", "-m", "local,k_core"]
+    printed = {}
+    for engine in ("edges", "structure"):
+        result = topo_command("measure", *options, "--engine", engine)
+        printed[engine] = [line for line in result.stdout.splitlines() if "k_core" not in line]
+    assert printed["edges"] == printed["structure"] and "k_core" in result.stdout and "needs the edges" in result.stdout
+    assert "did you mean" in refused("measure", *options, "--engine", "structur")

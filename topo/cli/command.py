@@ -16,9 +16,10 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _, _, order = self.make_parser(ctx).parse_args(list(args))
-        given: list[Any] = [
-            option for option in order if option.param_type_name == "option" and not (option.multiple or option.count)
-        ]
+        several = {
+            option.name for option in order if getattr(option, "multiple", False) or getattr(option, "count", False)
+        }
+        given = [option for option in order if option.param_type_name == "option" and option.name not in several]
         for option in dict.fromkeys(given):
             if given.count(option) > 1:
                 raise InputError(f"{option.opts[0]} is given {given.count(option)} times and takes one value.")

@@ -109,6 +109,24 @@ class NamedNetwork:
         loaded = None if masks is None else self.masks(masks)
         return encode(self.model, loaded, example=self.example, encoding=encoding, **parsed_settings(options))
 
+    def row(
+        self, masks: Path | None, encoding: str, options: list[str] | None, metrics: list[str] | None, engine: str
+    ) -> pd.Series:
+        """Its metrics."""
+        from ..features import measure
+
+        loaded = None if masks is None else self.masks(masks)
+        chosen = parsed_settings(options)
+        return measure(
+            self.model,
+            loaded,
+            example=self.example,
+            encoding=encoding,
+            options=chosen,
+            engine=engine,
+            metrics=metrics,
+        )
+
     def z_scores(
         self, masks: Path | None, encoding: str, options: list[str] | None, metrics: list[str] | None, n: int
     ) -> pd.DataFrame:

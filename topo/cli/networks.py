@@ -165,6 +165,9 @@ def measure(
     profile: Annotated[
         bool, typer.Option("--profile", help="Print what each metric costs in place of its value.")
     ] = False,
+    engine: Annotated[
+        str, typer.Option(help="auto, edges, or structure: without building edges, for networks with billions of them.")
+    ] = "auto",
     encoding: Encoding = "multipartite",
     checkpoint: Checkpoint = None,
     masks: MaskFiles = None,
@@ -202,31 +205,37 @@ def measure(
     if Path(source).exists() or "/" in source or "." in source:
         if controls:
             raise InputError("--controls needs a network and its masks, not a graph: give its name, and --masks FILE.")
-        if masks:
-            raise InputError(f"--masks are for a network by name, not for a graph; {source} is a file.")
-        network, graph = None, _load_graph(Path(source))
+        if masks or engine != "auto":
+            raise InputError(f"--masks and --engine are for a network by name, not for a graph; {source} is a file.")
+        graph = _load_graph(Path(source))
+        column_names(names, layers=not isinstance(graph, MultipartiteGraph))  # unknown names are said first
+        prepare_kernels()
+        if profile:
+            _print_profile(graph, names)
+            return
+        row = measure_graph(graph, metrics=names)
     else:
         network = NamedNetwork(source, checkpoint, dataset, data, example, classes, seed, model_set)
+        column_names(names, layers=bool(ENCODINGS.entry(encoding).info["layers"]))
         if masks and (len(masks) > 1 or any(map(_means_several, masks))):
-            if profile:
-                raise InputError("--profile is of one network: give one file of masks.")
-            column_names(names, layers=bool(ENCODINGS.entry(encoding).info["layers"]))
+            if profile or engine not in ("auto", "edges"):
+                raise InputError("--profile and --engine are of one network: give one file of masks.")
             prepare_kernels()
             _measure_files(network, masks, output, encoding, settings, names, controls, workers)
             return
-        graph = network.graph(masks[0] if masks else None, encoding, settings)
-    column_names(names, layers=not isinstance(graph, MultipartiteGraph))  # unknown names are said first
-    prepare_kernels()
-    if profile:
-        if controls or output is not None:
-            raise InputError(
-                "--profile prints what metrics cost and measures nothing; leave out --controls and --output."
-            )
-        _print_profile(graph, names)
-        return
-    row = measure_graph(graph, metrics=names)
-    if controls and network is not None:
-        row = _with_z_scores(row, network.z_scores(masks[0] if masks else None, encoding, settings, names, controls))
+        file = masks[0] if masks else None
+        prepare_kernels()
+        if profile:
+            if controls or output is not None or engine == "structure":
+                raise InputError(
+                    "--profile prints what metrics cost and measures nothing; leave out --controls, --output and "
+                    "--engine."
+                )
+            _print_profile(network.graph(file, encoding, settings), names)
+            return
+        row = network.row(file, encoding, settings, names, engine)
+        if controls:
+            row = _with_z_scores(row, network.z_scores(file, encoding, settings, names, controls))
     if output is not None:
         _write_row(row, output)
         typer.echo(f"{output}: {row.notna().sum()} values, {row.isna().sum()} undefined.")

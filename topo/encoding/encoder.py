@@ -11,17 +11,20 @@ from ..dag import Dag, trace
 from ..dag.example import Example
 from ..dag.structure import checked_masks
 from ..errors import InputError, failures_named
+from ..memory import available_memory, in_words
 from ..registry import Registry
 from ..validation import check_settings, flag, one_of, real_number, settings_of, whole_number
 from .graph import LayerGraphs, MultipartiteGraph
 
-__all__ = ["ENCODINGS", "MAX_EDGES", "encode", "encoding", "encoding_options", "refuse_above"]
+__all__ = ["ENCODINGS", "MAX_EDGES", "encode", "encoding", "encoding_options", "refuse_above", "refuse_beyond_memory"]
 
 Encoder: TypeAlias = Callable[..., MultipartiteGraph | LayerGraphs]
 ENCODINGS: Registry[Encoder] = Registry("encoding")
 """Encodings ``encoder(dag, masks, *, ...options) -> graph``, of a Dag of one sample and of bool tensors by name."""
 
 MAX_EDGES = 400_000_000
+BYTES_AN_EDGE = 12
+"""What an edge takes in an encoded graph, and on the way to it."""
 
 
 def encoding(name: str, *, layers: bool = False) -> Callable[[Encoder], Encoder]:
@@ -116,6 +119,28 @@ def refuse_above(max_edges: int, count: int, layer: str) -> None:
         raise InputError(
             f"layer {layer!r} alone has {count:,} edges, more than max_edges={max_edges:,}: prune more, use a "
             "smaller input, attention='values' or a rolled encoding, or raise max_edges."
+        )
+
+
+def refuse_beyond_memory(edges: int) -> None:
+    """Raise `InputError` when a graph of so many edges does not fit into the memory that is left.
+
+    Parameters
+    ----------
+    edges
+        About how many edges it has.
+
+    Raises
+    ------
+    InputError
+        With the estimate, and what takes less.
+    """
+    needed, free = BYTES_AN_EDGE * edges, available_memory()
+    if needed > free:
+        raise InputError(
+            f"the graph has about {edges:,} edges, which take {in_words(needed)}, and {in_words(free)} of memory are "
+            "left: prune more, use a smaller input or a rolled encoding; "
+            "topo.measure(model, masks, example=..., engine='structure') measures without building edges."
         )
 
 

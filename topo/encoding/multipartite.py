@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Literal
 
 from scipy import sparse
@@ -13,12 +12,13 @@ from torch import Tensor
 from ..dag import Dag
 from ..dag.maps import Chain, Convolution, Gather, LinearMap
 from ..dag.matrices import compose, merge
-from ..dag.structure import StructuralArc, StructuralNode, Structure, structure, weight_counts
+from ..dag.structure import StructuralArc, Structure, structure, weight_counts
 from ..errors import InputError
-from .encoder import MAX_EDGES, encoding, refuse_above
-from .graph import Block, MultipartiteGraph, Part
+from .encoder import MAX_EDGES, encoding, refuse_above, refuse_beyond_memory
+from .graph import Block, MultipartiteGraph
+from .routes import estimated_edges, ordered_parts
 
-__all__ = ["multipartite"]
+__all__ = ["chosen_structure", "multipartite", "weight_facts"]
 
 
 @encoding("multipartite")
@@ -58,23 +58,12 @@ def multipartite(
     max_edges
         Refuse, before it is built, a block of more edges than this.
     """
-    network = structure(dag, masks, pooling=pooling, weights=weights, attention=attention)
-    if padding == "nodes":
-        network = _with_padded_input(network)
-    arcs = _chosen_skips(network) if skips == "projection" else network.arcs
-    blocks = _blocks(network, arcs, max_edges)
-    kept = [i for i, node in enumerate(network.nodes) if not node.relay]
-    levels = dict.fromkeys(kept, 0)
-    for source, target, *_ in sorted(blocks, key=lambda b: b[1]):
-        levels[target] = max(levels[target], levels[source] + 1)
-    order = sorted(kept, key=lambda i: (levels[i], i))
-    parts: list[Part] = []
-    offset = 0
-    for index in order:
-        node = network.nodes[index]
-        parts.append(Part(node.name, _sample_shape(node), levels[index], offset, node.role))
-        offset += parts[-1].size
-    place = {index: i for i, index in enumerate(order)}
+    network = chosen_structure(
+        dag, masks, skips=skips, pooling=pooling, padding=padding, weights=weights, attention=attention
+    )
+    refuse_beyond_memory(estimated_edges(network))
+    blocks = _blocks(network, max_edges)
+    parts, place = ordered_parts(network, ((source, target) for source, target, *_ in blocks))
     merged: dict[tuple[int, int], tuple[list[sparse.csr_array], list[str]]] = {}
     for source, target, matrix, name in blocks:
         matrices, names = merged.setdefault((place[source], place[target]), ([], []))
@@ -82,27 +71,68 @@ def multipartite(
         if name and name not in names:
             names.append(name)
     joined = [Block(s, t, merge(matrices), "+".join(names)) for (s, t), (matrices, names) in sorted(merged.items())]
-    # The sweep for weights on paths waits until somebody asks; the kept weights are those of now.
-    kept_weights = {name: weight.kept for name, weight in network.lookup.known.items() if name in dag.state}
-    return MultipartiteGraph(parts, joined, pending=partial(_weight_counts, dag, kept_weights, attention))
+    return MultipartiteGraph(parts, joined, pending=weight_facts(dag, network, attention))
 
 
-def _weight_counts(dag: Dag, kept: Mapping[str, Tensor], attention: Literal["exact", "values"]) -> dict[str, int]:
-    counts = weight_counts(dag, kept, attention=attention)
-    return {"weights_total": counts.total, "weights_kept": counts.kept, "weights_effective": counts.effective}
+def chosen_structure(
+    dag: Dag,
+    masks: Mapping[str, Tensor] | None,
+    *,
+    skips: str = "all",
+    pooling: str = "through",
+    padding: str = "none",
+    weights: str = "sum",
+    attention: str = "exact",
+) -> Structure:
+    """The structural twin that the options of the encoding ask for.
+
+    Parameters
+    ----------
+    dag, masks, skips, pooling, padding, weights, attention
+        As for `multipartite`.
+
+    Returns
+    -------
+    Structure
+        Its arcs are the blocks of the graph.
+    """
+    network = structure(dag, masks, pooling=pooling, weights=weights, attention=attention)
+    if padding == "nodes":
+        network = _with_padded_input(network)
+    return replace(network, arcs=_chosen_skips(network)) if skips == "projection" else network
 
 
-def _sample_shape(node: StructuralNode) -> tuple[int, ...]:
-    return node.shape[1:] if node.shape[0] == 1 and len(node.shape) > 1 else node.shape
+def weight_facts(dag: Dag, network: Structure, attention: str) -> Callable[[], dict[str, int]]:
+    """What counts the weights of a network, all, kept and on paths, when somebody asks.
+
+    Parameters
+    ----------
+    dag
+        The network.
+    network
+        Its structural twin.
+    attention
+        The option of the encoding.
+
+    Returns
+    -------
+    callable
+        Takes nothing; the kept weights are those of now.
+    """
+    kept = {name: weight.kept for name, weight in network.lookup.known.items() if name in dag.state}
+
+    def counted() -> dict[str, int]:
+        counts = weight_counts(dag, kept, attention=attention)
+        return {"weights_total": counts.total, "weights_kept": counts.kept, "weights_effective": counts.effective}
+
+    return counted
 
 
-def _blocks(
-    network: Structure, arcs: tuple[StructuralArc, ...], max_edges: int
-) -> list[tuple[int, int, sparse.csr_array, str]]:
+def _blocks(network: Structure, max_edges: int) -> list[tuple[int, int, sparse.csr_array, str]]:
     """Edges between the nodes that are not relays; what a relay passes on starts at the elements it holds."""
     held: dict[int, list[tuple[int, sparse.csr_array]]] = {}
     blocks: list[tuple[int, int, sparse.csr_array, str]] = []
-    for arc in arcs:
+    for arc in network.arcs:
         refuse_above(max_edges, arc.relation.edge_count(), arc.name or network.nodes[arc.target].name)
         matrix = arc.relation.matrix()
         source = network.nodes[arc.source]

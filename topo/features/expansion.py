@@ -31,6 +31,9 @@ def top_magnitudes(view: GraphView) -> np.ndarray:
     _require_weights(view)
     if view.n_nodes < 3:
         raise Undefined("the graph has fewer than three nodes, so no third eigenvalue")
+    if view.scaled_product is not None:
+        product, exponent = view.scaled_product
+        return np.ldexp(np.abs(largest_eigenvalues(view.n_nodes, product, 3, copies=3)), exponent)
     magnitudes = np.zeros(3)
     for bound, nodes in _components_by_bound(view):
         if bound <= magnitudes[2] * (1 + 1e-12):
@@ -54,6 +57,8 @@ def spectral_radius(view: GraphView) -> float:
 
 def _adjacency_product(view: GraphView) -> tuple[Product, int]:
     """The product of the undirected adjacency with vectors, but for a power of two."""
+    if view.scaled_product is not None:
+        return view.scaled_product
     directed, exponent = scaled(view.directed)
     return symmetric(directed), exponent
 

@@ -42,14 +42,17 @@ class GraphView:
     """
 
     def __init__(self, graph: MultipartiteGraph, *, imdb_rule: str = "mean_degree") -> None:
+        self._start(graph, imdb_rule)
+        self.blocks = _simple_blocks(graph)
+        self.n_edges = sum(matrix.nnz for matrix in self.blocks.values())
+
+    def _start(self, graph: MultipartiteGraph, imdb_rule: str) -> None:
         self.graph = graph
         self.imdb_rule = imdb_rule
         self.parts = graph.parts
-        self.blocks = _simple_blocks(graph)
         self.n_nodes = graph.n_nodes
-        self.n_edges = sum(matrix.nnz for matrix in self.blocks.values())
-        self._shared: dict[Callable[[GraphView], Any], Any] = {}
         self.is_bipartite = isinstance(graph, BipartiteGraph)
+        self._shared: dict[Callable[[GraphView], Any], Any] = {}
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -167,6 +170,73 @@ class GraphView:
         """Whether no weight is NaN or infinite, as those of a diverged network are."""
         return all(bool(np.isfinite(matrix.data).all()) for matrix in self.blocks.values())
 
+    @property
+    def scaled_product(self) -> tuple[Callable[[np.ndarray], np.ndarray], int] | None:
+        """Where there are no edges to multiply with: maps (N, vectors) to the product with the undirected weighted
+        adjacency over a power of two, and that power."""
+        return None
+
+    @cached_property
+    def total_weight(self) -> float:
+        """Sum of the weights of all edges."""
+        return sum(float(matrix.data.sum(dtype=np.float64)) for matrix in self.blocks.values())
+
+    @cached_property
+    def most_paths(self) -> int:
+        """An upper bound on the number of paths from input to output nodes, from each block's largest in-degree."""
+        most = [int(part.role == "input") for part in self.parts]
+        for (source, target), matrix in self.blocks.items():
+            most[target] += most[source] * int(np.bincount(matrix.indices).max())
+        return sum(most[i] * part.size for i, part in enumerate(self.parts) if part.role == "output")
+
+    def paths_modulo(self, moduli: np.ndarray) -> np.ndarray:
+        """Number of paths from input to output nodes, modulo several numbers.
+
+        Parameters
+        ----------
+        moduli
+            int64, below 2**31.
+
+        Returns
+        -------
+        array
+            int64, one remainder each.
+        """
+        if compiler.available():
+            from .kernels.paths import path_counts
+
+            at_nodes = path_counts(self.directed.indptr, self.directed.indices, self.by_level, self.inputs, moduli)
+            return at_nodes[self.outputs].sum(axis=0)
+        counts = {i: np.zeros((part.size, len(moduli)), np.int64) for i, part in enumerate(self.parts)}
+        for i, part in enumerate(self.parts):
+            counts[i] += part.role == "input"
+        # Blocks come in order of their target's level, so a source is complete before it is read.
+        for (source, target), matrix in self.blocks.items():
+            ones = sparse.csr_array((np.ones(matrix.nnz, np.int64), matrix.indices, matrix.indptr), shape=matrix.shape)
+            counts[target] = (counts[target] + ones.T @ counts[source]) % moduli
+        ends = [counts[i] for i, part in enumerate(self.parts) if part.role == "output"]
+        return sum((end.sum(axis=0) for end in ends), np.zeros(len(moduli), np.int64))
+
+    @cached_property
+    def edges_on_paths(self) -> int:
+        """Edges on some path from an input node to an output node."""
+        if compiler.available():
+            from .kernels.paths import edges_on_paths
+
+            return int(
+                edges_on_paths(self.directed.indptr, self.directed.indices, self.by_level, self.inputs, self.outputs)
+            )
+        reached, reaching = self.inputs.copy(), self.outputs.copy()
+        for (source, target), matrix in self.blocks.items():
+            into = reached[self.parts[target].nodes]
+            into[matrix.indices[np.repeat(reached[self.parts[source].nodes], np.diff(matrix.indptr))]] = True
+        for (source, target), matrix in reversed(self.blocks.items()):
+            reaching[self.parts[source].nodes] |= _useful(matrix, reaching[self.parts[target].nodes]) > 0
+        return sum(
+            int(_useful(matrix, reaching[self.parts[target].nodes])[reached[self.parts[source].nodes]].sum())
+            for (source, target), matrix in self.blocks.items()
+        )
+
     @cached_property
     def edge_degree_product(self) -> int:
         """Sum over edges of the product of the two end degrees."""
@@ -201,6 +271,12 @@ class GraphView:
         for source, target in self.blocks:
             after.setdefault(source, set()).add(target)
         return [(a, b, c) for a, b in self.blocks for c in sorted(after.get(b, set()) & after[a])]
+
+
+def _useful(matrix: sparse.csr_array, wanted: np.ndarray) -> np.ndarray:
+    """Per row, the number of entries in wanted columns."""
+    before = np.concatenate([[0], np.cumsum(wanted[matrix.indices])])
+    return before[matrix.indptr[1:]] - before[matrix.indptr[:-1]]
 
 
 def _simple_blocks(graph: MultipartiteGraph) -> dict[tuple[int, int], sparse.csr_array]:

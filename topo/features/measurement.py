@@ -9,14 +9,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import nn
 
+from ..dag import Dag
+from ..dag.example import Example
 from ..encoding.graph import BipartiteGraph, LayerGraphs, MultipartiteGraph
 from ..errors import InputError, failures_named, unknown_name
 from ..registry import Entry
 from ..validation import one_of
+from .engines import graph_or_view
 from .graph_view import GraphView
 from .ramanujan import IMDB_RULES
 from .registry import STATISTICS, Metric, Undefined, columns_of, select
+from .structural_view import StructuralView
 
 __all__ = ["column_names", "measure", "measure_layers", "over_layers"]
 
@@ -24,20 +30,35 @@ ON_FAILURE = ("raise", "undefined")
 
 
 def measure(
-    graph: MultipartiteGraph | LayerGraphs,
+    graph: MultipartiteGraph | LayerGraphs | nn.Module | Dag,
+    masks: Mapping[str, Any] | None = None,
     *,
+    example: Example | None = None,
+    encoding: str = "multipartite",
+    options: Mapping[str, Any] | None = None,
+    engine: str = "auto",
+    device: str | torch.device = "auto",
     metrics: str | Iterable[str] | None = None,
     imdb_rule: str = "mean_degree",
     on_failure: str = "raise",
 ) -> pd.Series:
-    """Topometrics of a graph as one tidy row.
+    """Topometrics of a graph, or of a network, as one tidy row.
 
     Parameters
     ----------
     graph
         A multipartite or bipartite graph; or the graphs of a network's layers, whose metrics are
         aggregated as ``<metric>_mean``, ``_min``, ``_max`` and ``_weighted`` (the mean weighted by the
-        layers' numbers of weights, or of edges where the graphs do not know those).
+        layers' numbers of weights, or of edges where the graphs do not know those). Or a network, which is encoded.
+    masks, example, encoding, options
+        Of a network, as for `topo.encode`; options as a dict.
+    engine
+        Of a network: ``"edges"`` encodes it; ``"structure"`` builds no edges but multiplies with the network's own
+        layers, for degrees, strength, local metrics, paths and spectra of networks with billions of edges, and gives
+        other metrics no value; ``"auto"`` takes the second where the first would not fit into memory, which the log
+        says.
+    device
+        Where the engine ``"structure"`` computes.
     metrics
         Names of metrics or categories; everything that the kind of graph admits when left out.
     imdb_rule
@@ -69,7 +90,26 @@ def measure(
     (np.float64(5.0), np.float64(0.8333333333333334), np.float64(0.0))
     >>> row.attrs["undefined"]
     {'direct_sparsity': "the graph does not know its network's weights_total and weights_kept"}
+
+    A network whose graph would have too many edges is measured without them:
+
+    >>> import torch, topo
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(72, 3))
+    >>> row = topo.measure(net, example=(1, 8, 8), engine="structure", metrics=["edges", "paths", "motifs"])
+    >>> float(row["edges"]), float(row["n_paths"]), row.attrs["undefined"]["motifs"]
+    (864.0, 1944.0, "it needs the edges of the graph, which are not built with engine='structure'")
     """
+    if isinstance(graph, nn.Module | Dag):
+        metrics = metrics if metrics is None or isinstance(metrics, str) else list(metrics)
+        column_names(metrics)  # unknown names are said before anything is built
+        settings: dict[str, Any] = {"encoding": encoding, "options": options, "engine": engine, "device": device}
+        found = graph_or_view(graph, masks, example, **settings)
+        if isinstance(found, StructuralView):
+            one_of("on_failure", on_failure, ON_FAILURE)
+            return _row(found, select(metrics, layers=False), on_failure)
+        return measure(found, metrics=metrics, imdb_rule=imdb_rule, on_failure=on_failure)
+    if masks is not None or example is not None or options is not None or engine == "structure":
+        raise InputError("masks, example, options and engine='structure' are for networks; graphs are measured as is.")
     if isinstance(graph, LayerGraphs):
         table = measure_layers(graph, metrics=metrics, imdb_rule=imdb_rule, on_failure=on_failure)
         return over_layers(table, graph)
@@ -84,7 +124,10 @@ def measure(
         raise unknown_name("imdb_rule", imdb_rule, IMDB_RULES)
     one_of("on_failure", on_failure, ON_FAILURE)
     entries = select(metrics, layers=isinstance(graph, BipartiteGraph))
-    view = GraphView(graph, imdb_rule=imdb_rule)
+    return _row(GraphView(graph, imdb_rule=imdb_rule), entries, on_failure)
+
+
+def _row(view: GraphView, entries: Iterable[Entry[Metric]], on_failure: str) -> pd.Series:
     values: dict[str, float] = {}
     undefined: dict[str, str] = {}
     failed: dict[str, str] = {}
@@ -98,6 +141,7 @@ def measure(
                 values[column] = value
     row = pd.Series(values, dtype="float64")
     row.attrs["undefined"], row.attrs["failed"] = undefined, failed
+    row.attrs["engine"] = "structure" if isinstance(view, StructuralView) else "edges"
     return row
 
 
@@ -137,7 +181,7 @@ def measure_layers(
     if not graphs:
         raise InputError("there is no layer to measure.")
     metrics = metrics if metrics is None or isinstance(metrics, str) else list(metrics)
-    options = {"imdb_rule": imdb_rule, "on_failure": on_failure}
+    options: dict[str, Any] = {"imdb_rule": imdb_rule, "on_failure": on_failure}
     rows = {name: measure(graph, metrics=metrics, **options) for name, graph in graphs.items()}
     table = pd.DataFrame({name: row.to_dict() for name, row in rows.items()}).T.rename_axis("layer")
     table.attrs["undefined"] = {
