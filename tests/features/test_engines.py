@@ -52,6 +52,7 @@ def test_networks_of_the_toolkit(name: str, density: float) -> None:
     assert_engines_agree(topo.models.build(name, input_shape=(1, 8, 8), seed=1), (1, 8, 8), density)
 
 
+@pytest.mark.filterwarnings("ignore:pruning leaves")
 @pytest.mark.parametrize("name", SMALL)
 def test_small_networks(name: str) -> None:
     """Skips, concatenations, pooling, groups, attention: whatever the zoo has and the encoding takes."""

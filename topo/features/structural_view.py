@@ -123,8 +123,8 @@ class StructuralView(GraphView):
         exponent = int(np.frexp(self.adjacency.weighted.both(ones).max())[1])
         return lambda x: np.ldexp(self.adjacency.weighted.both(x), -exponent), exponent
 
-    @property  # type: ignore[override]
-    def blocks(self) -> Any:
+    @property
+    def blocks(self) -> Any:  # type: ignore[override]
         """Not there."""
         raise Undefined(NEEDS_EDGES)
 
