@@ -38,9 +38,13 @@ class CoupledChannels:
         Parameter or buffer -> for each of its axes, the unit of every index, int64 (length of the axis,); -1 where an
         index cannot be removed. Only of those with at least one unit.
     layers
-        Weight -> the layers that use it.
+        Parameter -> the layers that use it as their weight; where these compute theirs from it, by its own axes.
     nodes
         For every node of the Dag the unit of each of its elements, int64 of the node's shape; a tuple for a product.
+    tables
+        Parameters with units whose rows are looked up.
+    held
+        Why more units cannot be removed, where that is not for an output: what has no rule.
 
     Examples
     --------
@@ -56,6 +60,8 @@ class CoupledChannels:
     axes: Mapping[str, tuple[Tensor, ...]]
     layers: Mapping[str, tuple[Layer, ...]]
     nodes: tuple[Tensor | tuple[Tensor, ...], ...]
+    tables: frozenset[str] = frozenset()
+    held: tuple[str, ...] = ()
 
     def alive(self, name: str, alive: Tensor) -> tuple[Tensor, ...]:
         """For each axis of a parameter, which of its indices stay when the units `alive` (bool (count,)) do.
@@ -167,7 +173,7 @@ class CoupledChannels:
             for axis, index in enumerate(axes):
                 for number in group[index[index >= 0]].unique().tolist():
                     place = read if self.is_read_along(name, axis) else written
-                    if name in self.layers:
+                    if name in self.layers or name in self.tables:
                         place.setdefault(number, []).append(name)
         numbers = group.unique().tolist()
         return pd.DataFrame(
@@ -180,7 +186,7 @@ class CoupledChannels:
         )
 
     def costs(self, alive: Tensor) -> dict[str, int]:
-        """Parameters, prunable weights of layers, and multiply-accumulates that are left with the units `alive`.
+        """Parameters, prunable weights, and multiply-accumulates that are left with the units `alive`.
 
         Parameters
         ----------
@@ -192,20 +198,48 @@ class CoupledChannels:
         dict
             ``"parameters"``, ``"weights"`` and ``"macs"``, of one sample.
         """
-        kept = {name: self._kept_elements(name, alive) for name in self._element_costs["parameters"]}
+        kept = {name: self.kept(name, alive) for name in self._element_costs["parameters"]}
         return {
-            budget: sum(each * kept[name] for name, each in element_costs.items())
+            budget: round(sum(each * kept[name] for name, each in element_costs.items() if name in kept))
             for budget, element_costs in self._element_costs.items()
         }
 
-    def _kept_elements(self, name: str, alive: Tensor) -> int:
-        """How many elements of a parameter stay when the units `alive` do."""
+    def element_costs(self, budget: str) -> Mapping[str, float]:
+        """Parameter -> what each of its elements costs.
+
+        Parameters
+        ----------
+        budget
+            One of `topo.dag.costs.BUDGETS`.
+
+        Returns
+        -------
+        mapping
+            Of those that cost anything.
+        """
+        return self._element_costs[budget]
+
+    def kept(self, name: str, alive: Tensor) -> int:
+        """How many elements of a parameter stay when the units `alive` do.
+
+        Parameters
+        ----------
+        name
+            Name of a parameter.
+        alive
+            Units that stay, bool, (count,).
+
+        Returns
+        -------
+        int
+            All of them, where it has no units.
+        """
         if name not in self.axes:
             return self.dag.state[name].numel()
         return prod(int(kept.sum()) for kept in self.alive(name, alive))
 
     @cached_property
-    def _element_costs(self) -> dict[str, dict[str, int]]:
+    def _element_costs(self) -> dict[str, dict[str, float]]:
         costs = ElementCosts(self.dag)
         return {budget: costs.of(budget) for budget in BUDGETS}
 
@@ -250,15 +284,18 @@ def coupled_channels(dag: Dag) -> CoupledChannels:
         )
         for name, named in labels.axes.items()
     }
+    axes = {name: named for name, named in axes.items() if any((axis >= 0).any() for axis in named)}
     return CoupledChannels(
         dag=labels.dag,
         count=len(first),
-        axes={name: named for name, named in axes.items() if any((axis >= 0).any() for axis in named)},
+        axes=axes,
         layers={name: tuple(used) for name, used in labels.layers.items()},
         nodes=tuple(
             tuple(unit[part] for part in node) if isinstance(node, tuple) else _looked_up(unit, node)
             for node in (labels.node_values[index] for index in range(len(labels.dag.nodes)))
         ),
+        tables=frozenset(labels.tables.intersection(axes)),
+        held=tuple(labels.held),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from torch import Tensor
 
 from ..errors import InputError
 from .dag import Dag
-from .elements import Output, Step
+from .elements import Output, Step, Value, place_of
 from .interpreter import Interpreter
 from .maps import AxisMaps, Chain, Gather, LinearMap, Union
 from .operators import aten, operator_of
+from .parameter_axes import ParameterAxis, parameter_axis, shape_of
 from .relations import WeightLookup, map_of
 from .weighted_layers import Layer, layer_of
 
@@ -41,7 +43,11 @@ class ChannelLabels(Interpreter):
     axes
         Parameter or buffer -> for each of its axes the label of every index, None where it has none.
     layers
-        Weight -> the layers that use it.
+        Parameter -> the layers that use it as their weight; where these compute theirs from it, by its own axes.
+    tables
+        Parameters whose rows are looked up.
+    held
+        Why units cannot be removed, where that is not for an output: what has no rule.
     next
         The first label that is not in use.
     pairs
@@ -57,6 +63,8 @@ class ChannelLabels(Interpreter):
         self.pairs: list[Tensor] = []
         self.axes: dict[str, list[Tensor | None]] = {}
         self.layers: dict[str, list[Layer]] = {}
+        self.tables: set[str] = set()
+        self.held: dict[str, None] = {}
         self.evaluate([torch.full((), FIXED).expand(dag.nodes[index].shape) for index in dag.inputs])
 
     def follow(self, steps: Sequence[Step], operands: tuple[Tensor, ...]) -> Any:
@@ -117,6 +125,9 @@ class ChannelLabels(Interpreter):
         layer = layer_of(self.dag, step) if len(slots) == 1 else None
         if layer is not None:
             return self._layer(step, layer, slots[0])
+        looked_up = self._table(step)
+        if looked_up is not None:
+            return looked_up.expand(steps[-1].shape)
         arrived = []
         for slot, labels in enumerate(slots):
             try:
@@ -124,7 +135,7 @@ class ChannelLabels(Interpreter):
                 arrived.append(self._through(step, element_map, labels))
             except InputError:
                 # No rule says what moves where, so nothing that meets here may go.
-                self._join(labels, torch.full((), FIXED))
+                self._hold(labels, f"no rule says what operation {place_of(step)} does")
                 arrived.append(torch.full((), FIXED).expand(steps[-1].shape))
         merged = self._meeting(arrived, step.source_shapes) if operator_of(step).pointwise else self.add(arrived)
         self._record_values(step, merged)
@@ -197,62 +208,97 @@ class ChannelLabels(Interpreter):
 
     def _layer(self, step: Step, layer: Layer, labels: Tensor) -> Tensor:
         read = self._along(labels, layer.source_axis)
-        if layer.weight not in self.dag.state:
-            # The weight is computed from parameters, and what is removed of it has no place there.
-            self._join(read, torch.full((), FIXED))
+        reads, writes = (parameter_axis(self.dag, layer.weight, axis) for axis in (layer.reads, layer.writes))
+        if reads is None or writes is None or reads.name != writes.name:
+            # What is removed of such a weight has no place in the parameters that it is computed from.
+            self._hold(read, f"the weight of {place_of(step)} is no parameter, nor parts of one that can go alone")
             return torch.full((), FIXED).expand(step.shape)
-        shape = self.dag.state[layer.weight].shape
-        self.layers.setdefault(layer.weight, []).append(layer)
+        self.layers.setdefault(reads.name, []).append(
+            replace(layer, weight=reads.name, reads=reads.axis, writes=writes.axis)
+        )
         length = step.shape[layer.target_axis]
         if layer.groups == 1:
-            self._record(layer.weight, layer.reads, read)
-            written = self._known_or_new(layer.weight, layer.writes, length)
+            self._record(reads, read)
+            written = self._known_or_new(writes)
         else:
             # The leading axis of the weight runs over all channels of its side, the other over those of one group.
-            leading_is_written = layer.writes == 0
-            written = self._known_or_new(layer.weight, 0, shape[0]) if leading_is_written else self._new(length)
-            if not leading_is_written:
-                self._record(layer.weight, 0, read)
-            self._record(layer.weight, 1, torch.full((shape[1],), FIXED))
+            leading, inner = (writes, reads) if layer.writes == 0 else (reads, writes)
+            written = self._known_or_new(leading) if layer.writes == 0 else self._new(length)
+            if layer.writes:
+                self._record(leading, read)
+            self._record(inner, torch.full((len(inner.places),), FIXED))
             for ends in (read, written):
                 blocks = ends.reshape(layer.groups, -1)
                 self._join(blocks, blocks[:, :1].expand_as(blocks))
             self._join(read.reshape(layer.groups, -1)[:, 0], written.reshape(layer.groups, -1)[:, 0])
-        if layer.bias is not None and layer.bias in self.dag.state:
-            self._record(layer.bias, 0, written)
+        bias = None if layer.bias is None else parameter_axis(self.dag, layer.bias, 0)
+        if bias is not None:
+            self._record(bias, written)
         places = [1] * len(step.shape)
         places[layer.target_axis] = length
         return written.reshape(places).expand(step.shape)
 
-    def _known_or_new(self, name: str, axis: int, length: int) -> Tensor:
-        known = self.axes.get(name)
-        labels = None if known is None else known[axis]
-        if labels is None:
-            labels = self._new(length)
-            self._record(name, axis, labels)
-        return labels
+    def _table(self, step: Step) -> Tensor | None:
+        """The labels of the columns of a table whose rows a step looks up; None for other steps."""
+        record = operator_of(step)
+        table = step.args[record.weights[0]] if record.lookup and record.weights else None
+        columns = parameter_axis(self.dag, table.name, 1) if isinstance(table, Value) else None
+        if columns is None:
+            return None
+        self.tables.add(columns.name)
+        return self._known_or_new(columns)
+
+    def _hold(self, labels: Tensor, why: str) -> None:
+        """Keep elements from being removed, and note why if any could be otherwise."""
+        if (labels != FIXED).any():
+            self.held[why] = None
+        self._join(labels, torch.full((), FIXED))
+
+    def _known_or_new(self, along: ParameterAxis) -> Tensor:
+        known = self.axes.get(along.name)
+        labels = None if known is None else known[along.axis]
+        if labels is None or (labels[along.places] == CONSTANT).any():
+            new = self._new(len(along.places))
+            if labels is not None:
+                new = torch.where(labels[along.places] == CONSTANT, new, labels[along.places])
+            self._record(along, new)
+            return new
+        return labels[along.places]
 
     def _new(self, length: int) -> Tensor:
         labels = torch.arange(self.next, self.next + length)
         self.next += length
         return labels
 
-    def _record(self, name: str, axis: int, labels: Tensor) -> None:
+    def _record(self, along: ParameterAxis, labels: Tensor) -> None:
         """Note the labels along an axis of a parameter; those of another use become one with them."""
-        axes = self.axes.setdefault(name, [None] * self.dag.state[name].ndim)
-        known = axes[axis]
+        shape = self.dag.state[along.name].shape
+        axes = self.axes.setdefault(along.name, [None] * len(shape))
+        known = axes[along.axis]
         if known is None:
-            axes[axis] = labels.clone()
-        else:
-            self._join(known, labels)
+            known = axes[along.axis] = torch.full((shape[along.axis],), CONSTANT)
+        before = known[along.places]
+        known[along.places] = torch.where(before == CONSTANT, labels, before)
+        self._join(before, labels)
 
     def _record_values(self, step: Step, labels: Tensor) -> None:
-        """Vectors of parameters and buffers that a step applies along one axis of its result."""
-        axis = operator_of(step).channel_axis % labels.ndim if labels.ndim > 1 else labels.ndim - 1
+        """Parameters and buffers that a step applies along an axis of its result: vectors, and those of more axes where
+        only one axis of the result has units."""
+        channel_axis = operator_of(step).channel_axis % labels.ndim if labels.ndim > 1 else labels.ndim - 1
+        varying = [axis for axis in range(labels.ndim) if _varies_along(labels, axis)]
         for name in step.values:
-            value = self.dag.state.get(name)
-            if value is not None and value.ndim == 1 and value.numel() == labels.shape[axis] > 1:
-                self._record(name, 0, self._along(labels, axis))
+            shape = shape_of(self.dag, name)
+            if len(shape) == 1:
+                axis, own = channel_axis, 0
+            elif len(varying) == 1 and operator_of(step).pointwise:
+                axis, own = varying[0], varying[0] - labels.ndim + len(shape)
+            else:
+                continue
+            if own < 0 or not shape[own] == labels.shape[axis] > 1:
+                continue
+            along = parameter_axis(self.dag, name, own)
+            if along is not None:
+                self._record(along, self._along(labels, axis))
 
     def _along(self, labels: Tensor, axis: int) -> Tensor:
         """Labels along one axis; those that differ along the others become one."""

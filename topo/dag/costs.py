@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import chain
+from math import prod
 
 import pandas as pd
 import torch
@@ -12,11 +13,12 @@ from torch import nn
 
 from .additive_graph import AdditiveGraph
 from .dag import Dag
-from .derived_weights import carried_elements
+from .derived_weights import main_parameter
 from .example import Example
+from .parameter_axes import shape_of
 from .tracing import traced
 from .weight_table import weight_names
-from .weighted_layers import layers_by_arc
+from .weighted_layers import Layer, layers_by_arc
 
 __all__ = ["BUDGETS", "ElementCosts", "WeightUse", "cost", "cost_table"]
 
@@ -33,11 +35,11 @@ class WeightUse:
     place
         Place of the arc.
     positions
-        How often.
+        How often; on average, where it multiplies by a part of a parameter.
     """
 
     place: int
-    positions: int
+    positions: float
 
 
 def cost(model: nn.Module | Dag, example: Example | None = None) -> dict[str, int]:
@@ -81,6 +83,8 @@ def cost(model: nn.Module | Dag, example: Example | None = None) -> dict[str, in
 def cost_table(model: nn.Module | Dag, example: Example | None = None) -> pd.DataFrame:
     """One row per layer in the order in which they run: name of the weight, its shape, weights, positions, macs.
 
+    A weight that is computed has the name of the parameter that it is computed from.
+
     Parameters
     ----------
     model, example
@@ -104,7 +108,15 @@ def cost_table(model: nn.Module | Dag, example: Example | None = None) -> pd.Dat
         with torch.no_grad():
             shape = tuple(values[layer.weight].shape)
         weights = torch.Size(shape).numel()
-        rows.append((layer.weight, shape, weights, layer.positions, weights * layer.positions))
+        rows.append(
+            (
+                main_parameter(dag, layer.weight) or layer.weight,
+                shape,
+                weights,
+                layer.positions,
+                weights * layer.positions,
+            )
+        )
     return pd.DataFrame(rows, columns=["weight", "shape", "weights", "positions", "macs"])
 
 
@@ -119,8 +131,8 @@ class ElementCosts:
     Attributes
     ----------
     uses
-        Weight -> where layers multiply by it, in the order in which they run. A weight may also be computed from
-        parameters.
+        Parameter -> where layers multiply by it or by what is computed from it, in the order in which they run. A
+        weight that no parameter is behind appears under its own name.
 
     Examples
     --------
@@ -135,21 +147,14 @@ class ElementCosts:
         uses: dict[str, list[WeightUse]] = {}
         for place, layers in enumerate(layers_by_arc(dag)):
             for _, layer in layers:
-                uses.setdefault(layer.weight, []).append(WeightUse(place, layer.positions))
+                name = main_parameter(dag, layer.weight) or layer.weight
+                uses.setdefault(name, []).append(WeightUse(place, _positions(dag, name, layer)))
         self.uses = {name: tuple(where) for name, where in uses.items()}
         self._parameters = [name for name, value in dag.state.items() if isinstance(value, nn.Parameter)]
         pruned = weight_names(dag)
         self._weights = [name for name in self._parameters if name in pruned]
-        # Of a weight that is computed from a parameter, its elements are used as often as what they are moved to.
-        self._computed: dict[str, list[tuple[WeightUse, float]]] = {}
-        for value in self.uses.keys() - dag.state.keys():
-            for name in pruned.intersection(dag.parameters_behind([value])):
-                index = carried_elements(dag, value, name)
-                if index is not None:
-                    share = index[index >= 0].numel() / dag.state[name].numel()
-                    self._computed.setdefault(name, []).extend((use, share) for use in self.uses[value])
 
-    def of(self, budget: str, live: Collection[int] | None = None) -> dict[str, int]:
+    def of(self, budget: str, live: Collection[int] | None = None) -> dict[str, float]:
         """Parameter -> what each of its elements costs, of those that cost anything.
 
         Parameters
@@ -169,13 +174,16 @@ class ElementCosts:
             return dict.fromkeys(self._parameters, 1)
         if budget == "weights":
             return dict.fromkeys(self._weights, 1)
-
-        def runs(use: WeightUse) -> bool:
-            return live is None or use.place in live
-
         return {
-            name: sum(use.positions for use in self.uses.get(name, ()) if runs(use))
-            + round(sum(use.positions * share for use, share in self._computed.get(name, ()) if runs(use)))
+            name: sum(use.positions for use in self.uses[name] if live is None or use.place in live)
             for name in self._parameters
-            if name in self.uses or name in self._computed
+            if name in self.uses
         }
+
+
+def _positions(dag: AdditiveGraph, parameter: str, layer: Layer) -> float:
+    """How often an element of a parameter is used by a layer on one sample."""
+    if parameter == layer.weight:
+        return layer.positions
+    total, own = prod(shape_of(dag, layer.weight)) * layer.positions, prod(shape_of(dag, parameter))
+    return total // own if total % own == 0 else total / own

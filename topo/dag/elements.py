@@ -11,7 +11,7 @@ import sympy
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-__all__ = ["Arc", "Fixed", "Hole", "Node", "Output", "Size", "Step", "Value", "Values"]
+__all__ = ["Arc", "Fixed", "Hole", "Node", "Output", "Size", "Step", "Value", "Values", "place_of"]
 
 
 @dataclass(frozen=True)
@@ -242,3 +242,19 @@ class Values(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len({**self._known, **self._constants})
+
+
+def place_of(step: Step) -> str:
+    """A step as messages name it.
+
+    Parameters
+    ----------
+    step
+        The operation.
+
+    Returns
+    -------
+    str
+        Its name and module.
+    """
+    return f"{step.name!r} of {f'module {step.module!r}' if step.module else 'the model'}"

@@ -81,6 +81,7 @@ MODELS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:pruning leaves")
 @pytest.mark.parametrize("name", MODELS)
 def test_layers_that_compute_more_than_their_class_says_stay_exact(name: str):
     torch.manual_seed(0)

@@ -79,7 +79,7 @@ def compact(
     alive = live_units(channels, masks)
     while True:
         try:
-            small = Rebuilder(module, channels, alive, masks).build()
+            small = Rebuilder(module, channels, alive, masks, are_weights=verify).build()
             break
         except Inseparable as refusal:
             # What is left of a tensor is no box that the next operation could take; exactness comes first.
@@ -114,13 +114,12 @@ def live_units(channels: CoupledChannels, masks: Mapping[str, Tensor]) -> Tensor
         read = torch.zeros(channels.count, dtype=torch.bool)
         for name, axes in channels.axes.items():
             # What a grouped convolution reads and writes is one unit, and its own weights do not save it.
-            if name not in channels.layers or channels.layers[name][0].groups > 1:
-                continue
-            reads, writes = channels.layers[name][0].reads, channels.layers[name][0].writes
-            written = channels.alive(name, alive)[writes]
+            used = channels.layers.get(name, ())
             mask = masks[name].cpu() if name in masks else torch.ones(channels.dag.state[name].shape, dtype=torch.bool)
-            kept = mask.movedim((reads, writes), (0, 1))[:, written].flatten(1).any(dim=1)
-            read[axes[reads][kept & (axes[reads] >= 0)]] = True
+            for reads, writes in {(layer.reads, layer.writes) for layer in used if layer.groups == 1}:
+                written = channels.alive(name, alive)[writes]
+                kept = mask.movedim((reads, writes), (0, 1))[:, written].flatten(1).any(dim=1)
+                read[axes[reads][kept & (axes[reads] >= 0)]] = True
         if torch.equal(read & alive, alive):
             return _with_survivors(channels, alive)
         alive = alive & read

@@ -16,7 +16,9 @@ from ...errors import InputError
 from ..channel_coupling import CoupledChannels
 from ..elements import Hole, Size, Step, Value
 from ..operators import aten, operator_of
+from ..parameter_axes import parameter_axis, shape_of
 from ..weighted_layers import layer_of
+from .computed_values import ComputedValues
 from .module_sizes import resize
 from .remaining import Remaining
 
@@ -34,6 +36,8 @@ class GraphWriter:
         Which of their units stay, bool (count,).
     masks
         Parameter name -> bool tensor, True where a weight is kept.
+    are_weights
+        Whether the parameters hold weights, so that values may be computed from them.
 
     Attributes
     ----------
@@ -45,11 +49,14 @@ class GraphWriter:
         Expression of the number of samples -> the node that computes it.
     """
 
-    def __init__(self, channels: CoupledChannels, alive: Tensor, masks: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, channels: CoupledChannels, alive: Tensor, masks: Mapping[str, Tensor], are_weights: bool = True
+    ) -> None:
         self.dag, self.channels, self.alive, self.masks = channels.dag, channels, alive, masks
         self.graph = fx.Graph()
         self.root: dict[str, Any] = {}
         self.sizes: dict[Any, fx.Node] = {}
+        self._computed_values = ComputedValues(channels.dag, masks, are_weights)
         self._written: dict[tuple[Any, ...], fx.Node] = {}
 
     def call(self, operation: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
@@ -180,9 +187,11 @@ class GraphWriter:
         """Which indices of each axis of a constant stay."""
         if name in self.channels.axes:
             return self.channels.alive(name, self.alive)
-        shape = tuple(self.dag.state[name].shape) if name in self.dag.state else self.dag.constants[name].shape
+        shape = shape_of(self.dag, name)
         everything = _whole(shape)
         layer = layer_of(self.dag, step)
+        if (layer is not None and layer.weight == name) or operator_of(step).lookup:
+            return tuple(self._kept_along(name, axis) for axis in range(len(shape)))
         if target.complete or target.box is None or (layer is not None and layer.bias != name):
             return everything
         if layer is not None:
@@ -203,6 +212,13 @@ class GraphWriter:
             for axis, kept in enumerate(everything)
         )
 
+    def _kept_along(self, name: str, axis: int) -> Tensor:
+        """Which indices of an axis of a value stay that is computed from a parameter."""
+        along = parameter_axis(self.dag, name, axis)
+        if along is None or along.name not in self.channels.axes:
+            return torch.ones(shape_of(self.dag, name)[axis], dtype=torch.bool)
+        return self.channels.alive(along.name, self.alive)[along.axis][along.places]
+
     def value(self, name: str, kept: tuple[Tensor, ...] | None = None) -> fx.Node:
         """A parameter, buffer or constant, cut.
 
@@ -218,27 +234,34 @@ class GraphWriter:
         Node
             What reads or computes it.
         """
-        known = self.dag.state.get(name)
-        kept = _whole(self.dag.constants[name].shape if known is None else known.shape) if kept is None else kept
+        kept = _whole(shape_of(self.dag, name)) if kept is None else kept
         key = (name, *(tuple(k.tolist()) if not k.all() else None for k in kept))
         if key not in self._written:
-            self._written[key] = self._computed(name, kept) if known is None else self._read(name, kept)
+            known = name in self.dag.state
+            self._written[key] = self._read(name, self._cut(name, kept)) if known else self._computed(name, kept)
         return self._written[key]
 
-    def _read(self, name: str, kept: tuple[Tensor, ...]) -> fx.Node:
-        path = name
+    def _read(self, path: str, value: Tensor) -> fx.Node:
         while path in self.root:
             path += "_"
-        self.root[path] = self._cut(name, kept)
+        self.root[path] = value
         return self.graph.get_attr(path)
 
     def _computed(self, name: str, kept: tuple[Tensor, ...]) -> fx.Node:
         cut = [(axis, indices) for axis, indices in enumerate(kept) if not indices.all()]
-        if cut:
-            made = self.value(name)
+        if cut or self._computed_values.is_repaired(name):
+            folded = self._computed_values.folded(name)
+            if folded is not None:
+                parameter, value = folded
+                return self._read(parameter, _without(value, kept))
+            made = self.value(name) if cut else self._as_traced(name)
             for axis, indices in cut:
                 made = self.select(made, axis, indices.nonzero().flatten())
             return made
+        return self._as_traced(name)
+
+    def _as_traced(self, name: str) -> fx.Node:
+        """A constant, computed as the model does."""
         step = self.dag.constants[name]
 
         def fill(leaf: Any) -> Any:
@@ -251,15 +274,12 @@ class GraphWriter:
 
     def _cut(self, name: str, kept: tuple[Tensor, ...]) -> Tensor:
         """A parameter or buffer of the model under its mask, without the indices that go."""
-        old = self.dag.state[name]
-        new = old.detach()
-        if name in self.masks:
-            new = new * self.masks[name].to(new.device)
-        for axis, indices in enumerate(kept):
-            if not indices.all():
-                new = new.index_select(axis, indices.nonzero().flatten().to(new.device))
-        new = new.clone()
-        return nn.Parameter(new, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else new
+        value = self.dag.state[name]
+        if name not in self.masks:
+            return _without(value, kept)
+        masked = value.detach() * self.masks[name].to(value.device)
+        parameter = isinstance(value, nn.Parameter)
+        return _without(nn.Parameter(masked, requires_grad=value.requires_grad) if parameter else masked, kept)
 
     def module(self, path: str, owner: nn.Module, slots: tuple[Any, ...]) -> fx.Node:
         """A call of a module of the model with its tensors cut.
@@ -322,3 +342,13 @@ class GraphWriter:
 
 def _whole(shape: Any) -> tuple[Tensor, ...]:
     return tuple(torch.ones(length, dtype=torch.bool) for length in shape)
+
+
+def _without(value: Tensor, kept: tuple[Tensor, ...]) -> Tensor:
+    """A copy of a parameter or buffer without the indices that go."""
+    new = value.detach()
+    for axis, indices in enumerate(kept):
+        if not indices.all():
+            new = new.index_select(axis, indices.nonzero().flatten().to(new.device))
+    new = new.clone()
+    return nn.Parameter(new, requires_grad=value.requires_grad) if isinstance(value, nn.Parameter) else new

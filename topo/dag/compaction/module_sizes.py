@@ -15,13 +15,15 @@ def resize(module: nn.Module, owner: Any) -> None:
     Parameters
     ----------
     module
-        A linear, convolution or batch norm layer whose tensors have been cut, changed in place; others stay.
+        A linear, convolution, embedding or batch norm layer whose tensors have been cut, changed in place; others stay.
     owner
         The layer that it was copied from, with its tensors uncut.
     """
     weight: Any = getattr(module, "weight", None)
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = weight.shape
+    elif isinstance(module, nn.Embedding):
+        module.num_embeddings, module.embedding_dim = weight.shape
     elif isinstance(module, nn.modules.conv._ConvNd):
         leading, inner = weight.shape[:2]
         if module.groups > 1:

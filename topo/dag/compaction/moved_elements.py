@@ -13,12 +13,12 @@ from torch import Tensor, fx
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
-from ..elements import Hole, Size, Step, Value, Values
+from ..elements import Hole, Size, Step, Value, Values, place_of
 from ..maps import Gather
 from ..operators import aten, operator_of
 from ..relations import WeightLookup, map_of
 from .graph_writer import GraphWriter
-from .remaining import Remaining, inseparable, place_of
+from .remaining import Remaining, inseparable
 
 __all__ = ["MovedElements"]
 
@@ -79,7 +79,7 @@ class MovedElements:
             if made is not None:
                 return made
         if source.shape[0] != 1 or target.shape[0] != 1 or (step.values and not by_numbers):
-            raise inseparable(place_of(step), source, target)
+            raise inseparable(f"operation {place_of(step)}", source, target)
         flat = self.writer.call(aten.FLATTEN, value, 1) if source.box else value
         if (wanted < 0).any():
             flat = self._with_constant(step, flat, 1, 2, source)
@@ -166,7 +166,7 @@ class MovedElements:
         filled = step.operation(*args, **kwargs).unique()
         filled = filled[filled != 0] if filled.numel() > 1 else filled
         if filled.numel() != 1:
-            raise inseparable(place_of(step), source)
+            raise inseparable(f"operation {place_of(step)}", source)
         around = [0, 0] * (ndim - 1 - axis) + [0, 1]
         return self.writer.call(F.pad, value, around, "constant", float(filled))
 

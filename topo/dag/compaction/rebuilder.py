@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from ..channel_coupling import CoupledChannels
-from ..elements import Hole, Output, Step
+from ..elements import Hole, Output, Step, place_of
 from ..interpreter import Interpreter
 from ..operators import aten, operator_of
 from ..weighted_layers import layer_of
@@ -20,7 +20,7 @@ from .empty_nodes import find_empty_nodes
 from .graph_writer import GraphWriter
 from .moved_elements import MovedElements
 from .plain_modules import does_just
-from .remaining import Remaining, inseparable, place_of
+from .remaining import Remaining, inseparable
 from .zero_branches import zero_arcs
 
 __all__ = ["Rebuilder"]
@@ -41,14 +41,23 @@ class Rebuilder(Interpreter):
         Which of their units stay, bool (count,).
     masks
         Parameter name -> bool tensor, True where a weight is kept.
+    are_weights
+        Whether the parameters hold weights, so that values may be computed from them.
     """
 
-    def __init__(self, model: nn.Module, channels: CoupledChannels, alive: Tensor, masks: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        channels: CoupledChannels,
+        alive: Tensor,
+        masks: Mapping[str, Tensor],
+        are_weights: bool = True,
+    ) -> None:
         super().__init__(channels.dag)
         self.model, self.channels, self.alive = model, channels, alive
         self.zero_arcs = zero_arcs(self.dag, masks)
         self.empty = find_empty_nodes(channels, alive)
-        self.writer = GraphWriter(channels, alive, masks)
+        self.writer = GraphWriter(channels, alive, masks, are_weights)
         self.moved = MovedElements(self.writer)
         self.modules = dict(model.named_modules())
         self.parts = [
@@ -160,15 +169,15 @@ class Rebuilder(Interpreter):
         if any(part.box is None for part in (*parts, target)):
             flat = all(torch.equal(part.kept, target.kept) for part in parts if part.shape == target.shape)
             if step.values or not flat or any(part.shape != target.shape for part in parts):
-                raise inseparable(place_of(step), *parts, target)
+                raise inseparable(f"operation {place_of(step)}", *parts, target)
             return self.writer.step(run, slots, target)
         layer = layer_of(self.dag, step) if len(slots) == 1 else None
         if layer is not None and layer.weight in self.dag.state:
             if owner is not None and layer.weight == f"{step.module}.weight":
                 return self.writer.module(step.module, owner, slots)
             if layer.groups > 1 and not (target.complete and parts[0].complete):
-                raise inseparable(place_of(step), *parts, target)
-        elif owner is not None and record.norm:
+                raise inseparable(f"operation {place_of(step)}", *parts, target)
+        elif owner is not None and (record.norm or _reads_own_table(step, owner)):
             return self.writer.module(step.module, owner, slots)
         return self.writer.step(run, slots, target)
 
@@ -176,3 +185,9 @@ class Rebuilder(Interpreter):
 def _is_plain(form: pytree.TreeSpec) -> bool:
     """Whether outputs are tuples, lists and dicts only."""
     return form.type in (None, tuple, list, dict) and all(map(_is_plain, form.children()))
+
+
+def _reads_own_table(step: Step, owner: nn.Module) -> bool:
+    """Whether a step is what an embedding does with its own table and nothing else."""
+    plain = isinstance(owner, nn.Embedding) and owner.max_norm is None
+    return plain and operator_of(step).lookup and step.values == (f"{step.module}.weight",)

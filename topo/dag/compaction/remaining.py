@@ -9,9 +9,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from ..elements import Step
-
-__all__ = ["Inseparable", "Remaining", "inseparable", "place_of"]
+__all__ = ["Inseparable", "Remaining", "inseparable"]
 
 
 class Inseparable(Exception):
@@ -105,19 +103,3 @@ def inseparable(where: str, *parts: Remaining) -> Inseparable:
         To be raised by the caller.
     """
     return Inseparable(where, torch.cat([part.dead for part in parts]).unique())
-
-
-def place_of(step: Step) -> str:
-    """An operation as messages name it.
-
-    Parameters
-    ----------
-    step
-        The operation.
-
-    Returns
-    -------
-    str
-        Its name and module.
-    """
-    return f"operation {step.name!r} of {f'module {step.module!r}' if step.module else 'the model'}"

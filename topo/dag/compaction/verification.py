@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from ...errors import InputError
 from ..dag import Dag
 from ..interpreter import Interpreter
+from .computed_values import masked_values
 
 __all__ = ["verify_compaction"]
 
@@ -54,7 +55,7 @@ def verify_compaction(dag: Dag, masks: Mapping[str, Tensor], small: nn.Module) -
     """
     if dag.example is None or _draws(dag):
         return
-    state = {name: _masked(value, masks.get(name)) for name, value in dag.state.items()}
+    state = masked_values(dag, masks)
     inputs = _random_inputs(dag.example, {t.dtype for t in state.values() if t.is_floating_point()})
     modes = {module: module.training for module in small.modules()}
     small.eval()
@@ -81,11 +82,6 @@ def _draws(dag: Dag) -> bool:
     steps += [step for output in dag.outputs for step in output.steps]
     steps += [*dag.constants.values(), *(node.combine for node in dag.nodes if node.combine is not None)]
     return any(torch.Tag.nondeterministic_seeded in getattr(step.operation, "tags", ()) for step in steps)
-
-
-def _masked(value: Tensor, mask: Tensor | None) -> Tensor:
-    value = value.detach()
-    return value if mask is None else value * mask.to(value.device)
 
 
 def _random_inputs(example: Any, types: set[torch.dtype]) -> Any:

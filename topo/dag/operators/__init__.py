@@ -13,16 +13,7 @@ Examples
 
 from __future__ import annotations
 
-from . import (  # noqa: F401  (define their records)
-    attention,
-    embeddings,
-    layers,
-    pointwise,
-    products,
-    recurrent,
-    views,
-    windows,
-)
+from . import embeddings, layers, pointwise, products, recurrent, views, windows  # noqa: F401  (define their records)
 from .composer import Composer
 from .questions import (
     embedding_modules,

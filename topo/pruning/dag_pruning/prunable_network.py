@@ -312,10 +312,10 @@ class PrunableNetwork:
                     total *= int(np.count_nonzero(alive[index] & ~cut[name]))
                 else:
                     total *= kept[axes[axis]] if axes else length
-            costs[name] = total
+            costs[name] = round(total)
         return costs
 
-    def times(self, parts: LiveParts, budget: str) -> dict[str, int]:
+    def times(self, parts: LiveParts, budget: str) -> dict[str, float]:
         """How often the budget counts each element of every parameter that is left.
 
         Parameters

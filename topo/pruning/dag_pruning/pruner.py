@@ -16,7 +16,8 @@ from ...parameter_names import named_parameters
 from ...validation import whole_number
 from ..registry import PRUNERS
 from ..schedules import exponential
-from ..structured.unit_scoring import excluded, find_channels
+from ..structured.unit_scoring import find_channels
+from ..structured.unreachable import excluded
 from ..task import Task
 from .candidates import GRANULARITIES, Candidate, candidates, drop
 from .prunable_network import LiveParts, PrunableNetwork

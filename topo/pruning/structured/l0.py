@@ -14,7 +14,8 @@ from ...training import Callback, TrainingState
 from ...validation import real_number
 from ..registry import PRUNERS
 from ..task import Task
-from .unit_scoring import along, by_unit_score, excluded
+from .unit_scoring import along, by_unit_score
+from .unreachable import excluded
 
 __all__ = ["BETA", "GAMMA", "ZETA", "hard_concrete", "l0", "mean_gate", "probability_open"]
 

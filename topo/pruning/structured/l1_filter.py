@@ -38,7 +38,6 @@ def l2_filter(task: Task, channels: CoupledChannels) -> Tensor:
 
 def _sums(task: Task, channels: CoupledChannels, of: Callable[[Tensor], Tensor]) -> Tensor:
     """Sum of a function of the weights over the filters of each unit."""
-    weights = {
-        name: of(weight.detach()) for name, weight in named_parameters(task.model).items() if name in channels.layers
-    }
+    used = channels.layers.keys() | channels.tables
+    weights = {name: of(weight.detach()) for name, weight in named_parameters(task.model).items() if name in used}
     return channels.sums(weights, side="out")

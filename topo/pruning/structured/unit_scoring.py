@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,13 +21,13 @@ from ...training import Callback
 from ...validation import one_of, whole_number
 from ..schedules import exponential
 from ..task import Task
+from .unreachable import excluded, too_small
 
 __all__ = [
     "SCOPES",
     "UnitScored",
     "along",
     "by_unit_score",
-    "excluded",
     "find_channels",
     "select_units",
     "train_units",
@@ -156,7 +156,8 @@ def find_channels(task: Task, *, may_be_none: bool = False) -> CoupledChannels:
     """
     channels = coupled_channels(trace(task.model, task.example))
     if not channels.count and not may_be_none:
-        raise InputError("the model has no unit that could be removed: all its layers write to an output.")
+        why = f"{channels.held[0]}" if channels.held else "all its layers write to an output"
+        raise InputError(f"the model has no unit that could be removed: {why}.")
     return channels
 
 
@@ -177,7 +178,25 @@ def unit_masks(task: Task, channels: CoupledChannels, alive: Tensor) -> dict[str
     dict
         Parameter name -> bool mask in the parameter's shape.
     """
-    return channels.masks(alive, prunable_weights(channels.dag).names)
+    return channels.masks(alive, weight_names(task, channels))
+
+
+def weight_names(task: Task, channels: CoupledChannels) -> list[str]:
+    """The weights that masks and budgets of structured pruning count.
+
+    Parameters
+    ----------
+    task
+        The model, and the weights that the patterns choose.
+    channels
+        Its units.
+
+    Returns
+    -------
+    list
+        Names of all weights that are pruned by default, whatever the patterns, and of those that these choose beside.
+    """
+    return list(dict.fromkeys([*prunable_weights(channels.dag).names, *task.weights]))
 
 
 def select_units(
@@ -243,41 +262,22 @@ def select_units(
         staying[order[:removed]] = False
         return staying
 
-    allowed = share * channels.costs(torch.ones(channels.count, dtype=torch.bool))[budget]
-    smallest = channels.costs(remaining(len(order)))[budget]
-    if smallest > allowed:
-        raise InputError(
-            f"pruner {task.name!r} cannot go down to {allowed:.0f} {budget}: with every unit gone that may go "
-            f"{smallest} remain; lower the sparsity{'' if floor == 1 else ' or the floor'} or exclude fewer layers."
-        )
+    names = weight_names(task, channels)
+
+    def cost(staying: Tensor) -> int:
+        if budget == "weights":
+            return sum(channels.kept(name, staying) for name in names)
+        return channels.costs(staying)[budget]
+
+    allowed = share * cost(torch.ones(channels.count, dtype=torch.bool))
+    smallest = remaining(len(order))
+    if cost(smallest) > allowed:
+        raise too_small(task, channels, smallest, cost, allowed, scores, budget, floor)
     low, high = int((~alive).sum()), len(order)
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if channels.costs(remaining(middle))[budget] <= allowed else (middle + 1, high)
+        low, high = (low, middle) if cost(remaining(middle)) <= allowed else (middle + 1, high)
     return remaining(low)
-
-
-def excluded(weights: Collection[str], channels: CoupledChannels) -> Tensor:
-    """Units written by layers whose weights are not among those to be pruned, bool (count,).
-
-    Parameters
-    ----------
-    weights
-        Names of the weights that may be pruned.
-    channels
-        The units of the model.
-
-    Returns
-    -------
-    Tensor
-        bool, (count,).
-    """
-    out = torch.zeros(channels.count, dtype=torch.bool)
-    for name, layers in channels.layers.items():
-        if name in channels.axes and name not in weights:
-            index = channels.axes[name][layers[0].writes]
-            out[index[index >= 0]] = True
-    return out
 
 
 def along(channels: CoupledChannels, name: str, values: Tensor, side: str = "both", fixed: float = 0.0) -> Tensor:

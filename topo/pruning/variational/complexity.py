@@ -58,7 +58,7 @@ class Complexity:
         self.gates = gates
         self._profile_numbers: dict[bytes, int] = {}
         self._profiles: list[tuple[np.ndarray, np.ndarray]] = []
-        terms: dict[tuple[int, int, frozenset[int | Condition]], list[int]] = {}
+        terms: dict[tuple[int, int, frozenset[int | Condition]], list[float]] = {}
         for name, condition, uses in self._parameters_and_uses():
             for first, second, of_units in self._rectangles(name):
                 for where, times, budget in ((condition, 1, 0), *((used, positions, 1) for used, positions in uses)):
@@ -212,7 +212,7 @@ class Complexity:
         self._layer_columns = _columns(factors_of_terms, always)
         self._coefficients = torch.tensor(list(terms.values()), dtype=torch.float64).T
 
-    def _parameters_and_uses(self) -> Iterator[tuple[str | None, Condition, list[tuple[Condition, int]]]]:
+    def _parameters_and_uses(self) -> Iterator[tuple[str | None, Condition, list[tuple[Condition, float]]]]:
         """Every parameter with the condition under which it remains and, for each use of it, the condition under which
         that remains and how often it multiplies; None stands for all parameters that no operation reads."""
         survival = self.gates.survival

@@ -15,7 +15,7 @@ from ...training import TrainingState
 from ...validation import one_of
 from ..registry import PRUNERS
 from ..sparse_training import SparseTrainingCallback
-from ..structured.unit_scoring import excluded
+from ..structured.unreachable import excluded
 from ..task import Task
 from .budget_target import BudgetTarget
 from .callback import VariationalCallback

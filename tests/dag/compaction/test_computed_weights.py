@@ -1,0 +1,147 @@
+"""Units of weights that are computed, looked up, or parts of a parameter: masked is compacted, and budgets are met."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import topo
+from topo.dag import compact, coupled_channels, trace
+from topo.errors import InputError
+from topo.parameter_names import copied
+
+parametrise = nn.utils.parametrizations
+IMAGE = (torch.zeros(1, 3, 6, 6, dtype=torch.float64),)
+
+
+class Normalised(nn.Module):
+    def __init__(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
+        super().__init__()
+        self.first, self.second = wrap(nn.Conv2d(3, 6, 3)), wrap(nn.Conv2d(6, 4, 3))
+        self.head = wrap(nn.Linear(4, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.relu(self.second(torch.relu(self.first(x)))).mean((2, 3)))
+
+
+class AsMatrices(nn.Module):
+    """Weights multiplied as they are and transposed, and halves of one parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Parameter(torch.randn(5, 8)), nn.Parameter(torch.randn(4, 8))
+        self.halves = nn.Parameter(torch.randn(12, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(torch.relu(x @ self.up) @ self.down.t())
+        left, right = self.halves.chunk(2)
+        return F.linear(torch.relu(F.linear(x, left)) * F.linear(x, right), 2 * self.up[:3, :6])
+
+
+class OtherKeys(nn.Module):
+    """Attention whose keys and values are the same other tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.other = nn.Linear(5, 8), nn.Linear(6, 8)
+        self.attention = nn.MultiheadAttention(8, 4, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        keys = torch.relu(self.other(y))
+        return self.head(self.attention(self.enter(x), keys, keys, need_weights=False)[0])
+
+
+class Tokens(nn.Module):
+    """Embeddings of tokens and places, the one tied to the head or not, and a bag."""
+
+    def __init__(self, tied: bool) -> None:
+        super().__init__()
+        self.tokens, self.places = nn.Embedding(9, 6), nn.Embedding(4, 6)
+        self.bag = nn.EmbeddingBag(9, 6, mode="sum")
+        self.hidden, self.last = nn.Linear(6, 7), nn.Linear(7, 6 if tied else 3)
+        self.tied = tied
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.tokens(ids) + self.places(torch.arange(4)) + self.bag(ids)[:, None]
+        x = self.last(torch.relu(self.hidden(x)))
+        return F.linear(x, self.tokens.weight) if self.tied else x
+
+
+IDS = (torch.zeros(1, 4, dtype=torch.long),)
+MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, ...]]] = {
+    "weight norm": (lambda: Normalised(parametrise.weight_norm), IMAGE),
+    "older weight norm": (lambda: Normalised(nn.utils.weight_norm), IMAGE),
+    "spectral norm": (lambda: Normalised(parametrise.spectral_norm), IMAGE),
+    "older spectral norm": (lambda: Normalised(nn.utils.spectral_norm), IMAGE),
+    "matrices": (AsMatrices, (torch.zeros(1, 5, dtype=torch.float64),)),
+    "other keys": (OtherKeys, (torch.zeros(1, 2, 5, dtype=torch.float64), torch.zeros(1, 3, 6, dtype=torch.float64))),
+    "embeddings": (lambda: Tokens(False), IDS),
+    "tied embeddings": (lambda: Tokens(True), IDS),
+}
+
+
+def drawn(example: tuple[Tensor, ...], samples: int = 3) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(1)
+    return tuple(
+        torch.randn(samples, *x.shape[1:], dtype=x.dtype, generator=generator)
+        if x.is_floating_point()
+        else torch.randint(9, (samples, *x.shape[1:]), generator=generator)
+        for x in example
+    )
+
+
+def built(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    make, example = MODELS[name]
+    torch.manual_seed(0)
+    model = make().double()
+    model(*drawn(example))  # what older parametrisations compute with every call
+    return model.eval(), example
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm`")
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.spectral_norm`")
+@pytest.mark.parametrize("name", MODELS)
+def test_masked_is_compacted(name: str):
+    model, example = built(name)
+    inputs = drawn(example)
+    channels = coupled_channels(trace(model, example))
+    include = [f"{child}.weight" for child, _ in model.named_children()] if "embeddings" in name else None
+    masks = topo.prune(model, "l1-filter", sparsity=0.5, example=example, include=include, device="cpu")
+    asked = sum(mask.numel() for mask in masks.values()) / 2
+    kept = sum(int(mask.sum()) for mask in masks.values())
+    assert asked - 120 < kept <= asked
+    assert torch.equal(compact(model, None, channels=channels)(*inputs), model(*inputs))
+    smaller = compact(model, masks, channels=channels)
+    masked = masks.apply(copied(model))(*inputs)
+    if not masked.isnan().any():
+        assert torch.allclose(smaller(*inputs), masked, rtol=0, atol=1e-12)
+    assert sum(p.numel() for p in smaller.parameters()) < sum(p.numel() for p in model.parameters())
+    assert not smaller(*inputs).isnan().any()
+
+
+def test_tables_of_embeddings_keep_their_columns_unless_they_are_named():
+    model, example = built("embeddings")
+    masks = topo.prune(model, "l1-filter", sparsity=0.4, example=example, device="cpu")
+    assert set(masks) == {"hidden.weight", "last.weight"} and masks["hidden.weight"].any(0).all()
+    with pytest.raises(InputError, match="leave fewer layers out than"):
+        topo.prune(model, "l1-filter", sparsity=0.97, example=example, device="cpu")
+
+
+def test_what_no_rule_knows_is_named_where_nothing_can_go():
+    class Transformed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(5, 6), nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second(torch.fft.fft(self.first(x)).real)
+
+    with pytest.raises(InputError, match="no rule says what operation 'fft_fft' of the model does"):
+        topo.prune(Transformed(), "l1-filter", sparsity=0.5, example=(5,), device="cpu")
+    with pytest.raises(InputError, match="all its layers write to an output"):
+        topo.prune(nn.Linear(5, 4), "l1-filter", sparsity=0.5, example=(5,), device="cpu")
