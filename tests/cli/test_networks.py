@@ -286,3 +286,15 @@ def test_without_edges(topo_command, refused, in_folder: Path):
         printed[engine] = [line for line in result.stdout.splitlines() if "k_core" not in line]
     assert printed["edges"] == printed["structure"] and "k_core" in result.stdout and "needs the edges" in result.stdout
     assert "did you mean" in refused("measure", *options, "--engine", "structur")
+
+
+def test_weights_are_listed(topo_command, in_folder: Path):
+    result = topo_command("weights", "digits-mlp", "--dataset", "digits")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[1].split() == ["1.weight", "64x64", "4096", "weight", "True"]
+    assert "6,464 of 6,570 parameters are weights" in result.stdout
+    for suffix, read in (("csv", pd.read_csv), ("parquet", pd.read_parquet)):
+        assert topo_command("weights", "digits-mlp", "--dataset", "digits", "-o", f"table.{suffix}").exit_code == 0
+        assert read(f"table.{suffix}")["pruned"].sum() == 3
+    result = topo_command("weights", "digits-mlp", "-o", "table.txt")
+    assert result.exit_code == 2 and "must end in .csv or .parquet" in result.stderr

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import InputError
-from . import listing, networks, report, study
+from . import listing, networks, report, study, weights
 from .command import Command
 
 __all__ = ["app", "main"]
@@ -87,6 +87,7 @@ app.command("list", cls=Command)(listing.list_names)
 app.command(cls=Command)(networks.prune)
 app.command(cls=Command)(networks.encode)
 app.command(cls=Command)(networks.measure)
+app.command(cls=Command)(weights.weights)
 app.command("report", cls=Command)(report.report)
 app.add_typer(study.app, name="study", cls=_Group)
 

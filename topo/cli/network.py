@@ -134,7 +134,7 @@ class NamedNetwork:
         from ..features import z_scores
         from ..masks import Masks
 
-        kept = Masks.from_nonzero(self.model) if masks is None else self.masks(masks)
+        kept = Masks.from_nonzero(self.model, self.example) if masks is None else self.masks(masks)
         settings = parsed_settings(options)
         return z_scores(
             self.model, kept, example=self.example, encoding=encoding, metrics=metrics, n=n, seed=self.seed, **settings
