@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 
 import topo
+from tests.public_models import public_dag, public_model
 from topo.dag.derived_weights import carried_elements, kept_elements
 from topo.errors import InputError
 from topo.masks import Masks, prunable_parameters
@@ -230,7 +231,7 @@ def test_what_is_no_weight_says_why():
     }
     assert not table["pruned"].any() and table["why_not"].all()
     assert table.loc["embed.weight", "operations"] == "embedding, linear"
-    with pytest.raises(InputError, match="nothing is left to prune; pruning leaves 'left', 'right'"):
+    with pytest.raises(InputError, match="nothing is left to prune; pruning does not touch 'left', 'right'"):
         prunable_parameters(net, example=tokens)
     included = prunable_parameters(net, include=["embed.*", "left"], example=tokens)
     assert list(included) == ["left", "embed.weight"]
@@ -239,7 +240,7 @@ def test_what_is_no_weight_says_why():
 def test_mixed_elements_are_left_by_name():
     net = nn.Sequential(Centred(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
     assert roles(net, (2, 4, 4))["0.weight"] == "computed weight"
-    with pytest.warns(UserWarning, match=r"leaves '0.weight' \(its elements are mixed"):
+    with pytest.warns(UserWarning, match=r"does not touch '0.weight' \(its elements are mixed"):
         masks = topo.prune(net, "erk", sparsity=0.5, example=(2, 4, 4))
     assert list(masks) == ["3.weight"]
     assert list(topo.prune(net, "erk", sparsity=0.5, example=(2, 4, 4), include=["0.weight"])) == ["0.weight"]
@@ -310,5 +311,49 @@ def test_pruned_weights_that_are_no_numbers_are_not_seen():
 def test_quantised_layers_are_named():
     net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     net[0].register_buffer("qweight", torch.zeros(3, 4, dtype=torch.int8))
-    with pytest.warns(UserWarning, match=r"leaves '0' \(quantised"):
+    with pytest.warns(UserWarning, match=r"does not touch '0' \(quantised"):
         prunable_parameters(net)
+
+
+def test_weights_from_the_input_are_named():
+    class Dynamic(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kernel = nn.Linear(8, 24)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.conv1d(x.reshape(1, 2, 4), self.kernel(x).reshape(4, 2, 3)).flatten(1)
+
+    net = nn.Sequential(Dynamic(), nn.Linear(8, 2))
+    with pytest.warns(UserWarning, match=r"does not touch '0' \(its weight is computed from the input\)"):
+        assert list(prunable_parameters(net, example=(8,))) == ["0.kernel.weight", "1.weight"]
+
+
+def test_every_matrix_of_a_public_language_model_is_a_weight():
+    model, _ = public_model("gpt2")
+    table = topo.weights(public_dag("gpt2")).set_index("name")
+    matrices = [name for name, p in model.named_parameters() if p.ndim == 2 and ".h." in name]
+    assert list(table.index[table["pruned"]]) == matrices and len(matrices) == 8
+    tables = table.index[table["role"] == "embedding"]
+    assert list(tables) == ["transformer.wte.weight", "transformer.wpe.weight"]
+    with pytest.raises(InputError, match=r"c_attn.weight'.* and 3 more .* give example="):
+        prunable_parameters(model)
+    masks = topo.prune(public_dag("gpt2"), "magnitude", sparsity=0.75)
+    assert list(masks) == matrices and masks.sparsity == 0.75
+
+
+def test_torchs_own_masks_are_of_the_whole():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 10), nn.ReLU(), nn.Linear(10, 6), nn.ReLU(), nn.Linear(6, 5))
+    nn.utils.prune.random_unstructured(net[0], "weight", 0.5)
+    own = masks_within(net)["0.weight"]
+    assert torch.equal(Masks.dense(net)["0.weight"], own) and torch.equal(Masks.from_nonzero(net)["0.weight"], own)
+    for pruner, data in (("uniform", None), ("l1-filter", None), ("rigl", (torch.randn(40, 4), torch.arange(40) % 5))):
+        recipe = topo.training.recipe("digits", epochs=2)
+        masks = topo.prune(net, pruner, sparsity=0.5, example=(4,), data=data, recipe=recipe)
+        assert (masks["0.weight"] <= own).all()
+        kept = masks.counts()["kept"].sum()
+        assert kept == 65 if pruner != "l1-filter" else kept <= 65
+    assert topo.prune(net, "magnitude", sparsity=0).counts()["kept"].sum() == 110
+    with pytest.raises(InputError, match=r"keep 110 of its 130 weights, and sparsity 0.1 asks for 117"):
+        topo.prune(net, "magnitude", sparsity=0.1)

@@ -62,7 +62,7 @@ class Prunable:
         if not by_reason:
             return ""
         parts = [f"{listed(names)} ({why})" for why, names in by_reason.items()]
-        return f"pruning leaves {', '.join(parts)} as they are; {self.advice}."
+        return f"pruning does not touch {', '.join(parts)}; {self.advice}."
 
 
 def prunable_weights(model: nn.Module | Dag, example: Example | None = None) -> Prunable:
@@ -123,9 +123,7 @@ def selected_weights(
     left = found.sentence(name for name in found.left if include is None and name not in excluded)
     selected = selected - excluded
     if not selected:
-        why = (
-            f"{left[:-1]}, or exclude fewer." if left else "name the parameters to prune in include, or exclude fewer."
-        )
+        why = left or "name the parameters to prune in include, or exclude fewer."
         raise InputError(f"nothing is left to prune; {why}")
     if left:
         warnings.warn(left, stacklevel=3)

@@ -15,7 +15,7 @@ from .dag import Dag
 from .derived_weights import carried_elements
 from .elements import Step
 from .example import Example
-from .operators import value_uses
+from .operators import has_dynamic_weight, value_uses
 from .tracing import module_of, traced
 
 __all__ = ["ParameterUse", "parameter_uses", "pruned_by_default", "weight_names", "weights"]
@@ -36,6 +36,8 @@ ROLES = {
     "read": "no operation multiplies by it as by a matrix or a kernel",
     "unused": "the traced network does not use it",
 }
+
+DYNAMIC = "its weight is computed from the input"
 
 
 @dataclass(frozen=True)
@@ -131,11 +133,13 @@ def pruned_by_default(dag: Dag) -> tuple[list[str], dict[str, str]]:
     Returns
     -------
     tuple
-        Names, in the model's own order; and name -> why it is left, tables of embeddings aside.
+        Names, in the model's own order; and name of a weight, or of a layer whose weight is no parameter -> why it is
+        left, tables of embeddings aside.
     """
     uses = parameter_uses(dag)
     roles = {name: _role(uses.get(name, ())) for name in _first_names(dag)}
     left = {name: ROLES[role] for name, role in roles.items() if role in ("computed weight", "factor")}
+    left |= {step.module or step.name: DYNAMIC for step, _ in _steps(dag) if has_dynamic_weight(step)}
     return [name for name, role in roles.items() if role == "weight"], left
 
 
@@ -189,7 +193,7 @@ def _found_uses(dag: AdditiveGraph) -> dict[str, tuple[ParameterUse, ...]]:
         uses = list(value_uses(step))
         of_parameters = sum(bool(dag.parameters_behind([value.name])) for value, _ in uses)
         for value, use in uses:
-            if use == "weight" or (use == "factor" and of_parameters > 1):
+            if use in ("weight", "table") or (use == "factor" and of_parameters > 1):
                 for name, role in _roles_behind(dag, value.name, use, {}):
                     found.setdefault(name, []).append(ParameterUse(role, step.name, step.module, value.name))
     return {name: tuple(dict.fromkeys(uses)) for name, uses in found.items()}

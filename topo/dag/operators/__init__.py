@@ -17,6 +17,7 @@ from . import embeddings, layers, pointwise, products, recurrent, views, windows
 from .composer import Composer
 from .questions import (
     embedding_modules,
+    has_dynamic_weight,
     is_lookup,
     is_parametric,
     is_piecewise_affine,
@@ -37,6 +38,7 @@ __all__ = [
     "Operator",
     "define",
     "embedding_modules",
+    "has_dynamic_weight",
     "is_lookup",
     "is_parametric",
     "is_piecewise_affine",

@@ -16,6 +16,7 @@ from .record import OPERATORS, Call, Operator, holes, operator_of
 
 __all__ = [
     "embedding_modules",
+    "has_dynamic_weight",
     "is_lookup",
     "is_parametric",
     "is_piecewise_affine",
@@ -119,6 +120,25 @@ def _use(record: Operator, position: int | None, flowing: set[int], values: int)
         together = any({position, *flowing} <= set(positions) for positions in record.affine)
         return "added" if together or record.addend else "scale"
     return "read"
+
+
+def has_dynamic_weight(step: Step) -> bool:
+    """Whether a layer's weight flows in, computed from the input of the network, in the place of a parameter.
+
+    Parameters
+    ----------
+    step
+        An operation as it runs in the network.
+
+    Returns
+    -------
+    bool
+        False for products of two matrices of which either may be the weight, as in attention.
+    """
+    record = operator_of(step)
+    if record.lookup or record.layer is None or len(record.weights) != 1:
+        return False
+    return record.weights[0] in holes(step.args)
 
 
 def is_parametric(step: Step) -> bool:
