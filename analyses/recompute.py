@@ -5,6 +5,10 @@
 Asks the seven questions, takes every verdict, sentence and title of a figure, and says of each whether its numbers
 agree with what plain pandas, scipy and scikit-learn give (`analyses/recomputing`, which uses neither `topo.stats` nor
 `topo.questions` to compute). Ends with status 1 where something differs.
+
+Not computed anew, and printed as such: what permuting metrics costs in question 3 (its folds, draws and groups of
+metrics would be the same code once more), distances between masks in question 6 (NNSTD is tested by brute force in
+`tests/similarity`), and the map's stress, which is read from the answer's table.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from scipy.stats import kendalltau, rankdata
 from sklearn.ensemble import RandomTreesEmbedding
 
@@ -20,8 +21,8 @@ from .predicting import CELLS, cell_means, with_drop, with_values
 
 SIZES = ("density", "edges_density")
 DRAWS = 40
-# How far scores of other random trees may be off: tau, and shares.
-TAU_OFF, SHARE_OFF = 0.1, 0.05
+# How far scores of other random trees may be off: tau, shares, and ends of intervals.
+TAU_OFF, SHARE_OFF, ENDS_OFF = 0.1, 0.05, 0.15
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Ranked:
     right: float
     best: float = np.nan
     regret: float = np.nan
+    pairs: np.ndarray | None = None
 
     @property
     def tau(self) -> float:
@@ -108,11 +110,12 @@ def unseen(means: pd.DataFrame, what: list[str] | np.ndarray, target: np.ndarray
                 regret.append(target[first] - target[rows].min())
                 best.append(regret[-1] == 0)
         return Ranked(np.array(taus), float(np.mean(right)), float(np.mean(best)), float(np.mean(regret)))
-    parts = np.zeros((len(groups), 4))
     of_group = np.zeros(len(means), dtype=int)
     for number, rows in enumerate(groups):
         of_group[rows] = number
-    for a, b in combinations(sorted(set(names)), 2):
+    every = sorted(set(names))
+    parts = np.zeros((len(groups), len(every), len(every), 4))
+    for a, b in combinations(every, 2):
         new = (names == a) | (names == b)
         rows = np.flatnonzero(new)
         score = dict(zip(rows, scored(means, what, target, ~new), strict=True))
@@ -120,10 +123,56 @@ def unseen(means: pd.DataFrame, what: list[str] | np.ndarray, target: np.ndarray
             here = [i for i in rows if of_group[i] == number]
             if len(here) == 2:
                 s, t = np.sign(score[here[0]] - score[here[1]]), np.sign(target[here[0]] - target[here[1]])
-                parts[number] += s * t, s * s, t * t, 1
-    untied = np.sqrt(parts[:, 1] * parts[:, 2])
-    taus = np.divide(parts[:, 0], untied, out=np.zeros(len(groups)), where=untied > 0)
-    return Ranked(taus, float((parts[:, 0] / parts[:, 3]).mean() / 2 + 0.5))
+                parts[number, every.index(a), every.index(b)] = s * t, s * s, t * t, 1
+    whole = parts.sum(axis=(1, 2))
+    return Ranked(taus_of(whole), float((whole[:, 0] / whole[:, 3]).mean() / 2 + 0.5), pairs=parts)
+
+
+def taus_of(sums: np.ndarray) -> np.ndarray:
+    """Tau-b of sums over pairs: agreements, pairs that the score orders, pairs that differ, and pairs."""
+    untied = np.sqrt(sums[..., 1] * sums[..., 2])
+    taus = np.divide(sums[..., 0], untied, out=np.zeros(untied.shape), where=untied > 0)
+    return np.where(sums[..., 3] > 0, taus, np.nan)
+
+
+@dataclass
+class Interval:
+    """A mean difference of two taus with its 95% interval, and what would be told from 0 in 80% of cases."""
+
+    low: float
+    high: float
+    found: float
+
+
+def two_ways(one: Ranked, other: Ranked, means: pd.DataFrame) -> Interval:
+    """Jackknife over algorithms, plus that over pairs of dataset and model, less that over both together."""
+    assert one.pairs is not None
+    assert other.pairs is not None
+    rows = [rows[0] for rows in means.groupby(GROUP).indices.values()]
+    setting = pd.factorize(means["dataset"].iloc[rows] + "/" + means["model"].iloc[rows])[0]
+    gap = one.taus - other.taus
+
+    def without(ranked: Ranked) -> np.ndarray:
+        parts = ranked.pairs
+        assert parts is not None
+        left = parts.sum(axis=(1, 2))[:, None] - parts.sum(axis=1) - parts.sum(axis=2)
+        return taus_of(left)
+
+    def spread(values: np.ndarray) -> float:
+        return (len(values) - 1) / len(values) * float(((values - values.mean()) ** 2).sum())
+
+    each = without(one) - without(other)
+    algorithms = np.nanmean(each, axis=0)
+    settings = np.array([gap[setting != s].mean() for s in np.unique(setting)])
+    single = np.array([spread(algorithms), spread(settings)])
+    cells = [np.nansum(each[setting == s] - gap[setting == s, None], axis=0) / len(gap) for s in np.unique(setting)]
+    total = max(single.sum() - spread(np.concatenate(cells)), single.max())
+    single *= total / single.sum()
+    df = total**2 / (single**2 / [len(algorithms) - 1, len(settings) - 1]).sum()
+    error, mean = np.sqrt(total), gap.mean()
+    half = stats.t.ppf(0.975, df) * error
+    found = (stats.t.ppf(0.975, df) + stats.t.ppf(0.8, df)) * error
+    return Interval(max(mean - half, -2), min(mean + half, 2), float(found))
 
 
 def perfect(table: pd.DataFrame) -> float:
@@ -194,7 +243,8 @@ def question_4(answer: Answer, evidence: Evidence) -> list[Claim]:
     p = permuted(tables["at initialisation"], topology, head[0].tau)
     verdict.says_pattern(r"; p ([^;)]+) against chance", p_range(p, DRAWS))
     if "A difference in τ of" in verdict.text:
-        verdict.says("A difference in τ of {found} would", found=None)
+        found = two_ways(head[0], head[2], tables["at initialisation"]).found
+        verdict.says("A difference in τ of {found} would", found=near(found, TAU_OFF))
     title.says_pattern(r"than (.+) \(τ", head[1])
     title.says("(τ {own} and {other})", own=near(head[0].tau, TAU_OFF), other=near(head[2].tau, TAU_OFF))
     gap = head[0].tau - head[2].tau
@@ -209,7 +259,12 @@ def question_4(answer: Answer, evidence: Evidence) -> list[Claim]:
         start = rf"algorithms {words}: τ [-−0-9.]+ for topology and [-−0-9.]+ for "
         one.says_pattern(start + r"(.+?) \(difference ([-−0-9.]+)",
                          name, second=near(own.tau - other.tau, TAU_OFF))  # fmt: skip
-    one.unknown.append("intervals of the differences: two-way jackknife")
+        ends = two_ways(own, other, tables[scope])
+        one.says_pattern(
+            start + r".+? \(difference [-−0-9.]+, ([-−0-9.]+) to ([-−0-9.]+)\)",
+            near(ends.low, ENDS_OFF),
+            second=near(ends.high, ENDS_OFF),
+        )
     for hold in ("dataset", "model"):
         if ("all families", hold) not in results:
             continue

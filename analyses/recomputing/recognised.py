@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -19,6 +21,8 @@ from .predicting import with_drop, with_values
 # How far forests of another seed may be off, in shares.
 MAY_DIFFER, ENDS_MAY_DIFFER = 0.06, 0.1
 SEEDS = (11, 12, 13)
+# Assignments of algorithms to families.
+DRAWS = 300
 LABELS = {"density": "layer density", "edges_density": "edges + density"}
 
 
@@ -151,7 +155,7 @@ def family_claims(verdict: Claim, claim: Claim, table: pd.DataFrame, asked: dict
     family = table.drop_duplicates("pruner").set_index("pruner")["family"]
     several = family[family.map(family.value_counts()) > 1]
     part = table[table["pruner"].isin(several.index)]
-    kinds, told = several.nunique(), {}
+    kinds, told, needed = several.nunique(), {}, []
     for name in (*LABELS, "topology"):
         if name not in asked:
             continue
@@ -160,6 +164,8 @@ def family_claims(verdict: Claim, claim: Claim, table: pd.DataFrame, asked: dict
             found = shares(part, relative(table, asked[name]).loc[part.index], "pruner", seed)
             for held in several.index:
                 found.loc[part.index[part["pruner"] == held], held] = np.nan
+            if name == "topology":
+                needed.append(needed_of_families(found, part["pruner"], several))
             of_family = found.T.groupby(several).mean().T.fillna(-1).idxmax(axis=1)
             recalls.append(recall(part, of_family == part["family"]))
         told[name] = ends(sum(recalls) / len(recalls), several)
@@ -169,7 +175,8 @@ def family_claims(verdict: Claim, claim: Claim, table: pd.DataFrame, asked: dict
     verdict.says_pattern(r"unseen algorithm (?:too|is open) \(([0-9]+%), guessing ([0-9]+%)", near(mean, 0.1),
                          second=1 / kinds)  # fmt: skip
     if "would have been found" in verdict.text:
-        verdict.says("; only {found} would have been found", found=None)
+        value = found_of_families(several.value_counts().tolist(), float(np.mean(needed)))
+        verdict.says("; {found} would have been found", found=near(value, 0.1))
     low, high = (spread(100 * np.clip(part, 0, 1), 2) for part in (lows, highs))
     claim.says("one of {kinds} families for {share} (95% interval {low}% to {high}%) of networks of {n} algorithms",
                kinds=kinds, share=near(mean, 0.1), low=low, high=high,
@@ -178,6 +185,26 @@ def family_claims(verdict: Claim, claim: Claim, table: pd.DataFrame, asked: dict
     for name, label in LABELS.items():
         if name in told:
             claim.says_pattern(rf"{label.replace('+', '[+]')} ([0-9]+%)", near(told[name][0], 0.1))
+
+
+def needed_of_families(shares_of: pd.DataFrame, own: pd.Series, family: pd.Series) -> float:
+    """The score of families that 97.5% of other assignments of algorithms to families do not exceed."""
+    generator, scores = np.random.default_rng(6), []
+    for draw in range(DRAWS):
+        drawn = family if not draw else pd.Series(generator.permutation(family.to_numpy()), family.index)
+        nearest = shares_of[family.index].T.groupby(drawn).mean().T.fillna(-1).idxmax(axis=1)
+        right = (nearest == own.map(drawn)).groupby(own).mean()
+        scores.append(right.groupby(drawn).mean().mean())
+    return float(np.quantile(scores, 0.975, method="higher"))
+
+
+def found_of_families(sizes: list[int], needed: float) -> float:
+    """The share at which all or nothing of every algorithm's networks is told beyond that in 80% of cases."""
+    told = [t for t in product(*(range(n + 1) for n in sizes)) if np.mean(np.divide(t, sizes)) > needed + 1e-9]
+    for share in np.linspace(0, 1, 1001):
+        if sum(np.prod(stats.binom.pmf(t, sizes, share)) for t in told) >= 0.8:
+            return float(share)
+    return np.nan
 
 
 def confused(claim: Claim, table: pd.DataFrame, predicted: pd.Series, answer: Answer) -> Claim:

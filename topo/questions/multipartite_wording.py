@@ -219,7 +219,7 @@ def _predicted(scores: pd.DataFrame, differences: pd.DataFrame) -> str:
             text += f" and {decimal(layers.max())} from the best set of single layers ({set_label(layers.idxmax())})"
         names = r2[[n for n in r2.index if n in CELL_LABELS]]
         if len(names):
-            text += f"; the mean of what is known by {_label(names.idxmax())} has {decimal(names.max())}"
+            text += f"; past results by {_label(names.idxmax())} have {decimal(names.max())}"
     tested = differences["p"].notna()
     if not tested.any():
         return f"{text}; too few algorithms to test differences."

@@ -258,7 +258,7 @@ def _found(row: pd.Series) -> str:
     """What would have been found with the power that is asked for."""
     if not isfinite(row["found"]):
         return "so few algorithms show nothing, however often they are named"
-    return f"only {row['found']:.0%} would have been found in 80% of cases"
+    return f"{row['found']:.0%} would have been found in 80% of cases"
 
 
 def _against_density(scores: pd.DataFrame, row: pd.Series) -> str:
