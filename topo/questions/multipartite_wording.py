@@ -137,7 +137,7 @@ def power_text(part: pd.DataFrame, error: float) -> str:
         return f"; a difference of {_points(row['detectable'])} would have been found in 80% of cases"
     units = [counted(int(row[c]), noun) for c, noun in (("algorithms", "algorithm"), ("pairs", "pair")) if row[c] > 0]
     text = f"; {listed(units)} of dataset and model" if row["pairs"] > 0 else f"; {listed(units)}"
-    return f"{text} are too few to find any difference: it takes more of them"
+    return f"{text} are too few to find any difference"
 
 
 def _against_names(scores: pd.DataFrame, scope: str, hold: str) -> str:
