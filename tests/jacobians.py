@@ -2,7 +2,9 @@
 
 Every part of a graph is taken as an independent variable. The value of a part is computed from those of its
 predecessors with torch's own operations, and differentiated by autograd. Only activations and normalisations
-(identity) and max-pooling (average) are replaced, as the definition of the graphs says.
+(identity), max-pooling (average), softmax (identity, zero where a mask forbids) and tables of tokens (the norm of a
+column times the token) are replaced, as the definition of the graphs says. An input that is no part only selects: it
+has the values that it was traced with.
 """
 
 from __future__ import annotations
@@ -10,12 +12,14 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from topo.dag import Dag, Step, coarsen
-from topo.dag.elements import Values
+from topo.dag.elements import Value, Values
 from topo.dag.operators import operator_of
 from topo.encoding import MultipartiteGraph
 
+FORBIDDEN = -1e4
 AVERAGE = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
@@ -39,7 +43,19 @@ def random_masks(model: nn.Module, density: float, seed: int = 0) -> dict[str, T
 
 
 def run(step: Step, slots: tuple[Tensor, ...], values: Values) -> Tensor:
-    """One operation, made linear where it is an activation, a normalisation or max-pooling."""
+    """One operation, made linear where it is an activation, a normalisation, max-pooling, softmax or a table."""
+    if not any(slot.requires_grad for slot in slots if isinstance(slot, Tensor)):
+        return step.run(slots, values)
+    if step.name == "embedding" and not isinstance(step.args[1], Value):
+        return slots[0][..., None] * values[step.args[0].name].norm(dim=0)
+    if step.name == "softmax":
+        return torch.where(slots[0] <= FORBIDDEN, 0.0, slots[0])
+    if step.name == "scaled_dot_product_attention":
+        return attention(step, slots, values)
+    if len(slots) == 1 and step.name in ("add", "sub", "where", "masked_fill"):
+        return step.run(slots, values)
+    if len(slots) == 1 and step.name == "mul" and step.values:
+        return slots[0] * (values[step.values[0]] != 0)
     if len(slots) == 1 and operator_of(step).pointwise and isinstance(slots[0], Tensor):
         if step.shape == ():  # a normalisation whose first entry is read next
             return (slots[0],)
@@ -59,6 +75,22 @@ def run(step: Step, slots: tuple[Tensor, ...], values: Values) -> Tensor:
     return step.run(slots, values)
 
 
+def attention(step: Step, slots: tuple[Tensor, ...], values: Values) -> Tensor:
+    """Scores that are not forbidden times values."""
+    query, key, value, mask = (
+        values[given.name] if isinstance(given, Value) else None if given is None else slots[given.slot]
+        for given in (*step.args, None)[:4]
+    )
+    scores = query @ key.transpose(-2, -1)
+    if mask is not None and mask.dtype != torch.bool:
+        scores, mask = scores + mask, mask > FORBIDDEN
+    if mask is not None:
+        scores = torch.where(mask, scores, 0.0)
+    if len(step.args) > 5 and step.args[5]:
+        scores = scores.tril()
+    return scores @ value
+
+
 class Reference:
     """Values of the parts of `graph`, each computed from independent variables for all parts before it."""
 
@@ -68,6 +100,8 @@ class Reference:
         state = {n: (v * masks[n] if n in masks else v).detach() for n, v in dag.state.items()}
         values = dag.values(state)
         part = {p.name: i for i, p in enumerate(graph.parts)}
+        names = [dag.nodes[i].name for i in dag.inputs]
+        inputs = dict(zip(names, [leaf for leaf in tree_leaves(dag.example) if isinstance(leaf, Tensor)], strict=True))
         self.leaves: dict[int, Tensor] = {}
         self.results: dict[int, Tensor] = {}
         z: dict[int, object] = {}
@@ -82,7 +116,12 @@ class Reference:
                 arrived.append((arc.slot, value))
             if node.kind == "sum":
                 value = sum(v for _, v in arrived)
-            elif node.kind != "input":
+                given = [v for _, v in arrived if not v.requires_grad]
+                if given:  # what is added to a mask is lost where that forbids
+                    value = torch.where(sum(given) <= FORBIDDEN, sum(given), value)
+            elif node.kind == "input":
+                value = None if node.name in part else inputs[node.name][:1]
+            else:
                 entries = tuple(v for _, v in sorted(arrived, key=lambda pair: pair[0]))
                 value = entries if node.combine is None else node.combine.run(entries, values)
             if node.name in part:
@@ -90,6 +129,8 @@ class Reference:
                 if node.kind != "input":
                     self.results[i] = value.reshape(-1)
                 leaf = torch.rand(graph.parts[i].size, generator=generator, dtype=torch.float64) + 0.5
+                if node.kind != "input":  # what is forbidden stays so
+                    leaf = torch.where(self.results[i].detach() <= FORBIDDEN, FORBIDDEN, leaf)
                 self.leaves[i] = leaf.requires_grad_()
                 value = self.leaves[i].reshape(node.shape)
             z[index] = value
@@ -97,10 +138,11 @@ class Reference:
     def rows(self, target: int, elements: list[int]) -> dict[int, Tensor]:
         """Derivatives of these elements of part `target` with respect to every part: (elements, part size)."""
         sources = list(self.leaves)
-        result = self.results[target]
-        gradients = [
-            torch.autograd.grad(result[e], [self.leaves[s] for s in sources], retain_graph=True, allow_unused=True)
-            for e in elements
-        ]
-        zero = {s: torch.zeros(self.leaves[s].numel(), dtype=torch.float64) for s in sources}
-        return {s: torch.stack([zero[s] if g[k] is None else g[k] for g in gradients]) for k, s in enumerate(sources)}
+        leaves = [self.leaves[s] for s in sources]
+        chosen = torch.zeros(len(elements), self.results[target].numel(), dtype=torch.float64)
+        chosen[torch.arange(len(elements)), torch.as_tensor(elements)] = 1.0
+        gradients = torch.autograd.grad(
+            self.results[target], leaves, chosen, retain_graph=True, allow_unused=True, is_grads_batched=True
+        )
+        zeros = [torch.zeros(len(elements), leaf.numel(), dtype=torch.float64) for leaf in leaves]
+        return {s: z if g is None else g for s, g, z in zip(sources, gradients, zeros, strict=True)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import pytest
@@ -12,17 +13,11 @@ from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 import topo
-from tests.public_models import TRANSFORMERS, public_dag, public_inputs
+from tests.jacobians import Reference, positive, random_masks
+from tests.public_models import TRANSFORMERS, public_dag, public_inputs, public_model
 from topo.pruning.variational import GatedModel, find_gates
 
-TRANSPOSED = pytest.mark.xfail(strict=True, reason="weights that are multiplied as they are, x @ w, are not prunable")
-PRUNED = [
-    "bert",
-    pytest.param("gpt2", marks=TRANSPOSED),
-    "llama",
-    "t5",
-    "vit",
-]
+PRUNED = ["bert", "gpt2", "llama", "t5", "vit"]
 
 
 def tensors(output: Any) -> list[Tensor]:
@@ -53,16 +48,66 @@ def test_the_traced_network_equals_the_model_bit_for_bit_for_other_inputs_and_nu
         assert tensors and all(torch.equal(got[key], wanted[key]) for key in tensors)
 
 
+def assert_edges_of_derivatives(dag: topo.Dag, masks: Mapping[str, Tensor]) -> None:
+    """Of every pair of parts, every pair of elements; dag's parameters are all positive."""
+    graph = topo.encode(dag, masks)
+    reference = Reference(dag, masks, graph)
+    blocks = {(b.source, b.target): b.matrix for b in graph.blocks}
+    for target in reference.results:
+        for source, jacobian in reference.rows(target, list(range(graph.parts[target].size))).items():
+            wanted = jacobian.T != 0
+            matrix = blocks.get((source, target))
+            found = torch.zeros(wanted.shape, dtype=torch.bool)
+            if matrix is not None:
+                at = matrix.tocoo().coords
+                found[torch.as_tensor(at[0]).long(), torch.as_tensor(at[1]).long()] = True
+            assert torch.equal(found, wanted), (graph.parts[source].name, graph.parts[target].name)
+
+
+PADDED = {"attention_mask": torch.tensor([[1, 1, 1, 0, 0]])}
+
+
+EVERY = [*((name, "sdpa") for name in ("bert", "gpt2", "llama", "t5", "vit")), ("gpt2", "eager")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "attention"), EVERY)
+def test_edges_are_the_nonzero_derivatives(name: str, attention: str) -> None:
+    dag = positive_dag(name, attention)
+    masks = {key: mask for key, mask in random_masks(dag.model, 0.7).items() if key in dag.state}
+    assert_edges_of_derivatives(dag, masks)
+    assert topo.measure(topo.encode(dag, masks), metrics=["local"]).notna().all()
+
+
+@cache
+def positive_dag(name: str, attention: str) -> topo.Dag:
+    return public_dag(name, attention).bind(positive(public_model(name, attention=attention)[0]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "attention"), [("t5", "sdpa"), ("llama", "eager")])
+def test_padding_given_in_the_example_leaves_out_what_it_forbids(name: str, attention: str) -> None:
+    model = positive(public_model(name, attention=attention)[0])
+    inputs = public_inputs(name)
+    dag = topo.trace(model, {**inputs, **PADDED})
+    assert_edges_of_derivatives(dag, {})
+    graph, whole = topo.encode(dag), topo.encode(positive_dag(name, attention))
+    # The mask is no part, and the parts are those of the network without one.
+    assert [part.name for part in graph.parts if part.role == "input"] == list(inputs)
+    assert sum(b.matrix.nnz for b in graph.blocks) < sum(b.matrix.nnz for b in whole.blocks)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PRUNED)
 def test_heads_groups_of_heads_and_units_are_pruned_and_compacted(name: str) -> None:
     model, example = public_dag(name).model, public_inputs(name)
     masks = topo.prune(model, "l1-filter", sparsity=0.3, example=example, device="cpu")
     attention = {k: m for k, m in masks.items() if k.endswith(("k.weight", "key.weight", "k_proj.weight"))}
+    attention |= {k: m.T for k, m in masks.items() if k.endswith("c_attn.weight")}  # queries, keys and values
     assert any(not m.all() for m in attention.values())
     # A head goes whole, and a group of queries with its key and value.
     assert all(
-        m.view(-1, 4, m.shape[1]).flatten(1).float().mean(1).unique().tolist() in ([0, 1], [1])
+        m.reshape(-1, 4, m.shape[1]).flatten(1).float().mean(1).unique().tolist() in ([0, 1], [1])
         for m in attention.values()
     )
     if name == "llama":

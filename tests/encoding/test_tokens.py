@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 import topo
-from topo.errors import InputError
 
 
 class Language(nn.Module):
@@ -117,25 +116,3 @@ class Chosen(nn.Module):
 def test_rows_of_activations_that_constants_choose_are_moved() -> None:
     graph = topo.encode(Chosen(), example=torch.zeros(1, 3, 2))
     assert edges(graph, "linear", "embedding") == {(4, 0): 1, (5, 1): 1, (0, 2): 1, (1, 3): 1}
-
-
-def test_what_both_input_and_index_decide_is_refused() -> None:
-    class Both(nn.Module):
-        def forward(self, ids: Tensor, table: Tensor) -> Tensor:
-            return nn.functional.embedding(ids, table[0])
-
-    with pytest.raises(InputError, match="both its table and what is looked up there are computed from the input"):
-        topo.encode(Both(), example=(IDS, torch.zeros(1, 5, 3)))
-
-
-def test_bags_that_the_input_begins_are_refused() -> None:
-    class Begun(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.bag = nn.EmbeddingBag(6, 3)
-
-        def forward(self, ids: Tensor, offsets: Tensor) -> Tensor:
-            return self.bag(ids, offsets)
-
-    with pytest.raises(InputError, match="where its bags begin is computed from the input"):
-        topo.encode(Begun(), example=(torch.ones(4, dtype=torch.long), torch.tensor([0, 2, 2, 3])))

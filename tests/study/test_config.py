@@ -181,3 +181,9 @@ def test_the_main_example_has_the_promised_size(repository: Path):
 def test_the_earlier_study_has_its_own_split(repository: Path):
     config = StudyConfig.read(repository / "examples" / "digits_2seeds.yaml")
     assert [dataset.settings for dataset in config.datasets] == [{"test": 360}]
+
+
+def test_a_dataset_brings_its_usual_recipe(tmp_path: Path):
+    of = {data: read(tmp_path, SMALLEST + f"datasets: [{data}]\n").recipe.name for data in ("text", "waves", "shapes")}
+    assert of == {"text": "text", "waves": "sequences", "shapes": "reference"}
+    assert read(tmp_path, SMALLEST + "datasets: [text, waves]\n").recipe.name == "reference"

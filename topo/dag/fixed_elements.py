@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError
-from .dag import Dag, Step
+from .dag import Arc, Dag, Step
 from .elements import Fixed, Values
 from .interpreter import Interpreter
 from .maps import Gather, LinearMap, Weight
 from .operators import Call, operator_of, step_map
+from .operators.selection import elementwise, sum_passes, where_passed
+from .selecting_inputs import selection
 
-__all__ = ["constants_of", "fixed_elements", "maps_along"]
+__all__ = ["constants_of", "fixed_elements", "maps_along", "what_sums_leave"]
 
 Known = tuple[Fixed | None, ...]
 
@@ -122,9 +124,39 @@ def fixed_elements(dag: Dag) -> Mapping[int, Known]:
     """
     if dag not in _FIXED:
         sweep = _Sweep(dag)
-        sweep.evaluate([None for _ in dag.inputs])
+        given = selection(dag).inputs
+        sweep.evaluate([_constant(given[node]) if node in given else None for node in dag.inputs])
         _FIXED[dag] = {node: sweep.operands(node) for node in range(len(dag.nodes))}
     return _FIXED[dag]
+
+
+def what_sums_leave(dag: Dag, arc: Arc) -> Gather | None:
+    """The elements of what an arc adds to a sum that are not lost beside the other values, such as under a mask.
+
+    Parameters
+    ----------
+    dag
+        The network.
+    arc
+        One that ends at a sum.
+
+    Returns
+    -------
+    Gather or None
+        From the elements of the sum to themselves; None where nothing is lost.
+    """
+    known, constants = fixed_elements(dag), constants_of(dag)
+    shape = dag.nodes[arc.target].shape
+    left = torch.ones(shape, dtype=torch.bool)
+    for other in dag.arcs_into[arc.target]:
+        if other is arc or not any(known[other.source]):
+            continue
+        fixed: Known = known[other.source]
+        for step in _whole(other.steps):
+            fixed = (_after(step, fixed, constants),)
+        passes = None if fixed[0] is None else sum_passes(fixed[0].known())
+        left = left if passes is None else left & passes
+    return None if bool(left.all()) else where_passed(left, shape, shape)
 
 
 class _Sweep(Interpreter):
@@ -146,12 +178,19 @@ class _Sweep(Interpreter):
 
     def add(self, values: Sequence[Fixed | None]) -> Fixed | None:
         present = [value for value in values if value is not None]
-        if len(present) < len(values):
+        if not present:
             return None
-        total = present[0]
-        for value in present[1:]:
-            total = Fixed(total.free | value.free, total.values + value.values)
-        return _unless_free(total)
+        free = torch.full(present[0].free.shape, len(present) < len(values))
+        for value in present:
+            free = free | value.free
+        for value in present:
+            passes = sum_passes(value.known())
+            free = free if passes is None else free & passes
+        return _unless_free(Fixed(free, sum(value.values for value in present)))
+
+
+def _constant(value: Tensor) -> Fixed:
+    return Fixed(torch.zeros(value.shape, dtype=torch.bool), value)
 
 
 def _after(step: Step, operands: Known, constants: Values) -> Fixed | None:
@@ -162,7 +201,9 @@ def _after(step: Step, operands: Known, constants: Values) -> Fixed | None:
     try:
         free = torch.zeros(step.shape, dtype=torch.bool)
         for slot, shape in enumerate(step.source_shapes):
-            element_map = step_map(Call(step, slot, constants, _structural(constants), options, constants, operands))
+            call = Call(step, slot, constants, _structural(constants), options, constants, operands)
+            # Nothing flows through a comparison, but its result changes with what it compares.
+            element_map = elementwise(call) if operator_of(step).comparison else step_map(call)
             known = operands[slot] if slot < len(operands) else None
             if known is None and isinstance(element_map, Gather) and element_map.is_filled:
                 return None
@@ -183,9 +224,14 @@ def _example_result(step: Step, operands: Known, constants: Values) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     filled = []
     for slot, shape in enumerate(step.source_shapes):
-        drawn = torch.rand(shape, generator=generator, dtype=dtype)
         known = operands[slot] if slot < len(operands) else None
-        filled.append(drawn if known is None else torch.where(known.free, drawn, known.values))
+        drawn = torch.rand(shape, generator=generator, dtype=dtype)
+        if known is None:
+            filled.append(drawn)
+        elif known.values.is_floating_point():
+            filled.append(torch.where(known.free, drawn, known.values))
+        else:
+            filled.append(known.values)  # whole numbers and bools stay what they are, as what indexes and masks
     try:
         result = step.run(tuple(filled), constants)
     except (RuntimeError, TypeError, IndexError):

@@ -14,10 +14,12 @@ from ..wrapped_names import renamed
 from .coarsening import coarsen
 from .dag import Dag, Step
 from .derived_weights import main_parameter
+from .fixed_elements import what_sums_leave
 from .maps import Chain, Weight
 from .mask_tensors import mask_tensors
 from .operators import is_parametric, weight_of
 from .relations import Relation, WeightLookup, arc_map, map_of
+from .selecting_inputs import selection
 from .unreadable_models import check_values
 
 __all__ = ["StructuralArc", "StructuralNode", "Structure", "WeightCounts", "structure", "weight_counts"]
@@ -128,6 +130,7 @@ def structure(
     dag = coarsen(dag.single(), keep_pooling=pooling == "node")
     lookup = lookup or WeightLookup(dag, checked_masks(dag, masks))
     results = {o.node for o in dag.outputs}
+    selecting = selection(dag).nodes
     nodes: list[StructuralNode] = []
     arcs: list[StructuralArc] = []
     places: list[tuple[int, ...]] = []
@@ -136,14 +139,21 @@ def structure(
         fused = node.kind == "product"
         names = [f"{node.name}.{slot}" for slot in range(len(node.shape))] if fused else [node.name]
         shapes = node.shape if fused else [node.shape]
-        relay = fused or (node.kind == "concat" and role != "output")
+        # What only selects is no data: the maps of what it selects from know of it.
+        selects = index in selecting
+        relay = fused or selects or (node.kind == "concat" and role != "output")
         places.append(tuple(range(len(nodes), len(nodes) + len(names))))
         nodes.extend(StructuralNode(n, s, role, relay) for n, s in zip(names, shapes, strict=True))
         for arc in dag.arcs_into[index]:
+            if arc.source in selecting:
+                continue
             entry = arc.slot or 0
             target = places[index][entry if fused else 0]
+            left = what_sums_leave(dag, arc) if node.kind == "sum" else None
             for slot, source in enumerate(places[arc.source]):
                 element_map = arc_map(dag, arc, slot, lookup, options)
+                if left is not None:
+                    element_map = Chain((element_map, left))
                 if node.combine is not None:
                     shape = node.combine.source_shapes[entry]
                     element_map = Chain((element_map, map_of(dag, (node.combine,), shape, entry, lookup, options)))

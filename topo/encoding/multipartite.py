@@ -156,7 +156,7 @@ def _with_padded_input(network: Structure) -> Structure:
     """The zeros around the input as input nodes: the first convolutions read them without padding."""
     nodes, arcs = list(network.nodes), list(network.arcs)
     for index, node in enumerate(nodes):
-        if node.role != "input":
+        if node.role != "input" or node.relay:
             continue
         readers = [i for i, arc in enumerate(arcs) if arc.source == index]
         leading = [_leading_convolution(arcs[i].relation.map) for i in readers]

@@ -20,6 +20,7 @@ from ..similarity.nnstd import nnstd_matrix
 from ..similarity.permutable_units import PermutableUnits
 from ..similarity.profiles import layer_profile, profile_distances
 from ..study import Study
+from ..study.computation import example_of
 from ..study.store import Store
 
 __all__ = ["NetworkDistances", "network_distances"]
@@ -153,7 +154,7 @@ def _from_masks(evidence: Evidence, table: pd.DataFrame, seed: int, notes: list[
 def _permutable_units(evidence: Evidence, row: pd.Series) -> PermutableUnits:
     study = Study.load(evidence.studies[row["study"]])
     model, dataset = study.with_own_code(lambda: (study.model(row["cell"]), study.dataset(row["cell"])))
-    channels = coupled_channels(trace(model, dataset.input_shape))
+    channels = coupled_channels(trace(model, example_of(dataset)))
     return PermutableUnits.of_channels(channels, study.masks(row["cell"]))
 
 

@@ -9,7 +9,7 @@ from ..results.schema import PAIR
 from .cells import Column, Table
 from .place import Place
 
-__all__ = ["accuracy_table"]
+__all__ = ["accuracy_table", "perplexity_table"]
 
 
 def accuracy_table(summary: pd.DataFrame, place: Place) -> Table | None:
@@ -35,9 +35,31 @@ def accuracy_table(summary: pd.DataFrame, place: Place) -> Table | None:
     >>> [column.name for column in table.columns], table.rows[1][2]
     (['dataset', 'model', 'pruner', '0%', '80%', '90%', '95%'], 'er')
     """
+    unit = 100 if not summary.empty and summary["high"].max() <= 1.5 else 1
+    return _means("accuracy", "Mean accuracy", summary, unit, 1, place)
+
+
+def perplexity_table(summary: pd.DataFrame, place: Place) -> Table | None:
+    """As `accuracy_table`, of the perplexities of language models: the smaller the better.
+
+    Parameters
+    ----------
+    summary
+        What `topo.stats.pruners.accuracy_summary` returned of perplexity.
+    place
+        Where it will stand.
+
+    Returns
+    -------
+    Table or None
+        None where no network has a perplexity.
+    """
+    return _means("perplexity", "Mean perplexity", summary, 1, 2, place)
+
+
+def _means(name: str, title: str, summary: pd.DataFrame, unit: float, digits: int, place: Place) -> Table | None:
     if summary.empty:
         return None
-    unit = 100 if summary["high"].max() <= 1.5 else 1
     sparsities = sorted(summary["sparsity"].unique())
     rows = []
     for (dataset, model, pruner), group in summary.groupby([*PAIR, "pruner"], sort=True):
@@ -49,11 +71,11 @@ def accuracy_table(summary: pd.DataFrame, place: Place) -> Table | None:
                 continue
             half = (by.loc[sparsity, "high"] - by.loc[sparsity, "low"]) / 2 * unit
             mean = by.loc[sparsity, "mean"] * unit
-            cells.append(f"{mean:.1f} ± {half:.1f}" if by.loc[sparsity, "n"] > 1 else f"{mean:.1f}")
+            cells.append(
+                f"{mean:.{digits}f} ± {half:.{digits}f}" if by.loc[sparsity, "n"] > 1 else f"{mean:.{digits}f}"
+            )
         rows.append(((dataset, model), pruner != "dense", (str(dataset), str(model), str(pruner), *cells)))
     columns = [Column(name) for name in (*PAIR, "pruner")]
     columns += [Column(percent(s), True) for s in sparsities]
     ordered = tuple(row[-1] for row in sorted(rows, key=lambda row: row[:2]))
-    return Table(
-        "accuracy", "Mean accuracy", tuple(columns), ordered, len(rows), place.write_table("accuracy", summary)
-    )
+    return Table(name, title, tuple(columns), ordered, len(rows), place.write_table(name, summary))

@@ -14,7 +14,7 @@ from .cells import Column, Table, cell
 __all__ = ["ColumnGroup", "FullTable", "full_table"]
 
 IDENTITY = ("dataset", "model", "pruner", "family", "sparsity", "seed", "status", "accuracy", "dense_accuracy",
-            "accuracy_drop", "loss", "reached_sparsity", "reason")  # fmt: skip
+            "accuracy_drop", "loss", "perplexity", "reached_sparsity", "reason")  # fmt: skip
 NETWORK = "whole network"
 # Most cells and rows on a page; more would make it too heavy.
 MOST_CELLS = 30_000

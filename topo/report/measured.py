@@ -26,7 +26,7 @@ from ..results.schema import PAIR, encoding_label, metric_columns, ordered_metri
 from ..stats.family_correlations import CORRELATION_COLUMNS, correlations_by_family, strongest_metrics
 from ..stats.pruners import accuracy_summary
 from . import findings, reading
-from .accuracy_table import accuracy_table
+from .accuracy_table import accuracy_table, perplexity_table
 from .cells import Table, table_of
 from .content import Part, Shown
 from .full_table import full_table
@@ -139,14 +139,18 @@ class _Measured:
         pictures = []
         if len(self.pairs) > len(self.few):
             pictures = [self.draw("accuracy-all", lambda: accuracy_grid(self.slim), "All datasets and models")]
-        table = accuracy_table(self.summary, self.place)
+        tables = [accuracy_table(self.summary, self.place)]
+        texts = [("How to read this.", reading.accuracy(self.table)), ("", reading.ACCURACY_TABLE)]
+        if "perplexity" in self.table and self.table["perplexity"].notna().any():
+            tables.append(perplexity_table(accuracy_summary(self.table, "perplexity"), self.place))
+            texts.append(("Perplexity.", reading.PERPLEXITY))
         return Part(
             self.ident("accuracy-table"),
             "Accuracy of every pruner",
-            (("How to read this.", reading.accuracy(self.table)), ("", reading.ACCURACY_TABLE)),
+            tuple(texts),
             tuple(best),
             tuple(pictures),
-            (table,) if table is not None else (),
+            tuple(table for table in tables if table is not None),
         )
 
     def failures(self) -> Part:

@@ -8,11 +8,18 @@ from ..results.labels import percent
 from ..stats.pruners import accuracy_summary
 from ..stats.significance import FALSE_DISCOVERY_RATE
 
-__all__ = ["ACCURACY_TABLE", "GRAPH", "HEATMAPS", "LAYERS", "LAYER_HEATMAPS", "METHOD", "SCATTER", "accuracy"]
+__all__ = [
+    "ACCURACY_TABLE", "GRAPH", "HEATMAPS", "LAYERS", "LAYER_HEATMAPS", "METHOD", "PERPLEXITY", "SCATTER", "accuracy",
+]  # fmt: skip
 
 ACCURACY_TABLE = (
     "The table has the mean over seeds in percent, and after ± half the distance between the lowest and the highest "
     "seed."
+)
+PERPLEXITY = (
+    "Of networks that foretell the tokens of a text, accuracy is the share of tokens that are foretold rightly, and "
+    "perplexity the exponential of the mean cross-entropy of a token: among how many equally likely tokens a network "
+    "would be as uncertain. The smaller, the better."
 )
 HEATMAPS = (
     "Spearman’s rank correlation ρ of a metric (row) with test accuracy over the networks of one pruner family at one "

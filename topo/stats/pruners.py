@@ -19,27 +19,29 @@ LEVEL = 0.95
 VERDICTS = {1: "confirmed", -1: "contradicted", 0: "undecided"}
 
 
-def accuracy_summary(table: pd.DataFrame) -> pd.DataFrame:
+def accuracy_summary(table: pd.DataFrame, outcome: str = "accuracy") -> pd.DataFrame:
     """Mean accuracy over seeds with the lowest and the highest seed.
 
     Parameters
     ----------
     table
         A results table.
+    outcome
+        The column, such as ``"perplexity"`` in its place.
 
     Returns
     -------
     DataFrame
-        One row per dataset, model, pruner and sparsity: mean, low, high, n (networks with an accuracy).
+        One row per dataset, model, pruner and sparsity: mean, low, high, n (networks that have it).
 
     Raises
     ------
     InputError
         A column is missing.
     """
-    require_columns(table, [*REPEATS, "accuracy"])
-    measured = table[table["accuracy"].notna()]
-    groups = measured.groupby(list(REPEATS), sort=True, observed=True)["accuracy"]
+    require_columns(table, [*REPEATS, outcome])
+    measured = table[table[outcome].notna()]
+    groups = measured.groupby(list(REPEATS), sort=True, observed=True)[outcome]
     return groups.agg(mean="mean", low="min", high="max", n="size").reset_index()
 
 

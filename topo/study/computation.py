@@ -213,7 +213,7 @@ def _pruned(
 
 def _columns(cell: Cell, model: nn.Module, dataset: Dataset, masks: Masks | None) -> dict[str, Any]:
     """What the results say of the sparse network itself, measurements aside: its size, and whether it collapsed."""
-    columns = _dataset_columns(dataset) | _mask_columns(masks or Masks.dense(model, dataset.example))
+    columns = _dataset_columns(dataset) | _mask_columns(masks or Masks.dense(model, example_of(dataset)))
     empty = [] if masks is None else masks.empty_layers()
     if empty and cell.pruner is not None and not cell.pruner.allow_empty_layers:
         raise InputError(

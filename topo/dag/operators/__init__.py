@@ -13,7 +13,16 @@ Examples
 
 from __future__ import annotations
 
-from . import embeddings, layers, pointwise, products, recurrent, views, windows  # noqa: F401  (define their records)
+from . import (  # noqa: F401  (define their records)
+    attention,
+    embeddings,
+    layers,
+    pointwise,
+    products,
+    recurrent,
+    views,
+    windows,
+)
 from .composer import Composer
 from .questions import (
     embedding_modules,

@@ -144,9 +144,11 @@ define("full_like", "new_full", fills=lambda args: args[-1])
 
 
 @rule(
-    *("gt", "ge", "lt", "le", "eq", "ne", "logical_and", "logical_or", "logical_not", "isnan", "isinf", "isfinite"),
+    *("gt", "ge", "lt", "le", "eq", "ne", "logical_or", "logical_not", "logical_xor", "isnan", "isinf", "isfinite"),
+    *("__or__", "__xor__", "bitwise_or", "bitwise_not", "bitwise_xor"),
     comparison=True,
 )
+@rule("logical_and", "__and__", "bitwise_and", comparison=True, passes=under_a_product)
 def nothing(call: Call) -> Gather:
     """A comparison is constant almost everywhere: nothing flows through it."""
     return Gather(call.source_shape, call.target_shape, np.full(call.target_shape, -1))
