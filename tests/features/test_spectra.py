@@ -172,3 +172,38 @@ def test_edges_of_weight_zero_hold_nothing_together() -> None:
     graph = MultipartiteGraph(parts, blocks)
     assert GraphView(graph).components[0] == 1
     assert top_magnitudes(GraphView(graph)) == pytest.approx([expected] * 3, rel=1e-7)
+
+
+def test_what_does_not_converge_is_tried_again_and_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths: list[int] = []
+    iterate = spectra._block_lanczos
+
+    def failing(size: int, product: object, count: int, which: str, width: int, *rest: object, seed: int) -> np.ndarray:
+        widths.append(width)
+        if len(widths) == 1:
+            raise Undefined("not yet")
+        return iterate(size, product, count, which, width, *rest, seed=seed)  # type: ignore[arg-type]
+
+    matrix = ring(600, 3)
+    monkeypatch.setattr(spectra, "_block_lanczos", failing)
+    assert magnitudes(matrix) == pytest.approx(np.sort(np.abs(np.linalg.eigvalsh(matrix)))[::-1][:3])
+    assert widths == [2, 4]
+    monkeypatch.undo()
+    monkeypatch.setattr(spectra, "MOST_RESTARTS", 1)
+    monkeypatch.setattr(spectra, "TOLERANCE", 0.0)
+    weights = np.random.default_rng(0).random((150, 160), dtype=np.float32)
+    row = measure(BipartiteGraph(sparse.csr_array(weights)), metrics=["spectral_gap", "edges"])
+    assert np.isnan(row["spectral_gap"]) and row["edges"] == weights.size
+    assert row.attrs["undefined"] == {
+        "spectral_gap": "the eigenvalue iteration did not converge, from two different starts"
+    }
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5])
+def test_a_far_eigenvalue_costs_no_precision(width: int) -> None:
+    """Behind one, what is not orthogonal grows fastest."""
+    weights = np.random.default_rng(0).random((400, 400))
+    matrix = weights + weights.T
+    expected = np.sort(np.abs(np.linalg.eigvalsh(matrix)))[::-1][:3]
+    found = largest_eigenvalues(400, lambda x: matrix @ x, 3, copies=width)
+    assert np.abs(found) == pytest.approx(expected, rel=1e-8)

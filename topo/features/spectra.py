@@ -68,14 +68,19 @@ def largest_eigenvalues(
         return _by(np.linalg.eigvalsh(image), which)[:count]
     # Products of narrow matrices are too small for threads: on a busy machine these cost ten times the work.
     with _thread_pools().limit(limits=1, user_api="blas"):
-        found = _block_lanczos(size, product, count, which, min(count, copies), inside)
+        width = min(count, copies)
+        try:
+            found = _block_lanczos(size, product, count, which, width, inside, seed=0)
+        except Undefined:
+            # Another start, in a block that sees more of what lies close together.
+            found = _block_lanczos(size, product, count, which, width + 2, inside, seed=1)
     return np.concatenate([found, np.zeros(max(0, min(count, size) - len(found)))])
 
 
 def _block_lanczos(
-    size: int, product: Product, count: int, which: str, width: int, inside: np.ndarray | None
+    size: int, product: Product, count: int, which: str, width: int, inside: np.ndarray | None, seed: int
 ) -> np.ndarray:
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     # A positive vector is never orthogonal to the leading one of a non-negative matrix.
     start = np.vstack([rng.random(size), rng.standard_normal((width - 1, size))])
     if inside is not None:
@@ -93,7 +98,7 @@ def _block_lanczos(
             length = float(np.linalg.norm(rest, axis=1).max())
             scale = max(scale, length)
             # In exact arithmetic the last two blocks are all that there is to take out. The pass over the whole basis
-            # keeps rounding from growing, which it would twofold a step if the first pass were the only one.
+            # keeps rounding from growing, which it would manifold a step behind a far eigenvalue.
             near = _without(basis[last:stop], rest)
             taken = _without(basis[:stop], rest)
             taken[last:] += near
@@ -123,7 +128,7 @@ def _block_lanczos(
         last, filled = 0, kept
         projected[filled : filled + len(block), :filled] = ends[:, :kept]
         projected[:filled, filled : filled + len(block)] = ends[:, :kept].T
-    raise Undefined("the eigenvalue iteration did not converge")
+    raise Undefined("the eigenvalue iteration did not converge, from two different starts")
 
 
 def _without(basis: np.ndarray, rows: np.ndarray) -> np.ndarray:
