@@ -57,12 +57,14 @@ def separate_operations(model: nn.Module) -> Iterator[None]:
 class _Source:
     """A tensor that holds the elements of a weight: the parameter, or what is computed from it.
 
-    `numbers` are those of the parameter's elements in their places, None where they are in the same places.
+    `numbers` are those of the parameter's elements in their places, None where they are in the same places; `computed`
+    says whether they are not only moved, but may have other values.
     """
 
     name: str
     tensor: Tensor
     numbers: Tensor | None = None
+    computed: bool = False
 
 
 class WeightUses(TorchDispatchMode):
@@ -171,13 +173,13 @@ class WeightUses(TorchDispatchMode):
             if source.tensor is weight:
                 self._on_use(rows, parts)
                 continue
-            same = torch.equal(source.tensor, self._values(source))
-            self._on_use(rows if same else replace(rows, computed=view[: rows.shape[0]].clone()), parts)
+            computed = source.computed or not torch.equal(source.tensor, self._values(source))
+            self._on_use(replace(rows, computed=view[: rows.shape[0]].clone()) if computed else rows, parts)
             # What was computed from a weight before it was changed: of other values only zeros are taken over.
-            if same:
-                source.tensor.copy_(self._values(source))
-            else:
+            if computed:
                 source.tensor.masked_fill_(self._values(source) == 0, 0)
+            else:
+                source.tensor.copy_(self._values(source))
 
     def _values(self, source: _Source) -> Tensor:
         """The weight's own values in the places of a source."""
@@ -221,9 +223,9 @@ class WeightUses(TorchDispatchMode):
         own = _numbers(read.shape, read.device)
         moved = _run_on_numbers(operation, args, kwargs, place, own)
         if moved is not None and moved.shape == result.shape and torch.equal(read.flatten()[moved], result):
-            self._add(_Source(source.name, result, numbers.flatten()[moved]))
+            self._add(_Source(source.name, result, numbers.flatten()[moved], source.computed))
         elif result.shape == read.shape and (record is None or record.factors is None):
-            self._add(_Source(source.name, result, numbers.contiguous()))
+            self._add(_Source(source.name, result, numbers.contiguous(), computed=True))
 
 
 def _numbers(shape: torch.Size, device: torch.device) -> Tensor:
@@ -235,7 +237,7 @@ def _run_on_numbers(operation: Any, args: Any, kwargs: Mapping[str, Any], place:
     seen = iter(range(len(pytree.tree_leaves((args, kwargs)))))
 
     def exchanged(tensor: Tensor) -> Tensor:
-        return numbers.double() if next(seen) == place else tensor
+        return numbers.double() + 1 if next(seen) == place else tensor  # zero is what fills or is masked
 
     args, kwargs = pytree.tree_map_only(Tensor, exchanged, (args, kwargs))
     try:
@@ -243,8 +245,8 @@ def _run_on_numbers(operation: Any, args: Any, kwargs: Mapping[str, Any], place:
     except (RuntimeError, TypeError):
         return None
     result = pytree.tree_leaves(result)[0]
-    whole = isinstance(result, Tensor) and bool((result == result.round()).all()) and bool((result >= 0).all())
-    return result.long() if whole and int(result.max()) <= int(numbers.max()) else None
+    whole = isinstance(result, Tensor) and bool((result == result.round()).all()) and bool((result >= 1).all())
+    return result.long() - 1 if whole and int(result.max()) <= numbers.numel() else None
 
 
 def _without_copies(rows: Rows) -> tuple[Rows, Callable[[Tensor], Tensor]]:

@@ -10,6 +10,7 @@ from torch import nn
 
 import topo
 from tests.public_models import public_model
+from topo.errors import InputError
 from topo.training import evaluate, recipe, train
 
 
@@ -112,3 +113,22 @@ def test_perplexity_before_and_after_on_both_kinds_of_language_model():
         assert found["dense"] < 12 < data.n_classes
         for label in list(calls)[1:]:
             assert 0.95 * found["dense"] < found[label] < found["random"], (label, found)
+
+
+@pytest.mark.parametrize("norm", ["weight_norm", "spectral_norm"])
+def test_computed_weights_are_ranked_as_they_are_and_not_adjusted(norm):
+    net, _, data = pair()
+    normed = copy.deepcopy(net)
+    getattr(nn.utils.parametrizations, norm)(normed[0])
+    normed.eval()
+    with torch.no_grad():
+        net[0].weight.copy_(normed[0].weight)
+    for allocation in ("row", "global", "2:4"):
+        masks = [
+            topo.prune(n, "wanda", sparsity=0.5, data=data, device="cpu", allocation=allocation) for n in (normed, net)
+        ]
+        assert masks[0] == masks[1]
+    for name in ("sparsegpt", "obs"):
+        with pytest.raises(InputError, match=r"0.weight is not multiplied as it is but .*remove_parametrizations"):
+            topo.prune(normed, name, sparsity=0.5, data=data, device="cpu")
+        assert topo.prune(normed, name, sparsity=0.5, data=data, device="cpu", exclude="0.*").sparsity == 0.5

@@ -24,20 +24,20 @@ __all__ = ["hrank"]
 @PRUNERS.register("hrank", family="structured", stage="trained", paper="Lin et al. 2020", needs_data=True)
 @by_unit_score(scope="group")
 def hrank(task: Task, channels: CoupledChannels, *, samples: int = 64, batch_size: int = 32) -> Tensor:
-    """Mean rank of the feature maps of a unit over a few images, ranked inside its layer.
+    """Mean rank of the feature maps of a unit over a few samples, ranked inside its layer.
 
     The map of a filter is what its convolution gives behind the norm, the addition and the activation that follow
     it, as far as nothing else reads what is in between. A rank counts as a share of the full one, the map's smaller
     side: inside a layer this changes no order, and layers of other sizes compare. A unit has the mean over its maps.
-    A linear layer's map is one value for each image, or one column for a sequence, whose rank tells whether the unit
+    A linear layer's map is one value for each sample, or one column for a sequence, whose rank tells whether the unit
     is active; units behind activations that are never zero all score alike.
 
     Parameters
     ----------
     samples
-        About how many images are looked at, from 1 up, as many of each class; given batches, the first one is used.
+        About how many samples are looked at, from 1 up, as many of each class; given batches, the first one is used.
     batch_size
-        The most images that go through the network at a time, from 1 up.
+        The most samples that go through the network at a time, from 1 up.
     """
     dag = channels.dag
     places = _maps(dag)

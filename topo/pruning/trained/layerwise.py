@@ -61,9 +61,10 @@ def prune_layers(
         for rows, gram in inputs.items():
             if rows.computed is not None:
                 raise InputError(
-                    f"{name} is not multiplied as it is but computed from parameters, as by weight normalisation, and "
-                    f"pruner {task.name!r} adjusts weights; take the parametrisation out first "
-                    "(torch.nn.utils.parametrize.remove_parametrizations), or exclude it."
+                    f"{name} is not multiplied as it is but computed from parameters, as by weight normalisation or by "
+                    f"a mask of torch's own pruning, and pruner {task.name!r} adjusts weights; make it a plain "
+                    "parameter first (remove_parametrizations of torch.nn.utils.parametrize, remove of "
+                    "torch.nn.utils.prune), or exclude it."
                 )
             matrix = rows.matrices(weight).double()
             before, done = done, done + matrix.numel()
