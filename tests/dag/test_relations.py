@@ -129,7 +129,8 @@ def path_matrix(network: object, inlet: int = 0) -> np.ndarray:
             reach[i] = np.eye(size) if i == inlet else np.zeros((rows, size))
             continue
         arriving = [a for a in network.arcs if a.target == i]
-        reach[i] = sum(reach[a.source] @ a.relation.matrix().toarray() for a in arriving)
+        products = (reach[a.source] @ a.relation.matrix().toarray() for a in arriving)
+        reach[i] = sum(products, start=np.zeros((rows, size)))
     return next(reach[i] for i, node in enumerate(network.nodes) if node.role == "output")
 
 

@@ -90,7 +90,11 @@ class Contraction:
         factor = self.weight.effective.to(dtype=x.dtype, device=x.device)
         read = {*self.source_labels, *self.weight_labels}
         given = [label for label in self.target_labels if label in read]
-        y = torch.einsum(x.reshape(self.source_shape), self.source_labels, factor, self.weight_labels, given)
+        small = {label: number for number, label in enumerate(self._lengths)}  # torch takes numbers below 52 alone
+        source, weight, target = (
+            [small[label] for label in labels] for labels in (self.source_labels, self.weight_labels, given)
+        )
+        y = torch.einsum(x.reshape(self.source_shape), source, factor, weight, target)
         shape = [n if label in read else 1 for label, n in zip(self.target_labels, self.target_shape, strict=True)]
         return y.reshape(shape).expand(self.target_shape)
 

@@ -138,7 +138,9 @@ class Fixed:
     values: Tensor
 
     def known(self) -> Tensor:
-        """The values, NaN where the input can change them."""
+        """The values, NaN where the input can change them; of the tensor's own type where it can change none."""
+        if not self.free.any():
+            return self.values
         values = self.values if self.values.is_floating_point() else self.values.double()
         return values.masked_fill(self.free, float("nan"))
 

@@ -226,6 +226,8 @@ def _example_result(step: Step, operands: Known, constants: Values) -> Tensor:
     for slot, shape in enumerate(step.source_shapes):
         known = operands[slot] if slot < len(operands) else None
         drawn = torch.rand(shape, generator=generator, dtype=dtype)
+        if operator_of(step).comparison and set(given) == {torch.bool}:
+            drawn = drawn > 0.5
         if known is None:
             filled.append(drawn)
         elif known.values.is_floating_point():

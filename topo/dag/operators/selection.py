@@ -157,10 +157,10 @@ def under_a_fill(call: Call) -> Tensor | None:
         Where the input is passed on; None for everywhere.
     """
     mask = call.constant(argument(call.step, 1, "mask"))
-    if mask is None or mask.is_floating_point():
+    if mask is None:
         return None
     first = call.step.args[0]
-    return ~mask.bool() if isinstance(first, Hole) and first.slot == call.slot else mask.bool()
+    return mask != (1 if isinstance(first, Hole) and first.slot == call.slot else 0)
 
 
 def as_chosen(call: Call) -> Tensor | None:
@@ -178,9 +178,9 @@ def as_chosen(call: Call) -> Tensor | None:
     """
     chosen = call.constant(call.step.args[0])
     reads = [isinstance(given, Hole) and given.slot == call.slot for given in call.step.args[1:]]
-    if chosen is None or chosen.is_floating_point() or all(reads):
+    if chosen is None or all(reads):
         return None
-    return chosen.bool() if reads[0] else ~chosen.bool()
+    return chosen != (0 if reads[0] else 1)
 
 
 def forbidden_stay_out(call: Call) -> Tensor | None:
