@@ -2,8 +2,8 @@
 
     python benchmarks/public_models.py [--models NAME ...] [--output FILE]
 
-Models are built from their configurations, without weights from elsewhere, and run on two random images of the size given
-below, or their own where they take no other. Needs timm. Every model runs in a process of its own, on one thread.
+Models are built from their configurations, without weights from elsewhere, and run on two random images of the size
+given below, or their own where they take no other. Needs timm. Every model runs in a process of its own, on one thread.
 """
 
 from __future__ import annotations

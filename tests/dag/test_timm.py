@@ -10,16 +10,8 @@ from topo.torchvision_import import import_torchvision
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name, size, free",
-    [
-        ("test_resnet", 64, True),
-        ("test_efficientnet", 64, True),
-        ("mixer_s32_224", 224, True),
-        ("mambaout_femto", 64, True),
-    ],
-)
-def test_the_network_equals_the_model(name: str, size: int, free: bool) -> None:
+@pytest.mark.parametrize("name, size", [("test_resnet", 64), ("test_efficientnet", 64), ("mixer_s32_224", 224)])
+def test_the_network_equals_the_model(name: str, size: int) -> None:
     import_torchvision()
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)
@@ -28,5 +20,5 @@ def test_the_network_equals_the_model(name: str, size: int, free: bool) -> None:
     dag = topo.trace(model, x[:1])
     with torch.no_grad():
         assert torch.equal(dag(x), model(x))
-    assert bool(dag.symbols) == free
+    assert dag.symbols
     assert topo.dag.coupled_channels(dag).count > 0
