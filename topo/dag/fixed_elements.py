@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from ..errors import InputError
 from .dag import Arc, Dag, Step
-from .elements import Fixed, Values
+from .elements import Fixed, Hole, Values
 from .interpreter import Interpreter
 from .maps import Gather, LinearMap, Weight
 from .operators import Call, operator_of, step_map
@@ -253,11 +253,8 @@ def _structural(constants: Values) -> Callable[[str], Weight]:
 def _may_fix(step: Step) -> bool:
     """Whether a step may fix elements of its result that the input could change before."""
     record = operator_of(step)
-    return record.view or (record.passes is not None and (bool(step.values) or bool(_numbers(step))))
-
-
-def _numbers(step: Step) -> list[Any]:
-    return [given for given in step.args if given == 0 and isinstance(given, int | float)]
+    combined = len(step.args) > 1 and all(isinstance(given, Hole) for given in step.args)
+    return record.view or (record.passes is not None and not combined)
 
 
 def _unless_free(fixed: Fixed) -> Fixed | None:
@@ -284,4 +281,5 @@ def _entry(step: Step, getitem: Step) -> Step:
         return step.operation(*args, **kwargs)[index]
 
     run.__name__ = step.name
+    run.entry = index  # type: ignore[attr-defined]
     return Step(run, step.args, step.kwargs, step.module, step.source_shapes, getitem.shape)

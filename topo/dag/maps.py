@@ -239,7 +239,8 @@ class Convolution:
     groups: int = 1
     transposed: bool = False
 
-    def _placements(self) -> tuple[Placement, ...]:
+    def placements(self) -> tuple[Placement, ...]:
+        """Every element of the kernel that is used, and the positions, source and target, that it joins."""
         kernel = tuple(self.weight.kept.shape[2:])
         before = tuple(pair[0] for pair in self.padding)
         lengths = self.source_shape[2:], self.target_shape[2:]
@@ -253,12 +254,12 @@ class Convolution:
         magnitude = self.weight.magnitude.detach().cpu().to(torch.float32).numpy()
         source_area, target_area = prod(self.source_shape[2:]), prod(self.target_shape[2:])
         pieces = []
-        for taps, source_positions, target_positions in self._placements():
+        for taps, source_positions, target_positions in self.placements():
             tap: tuple[Any, ...] = (slice(None), slice(None), *taps)
             first, second = np.nonzero(kept[tap])
             if len(first):
                 values = magnitude[tap][first, second]
-                pieces.append((*self._channels(first, second), values, source_positions, target_positions))
+                pieces.append((*self.channels(first, second), values, source_positions, target_positions))
         total = sum(len(piece[0]) * len(piece[3]) for piece in pieces)
         sources, targets = np.empty(total, np.int32), np.empty(total, np.int32)
         weights = np.empty(total, np.float32)
@@ -274,7 +275,7 @@ class Convolution:
 
     def edge_count(self) -> int:
         kept = self.weight.kept.sum(dim=(0, 1)).cpu().numpy()
-        return self.source_shape[0] * sum(int(kept[taps]) * len(positions) for taps, positions, _ in self._placements())
+        return self.source_shape[0] * sum(int(kept[taps]) * len(positions) for taps, positions, _ in self.placements())
 
     def fan_in(self) -> int:
         kept = self.weight.kept
@@ -283,8 +284,19 @@ class Convolution:
         leading, inner = kept.shape[:2]
         return int(kept.reshape(self.groups, leading // self.groups, inner, -1).sum(dim=(1, 3)).max())
 
-    def _channels(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Source and target channels of the weights at these first and second indices."""
+    def channels(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Source and target channels of the weights at these places along the first two axes.
+
+        Parameters
+        ----------
+        first, second
+            Places along these axes.
+
+        Returns
+        -------
+        tuple
+            Two arrays as long as they, int32.
+        """
         leading, inner = self.weight.kept.shape[:2]
         absolute = second + first // (leading // self.groups) * inner
         pair = (first, absolute) if self.transposed else (absolute, first)

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 from . import (  # noqa: F401  (define their records)
     attention,
+    convolutions,
     embeddings,
     layers,
     pointwise,
     products,
     recurrent,
+    reductions,
     views,
     windows,
 )

@@ -19,6 +19,7 @@ __all__ = [
     "SELECT",
     "SUM",
     "TIMES",
+    "WINDOWS",
 ]
 
 ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
@@ -33,3 +34,4 @@ RESHAPE = torch.ops.aten.reshape.default
 SELECT = torch.ops.aten.index_select.default
 SUM = operator.add
 TIMES = operator.mul
+WINDOWS = torch.ops.aten.im2col.default

@@ -58,6 +58,11 @@ class Call:
         """Whether masks and other constants that select are to be passed over."""
         return self.options.get("masks") == "open"
 
+    @property
+    def entry(self) -> int:
+        """Which entry of the tuple that the operation returns is meant; 0 where it returns one tensor."""
+        return int(getattr(self.step.operation, "entry", 0))
+
     def constant(self, given: Any) -> Tensor | None:
         """What is known of an argument whatever the input and the parameters; NaN where it is not.
 

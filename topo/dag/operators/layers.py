@@ -1,8 +1,7 @@
-"""Operations with a weight: linear layers and convolutions; products of two activations among the former."""
+"""Linear layers, bilinear ones, and products of matrices, of two activations too."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..elements import Hole, Step, Value
-from ..maps import AxisMaps, Chain, Convolution, LinearMap, Weight
+from ..maps import AxisMaps, Chain, LinearMap, Weight
 from . import linearized
 from .contractions import contracted, matrix_labels
 from .record import Call, Layer, argument, define
@@ -49,6 +48,17 @@ def _along_last(call: Call, weight: Weight) -> AxisMaps:
     return AxisMaps(call.source_shape, call.target_shape, ((len(call.source_shape) - 1, weight),))
 
 
+def _linear(call: Call) -> LinearMap:
+    """A weight along the last axis; also what a weight or a bias that is computed from the input reaches."""
+    given, weight, bias = (*call.step.args, None)[:3]
+    if isinstance(bias, Hole) and bias.slot == call.slot and given != bias:
+        return broadcast(call.source_shape, call.target_shape)
+    if isinstance(weight, Value) and given == Hole(call.slot):
+        return _along_last(call, call.lookup(weight.name))
+    batch = tuple(range(2, 1 + len(call.target_shape)))
+    return contracted(call, (given, weight), [(*batch, 1), (0, 1)], (*batch, 0))
+
+
 def _matrix_layer(
     step: Step, weight: Value, shape: tuple[int, ...], left: int, right: int, bias: int | None = None
 ) -> Layer | None:
@@ -70,7 +80,7 @@ def _name(value: Any) -> str | None:
 
 define(
     "linear",
-    map=lambda call: _along_last(call, call.weight(1)),
+    map=_linear,
     layer=lambda step, weight, shape: _dense_layer(step, weight, argument(step, 2, "bias"), reads=1),
     weights=(1,),
     affine=((0, 2), (1, 2)),
@@ -100,68 +110,14 @@ define(
 )
 
 
-@dataclass(frozen=True)
-class _Convolution:
-    """A form of convolution: where its arguments stand, and whether it is transposed (None: an argument says so)."""
-
-    transposed: bool | None
-    dilation: int
-    groups: int
-
-    def is_transposed(self, step: Step) -> bool:
-        return bool(argument(step, 6, "transposed")) if self.transposed is None else self.transposed
-
-    def map(self, call: Call) -> LinearMap:
-        weight = call.weight(1)
-        dimensions = weight.kept.ndim - 2
-        stride = call.integers(3, "stride", 1, dimensions)
-        dilation = call.integers(self.dilation, "dilation", 1, dimensions)
-        groups = int(call.argument(self.groups, "groups", 1))
-        padding = call.argument(4, "padding", 0)
-        if isinstance(padding, str):
-            sizes = weight.kept.shape[2:]
-            reach = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilation, sizes, strict=True)]
-            pairs = tuple((r // 2, r - r // 2) for r in reach)
-        else:
-            pairs = tuple((p, p) for p in call.integers(4, "padding", 0, dimensions))
-        source, target = call.source_shape, call.target_shape
-        if len(source) == dimensions + 1:
-            source, target = (1, *source), (1, *target)
-        transposed = self.is_transposed(call.step)
-        return Convolution(source, target, weight, stride, pairs, dilation, groups, transposed)
-
-    def layer(self, step: Step, weight: Value, shape: tuple[int, ...]) -> Layer:
-        transposed = self.is_transposed(step)
-        source, target = step.source_shapes[0], step.shape
-        axis = len(target) - (len(shape) - 2) - 1
-        # A weight is used once for every position of the tensor that the kernel slides over.
-        slid = source if transposed else target
-        reads, writes = (0, 1) if transposed else (1, 0)
-        groups = int(argument(step, self.groups, "groups", 1))
-        bias = _name(argument(step, 2, "bias"))
-        return Layer(weight.name, bias, reads, writes, axis, axis, groups, prod(slid[:axis]) * prod(slid[axis + 1 :]))
+def _bilinear(call: Call) -> LinearMap:
+    """Products of all pairs of elements of two inputs, weighted and added up."""
+    first, second, weight, bias = (*call.step.args, None)[:4]
+    if isinstance(bias, Hole) and bias.slot == call.slot:
+        return broadcast(call.source_shape, call.target_shape)
+    batch = tuple(range(3, 2 + len(call.target_shape)))
+    return contracted(call, (first, second, weight), [(*batch, 1), (*batch, 2), (0, 1, 2)], (*batch, 0))
 
 
-def _convolutions(*names: str, form: _Convolution) -> None:
-    define(
-        *names,
-        map=form.map,
-        layer=form.layer,
-        weights=(1,),
-        kernel=True,
-        affine=((0, 2), (1, 2)),
-        modules=(nn.modules.conv._ConvNd,),
-        trained=True,
-    )
-
-
-_convolutions("conv1d", "conv2d", "conv3d", form=_Convolution(transposed=False, dilation=5, groups=6))
-_convolutions(
-    *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
-    form=_Convolution(transposed=True, dilation=7, groups=6),
-)
-_convolutions("convolution", form=_Convolution(transposed=None, dilation=5, groups=8))
-
-# Without a map between elements so far; pruners know their weights.
-define("bilinear", modules=(nn.Bilinear,), outer_factors=(0, 2, 1), trained=True)
+define("bilinear", map=_bilinear, modules=(nn.Bilinear,), outer_factors=(0, 2, 1), trained=True)
 define("_trilinear", outer_factors=(0, 1, 2))  # which runs it

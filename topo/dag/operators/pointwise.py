@@ -5,25 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..elements import Step
+from ..elements import Hole, Step
 from ..maps import Gather
 from . import linearized
 from .record import FIRST, Call, argument, define, rule
 from .selection import (
     as_chosen,
+    as_interpolated,
+    by_factors,
     elementwise,
     forbidden_stay_out,
+    nothing,
+    of_ones,
+    places,
     under_a_fill,
     under_a_product,
     under_a_sum,
 )
 
 __all__ = ["nothing"]
+
+
+def _last_two_axes(step: Step, ndim: int) -> Sequence[int]:
+    return (ndim - 2, ndim - 1)
+
 
 pointwise = partial(define, map=elementwise, pointwise=True)
 
@@ -60,14 +69,22 @@ pointwise(
     aliases=("multiply", "__mul__", "__rmul__", "__imul__"),
 )
 pointwise("div", affine=FIRST, linearized=linearized.numerator, aliases=("__truediv__", "__itruediv__"))
-pointwise("addcmul", affine=((0, 1), (0, 2)))
+pointwise("addcmul", affine=((0, 1), (0, 2)), passes=by_factors)
+pointwise("addcdiv", affine=((0, 1),))
+pointwise("lerp", affine=((0, 1),), passes=as_interpolated)
+pointwise("atan2", "copysign", "float_power", "fmod", "hypot", "logaddexp", "logaddexp2", "remainder", "xlogy")
+pointwise("tril", "triu", affine=FIRST, passes=of_ones, statistics=_last_two_axes)
 pointwise("where", affine=((1, 2),), passes=as_chosen, linearized=linearized.chosen)
 pointwise("masked_fill", affine=FIRST, passes=under_a_fill, linearized=linearized.filled)
-pointwise("maximum", "minimum", affine=((0, 1),), rectifier=True)
+pointwise("maximum", "minimum", "fmax", "fmin", affine=((0, 1),), rectifier=True)
 pointwise("abs", affine=FIRST, rectifier=True)
 pointwise("cos", "erf", "exp", "expm1", "log", "log1p", "pow", "sin", "sqrt", "square")
 pointwise("reciprocal", "rsqrt", linearized=linearized.constant_one)
-pointwise("fill", "floor", "sign")
+pointwise(
+    "acos", "acosh", "asin", "asinh", "atan", "atanh", "cosh", "sinh", "tan", "digamma", "lgamma", "erfc", "erfinv"
+)
+pointwise("exp2", "log2", "log10", "sinc", "logit", "nan_to_num", "deg2rad", "rad2deg")
+pointwise("floor", "ceil", "round", "trunc", "frac", "sign", "sgn")
 
 # Activations.
 activation = partial(pointwise, activation=True, linearized=linearized.identity)
@@ -91,8 +108,8 @@ def _last_axes(step: Step, ndim: int) -> Sequence[int]:
     return range(ndim - len(step.args[1]), ndim)
 
 
-def _given_axes(step: Step, ndim: int, position: int = 1) -> Sequence[int]:
-    axes = argument(step, position, "dim", -1)
+def _given_axes(step: Step, ndim: int) -> Sequence[int]:
+    axes = argument(step, 1, "dim", -1)
     return [axis % ndim for axis in ([axes] if isinstance(axes, int) else axes)]
 
 
@@ -109,6 +126,7 @@ per_channel(
     functions=(F.batch_norm,),
     modules=(nn.modules.batchnorm._NormBase,),
 )
+per_channel("_native_batch_norm_legit", label="bn", functions=())  # by the statistics of the batch
 per_channel("instance_norm", functions=(F.instance_norm,), modules=(nn.modules.instancenorm._InstanceNorm,))
 per_channel(
     *("group_norm", "native_group_norm"),
@@ -131,8 +149,8 @@ norm(
     label="rms_norm",
     functions=(F.rms_norm,),
 )
-pointwise("local_response_norm", statistics=_channels, linearized=linearized.identity)
-pointwise("normalize", statistics=partial(_given_axes, position=2))
+# Exported as the operations that it is made of: every channel depends on its neighbours.
+define("local_response_norm", linearized=linearized.identity)
 softmax = partial(pointwise, statistics=_given_axes, linearized=linearized.identity, passes=forbidden_stay_out)
 softmax("softmax", "_softmax", label="softmax")
 softmax("log_softmax", "_log_softmax", label="log_softmax")
@@ -141,14 +159,18 @@ softmax("log_softmax", "_log_softmax", label="log_softmax")
 define("zeros_like", "new_zeros", fills=lambda args: 0)
 define("ones_like", "new_ones", fills=lambda args: 1)
 define("full_like", "new_full", fills=lambda args: args[-1])
+define("fill", fills=lambda args: args[-1] if isinstance(args[-1], int | float) else None)
 
 
-@rule(
-    *("gt", "ge", "lt", "le", "eq", "ne", "logical_or", "logical_not", "logical_xor", "isnan", "isinf", "isfinite"),
-    *("__or__", "__xor__", "bitwise_or", "bitwise_not", "bitwise_xor"),
-    comparison=True,
-)
-@rule("logical_and", "__and__", "bitwise_and", comparison=True, passes=under_a_product)
-def nothing(call: Call) -> Gather:
-    """A comparison is constant almost everywhere: nothing flows through it."""
-    return Gather(call.source_shape, call.target_shape, np.full(call.target_shape, -1))
+comparison = partial(define, map=nothing, comparison=True)
+comparison("gt", "ge", "lt", "le", "eq", "ne", "isnan", "isinf", "isfinite", "logical_or", "logical_not", "logical_xor")
+comparison("__or__", "__xor__", "bitwise_or", "bitwise_not", "bitwise_xor")
+comparison("logical_and", "__and__", "bitwise_and", passes=under_a_product)
+define("argmax", "argmin", "argsort", "searchsorted", "bucketize", "one_hot", "count_nonzero", "all", "any", map=places)
+
+
+@rule("copy", "fill", affine=((1,),))
+def _copied(call: Call) -> Gather:
+    """The second argument in the shape of the first."""
+    source = call.step.args[1]
+    return elementwise(call) if isinstance(source, Hole) and source.slot == call.slot else nothing(call)

@@ -21,7 +21,7 @@ from ..edge_list import EdgeList
 from ..elements import Step, Values
 from ..maps import Gather, LinearMap
 from .call import Call
-from .record import operator_of
+from .record import holes, operator_of
 
 __all__ = ["MOST_ENTRIES", "probed_map"]
 
@@ -58,11 +58,14 @@ def probed_map(call: Call) -> LinearMap:
         When the operation can not be differentiated, or its Jacobian is too large.
     """
     step = call.step
+    if call.is_open:
+        raise call.refusal("it has no rule")
     if step not in _KNOWN:
         started = time.perf_counter()
         found = {slot: _Probing(call, slot).map() for slot in range(len(step.source_shapes))}
         _KNOWN[step] = found
-        if not all(_joins_nothing(known) for known in found.values()):
+        exact = any(set(holes(step.args)) <= {*positions} for positions in operator_of(step).affine)
+        if not exact and not all(_joins_nothing(known) for known in found.values()):
             _warn(call, found, time.perf_counter() - started)
     return _KNOWN[step][call.slot]
 

@@ -5,25 +5,33 @@ A constant chooses another value, is zero under a product, or is minus infinity 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..elements import Hole
-from ..maps import Gather
+from ..maps import Gather, LinearMap
 from .call import Call, argument
 from .record import operator_of
 
 __all__ = [
     "as_chosen",
+    "as_interpolated",
     "broadcast",
+    "by_factors",
     "elementwise",
     "forbidden_stay_out",
+    "nothing",
+    "of_ones",
+    "places",
     "sum_passes",
     "under_a_fill",
     "under_a_product",
     "under_a_sum",
+    "values_alone",
     "where_passed",
 ]
 
@@ -56,9 +64,68 @@ def elementwise(call: Call) -> Gather:
     passed = None if passes is None or call.is_open else passes(call)
     if passed is not None and not passed.all():
         return where_passed(passed, call.source_shape, call.target_shape)
-    if call.source_shape == call.target_shape:
-        return Gather(call.source_shape, call.target_shape)
-    return broadcast(call.source_shape, call.target_shape)
+    shape = call.source_shape
+    if shape == call.target_shape:
+        return Gather(shape, shape)
+    axis = operator_of(call.step).channel_axis % len(call.target_shape)
+    if len(shape) == 1 and call.slot and shape[0] == call.target_shape[axis]:
+        along = (*shape, *(1 for _ in call.target_shape[axis + 1 :]))  # a scale or shift of channels
+        return Gather(shape, call.target_shape, broadcast(along, call.target_shape).index)
+    return broadcast(shape, call.target_shape)
+
+
+def nothing(call: Call) -> Gather:
+    """No element of the result reads one: what is constant almost everywhere, such as a comparison.
+
+    Parameters
+    ----------
+    call
+        The step.
+
+    Returns
+    -------
+    Gather
+        Without an edge.
+    """
+    return Gather(call.source_shape, call.target_shape, np.full(call.target_shape, -1))
+
+
+def places(call: Call) -> Gather:
+    """Places, counts and other whole numbers are constant almost everywhere; which of them stay cannot be told.
+
+    Parameters
+    ----------
+    call
+        The step.
+
+    Returns
+    -------
+    Gather
+        Without an edge.
+    """
+    if call.is_open:
+        raise call.refusal("its result counts or numbers elements")
+    return nothing(call)
+
+
+def values_alone(rule: Callable[[Call], LinearMap]) -> Callable[[Call], LinearMap]:
+    """A rule of an operation that returns values and their places.
+
+    Parameters
+    ----------
+    rule
+        Of the values.
+
+    Returns
+    -------
+    callable
+        The same for the values, and nothing for the places.
+    """
+
+    def of_entry(call: Call) -> LinearMap:
+        return places(call) if call.entry else rule(call)
+
+    return of_entry
 
 
 def where_passed(passed: Tensor, source_shape: tuple[int, ...], target_shape: tuple[int, ...]) -> Gather:
@@ -198,3 +265,60 @@ def forbidden_stay_out(call: Call) -> Tensor | None:
     """
     known = call.constant(call.step.args[0])
     return None if known is None else ~(known <= MASKING / 2)
+
+
+def as_interpolated(call: Call) -> Tensor | None:
+    """Where a constant share of the second lies between, not at, none and all.
+
+    Parameters
+    ----------
+    call
+        First value, second value and share of the second.
+
+    Returns
+    -------
+    Tensor or None
+        Where the input is passed on; None for everywhere.
+    """
+    share = call.constant(argument(call.step, 2, "weight"))
+    reads = [isinstance(given, Hole) and given.slot == call.slot for given in call.step.args[:2]]
+    if share is None or all(reads):
+        return None
+    return share != 1 if reads[0] else share != 0
+
+
+def by_factors(call: Call) -> Tensor | None:
+    """Of a sum with a product, the other constant factor being zero leaves nothing of one.
+
+    Parameters
+    ----------
+    call
+        What is added to, and two factors.
+
+    Returns
+    -------
+    Tensor or None
+        Where the input is passed on; None for everywhere.
+    """
+    reads = [isinstance(given, Hole) and given.slot == call.slot for given in call.step.args[:3]]
+    if sum(reads) > 1 or reads[0]:
+        return None
+    other = call.constant(call.step.args[2 if reads[1] else 1])
+    return None if other is None else other != 0
+
+
+def of_ones(call: Call) -> Tensor | None:
+    """What an operation that only sets elements to zero leaves.
+
+    Parameters
+    ----------
+    call
+        The step.
+
+    Returns
+    -------
+    Tensor or None
+        Where the input is passed on; None for everywhere.
+    """
+    result: Tensor = call.step.run((torch.ones(call.source_shape),), call.values)
+    return result != 0

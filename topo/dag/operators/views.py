@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from math import prod
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from ..elements import Step, Values
-from ..maps import Gather
+from ..edge_list import EdgeList
+from ..elements import Hole, Step, Values
+from ..maps import AxisMaps, Gather, LinearMap
+from . import aten
 from .aten import RESHAPE
+from .contractions import ones
+from .probing import probed_map
 from .record import FIRST, Call, define, operator_of
+from .selection import places
 
 __all__ = ["read_off"]
 
@@ -65,7 +72,10 @@ def read_off(call: Call) -> Gather:
             raise call.refusal("what it moves where is computed from the input") from error
     if isinstance(runs[0], list | tuple):
         raise call.refusal("it returns a tuple that is not read entry by entry")
-    moved = (runs[1] - runs[0]) == n
+    difference = runs[1] - runs[0]
+    moved = difference == n
+    if not (moved | (difference == 0)).all():
+        raise call.refusal("it adds elements up")
     index = torch.where(moved, runs[0] - 1, -1.0).to(torch.int64)
     return Gather.reading(call.source_shape, call.target_shape, index.numpy())
 
@@ -73,6 +83,46 @@ def read_off(call: Call) -> Gather:
 def _as_double(value: Tensor) -> Tensor:
     value = value.detach().cpu()
     return value.double() if value.is_floating_point() else value
+
+
+def _chosen(call: Call) -> LinearMap:
+    """Elements by their places; where these are computed from the input, it may be any along an axis."""
+    indices = [given for given in _flat(call.step.args[1:]) if isinstance(given, Hole)]
+    if not indices:
+        return _view(call)
+    if call.is_open:
+        raise call.refusal("what it chooses is computed from the input")
+    if any(given.slot == call.slot for given in indices) and call.step.args[0] != Hole(call.slot):
+        return places(call)
+    axis = call.argument(1, "dim")
+    if not isinstance(axis, int):
+        axis = call.argument(2, "dim")
+    rest = [n == m for a, (n, m) in enumerate(zip(call.source_shape, call.target_shape)) if a != axis]
+    if not isinstance(axis, int) or len(call.source_shape) != len(call.target_shape) or not all(rest):
+        raise call.refusal("what it chooses is computed from the input")
+    mixed = ones(call.target_shape[axis], call.source_shape[axis])
+    return AxisMaps(call.source_shape, call.target_shape, ((axis % len(call.source_shape), mixed),))
+
+
+def _flat(arguments: Iterable[Any]) -> list[Any]:
+    return [given for one in arguments for given in (one if isinstance(one, list | tuple) else [one])]
+
+
+def _placed(call: Call) -> Gather:
+    """One value within another: a place reads the one or the other, by constant places."""
+    if call.is_open:
+        raise call.refusal("which of the elements that it places stay cannot be told")
+    return _view(call)
+
+
+def _fold(call: Call) -> LinearMap:
+    """Windows laid over each other again: what cuts them out, backwards."""
+    size, *window = call.step.args[1:6]
+    channels = (*call.target_shape[:-2], *size)
+    numbers = torch.arange(prod(channels), dtype=torch.float64).reshape(channels) + 1
+    cut = aten.WINDOWS(numbers, *window) - 1
+    reading = Gather.reading(channels, call.source_shape, cut.to(torch.int64).numpy())
+    return EdgeList(call.source_shape, call.target_shape, reading.matrix().T.tocsr())
 
 
 view = partial(define, map=_view, view=True, affine=FIRST)
@@ -90,20 +140,35 @@ view("atleast_2d", "unflatten", "view_as", composite=True)
 # Some of the elements.
 view("getitem", silent=True, entry=True)
 view("slice", "select", "split", "chunk", "split_with_sizes", silent=True)
-view("diagonal", "gather", "im2col", "index", "index_select", "narrow", "unbind", "unfold")
+view("diagonal", "im2col", "narrow", "unbind", "unfold")
+view("gather", "index", "index_select", "take", "take_along_dim", map=_chosen)
 
 # In another order, or repeated.
 view("expand", silent=True, sizes=True)
 view("broadcast_to", sizes=True)
 view("expand_as", composite=True)
 view("repeat", "repeat_interleave", "tile")
-view("channel_shuffle", "flip", "pixel_shuffle", "pixel_unshuffle", "roll")
-view("upsample_nearest1d", "upsample_nearest2d", label="upsample")
+view("channel_shuffle", "flip", "pixel_shuffle", "pixel_unshuffle", "roll", "rot90")
+view("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", label="upsample")
+view(
+    *("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"),
+    label="upsample",
+)
 
 # With constants around them.
-view("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d")
+view("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "diag_embed")
+view("replication_pad1d", "replication_pad2d", "replication_pad3d")
 
 # Several values side by side, or one within another.
 view("cat", "concat", fills_slots=True, concatenates=True)
 view("stack", fills_slots=True)
 define("select_scatter", "slice_scatter", map=_view, view=True, affine=((0, 1),))
+define(
+    *("scatter", "index_put", "index_copy", "index_fill", "masked_scatter", "diagonal_scatter"),
+    map=_placed,
+    affine=((0, 1),),
+)
+define("col2im", map=_fold, affine=FIRST)
+# Sums of elements, and interpolation at given places: the same Jacobian at every input.
+define("scatter_add", "index_add", map=probed_map, affine=((0, 3),))
+define("grid_sampler", "affine_grid_generator", map=probed_map, affine=FIRST)

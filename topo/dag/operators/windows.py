@@ -1,16 +1,17 @@
-"""Pooling, reductions and interpolation: a map along each of some axes."""
+"""Pooling and interpolation: a map along each of some axes."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from ..elements import Values
-from ..maps import AxisMaps, Weight
+from ..maps import AxisMaps, LinearMap, Weight
 from .record import FIRST, Call, define, rule
+from .reductions import pooling_weight
+from .selection import nothing, values_alone
 
 
 @rule(
@@ -20,7 +21,9 @@ from .record import FIRST, Call, define, rule
     rectifier=True,
     label="max_pool",
 )
-def _max_pool(call: Call) -> AxisMaps:
+def _max_pool(call: Call) -> LinearMap:
+    if call.entry:
+        return nothing(call)
     dimensions = 1 if "1d" in call.step.name else 2 if "2d" in call.step.name else 3
     kernel = call.integers(1, "kernel_size", None, dimensions)
     dilation = call.integers(4, "dilation", 1, dimensions)
@@ -49,7 +52,7 @@ def _windows(call: Call, kernel: Any, stride: Any, padding: Any, dilation: Any) 
         inside = (positions >= 0) & (positions < length)
         kept = np.zeros((places, length), bool)
         kept[np.nonzero(inside)[0], positions[inside]] = True
-        maps.append((first + axis, _pooling_weight(call, kept)))
+        maps.append((first + axis, pooling_weight(call, kept)))
     return AxisMaps(call.source_shape, call.target_shape, tuple(maps))
 
 
@@ -61,7 +64,7 @@ def _adaptive_pool(call: Call) -> AxisMaps:
         length, places = call.source_shape[axis], call.target_shape[axis]
         place, position = np.arange(places)[:, None], np.arange(length)[None, :]
         kept = (position >= place * length // places) & (position < -((place + 1) * length // -places))
-        maps.append((axis, _pooling_weight(call, kept)))
+        maps.append((axis, pooling_weight(call, kept)))
     return AxisMaps(call.source_shape, call.target_shape, tuple(maps))
 
 
@@ -72,35 +75,14 @@ define(
     affine=FIRST,
     label="avg_pool",
 )
-define("adaptive_max_pool2d", map=_adaptive_pool, pooling=True, affine=FIRST, rectifier=True, label="max_pool")
-
-
-def _reduction(call: Call, position: int = 1) -> AxisMaps:
-    """Every element along the reduced axes, an argument at this position, reaches the result."""
-    rank = len(call.source_shape)
-    axes = call.argument(position, "dim")
-    axes = range(rank) if axes is None or axes == [] else [axes] if isinstance(axes, int) else axes
-    maps = []
-    for axis in sorted(a % rank for a in axes):
-        maps.append((axis, _pooling_weight(call, np.ones((1, call.source_shape[axis]), bool))))
-    return AxisMaps(call.source_shape, call.target_shape, tuple(maps))
-
-
-define("mean", map=_reduction, pooling=True, affine=FIRST)
-define("sum", map=_reduction, affine=FIRST)
-define("amax", map=_reduction, pooling=True, affine=FIRST, rectifier=True)
-define("amin", "max", "min", map=_reduction, affine=FIRST, rectifier=True)
-define("logsumexp", map=_reduction)
-define("linalg_vector_norm", "norm", map=partial(_reduction, position=2))
-define("cumsum", affine=FIRST)
-
-
-def _pooling_weight(call: Call, kept: np.ndarray) -> Weight:
-    """Ones, or with the option ``weights="mean"`` one over the size of the window."""
-    magnitude = kept.astype(np.float64)
-    if call.options.get("weights") == "mean":
-        magnitude /= np.maximum(kept.sum(axis=1, keepdims=True), 1)
-    return Weight(torch.from_numpy(magnitude), torch.from_numpy(kept))
+define(
+    *("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"),
+    map=values_alone(_adaptive_pool),
+    pooling=True,
+    affine=FIRST,
+    rectifier=True,
+    label="max_pool",
+)
 
 
 @rule(
