@@ -186,7 +186,8 @@ class _Sweep(Interpreter):
         for value in present:
             passes = sum_passes(value.known())
             free = free if passes is None else free & passes
-        return _unless_free(Fixed(free, sum(value.values for value in present)))
+        total = sum((value.values for value in present[1:]), present[0].values)
+        return _unless_free(Fixed(free, total))
 
 
 def _constant(value: Tensor) -> Fixed:
