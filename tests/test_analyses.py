@@ -68,6 +68,13 @@ def test_sentences_on_the_stored_study_are_true():
     assert all(": agrees (" in line for line in said), text
 
 
+@pytest.mark.slow
+def test_claims_are_simulated_on_the_design_of_a_study():
+    study = ("--study", ROOT / "data" / "digits_study.parquet")
+    text = run("simulate_claims", *study, "--questions", 7, "--times", 1, "--trees", 2)
+    assert text.startswith("question 7, no effect, 1 tables: {'claimed': ")
+
+
 def test_a_number_that_is_not_so_is_found(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "analyses"))
     from recomputing.claims import Claim, Range
