@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import topo
+from topo.errors import InputError
 
 
 class Language(nn.Module):
@@ -116,3 +117,71 @@ class Chosen(nn.Module):
 def test_rows_of_activations_that_constants_choose_are_moved() -> None:
     graph = topo.encode(Chosen(), example=torch.zeros(1, 3, 2))
     assert edges(graph, "linear", "embedding") == {(4, 0): 1, (5, 1): 1, (0, 2): 1, (1, 3): 1}
+
+
+def test_one_hot_tokens_are_joined_by_the_weights_of_their_rows() -> None:
+    model = Language()
+    mask = torch.rand(5, 3, generator=torch.Generator().manual_seed(1)) < 0.5
+    graph = topo.encode(model, {"tokens.weight": mask}, example=IDS, tokens="one-hot")
+    assert (graph.parts[0].shape, graph.parts[0].size) == ((3, 5), 15)
+    table = model.tokens.weight.detach().abs()
+    wanted = {
+        (5 * position + token, 3 * position + column): pytest.approx(float(table[token, column]))
+        for position in range(3)
+        for token, column in mask.nonzero().tolist()
+    }
+    assert edges(graph, "input", "tokens") == wanted
+    assert topo.measure(graph, metrics=["local"]).notna().all()
+
+
+def test_the_vocabulary_of_the_example() -> None:
+    """Norms over the rows that it uses, and one-hot nodes for its tokens alone."""
+    model = Language()
+    example = torch.tensor([[1, 4, 1], [4, 2, 1]])
+    table = model.tokens.weight.detach()[[1, 2, 4]]
+    near = topo.encode(model, example=example, vocabulary="example")
+    assert edges(near, "input", "tokens") == {
+        (p, 3 * p + c): pytest.approx(float(table[:, c].norm())) for p in range(3) for c in range(3)
+    }
+    exact = topo.encode(model, example=example, vocabulary="example", tokens="one-hot")
+    assert exact.parts[0].shape == (3, 3)
+    assert edges(exact, "input", "tokens") == {
+        (3 * p + t, 3 * p + c): pytest.approx(float(table[t, c].abs()))
+        for p in range(3)
+        for t in range(3)
+        for c in range(3)
+    }
+    # An edge is there for a column that keeps a weight in any row, also one that the example does not use.
+    mask = torch.zeros(5, 3, dtype=torch.bool)
+    mask[0, 1] = True
+    assert edges(topo.encode(model, {"tokens.weight": mask}, example=IDS, vocabulary="example"), "input", "tokens") == {
+        (p, 3 * p + 1): 0.0 for p in range(3)
+    }
+
+
+def test_too_many_one_hot_tokens_are_refused_with_their_number() -> None:
+    with pytest.raises(InputError, match=r"'tokens' alone has 45 edges, more than max_edges=44: .* tokens='positions'"):
+        headless = {"head.weight": torch.zeros(5, 3, dtype=torch.bool)}
+        topo.encode(Language(), headless, example=IDS, tokens="one-hot", max_edges=44)
+
+
+class Shifted(nn.Module):
+    """Tokens in another order, and the last left out; the same tokens are read as numbers too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.bag = nn.Embedding(4, 2), nn.EmbeddingBag(4, 2, mode="sum")
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.table(ids.flip(1)[:, 1:]).sum(1) + self.bag(ids) + ids.double().sum(1, keepdim=True)
+
+
+def test_one_hot_tokens_equal_the_jacobian() -> None:
+    model = Shifted().double()
+    graph = topo.encode(model, example=torch.tensor([[1, 3, 0]]), tokens="one-hot")
+    block = {(b.source, b.target): b.matrix.toarray() for b in graph.blocks}
+    dense = block[0, 2] + block[0, 1] @ block[1, 2]
+    table, bag = (layer.weight.detach().abs().numpy() for layer in (model.table, model.bag))
+    # Position 2 is first in the turned order, and left out. A token that is read as a number reaches everything.
+    wanted = [table + bag + 1, table + bag + 1, bag + 1]
+    assert np.allclose(dense, np.concatenate(wanted))

@@ -20,6 +20,7 @@ from .mask_tensors import mask_tensors
 from .operators import is_parametric, weight_of
 from .relations import Relation, WeightLookup, arc_map, map_of
 from .selecting_inputs import selection
+from .tokens import looked_up_rows, one_hot_map, one_hot_vocabularies
 from .unreadable_models import check_values
 
 __all__ = ["StructuralArc", "StructuralNode", "Structure", "WeightCounts", "structure", "weight_counts"]
@@ -99,6 +100,8 @@ def structure(
     *,
     pooling: str = "through",
     lookup: WeightLookup | None = None,
+    tokens: str = "positions",
+    vocabulary: str = "all",
     **options: Any,
 ) -> Structure:
     """The structural twin of a traced network under masks.
@@ -114,6 +117,11 @@ def structure(
         tensors are nodes.
     lookup
         Finds the weights; by default those of the Dag under `masks`.
+    tokens
+        ``"positions"``: an input that is looked up in tables is one node a position; ``"one-hot"``: one a position and
+        token.
+    vocabulary
+        ``"all"`` tokens of the tables count, or those of the ``"example"``.
     options
         ``weights="mean"`` divides by the pooling window; ``attention="values"`` leaves queries and keys out.
 
@@ -131,6 +139,9 @@ def structure(
     lookup = lookup or WeightLookup(dag, checked_masks(dag, masks))
     results = {o.node for o in dag.outputs}
     selecting = selection(dag).nodes
+    rows = looked_up_rows(dag) if vocabulary == "example" else None
+    one_hot = one_hot_vocabularies(dag, rows) if tokens == "one-hot" else {}
+    options = {**options, "rows": rows}
     nodes: list[StructuralNode] = []
     arcs: list[StructuralArc] = []
     places: list[tuple[int, ...]] = []
@@ -138,7 +149,7 @@ def structure(
         role = "input" if node.kind == "input" else "output" if index in results else "hidden"
         fused = node.kind == "product"
         names = [f"{node.name}.{slot}" for slot in range(len(node.shape))] if fused else [node.name]
-        shapes = node.shape if fused else [node.shape]
+        shapes = node.shape if fused else [(*node.shape, *([len(one_hot[index])] if index in one_hot else []))]
         # What only selects is no data: the maps of what it selects from know of it.
         selects = index in selecting
         relay = fused or selects or (node.kind == "concat" and role != "output")
@@ -151,7 +162,11 @@ def structure(
             target = places[index][entry if fused else 0]
             left = what_sums_leave(dag, arc) if node.kind == "sum" else None
             for slot, source in enumerate(places[arc.source]):
-                element_map = arc_map(dag, arc, slot, lookup, options)
+                element_map = (
+                    one_hot_map(dag, arc, one_hot[arc.source], lookup, options)
+                    if arc.source in one_hot
+                    else arc_map(dag, arc, slot, lookup, options)
+                )
                 if left is not None:
                     element_map = Chain((element_map, left))
                 if node.combine is not None:

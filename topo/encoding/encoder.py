@@ -118,7 +118,7 @@ def refuse_above(max_edges: int, count: int, layer: str) -> None:
     if count > max_edges:
         raise InputError(
             f"layer {layer!r} alone has {count:,} edges, more than max_edges={max_edges:,}: prune more, use a "
-            "smaller input, attention='values' or a rolled encoding, or raise max_edges."
+            "smaller input, attention='values', tokens='positions' or a rolled encoding, or raise max_edges."
         )
 
 

@@ -31,6 +31,8 @@ def multipartite(
     padding: Literal["none", "nodes"] = "none",
     weights: Literal["sum", "mean"] = "sum",
     attention: Literal["exact", "values"] = "exact",
+    tokens: Literal["positions", "one-hot"] = "positions",
+    vocabulary: Literal["all", "example"] = "all",
     max_edges: int = MAX_EDGES,
 ) -> MultipartiteGraph:
     """The whole network as one graph, a part for every tensor, unrolled over positions.
@@ -55,11 +57,26 @@ def multipartite(
     attention
         ``"exact"``: the result at a token depends on its query, all keys and all values, as in the Jacobian;
         ``"values"``: on the values only, which is much smaller.
+    tokens
+        ``"positions"``: an input of whole numbers that are looked up in a table is one node a position, joined to every
+        column that keeps a weight in any row, by the norm of the column; ``"one-hot"``: one node a position and token,
+        joined by the weights of its row, for small vocabularies.
+    vocabulary
+        ``"all"``: norms and one-hot nodes are over all rows of the table; ``"example"``: over those that the example
+        looks up.
     max_edges
         Refuse, before it is built, a block of more edges than this.
     """
     network = chosen_structure(
-        dag, masks, skips=skips, pooling=pooling, padding=padding, weights=weights, attention=attention
+        dag,
+        masks,
+        skips=skips,
+        pooling=pooling,
+        padding=padding,
+        weights=weights,
+        attention=attention,
+        tokens=tokens,
+        vocabulary=vocabulary,
     )
     refuse_beyond_memory(estimated_edges(network))
     blocks = _blocks(network, max_edges)
@@ -83,12 +100,14 @@ def chosen_structure(
     padding: str = "none",
     weights: str = "sum",
     attention: str = "exact",
+    tokens: str = "positions",
+    vocabulary: str = "all",
 ) -> Structure:
     """The structural twin that the options of the encoding ask for.
 
     Parameters
     ----------
-    dag, masks, skips, pooling, padding, weights, attention
+    dag, masks, skips, pooling, padding, weights, attention, tokens, vocabulary
         As for `multipartite`.
 
     Returns
@@ -96,7 +115,9 @@ def chosen_structure(
     Structure
         Its arcs are the blocks of the graph.
     """
-    network = structure(dag, masks, pooling=pooling, weights=weights, attention=attention)
+    network = structure(
+        dag, masks, pooling=pooling, weights=weights, attention=attention, tokens=tokens, vocabulary=vocabulary
+    )
     if padding == "nodes":
         network = _with_padded_input(network)
     return replace(network, arcs=_chosen_skips(network)) if skips == "projection" else network

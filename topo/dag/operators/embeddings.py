@@ -66,9 +66,13 @@ def one_hot_table(table: Weight, vocabulary: Tensor) -> Weight:
     return Weight(table.magnitude[rows].T, (table.kept[rows] & known[:, None]).T)
 
 
-def _looked_up(call: Call) -> Weight:
+def _looked_up(call: Call) -> tuple[Weight, tuple[int, ...]]:
+    """A table as the map of one position, and how many elements that has beside itself."""
+    vocabulary = call.options.get("one_hot")
+    if vocabulary is not None:
+        return one_hot_table(call.weight(0), vocabulary), (len(vocabulary),)
     rows = call.options.get("rows") or {}
-    return token_columns(call.weight(0), rows.get(call.step))
+    return token_columns(call.weight(0), rows.get(call.step)), (1,)
 
 
 @rule("embedding", **TABLES)
@@ -79,9 +83,10 @@ def _embedding(call: Call) -> LinearMap:
         if isinstance(indices, Hole):
             raise call.refusal("both its table and what is looked up there are computed from the input")
         return read_off(call)
-    source, target = call.source_shape, call.target_shape
-    columns = AxisMaps((*source, 1), target, ((len(source), _looked_up(call)),))
-    return Chain((Gather(source, (*source, 1)), columns))
+    weight, tokens = _looked_up(call)
+    source = (*call.source_shape, *tokens)
+    columns = AxisMaps(source, call.target_shape, ((len(source) - 1, weight),))
+    return columns if tokens != (1,) else Chain((Gather(call.source_shape, source), columns))
 
 
 @rule("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only", **TABLES)
@@ -95,8 +100,9 @@ def _embedding_bag(call: Call) -> LinearMap:
     shares = in_bag.double()
     if call.argument(4, "mode", SUM) == MEAN and call.options.get("weights") == "mean":
         shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1)
-    columns = ((0, Weight(shares, in_bag)), (1, _looked_up(call)))
-    return Chain((Gather(call.source_shape, (count, 1)), AxisMaps((count, 1), call.target_shape, columns)))
+    weight, tokens = _looked_up(call)
+    columns = AxisMaps((count, *tokens), call.target_shape, ((0, Weight(shares, in_bag)), (1, weight)))
+    return columns if tokens != (1,) else Chain((Gather(call.source_shape, (count, 1)), columns))
 
 
 def _bags(call: Call) -> np.ndarray:
