@@ -41,8 +41,13 @@ def test_a_study_of_a_language_model_has_perplexity_as_an_outcome(tiny, here):
     assert shown.rows[0][3] == f"{table['perplexity'].iloc[0]:.2f}"
 
 
+@pytest.mark.slow
 def test_a_study_of_sequences_takes_their_recipe(tiny, here):
-    waves = {"datasets": [{"name": "waves", "train": 40, "test": 40}], "models": ["rnn"], "pruners": ["wanda"]}
+    waves = {
+        "datasets": [{"name": "waves", "steps": 4, "train": 40, "test": 40}],
+        "models": ["rnn"],
+        "pruners": ["wanda"],
+    }
     study = tiny(**waves, sparsities=[0.5], recipe={"name": "sequences", "epochs": 1}, encodings=[])
     table = study.run(executor=here, progress=False)
     assert table["status"].tolist() == ["finished"] * 2, table["reason"].tolist()

