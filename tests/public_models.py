@@ -60,7 +60,6 @@ def _gpt2(transformers: Any, **shared: Any) -> nn.Module:
         n_inner=12,
         bos_token_id=0,
         eos_token_id=0,
-        use_cache=False,
         **shared,
     )
     return transformers.GPT2LMHeadModel(configuration)
@@ -76,7 +75,6 @@ def _llama(transformers: Any, **shared: Any) -> nn.Module:
         num_key_value_heads=2,
         intermediate_size=12,
         max_position_embeddings=16,
-        use_cache=False,
         **shared,
     )
     return transformers.LlamaForCausalLM(configuration)
@@ -94,7 +92,6 @@ def _t5(transformers: Any, **shared: Any) -> nn.Module:
         relative_attention_num_buckets=8,
         relative_attention_max_distance=16,
         decoder_start_token_id=0,
-        use_cache=False,
         **shared,
     )
     return transformers.T5ForConditionalGeneration(configuration)

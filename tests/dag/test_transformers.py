@@ -43,7 +43,8 @@ def test_the_traced_network_equals_the_model_bit_for_bit_for_other_inputs_and_nu
         inputs = public_inputs(name, samples)
         with torch.no_grad():
             wanted, got = dag.model(**inputs), dag(**inputs)
-        assert type(got) is type(wanted) and list(got.keys()) == list(wanted.keys())
+        shown = [key for key, value in wanted.items() if not type(value).__name__.endswith("Cache")]
+        assert type(got) is type(wanted) and list(got.keys()) == shown
         tensors = [key for key, value in wanted.items() if isinstance(value, Tensor)]
         assert tensors and all(torch.equal(got[key], wanted[key]) for key in tensors)
 

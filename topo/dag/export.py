@@ -24,7 +24,7 @@ from .example import unfit_inputs_named, unfit_keywords
 from .exported_nodes import is_symbol
 from .functionalisation import functionalised
 from .grouped_attention import repeat_grouped_heads
-from .output_classes import registered
+from .output_classes import only_tensors_returned, registered
 
 __all__ = ["evaluation_mode", "export"]
 
@@ -90,7 +90,7 @@ def export(
         entered: list[str] = []
         hooks = _record_entries(model, entered)
         try:
-            with warnings.catch_warnings(), _quiet_export():
+            with warnings.catch_warnings(), _quiet_export(), only_tensors_returned(model):
                 warnings.simplefilter("ignore")
                 program = torch.export.export(model, positional, keywords, dynamic_shapes=dynamic_shapes, strict=False)
                 repeat_grouped_heads(program.graph)
@@ -108,7 +108,7 @@ def export(
                 hook.remove()
     assert failure is not None
     try:
-        with unfit_inputs_named(kwargs or inputs):
+        with unfit_inputs_named(kwargs or inputs), only_tensors_returned(model):
             output = model(*args, **(kwargs or {}))
     except InputError:
         raise

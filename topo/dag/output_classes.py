@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import is_dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import register_dataclass
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError
 
-__all__ = ["registered"]
+__all__ = ["only_tensors_returned", "registered"]
 
 PLAIN = (Tensor, int, float, complex, bool, str, bytes, type(None))
+
+
+@contextmanager
+def only_tensors_returned(model: nn.Module) -> Iterator[None]:
+    """Let a model return None in place of objects that torch cannot look into, where it returns tensors beside them.
+
+    Such objects are the caches of keys and values of language models, which hold no result of their own.
+
+    Parameters
+    ----------
+    model
+        Changed for the length of the ``with`` block.
+
+    Yields
+    ------
+    None
+    """
+
+    def opaque(leaf: Any) -> bool:
+        return not isinstance(leaf, PLAIN) and not is_dataclass(leaf)
+
+    def leave_out(module: nn.Module, args: Any, output: Any) -> Any:
+        leaves = pytree.tree_leaves(output)
+        if not any(map(opaque, leaves)) or not any(isinstance(leaf, Tensor) for leaf in leaves):
+            return None
+        return pytree.tree_map(lambda leaf: None if opaque(leaf) else leaf, output)
+
+    hook = model.register_forward_hook(leave_out)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def registered(output: Any) -> bool:

@@ -44,7 +44,8 @@ def trace(model: nn.Module | Dag, example: Example | None = None) -> Dag:
         gradients, `nn.MultiheadAttention` itself may take a fused kernel that rounds differently;
         ``torch.backends.mha.set_fastpath_enabled(False)`` compares like with like. Recurrent layers, which are unrolled
         in time, have such kernels too.) Dataclasses that the model returns are registered with
-        `torch.export.register_dataclass`.
+        `torch.export.register_dataclass`; objects beside tensors that torch cannot look into, such as the caches of
+        keys and values of language models, are returned as None.
 
     Raises
     ------
