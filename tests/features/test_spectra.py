@@ -178,11 +178,13 @@ def test_what_does_not_converge_is_tried_again_and_has_a_reason(monkeypatch: pyt
     widths: list[int] = []
     iterate = spectra._block_lanczos
 
-    def failing(size: int, product: object, count: int, which: str, width: int, *rest: object, seed: int) -> np.ndarray:
+    def failing(
+        size: int, product: object, count: int, which: str, width: int, *rest: object, **kw: float
+    ) -> np.ndarray:
         widths.append(width)
         if len(widths) == 1:
             raise Undefined("not yet")
-        return iterate(size, product, count, which, width, *rest, seed=seed)  # type: ignore[arg-type]
+        return iterate(size, product, count, which, width, *rest, **kw)  # type: ignore[arg-type]
 
     matrix = ring(600, 3)
     monkeypatch.setattr(spectra, "_block_lanczos", failing)

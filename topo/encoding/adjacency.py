@@ -82,6 +82,11 @@ class Adjacency:
         """Products with the weighted adjacency."""
         return Products(self, self.arcs, {pair: m.astype(np.float64) for pair, m in self.blocks.items()})
 
+    @cached_property
+    def rounded(self) -> Products:
+        """Products with the weighted adjacency in float32, several times as fast on a CPU."""
+        return Products(self, self.arcs, {pair: m.astype(np.float64) for pair, m in self.blocks.items()}, torch.float32)
+
     def part(self, node: int) -> Part | None:
         """The part of a node of the structure; None of a relay."""
         return self.parts[self._part_of[node]] if node in self._part_of else None
@@ -98,7 +103,7 @@ class Adjacency:
 
 
 class Products:
-    """Products of one adjacency with vectors over all nodes, float64.
+    """Products of one adjacency with vectors over all nodes.
 
     Parameters
     ----------
@@ -108,11 +113,18 @@ class Products:
         Maps between nodes of the structure.
     blocks
         Matrices between them.
+    dtype
+        What maps compute in.
     """
 
     def __init__(
-        self, adjacency: Adjacency, arcs: Sequence[_Arc], blocks: Mapping[tuple[int, int], sparse.csr_array]
+        self,
+        adjacency: Adjacency,
+        arcs: Sequence[_Arc],
+        blocks: Mapping[tuple[int, int], sparse.csr_array],
+        dtype: torch.dtype = torch.float64,
     ) -> None:
+        self.dtype = dtype
         self.adjacency = adjacency
         self.arcs = arcs
         self.blocks = blocks
@@ -195,7 +207,7 @@ class Products:
         own, values = self._scattered(start), dict[int, Tensor]()
         with torch.no_grad(), _exact():
             for index, node in enumerate(self.adjacency.network.nodes):
-                total = own.get(index, torch.zeros(node.shape, dtype=torch.float64, device=self.adjacency.device))
+                total = own.get(index, torch.zeros(node.shape, dtype=self.dtype, device=self.adjacency.device))
                 for arc in self._arcs_into[index]:
                     total = total + arc.map.apply(values[arc.source].reshape(arc.map.source_shape)).reshape(node.shape)
                 for source, matrix in self._blocks_into[index]:
@@ -219,7 +231,7 @@ class Products:
         nodes = self.adjacency.network.nodes
         own = self._scattered(start)
         totals = [
-            own.get(index, torch.zeros(node.shape, dtype=torch.float64, device=self.adjacency.device))
+            own.get(index, torch.zeros(node.shape, dtype=self.dtype, device=self.adjacency.device))
             for index, node in enumerate(nodes)
         ]
         with _exact():
@@ -252,7 +264,7 @@ class Products:
 
     def _times(self, matrix: Any, values: Tensor) -> Tensor:
         product = matrix @ values.reshape(-1).cpu().numpy()
-        return torch.from_numpy(product).to(self.adjacency.device)
+        return torch.from_numpy(product).to(self.adjacency.device, self.dtype)
 
     def _run(self, values: dict[int, Tensor]) -> dict[int, Tensor]:
         """What arrives at each node of the structure; relays pass on what arrives."""
@@ -268,7 +280,7 @@ class Products:
         return arrived
 
     def _scattered(self, x: np.ndarray) -> dict[int, Tensor]:
-        whole = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64)).to(self.adjacency.device)
+        whole = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64)).to(self.adjacency.device, self.dtype)
         nodes = self.adjacency.network.nodes
         pieces = {}
         for index, node in enumerate(nodes):

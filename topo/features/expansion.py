@@ -8,7 +8,7 @@ import numpy as np
 
 from .graph_view import GraphView
 from .registry import Undefined, metric
-from .spectra import Product, largest_eigenvalues, scaled, symmetric, top_singular_values
+from .spectra import ROUNDED, Product, largest_eigenvalues, scaled, symmetric, top_singular_values
 
 
 @metric("spectral_gap", category="expansion", reads_weights=True)
@@ -33,7 +33,7 @@ def top_magnitudes(view: GraphView) -> np.ndarray:
         raise Undefined("the graph has fewer than three nodes, so no third eigenvalue")
     if view.scaled_product is not None:
         product, exponent = view.scaled_product
-        return np.ldexp(np.abs(largest_eigenvalues(view.n_nodes, product, 3, copies=3)), exponent)
+        return np.ldexp(np.abs(largest_eigenvalues(view.n_nodes, product, 3, copies=3, tolerance=ROUNDED)), exponent)
     magnitudes = np.zeros(3)
     for bound, nodes in _components_by_bound(view):
         if bound <= magnitudes[2] * (1 + 1e-12):
@@ -52,7 +52,9 @@ def spectral_radius(view: GraphView) -> float:
     def laplacian(x: np.ndarray) -> np.ndarray:
         return degree * x - product(x)
 
-    return float(np.ldexp(largest_eigenvalues(view.n_nodes, laplacian, 1, which="LA")[0], exponent))
+    tolerance = None if view.scaled_product is None else ROUNDED
+    values = largest_eigenvalues(view.n_nodes, laplacian, 1, which="LA", tolerance=tolerance)
+    return float(np.ldexp(values[0], exponent))
 
 
 def _adjacency_product(view: GraphView) -> tuple[Product, int]:

@@ -13,13 +13,15 @@ from threadpoolctl import ThreadpoolController
 from .kernels import compiler
 from .registry import Undefined
 
-__all__ = ["Product", "largest_eigenvalues", "scaled", "symmetric", "top_singular_values"]
+__all__ = ["ROUNDED", "Product", "largest_eigenvalues", "scaled", "symmetric", "top_singular_values"]
 
 Product = Callable[[np.ndarray], np.ndarray]
 
 DENSE_SIZE = 100
 # Of the largest eigenvalue: what the error of the wanted ones may be.
 TOLERANCE = 1e-9
+# The same where products are rounded to float32.
+ROUNDED = 1e-7
 # Vectors that are kept orthogonal to each other, and how often they may be replaced by the best of their span.
 BASIS = 48
 MOST_RESTARTS = 200
@@ -28,7 +30,14 @@ SIZE_OF_A_LOOK = 20_000
 
 
 def largest_eigenvalues(
-    size: int, product: Product, count: int, *, which: str = "LM", copies: int = 2, inside: np.ndarray | None = None
+    size: int,
+    product: Product,
+    count: int,
+    *,
+    which: str = "LM",
+    copies: int = 2,
+    inside: np.ndarray | None = None,
+    tolerance: float | None = None,
 ) -> np.ndarray:
     """The `count` extreme eigenvalues of a symmetric matrix, given as its product with vectors, extreme first.
 
@@ -51,6 +60,8 @@ def largest_eigenvalues(
         How many of equal eigenvalues matter.
     inside
         bool (size,): a set of rows and columns that no entry joins to others, and the only ones to look at.
+    tolerance
+        Of the largest eigenvalue, what the error may be; larger where products are rounded to float32.
 
     Returns
     -------
@@ -69,16 +80,24 @@ def largest_eigenvalues(
     # Products of narrow matrices are too small for threads: on a busy machine these cost ten times the work.
     with _thread_pools().limit(limits=1, user_api="blas"):
         width = min(count, copies)
+        tolerance = TOLERANCE if tolerance is None else tolerance
         try:
-            found = _block_lanczos(size, product, count, which, width, inside, seed=0)
+            found = _block_lanczos(size, product, count, which, width, inside, seed=0, tolerance=tolerance)
         except Undefined:
             # Another start, in a block that sees more of what lies close together.
-            found = _block_lanczos(size, product, count, which, width + 2, inside, seed=1)
+            found = _block_lanczos(size, product, count, which, width + 2, inside, seed=1, tolerance=tolerance)
     return np.concatenate([found, np.zeros(max(0, min(count, size) - len(found)))])
 
 
 def _block_lanczos(
-    size: int, product: Product, count: int, which: str, width: int, inside: np.ndarray | None, seed: int
+    size: int,
+    product: Product,
+    count: int,
+    which: str,
+    width: int,
+    inside: np.ndarray | None,
+    seed: int,
+    tolerance: float,
 ) -> np.ndarray:
     rng = np.random.default_rng(seed)
     # A positive vector is never orthogonal to the leading one of a non-negative matrix.
@@ -115,7 +134,7 @@ def _block_lanczos(
             if full or not len(block) or step % pause == 0:
                 values, vectors = _ritz(projected[:filled, :filled], which)
                 ends = coupling @ vectors[last:filled]
-                if not len(block) or _converged(values, np.linalg.norm(ends, axis=0), count):
+                if not len(block) or _converged(values, np.linalg.norm(ends, axis=0), count, tolerance):
                     return values[:count]
             if full:
                 break
@@ -153,13 +172,13 @@ def _ritz(projected: np.ndarray, which: str) -> tuple[np.ndarray, np.ndarray]:
     return values[order], vectors[:, order]
 
 
-def _converged(values: np.ndarray, residuals: np.ndarray, count: int) -> bool:
+def _converged(values: np.ndarray, residuals: np.ndarray, count: int, tolerance: float) -> bool:
     """Whether the first `count` Ritz values are exact to the tolerance.
 
     The error of a group of them is at most their residual, and about its square over the gap behind the group. A
     cluster that holds the last wanted value is taken whole, so that the gap is the one behind the cluster.
     """
-    allowed = TOLERANCE * np.abs(values[0])
+    allowed = tolerance * np.abs(values[0])
     square = np.cumsum(residuals**2)
     for k in range(count, min(len(values), count + 6)):
         gap = np.abs(values[:k, None] - values[None, k:]).min()

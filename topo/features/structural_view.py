@@ -121,7 +121,8 @@ class StructuralView(GraphView):
         """The product of the undirected weighted adjacency with vectors, over a power of two, and that power."""
         ones = np.ones((self.n_nodes, 1))
         exponent = int(np.frexp(self.adjacency.weighted.both(ones).max())[1])
-        return lambda x: np.ldexp(self.adjacency.weighted.both(x), -exponent), exponent
+        # The vectors are scaled, for float32 might not hold the weights times them.
+        return lambda x: self.adjacency.rounded.both(np.ldexp(x, -exponent)), exponent
 
     @property
     def blocks(self) -> Any:  # type: ignore[override]
