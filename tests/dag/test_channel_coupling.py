@@ -111,7 +111,7 @@ def test_costs_of_all_units_are_those_of_the_network(name):
     channels = coupled_channels(trace(model, tuple(x[:1] for x in inputs)))
     costs = channels.costs(torch.ones(channels.count, dtype=torch.bool))
     assert costs["parameters"] == sum(p.numel() for p in model.parameters())
-    assert costs["weights"] == sum(p.numel() for p in prunable_parameters(model).values())
+    assert costs["weights"] == sum(p.numel() for p in prunable_parameters(channels.dag).values())
 
 
 def test_sums_and_masks_by_hand():

@@ -21,16 +21,16 @@ EDGELESS = ["general", "local", "one_hop", "strength", "expansion", "paths", "sp
 SPECTRA = ["spectral_gap", "spectral_radius"]
 
 
-def random_masks(model: nn.Module, density: float) -> dict[str, Tensor]:
+def random_masks(model: nn.Module, density: float, example: object = None) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     return {
         name: torch.rand(weight.shape, generator=generator) < density
-        for name, weight in topo.masks.prunable_parameters(model).items()
+        for name, weight in topo.masks.prunable_parameters(model, example=example).items()
     }
 
 
 def assert_engines_agree(model: nn.Module, example: object, density: float, **options: str) -> pd.Series:
-    masks = random_masks(model, density)
+    masks = random_masks(model, density, example)
     settings = {"example": example, "options": options, "metrics": EDGELESS, "device": "cpu"}
     edges = topo.measure(model, masks, engine="edges", **settings)
     without = topo.measure(model, masks, engine="structure", **settings)
@@ -58,7 +58,7 @@ def test_small_networks(name: str) -> None:
     """Skips, concatenations, pooling, groups, attention: whatever the zoo has and the encoding takes."""
     model, inputs = small(name)
     example = tuple(x[:1] for x in inputs)
-    masks = random_masks(model, 0.7)
+    masks = random_masks(model, 0.7, example)
     try:
         graph = topo.encode(model, masks, example=example)
     except InputError:

@@ -70,7 +70,7 @@ def check(
     alive = torch.rand(channels.count, generator=torch.Generator().manual_seed(seed)) > share
     groups = channels.groups()
     alive[torch.tensor([int((groups == group).nonzero()[0]) for group in groups.unique()], dtype=torch.int64)] = True
-    masks = channels.masks(alive, prunable_parameters(model))
+    masks = channels.masks(alive, prunable_parameters(channels.dag))
     masked = copy.deepcopy(model)
     topo.Masks(masks).apply(masked)
     before = copy.deepcopy(model.state_dict())
