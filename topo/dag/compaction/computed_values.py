@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..dag import Dag
-from ..derived_weights import kept_elements
+from ..derived_weights import values_without_nan
 from ..elements import Size, Step, Values
 from ..operators import operator_of
 from ..parameter_axes import carried
@@ -38,12 +38,12 @@ def masked_values(dag: Dag, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     state = {name: value.detach() for name, value in dag.state.items()}
     for name, mask in masks.items():
         state[name] = state[name].masked_fill(~mask.to(state[name].device), 0.0)
-    values = dag.values(state)
+    values, repaired = dag.values(state), values_without_nan(dag, state)
     for name in read_names(dag):
         if name in dag.constants and {*dag.parameters_behind([name])}.intersection(masks):
             value = values[name].detach()
             if value.isnan().any():
-                state[name] = value.masked_fill(~kept_elements(dag, name, masks), 0.0)
+                state[name] = repaired[name].detach()
     return state
 
 
