@@ -357,3 +357,16 @@ def test_torchs_own_masks_are_of_the_whole():
     assert topo.prune(net, "magnitude", sparsity=0).counts()["kept"].sum() == 110
     with pytest.raises(InputError, match=r"keep 110 of its 130 weights, and sparsity 0.1 asks for 117"):
         topo.prune(net, "magnitude", sparsity=0.1)
+
+
+@pytest.mark.parametrize("kind", ["both", "older weight norm"])
+@pytest.mark.parametrize("pruner", ["l1-filter", "taylor"])
+def test_units_of_normalised_weights_go_whole(kind, pruner):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 3)).double()
+    PARAMETRISED[kind](net[2])
+    x = torch.randn(3, 4, dtype=torch.float64)
+    masks = topo.prune(net.eval(), pruner, sparsity=0.4, data=(x, torch.arange(3)), device="cpu")
+    assert 0 < masks.counts()["kept"].sum() <= 0.6 * 68
+    small = topo.compact(net, masks, x[:1])
+    torch.testing.assert_close(small(x), masks.apply(net)(x), rtol=0, atol=1e-12)

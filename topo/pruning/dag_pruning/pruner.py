@@ -12,7 +12,6 @@ from torch import Tensor
 from ...dag.costs import BUDGETS
 from ...dag.prunable import prunable_weights
 from ...errors import InputError, unknown_name
-from ...parameter_names import named_parameters
 from ...validation import whole_number
 from ..registry import PRUNERS
 from ..schedules import exponential
@@ -98,10 +97,7 @@ def dag(
             scoring = Scoring(task, network, parts, known, samples, batch_size, limit)
             parts = _round(scoring, settings, share * full_cost, full_cost)
         masks = network.masks(parts, prunable)
-        parameters = named_parameters(task.model)
-        with torch.no_grad():
-            for name, mask in masks.items():
-                parameters[name].masked_fill_(~mask.to(task.device), 0.0)
+        task.clear(masks)
     return masks
 
 

@@ -80,10 +80,7 @@ class UnitScored:
             scores = self._scores(task, channels, alive, settings)
             alive = select_units(task, channels, scores, share, alive, own["scope"], own["budget"], own["floor"])
             masks = unit_masks(task, channels, alive)
-            parameters = named_parameters(task.model)
-            with torch.no_grad():
-                for name, mask in masks.items():
-                    parameters[name].masked_fill_(~mask.to(task.device), 0.0)
+            task.clear(masks)
         return masks
 
     def _scores(self, task: Task, channels: CoupledChannels, alive: Tensor, settings: dict[str, Any]) -> Tensor:
