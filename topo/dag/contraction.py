@@ -58,6 +58,16 @@ class Contraction:
         )
         return {label: length for labels, shape in pairs for label, length in zip(labels, shape, strict=True)}
 
+    def along_weight(self) -> Contraction:
+        """The same at one place along every axis that the weight has not."""
+        ends = ((self.source_labels, self.source_shape), (self.target_labels, self.target_shape))
+        (read, source), (written, target) = (
+            tuple(zip(*((label, n) for label, n in zip(*end, strict=True) if label in self.weight_labels), strict=True))
+            or ((), ())
+            for end in ends
+        )
+        return Contraction(source, target, self.weight, read, self.weight_labels, written)
+
     def matrix(self) -> sparse.csr_array:
         kept = self.weight.kept.detach().cpu().numpy()
         at = np.nonzero(kept)

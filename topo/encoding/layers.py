@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
@@ -13,8 +13,10 @@ from scipy import sparse
 from torch import Tensor
 
 from ..dag import Dag, Step
-from ..dag.maps import AxisMaps, Convolution, Weight
-from ..dag.operators import is_lookup, is_parametric, weight_of
+from ..dag.contraction import Contraction
+from ..dag.elements import Arc
+from ..dag.maps import AxisMaps, Chain, Convolution, LinearMap, Weight
+from ..dag.operators import is_lookup, is_padding, is_parametric, weight_of
 from ..dag.relations import Relation, WeightLookup, map_of
 from ..dag.structure import layer_name
 from ..errors import InputError
@@ -65,7 +67,7 @@ def unrolled(dag: Dag, masks: Mapping[str, Tensor], *, max_edges: int = MAX_EDGE
     """
     graphs: dict[str, BipartiteGraph] = {}
     for use in _layers(dag, masks):
-        relation = use.relation
+        relation = use.from_unpadded
         refuse_above(max_edges, relation.edge_count(), use.name)
         unique, calls = use.name, 1
         while unique in graphs:  # a shared layer has one graph a call: its inputs may differ in shape
@@ -98,12 +100,20 @@ class _Use:
     step: Step
     name: str
     lookup: WeightLookup
+    padding: Step | None = None
 
     @cached_property
     def relation(self) -> Relation:
         """Of the operation alone."""
-        step = self.step
-        return Relation(map_of(self.lookup.dag, (step,), step.source_shapes[0], 0, self.lookup, {}), True)
+        return self._relation((self.step,))
+
+    @cached_property
+    def from_unpadded(self) -> Relation:
+        """From the elements of the input themselves, of which a padding such as the circular one makes copies."""
+        return self.relation if self.padding is None else self._relation((self.padding, self.step))
+
+    def _relation(self, steps: tuple[Step, ...]) -> Relation:
+        return Relation(map_of(self.lookup.dag, steps, steps[0].source_shapes[0], 0, self.lookup, {}), True)
 
     @cached_property
     def weight(self) -> Weight:
@@ -121,20 +131,36 @@ def _layers(dag: Dag, masks: Mapping[str, Tensor]) -> Iterator[_Use]:
         for step in arc.steps:
             if is_parametric(step):
                 some = True
-                yield _Use(step, layer_name(dag, step), lookup)
+                yield _Use(step, layer_name(dag, step), lookup, _padding_of(dag, arc, step))
     if not some:
         raise InputError("the network has no convolution, linear layer or embedding, so there is nothing to encode.")
+
+
+def _as_matrix(linear_map: LinearMap) -> Weight:
+    """The weights that a product applies along some axes, as one matrix (targets, sources)."""
+    every = linear_map.maps if isinstance(linear_map, Chain) else (linear_map,)
+    product = next(part for part in every if isinstance(part, AxisMaps | Contraction))
+    if isinstance(product, AxisMaps):
+        return product.maps[0][1]
+    alone = product.along_weight()
+    kept = replace(alone, weight=Weight(alone.weight.kept.double(), alone.weight.kept))
+    magnitudes, pattern = (torch.from_numpy(part.matrix().T.toarray()) for part in (alone, kept))
+    return Weight(magnitudes, pattern > 0)
+
+
+def _padding_of(dag: Dag, arc: Arc, step: Step) -> Step | None:
+    """The padding that the module of a layer does by an operation of its own before the layer's."""
+    place = arc.steps.index(step)
+    before = arc.steps[:place] if place else tuple(s for a in dag.arcs_into[arc.source] for s in a.steps)
+    own = len(before) == 1 and before[0].module == step.module and len(before[0].source_shapes) == 1
+    return before[0] if own and is_padding(before[0]) else None
 
 
 def _dense_kernels(use: _Use) -> tuple[Weight, np.ndarray]:
     """Kernels with the target channel first, and the source channel of each (target channel, inner index)."""
     linear_map, weight = use.relation.map, use.weight
     if not isinstance(linear_map, Convolution):
-        if is_lookup(use.step):
-            weight = Weight(weight.magnitude.T, weight.kept.T)
-        else:
-            assert isinstance(linear_map, AxisMaps)  # what every other parametric operation is
-            weight = linear_map.maps[0][1]
+        weight = Weight(weight.magnitude.T, weight.kept.T) if is_lookup(use.step) else _as_matrix(linear_map)
         out, inner = weight.kept.shape
         return weight, np.broadcast_to(np.arange(inner), (out, inner))
     groups = linear_map.groups

@@ -18,6 +18,7 @@ __all__ = [
     "embedding_modules",
     "has_dynamic_weight",
     "is_lookup",
+    "is_padding",
     "is_parametric",
     "is_piecewise_affine",
     "is_pooling",
@@ -72,7 +73,8 @@ def weight_of(step: Step) -> Value | None:
         None where there is no such weight, several, or several inputs.
     """
     positions = [position for position in operator_of(step).weights if position < len(step.args)]
-    weights = [step.args[position] for position in positions if isinstance(step.args[position], Value)]
+    given = pytree.tree_leaves([step.args[position] for position in positions])
+    weights = [leaf for leaf in given if isinstance(leaf, Value)]
     return weights[0] if len(weights) == 1 and len(step.source_shapes) == 1 else None
 
 
@@ -187,6 +189,22 @@ def is_pooling(step: Step) -> bool:
         As its record says.
     """
     return operator_of(step).pooling
+
+
+def is_padding(step: Step) -> bool:
+    """Whether the step only puts constants, or copies of the elements, around its input.
+
+    Parameters
+    ----------
+    step
+        An operation as it runs in the network.
+
+    Returns
+    -------
+    bool
+        As its record says.
+    """
+    return operator_of(step).surrounds
 
 
 def is_piecewise_affine(step: Step) -> bool:

@@ -122,6 +122,8 @@ class Operator:
         Joins several values along an axis that they have.
     sizes
         One of its arguments lists the sizes of its result.
+    surrounds
+        Puts constants, or copies of the elements, around its input.
     composite
         Traced as the operations that it is made of, which say more: the sizes of the whole result, say.
     composition
@@ -171,6 +173,7 @@ class Operator:
     fills_slots: bool = False
     concatenates: bool = False
     sizes: bool = False
+    surrounds: bool = False
     composite: bool = False
     composition: Callable[..., Any] | None = field(default=None, repr=False)
     any_layout: Any = None

@@ -156,8 +156,10 @@ view(
 )
 
 # With constants around them.
-view("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "diag_embed")
-view("replication_pad1d", "replication_pad2d", "replication_pad3d")
+padding = partial(view, surrounds=True)
+padding("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d")
+padding("replication_pad1d", "replication_pad2d", "replication_pad3d")
+view("diag_embed")
 
 # Several values side by side, or one within another.
 view("cat", "concat", fills_slots=True, concatenates=True)
