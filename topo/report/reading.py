@@ -48,9 +48,9 @@ LAYERS = (
 )
 GRAPH = (
     "Columns are the parts of the graph from input to output. A dot is an element; in large graphs a square is a "
-    "channel, or several channels of similar degree, shaded like an image by the degree of its elements; orange ones "
-    "have no edge. Hidden channels are sorted by degree. A ribbon joins two squares, wider and darker the denser their "
-    "edges are within that layer. Arcs are skip connections, wider with more edges."
+    "channel, or the position of a token, or several of similar degree, its elements shaded by their degree; orange "
+    "ones have no edge. Hidden squares are sorted by degree. A ribbon joins two squares, wider and darker the denser "
+    "their edges are within that layer. Arcs are skip connections, wider with more edges."
 )
 METHOD = (
     (
