@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..dag import Dag
-from ..derived_weights import values_without_nan
+from ..derived_weights import is_view, values_without_nan
 from ..elements import Size, Step, Values
-from ..operators import operator_of
 from ..parameter_axes import carried
 
 __all__ = ["ComputedValues", "masked_values"]
@@ -100,7 +99,7 @@ class ComputedValues:
         behind = self._behind(name)
         if found is None or any(_is_free(self.dag.constants[part]) for part in behind):
             return None
-        if not self.are_weights and not all(operator_of(self.dag.constants[part]).view for part in behind):
+        if not self.are_weights and not is_view(self.dag, name):
             return None
         parameter, index = found
         if any(self._shares(name, parameter, index, other) for other in self._read if other != name):

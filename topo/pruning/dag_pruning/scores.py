@@ -14,7 +14,7 @@ from torch import Tensor
 from ...dag.prunable import prunable_weights
 from ...datasets.inputs import Batch
 from ...errors import InputError
-from ...parameter_names import named_parameters
+from ...held_masks import PrunedWeights
 from ..samples import chunks
 from ..task import Task
 from .candidates import Candidate
@@ -188,7 +188,6 @@ def ablation(scoring: Scoring) -> np.ndarray:
         )
     batches = scoring.batches("ablation")
     count = sum(len(targets) for _, targets in batches)
-    parameters = named_parameters(task.model)
 
     def loss(parts: LiveParts) -> float:
         changed = {
@@ -196,14 +195,14 @@ def ablation(scoring: Scoring) -> np.ndarray:
             for name, mask in network.masks(parts, prunable_weights(network.channels.dag).names).items()
             if name not in scoring.masks or not torch.equal(mask, scoring.masks[name])
         }
-        kept = {name: parameters[name].detach().clone() for name in changed}
+        pruned = PrunedWeights(changed, task.model, strict=False)
+        kept = [(parameter, parameter.detach().clone()) for parameter in pruned]
         try:
-            for name, mask in changed.items():
-                parameters[name].masked_fill_(~mask.to(task.device), 0.0)
+            pruned.clear()
             return sum(float(task.loss(inputs, targets)) * len(targets) for inputs, targets in batches) / count
         finally:
-            for name, value in kept.items():
-                parameters[name].copy_(value)
+            for parameter, value in kept:
+                parameter.copy_(value)
 
     with torch.no_grad():
         before = loss(scoring.parts)

@@ -123,6 +123,8 @@ def _scaling_parameters(network: PrunableNetwork, steps: Sequence[Step], removed
         layer = layer_of(network.dag, step)
         names = [n for n in step.values if isinstance(state.get(n), torch.nn.Parameter)]
         record = operator_of(step)
+        if layer is not None and set(network.dag.parameters_behind(step.values)) != set(names):
+            return None  # What is computed from a parameter need not be proportional to it.
         if (layer is not None or record.norm) and names and set(names) <= removed:
             return tuple(names)
         if record.norm or record.statistics is not None:

@@ -185,7 +185,7 @@ class Complexity:
         layer_products = _product(probabilities, self._layer_columns)
         return (coefficients * sums[self._first] * sums[self._second] * layer_products).sum()
 
-    def _compile(self, terms: dict[tuple[int, int, frozenset[int | Condition]], list[int]]) -> None:
+    def _compile(self, terms: dict[tuple[int, int, frozenset[int | Condition]], list[float]]) -> None:
         """Turn terms and profiles into index tensors. Behind the gates are numbered one that is always open, one that
         never is, and the conditions that hold when one of several branches is open."""
         always, never, first_layer = self.gates.count, self.gates.count + 1, len(self.gates.units)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ...dag import Dag, trace
 from ...dag.channel_coupling import CoupledChannels, coupled_channels
+from ...dag.derived_weights import is_view, main_parameter
 from ...dag.example import Example
 from ...dag.prunable import prunable_weights
 from ...dag.tracing import module_of
@@ -268,8 +269,8 @@ def find_gates(model: nn.Module | Dag, example: Example | None = None) -> Gates:
     gates = place_gates(module, coupled_channels(trace(model, example)))
     if not gates.count:
         raise InputError(
-            "there is nothing to gate: every layer of the model writes to an output or to a sum, and no branch has "
-            "another path beside it."
+            "there is nothing to gate: every layer of the model writes to an output or to a sum, or is read by one "
+            "whose weight is computed, and no branch has another path beside it."
         )
     return gates
 
@@ -348,16 +349,31 @@ def _gateable_units(network: PrunableNetwork, layers: Sequence[LayerGate]) -> Te
     number, conditions = SurvivalConditions(network, layers).units
     on_every_path = torch.tensor([condition == ALWAYS for condition in conditions], dtype=torch.bool)
     alone = (channels.groups().bincount() == 1) & on_every_path
-    return _read_units(channels) & ~summed_units(channels) & ~alone[torch.from_numpy(number)]
+    computed = _computed_weights(network)
+    read = _read_units(channels, channels.layers.keys() - computed) & ~_read_units(channels, computed)
+    return read & ~summed_units(channels) & ~alone[torch.from_numpy(number)]
 
 
-def _read_units(channels: CoupledChannels) -> Tensor:
-    """The units that an ungrouped layer reads, bool (units,)."""
+def _read_units(channels: CoupledChannels, names: Collection[str]) -> Tensor:
+    """The units that an ungrouped layer with one of these weights reads, bool (units,)."""
     read = torch.zeros(channels.count + 1, dtype=torch.bool)
-    for name, layers in channels.layers.items():
+    for name in names:
+        layers = channels.layers[name]
         if name in channels.axes and layers[0].groups == 1:
             read[channels.axes[name][layers[0].reads]] = True
     return read[:-1]
+
+
+def _computed_weights(network: PrunableNetwork) -> set[str]:
+    """Parameters from which layers compute their weights by more than moving elements, as norms of weights do: these
+    are not proportional to them."""
+    dag = network.dag
+    used = {layer.weight for layers in network.layers for _, layer in layers}
+    return {
+        name
+        for weight in used - dag.state.keys()
+        if not is_view(dag, weight) and (name := main_parameter(dag, weight)) in network.channels.layers
+    }
 
 
 def summed_units(channels: CoupledChannels) -> Tensor:

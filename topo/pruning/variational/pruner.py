@@ -88,7 +88,7 @@ class VariationalPruner(SparseTrainingCallback):
         if not gates.count:
             raise InputError(
                 "pruner 'variational' finds nothing to gate: every layer not excluded writes to an output or to a "
-                "sum, and no branch has another path beside it."
+                "sum, or is read by one whose weight is computed, and no branch has another path beside it."
             )
         self.inner.selected_gates(gates)
 

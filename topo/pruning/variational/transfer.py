@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 
 from ...dag import compact
 from ...dag.compaction.verification import verify_compaction
-from ...parameter_names import named_parameters
+from ...parameter_names import copied, named_parameters
 from .gates import Gates
 
 __all__ = ["ParameterTransfer", "transfer_optimizer"]
@@ -50,7 +50,7 @@ class ParameterTransfer:
 
     def __init__(self, full_model: nn.Module, gates: Gates, is_open: Tensor) -> None:
         self.full_model = full_model
-        numbered = copy.deepcopy(full_model).double()
+        numbered = copied(full_model).double()
         tensors = _parameters_and_statistics(numbered)
         starts, start = [], 1
         with torch.no_grad():
