@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from ..errors import InputError
 from .exported_nodes import is_symbol, module_class, module_path
-from .operators import Composer, operator_called
+from .operators import Composer, aten, operator_called
 
 __all__ = ["NAME", "write_compositions"]
 
@@ -35,6 +36,7 @@ def write_compositions(graph: fx.Graph, samples: int | None) -> None:
     InputError
         When the composition needs what the graph does not tell, such as the number of time steps.
     """
+    made: list[fx.Node] = []
     for node in list(graph.nodes):
         record = operator_called(node.target) if node.op == "call_function" else None
         if record is None or record.composition is None:
@@ -50,9 +52,35 @@ def write_compositions(graph: fx.Graph, samples: int | None) -> None:
         else:
             node.replace_all_uses_with(results)
         graph.erase_node(node)
-        for made in reversed(composer.made):
-            if not made.users:
-                graph.erase_node(made)
+        made += composer.made
+    for node in made:
+        if node.target is aten.STACK:
+            _read_entries(node)
+    for node in reversed(made):
+        if not node.users:
+            graph.erase_node(node)
+
+
+def _read_entries(stack: fx.Node) -> None:
+    """Let what reads a single entry of a stack, such as the last time step, read what was stacked.
+
+    A node for the stack would come between, and states of layers with other units left could not be stacked at all.
+    """
+    entries, axis = stack.args
+    axes = stack.meta["val"].ndim
+    for reader in list(stack.users):
+        place = reader.args[1] % axes if len(reader.args) > 1 and isinstance(reader.args[1], int) else None
+        if reader.target is aten.SLICE and place != axis and reader.args[2:] in WHOLE:
+            reader.replace_all_uses_with(stack)
+            stack.graph.erase_node(reader)
+            return _read_entries(stack)
+        if reader.target is aten.PICK and place == axis:
+            reader.replace_all_uses_with(entries[reader.args[2]])
+            stack.graph.erase_node(reader)
+
+
+WHOLE = ((), (0,), (0, sys.maxsize), (0, sys.maxsize, 1), (None, None))
+"""Start, stop and step of a slice that leaves nothing out."""
 
 
 class _GraphComposer(Composer):

@@ -15,8 +15,11 @@ __all__ = [
     "FULL",
     "NEGATE",
     "NEW_AXIS",
+    "PICK",
     "RESHAPE",
     "SELECT",
+    "SLICE",
+    "STACK",
     "SUM",
     "TIMES",
     "WINDOWS",
@@ -30,8 +33,11 @@ FLATTEN = torch.ops.aten.flatten.using_ints
 FULL = torch.ops.aten.full.default
 NEGATE = torch.ops.aten.neg.default
 NEW_AXIS = torch.ops.aten.unsqueeze.default
+PICK = torch.ops.aten.select.int
 RESHAPE = torch.ops.aten.reshape.default
 SELECT = torch.ops.aten.index_select.default
+SLICE = torch.ops.aten.slice.Tensor
+STACK = torch.ops.aten.stack.default
 SUM = operator.add
 TIMES = operator.mul
 WINDOWS = torch.ops.aten.im2col.default

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .aten import ENTRY
+from .aten import ENTRY, PICK, STACK
 from .composer import Composer
 from .record import define
 
@@ -17,7 +17,7 @@ __all__: list[str] = []
 
 aten = torch.ops.aten
 ADD, MINUS, NEGATE, TIMES = aten.add.Tensor, aten.sub.Tensor, aten.neg.default, aten.mul.Tensor
-CHUNK, JOIN, PICK, STACK = aten.chunk.default, aten.cat.default, aten.select.int, aten.stack.default
+CHUNK, JOIN = aten.chunk.default, aten.cat.default
 LINEAR, SIGMOID, TANH, RELU = aten.linear.default, aten.sigmoid.default, aten.tanh.default, aten.relu.default
 
 State = tuple[Any, ...]
@@ -48,18 +48,22 @@ def _lstm_step(
 def _gru_step(compose: Composer, x: Any, state: State, weights: Sequence[Any], biases: bool, label: str) -> tuple[Any]:
     """Cho et al., Learning phrase representations using RNN encoder-decoder, 2014, in the variant of `torch.nn.GRU`."""
     (hidden,) = state
-    reset, update, new = _chunks(compose, compose(LINEAR, x, *_ih(weights, biases), name=f"gates{label}"), 3)
-    before: Sequence[Any] = (None, None, None)
+    gates = compose(LINEAR, x, *_ih(weights, biases), name=f"gates{label}")
+    reset, update, new = _chunks(compose, gates, 3)
+    of_hidden = None
     if hidden is not None:
         read = compose(LINEAR, hidden, *_hh(weights, biases), name=f"gates_of_hidden{label}")
-        before = _chunks(compose, read, 3)
-    elif biases:
-        before = _chunks(compose, weights[3], 3)
-    if before[0] is not None:
+        *before, of_hidden = _chunks(compose, read, 3)
         reset = compose(ADD, before[0], reset, name=f"reset{label}")
         update = compose(ADD, before[1], update, name=f"update{label}")
-        open_reset = compose(SIGMOID, reset)
-        new = compose(ADD, new, compose(TIMES, before[2], open_reset, name=f"new{label}"), name=f"new{label}")
+        of_hidden = compose(TIMES, of_hidden, compose(SIGMOID, reset), name=f"new{label}")
+    elif biases:
+        # As a whole, for a part of the bias would be a constant of its own once units are cut out of the bias.
+        reset, update, _ = _chunks(compose, compose(ADD, gates, weights[3], name=f"gates{label}"), 3)
+        resets = compose(JOIN, [compose(SIGMOID, reset)] * 3, -1)
+        of_hidden = _chunks(compose, compose(TIMES, resets, weights[3]), 3)[2]
+    if of_hidden is not None:
+        new = compose(ADD, new, of_hidden, name=f"new{label}")
     new = compose(TANH, new)
     change = compose(NEGATE, new) if hidden is None else compose(MINUS, hidden, new, name=f"change{label}")
     kept = compose(TIMES, change, compose(SIGMOID, update), name=f"hidden{label}")
