@@ -72,7 +72,7 @@ def test_sentences_on_the_stored_study_are_true():
 def test_claims_are_simulated_on_the_design_of_a_study():
     study = ("--study", ROOT / "data" / "digits_study.parquet")
     text = run("simulate_claims", *study, "--questions", 7, "--times", 1, "--trees", 2)
-    assert text.startswith("question 7, no effect, 1 tables: {'claimed': ")
+    assert text.startswith("question 7, no effect, 1 tables: {'yes': ")
 
 
 def test_a_number_that_is_not_so_is_found(monkeypatch):
