@@ -110,6 +110,8 @@ def test_other_labels_stay_where_they_are():
     labels = torch.full_like(TOKENS, IGNORED)
     labels[:, 1] = TOKENS[:, 1]
     assert torch.equal(as_dataset({"input_ids": masked, "labels": labels}).train.targets, labels)
+    copied = {"input_ids": TOKENS, "decoder_input_ids": TOKENS, "labels": TOKENS}
+    assert torch.equal(as_dataset(copied).train.targets, TOKENS)
     pair = as_dataset(({"input_ids": TOKENS}, TOKENS))
     assert torch.equal(pair.train.targets, TOKENS)
 

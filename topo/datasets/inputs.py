@@ -239,7 +239,9 @@ def _separated(batch: Mapping[str, Any]) -> tuple[dict[str, Any], Tensor]:
     parts = {name: _as_tensor(part) if isinstance(part, np.ndarray) else part for name, part in batch.items()}
     name = labels_name(batch)
     assert name is not None, "the batch holds labels"
-    targets, tokens = parts.pop(name), parts.get("input_ids")
+    targets = parts.pop(name)
+    # Of an encoder and decoder the labels are those of the decoder's positions.
+    tokens = None if "decoder_input_ids" in parts else parts.get("input_ids")
     scored = targets != IGNORED
     if tokens is None or targets.ndim < 2 or targets.shape != tokens.shape or (targets != tokens)[scored].any():
         return parts, targets
