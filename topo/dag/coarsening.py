@@ -12,6 +12,7 @@ from .dag import Arc, Dag, Node, Output, Step
 from .maps import Gather
 from .operators import is_parametric, is_pooling
 from .relations import WeightLookup, map_of
+from .written_norms import written_norms
 
 __all__ = ["coarsen"]
 
@@ -19,6 +20,7 @@ __all__ = ["coarsen"]
 def coarsen(dag: Dag, *, keep_pooling: bool = False) -> Dag:
     """The same network with fewer nodes.
 
+    0. A norm that is written out is one operation; see `topo.dag.written_norms`.
     1. A node with one arc into it, made of non-parametric operations on a single input, is contracted: its
        operations go to the front of every arc that leaves it.
     2. An addition is merged with a parametric result, or another addition, that only it reads, when the
@@ -70,6 +72,10 @@ class _Coarsening:
         self.lookup = WeightLookup(dag)
 
     def run(self) -> Dag:
+        for place, (arc, alone) in written_norms(self.dag).items():
+            self.into[place] = [arc]
+            for node in alone:
+                self.alive[node] = False
         self._contract_chains()
         self._merge_into_sums()
         return self._rebuilt()
@@ -78,6 +84,8 @@ class _Coarsening:
         """Rules 1 and 3, front to back, so that a chain is gone before its end is looked at."""
         needed = {o.node for o in self.outputs}
         for index, node in enumerate(self.dag.nodes):
+            if not self.alive[index]:
+                continue
             self.into[index] = [self._through(arc) for arc in self.into[index]]
             if not self._is_chain_end(index, node):
                 continue

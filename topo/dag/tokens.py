@@ -109,7 +109,7 @@ def one_hot_map(dag: Dag, arc: Arc, vocabulary: Tensor, lookup: WeightLookup, op
         return Chain((AxisMaps((*shape, count), shape, ((len(shape), every),)), arc_map(dag, arc, 0, lookup, options)))
     moved = _moved(dag, arc.steps[:place], shape, lookup)
     after = arc.steps[place].source_shapes[0]
-    table = map_of(dag, arc.steps[place:], after, 0, lookup, {**options, "one_hot": vocabulary})
+    table = map_of(dag, arc.steps[place:], after, 0, lookup, {**options, "vocabulary": vocabulary})
     if moved is None or moved.index is None:
         return table
     index = torch.from_numpy(moved.index).reshape(*after, 1)

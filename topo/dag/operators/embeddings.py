@@ -68,7 +68,7 @@ def one_hot_table(table: Weight, vocabulary: Tensor) -> Weight:
 
 def _looked_up(call: Call) -> tuple[Weight, tuple[int, ...]]:
     """A table as the map of one position, and how many elements that has beside itself."""
-    vocabulary = call.options.get("one_hot")
+    vocabulary = call.options.get("vocabulary")
     if vocabulary is not None:
         return one_hot_table(call.weight(0), vocabulary), (len(vocabulary),)
     rows = call.options.get("rows") or {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -36,15 +36,44 @@ def _last_two_axes(step: Step, ndim: int) -> Sequence[int]:
 
 pointwise = partial(define, map=elementwise, pointwise=True)
 
+
+def to_the(power: float) -> Callable[[Step], float | None]:
+    """What grows to this power with its input.
+
+    Parameters
+    ----------
+    power
+        The exponent.
+
+    Returns
+    -------
+    callable
+        For `Operator.grows`.
+    """
+    return lambda step: power
+
+
+def _exponent(step: Step) -> float | None:
+    exponent = step.args[1]
+    return float(exponent) if isinstance(step.args[0], Hole) and isinstance(exponent, int | float) else None
+
+
+def _square_or_same(step: Step) -> float | None:
+    """A product of the input with itself, or with a number."""
+    return float(sum(isinstance(factor, Hole) for factor in step.args[:2]))
+
+
 # Copies, and what does nothing in evaluation mode.
-pointwise("clone", "dropout", affine=FIRST, silent=True, modules=(nn.modules.dropout._DropoutNd,))
-pointwise("alias", "contiguous", "detach", "lift_fresh_copy", "to", "_to_copy", affine=FIRST, silent=True)
+copied = partial(pointwise, affine=FIRST, silent=True, grows=to_the(1.0))
+copied("clone", "dropout", modules=(nn.modules.dropout._DropoutNd,))
+copied("alias", "contiguous", "detach", "lift_fresh_copy", "to", "_to_copy")
 pointwise("native_dropout", affine=FIRST, silent=True)
 pointwise("bernoulli")
 
 # Arithmetic. Products count as sums.
 pointwise(
     "add",
+    grows=to_the(1.0),
     affine=((0, 1),),
     addend=1,
     passes=under_a_sum,
@@ -64,11 +93,15 @@ pointwise("neg", affine=FIRST, linearized=linearized.opposite, aliases=("__neg__
 pointwise(
     "mul",
     affine=((0,), (1,)),
+    grows=_square_or_same,
+    balanced_by=-1.0,
     passes=under_a_product,
     linearized=linearized.product_of(torch.mul),
     aliases=("multiply", "__mul__", "__rmul__", "__imul__"),
 )
-pointwise("div", affine=FIRST, linearized=linearized.numerator, aliases=("__truediv__", "__itruediv__"))
+pointwise(
+    "div", affine=FIRST, balanced_by=1.0, linearized=linearized.numerator, aliases=("__truediv__", "__itruediv__")
+)
 pointwise("addcmul", affine=((0, 1), (0, 2)), passes=by_factors)
 pointwise("addcdiv", affine=((0, 1),))
 pointwise("lerp", affine=((0, 1),), passes=as_interpolated)
@@ -77,9 +110,13 @@ pointwise("tril", "triu", affine=FIRST, passes=of_ones, statistics=_last_two_axe
 pointwise("where", affine=((1, 2),), passes=as_chosen, linearized=linearized.chosen)
 pointwise("masked_fill", affine=FIRST, passes=under_a_fill, linearized=linearized.filled)
 pointwise("maximum", "minimum", "fmax", "fmin", affine=((0, 1),), rectifier=True)
-pointwise("abs", affine=FIRST, rectifier=True)
-pointwise("cos", "erf", "exp", "expm1", "log", "log1p", "pow", "sin", "sqrt", "square")
-pointwise("reciprocal", "rsqrt", linearized=linearized.constant_one)
+pointwise("abs", affine=FIRST, rectifier=True, grows=to_the(1.0))
+pointwise("cos", "erf", "exp", "expm1", "log", "log1p", "sin")
+pointwise("pow", grows=_exponent)
+pointwise("square", grows=to_the(2.0))
+pointwise("sqrt", grows=to_the(0.5))
+pointwise("reciprocal", grows=to_the(-1.0), linearized=linearized.constant_one)
+pointwise("rsqrt", grows=to_the(-0.5), linearized=linearized.constant_one)
 pointwise(
     "acos", "acosh", "asin", "asinh", "atan", "atanh", "cosh", "sinh", "tan", "digamma", "lgamma", "erfc", "erfinv"
 )
@@ -91,7 +128,7 @@ activation = partial(pointwise, activation=True, linearized=linearized.identity)
 activation("relu", affine=FIRST, rectifier=True)
 activation("relu6", affine=FIRST, rectifier=True)
 activation("hardtanh", affine=FIRST, rectifier=True)
-activation("clamp", "clamp_max", "clamp_min", affine=FIRST, rectifier=True, aliases=("clip",))
+activation("clamp", "clamp_max", "clamp_min", affine=FIRST, rectifier=True, aliases=("clip",), grows=to_the(1.0))
 activation("leaky_relu", "rrelu", affine=FIRST, rectifier=True)
 activation("prelu", "_prelu_kernel", affine=FIRST, rectifier=True, channel_axis=1)
 activation("threshold", affine=FIRST, rectifier=True, aliases=("_threshold",))

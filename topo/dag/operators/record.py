@@ -95,6 +95,13 @@ class Operator:
     statistics
         From a step and the number of axes of its input to the axes over which it takes statistics, so that the
         elements along them stay or go together.
+    grows
+        From a step with one input to the power to which its result grows when the input does, numbers that are added
+        aside; None where it grows otherwise.
+    balanced_by
+        Of a product or quotient, the power to which its other operand has to grow with the first so that it stays.
+    reduced_axes
+        From a step that takes a statistic to the axes over which it does.
     channel_axis
         The axis of its result along which its vectors of parameters lie.
     affine
@@ -160,6 +167,9 @@ class Operator:
     activation: bool = False
     passes: Callable[[Call], Tensor | None] | None = field(default=None, repr=False)
     statistics: Callable[[Step, int], Sequence[int]] | None = None
+    grows: Callable[[Step], float | None] | None = field(default=None, repr=False)
+    balanced_by: float = 0.0
+    reduced_axes: Callable[[Step], Sequence[int]] | None = field(default=None, repr=False)
     channel_axis: int = -1
     affine: tuple[tuple[int, ...], ...] = ()
     rectifier: bool = False

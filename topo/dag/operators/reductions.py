@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import torch
 
-from ..elements import Hole, Value
+from ..elements import Hole, Step, Value
 from ..maps import AxisMaps, LinearMap, Weight
 from .contractions import ones
-from .record import FIRST, Call, define, rule
+from .record import FIRST, Call, argument, define, rule
 from .selection import elementwise, values_alone
 
 __all__ = ["pooling_weight"]
@@ -58,14 +59,20 @@ def _extreme(call: Call) -> LinearMap:
     return elementwise(call) if both else _reduction(call)
 
 
+def _axes_of(step: Step, position: int = 1) -> Sequence[int]:
+    axes = argument(step, position, "dim")
+    return () if axes is None else (axes,) if isinstance(axes, int) else tuple(axes)
+
+
 def _quantile(call: Call, position: int = 2) -> LinearMap:
     if not isinstance(call.step.args[1], int | float):
         raise call.refusal("it asks for several quantiles at once")
     return _reduction(call, position)
 
 
-define("mean", map=_reduction, pooling=True, affine=FIRST)
-define("sum", map=_reduction, affine=FIRST)
+statistic = partial(define, map=_reduction, reduced_axes=_axes_of, grows=lambda step: 1.0)
+statistic("mean", pooling=True, affine=FIRST)
+statistic("sum", affine=FIRST)
 define("nanmean", "nansum", "prod", "std", "var", "std_mean", "var_mean", "logsumexp", map=_reduction)
 define("amax", map=_reduction, pooling=True, affine=FIRST, rectifier=True)
 define("amin", map=_reduction, affine=FIRST, rectifier=True)
@@ -75,7 +82,7 @@ define("median", "nanmedian", map=values_alone(_reduction))
 define("mode", map=values_alone(partial(_reduction, default=-1)))
 define("kthvalue", map=values_alone(partial(_reduction, position=2, default=-1)))
 define("quantile", "nanquantile", map=_quantile)
-define("linalg_vector_norm", "norm", map=partial(_reduction, position=2))
+statistic("linalg_vector_norm", "norm", map=partial(_reduction, position=2), reduced_axes=partial(_axes_of, position=2))
 
 
 def along(call: Call, axis: int, reads: np.ndarray) -> AxisMaps:
