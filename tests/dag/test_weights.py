@@ -370,3 +370,20 @@ def test_units_of_normalised_weights_go_whole(kind, pruner):
     assert 0 < masks.counts()["kept"].sum() <= 0.6 * 68
     small = topo.compact(net, masks, x[:1])
     torch.testing.assert_close(small(x), masks.apply(net)(x), rtol=0, atol=1e-12)
+
+
+def test_a_model_that_cannot_be_traced_is_read_by_its_classes():
+    class Branching(nn.Module):
+        def __init__(self, **parameters: nn.Parameter) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 4)
+            for name, parameter in parameters.items():
+                self.register_parameter(name, parameter)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x) if x.sum() > 0 else x
+
+    data = torch.rand(8, 4), torch.arange(8) % 4
+    assert list(topo.prune(Branching(), "snip", sparsity=0.5, data=data)) == ["inner.weight"]
+    with pytest.warns(UserWarning, match=r"does not touch 'w' .* cannot be seen, for cannot trace .* in include"):
+        topo.prune(Branching(w=nn.Parameter(torch.ones(4, 4))), "magnitude", sparsity=0.5, data=data)

@@ -93,12 +93,8 @@ def prunable_weights(model: nn.Module | Dag, example: Example | None = None) -> 
         dag = traced(model, example, "topo.masks.prunable_parameters")
     except InputError as error:
         found = _by_classes(module)
-        if not found.left:
-            return found
-        raise InputError(
-            f"{str(error).rstrip('.')}; without a trace it cannot be told whether {listed(list(found.left))} are "
-            "weights: name those to prune in include."
-        ) from error
+        why = f"whether they are weights cannot be seen, for {str(error).rstrip('.')}; name them in include"
+        return Prunable(found.names, found.left, why)
     names, left = pruned_by_default(dag)
     advice = "topo.weights lists all parameters, and include prunes those that it names"
     return Prunable(names, {**left, **_packed(module)}, advice)

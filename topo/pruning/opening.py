@@ -13,7 +13,6 @@ from torch.utils import _pytree as pytree
 
 from ..dag import Dag, trace
 from ..dag.example import Example, example_arguments
-from ..dag.prunable import prunable_weights
 from ..device import resolve_device
 from ..errors import InputError
 from ..masks import prunable_parameters
@@ -77,7 +76,7 @@ def open_task(
     samples = None if data is None else Samples(data, generator)
     shown = example if samples is None or example is not None else _example_of(samples, model)
     dag = _traced(model, shown)
-    names = prunable_parameters(model if dag is None else dag, include, exclude)
+    names = prunable_parameters(dag or model, include, exclude, example=shown)
     total = sum(weight.numel() for weight in names.values())
     kept = round((1 - sparsity) * total)
     if kept == 0:
@@ -141,14 +140,12 @@ def _example_of(samples: Samples, model: nn.Module) -> Any:
 
 
 def _traced(model: nn.Module, example: Example | None) -> Dag | None:
-    """The traced model; None without an example, and where tracing fails and every weight is told without it."""
+    """The traced model; None without an example, and where tracing fails, which whoever needs it will say."""
     if example is None:
         return None
     try:
         return trace(model, example)
     except InputError:
-        if prunable_weights(model).left:
-            raise
         return None
 
 
