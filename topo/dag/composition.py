@@ -66,16 +66,18 @@ def _read_entries(stack: fx.Node) -> None:
 
     A node for the stack would come between, and states of layers with other units left could not be stacked at all.
     """
-    entries, axis = stack.args
+    arguments: Any = stack.args
+    entries, axis = arguments
     axes = stack.meta["val"].ndim
     for reader in list(stack.users):
-        place = reader.args[1] % axes if len(reader.args) > 1 and isinstance(reader.args[1], int) else None
-        if reader.target is aten.SLICE and place != axis and reader.args[2:] in WHOLE:
+        read: Any = reader.args
+        place = read[1] % axes if len(read) > 1 and isinstance(read[1], int) else None
+        if reader.target is aten.SLICE and place != axis and read[2:] in WHOLE:
             reader.replace_all_uses_with(stack)
             stack.graph.erase_node(reader)
             return _read_entries(stack)
         if reader.target is aten.PICK and place == axis:
-            reader.replace_all_uses_with(entries[reader.args[2]])
+            reader.replace_all_uses_with(entries[read[2]])
             stack.graph.erase_node(reader)
 
 
