@@ -55,8 +55,10 @@ def _ways(table: pd.DataFrame) -> list[str]:
 
 
 def _best_without(table: pd.DataFrame, hold: str) -> str | None:
+    """The best of what knows no mask; of those with the same error in tenths of points one that no seed decides."""
     rest = table.loc[~table.index.isin(MASKS), hold].dropna()
-    return str(rest.idxmin()) if len(rest) else None
+    best = rest.index[rest.round(3) == rest.round(3).min()]
+    return str(min(best, key=lambda name: name not in CELL_LABELS)) if len(rest) else None
 
 
 def verdict(scores: pd.DataFrame, differences: pd.DataFrame) -> Verdict:
@@ -166,9 +168,9 @@ def error_title(scores: pd.DataFrame) -> str:
     if not ways:
         return "Mean error of every set of inputs."
     hold = ways[0]
-    rest = errors.loc[~errors.index.isin(MASKS), hold].dropna()
+    base = _best_without(errors, hold)
     text = f"On {WAYS[hold]} the mask predicts accuracy to {100 * errors.loc['mask_setting', hold]:.1f} points"
-    return text + (f", {label(str(rest.idxmin()))} to {100 * rest.min():.1f}." if len(rest) else ".")
+    return text + (f", {label(base)} to {100 * errors.loc[base, hold]:.1f}." if base else ".")
 
 
 def predicted_title(scores: pd.DataFrame) -> str:
