@@ -92,8 +92,9 @@ def _norm(dag: Dag, place: int, product: Arc) -> tuple[Arc, frozenset[int]] | No
     for slot in (0, 1) if wanted < 0 else (step.args[0].slot,):
         if len(by_slot) < 2:
             return None
-        source, statistic, nodes = by_slot[slot], [], []
-        at = by_slot[1 - slot]
+        statistic: list[Step] = []
+        nodes: list[int] = []
+        source, at = by_slot[slot], by_slot[1 - slot]
         while at != source and dag.nodes[at].kind == "sum" and len(dag.arcs_into[at]) == 1:
             (arc,) = dag.arcs_into[at]
             statistic[:0] = arc.steps

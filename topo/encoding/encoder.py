@@ -181,8 +181,10 @@ def encode(
     Notes
     -----
     Edges join exactly the elements whose partial derivatives are not structurally zero, with activations and
-    normalisations taken as the identity and softmax attention as a dense sum. Elements are numbered row by row
-    within a part. Parallel edges are merged and their weights added.
+    normalisations taken as the identity and softmax attention as a dense sum over what its mask allows. A mask that is
+    an input decides by its values in the first sample of the example that the network was traced with, and is no part
+    of the graph; tokens are one node a position. Elements are numbered row by row within a part. Parallel edges are
+    merged and their weights added.
 
     Raises
     ------
