@@ -141,3 +141,41 @@ def test_contractions_are_one_map(data: st.DataObject) -> None:
     relation = Relation(contraction, True)
     assert_one_map(relation)
     assert np.diff(contraction.matrix().tocsc().indptr).max() <= contraction.fan_in()
+
+
+class Bins(nn.Module):
+    """Softmax over bins, and their mean, as box regression heads do."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 6)
+        self.how = how
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.first(x).unflatten(-1, (2, 3))
+        if self.how == "gates":
+            return torch.softmax(scores, -1) * x[:, None, :3]
+        if self.how == "other axis":
+            return torch.softmax(scores, 1) @ x[:, :3, None]
+        if self.how == "masked":
+            scores = scores.masked_fill(torch.tensor([False, True, False]), -math.inf)
+        return torch.softmax(scores, -1) @ torch.arange(3, dtype=x.dtype)
+
+
+@pytest.mark.parametrize("how", ["bins", "masked", "gates", "other axis"])
+def test_softmax_that_is_not_summed_over_its_axis_is_dense_along_it(how: str) -> None:
+    x = torch.rand(1, 4, dtype=torch.float64)
+    model = Bins(how).double()
+    assert np.array_equal(paths(model, x) != 0, jacobian(model, x) != 0)
+
+
+def test_softmax_of_the_output_and_of_attention_keeps_its_sum_as_a_constant() -> None:
+    x = torch.rand(1, 4, 3, dtype=torch.float64)
+    classes = paths(lambda x: torch.softmax(x.flatten(1) @ torch.eye(12, dtype=x.dtype), -1), x)
+    assert np.array_equal(classes, np.eye(12))
+    model = nn.Sequential(Attention(lambda s: s), nn.LayerNorm(3), nn.Linear(3, 3)).double()
+    statistics = topo.encode(model, example=x).attributes["statistics_as_constants"]
+    assert statistics == ["0 (softmax)", "1 (layer_norm)"]
+    assert (
+        topo.encode(Bins("bins").double(), example=x[:, 0, :1].expand(1, 4)).attributes["statistics_as_constants"] == []
+    )

@@ -17,7 +17,8 @@ from .derived_weights import main_parameter
 from .fixed_elements import what_sums_leave
 from .maps import Chain, Weight
 from .mask_tensors import mask_tensors
-from .operators import is_parametric, weight_of
+from .normalised_axes import dense_steps
+from .operators import is_parametric, takes_statistics, weight_of
 from .relations import Relation, WeightLookup, arc_map, map_of
 from .selecting_inputs import selection
 from .tokens import looked_up_rows, one_hot_map, one_hot_vocabularies
@@ -80,11 +81,15 @@ class Structure:
         The relations between them.
     lookup
         What found the weights.
+    statistics
+        Module and operation of the norms, and of softmax in attention and before outputs, whose statistics count as
+        constants.
     """
 
     nodes: tuple[StructuralNode, ...]
     arcs: tuple[StructuralArc, ...]
     lookup: WeightLookup
+    statistics: tuple[str, ...] = ()
 
 
 def layer_name(dag: Dag, step: Step) -> str:
@@ -137,6 +142,7 @@ def structure(
     """
     dag = coarsen(dag.single(), keep_pooling=pooling == "node")
     lookup = lookup or WeightLookup(dag, checked_masks(dag, masks))
+    options = {**options, "exact": dense_steps(dag)}
     results = {o.node for o in dag.outputs}
     selecting = selection(dag).nodes
     rows = looked_up_rows(dag) if vocabulary == "example" else None
@@ -175,7 +181,16 @@ def structure(
                 weighted = [step for step in arc.steps if is_parametric(step)]
                 name = layer_name(dag, weighted[-1]) if weighted else ""
                 arcs.append(StructuralArc(source, target, Relation(element_map, bool(weighted)), name))
-    return Structure(tuple(nodes), tuple(arcs), lookup)
+    return Structure(tuple(nodes), tuple(arcs), lookup, _constant_statistics(dag))
+
+
+def _constant_statistics(dag: Dag) -> tuple[str, ...]:
+    """The operations of a coarse Dag whose statistics count as constants, in the order in which they run."""
+    steps = [step for arcs in dag.arcs_into for arc in arcs for step in arc.steps]
+    steps += [step for output in dag.outputs for step in output.steps]
+    dense = dense_steps(dag)
+    taken = [step for step in steps if takes_statistics(step) and step not in dense]
+    return tuple(dict.fromkeys(f"{step.module} ({step.name})".lstrip() for step in taken))
 
 
 def checked_masks(dag: Dag, masks: Mapping[str, Any] | None) -> dict[str, Tensor]:

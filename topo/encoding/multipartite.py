@@ -88,7 +88,8 @@ def multipartite(
         if name and name not in names:
             names.append(name)
     joined = [Block(s, t, merge(matrices), "+".join(names)) for (s, t), (matrices, names) in sorted(merged.items())]
-    return MultipartiteGraph(parts, joined, pending=weight_facts(dag, network, attention))
+    attributes = {"statistics_as_constants": list(network.statistics)}
+    return MultipartiteGraph(parts, joined, attributes, pending=weight_facts(dag, network, attention))
 
 
 def chosen_structure(

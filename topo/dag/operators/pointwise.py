@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..elements import Hole, Step
-from ..maps import Gather
+from ..maps import AxisMaps, Chain, Gather, LinearMap
 from . import linearized
+from .contractions import ones
 from .record import FIRST, Call, argument, define, rule
 from .selection import (
     as_chosen,
@@ -25,6 +26,7 @@ from .selection import (
     under_a_fill,
     under_a_product,
     under_a_sum,
+    where_passed,
 )
 
 __all__ = ["nothing"]
@@ -188,7 +190,27 @@ norm(
 )
 # Exported as the operations that it is made of: every channel depends on its neighbours.
 define("local_response_norm", linearized=linearized.identity)
-softmax = partial(pointwise, statistics=_given_axes, linearized=linearized.identity, passes=forbidden_stay_out)
+
+
+def _share_a_sum(call: Call) -> LinearMap:
+    """Every result along the axis depends on all scores that are not forbidden."""
+    shape = call.source_shape
+    (axis,) = _given_axes(call.step, len(shape))
+    shared = AxisMaps(shape, shape, ((axis, ones(shape[axis], shape[axis])),))
+    passed = forbidden_stay_out(call)
+    if passed is None or passed.all():
+        return shared
+    allowed = where_passed(passed, shape, shape)
+    return Chain((allowed, shared, allowed))
+
+
+softmax = partial(
+    pointwise,
+    statistics=_given_axes,
+    exact=_share_a_sum,
+    linearized=linearized.identity,
+    passes=forbidden_stay_out,
+)
 softmax("softmax", "_softmax", label="softmax")
 softmax("log_softmax", "_log_softmax", label="log_softmax")
 

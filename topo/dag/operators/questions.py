@@ -23,7 +23,9 @@ __all__ = [
     "is_piecewise_affine",
     "is_pooling",
     "keeps_zero",
+    "normalised_axes",
     "step_map",
+    "takes_statistics",
     "trained_modules",
     "value_uses",
     "weight_of",
@@ -52,7 +54,8 @@ def step_map(call: Call) -> LinearMap:
     try:
         if record.map is None:
             raise call.refusal("it has no rule")
-        return record.map(call)
+        exact = record.exact is not None and call.step in call.options.get("exact", ())
+        return (record.exact if exact and record.exact else record.map)(call)
     except NoRule:
         if call.is_open or not call.options.get("probe", True):
             raise
@@ -189,6 +192,42 @@ def is_pooling(step: Step) -> bool:
         As its record says.
     """
     return operator_of(step).pooling
+
+
+def takes_statistics(step: Step) -> bool:
+    """Whether the result is normalised by statistics of the input itself, as by a norm or softmax.
+
+    Parameters
+    ----------
+    step
+        An operation as it runs in the network.
+
+    Returns
+    -------
+    bool
+        False for batch norm with running statistics, which is affine.
+    """
+    record = operator_of(step)
+    return (record.norm and not record.affine) or record.exact is not None
+
+
+def normalised_axes(step: Step) -> tuple[int, ...]:
+    """The axes along which the results of a step share a sum, as those of softmax do.
+
+    Parameters
+    ----------
+    step
+        An operation as it runs in the network.
+
+    Returns
+    -------
+    tuple
+        Axes; none for other operations, norms among them.
+    """
+    record = operator_of(step)
+    if record.exact is None or record.statistics is None:
+        return ()
+    return tuple(record.statistics(step, len(step.shape)))
 
 
 def is_padding(step: Step) -> bool:

@@ -102,6 +102,9 @@ class Operator:
         Of a product or quotient, the power to which its other operand has to grow with the first so that it stays.
     reduced_axes
         From a step that takes a statistic to the axes over which it does.
+    exact
+        The map that does not take these statistics as constants, for the places where they count; see
+        `topo.dag.normalised_axes`.
     channel_axis
         The axis of its result along which its vectors of parameters lie.
     affine
@@ -170,6 +173,7 @@ class Operator:
     grows: Callable[[Step], float | None] | None = field(default=None, repr=False)
     balanced_by: float = 0.0
     reduced_axes: Callable[[Step], Sequence[int]] | None = field(default=None, repr=False)
+    exact: Rule | None = field(default=None, repr=False)
     channel_axis: int = -1
     affine: tuple[tuple[int, ...], ...] = ()
     rectifier: bool = False
