@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import topo
+from topo.cli import show_warning
 from topo.models import build
 from topo.safe_files import write_arrays
 
@@ -298,3 +300,21 @@ def test_weights_are_listed(topo_command, in_folder: Path):
         assert read(f"table.{suffix}")["pruned"].sum() == 3
     result = topo_command("weights", "digits-mlp", "-o", "table.txt")
     assert result.exit_code == 2 and "must end in .csv or .parquet" in result.stderr
+
+
+def test_checkpoints_and_masks_of_wrapped_networks(topo_command, in_folder: Path):
+    model = build("rnn", input_shape=(3, 2))
+    state = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
+    torch.save({"epoch": 3, "state_dict": state}, "net.pth.tar")
+    options = ["rnn", "--example", "3,2", "--checkpoint", "net.pth.tar"]
+    with pytest.warns(UserWarning, match="under 'state_dict' was read; 'module.recurrent.weight_ih_l0' is"):
+        assert topo_command("prune", *options, "-p", "magnitude", "-s", 0.5).exit_code == 0
+    assert topo.Masks.load("masks.safetensors") == topo.prune(model, "magnitude", sparsity=0.5)
+    result = topo_command("prune", *options, "--classes", 7, "-p", "magnitude", "-s", 0.5)
+    assert result.exit_code == 2 and "give --classes 10" in result.stderr
+
+
+def test_what_is_said_beside_a_result_is_one_line(capsys):
+    show_warning(UserWarning("a part was left out."), UserWarning, "file.py", 3)
+    show_warning("old.", DeprecationWarning, "file.py", 3)
+    assert capsys.readouterr().err == "topo: a part was left out.\ntopo: old. (DeprecationWarning in file.py:3)\n"

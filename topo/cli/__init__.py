@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +14,7 @@ from ..errors import InputError
 from . import listing, networks, report, study, weights
 from .command import Command
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "show_warning"]
 
 
 class _Group(TyperGroup):
@@ -94,4 +95,17 @@ app.add_typer(study.app, name="study", cls=_Group)
 
 def main() -> None:
     """The command ``topo``."""
+    warnings.showwarning = show_warning
     app(prog_name="topo")
+
+
+def show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+    """Show what a command has to say beside its result in one line, without the place in the code.
+
+    Parameters
+    ----------
+    message, category, filename, lineno
+        As for `warnings.showwarning`.
+    """
+    where = "" if category is UserWarning else f" ({category.__name__} in {filename}:{lineno})"
+    typer.secho(f"topo: {message}{where}", err=True, fg="yellow")
