@@ -296,7 +296,11 @@ def test_activations_bend_every_number_by_itself_and_are_the_identity_where_line
         assert torch.equal(run(x), x)
 
 
-@pytest.mark.parametrize("record", [r for r in records() if r.statistics and r.passes is not of_ones], ids=ids)
+@pytest.mark.parametrize(
+    "record",
+    [r for r in records() if r.statistics and r.passes is not of_ones and not r.names[0].startswith("native")],
+    ids=ids,
+)
 def test_statistics_are_taken_over_the_axes_that_a_record_names(record):
     """A change of one element changes others along these axes, and none elsewhere."""
     run = run_of(record)

@@ -146,7 +146,8 @@ class ChannelLabels(Interpreter):
         if record.comparison:
             return torch.broadcast_to(labels, step.shape)
         if record.statistics is not None:
-            return self._joined_along(labels, record.statistics(step, labels.ndim))
+            groups = 1 if record.groups_at is None else step.args[record.groups_at]
+            return self._joined_along(labels, record.statistics(step, labels.ndim), groups)
         return self._moved(element_map, labels)
 
     def _moved(self, element_map: LinearMap, labels: Tensor) -> Tensor:
@@ -199,11 +200,13 @@ class ChannelLabels(Interpreter):
         self._join(labels.index_select(axis, first[target]), labels.index_select(axis, source))
         return _compressed(labels.index_select(axis, first))
 
-    def _joined_along(self, labels: Tensor, axes: Sequence[int]) -> Tensor:
-        """Labels of results that each depend on all elements along some axes: these become one."""
+    def _joined_along(self, labels: Tensor, axes: Sequence[int], groups: int = 1) -> Tensor:
+        """Labels of results that each depend on all elements along some axes, or on those of their group: these become
+        one."""
         for axis in axes:
-            length = labels.shape[axis]
-            labels = self._gathered_along(labels, axis, torch.ones(length, length, dtype=torch.bool))
+            length = labels.shape[axis] // groups
+            group = torch.ones(length, length, dtype=torch.bool)
+            labels = self._gathered_along(labels, axis, torch.block_diag(*[group] * groups))
         return labels
 
     def _layer(self, step: Step, layer: Layer, labels: Tensor) -> Tensor:

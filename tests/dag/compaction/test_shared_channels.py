@@ -116,3 +116,17 @@ def test_units_go_without_what_they_share(name: str):
         for key, mask in masks.items():
             model.get_parameter(key).mul_(mask)
     assert torch.allclose(result[:2], model(*inputs), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_groups_of_a_group_norm_go_one_by_one(affine: bool):
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(3, 8, 3), nn.GroupNorm(4, 8, affine=affine), nn.ReLU(), nn.Conv2d(8, 6, 3), nn.GroupNorm(1, 6))
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(96, 2)).double().eval()
+    x = torch.randn(2, 3, 8, 8).double()
+    channels = coupled_channels(trace(model, x))
+    assert channels.axes["0.weight"][0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    masks = topo.prune(model, "l1-filter", sparsity=0.3, example=x[:1], device="cpu")
+    small = compact(model, masks, x)
+    assert torch.allclose(small(x), masks.apply(model)(x), rtol=0, atol=1e-12)
+    assert small.get_submodule("0").out_channels == 4

@@ -35,7 +35,8 @@ def compact(
     A unit is dead when nothing that matters reads it. Whole units go: a layer loses rows and columns, norms their
     channels, attention its heads; pruned weights of units that stay are zero. A branch that the masks make zero, the
     scale and shift of its last norm or its last bias among them, goes as a whole. A unit that is read stays, even if
-    all its own weights are pruned, for its bias or its norm may still make it a constant that matters.
+    all its own weights are pruned, for its bias or its norm may still make it a constant that matters. A weight that is
+    computed from parameters, as by a weight norm, becomes a parameter of its own where units of its layer go.
 
     Parameters
     ----------

@@ -176,8 +176,12 @@ class GraphWriter:
                 return self.value(leaf.name, self._kept_of(first, leaf.name, target))
             return self.size(leaf.expression) if isinstance(leaf, Size) else leaf
 
-        given = first.args if arguments is None else tuple(arguments)
-        args, kwargs = pytree.tree_map(fill, (given, dict(first.kwargs)))
+        given = list(first.args if arguments is None else arguments)
+        at = operator_of(first).groups_at
+        if at is not None and target.box is not None:
+            # Groups of channels go as a whole.
+            given[at] = given[at] * target.box[1] // target.shape[1]
+        args, kwargs = pytree.tree_map(fill, (tuple(given), dict(first.kwargs)))
         made = self.call(first.operation, *args, **kwargs)
         for later in run[1:]:
             made = self.graph.call_function(aten.ENTRY, (made, later.args[1]))

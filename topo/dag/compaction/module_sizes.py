@@ -15,7 +15,8 @@ def resize(module: nn.Module, owner: Any) -> None:
     Parameters
     ----------
     module
-        A linear, convolution, embedding or batch norm layer whose tensors have been cut, changed in place; others stay.
+        A linear, convolution, embedding, batch or group norm layer whose tensors have been cut, changed in place;
+        others stay.
     owner
         The layer that it was copied from, with its tensors uncut.
     """
@@ -30,6 +31,9 @@ def resize(module: nn.Module, owner: Any) -> None:
             module.groups = leading * owner.groups // owner.weight.shape[0]
         ends = (leading, inner * module.groups)
         module.in_channels, module.out_channels = ends if module.transposed else ends[::-1]
+    elif isinstance(module, nn.GroupNorm) and weight is not None:
+        module.num_groups = owner.num_groups * weight.numel() // owner.num_channels
+        module.num_channels = weight.numel()
     elif isinstance(module, nn.modules.batchnorm._NormBase):
         tensors = [t for t in (weight, module.running_mean) if t is not None]
         if tensors:

@@ -177,6 +177,8 @@ class Rebuilder(Interpreter):
                 return self.writer.module(step.module, owner, slots)
             if layer.groups > 1 and not (target.complete and parts[0].complete):
                 raise inseparable(f"operation {place_of(step)}", *parts, target)
+        elif record.groups_at is not None and not target.complete and owner is not None and not owner.affine:
+            pass  # Such a module has no tensors that would tell its size.
         elif owner is not None and (record.norm or _reads_own_table(step, owner)):
             return self.writer.module(step.module, owner, slots)
         return self.writer.step(run, slots, target)

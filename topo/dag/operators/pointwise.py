@@ -167,12 +167,8 @@ per_channel(
 )
 per_channel("_native_batch_norm_legit", label="bn", functions=())  # by the statistics of the batch
 per_channel("instance_norm", functions=(F.instance_norm,), modules=(nn.modules.instancenorm._InstanceNorm,))
-per_channel(
-    *("group_norm", "native_group_norm"),
-    statistics=_channels,
-    functions=(F.group_norm,),
-    modules=(nn.GroupNorm,),
-)
+per_channel("group_norm", statistics=_channels, groups_at=1, functions=(F.group_norm,), modules=(nn.GroupNorm,))
+per_channel("native_group_norm", statistics=_channels, modules=(nn.GroupNorm,))
 norm(
     *("layer_norm", "native_layer_norm"),
     statistics=_last_axes,

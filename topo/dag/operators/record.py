@@ -107,6 +107,8 @@ class Operator:
         `topo.dag.normalised_axes`.
     channel_axis
         The axis of its result along which its vectors of parameters lie.
+    groups_at
+        The position of the argument that says in how many groups, one after the other, it takes its statistics.
     affine
         Sets of positions of arguments; in those of a set together the operation is affine, the others being constant.
     rectifier
@@ -175,6 +177,7 @@ class Operator:
     reduced_axes: Callable[[Step], Sequence[int]] | None = field(default=None, repr=False)
     exact: Rule | None = field(default=None, repr=False)
     channel_axis: int = -1
+    groups_at: int | None = None
     affine: tuple[tuple[int, ...], ...] = ()
     rectifier: bool = False
     weights: tuple[int, ...] = ()
