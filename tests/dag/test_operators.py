@@ -42,13 +42,14 @@ WORDS = {
         "log",
     ),
     *("max", "maximum", "mean", "min", "minimum", "neg", "norm", "pad", "repeat", "roll", "select", "sign", "slice"),
-    *("all", "any", "median", "outer", "quantile", "scatter", "std"),
+    *("all", "any", "embedding", "median", "outer", "quantile", "scatter", "std"),
     *("split", "square", "stack", "sum", "t", "threshold", "tile", "to", "unfold", "view", "where", "cat", "gather"),
 }
 # A registered pruner, a block's name in a published network, choices of a setting, and numpy's reductions.
 OTHER_THINGS = {
     *(("pruning/structured/group_norm.py", name) for name in ("group_norm", "amax", "amin")),
     ("models/torchvision_models.py", "relu"),
+    ("dag/effective_weights.py", "amax"),
     *(("models/rnn.py", name) for name in ("gru", "lstm")),
     ("pruning/initial/phew.py", "amin"),
     ("pruning/initial/regular.py", "amin"),
