@@ -175,6 +175,5 @@ def test_softmax_of_the_output_and_of_attention_keeps_its_sum_as_a_constant() ->
     model = nn.Sequential(Attention(lambda s: s), nn.LayerNorm(3), nn.Linear(3, 3)).double()
     statistics = topo.encode(model, example=x).attributes["statistics_as_constants"]
     assert statistics == ["0 (softmax)", "1 (layer_norm)"]
-    assert (
-        topo.encode(Bins("bins").double(), example=x[:, 0, :1].expand(1, 4)).attributes["statistics_as_constants"] == []
-    )
+    graph = topo.encode(Bins("bins").double(), example=torch.rand(1, 6, dtype=torch.float64))
+    assert graph.attributes["statistics_as_constants"] == []
