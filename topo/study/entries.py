@@ -192,6 +192,10 @@ def enough_controls(controls: int | None) -> int | None:
     return controls
 
 
+LATER_OPTIONS = {"tokens": "positions", "vocabulary": "all"}
+"""Options of encodings that studies were made without, with the values that change nothing for them."""
+
+
 class EncodingChoice(Choice):
     """A graph encoding with its options.
 
@@ -220,9 +224,11 @@ class EncodingChoice(Choice):
         return encoding_options(self.name, self.settings)
 
     def decides(self) -> dict[str, Any]:
-        # Every encoding is named with the options of the multipartite one, as when all had the same, so that cells
-        # keep the keys under which older studies hold them.
-        decides = {"name": self.name, "prefix": self.prefix, **encoding_options("multipartite", {}), **self.options}
+        # Every encoding is named with the options that all had once, so that cells keep the keys under which older
+        # studies hold them; options that came later count where they are not as they were before there was a choice.
+        options = encoding_options("multipartite", {}) | self.options
+        later = {name: value for name, value in LATER_OPTIONS.items() if options.get(name) == value}
+        decides = {"name": self.name, "prefix": self.prefix, **{o: v for o, v in options.items() if o not in later}}
         # What of a graph a layer is measured has changed: its density divides by the pairs of a left and a right node.
         return {**decides, "layers": 2} if self.is_layered else decides
 
