@@ -369,11 +369,8 @@ def _computed_weights(network: PrunableNetwork) -> set[str]:
     are not proportional to them."""
     dag = network.dag
     used = {layer.weight for layers in network.layers for _, layer in layers}
-    return {
-        name
-        for weight in used - dag.state.keys()
-        if not is_view(dag, weight) and (name := main_parameter(dag, weight)) in network.channels.layers
-    }
+    behind = {main_parameter(dag, weight) for weight in used - dag.state.keys() if not is_view(dag, weight)}
+    return {name for name in network.channels.layers if name in behind}
 
 
 def summed_units(channels: CoupledChannels) -> Tensor:
