@@ -36,20 +36,6 @@ def _bert(transformers: Any, **shared: Any) -> nn.Module:
     return transformers.BertForMaskedLM(configuration)
 
 
-def _bert_classifier(transformers: Any, **shared: Any) -> nn.Module:
-    configuration = transformers.BertConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=12,
-        max_position_embeddings=8,
-        num_labels=3,
-        **shared,
-    )
-    return transformers.BertForSequenceClassification(configuration)
-
-
 def _gpt2(transformers: Any, **shared: Any) -> nn.Module:
     configuration = transformers.GPT2Config(
         vocab_size=VOCABULARY,
@@ -127,7 +113,6 @@ def _images(samples: int, generator: torch.Generator) -> dict[str, Tensor]:
 
 TRANSFORMERS: dict[str, tuple[Callable[..., nn.Module], Callable[[int, torch.Generator], dict[str, Tensor]]]] = {
     "bert": (_bert, _tokens),
-    "bert-classifier": (_bert_classifier, _tokens),
     "gpt2": (_gpt2, _tokens),
     "llama": (_llama, _tokens),
     "t5": (_t5, _source_and_target),
