@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -99,12 +99,19 @@ def main() -> None:
     app(prog_name="topo")
 
 
-def show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Show what a command has to say beside its result in one line, without the place in the code.
 
     Parameters
     ----------
-    message, category, filename, lineno
+    message, category, filename, lineno, file, line
         As for `warnings.showwarning`.
     """
     where = "" if category is UserWarning else f" ({category.__name__} in {filename}:{lineno})"

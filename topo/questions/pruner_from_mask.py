@@ -265,7 +265,7 @@ def _against_density(scores: pd.DataFrame, row: pd.Series) -> str:
     density = _beside(scores, row).get("density")
     if density is None:
         return ""
-    how = {1: "", 0: ", not clearly less", -1: ", clearly more"}[interval_sign(row["gain_low"], row["gain_high"])]
+    how = {1: "", 0: ", not clearly less", -1: ", clearly more"}[int(interval_sign(row["gain_low"], row["gain_high"]))]
     wiring = _beside(scores, row).get(WIRING)
     also = "" if wiring is None else f"; wiring alone {wiring:.0%}"
     return f", layer densities alone {density:.0%}{how}{also}"

@@ -54,7 +54,8 @@ def cell(value: Any, digits: int = 5) -> str:
     if isinstance(value, int | np.integer):
         return str(value)
     if isinstance(value, float | np.floating):
-        number = float(value) if abs(value) > ROUNDING else 0.0
+        number = float(value)
+        number = number if abs(number) > ROUNDING else 0.0
         return f"{number:.0f}" if abs(number) < 1e15 and number == round(number) else f"{number:.{digits}g}"
     return str(value)
 
