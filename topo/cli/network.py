@@ -78,6 +78,10 @@ class NamedNetwork:
         """Its number of outputs."""
         return self.dataset.n_classes if self.dataset is not None else self.classes or 10
 
+    def check(self) -> None:
+        """Refuse a network that can not be built before anything that takes long."""
+        _ = self.model
+
     @cached_property
     def model(self) -> nn.Module:
         """The network itself."""

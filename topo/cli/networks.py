@@ -216,6 +216,7 @@ def measure(
         row = measure_graph(graph, metrics=names)
     else:
         network = NamedNetwork(source, checkpoint, dataset, data, example, classes, seed, model_set)
+        network.check()
         column_names(names, layers=bool(ENCODINGS.entry(encoding).info["layers"]))
         if masks and (len(masks) > 1 or any(map(_means_several, masks))):
             if profile or engine not in ("auto", "edges"):
