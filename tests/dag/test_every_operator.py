@@ -105,6 +105,11 @@ def setting(place: object, value: Callable[[Tensor], object]) -> Callable[[Tenso
     return function
 
 
+def one_for_both(function: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> Tensor:
+    """A function of one node of the network, which it reads several times, and of a weight."""
+    return function(x * 2, torch.eye(3, dtype=x.dtype).roll(1, 0))
+
+
 # One input of (1, 3, 4). Nothing here makes torch decompose the others.
 PLAIN: Functions = {
     "bending": lambda x: torch.stack(
@@ -191,8 +196,22 @@ ELEMENTS: Functions = {
     "layers": lambda x: F.linear(x, torch.tensor([[0.0, 1, 0, 2], [1, 1, 0, 0]], dtype=x.dtype)),
     "products": lambda x: (SCALE.double() @ x) + (torch.eye(4)[:2].double() @ x.mT).sum(2)[:, :1],
     "product and sum": lambda x: torch.addmm(x[0, :, :2], x[0], torch.eye(4, dtype=x.dtype)[:, 1:3]),
+    "product added to a factor": lambda x: (
+        torch.addmm(x[0, :, :3], x[0, :, :3], torch.eye(3, dtype=x.dtype).roll(1, 0))
+        + one_for_both(lambda y, w: torch.addmm(y, w, y, alpha=2, beta=0.5), x[0, :, :3])
+    ),
+    "product added to both factors": lambda x: one_for_both(lambda y, _: torch.baddbmm(y, y, y), x[:, :, 1:]),
+    "layer whose input is its bias": lambda x: one_for_both(lambda y, w: F.linear(y, w, y), x[0, 0, :3]),
+    "bilinear layer whose inputs are its bias": lambda x: one_for_both(
+        lambda y, w: F.bilinear(y, y, w[:, :, None] * torch.eye(3, dtype=x.dtype)[0], y), x[0, 0, :3]
+    ),
     "batched": lambda x: torch.bmm(x, torch.eye(4, dtype=x.dtype)[None].triu(1) + 0 * x[0, 0, 0].detach()),
     "einsum": lambda x: torch.einsum("...ij,kj->...ik", x, torch.tensor([[0.0, 1, 0, 2]], dtype=x.dtype)),
+    "einsum with several weights": lambda x: (
+        torch.einsum("bij,kj,k->bik", x, torch.eye(4)[1:].to(x), SCALE.to(x))
+        + torch.einsum("bij,jk,kl->bil", x, torch.eye(4)[:, :2].to(x), torch.ones(2, 3).to(x).triu())
+    ),
+    "einsum to a number": lambda x: torch.einsum("i,i->", x[0, :, 0], torch.tensor([1.0, 0, 2]).to(x))[None],
     "diagonals": lambda x: torch.einsum("bii->bi", x[:, :, :3]) + torch.einsum("bij,bij->b", x, x)[:, None],
     "tensordot": lambda x: torch.tensordot(x, torch.tensor([[0.0, 1], [0, 0], [3, 4]], dtype=x.dtype), ([1], [0])),
     "inner": lambda x: torch.inner(x, torch.tensor([[0.0, 1, 0, 2]], dtype=x.dtype)),
@@ -217,6 +236,10 @@ NORMS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] 
     "batch, by itself": (lambda x: F.batch_norm(torch.cat([x, x]), None, None, training=True)[:1], lambda x: x),
     "instance": (lambda x: F.instance_norm(x, weight=SCALE.double(), bias=SCALE.double()), lambda x: x),
     "group": (lambda x: F.group_norm(x, 3, SCALE.double()), lambda x: x),
+    "group by code": (
+        lambda x: aten.native_group_norm(x, SCALE.double(), None, 1, 3, 4, 3, 1e-5)[0],
+        lambda x: x,
+    ),
     "layer": (lambda x: F.layer_norm(x, (4,)), lambda x: x),
     "root mean square": (lambda x: F.rms_norm(x, (4,)), lambda x: x),
     "scaled by activations": (

@@ -218,7 +218,7 @@ def ordered_parts(network: Structure, pairs: Iterable[tuple[int, int]]) -> tuple
     offset = 0
     for index in order:
         node = network.nodes[index]
-        shape = node.shape[1:] if node.shape[0] == 1 and len(node.shape) > 1 else node.shape
+        shape = node.shape[1:] if len(node.shape) > 1 and node.shape[0] == 1 else node.shape
         parts.append(Part(node.name, shape, levels[index], offset, node.role))
         offset += parts[-1].size
     return parts, {index: place for place, index in enumerate(order)}

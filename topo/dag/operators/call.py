@@ -63,6 +63,21 @@ class Call:
         """Which entry of the tuple that the operation returns is meant; 0 where it returns one tensor."""
         return int(getattr(self.step.operation, "entry", 0))
 
+    def reads(self, given: Any) -> bool:
+        """Whether an argument is the input that is meant, which may be several arguments of one step.
+
+        Parameters
+        ----------
+        given
+            An argument as traced.
+
+        Returns
+        -------
+        bool
+            False for parameters, constants and other inputs.
+        """
+        return isinstance(given, Hole) and given.slot == self.slot
+
     def constant(self, given: Any) -> Tensor | None:
         """What is known of an argument whatever the input and the parameters; NaN where it is not.
 

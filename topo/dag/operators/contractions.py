@@ -18,7 +18,7 @@ from ..elements import Hole, Value
 from ..maps import AxisMaps, Chain, Gather, LinearMap, Union, Weight
 from .call import Call
 
-__all__ = ["contracted", "einsum_labels", "matrix_labels", "ones"]
+__all__ = ["contracted", "einsum_labels", "matrix_labels", "ones", "spread", "together"]
 
 Labels = tuple[int, ...]
 
@@ -66,7 +66,43 @@ def contracted(call: Call, operands: Sequence[Any], labels: Sequence[Labels], ta
             others = [p for p in range(len(operands)) if p != place]
             factors = [(labels[p], weight) for p in others if (weight := _factor(call, operands[p])) is not None]
             maps.append(_from(call, labels[place], factors, target))
+    return together(maps)
+
+
+def together(maps: Sequence[LinearMap]) -> LinearMap:
+    """The map of an input that is several arguments of one step.
+
+    Parameters
+    ----------
+    maps
+        From the input as each of these arguments to the result.
+
+    Returns
+    -------
+    LinearMap
+        With the edges of all.
+    """
     return maps[0] if len(maps) == 1 else Union(tuple(maps))
+
+
+def spread(call: Call, labels: Labels, target: Labels) -> LinearMap:
+    """Every element reaches all places of the result that agree with it along the axes that both have.
+
+    Parameters
+    ----------
+    call
+        The step and the input that is meant.
+    labels
+        A label for each axis of the input, none twice.
+    target
+        The labels of the result's axes.
+
+    Returns
+    -------
+    LinearMap
+        From the elements of that input to those of the result.
+    """
+    return _without_factor(call.source_shape, labels, call.target_shape, target)
 
 
 def _factor(call: Call, operand: Any) -> Weight | None:
@@ -137,8 +173,12 @@ def _as_one(factors: list[tuple[Labels, Weight]]) -> tuple[Labels, Weight]:
     every = tuple(dict.fromkeys(label for labels, _ in factors for label in labels))
     if len(factors) == 1 and len(every) == len(factors[0][0]):
         return factors[0]
+    small = {label: number for number, label in enumerate(every)}  # torch takes numbers below 52 alone
     magnitude, kept = (
-        torch.einsum(*(part for labels, tensor in given for part in (tensor.double(), labels)), every)
+        torch.einsum(
+            *(part for labels, tensor in given for part in (tensor.double(), [small[label] for label in labels])),
+            list(small.values()),
+        )
         for given in (
             [(labels, weight.magnitude) for labels, weight in factors],
             [(labels, weight.kept) for labels, weight in factors],

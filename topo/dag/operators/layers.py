@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..elements import Hole, Step, Value
 from ..maps import AxisMaps, Chain, LinearMap, Weight
 from . import linearized
-from .contractions import contracted, matrix_labels
+from .contractions import contracted, matrix_labels, together
 from .record import Call, Layer, argument, define
 from .selection import broadcast, sum_passes, where_passed
 
@@ -29,14 +29,16 @@ def _matrix_product(call: Call, left: int, right: int) -> LinearMap:
 
 def _matrix_product_and_sum(call: Call) -> LinearMap:
     """The same, added to something: what is added to minus infinity is lost."""
-    addend = call.step.args[0]
-    if isinstance(addend, Hole) and addend.slot == call.slot:
-        return broadcast(call.source_shape, call.target_shape)
-    product = _matrix_product(call, 1, 2)
-    passed = None if call.is_open else _beside_the_sum(call)
-    if passed is None or passed.all():
-        return product
-    return Chain((product, where_passed(passed, call.target_shape, call.target_shape)))
+    addend, *factors = call.step.args[:3]
+    maps: list[LinearMap] = []
+    if call.reads(addend):
+        maps.append(broadcast(call.source_shape, call.target_shape))
+    if any(map(call.reads, factors)):
+        maps.append(_matrix_product(call, 1, 2))
+        passed = None if call.is_open else _beside_the_sum(call)
+        if passed is not None and not passed.all():
+            maps[-1] = Chain((maps[-1], where_passed(passed, call.target_shape, call.target_shape)))
+    return together(maps)
 
 
 def _beside_the_sum(call: Call) -> Tensor | None:
@@ -51,12 +53,15 @@ def _along_last(call: Call, weight: Weight) -> AxisMaps:
 def _linear(call: Call) -> LinearMap:
     """A weight along the last axis; also what a weight or a bias that is computed from the input reaches."""
     given, weight, bias = (*call.step.args, None)[:3]
-    if isinstance(bias, Hole) and bias.slot == call.slot and given != bias:
-        return broadcast(call.source_shape, call.target_shape)
-    if isinstance(weight, Value) and given == Hole(call.slot):
-        return _along_last(call, call.lookup(weight.name))
-    batch = tuple(range(2, 1 + len(call.target_shape)))
-    return contracted(call, (given, weight), [(*batch, 1), (0, 1)], (*batch, 0))
+    maps: list[LinearMap] = []
+    if call.reads(bias):
+        maps.append(broadcast(call.source_shape, call.target_shape))
+    if isinstance(weight, Value) and call.reads(given):
+        maps.append(_along_last(call, call.lookup(weight.name)))
+    elif call.reads(given) or call.reads(weight):
+        batch = tuple(range(2, 1 + len(call.target_shape)))
+        maps.append(contracted(call, (given, weight), [(*batch, 1), (0, 1)], (*batch, 0)))
+    return together(maps)
 
 
 def _matrix_layer(
@@ -68,7 +73,9 @@ def _matrix_layer(
     return _dense_layer(step, weight, None if bias is None else step.args[bias], reads=0)
 
 
-def _dense_layer(step: Step, weight: Value, bias: Any, reads: int) -> Layer:
+def _dense_layer(step: Step, weight: Value, bias: Any, reads: int) -> Layer | None:
+    if isinstance(bias, Hole):
+        return None  # its input is also added to the product
     source, target = step.source_shapes[0], step.shape
     positions = prod(source[:-1])
     return Layer(weight.name, _name(bias), reads, 1 - reads, len(source) - 1, len(target) - 1, 1, positions)
@@ -113,10 +120,14 @@ define(
 def _bilinear(call: Call) -> LinearMap:
     """Products of all pairs of elements of two inputs, weighted and added up."""
     first, second, weight, bias = (*call.step.args, None)[:4]
-    if isinstance(bias, Hole) and bias.slot == call.slot:
-        return broadcast(call.source_shape, call.target_shape)
-    batch = tuple(range(3, 2 + len(call.target_shape)))
-    return contracted(call, (first, second, weight), [(*batch, 1), (*batch, 2), (0, 1, 2)], (*batch, 0))
+    maps: list[LinearMap] = []
+    if call.reads(bias):
+        maps.append(broadcast(call.source_shape, call.target_shape))
+    if any(map(call.reads, (first, second, weight))):
+        batch = tuple(range(3, 2 + len(call.target_shape)))
+        labels = [(*batch, 1), (*batch, 2), (0, 1, 2)]
+        maps.append(contracted(call, (first, second, weight), labels, (*batch, 0)))
+    return together(maps)
 
 
 define("bilinear", map=_bilinear, modules=(nn.Bilinear,), outer_factors=(0, 2, 1), trained=True)
