@@ -387,3 +387,39 @@ def test_a_model_that_cannot_be_traced_is_read_by_its_classes():
     assert list(topo.prune(Branching(), "snip", sparsity=0.5, data=data)) == ["inner.weight"]
     with pytest.warns(UserWarning, match=r"does not touch 'w' .* cannot be seen, for cannot trace .* in include"):
         topo.prune(Branching(w=nn.Parameter(torch.ones(4, 4))), "magnitude", sparsity=0.5, data=data)
+
+
+class _ByHand(nn.Linear):
+    """Divides every row of its weight by its norm, or by a step of quantisation."""
+
+    def __init__(self, quantised: bool) -> None:
+        super().__init__(8, 8)
+        self.quantised = quantised
+
+    def forward(self, x):
+        weight = self.weight
+        if not self.quantised:
+            return F.linear(x, weight / weight.norm(dim=1, keepdim=True), self.bias)
+        step = weight.abs().amax(1, keepdim=True) / 127
+        return F.linear(x, weight + ((weight / step).round() * step - weight).detach(), self.bias)
+
+
+@pytest.mark.parametrize("quantised", [False, True])
+def test_masks_that_make_a_computed_weight_no_number_are_told(quantised: bool):
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), _ByHand(quantised), nn.ReLU(), nn.Linear(8, 3))
+    x = torch.randn(4, 6)
+    with pytest.warns(UserWarning, match=r"weights computed from '2.weight' NaN.*rows of it that are pruned whole"):
+        masks = topo.prune(model, "l1-filter", sparsity=0.4, example=x, device="cpu")
+    with pytest.warns(UserWarning, match="computed from '2.weight'"):
+        small = topo.compact(model, masks, x)
+    with pytest.warns(UserWarning, match="computed from '2.weight'"):
+        topo.encode(model, masks=masks, example=x)
+    assert masks.install(model)(x).isnan().any() and small(x).isfinite().all()
+
+
+def test_weight_norms_that_masks_take_care_of_are_not_warned_of():
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.utils.parametrizations.weight_norm(nn.Linear(8, 3)))
+    masks = topo.Masks({"2.weight": torch.arange(24).view(3, 8) > 7})
+    topo.encode(model, masks=masks, example=(6,))
+    topo.compact(model, masks, (6,))
+    assert masks.apply(model)(torch.randn(2, 6)).isfinite().all()

@@ -10,6 +10,7 @@ from torch import nn
 from ..dag import Dag, trace
 from ..dag.example import Example
 from ..dag.structure import checked_masks
+from ..dag.undefined_weights import warn_of_undefined_weights
 from ..errors import InputError, failures_named
 from ..memory import available_memory, in_words
 from ..registry import Registry
@@ -192,6 +193,11 @@ def encode(
         For unknown names, masks that do not fit, an input of the wrong shape, or an operation that has no
         element-level meaning.
 
+    Warns
+    -----
+    UserWarning
+        Where the masked model itself computes NaN, as of a row that is pruned whole and divided by its own norm.
+
     Examples
     --------
     >>> import torch
@@ -209,6 +215,7 @@ def encode(
         raise InputError("topo.encode needs example, an input of the model or its shape, such as (3, 32, 32).")
     dag = trace(model, example).single()
     checked = checked_masks(dag, masks)
+    warn_of_undefined_weights(dag, checked)
     with failures_named(f"encoding {encoding!r}"):
         graph = ENCODINGS[encoding](dag, checked, **chosen)
     wanted = LayerGraphs if ENCODINGS.entry(encoding).info["layers"] else MultipartiteGraph

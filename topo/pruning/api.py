@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..dag.dag import Dag
 from ..dag.example import Example
 from ..dag.tracing import module_of
+from ..dag.undefined_weights import warn_of_undefined_weights
 from ..errors import InputError, failures_named
 from ..masks import Masks
 from ..parameter_names import named_parameters
@@ -86,6 +87,11 @@ def prune(
         When the name, a setting or a pattern is unknown, the sparsity impossible, data or an example missing or unfit,
         a score not a number, a layer emptied where that is not allowed, or what an algorithm returns is no masks.
 
+    Warns
+    -----
+    UserWarning
+        Where the model itself computes NaN with the masks in force, as of a row pruned whole and divided by its norm.
+
     Examples
     --------
     >>> import topo
@@ -125,6 +131,8 @@ def prune(
             seed=seed,
             sparsity=float(sparsity),
         )
+        if task.dag is not None:
+            warn_of_undefined_weights(task.dag.bind(model), masks)
         if task.keep_state:
             masks.state = {key: value.detach().cpu().clone() for key, value in task.model.state_dict().items()}
     empty = masks.empty_layers()

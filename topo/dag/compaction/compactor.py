@@ -14,6 +14,7 @@ from ..dag import Dag
 from ..example import Example
 from ..structure import checked_masks
 from ..tracing import module_of, traced
+from ..undefined_weights import warn_of_undefined_weights
 from .empty_nodes import find_empty_nodes
 from .rebuilder import Rebuilder
 from .remaining import Inseparable
@@ -65,6 +66,11 @@ def compact(
     InputError
         When the model cannot be traced, the masks do not fit, or the smaller network would compute something else.
 
+    Warns
+    -----
+    UserWarning
+        Where the masked model itself computes NaN, as of a row that is pruned whole and divided by its own norm.
+
     Examples
     --------
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
@@ -77,6 +83,8 @@ def compact(
     if channels is None:
         channels = coupled_channels(traced(model, example, "topo.compact"))
     masks = checked_masks(channels.dag, masks)
+    if verify:
+        warn_of_undefined_weights(channels.dag, masks)
     alive = live_units(channels, masks)
     while True:
         try:
