@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .additive_graph import AdditiveGraph
-from .derived_weights import carried_elements, main_parameter
+from .derived_weights import carried_elements, kept_elements, main_parameter
 
 __all__ = ["ParameterAxis", "carried", "parameter_axis", "shape_of"]
 
@@ -70,14 +71,32 @@ def carried(dag: AdditiveGraph, name: str) -> tuple[str, Tensor] | None:
     Returns
     -------
     tuple or None
-        Name, and numbers of elements in the value's shape; None where there is none for some element.
+        Name, and numbers of elements in the value's shape; None where there is none for some element, those aside that
+        are zero whatever the parameter is.
     """
     known = _CARRIED.setdefault(dag, {})
     if name not in known:
         parameter = main_parameter(dag, name)
         index = None if parameter is None else carried_elements(dag, name, parameter)
-        known[name] = None if parameter is None or index is None or (index < 0).any() else (parameter, index)
+        if parameter is not None and index is not None and (index < 0).any():
+            index = _with_constant_zeros(dag, name, parameter, index)
+        known[name] = None if parameter is None or index is None else (parameter, index)
     return known[name]
+
+
+def _with_constant_zeros(dag: AdditiveGraph, name: str, parameter: str, index: Tensor) -> Tensor | None:
+    """The numbers with those of elements that a constant factor makes zero, as a mask does, which go with their
+    neighbours; None where something else is no element's."""
+    everything = {n: torch.ones_like(dag.state[n], dtype=torch.bool) for n in dag.parameters_behind([name])}
+    if bool((kept_elements(dag, name, everything).cpu() & (index < 0)).any()):
+        return None
+    value = dag.state[parameter]
+    numbers = torch.arange(value.numel()).view(value.shape)
+    for order in permutations(range(value.ndim)):
+        moved = numbers.permute(order)
+        if moved.shape == index.shape and torch.equal(torch.where(index < 0, index, moved), index):
+            return moved.contiguous()
+    return None
 
 
 def parameter_axis(dag: AdditiveGraph, name: str, axis: int) -> ParameterAxis | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+import torch.nn.utils.prune
 from torch import Tensor, nn
 
 import topo
@@ -26,6 +27,32 @@ class Normalised(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(torch.relu(self.second(torch.relu(self.first(x)))).mean((2, 3)))
+
+
+class Masked(nn.Linear):
+    """A weight times a mask, as a matrix or transposed, with rows and columns of zeros."""
+
+    def __init__(self, inputs: int, outputs: int, transposed: bool = False) -> None:
+        super().__init__(inputs, outputs)
+        self.transposed = transposed
+        self.register_buffer("mask", (torch.rand(outputs, inputs) < 0.6).double())
+        self.mask[1], self.mask[:, 2] = 0, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.transposed:
+            return x @ (self.weight * self.mask).t() + self.bias
+        return F.linear(x, self.weight * self.mask, self.bias)
+
+
+def pruned_by_torch() -> nn.Module:
+    model = nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.Linear(20, 20), nn.ReLU(), nn.Linear(20, 3))
+    nn.utils.prune.random_unstructured(model[0], "weight", 0.5)
+    nn.utils.prune.ln_structured(model[2], "weight", 0.25, n=1, dim=0)
+    return model
+
+
+def with_masks_of_its_own() -> nn.Module:
+    return nn.Sequential(Masked(6, 20), nn.ReLU(), Masked(20, 20, True), nn.ReLU(), nn.Linear(20, 3))
 
 
 class AsMatrices(nn.Module):
@@ -78,6 +105,8 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, ...]]] = {
     "older weight norm": (lambda: Normalised(nn.utils.weight_norm), IMAGE),
     "spectral norm": (lambda: Normalised(parametrise.spectral_norm), IMAGE),
     "older spectral norm": (lambda: Normalised(nn.utils.spectral_norm), IMAGE),
+    "pruned by torch": (pruned_by_torch, (torch.zeros(1, 6, dtype=torch.float64),)),
+    "masks of its own": (with_masks_of_its_own, (torch.zeros(1, 6, dtype=torch.float64),)),
     "matrices": (AsMatrices, (torch.zeros(1, 5, dtype=torch.float64),)),
     "other keys": (OtherKeys, (torch.zeros(1, 2, 5, dtype=torch.float64), torch.zeros(1, 3, 6, dtype=torch.float64))),
     "embeddings": (lambda: Tokens(False), IDS),
