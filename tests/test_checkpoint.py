@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -177,9 +178,19 @@ class Payload:
 def test_no_code_in_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"w": Payload()}, "net.pt")
-    with pytest.raises(InputError, match="plain tensors"):
+    with pytest.raises(InputError, match=r"holds an object of \w+\.mkdir beside tensors"):
         load_checkpoint(net(), "net.pt")
     assert not Path("ran").exists()
+
+
+def test_what_training_code_puts_beside_tensors_is_named(tmp_path: Path):
+    file = tmp_path / "run.pth"
+    torch.save({"state_dict": net().state_dict(), "args": Namespace(width=6)}, file)
+    with pytest.raises(
+        InputError, match=r"holds an object of argparse\.Namespace .* save the state dict alone"
+    ) as error:
+        load_checkpoint(net(), file)
+    assert "\x1b" not in str(error.value) and "\n" not in str(error.value) and "weights_only" not in str(error.value)
 
 
 def test_files_of_other_kinds(tmp_path: Path):

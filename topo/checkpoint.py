@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from .wrapped_names import matched_names
 __all__ = ["checkpoint_shapes", "load_checkpoint", "save_checkpoint"]
 
 _TORCH_SUFFIXES = (".pt", ".pth", ".pth.tar", ".bin", ".ckpt")
+# How torch names the class or function that an object in a file needs, and what it writes before its reasons.
+_OTHER_OBJECT = re.compile(r"(?:GLOBAL|Unsupported class) ([\w.]+\w)")
+_PREFACE = "WeightsUnpickler error: "
 # Where training code puts the state dict beside the optimizer's and the epoch.
 PLACES = ("state_dict", "model_state_dict", "model", "net")
 # Endings of names: what pruning by torch makes of a weight, and the counter of a batch norm.
@@ -182,7 +186,13 @@ def _read_state(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().split("\n")[0]
+        other = _OTHER_OBJECT.search(str(error))
+        if other is not None:
+            raise InputError(
+                f"{path} holds an object of {other[1]} beside tensors, which only code in the file could make again, "
+                "and no code in a file is ever run; save the state dict alone, by torch.save(model.state_dict(), path)."
+            ) from None
+        reason = str(error).rpartition(_PREFACE)[2].strip().split("\n")[0]
         raise InputError(f"{path} is not a whole PyTorch file of plain tensors ({reason}).") from error
     found: list[str] = []
     while isinstance(state, dict) and not all(isinstance(value, Tensor) for value in state.values()):

@@ -24,6 +24,7 @@ aten = torch.ops.aten
 PLACES = torch.tensor([2, 0, 1])
 MASK = torch.tensor([True, False, True])
 SCALE = torch.tensor([0.7, 1.1, 0.4])
+NUMBERS = torch.tensor([[[1.0, 2, 4], [3, 1, 2], [5, 7, 1]]])
 Functions = dict[str, Callable[..., Tensor]]
 
 
@@ -205,6 +206,7 @@ ELEMENTS: Functions = {
     "bilinear layer whose inputs are its bias": lambda x: one_for_both(
         lambda y, w: F.bilinear(y, y, w[:, :, None] * torch.eye(3, dtype=x.dtype)[0], y), x[0, 0, :3]
     ),
+    "of another type": lambda x: (x.double().float().type_as(x) + x.to(x[0, :1]) + x.type(x.dtype)).type_as(x[:, :2]),
     "batched": lambda x: torch.bmm(x, torch.eye(4, dtype=x.dtype)[None].triu(1) + 0 * x[0, 0, 0].detach()),
     "einsum": lambda x: torch.einsum("...ij,kj->...ik", x, torch.tensor([[0.0, 1, 0, 2]], dtype=x.dtype)),
     "einsum with several weights": lambda x: (
@@ -284,6 +286,11 @@ PAIRS: Functions = {
     "dynamic convolution": lambda x, y: F.conv1d(x, y.reshape(3, 1, 3), y[0, 0], padding=1, groups=3),
     "dynamic transposed": lambda x, y: F.conv_transpose1d(x, y.reshape(3, 3, 1)[:, :2], stride=2),
     "attention": lambda x, y: F.scaled_dot_product_attention(x, y, y),
+    "attention to one token": lambda x, y: F.scaled_dot_product_attention(x, y, NUMBERS.to(x), is_causal=True),
+    "attention to one token, written out": lambda x, y: (
+        (x @ y.mT).masked_fill(torch.ones(3, 3, dtype=torch.bool).triu(1), -torch.inf).softmax(-1) @ NUMBERS.to(x)
+    ),
+    "softmax of one": lambda x, y: x.mean(1, keepdim=True).softmax(1) + y,
     "set": lambda x, y: x.index_copy(1, PLACES[:1], y[:, :1]).scatter(
         1, PLACES[None, :1, None].expand(1, 1, 3), y[:, 2:]
     ),
@@ -306,6 +313,9 @@ IMAGES: Functions = {
     "mirrored": lambda x: F.pad(F.pad(x, (1, 1, 1, 1), mode="reflect"), (1, 1, 1, 1), mode="replicate"),
     "mirrored by code": lambda x: aten.replication_pad2d(aten.reflection_pad2d(x, [1, 1, 1, 1]), [1, 1, 1, 1]),
     "sampled": lambda x: F.grid_sample(x, torch.linspace(-0.9, 0.8, 12).to(x).reshape(1, 3, 2, 2), align_corners=False),
+    "sampled by data": lambda x: F.grid_sample(
+        x[:, :2, :2, :2], torch.sin(5 * x[:, 2:]).permute(0, 2, 3, 1), align_corners=True
+    ),
     "placed": lambda x: F.affine_grid(x.flatten()[:6].reshape(1, 2, 3), [1, 1, 2, 2], align_corners=False),
     "convolution": lambda x: F.conv2d(x, torch.ones(2, 4, 2, 2).to(x).tril(), padding="same"),
     "transposed": lambda x: F.conv_transpose2d(x, torch.ones(4, 1, 2, 2).to(x).triu(), stride=2, padding=1),

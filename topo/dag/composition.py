@@ -109,6 +109,10 @@ class _GraphComposer(Composer):
     def length(self, value: fx.Node, axis: int) -> int:
         return int(value.meta["val"].shape[axis])
 
+    def type_of(self, value: fx.Node) -> torch.dtype:
+        kind: torch.dtype = value.meta["val"].dtype
+        return kind
+
     def counts_samples(self, value: fx.Node, axis: int) -> bool:
         shape = value.meta["val"].shape
         # Where the number of samples is fixed, it is told from other sizes where it is theirs alone.

@@ -9,6 +9,7 @@ import torch
 __all__ = [
     "ATTENTION",
     "BATCH_SIZE",
+    "CAST",
     "ENTRY",
     "EXPAND",
     "FLATTEN",
@@ -27,6 +28,7 @@ __all__ = [
 
 ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 BATCH_SIZE = torch.ops.aten.sym_size.int
+CAST = torch.ops.aten.to.dtype
 ENTRY = operator.getitem
 EXPAND = torch.ops.aten.expand.default
 FLATTEN = torch.ops.aten.flatten.using_ints

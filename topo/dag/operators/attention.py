@@ -61,6 +61,11 @@ class _Attention:
             allowed = first if bool((allowed == first).all()) else allowed
         return allowed
 
+    @cached_property
+    def compared(self) -> Tensor:
+        """As `allowed`, without the queries that have a single key: its share is 1 whatever their scores are."""
+        return self.allowed if self.call.is_open else self.allowed & (self.allowed.sum(-1, keepdim=True) > 1)
+
     def _mask(self) -> Tensor | None:
         """Where the mask forbids nothing for good; None where it may be anything."""
         mask = self.operand(3, "attn_mask")
@@ -115,20 +120,20 @@ def _attention(call: Call) -> LinearMap:
 
     With ``attention="exact"`` the queries and keys count as well, as they do in the Jacobian: every channel of
     a query reaches every channel of its token's result, every channel of a key those of all tokens that may
-    attend to it, and a score that is added those of its query. With ``attention="values"`` only the values do.
+    attend to it, and a score that is added those of its query; where a query may attend to one token alone, its share
+    is 1 whatever the scores are, and only the value counts. With ``attention="values"`` only the values do.
     """
     attention = _Attention(call)
-    allowed = attention.allowed
     exact = call.options.get("attention", "exact") == "exact"
     maps = []
     if attention.is_read_as(2, "value"):
-        maps.append(attention.map("kd", allowed, "qk"))
+        maps.append(attention.map("kd", attention.allowed, "qk"))
     if attention.is_read_as(1, "key") and exact:
-        maps.append(attention.map("kw", allowed, "qk"))
+        maps.append(attention.map("kw", attention.compared, "qk"))
     if attention.is_read_as(0, "query") and exact:
-        maps.append(attention.map("qw", allowed.any(dim=-1), "q"))
+        maps.append(attention.map("qw", attention.compared.any(dim=-1), "q"))
     if attention.is_read_as(3, "attn_mask") and exact and not call.is_open:
-        maps.append(attention.map("qk", allowed, "qk"))
+        maps.append(attention.map("qk", attention.compared, "qk"))
     if not maps:
         return nothing(call)
     return maps[0] if len(maps) == 1 else Union(tuple(maps))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from ...errors import InputError
 
 __all__ = ["Composer"]
@@ -56,6 +58,22 @@ class Composer:
             The length.
         """
         return int(value.shape[axis])
+
+    def type_of(self, value: Any) -> torch.dtype:
+        """The type of the numbers of a value.
+
+        Parameters
+        ----------
+        value
+            A tensor, or what stands for one.
+
+        Returns
+        -------
+        torch.dtype
+            Such as ``torch.float32``.
+        """
+        kind: torch.dtype = value.dtype
+        return kind
 
     def counts_samples(self, value: Any, axis: int) -> bool:
         """Whether an axis is known to be the one along which a traced network counts samples.

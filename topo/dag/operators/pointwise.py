@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ..elements import Hole, Step
 from ..maps import AxisMaps, Chain, Gather, LinearMap
 from . import linearized
+from .aten import CAST
 from .contractions import ones
 from .record import FIRST, Call, argument, define, rule
 from .selection import (
@@ -69,6 +70,10 @@ def _square_or_same(step: Step) -> float | None:
 copied = partial(pointwise, affine=FIRST, silent=True, grows=to_the(1.0))
 copied("clone", "dropout", modules=(nn.modules.dropout._DropoutNd,))
 copied("alias", "contiguous", "detach", "lift_fresh_copy", "to", "_to_copy")
+define(
+    "type_as",  # of the other tensor nothing but the type of its numbers is read
+    composition=lambda compose, input, other: compose(CAST, input, compose.type_of(other)),
+)
 pointwise("native_dropout", affine=FIRST, silent=True)
 pointwise("bernoulli")
 
@@ -193,7 +198,7 @@ def _share_a_sum(call: Call) -> LinearMap:
     shape = call.source_shape
     (axis,) = _given_axes(call.step, len(shape))
     shared = AxisMaps(shape, shape, ((axis, ones(shape[axis], shape[axis])),))
-    passed = forbidden_stay_out(call)
+    passed = None if call.is_open else forbidden_stay_out(call)
     if passed is None or passed.all():
         return shared
     allowed = where_passed(passed, shape, shape)

@@ -79,7 +79,8 @@ def _warn(call: Call, found: dict[int, LinearMap], seconds: float) -> None:
     sizes = " and ".join(f"{prod(known.source_shape):,} x {prod(known.target_shape):,}" for known in found.values())
     warnings.warn(
         f"operation {call.step.name!r} of {where} has no rule: its edges are the non-zeros of its Jacobian "
-        f"({sizes} elements) at random inputs, found in {seconds:.1f} s; a record of it would be exact.",
+        f"({sizes} elements) at random inputs, found in {seconds:.1f} s; edges that only other "
+        "inputs would show may be missing, and a record of it would be exact.",
         stacklevel=2,
     )
 

@@ -251,7 +251,7 @@ def as_chosen(call: Call) -> Tensor | None:
 
 
 def forbidden_stay_out(call: Call) -> Tensor | None:
-    """Softmax turns what is fixed at minus infinity to zero.
+    """Softmax turns what is fixed at minus infinity to zero, and a score that is left alone to one.
 
     Parameters
     ----------
@@ -263,8 +263,11 @@ def forbidden_stay_out(call: Call) -> Tensor | None:
     Tensor or None
         Where the input is passed on; None for everywhere.
     """
-    known = call.constant(call.step.args[0])
-    return None if known is None else ~(known <= MASKING / 2)
+    known, axis = call.constant(call.step.args[0]), call.argument(1, "dim", -1)
+    if known is None:
+        return torch.zeros(call.source_shape, dtype=torch.bool) if call.source_shape[axis] == 1 else None
+    passed = ~(known <= MASKING / 2)
+    return passed & (passed.sum(axis, keepdim=True) > 1)
 
 
 def as_interpolated(call: Call) -> Tensor | None:

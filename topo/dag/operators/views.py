@@ -16,7 +16,7 @@ from ..elements import Hole, Step, Values
 from ..maps import AxisMaps, Gather, LinearMap
 from . import aten
 from .aten import RESHAPE
-from .contractions import ones
+from .contractions import ones, spread, together
 from .probing import probed_map
 from .record import FIRST, Call, define, operator_of
 from .selection import places
@@ -104,6 +104,24 @@ def _chosen(call: Call) -> LinearMap:
     return AxisMaps(call.source_shape, call.target_shape, ((axis % len(call.source_shape), mixed),))
 
 
+def _sampled(call: Call) -> LinearMap:
+    """Interpolation at given places; where these are computed from the input, they may be anywhere."""
+    image, grid = call.step.args[:2]
+    if not isinstance(grid, Hole):
+        return probed_map(call)
+    if call.is_open:
+        raise call.refusal("where it samples is computed from the input")
+    samples, channels, coordinates, *placed = range(len(call.target_shape) + 1)
+    target = (samples, channels, *placed)
+    read = tuple(range(target[-1] + 1, target[-1] + 1 + len(placed)))
+    maps = []
+    if call.reads(image):
+        maps.append(spread(call, (samples, channels, *read), target))
+    if call.reads(grid):
+        maps.append(spread(call, (samples, *placed, coordinates), target))
+    return together(maps)
+
+
 def _flat(arguments: Iterable[Any]) -> list[Any]:
     return [given for one in arguments for given in (one if isinstance(one, list | tuple) else [one])]
 
@@ -173,4 +191,5 @@ define(
 define("col2im", map=_fold, affine=FIRST)
 # Sums of elements, and interpolation at given places: the same Jacobian at every input.
 define("scatter_add", "index_add", map=probed_map, affine=((0, 3),))
-define("grid_sampler", "affine_grid_generator", map=probed_map, affine=FIRST)
+define("affine_grid_generator", map=probed_map, affine=FIRST)
+define("grid_sampler", map=_sampled, affine=FIRST)
