@@ -423,3 +423,28 @@ def test_weight_norms_that_masks_take_care_of_are_not_warned_of():
     topo.encode(model, masks=masks, example=(6,))
     topo.compact(model, masks, (6,))
     assert masks.apply(model)(torch.randn(2, 6)).isfinite().all()
+
+
+class Chained(nn.Module):
+    """A product of several matrices in one operation, the input first or last."""
+
+    def __init__(self, last: bool) -> None:
+        super().__init__()
+        self.last = last
+        self.u, self.v = (nn.Parameter(torch.rand(n, m)) for n, m in (((3, 5), (5, 6)) if last else ((6, 5), (5, 3))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.last:
+            return torch.linalg.multi_dot([self.u, self.v, x[0].mT])[None]
+        return torch.chain_matmul(x[0], self.u, self.v)[None]
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_matrices_multiplied_in_one_operation_are_weights(last: bool) -> None:
+    model, x = Chained(last).double(), torch.rand(1, 4, 6, dtype=torch.float64)
+    dag = topo.trace(model, x)
+    assert torch.allclose(dag(x), model(x), rtol=1e-12)
+    assert topo.weights(model, x).set_index("name")["role"].to_dict() == {"u": "weight", "v": "weight"}
+    masks = {name: torch.eye(*p.shape).bool() for name, p in model.named_parameters()}
+    counts = {block.matrix.nnz for block in topo.encode(dag, masks).blocks}
+    assert counts == {4 * 5, 4 * 3}

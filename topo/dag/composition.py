@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ NAME = "topo_name"
 """Where a node of an exported graph has the name of its result, in its `meta`."""
 
 
-def write_compositions(graph: fx.Graph, samples: int | None) -> None:
+def write_compositions(graph: fx.Graph, samples: int | None, inputs: Container[str]) -> None:
     """Write every operation whose record has a composition as the operations that it is made of.
 
     Parameters
@@ -30,6 +30,8 @@ def write_compositions(graph: fx.Graph, samples: int | None) -> None:
         Of an exported program, changed in place.
     samples
         The number of samples where it is fixed.
+    inputs
+        Names of the nodes that are inputs of the network, not parameters or constants.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def write_compositions(graph: fx.Graph, samples: int | None) -> None:
         record = operator_called(node.target) if node.op == "call_function" else None
         if record is None or record.composition is None:
             continue
-        composer = _GraphComposer(node, samples)
+        composer = _GraphComposer(node, samples, inputs)
         results = record.composition(composer, *node.args, **node.kwargs)
         if results is NotImplemented:
             continue
@@ -88,9 +90,10 @@ WHOLE = ((), (0,), (0, sys.maxsize), (0, sys.maxsize, 1), (None, None))
 class _GraphComposer(Composer):
     """Writes operations into a graph, before the node that they are to replace."""
 
-    def __init__(self, replaced: fx.Node, samples: int | None) -> None:
+    def __init__(self, replaced: fx.Node, samples: int | None, inputs: Container[str]) -> None:
         self.replaced = replaced
         self.samples = samples
+        self.inputs = inputs
         self.made: list[fx.Node] = []
         # What an operation returns for arguments of some form, which is the same at every time step.
         self.known: dict[tuple[Any, ...], Any] = {}
@@ -118,6 +121,16 @@ class _GraphComposer(Composer):
         # Where the number of samples is fixed, it is told from other sizes where it is theirs alone.
         fixed = [place for place, size in enumerate(shape) if not is_symbol(size) and size == self.samples]
         return is_symbol(shape[axis]) or (self.samples != 1 and fixed == [axis])
+
+    def varies(self, value: fx.Node) -> bool:
+        waiting, seen = [value], {value}
+        while waiting:
+            node = waiting.pop()
+            if node.name in self.inputs:
+                return True
+            waiting += [read for read in node.all_input_nodes if read not in seen]
+            seen.update(node.all_input_nodes)
+        return False
 
     def is_zero(self, value: fx.Node) -> bool:
         if not isinstance(value.target, OpOverload):

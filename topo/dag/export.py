@@ -96,7 +96,8 @@ def export(
                 repeat_grouped_heads(program.graph)
                 if not functionalised(program.graph):
                     program = program.run_decompositions({})
-                write_compositions(program.graph, leaves[0].shape[0] if dynamic_shapes is None else None)
+                samples = leaves[0].shape[0] if dynamic_shapes is None else None
+                write_compositions(program.graph, samples, program.graph_signature.user_inputs)
             if dynamic_shapes is None or _is_free(program):
                 return program
         except InputError:

@@ -14,6 +14,7 @@ __all__ = [
     "EXPAND",
     "FLATTEN",
     "FULL",
+    "MATMUL",
     "NEGATE",
     "NEW_AXIS",
     "PICK",
@@ -33,6 +34,7 @@ ENTRY = operator.getitem
 EXPAND = torch.ops.aten.expand.default
 FLATTEN = torch.ops.aten.flatten.using_ints
 FULL = torch.ops.aten.full.default
+MATMUL = torch.ops.aten.matmul.default
 NEGATE = torch.ops.aten.neg.default
 NEW_AXIS = torch.ops.aten.unsqueeze.default
 PICK = torch.ops.aten.select.int

@@ -92,6 +92,21 @@ class Composer:
         """
         return False
 
+    def varies(self, value: Any) -> bool:
+        """Whether a value is known to be computed from an input of the network.
+
+        Parameters
+        ----------
+        value
+            A tensor, or what stands for one.
+
+        Returns
+        -------
+        bool
+            False where that is not known.
+        """
+        return False
+
     def is_zero(self, value: Any) -> bool:
         """Whether a value is known to be zero whatever the input is.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from math import prod
 from typing import Any
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from ..elements import Hole, Step, Value
 from ..maps import AxisMaps, Chain, LinearMap, Weight
 from . import linearized
+from .aten import MATMUL
+from .composer import Composer
 from .contractions import contracted, matrix_labels, together
 from .record import Call, Layer, argument, define
 from .selection import broadcast, sum_passes, where_passed
@@ -115,6 +118,20 @@ define(
     affine=((0, 1), (0, 2)),
     modules=DENSE,
 )
+
+
+def _one_by_one(compose: Composer, matrices: Sequence[Any]) -> Any:
+    """Products of two, from an activation on, so that each of the other matrices is a weight of one of them."""
+    first = next((place for place, matrix in enumerate(matrices) if compose.varies(matrix)), 0)
+    product = matrices[first]
+    for matrix in matrices[first + 1 :]:
+        product = compose(MATMUL, product, matrix)
+    for matrix in reversed(matrices[:first]):
+        product = compose(MATMUL, matrix, product)
+    return product
+
+
+define("linalg_multi_dot", "chain_matmul", composition=_one_by_one)
 
 
 def _bilinear(call: Call) -> LinearMap:
