@@ -49,7 +49,7 @@ def run(step: Step, slots: tuple[Tensor, ...], values: Values) -> Tensor:
     if step.name == "embedding" and not isinstance(step.args[1], Value):
         return slots[0][..., None] * values[step.args[0].name].norm(dim=0)
     if step.name == "softmax":
-        return torch.where(slots[0] <= FORBIDDEN, 0.0, slots[0])
+        return shares(slots[0], slots[0] > FORBIDDEN, step.args[1])
     if step.name == "scaled_dot_product_attention":
         return attention(step, slots, values)
     if len(slots) == 1 and step.name in ("add", "sub", "where", "masked_fill"):
@@ -84,11 +84,16 @@ def attention(step: Step, slots: tuple[Tensor, ...], values: Values) -> Tensor:
     scores = query @ key.transpose(-2, -1)
     if mask is not None and mask.dtype != torch.bool:
         scores, mask = scores + mask, mask > FORBIDDEN
-    if mask is not None:
-        scores = torch.where(mask, scores, 0.0)
+    allowed = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask.expand(scores.shape)
     if len(step.args) > 5 and step.args[5]:
-        scores = scores.tril()
-    return scores @ value
+        allowed = allowed.tril()
+    return shares(scores, allowed, -1) @ value
+
+
+def shares(scores: Tensor, allowed: Tensor, axis: int) -> Tensor:
+    """Scores where they are allowed, and 1 where no other is."""
+    alone = allowed.sum(axis, keepdim=True) == 1
+    return torch.where(allowed, torch.where(alone, 1.0, scores), 0.0)
 
 
 class Reference:
