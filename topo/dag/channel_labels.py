@@ -15,7 +15,7 @@ from .dag import Dag
 from .elements import Output, Step, Value, place_of
 from .interpreter import Interpreter
 from .maps import AxisMaps, Chain, Gather, LinearMap, Union
-from .operators import aten, operator_of
+from .operators import aten, operator_of, weight_of
 from .parameter_axes import ParameterAxis, parameter_axis, shape_of
 from .relations import WeightLookup, map_of
 from .weighted_layers import Layer, layer_of
@@ -82,17 +82,17 @@ class ChannelLabels(Interpreter):
             return self._concatenated(node, arrived)
         if self.dag.nodes[node].kind == "sum":
             shapes = [_shape_before_expansion(self.dag.arcs[place].steps) for place in arrived]
-            return self._meeting(list(arrived.values()), shapes)
+            return self._meeting(list(arrived.values()), shapes, f"{self.dag.nodes[node].name!r}")
         return super().join(node, arrived)
 
-    def _meeting(self, values: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> Tensor:
+    def _meeting(self, values: Sequence[Tensor], shapes: Sequence[tuple[int, ...] | None], where: str) -> Tensor:
         """The labels of values that meet element by element, each from a tensor of a shape; they become one.
 
         A value that is repeated along an axis along which another has units of its own, such as a gate or a mask of one
         channel, stays, and these units can go without it.
         """
         size = values[0].ndim
-        full = [(1,) * (size - len(shape)) + tuple(shape) if shape else None for shape in shapes]
+        full = [None if shape is None else (1,) * (size - len(shape)) + tuple(shape) for shape in shapes]
         merged = []
         for value, shape in zip(values, full, strict=True):
             repeated = [] if shape is None else [a for a in range(size) if shape[a] == 1 < value.shape[a]]
@@ -102,7 +102,7 @@ class ChannelLabels(Interpreter):
                 for other, theirs in zip(values, full, strict=True)
             )
             if among_units:
-                self._join(value, torch.full((), FIXED))
+                self._hold(value, f"operation {where} uses one number, made of many channels, for all of them")
             else:
                 merged.append(value)
         return self.add(merged)
@@ -135,9 +135,15 @@ class ChannelLabels(Interpreter):
                 arrived.append(self._through(step, element_map, labels))
             except InputError:
                 # No rule says what moves where, so nothing that meets here may go.
+                if weight_of(step) is not None:
+                    self.held[f"no rule says which channels the weight of operation {place_of(step)} writes"] = None
                 self._hold(labels, f"no rule says what operation {place_of(step)} does")
                 arrived.append(torch.full((), FIXED).expand(steps[-1].shape))
-        merged = self._meeting(arrived, step.source_shapes) if operator_of(step).pointwise else self.add(arrived)
+        merged = (
+            self._meeting(arrived, step.source_shapes, place_of(step))
+            if operator_of(step).pointwise
+            else self.add(arrived)
+        )
         self._record_values(step, merged)
         return merged
 
@@ -214,7 +220,8 @@ class ChannelLabels(Interpreter):
         reads, writes = (parameter_axis(self.dag, layer.weight, axis) for axis in (layer.reads, layer.writes))
         if reads is None or writes is None or reads.name != writes.name:
             # What is removed of such a weight has no place in the parameters that it is computed from.
-            self._hold(read, f"the weight of {place_of(step)} is no parameter, nor parts of one that can go alone")
+            self.held[f"the weight of {place_of(step)} is no parameter, nor parts of one that can go alone"] = None
+            self._hold(read)
             return torch.full((), FIXED).expand(step.shape)
         self.layers.setdefault(reads.name, []).append(
             replace(layer, weight=reads.name, reads=reads.axis, writes=writes.axis)
@@ -251,9 +258,9 @@ class ChannelLabels(Interpreter):
         self.tables.add(columns.name)
         return self._known_or_new(columns)
 
-    def _hold(self, labels: Tensor, why: str) -> None:
+    def _hold(self, labels: Tensor, why: str = "") -> None:
         """Keep elements from being removed, and note why if any could be otherwise."""
-        if (labels != FIXED).any():
+        if why and (labels != FIXED).any():
             self.held[why] = None
         self._join(labels, torch.full((), FIXED))
 
@@ -337,14 +344,14 @@ class ChannelLabels(Interpreter):
         return torch.where(left == CONSTANT, right, left).expand(shape)
 
 
-def _shape_before_expansion(steps: Sequence[Step]) -> tuple[int, ...]:
-    """The shape of what an arc adds to a larger tensor, which its last steps expand and may negate; else nothing."""
+def _shape_before_expansion(steps: Sequence[Step]) -> tuple[int, ...] | None:
+    """The shape of what an arc adds to a larger tensor, which its last steps expand and may negate; else None."""
     for step in reversed(steps):
         if step.operation is aten.EXPAND:
             return step.source_shapes[0]
         if not operator_of(step).pointwise:
             break
-    return ()
+    return None
 
 
 def _varies_along(labels: Tensor, axis: int) -> bool:

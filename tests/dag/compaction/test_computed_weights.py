@@ -174,3 +174,58 @@ def test_what_no_rule_knows_is_named_where_nothing_can_go():
         topo.prune(Transformed(), "l1-filter", sparsity=0.5, example=(5,), device="cpu")
     with pytest.raises(InputError, match="all its layers write to an output"):
         topo.prune(nn.Linear(5, 4), "l1-filter", sparsity=0.5, example=(5,), device="cpu")
+
+
+class MeanAdded(nn.Module):
+    """Adds the mean of its input, or of what a layer writes, to all channels of that layer."""
+
+    def __init__(self, of_input: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.of_input = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 4, 3), of_input
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        return self.second(torch.relu(y + (x if self.of_input else y).mean())).mean((2, 3))
+
+
+class Standardised(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return F.conv2d(x, weight / (weight.std((1, 2, 3), keepdim=True) + 1e-5), self.bias)
+
+
+class Experts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Parameter(torch.randn(5, 6, 8)), nn.Parameter(torch.randn(5, 8, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(torch.einsum("bi,eio->beo", x, self.first))
+        return torch.einsum("beo,eoc->bc", x, self.second)
+
+
+def test_a_mean_of_the_input_that_is_added_leaves_the_units():
+    model = MeanAdded(True).double()
+    x = torch.randn(2, 3, 6, 6, dtype=torch.float64)
+    masks = topo.prune(model, "l1-filter", sparsity=0.5, example=x, device="cpu")
+    smaller = topo.compact(model, masks, x)
+    assert smaller.get_submodule("first").out_channels == 3
+    assert torch.allclose(smaller(x), masks.apply(model)(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:pruning does not touch")
+@pytest.mark.parametrize(
+    ("make", "shape", "why"),
+    [
+        (lambda: MeanAdded(False), (3, 6, 6), "operation 'add' uses one number, made of many channels, for all"),
+        (
+            lambda: nn.Sequential(Standardised(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)),
+            (3, 6, 6),
+            "the weight of 'conv2d' of module '0' is no parameter",
+        ),
+        (Experts, (6,), "no rule says which channels the weight of operation 'einsum'"),
+    ],
+)
+def test_why_a_model_has_no_units(make: Callable[[], nn.Module], shape: tuple[int, ...], why: str):
+    with pytest.raises(InputError, match=f"no unit that could be removed: {why}"):
+        topo.prune(make(), "l1-filter", sparsity=0.5, example=shape, device="cpu")

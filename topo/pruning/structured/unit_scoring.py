@@ -153,7 +153,8 @@ def find_channels(task: Task, *, may_be_none: bool = False) -> CoupledChannels:
     """
     channels = coupled_channels(trace(task.model, task.example))
     if not channels.count and not may_be_none:
-        why = f"{channels.held[0]}" if channels.held else "all its layers write to an output"
+        others = "all its layers write to an output or to what meets an input or an output of the network"
+        why = channels.held[0] if channels.held else others
         raise InputError(f"the model has no unit that could be removed: {why}.")
     return channels
 
