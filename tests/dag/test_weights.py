@@ -448,3 +448,21 @@ def test_matrices_multiplied_in_one_operation_are_weights(last: bool) -> None:
     masks = {name: torch.eye(*p.shape).bool() for name, p in model.named_parameters()}
     counts = {block.matrix.nnz for block in topo.encode(dag, masks).blocks}
     assert counts == {4 * 5, 4 * 3}
+
+
+@pytest.mark.filterwarnings("ignore:pruning does not touch '0.weight'")
+def test_orthogonal_weights_that_are_not_square_are_left_and_scored_around():
+    model = nn.Sequential(parametrizations.orthogonal(nn.Linear(6, 8)), nn.ReLU(), nn.Linear(8, 3))
+    plain = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    plain.load_state_dict(
+        {
+            "0.weight": model[0].weight,
+            "0.bias": model[0].bias,
+            **{name: value for name, value in model.state_dict().items() if name.startswith("2.")},
+        }
+    )
+    table = topo.weights(model, (6,)).set_index("name")
+    assert table.loc["0.weight", "role"] == "computed weight"
+    assert set(topo.prune(model, "synflow", sparsity=0.5, example=(6,), device="cpu")) == {"2.weight"}
+    scores = topo.pruning.score(model, "synflow", example=(6,), device="cpu")["2.weight"]
+    assert torch.allclose(scores, topo.pruning.score(plain, "synflow", example=(6,), device="cpu")["2.weight"])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..parameter_names import named_parameters
 from .additive_graph import AdditiveGraph
 from .dag import Dag
-from .derived_weights import carried_elements
+from .derived_weights import carried_elements, is_view
 from .elements import Step
 from .example import Example
 from .operators import has_dynamic_weight, value_uses
@@ -213,13 +213,21 @@ def _roles_behind(dag: AdditiveGraph, value: str, use: str, computing: dict[str,
             yield name, "embedding" if use == "table" else "weight" if dag.state[name].ndim > 1 else "bias"
         else:
             carried = carried_elements(dag, value, name)
-            if carried is None and behind[name] == largest:
+            if behind[name] == largest and (carried is None or _is_mixed(dag, value, carried, largest)):
                 yield name, "computed weight"
             elif carried is None or _is_scale(carried, behind[name] < largest, taken):
                 yield name, "weight scale"
             else:
                 taken = carried
                 yield name, "weight" if use == "weight" else "embedding"
+
+
+def _is_mixed(dag: AdditiveGraph, value: str, carried: Tensor, count: int) -> bool:
+    """Whether few elements of a parameter each make many of a weight zero and the others none, as where an orthogonal
+    matrix takes the signs of its columns from a diagonal."""
+    followed = carried[carried >= 0]
+    different = followed.unique().numel()
+    return different < followed.numel() and different < count and not is_view(dag, value)
 
 
 def _is_scale(carried: Tensor, is_smaller: bool, taken: Tensor | None) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Container, MutableMapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils.weak import WeakIdKeyDictionary
@@ -18,20 +19,44 @@ __all__ = ["LinearizedOperations", "linearize_parameters"]
 
 
 @torch.no_grad()
-def linearize_parameters(model: nn.Module) -> None:
+def linearize_parameters(model: nn.Module, weights: Container[str] | None = None) -> None:
     """Turn a model, in place, to float64 and evaluation mode, its parameters to absolute values, its biases to zero.
+
+    Absolute values of parameters behind a parametrisation that mixes them, such as an orthogonal one, mean nothing: of
+    such a weight that is none of `weights` the absolute values of what is computed take its place.
 
     Parameters
     ----------
     model
         Changed in place.
+    weights
+        Plain names of the weights that are scored; None for all.
     """
     model.double().eval()
+    for path, module in list(model.named_modules()):
+        if weights is not None and parametrize.is_parametrized(module):
+            for name in list(module.parametrizations):
+                if (f"{path}.{name}" if path else name) not in weights:
+                    # Torch's own removal changes the class, which copies of the module share.
+                    module.parametrizations[name] = _Computed(getattr(module, name).detach().abs())  # type: ignore[index]
     for name, parameter in model.named_parameters():
         if "bias" in name.rpartition(".")[2]:
             parameter.zero_()
         else:
             parameter.abs_()
+
+
+class _Computed(nn.ModuleList):
+    """A value in the place of the parametrisations that compute it, of which none is left."""
+
+    def __init__(self, value: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("original", value)
+
+    original: Tensor
+
+    def forward(self) -> Tensor:
+        return self.original
 
 
 class LinearizedOperations(TorchFunctionMode):

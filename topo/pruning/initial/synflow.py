@@ -30,7 +30,7 @@ def synflow(task: Task) -> dict[str, Tensor]:
     Public implementations keep |bias|, which no path from the input carries; this follows the paper. Everything is
     done in float64. Of what a model returns beside logits, the logits alone count.
     """
-    linearize_parameters(task.model)
+    linearize_parameters(task.model, task.weights)
     inputs = pytree.tree_map_only(Tensor, _ones, task.example)
     tokens = [value for value in pytree.tree_leaves(inputs) if isinstance(value, Tensor) and not value.requires_grad]
     with LinearizedOperations(*tokens):
