@@ -38,7 +38,7 @@ def linearize_parameters(model: nn.Module, weights: Container[str] | None = None
             for name in list(module.parametrizations):
                 if (f"{path}.{name}" if path else name) not in weights:
                     # Torch's own removal changes the class, which copies of the module share.
-                    module.parametrizations[name] = _Computed(getattr(module, name).detach().abs())  # type: ignore[index]
+                    module.parametrizations[name] = _Computed(getattr(module, name).detach().abs())
     for name, parameter in model.named_parameters():
         if "bias" in name.rpartition(".")[2]:
             parameter.zero_()
