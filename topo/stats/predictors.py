@@ -76,8 +76,7 @@ def forest(shape: tuple[int, int], seed: int) -> list[Any]:
 def trees(n: int) -> int:
     """Number of trees of a forest.
 
-    With as many, the words of verdicts are the same for at least nine of ten seeds of the forests, on the published
-    tables and on the digits study.
+    `analyses/forest_seeds.py` counts for how many seeds of the forests the words of a verdict are the same.
 
     Parameters
     ----------
