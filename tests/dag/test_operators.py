@@ -205,6 +205,9 @@ RUNS: dict[str, Callable[..., Any]] = {
     "col2im": lambda a: F.fold(a.flatten(2)[:, :, :16], (5, 5), 2),
     "scatter_add": lambda a, i, j, b: a.index_add(1, INDEX, b[:, :3]),
     "grid_sampler": lambda a: F.grid_sample(a, SQUARE[:2, :2].expand(2, 3, 2, 2), align_corners=False),
+    "affine_grid_generator": lambda a: F.affine_grid(
+        a[:, 0].flatten(1)[:, :6].reshape(2, 2, 3), [2, 1, 2, 2], align_corners=False
+    ),
     "tensordot": lambda a, b: torch.tensordot(a, b, ([3], [2])),
     "outer": lambda a, b: torch.outer(a[0, 0, 0], b[0, 0, 0]),
     "cross": lambda a, b: torch.cross(a[:, :3], b[:, :3], dim=1),
