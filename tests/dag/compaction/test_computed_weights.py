@@ -229,3 +229,20 @@ def test_a_mean_of_the_input_that_is_added_leaves_the_units():
 def test_why_a_model_has_no_units(make: Callable[[], nn.Module], shape: tuple[int, ...], why: str):
     with pytest.raises(InputError, match=f"no unit that could be removed: {why}"):
         topo.prune(make(), "l1-filter", sparsity=0.5, example=shape, device="cpu")
+
+
+class TiedAutoencoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(8, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(torch.relu(F.linear(x, self.weight)), self.weight.t())
+
+
+def test_a_tied_autoencoder_stays_tied():
+    model, x = TiedAutoencoder().double(), torch.randn(3, 6, dtype=torch.float64)
+    masks = topo.prune(model, "l1-filter", sparsity=0.5, example=x, device="cpu")
+    smaller = topo.compact(model, masks, x)
+    assert sum(p.numel() for p in smaller.parameters()) == 24
+    assert torch.allclose(smaller(x), masks.apply(model)(x), rtol=0, atol=1e-12)

@@ -258,11 +258,45 @@ class GraphWriter:
             if folded is not None:
                 parameter, value = folded
                 return self._read(parameter, _without(value, kept))
+            shared = self._of_cut_parameter(name, kept)
+            if shared is not None:
+                return shared
             made = self.value(name) if cut else self._as_traced(name)
             for axis, indices in cut:
                 made = self.select(made, axis, indices.nonzero().flatten())
             return made
         return self._as_traced(name)
+
+    def _of_cut_parameter(self, name: str, kept: tuple[Tensor, ...]) -> fx.Node | None:
+        """A view of a parameter, such as its transpose, as the same view of what is left of it, which another layer may
+        use too; None where it would be another value."""
+        step = self.dag.constants[name]
+        parameter = step.values[0] if len(step.values) == 1 else ""
+        if parameter not in self.channels.axes or parameter not in self.dag.state or not operator_of(step).view:
+            return None
+        if any(isinstance(leaf, Size) for leaf in pytree.tree_leaves((step.args, dict(step.kwargs)))):
+            return None
+        alive = self.channels.alive(parameter, self.alive)
+        shape = self.dag.state[parameter].shape
+        numbers = torch.arange(shape.numel()).view(shape)
+
+        def viewed(value: Any) -> Any:
+            args, kwargs = pytree.tree_map(
+                lambda leaf: value if isinstance(leaf, Value) else leaf, (step.args, dict(step.kwargs))
+            )
+            return args, kwargs
+
+        args, kwargs = viewed(numbers)
+        wanted = _without(step.operation(*args, **kwargs), kept)
+        args, kwargs = viewed(_without(numbers, alive))
+        try:
+            found = step.operation(*args, **kwargs)
+        except (RuntimeError, IndexError, ValueError):
+            return None
+        if not isinstance(found, Tensor) or not torch.equal(found, wanted):
+            return None
+        args, kwargs = viewed(self.value(parameter, alive))
+        return self.call(step.operation, *args, **kwargs)
 
     def _as_traced(self, name: str) -> fx.Node:
         """A constant, computed as the model does."""
