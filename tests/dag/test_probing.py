@@ -54,6 +54,16 @@ def test_weights_are_those_of_the_jacobian_where_it_is_the_same_everywhere() -> 
     assert matrix.ravel().tolist() == [1.5, 3.0, 3.0, 1.5]
 
 
+@pytest.mark.filterwarnings("ignore:operation")
+def test_complex_numbers_are_one_element_each() -> None:
+    """A circular convolution by the kernel (1, 2, 0, 0), written with Fourier transforms: dense, as each of them is."""
+    kernel = torch.fft.fft(torch.tensor([1.0, 2.0, 0.0, 0.0]))
+    through = lambda x: torch.fft.ifft(torch.fft.fft(x, dim=1) * kernel, dim=1).real  # noqa: E731
+    assert (paths(through, torch.rand(1, 4)) > 0).all()
+    parts = lambda x: torch.view_as_real(torch.complex(x, x * 0 + 1)).flatten(1)  # noqa: E731
+    assert (paths(parts, torch.rand(1, 3)) > 0).tolist() == np.repeat(np.eye(3, dtype=bool), 2, 1).tolist()
+
+
 def test_two_inputs_are_probed_together() -> None:
     class Distances(nn.Module):
         def forward(self, x: Tensor, y: Tensor) -> Tensor:

@@ -93,6 +93,7 @@ class _Probing:
     slot: int
 
     def __post_init__(self) -> None:
+        self.is_complex = False
         self.step = self.call.step
         self.source_shape, self.target_shape = self.step.source_shapes[self.slot], self.step.shape
 
@@ -114,7 +115,7 @@ class _Probing:
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """The non-zeros of all probes, and the entries where they are the same at each."""
         found = grid.jacobian(*first)
-        values: np.ndarray | None = found
+        values: np.ndarray | None = None if self.is_complex else found
         joined: np.ndarray = found != 0
         agreeing = probes = 1
         while agreeing < AGREEING:
@@ -150,7 +151,7 @@ class _Probing:
                     if isinstance(error, ValueError):
                         continue
                     break
-                useless = 0
+                useless, self.is_complex = 0, draw is _complexes
                 yield function, x
         if not self._takes(_reals) and (self._takes(_places) or self._takes(_truths)):
             return
@@ -178,9 +179,12 @@ class _Probing:
         if signed:
             x = x * torch.where(torch.rand(x.shape, generator=generator) < 0.5, -1, 1)
         values = _Typed(self.call.constants or self.call.values, kind, self.call.options["sizes"])
-        return partial(self._run, values, others), x
+        # Along one direction of the plane of complex numbers: where both parts count in some way, so does it.
+        turned = draw(self.source_shape, generator, shapes) if draw is _complexes else None
+        return partial(self._run, values, others, turned), x
 
-    def _run(self, values: Values, others: Sequence[Tensor], x: Tensor) -> Tensor:
+    def _run(self, values: Values, others: Sequence[Tensor], turned: Tensor | None, x: Tensor) -> Tensor:
+        x = x if turned is None else x * turned
         slots = tuple(x if slot == self.slot else other for slot, other in enumerate(others))
         result = self.step.run((slots,) if operator_of(self.step).entry else slots, values)
         if not isinstance(result, Tensor):
@@ -254,7 +258,11 @@ def _definite(shape: _Shape, generator: torch.Generator, shapes: Sequence[_Shape
     return drawn @ drawn.mT + torch.eye(shape[-1], dtype=drawn.dtype)
 
 
-_DRAWS = (_reals, _places, _truths, _definite)
+def _complexes(shape: _Shape, generator: torch.Generator, shapes: Sequence[_Shape]) -> Tensor:
+    return torch.complex(_reals(shape, generator, shapes), _reals(shape, generator, shapes))
+
+
+_DRAWS = (_reals, _places, _truths, _definite, _complexes)
 
 
 def _sensitivity(function: Function, x: Tensor) -> Tensor | None:
