@@ -12,7 +12,7 @@ from .additive_graph import AdditiveGraph
 from .elements import Values
 from .operators import operator_of
 
-__all__ = ["carried_elements", "is_view", "kept_elements", "main_parameter", "values_without_nan"]
+__all__ = ["carried_elements", "constants_behind", "is_view", "kept_elements", "main_parameter", "values_without_nan"]
 
 
 def main_parameter(dag: AdditiveGraph, weight: str) -> str | None:
@@ -229,11 +229,25 @@ def is_view(dag: AdditiveGraph, weight: str) -> bool:
     bool
         False where anything is computed from their numbers.
     """
-    return all(operator_of(dag.constants[name]).view for name in _constants_behind(dag, weight))
+    return all(operator_of(dag.constants[name]).view for name in constants_behind(dag, weight))
 
 
-def _constants_behind(dag: AdditiveGraph, weight: str) -> Iterator[str]:
-    waiting, seen = [weight], set()
+def constants_behind(dag: AdditiveGraph, value: str) -> Iterator[str]:
+    """Names of the constants that a value is, or is computed from.
+
+    Parameters
+    ----------
+    dag
+        The network.
+    value
+        Name of a parameter, a buffer or a constant.
+
+    Yields
+    ------
+    str
+        Each once, the value itself first.
+    """
+    waiting, seen = [value], set()
     while waiting:
         name = waiting.pop()
         if name in dag.constants and name not in seen:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..parameter_names import named_parameters
 from .additive_graph import AdditiveGraph
 from .dag import Dag
-from .derived_weights import carried_elements, is_view
+from .derived_weights import carried_elements, constants_behind, is_view
 from .elements import Step
 from .example import Example
 from .operators import has_dynamic_weight, value_uses
@@ -201,7 +201,7 @@ def _found_uses(dag: AdditiveGraph) -> dict[str, tuple[ParameterUse, ...]]:
 
 def _roles_behind(dag: AdditiveGraph, value: str, use: str, computing: dict[str, None]) -> Iterator[tuple[str, str]]:
     """The parameters behind a value that a step uses so, with their roles; notes the constants that compute it."""
-    computing.update(dict.fromkeys(_constants_behind(dag, value)))
+    computing.update(dict.fromkeys(constants_behind(dag, value)))
     behind = {name: dag.state[name].numel() for name in dag.parameters_behind([value])}
     largest = max(behind.values(), default=0)
     taken: Tensor | None = None
@@ -256,16 +256,6 @@ def _steps(dag: AdditiveGraph) -> Iterator[tuple[Step, str]]:
     for output in dag.outputs:
         for step in output.steps:
             yield step, ""
-
-
-def _constants_behind(dag: AdditiveGraph, value: str) -> Iterator[str]:
-    waiting, seen = [value], set()
-    while waiting:
-        name = waiting.pop()
-        if name in dag.constants and name not in seen:
-            seen.add(name)
-            yield name
-            waiting.extend(dag.constants[name].values)
 
 
 def _first_names(dag: Dag) -> dict[str, nn.Parameter]:

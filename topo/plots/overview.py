@@ -13,7 +13,7 @@ from ..stats.pruners import accuracy_summary
 from .accuracy import accuracy_against_sparsity, networks_with_accuracy
 from .theme import INK, figure, pruner_color, pruner_dashes, pruner_marker, pruner_order, style
 
-__all__ = ["accuracy_overview", "telling_pairs"]
+__all__ = ["accuracy_overview", "networks_of", "telling_pairs"]
 
 WIDTH = 5.3
 
@@ -83,7 +83,7 @@ def accuracy_overview(table: pd.DataFrame, *, most: int = 4) -> Figure:
     pairs = telling_pairs(table, most) or list(table[[*PAIR]].drop_duplicates().itertuples(index=False, name=None))
     pairs = pairs[:most]
     if len(pairs) == 1:
-        return _single(_of(table, pairs[0]), " · ".join(pairs[0]))
+        return _single(networks_of(table, pairs[0]), " · ".join(pairs[0]))
     names = pruner_order(table.loc[table["pruner"] != "dense", "pruner"].unique())
     columns = 2
     rows = ceil(len(pairs) / columns)
@@ -104,7 +104,7 @@ def accuracy_overview(table: pd.DataFrame, *, most: int = 4) -> Figure:
                 high / height,
             )
             ax = accuracy_against_sparsity(
-                _of(table, pair), grid.add_axes(box), title=" · ".join(pair), named=False
+                networks_of(table, pair), grid.add_axes(box), title=" · ".join(pair), named=False
             )  # fmt: skip
             ax.set_xlabel("")
             ax.set_ylabel("")
@@ -121,7 +121,21 @@ def accuracy_overview(table: pd.DataFrame, *, most: int = 4) -> Figure:
     return grid
 
 
-def _of(table: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
+def networks_of(table: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
+    """The rows of one dataset and model.
+
+    Parameters
+    ----------
+    table
+        Results table.
+    pair
+        Dataset and model.
+
+    Returns
+    -------
+    DataFrame
+        Rows of the table.
+    """
     return table[(table["dataset"] == pair[0]) & (table["model"] == pair[1])]
 
 

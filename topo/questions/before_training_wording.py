@@ -6,7 +6,7 @@ from math import isfinite
 
 import pandas as pd
 
-from ..results.labels import decimal, listed, percent
+from ..results.labels import decimal, in_points, listed, percent
 from ..stats.baselines import CELL_LABELS, strongest
 from ..stats.significance import significant
 from .answer import Said, Verdict
@@ -107,10 +107,6 @@ def _best_tested(table: pd.DataFrame, hold: str, tested: pd.DataFrame) -> str | 
     return _best_without(table[table.index.isin([*tested["second"], *MASKS])], hold) or _best_without(table, hold)
 
 
-def _points(share: float) -> str:
-    return f"{decimal(100 * share, 1)} points"
-
-
 def sentences(scores: pd.DataFrame, differences: pd.DataFrame, failures: pd.DataFrame) -> tuple[str, str, str]:
     """How well, against what knows no mask, and where it fails.
 
@@ -126,12 +122,13 @@ def sentences(scores: pd.DataFrame, differences: pd.DataFrame, failures: pd.Data
     errors, r2 = _shown(scores, "mae"), _shown(scores, "r2")
     ways = _ways(r2)
     own = [
-        f"{WAYS[h]} to {_points(errors.loc['mask_setting', h])} (R² {decimal(r2.loc['mask_setting', h])})" for h in ways
+        f"{WAYS[h]} to {in_points(errors.loc['mask_setting', h])} (R² {decimal(r2.loc['mask_setting', h])})"
+        for h in ways
     ]
     first = "From mask metrics, sparsity, model and dataset a forest predicts the accuracy drop of "
     first += f"{listed([own[0], *(f'of {text}' for text in own[1:])])}." if own else "no network."
     best = {hold: base for hold in ways if (base := _best_without(errors, hold))}
-    parts = [f"{_points(errors.loc[base, h])} on {WAYS[h]} ({label(base)})" for h, base in best.items()]
+    parts = [f"{in_points(errors.loc[base, h])} on {WAYS[h]} ({label(base)})" for h, base in best.items()]
     second = f"The best without mask metrics has a mean error of {listed(parts)}" if parts else "Nothing else predicts"
     second += f"; {_clear(differences)}."
     worst = failures.loc[failures["mae"].idxmax()]

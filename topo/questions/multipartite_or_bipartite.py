@@ -15,7 +15,7 @@ from ..results.evidence import Evidence
 from ..results.feature_sets import BASELINES, WHOLE_NETWORK, encodings_of, feature_sets, mask_only_set, set_label
 from ..results.labels import counted, listed
 from ..results.schema import GROUPS, PAIR, metric_label, reads_weights
-from ..stats.baselines import CELL_LABELS, cell_sets, strongest
+from ..stats.baselines import cell_sets, strongest
 from ..stats.collinearity import collinear_groups
 from ..stats.comparison import comparison_table
 from ..stats.explained import explained_table
@@ -29,6 +29,7 @@ from .multipartite_wording import (
     differences_title,
     explained_title,
     held_out_title,
+    label,
     sentences,
     summary_table,
     verdict,
@@ -241,10 +242,6 @@ def _name(kept: str, size: int) -> str:
     return metric_label(kept) + (f" and {size - 1} like it" if size > 1 else "")
 
 
-def _label(name: str) -> str:
-    return CELL_LABELS.get(name) or set_label(name)
-
-
 def _draw_explained(explained: pd.DataFrame) -> Figure:
     shown = explained[(explained["target"] == "drop") & ~explained["features"].isin(SMALLER)]
     parts = [
@@ -260,7 +257,7 @@ def _draw_explained(explained: pd.DataFrame) -> Figure:
 def _draw_held_out(scores: pd.DataFrame) -> Figure:
     shown = scores[scores["model"].isin(["forest", "mean", "cells"])]
     return interval_dots(
-        shown, row="features", value="r2", panel="held_out", variant="scope", heads=HELD_OUT, label=_label,
+        shown, row="features", value="r2", panel="held_out", variant="scope", heads=HELD_OUT, label=label,
         axis="held-out R², forest or mean of cells", limits=(-0.6, 1.0),
     )  # fmt: skip
 
@@ -271,7 +268,7 @@ def _draw_differences(differences: pd.DataFrame) -> Figure:
             **{c: 100 * differences[c] for c in ("difference", "low", "high")}
         ),
         row="second", value="difference", low="low", high="high", panel="held_out", variant="scope", heads=HELD_OUT,
-        label=_label, axis="error of the row less that of multipartite, points of accuracy",
+        label=label, axis="error of the row less that of multipartite, points of accuracy",
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from math import isfinite, nan
 import pandas as pd
 
 from ..results.feature_sets import BASELINES, WHOLE_NETWORK, encodings_of, set_label
-from ..results.labels import counted, decimal, listed
+from ..results.labels import counted, decimal, in_points, listed
 from ..stats.baselines import CELL_LABELS, strongest
 from ..stats.significance import significant
 from .answer import Said, Verdict
@@ -42,7 +42,8 @@ COLUMNS = {
 }
 
 
-def _label(name: str) -> str:
+def label(name: str) -> str:
+    """Inputs of a prediction as tables, figures and sentences write them."""
     return CELL_LABELS.get(name) or set_label(name)
 
 
@@ -87,24 +88,23 @@ def verdict(scores: pd.DataFrame, differences: pd.DataFrame, *, with_chance: pd.
         least = part.loc[part["difference"].idxmin()]
         said: Said = "yes"
         start = f"Yes, on {WAYS[hold]}: "
-        text = f"the mean error is {_points(least['difference'])} smaller than from {set_label(least['second'])}"
+        text = f"the mean error is {in_points(least['difference'])} smaller than from {set_label(least['second'])}"
         text += _scope(scope)
     elif len(worse) and all_beaten.empty:
         most = worse.loc[worse["difference"].idxmin()]
         scope, hold = most["scope"], most["held_out"]
         said, start = "no", f"No: on {WAYS[hold]} "
-        text = (
-            f"the mean error from {set_label(most['second'])} is {_points(-most['difference'])} smaller{_scope(scope)}"
-        )
+        less = f"{in_points(-most['difference'])} smaller{_scope(scope)}"
+        text = f"the mean error from {set_label(most['second'])} is {less}"
     else:
         table = _forest(scores, value="mae")
         hold, scope = next(h for h in HOLDS if h in table), "pooled"
         said, start = "open", f"Can not tell: on {WAYS[hold]} "
         layer = table.loc[_layer_sets(table.index), hold].dropna()
         own = table[hold].get(WHOLE_NETWORK, nan)
-        text = f"the mean error is {_points(own)} from the multipartite metrics"
+        text = f"the mean error is {in_points(own)} from the multipartite metrics"
         if len(layer):
-            text += f" and {_points(layer.min())} from {set_label(str(layer.idxmin()))}"
+            text += f" and {in_points(layer.min())} from {set_label(str(layer.idxmin()))}"
         part = layers[(layers["held_out"] == hold) & (layers["scope"] == scope)]
         text += power_text(part[part["second"] == layer.idxmin()] if len(layer) else part, layer.min())
     return Verdict(said, f"{start}{text}{_against_names(scores, scope, hold)}.")
@@ -112,11 +112,6 @@ def verdict(scores: pd.DataFrame, differences: pd.DataFrame, *, with_chance: pd.
 
 def _scope(scope: str) -> str:
     return "" if scope == "pooled" else " within groups"
-
-
-def _points(share: float) -> str:
-    """An error or a difference in points of accuracy."""
-    return f"{decimal(100 * share, 1)} points"
 
 
 def power_text(part: pd.DataFrame, error: float) -> str:
@@ -134,7 +129,7 @@ def power_text(part: pd.DataFrame, error: float) -> str:
         return "; too few algorithms for a test"
     row = found.loc[found["detectable"].idxmin()]
     if row["detectable"] < error:
-        return f"; a difference of {_points(row['detectable'])} would have been found in 80% of cases"
+        return f"; a difference of {in_points(row['detectable'])} would have been found in 80% of cases"
     units = [counted(int(row[c]), noun) for c, noun in (("algorithms", "algorithm"), ("pairs", "pair")) if row[c] > 0]
     text = f"; {listed(units)} of dataset and model" if row["pairs"] > 0 else f"; {listed(units)}"
     return f"{text} are too few to find any difference"
@@ -143,7 +138,7 @@ def power_text(part: pd.DataFrame, error: float) -> str:
 def _against_names(scores: pd.DataFrame, scope: str, hold: str) -> str:
     table = _forest(scores, scope, "mae")
     cells = table.loc[[n for n in table.index if n in CELL_LABELS], hold].dropna()
-    return f". Without topology, {_label(str(cells.idxmin()))} has {_points(cells.min())}" if len(cells) else ""
+    return f". Without topology, {label(str(cells.idxmin()))} has {in_points(cells.min())}" if len(cells) else ""
 
 
 def sentences(explained: pd.DataFrame, scores: pd.DataFrame, differences: pd.DataFrame) -> tuple[str, str, str]:
@@ -219,7 +214,7 @@ def _predicted(scores: pd.DataFrame, differences: pd.DataFrame) -> str:
             text += f" and {decimal(layers.max())} from the best set of single layers ({set_label(layers.idxmax())})"
         names = r2[[n for n in r2.index if n in CELL_LABELS]]
         if len(names):
-            text += f"; past results by {_label(names.idxmax())} have {decimal(names.max())}"
+            text += f"; past results by {label(names.idxmax())} have {decimal(names.max())}"
     tested = differences["p"].notna()
     if not tested.any():
         return f"{text}; too few algorithms to test differences."
@@ -275,9 +270,7 @@ def held_out_title(scores: pd.DataFrame) -> str:
         Held-out scores.
     """
     table = _forest(scores)
-    best = [
-        f"{HELD_OUT[h]} {_label(table[h].idxmax())} ({table[h].max():.2f})" for h in table if table[h].notna().any()
-    ]
+    best = [f"{HELD_OUT[h]} {label(table[h].idxmax())} ({table[h].max():.2f})" for h in table if table[h].notna().any()]
     return f"Best prediction, all networks together: {', '.join(best)}."
 
 
@@ -295,7 +288,7 @@ def summary_table(explained: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame
     table = _forest(scores)
     rows = []
     for name in [n for n in table.index if n != "mean"]:
-        row: dict[str, object] = {"inputs": _label(name)}
+        row: dict[str, object] = {"inputs": label(name)}
         for scope, end in (("pooled", ""), ("within groups", " in groups")):
             there = (name, scope) in fits.index
             row[f"R²{end}"] = fits.loc[(name, scope), "adjusted_r2"] if there else nan
@@ -304,12 +297,12 @@ def summary_table(explained: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame
     # The page may show the first rows only: what verdict and sentences speak of, then what it has to beat.
     layers = table.loc[_layer_sets(table.index)].dropna(how="all")
     named = [set_label(str(layers[hold].idxmax())) for hold in HOLDS if hold in layers and layers[hold].notna().any()]
-    first = [set_label(WHOLE_NETWORK), *named, *(_label(name) for name in (*strongest([*table.index]), "density"))]
+    first = [set_label(WHOLE_NETWORK), *named, *(label(name) for name in (*strongest([*table.index]), "density"))]
     rows.sort(key=lambda row: _place(str(row["inputs"]), first))
     shown = pd.DataFrame(rows)
     for name in FIRST_LEFT_OUT:
         if len(shown) > MOST_ROWS:
-            shown = shown[shown["inputs"] != _label(name)]
+            shown = shown[shown["inputs"] != label(name)]
     return shown.head(MOST_ROWS).round(2).reset_index(drop=True)
 
 

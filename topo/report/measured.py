@@ -18,7 +18,7 @@ from ..plots import (
     layer_density_grid,
     scatter_panels,
 )
-from ..plots.overview import telling_pairs
+from ..plots.overview import networks_of, telling_pairs
 from ..results.copies import copies_sentence
 from ..results.evidence import Evidence
 from ..results.labels import counted, listed, percent
@@ -184,7 +184,7 @@ class _Measured:
         shown = self.correlations[self.correlations["metric"].isin(self.shown_metrics)]
 
         def draw(pair: tuple[str, str]) -> Any:
-            return _heatmap(_of(shown, pair), " · ".join(pair))
+            return _heatmap(networks_of(shown, pair), " · ".join(pair))
 
         return self.each("heatmap", draw, "Spearman correlation of metrics with accuracy on", MOST_PAIRS)
 
@@ -202,7 +202,7 @@ class _Measured:
             texts += [(f"{name}.", twins)] if twins else []
 
             def draw(pair: tuple[str, str], metrics: list[str] = metrics) -> Any:
-                correlations = correlations_by_family(_of(self.trained, pair), metrics)
+                correlations = correlations_by_family(networks_of(self.trained, pair), metrics)
                 defined = correlations.groupby("metric")["r"].transform("count") > 0
                 return _heatmap(correlations[defined] if defined.any() else correlations, " · ".join(pair))
 
@@ -226,7 +226,7 @@ class _Measured:
             slim = self.trained.drop(columns=set(self.columns) - set(self.shown_metrics))
 
             def draw(pair: tuple[str, str]) -> Any:
-                networks = _of(slim, pair)
+                networks = networks_of(slim, pair)
                 chosen = strongest_metrics(networks)
                 if not chosen:
                     raise InputError(f"no metric of {' · '.join(pair)} varies over enough networks for a panel.")
@@ -256,7 +256,7 @@ class _Measured:
                 )
             pictures = []
             for i, pair in enumerate(pairs):
-                own, name = _of(layers, pair), " · ".join(pair)
+                own, name = networks_of(layers, pair), " · ".join(pair)
                 if {"kept", "weights"} <= set(layers.columns):
                     known_sparsities = sorted(own["sparsity"].unique())
                     sparsity = known_sparsities[len(known_sparsities) // 2]
@@ -307,10 +307,6 @@ class _Measured:
     def settings(self) -> Part | None:
         text = self.evidence.settings
         return Part(self.ident("settings"), "Settings of the study", code=text, printed=False) if text else None
-
-
-def _of(table: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
-    return table[(table["dataset"] == pair[0]) & (table["model"] == pair[1])]
 
 
 def _heatmap(correlations: pd.DataFrame, title: str) -> Any:

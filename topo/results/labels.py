@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-__all__ = ["column_in_words", "counted", "decimal", "listed", "p_value_text", "percent", "signed"]
+__all__ = [
+    "column_in_words",
+    "counted",
+    "decimal",
+    "in_points",
+    "listed",
+    "p_value_text",
+    "percent",
+    "signed",
+]
 
 # What sentences call columns of results tables whose names are not what they would say.
 WORDS = {"drop": "accuracy drop", "accuracy": "accuracy", "pruner": "algorithm"}
@@ -99,6 +108,27 @@ def listed(items: Sequence[str]) -> str:
     """
     items = list(items)
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else "none"
+
+
+def in_points(share: float) -> str:
+    """An error or a difference of accuracies in points.
+
+    Parameters
+    ----------
+    share
+        Between 0 and 1.
+
+    Returns
+    -------
+    str
+        With one decimal.
+
+    Examples
+    --------
+    >>> in_points(0.0251)
+    '2.5 points'
+    """
+    return f"{decimal(100 * share, 1)} points"
 
 
 def percent(value: float) -> str:

@@ -177,10 +177,10 @@ class Rebuilder(Interpreter):
                 return self.writer.module(step.module, owner, slots)
             if layer.groups > 1 and not (target.complete and parts[0].complete):
                 raise inseparable(f"operation {place_of(step)}", *parts, target)
-        elif record.groups_at is not None and not target.complete and owner is not None and not owner.affine:
-            pass  # Such a module has no tensors that would tell its size.
         elif owner is not None and (record.norm or _reads_own_table(step, owner)):
-            return self.writer.module(step.module, owner, slots)
+            # A norm of groups without tensors of its own does not tell its size, so it is written as an operation.
+            tells_size = target.complete or record.groups_at is None or owner.affine
+            return self.writer.module(step.module, owner, slots) if tells_size else self.writer.step(run, slots, target)
         return self.writer.step(run, slots, target)
 
 
