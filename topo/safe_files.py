@@ -1,22 +1,42 @@
-"""Arrays with metadata on disk (safetensors): written whole or not at all, refused when damaged."""
+"""Arrays with metadata, and JSON, on disk: written whole or not at all, refused when damaged."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from .errors import InputError
+from .errors import InputError, described
 
-__all__ = ["read_arrays", "replacing", "write_arrays", "writing"]
+__all__ = [
+    "check_sealed",
+    "parsed_json",
+    "read_arrays",
+    "read_json",
+    "replacing",
+    "require_file",
+    "seal",
+    "unsealed",
+    "write_arrays",
+    "writing",
+]
+
+CHECKSUM = "checksum"
+_UNKNOWN = "0" * 64
+_KINDS = {"BOOL", "F16", "F32", "F64", "C64", *(f"{sign}{bits}" for sign in "UI" for bits in (8, 16, 32, 64))}
+MOST_JSON = 1 << 28
+DEEPEST_JSON = 50
 
 
 @contextmanager
@@ -94,8 +114,119 @@ def replacing(path: str | Path) -> Iterator[str]:
             raise
 
 
+def require_file(path: str | Path) -> Path:
+    """Refuse what is missing, or is no file, such as a folder, or a pipe that would be waited for without end.
+
+    Parameters
+    ----------
+    path
+        What is about to be read.
+
+    Returns
+    -------
+    Path
+        The same.
+
+    Raises
+    ------
+    InputError
+        It is no file.
+
+    Examples
+    --------
+    >>> require_file("/dev/null")
+    Traceback (most recent call last):
+    topo.errors.InputError: /dev/null is no file.
+    """
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError) and not path.is_symlink():
+            raise InputError(f"{path} does not exist.") from error
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'no file'}.")
+    return path
+
+
+def unsealed(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Metadata of a safetensors file that is to be written and then sealed.
+
+    Parameters
+    ----------
+    metadata
+        Key -> text.
+
+    Returns
+    -------
+    dict
+        With room for a checksum.
+    """
+    return {**metadata, CHECKSUM: _UNKNOWN}
+
+
+def seal(path: str | Path) -> None:
+    """Write the SHA-256 of a safetensors file, whose metadata are of `unsealed`, into it.
+
+    The sum is that of the whole file, in which zeros stand in place of the sum itself.
+
+    Parameters
+    ----------
+    path
+        The file.
+    """
+    with open(path, "r+b") as file:
+        place = _place_of_checksum(file, _UNKNOWN)
+        digest = _digest(file, place)
+        file.seek(place)
+        file.write(digest.encode())
+
+
+def check_sealed(path: str | Path, metadata: Mapping[str, str]) -> None:
+    """Refuse a safetensors file that is not as it was sealed; one that never was is as good as it reads.
+
+    Parameters
+    ----------
+    path
+        The file.
+    metadata
+        Its metadata.
+
+    Raises
+    ------
+    InputError
+        Something in it has changed.
+    """
+    expected = metadata.get(CHECKSUM)
+    if expected is None:
+        return
+    with open(path, "rb") as file:
+        place = _place_of_checksum(file, expected)
+        if len(expected) != len(_UNKNOWN) or place < 0 or _digest(file, place) != expected:
+            raise InputError(f"{path} is damaged: its content is not what was written; make or fetch it again.")
+
+
+def _place_of_checksum(file: BinaryIO, value: str) -> int:
+    file.seek(0)
+    length = int.from_bytes(file.read(8), "little")
+    key = f'"{CHECKSUM}":"'.encode()  # quotes within other texts are escaped, so that it is found nowhere else
+    place = file.read(length).find(key + value.encode() + b'"')
+    return 8 + place + len(key) if place >= 0 else -1
+
+
+def _digest(file: BinaryIO, place: int) -> str:
+    file.seek(0)
+    digest = sha256(file.read(place))
+    digest.update(_UNKNOWN.encode())
+    file.seek(place + len(_UNKNOWN))
+    while piece := file.read(1 << 22):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> Path:
-    """Write arrays and string metadata to one safetensors file, atomically.
+    """Write arrays, string metadata and a checksum to one safetensors file, atomically.
 
     Parameters
     ----------
@@ -117,7 +248,8 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: M
         When the file cannot be written (folder read-only, disk full).
     """
     with replacing(path) as name:
-        save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, name, metadata=dict(metadata))
+        save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, name, unsealed(metadata))
+        seal(name)
     return Path(path)
 
 
@@ -137,14 +269,93 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
     Raises
     ------
     InputError
-        When the file is missing, truncated or not a safetensors file.
+        When the file is missing, truncated, not a safetensors file, not as `write_arrays` wrote it, or holds numbers
+        of a kind that numpy has not.
     """
+    require_file(path)
     try:
         with safe_open(str(path), framework="numpy") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist.") from error
-    except (OSError, SafetensorError, TypeError, ValueError) as error:
+            metadata = dict(file.metadata() or {})
+            check_sealed(path, metadata)
+            names = list(file.keys())
+            odd = {file.get_slice(name).get_dtype() for name in names} - _KINDS
+            if odd:
+                raise InputError(f"{path} holds numbers of kind {min(odd)}, which only torch can read.")
+            arrays = {name: file.get_tensor(name) for name in names}
+    except InputError:
+        raise
+    except Exception as error:  # whatever a reader trips over in bytes that anybody may have written
         raise InputError(
-            f"{path} is not a whole safetensors file ({error}); it may be cut short or of another kind."
+            f"{path} is not a whole safetensors file of arrays ({described(error).rstrip('.')}); it may be cut short "
+            "or of another kind."
         ) from error
+    metadata.pop(CHECKSUM, None)
+    return arrays, metadata
+
+
+def parsed_json(text: str, what: str) -> Any:
+    """The value of a JSON text.
+
+    Parameters
+    ----------
+    text
+        The text.
+    what
+        What messages call it.
+
+    Returns
+    -------
+    object
+        What it stands for.
+
+    Raises
+    ------
+    InputError
+        When it is not JSON, or is nested too deep for anything that is written here.
+
+    Examples
+    --------
+    >>> parsed_json("[1, 2", "the list")
+    Traceback (most recent call last):
+    topo.errors.InputError: the list is not JSON (Expecting ',' delimiter: line 1 column 6 (char 5)).
+    """
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{what} is not JSON ({error}).") from error
+    except RecursionError as error:
+        raise InputError(f"{what} is nested too deep.") from error
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        level = [x for v in level if isinstance(v, dict | list) for x in (v.values() if isinstance(v, dict) else v)]
+        if depth > DEEPEST_JSON:
+            raise InputError(f"{what} is nested too deep.")
+    return value
+
+
+def read_json(path: str | Path) -> Any:
+    """The value in a JSON file.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    object
+        What it stands for.
+
+    Raises
+    ------
+    InputError
+        When it is no file, cannot be read, is larger than anything that is written here, or is not JSON.
+    """
+    try:
+        if require_file(path).stat().st_size > MOST_JSON:
+            raise InputError(f"{path} is larger than any file of its kind.")
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    return parsed_json(text, str(path))

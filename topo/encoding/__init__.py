@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .drawers import DRAWERS
-from .graph import BipartiteGraph, Block, LayerGraphs, MultipartiteGraph, Part
+from .graph import BipartiteGraph, LayerGraphs, MultipartiteGraph
+from .parts import Block, Part
 
 if TYPE_CHECKING:
     from .encoder import ENCODINGS, encode, encoding, encoding_options

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..dag.maps import AxisMaps, Chain, Convolution, LinearMap, Union, Weight
 from ..dag.matrices import compose, merge
 from ..dag.structure import Structure
-from .graph import Part
+from .parts import Part
 from .routes import last_arcs_to_build, ordered_parts, sequences_of, unweighted
 
 __all__ = ["Adjacency", "Products"]

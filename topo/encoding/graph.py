@@ -1,11 +1,8 @@
-"""Graphs as arrays: parts (one per tensor) and blocks of edges (one per arc)."""
+"""Graphs as arrays: those of whole networks, of layers, and of all layers of a network."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +11,8 @@ from scipy import sparse
 
 from ..errors import InputError
 from .drawers import DRAWERS
+from .graph_files import read_graph, read_layers, write_graph, write_layers
+from .parts import Block, Part
 
 if TYPE_CHECKING:
     import igraph
@@ -22,42 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["BipartiteGraph", "Block", "LayerGraphs", "MultipartiteGraph", "Part"]
 
 INDEX_LIMIT = np.iinfo(np.int32).max
-
-
-@dataclass(frozen=True)
-class Part:
-    """The nodes of one tensor: `size` consecutive node numbers from `offset`.
-
-    `role` is ``"input"``, ``"hidden"`` or ``"output"``; `level` is the longest path from the input.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    level: int
-    offset: int
-    role: str = "hidden"
-
-    @property
-    def size(self) -> int:
-        return prod(self.shape)
-
-    @property
-    def nodes(self) -> slice:
-        return slice(self.offset, self.offset + self.size)
-
-
-@dataclass(frozen=True)
-class Block:
-    """The edges from part `source` to part `target` (indices into the graph's parts).
-
-    `matrix` is CSR of shape (source size, target size) with int32 indices and non-negative float32
-    weights; a stored entry is an edge even when its weight is 0.0. `name` is the layer's.
-    """
-
-    source: int
-    target: int
-    matrix: sparse.csr_array
-    name: str = ""
 
 
 class MultipartiteGraph:
@@ -230,21 +193,13 @@ class MultipartiteGraph:
         -------
         Path
             The file.
-        """
-        from ..safe_files import write_arrays
 
-        arrays = {}
-        for i, block in enumerate(self.blocks):
-            arrays[f"{i}.indptr"] = block.matrix.indptr
-            arrays[f"{i}.indices"] = block.matrix.indices
-            arrays[f"{i}.data"] = block.matrix.data
-        facts = {
-            "type": type(self).__name__,
-            "parts": [[p.name, list(p.shape), p.level, p.offset, p.role] for p in self.parts],
-            "blocks": [[b.source, b.target, b.name] for b in self.blocks],
-            "attributes": self.attributes,
-        }
-        return write_arrays(path, arrays, {"topo.graph": json.dumps(facts)})
+        Raises
+        ------
+        InputError
+            When the file cannot be written, or the graph is none that `load` would read.
+        """
+        return write_graph(path, type(self).__name__, self.parts, self.blocks, self.attributes)
 
     @classmethod
     def load(cls, path: str | Path) -> MultipartiteGraph:
@@ -263,23 +218,13 @@ class MultipartiteGraph:
         Raises
         ------
         InputError
-            When the file is none of a graph.
+            When the file is none of a graph, or is damaged: an index outside its part, an edge twice, a weight that is
+            no number.
         """
-        from ..safe_files import read_arrays
-
-        arrays, metadata = read_arrays(path)
-        if "topo.graph" not in metadata:
-            raise InputError(f"{path} is a safetensors file but holds no graph; write one with graph.save(path).")
-        facts = json.loads(metadata["topo.graph"])
-        parts = [Part(n, tuple(s), level, offset, role) for n, s, level, offset, role in facts["parts"]]
-        blocks = []
-        for i, (source, target, name) in enumerate(facts["blocks"]):
-            pieces = (arrays[f"{i}.data"], arrays[f"{i}.indices"], arrays[f"{i}.indptr"])
-            matrix = sparse.csr_array(pieces, shape=(parts[source].size, parts[target].size))
-            blocks.append(Block(source, target, matrix, name))
-        kind = BipartiteGraph if facts["type"] == "BipartiteGraph" else MultipartiteGraph
-        graph = kind.__new__(kind)
-        MultipartiteGraph.__init__(graph, parts, blocks, facts["attributes"])
+        kind, parts, blocks, attributes = read_graph(path)
+        of = BipartiteGraph if kind == "BipartiteGraph" else MultipartiteGraph
+        graph = of.__new__(of)
+        MultipartiteGraph.__init__(graph, parts, blocks, attributes)
         return graph
 
     def draw(self, drawer: str = "matplotlib", **options: Any) -> Any:
@@ -403,17 +348,7 @@ class LayerGraphs(Mapping[str, BipartiteGraph]):
         Path
             The folder.
         """
-        from ..safe_files import writing
-
-        folder = Path(folder)
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            files = {name: f"{i:04d}.safetensors" for i, name in enumerate(self)}
-            for name, file in files.items():
-                self[name].save(folder / file)
-            index = {"layers": files, "attributes": self.attributes}
-            (folder / "layers.json").write_text(json.dumps(index, indent=1))
-        return folder
+        return write_layers(folder, self, self.attributes)
 
     @classmethod
     def load(cls, folder: str | Path) -> LayerGraphs:
@@ -432,18 +367,13 @@ class LayerGraphs(Mapping[str, BipartiteGraph]):
         Raises
         ------
         InputError
-            When `folder` holds no layer graphs.
+            When `folder` holds no layer graphs, or a file of them is damaged.
         """
-        try:
-            index = json.loads((Path(folder) / "layers.json").read_text())
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{folder} holds no layer graphs ({error}); write them with graphs.save(folder)."
-            ) from error
+        files, attributes = read_layers(folder)
         graphs: dict[str, BipartiteGraph] = {}
-        for name, file in index["layers"].items():
-            graph = BipartiteGraph.load(Path(folder) / file)
+        for name, file in files.items():
+            graph = BipartiteGraph.load(file)
             if not isinstance(graph, BipartiteGraph):
-                raise InputError(f"{Path(folder) / file} is not the graph of a layer.")
+                raise InputError(f"{file} is not the graph of a layer.")
             graphs[name] = graph
-        return cls(graphs, index["attributes"])
+        return cls(graphs, attributes)

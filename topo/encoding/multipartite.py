@@ -15,7 +15,8 @@ from ..dag.matrices import compose, merge
 from ..dag.structure import StructuralArc, Structure, structure, weight_counts
 from ..errors import InputError
 from .encoder import MAX_EDGES, encoding, refuse_above, refuse_beyond_memory
-from .graph import Block, MultipartiteGraph
+from .graph import MultipartiteGraph
+from .parts import Block
 from .routes import estimated_edges, ordered_parts
 
 __all__ = ["chosen_structure", "multipartite", "weight_facts"]

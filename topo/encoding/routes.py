@@ -12,7 +12,7 @@ import torch
 
 from ..dag.maps import AxisMaps, Chain, Convolution, Gather, LinearMap, Union, Weight
 from ..dag.structure import Structure
-from .graph import Part
+from .parts import Part
 
 __all__ = ["estimated_edges", "has_unique_routes", "last_arcs_to_build", "ordered_parts", "sequences_of", "unweighted"]
 
