@@ -66,7 +66,9 @@ class PrunedWeights:
 
     @staticmethod
     def _add(to: list[tuple[nn.Parameter, Tensor]], parameter: nn.Parameter, where: Tensor) -> None:
-        to.append((parameter, where.to(parameter.device)))
+        # In the memory layout of the parameter, so that filling reads both in one order.
+        laid_out = torch.empty_like(parameter, dtype=torch.bool, requires_grad=False)
+        to.append((parameter, laid_out.copy_(where)))
 
     def __iter__(self) -> Iterator[nn.Parameter]:
         """The parameters of which something is held at zero."""

@@ -132,6 +132,55 @@ def test_folder_missing_empty_or_not_given(tmp_path):
         load("cifar100", root=tmp_path)
 
 
+def test_fewer_and_smaller_images(root):
+    whole = load("cifar10", root=root)
+    write(root / "test-00000-of-00001.parquet", pixels_of(20, seed=2), list(range(10)) * 2)
+    data = load("cifar10", root=root, size=16, train=12, test=10)
+    assert data.input_shape == (3, 16, 16)
+    # Three has six images and every other class one: all of the others, and what is missing from three.
+    assert torch.bincount(data.train_targets).tolist() == [1, 1, 1, 3, 1, 1, 1, 1, 1, 1]
+    assert data.test_targets.bincount().tolist() == [1] * 10
+    blocks = whole.train.inputs.double().unflatten(3, (16, 2)).unflatten(2, (16, 2)).mean((3, 5))
+    means = {tuple(image.flatten().tolist()) for image in (blocks + 0.5).floor().to(torch.uint8)}
+    assert {tuple(image.flatten().tolist()) for image in data.train.inputs} <= means
+    assert torch.allclose(data.train_inputs.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
+    assert data.augmentation is not None and data.augmentation.padding == 2
+    again, other = (load("cifar10", root=root, train=12, draw=draw).train.inputs for draw in (0, 1))
+    assert torch.equal(again, load("cifar10", root=root, train=12).train.inputs)
+    assert not torch.equal(again, other)
+
+
+def test_validation_images_are_training_images_that_are_not_trained_on(root):
+    write(root / "train-00000-of-00002.parquet", pixels_of(50), list(range(10)) * 5)
+    (root / "train-00001-of-00002.parquet").unlink()
+    read = load("cifar10", root=root).train.inputs
+    parts = [load("cifar10", root=root, validation=20, **n) for n in ({}, {"train": 10}, {"train": 30})]
+    for data, count in zip(parts, (30, 10, 30)):
+        assert torch.equal(data.test.inputs, parts[0].test.inputs)
+        assert (len(data.train), data.test_targets.bincount().tolist()) == (count, [2] * 10)
+        both = torch.cat([data.train.inputs, data.test.inputs]).flatten(1)
+        assert len(both.unique(dim=0)) == count + 20, "no image is in both"
+        assert len(torch.cat([both, read.flatten(1)]).unique(dim=0)) == 50, "all are training images"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": 33}, "size, the pixels of a side, must be a whole number of at most 32, not 33|from 1 to 32"),
+        ({"train": 9}, "train, a number of images, must be a whole number"),
+        ({"train": 16}, "train, a number of images, must be a whole number"),
+        ({"test": 2}, "test, a number of images, must be a whole number"),
+        ({"train": 10, "validation": 10}, "has 15 training images, too few for 10 to train on and 10"),
+        ({"test": 4, "validation": 10}, "has test and validation images to evaluate on; give test"),
+        ({"sizes": 16}, "did you mean 'size'"),
+        ({"draw": -1}, "draw, the seed"),
+    ],
+)
+def test_impossible_reductions(root, settings, message):
+    with pytest.raises(InputError, match=message):
+        load("cifar10", root=root, **settings)
+
+
 def test_torchvision_layout(tmp_path, monkeypatch):
     """A tiny archive in the published pickle layout, with its checksums put where torchvision looks."""
     cifar = import_torchvision().datasets.CIFAR10

@@ -113,6 +113,29 @@ def test_identity_shortcut_subsamples_and_pads():
     assert not torch.any(out[:, 16:])
 
 
+def test_networks_for_small_images():
+    """Weights and multiply-accumulates at 16x16, worked by hand from the widths."""
+    expected = {
+        "small-plain": (432 + 4608 + 18432 + 73728 + 1280, 256 * 432 + 64 * 4608 + 16 * 18432 + 4 * 73728 + 1280),
+        "small-resnet": (
+            432 + 2 * 2304 + (4608 + 9216 + 512) + (18432 + 36864 + 2048) + 640,
+            256 * 432 + 64 * 4608 + 16 * (4608 + 9216 + 512) + 4 * (18432 + 36864 + 2048) + 640,
+        ),
+        "small-depthwise": (
+            864 + (288 + 2048) + (576 + 8192) + (1152 + 16384) + (1152 + 32768) + 2560,
+            256 * 864 + 64 * 2336 + 16 * 8768 + 16 * 17536 + 4 * 33920 + 2560,
+        ),
+    }
+    for name, (weights, macs) in expected.items():
+        layers = layer_outputs(build(name, input_shape=(3, 16, 16)), (3, 16, 16)).values()
+        assert sum(module.weight.numel() for module, _ in layers) == weights
+        assert sum(prod(shape[1:]) * module.weight.numel() for module, shape in layers) == macs
+    with pytest.raises(InputError, match="halves its input 3 times and needs 8x8 pixels at least, not 7x9"):
+        build("small-plain", input_shape=(3, 7, 9))
+    with pytest.raises(InputError, match="widths is empty"):
+        build("small-depthwise", input_shape=(3, 16, 16), widths=[])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shape"),

@@ -68,6 +68,24 @@ def test_same_seed_same_weights(few):
     pd.testing.assert_frame_equal(histories[0].drop(columns="seconds"), histories[1].drop(columns="seconds"))
 
 
+def test_layout_and_fused_steps_change_no_more_than_the_rounding(few):
+    """Masks, gradients and momenta of convolutions belong together in either memory layout."""
+    nets, masks = [small_net() for _ in range(4)], topo.prune(small_net(), "erk", sparsity=0.8)
+    for net, layout, fused in zip(nets, (False, True, False, True), (False, False, True, True)):
+        run(net, few, recipe(SHORT, channels_last=layout, fused=fused, learning_rate=0.02), masks=masks)
+        assert all((net.get_parameter(name)[~mask] == 0).all() for name, mask in masks.items())
+        assert all(p.is_contiguous() for p in net.parameters())
+        assert torch.allclose(weights(net), weights(nets[0]), atol=1e-4)
+
+
+def test_epochs_without_evaluation(few):
+    often, seldom = (run(small_net(), few, recipe(SHORT, epochs=5, evaluate_every=n)).history for n in (1, 2))
+    assert seldom["test_accuracy"].notna().tolist() == [False, True, False, True, True]
+    shared = seldom["test_loss"].notna()
+    pd.testing.assert_frame_equal(often[shared].drop(columns="seconds"), seldom[shared].drop(columns="seconds"))
+    assert often["train_loss"].equals(seldom["train_loss"])
+
+
 class WithDropout(nn.Sequential):
     def __init__(self):
         super().__init__(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10))

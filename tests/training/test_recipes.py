@@ -39,6 +39,7 @@ def test_overrides_make_a_new_recipe():
         ({"epochs": -3}, "epochs must be a whole number of at least 1, not -3"),
         ({"epochs": 1.5}, "epochs must be a whole number"),
         ({"epochs": True}, "epochs must be a whole number"),
+        ({"evaluate_every": 0}, "evaluate_every must be a whole number"),
         ({"batch_size": 0}, "batch_size must be a whole number"),
         ({"optimizer": "sdg"}, "unknown value of optimizer 'sdg'; did you mean 'sgd'"),
         ({"schedule": "cosin"}, "did you mean 'cosine'"),
@@ -59,6 +60,12 @@ def test_overrides_make_a_new_recipe():
 def test_bad_settings(overrides, message):
     with pytest.raises(InputError, match=message):
         recipe("reference", **overrides)
+
+
+def test_settings_that_came_later_leave_what_decides_a_run_as_it_was():
+    names = {option.name for option in fields(Recipe)}
+    assert names - recipe("digits").decides().keys() == {"fused", "evaluate_every"}
+    assert recipe("digits", evaluate_every=2).decides()["evaluate_every"] == 2
 
 
 def test_unknown_recipe():

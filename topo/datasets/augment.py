@@ -62,11 +62,11 @@ def crop(
         (N, C, H, W), of the same type.
     """
     count, channels, height, width = images.shape
-    padded = functional.pad(images, (padding,) * 4)
+    padded = functional.pad(images, (padding,) * 4).flatten(2)
     across = torch.arange(width, device=images.device)
     across = torch.where(mirrored[:, None], across.flip(0), across)
-    row = (rows[:, None] + torch.arange(height, device=images.device))[:, None, :, None]
-    column = (columns[:, None] + across)[:, None, None, :]
-    image = torch.arange(count, device=images.device)[:, None, None, None]
-    channel = torch.arange(channels, device=images.device)[None, :, None, None]
-    return padded[image, channel, row, column]
+    row = rows[:, None] + torch.arange(height, device=images.device)
+    pixel = row[:, :, None] * (width + 2 * padding) + (columns[:, None] + across)[:, None]
+    # One index an image, which gather reads several times as fast as indexing by image, channel, row and column does.
+    index = pixel.flatten(1)[:, None].expand(count, channels, height * width)
+    return padded.gather(2, index).view(count, channels, height, width)

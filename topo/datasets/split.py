@@ -96,7 +96,7 @@ class Split:
         Split
             A new one.
         """
-        return Split(map_inputs(lambda tensor: tensor[index], self.inputs), self.targets[index])
+        return Split(map_inputs(lambda tensor: tensor.index_select(0, index), self.inputs), self.targets[index])
 
 
 def samples_for(count: int, targets: Tensor) -> int:

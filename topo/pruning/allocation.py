@@ -234,8 +234,10 @@ def erk_share(shape: Sequence[int]) -> float:
     return sum(shape) / math.prod(shape)
 
 
-def layer_counts(shapes: Mapping[str, Sequence[int]], kept: int, share: Callable[[Sequence[int]], float]) -> list[int]:
-    """How many weights each tensor keeps when its density is proportional to `share(shape)`.
+def layer_counts(
+    shapes: Mapping[str, Sequence[int]], kept: int, share: Callable[[Sequence[int]], float] | Sequence[float]
+) -> list[int]:
+    """How many weights each tensor keeps when its density is proportional to its share, such as `share(shape)`.
 
     Solves sum_l min(max(epsilon * share_l * size_l, 1), size_l) = kept for epsilon: overfull tensors become dense
     and each keeps at least one weight. The sum is exact; the fractions are rounded by the largest remainder, so that
@@ -248,7 +250,8 @@ def layer_counts(shapes: Mapping[str, Sequence[int]], kept: int, share: Callable
     kept
         How many weights are kept in all.
     share
-        From a shape to a density, up to a common factor: `uniform_share`, `er_share` or `erk_share`.
+        From a shape to a density, up to a common factor: `uniform_share`, `er_share` or `erk_share`; or the densities
+        themselves, one a tensor, up to a common factor.
 
     Returns
     -------
@@ -272,7 +275,7 @@ def layer_counts(shapes: Mapping[str, Sequence[int]], kept: int, share: Callable
             f"{kept} weights cannot be spread over {len(shapes)} layers with at least one in each; lower the sparsity."
         )
     sizes = np.array([math.prod(shape) for shape in shapes.values()], dtype=float)
-    rates = sizes * [share(shape) for shape in shapes.values()]
+    rates = sizes * ([share(shape) for shape in shapes.values()] if callable(share) else np.asarray(share))
     # The sum is piecewise linear in epsilon and bends where a tensor leaves one weight or becomes full.
     bends = np.sort(np.concatenate([1.0 / rates, sizes / rates]))
     totals = np.clip(bends[:, None] * rates, 1.0, sizes).sum(axis=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -108,7 +108,7 @@ class Cell:
             "pruner": self.pruner.decides() if self.pruner else None,
             "sparsity": self.sparsity,
             "seed": self.seed,
-            "recipe": asdict(self.recipe),
+            "recipe": self.recipe.decides(),
             "encodings": [encoding.decides() for encoding in self.encodings],
             "metrics": sorted(self.metrics) if self.metrics and self.encodings else None,
         }

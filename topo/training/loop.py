@@ -48,7 +48,7 @@ class Training:
     history
         One row a finished epoch: epoch (from 1), learning_rate (of its last step), train_loss and
         train_accuracy (over the epoch's batches as they were trained on), test_loss and test_accuracy (not a number
-        without test samples), seconds.
+        without test samples and in epochs that the recipe does not evaluate), seconds.
     status
         ``"finished"`` or ``"diverged"``.
     reason
@@ -145,8 +145,8 @@ def train(
             stack.enter_context(_frozen_biases(model))
         if target.type == "cuda":
             stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
-            if recipe.channels_last:
-                stack.enter_context(_channels_last_weights(model))
+        if recipe.channels_last:
+            stack.enter_context(_channels_last_weights(model))
         state = TrainingState(
             model=model,
             optimizer=_optimizer(model, recipe),
@@ -205,7 +205,8 @@ def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
         _tell(callbacks, Callback.on_step_end, state)
     _require_finite(sums[0], "the training loss became {}", state)
     test = {"loss": math.nan, "accuracy": math.nan}
-    if dataset.test is not None:
+    due = (state.epoch + 1) % recipe.evaluate_every == 0 or state.epoch + 1 == recipe.epochs
+    if dataset.test is not None and due:
         test = measure_split(model, dataset, "test")
         _require_finite(torch.tensor(test["loss"]), "the test loss became {}", state)
     train_loss, train_accuracy = (sums / dataset.train.class_counts.sum()).tolist()
@@ -236,7 +237,7 @@ def batch_loss(
     inputs, targets
         A batch, on one device; targets of samples or of positions, where the mean is over all that are not -100.
     recipe
-        Label smoothing, and on CUDA bfloat16 and memory layout.
+        Label smoothing, memory layout, and on CUDA bfloat16.
 
     Returns
     -------
@@ -244,10 +245,9 @@ def batch_loss(
         Two tensors of one number each; the loss has a gradient.
     """
     kind = targets.device.type
-    cuda = kind == "cuda"
-    if cuda and recipe.channels_last:
+    if recipe.channels_last:
         inputs = map_inputs(_channels_last, inputs)
-    with torch.autocast(kind, dtype=torch.bfloat16, enabled=cuda and recipe.bf16):
+    with torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda" and recipe.bf16):
         output = logits_of(call_model(model, inputs))
     if output is None:
         raise InputError("the model returns no tensor of logits in training, as it does in evaluation.")
@@ -268,15 +268,23 @@ def _require_finite(value: torch.Tensor, message: str, state: TrainingState) -> 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # None leaves the choice to torch.
+    fused = recipe.fused or None
     if recipe.optimizer == "adamw":
-        betas = (recipe.momentum, 0.999)
-        return torch.optim.AdamW(parameters, recipe.learning_rate, betas=betas, weight_decay=recipe.weight_decay)
+        return torch.optim.AdamW(
+            parameters,
+            recipe.learning_rate,
+            betas=(recipe.momentum, 0.999),
+            weight_decay=recipe.weight_decay,
+            fused=fused,
+        )
     return torch.optim.SGD(
         parameters,
         recipe.learning_rate,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
         nesterov=recipe.nesterov,
+        fused=fused,
     )
 
 

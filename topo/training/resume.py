@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +104,6 @@ def resume(state: TrainingState, callbacks: Sequence[Callback], path: str | Path
 
 
 def _identity(state: TrainingState) -> dict[str, Any]:
-    recipe = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(state.recipe).items()}
+    recipe = {name: list(v) if isinstance(v, tuple) else v for name, v in state.recipe.decides().items()}
     samples = [0 if split is None else len(split) for split in (state.dataset.train, state.dataset.test)]
     return {"recipe": recipe, "seed": state.seed, "samples": samples, "masked": state.masks is not None}

@@ -1,4 +1,4 @@
-"""Random masks with exact counts, shared by the uniform, ER and ERK allocations."""
+"""Random masks with exact counts, shared by the uniform, ER, ERK and random allocations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..task import Task
 __all__ = ["random_masks"]
 
 
-def random_masks(task: Task, share: Callable[[Sequence[int]], float]) -> dict[str, Tensor]:
+def random_masks(task: Task, share: Callable[[Sequence[int]], float] | Sequence[float]) -> dict[str, Tensor]:
     """Masks that keep weights drawn at random, in numbers given by `layer_counts`.
 
     Parameters
@@ -21,7 +21,7 @@ def random_masks(task: Task, share: Callable[[Sequence[int]], float]) -> dict[st
     task
         The weights, how many to keep, and the source of random numbers.
     share
-        Density of a weight by its shape, as for `layer_counts`.
+        Density of a weight by its shape, or one a weight, as for `layer_counts`.
 
     Returns
     -------
