@@ -53,9 +53,9 @@ def compared(sparsity: float, device: str) -> dict[str, Any]:
     graph = topo.encode(dag, masks)
     edges, values = costs(GraphView(graph))
     start = time.process_time()
-    view: Any = graph_or_view(dag, masks, None, engine="structure", device=device)
-    built = time.process_time() - start
-    without, others = costs(view)
+    with graph_or_view(dag, masks, None, engine="structure", device=device) as view:
+        built = time.process_time() - start
+        without, others = costs(view)
     shared = [name for name in others if name in values]
     product = seconds_of_a_product([graph])
     return {
@@ -74,11 +74,10 @@ def dense(device: str) -> dict[str, Any]:
     """ResNet-50 at full resolution, every weight kept."""
     model = topo.models.build("torchvision:resnet50", input_shape=(3, 224, 224), n_classes=1000, seed=0)
     start = time.process_time()
-    view: Any = graph_or_view(model, None, (3, 224, 224), engine="structure", device=device)
-    built = time.process_time() - start
-    ones = np.ones((view.n_nodes, 1))
-    product = min(times(lambda: view.adjacency.weighted.both(ones), 2))
-    seconds, values = costs(view)
+    with graph_or_view(model, None, (3, 224, 224), engine="structure", device=device) as view:
+        built = time.process_time() - start
+        product = seconds_of_a_product([view])
+        seconds, values = costs(view)
     return {
         "model": "torchvision:resnet50",
         "edges": view.n_edges,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Condition, get_ident
 
 import psutil
 
-__all__ = ["available_memory", "in_words"]
+__all__ = ["available_memory", "in_words", "memory_kept_free"]
 
 _GROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat", "inactive_file "),
@@ -42,6 +45,48 @@ def available_memory() -> int:
         cached = sum(int(line.split()[1]) for line in lines if line.startswith(reclaimable))
         free = min(free, max(0, most - now + cached))
     return free
+
+
+_taken: list[tuple[int, int]] = []  # thread, bytes
+_given_back = Condition()
+
+
+@contextmanager
+def memory_kept_free(size: int) -> Iterator[int]:
+    """Keep memory free for what is done in the block: other threads that ask wait until theirs fits beside it.
+
+    Within such a block nothing waits.
+
+    Parameters
+    ----------
+    size
+        Bytes that the block may take.
+
+    Yields
+    ------
+    int
+        Bytes that are left. They may be fewer than `size` when nobody else has any: then it is for the caller to do
+        without.
+
+    Examples
+    --------
+    >>> with memory_kept_free(1000) as left:
+    ...     left > 1000
+    True
+    """
+    with _given_back:
+        while True:
+            left = available_memory() - sum(taken for _, taken in _taken)
+            if size <= left or not _taken or get_ident() in dict(_taken):
+                break
+            _given_back.wait()
+        _taken.append((get_ident(), size))
+    try:
+        yield left
+    finally:
+        with _given_back:
+            _taken.remove((get_ident(), size))
+            _given_back.notify_all()
 
 
 def in_words(count: float) -> str:

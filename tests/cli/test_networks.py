@@ -10,6 +10,7 @@ import torch
 
 import topo
 from topo.cli import show_warning
+from topo.features import spectra
 from topo.models import build
 from topo.safe_files import write_arrays
 
@@ -212,11 +213,11 @@ def test_a_stopped_run_goes_on(topo_command, mask_files: Path, monkeypatch: pyte
     measured: list[object] = []
     measure = topo.measure
 
-    def stopping(graph: object, **options: object) -> pd.Series:
-        measured.append(graph)
+    def stopping(*network: object, **options: object) -> pd.Series:
+        measured.append(network)
         if len(measured) == 2:
             raise KeyboardInterrupt
-        return measure(graph, **options)
+        return measure(*network, **options)
 
     monkeypatch.setattr("topo.features.mask_files.measure", stopping)
     command = [*MEASURE, "--masks", "masks/[01].safetensors", "-o", "table.csv", "--workers", 1]
@@ -271,13 +272,81 @@ def test_a_profile_has_a_line_a_metric(topo_command, refused, in_folder: Path):
     result = topo_command("measure", *options, "--profile")
     assert result.exit_code == 0
     rows = [line.split() for line in result.stdout.splitlines()[2:]]
-    assert {row[0] for row in rows} == {"(view)", "edges", "two_hop", "k_core", "all"}
+    assert {row[0] for row in rows} == {"(encode)", "(view)", "edges", "two_hop", "k_core", "all"}
     seconds = [float(row[1]) for row in rows[:-1]]
     assert seconds == sorted(seconds, reverse=True) and float(rows[-1][1]) == pytest.approx(sum(seconds), abs=5e-4)
-    assert topo_command("measure", *options, "-e", "rolled", "--profile").stdout.startswith("LayerGraphs(")
+    assert "6,464 edges, engine edges" in topo_command("measure", *options, "-e", "rolled", "--profile").stdout
+    result = topo_command("measure", *options, "--profile", "--engine", "structure")
+    assert "6,464 edges, engine structure" in result.stdout and result.exit_code == 0
     assert "measures nothing" in refused("measure", *options, "--profile", "-o", "row.csv")
-    topo_command("prune", "digits-mlp", "-p", "er", "-s", 0.5, "--example", "1,8,8", "-o", "m/a.safetensors")
-    assert "one file of masks" in refused("measure", *options, "--profile", "--masks", "m")
+    topo_command("encode", *options[:3], "-o", "g.safetensors")
+    assert "MultipartiteGraph(4 parts" in topo_command("measure", "g.safetensors", "--profile", "-m", "edges").stdout
+
+
+@pytest.mark.parametrize("engine", ["auto", "structure"])
+def test_a_profile_of_many_networks_is_the_mean(topo_command, mask_files: Path, engine: str):
+    """A file that is none is named, and the exit status says that there was one."""
+    command = [*MEASURE, "--profile", "--engine", engine]
+    result = topo_command(*command, "--masks", "masks")
+    assert result.exit_code == 1 and "masks/damaged.safetensors: " in result.stderr
+    used = "edges" if engine == "auto" else engine
+    assert f"digits-mlp, the mean over 2 files of masks: 646 edges, engine {used}; a product" in result.stdout
+    rows = [line.split()[0] for line in result.stdout.splitlines()[2:]]
+    assert len(rows) == len(set(rows)) and {"(encode)", "(view)", "k_core", "sink_nodes", "all"} <= {*rows}
+    assert topo_command(*command, "--masks", "masks/[01].safetensors").exit_code == 0
+    result = topo_command(*command, "--masks", "masks/dam*")
+    assert result.exit_code == 2 and "no file was measured; masks/damaged.safetensors: " in result.stderr
+
+
+def test_many_networks_by_either_engine(topo_command, refused, mask_files: Path, monkeypatch: pytest.MonkeyPatch):
+    command = [*MEASURE, "--masks", "masks/[01].safetensors", "--controls", 2]
+    tables = {}
+    for engine in ("edges", "structure"):
+        assert topo_command(*command, "--engine", engine, "-o", f"{engine}.csv").exit_code == 0
+        tables[engine] = pd.read_csv(f"{engine}.csv")
+        assert tables[engine].pop("engine").tolist() == [engine] * 2
+    core = ["k_core", "k_core_norm", "k_core_z", "undefined", "key"]
+    pd.testing.assert_frame_equal(*(table.drop(columns=core) for table in tables.values()))
+    assert tables["structure"]["undefined"].str.contains("k_core, k_core_norm, k_core_z: it needs the edges").all()
+    assert "another model, other metrics or other options" in refused(*command, "-o", "structure.csv")
+    assert "did you mean 'structure'" in refused(*command, "--engine", "structur", "-o", "s.csv")
+    # Memory decides where nobody does, and says so once.
+    monkeypatch.setattr("topo.memory.available_memory", lambda: 24_000)
+    result = topo_command(*MEASURE, "--masks", "masks/[01].safetensors", "-o", "auto.csv")
+    assert result.exit_code == 0 and result.stderr.count("measured without building them") == 1
+    assert pd.read_csv("auto.csv")["engine"].tolist() == ["structure"] * 2
+    # And where it is too little for edges that were asked for, each file is named with its reason.
+    monkeypatch.setattr("topo.encoding.encoder.available_memory", lambda: 1 << 10)
+    result = topo_command(*MEASURE, "--masks", "masks/[01].safetensors", "-o", "e.csv", "--engine", "edges")
+    assert result.exit_code == 1 and result.stderr.count("about 646 edges, which take 0.0 MiB, and 0.0 MiB") == 2
+    assert "--engine structure" in result.stderr and pd.read_csv("e.csv")["status"].eq("failed").all()
+
+
+def test_layers_of_many_networks(topo_command, mask_files: Path):
+    command = ["measure", "digits-mlp", "--example", "1,8,8", "--masks", "masks/[01].safetensors", "-e", "rolled"]
+    result = topo_command(*command, "-o", "layers.csv")
+    assert result.exit_code == 0 and "2 of 2 files measured" in result.stdout
+    table = pd.read_csv("layers.csv")
+    assert table["edges_max"].gt(0).all() and table["delta_r_mean"].notna().all()
+
+
+def test_an_iteration_that_does_not_converge_has_a_reason(
+    topo_command, mask_files: Path, monkeypatch: pytest.MonkeyPatch
+):
+    started = []
+    monkeypatch.setattr("topo.features.spectra.MOST_RESTARTS", 0)
+    monkeypatch.setattr("topo.features.spectra.DENSE_SIZE", 10)
+    block_lanczos = spectra._block_lanczos
+    monkeypatch.setattr(spectra, "_block_lanczos", lambda *a, **o: started.append(o["seed"]) or block_lanczos(*a, **o))
+    command = ["measure", "digits-mlp", "--example", "1,8,8", "-m", "spectral_radius,edges"]
+    result = topo_command(*command, "--masks", "masks/*[01].safetensors", "-o", "t.csv", "--workers", 1)
+    assert result.exit_code == 0 and started == [0, 1] * 2
+    table = pd.read_csv("t.csv")
+    reason = "the eigenvalue iteration did not converge, from two different starts"
+    assert table["spectral_radius"].isna().all() and table["edges"].eq(646).all()
+    assert table["undefined"].tolist() == [f"spectral_radius: {reason}"] * 2
+    result = topo_command(*command, "--masks", "masks/0.safetensors")
+    assert f"spectral_radius  undefined: {reason}" in result.stdout and "edges            646" in result.stdout
 
 
 def test_without_edges(topo_command, refused, in_folder: Path):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from time import sleep
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,12 +13,13 @@ from torch import Tensor, nn
 
 import topo
 from tests.zoo import SMALL, small
+from topo import memory
 from topo.dag.maps import AxisMaps, Gather, Weight
 from topo.dag.structure import structure
 from topo.encoding.adjacency import Adjacency
 from topo.encoding.routes import estimated_edges, has_unique_routes
 from topo.errors import InputError
-from topo.features import engines
+from topo.features import GraphView, Topometrics, measurement
 
 EDGELESS = ["general", "local", "one_hop", "strength", "expansion", "paths", "sparsity"]
 SPECTRA = ["spectral_gap", "spectral_radius"]
@@ -121,11 +125,11 @@ def test_auto_takes_the_engine_that_fits(monkeypatch: pytest.MonkeyPatch, caplog
     net = topo.models.build("digits-mlp", input_shape=(1, 8, 8), seed=0)
     settings = {"example": (1, 8, 8), "metrics": ["edges"]}
     assert topo.measure(net, **settings).attrs["engine"] == "edges"
-    monkeypatch.setattr(engines, "available_memory", lambda: 1 << 16)
+    monkeypatch.setattr(memory, "available_memory", lambda: 1 << 17)
     with caplog.at_level("INFO", logger="topo"):
         row = topo.measure(net, **settings)
     assert row.attrs["engine"] == "structure" and row["edges"] == topo.encode(net, example=(1, 8, 8)).n_edges
-    assert "6,464 edges" in caplog.text and "64.0 KiB" not in caplog.text and "engine='structure'" in caplog.text
+    assert "6,464 edges" in caplog.text and "engine='structure'" in caplog.text
     monkeypatch.undo()
     assert topo.measure(net, options={"max_edges": 10}, **settings).attrs["engine"] == "structure"
 
@@ -134,8 +138,52 @@ def test_graphs_that_do_not_fit_are_refused_before_they_are_built(monkeypatch: p
     net = topo.models.build("digits-mlp", input_shape=(1, 8, 8), seed=0)
     monkeypatch.setattr("topo.encoding.encoder.available_memory", lambda: 1 << 16)
     monkeypatch.setattr("topo.encoding.multipartite._blocks", pytest.fail)
-    with pytest.raises(InputError, match=r"about 6,464 edges, which take .* engine='structure'"):
+    with pytest.raises(InputError, match=r"170 nodes and about 6,464 edges, which take .* engine='structure'"):
         topo.encode(net, example=(1, 8, 8))
+    with pytest.raises(
+        InputError, match=r"layers have about 6,464 edges, which take .* 'rolled' .* engine='structure'"
+    ):
+        topo.encode(net, example=(1, 8, 8), encoding="unrolled")
+    monkeypatch.undo()
+    monkeypatch.setattr("topo.encoding.encoder.MOST_EDGES", 6000)
+    with pytest.raises(InputError, match=r"about 6,464 edges, and the indices of a graph end at 6,000: .*'structure'"):
+        topo.encode(net, example=(1, 8, 8))
+
+
+def test_networks_that_do_not_fit_even_without_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = topo.models.build("digits-mlp", input_shape=(1, 8, 8), seed=0)
+    settings = {"example": (1, 8, 8), "metrics": ["sink_nodes", "spectral_gap"]}
+    monkeypatch.setattr("topo.features.structural_view.available_memory", lambda: 1 << 16)
+    row = topo.measure(net, engine="structure", **settings)
+    assert row["sink_nodes"] == 0
+    assert re.fullmatch(
+        r"the iteration takes about .* MiB, and 0.1 MiB of .* left", row.attrs["undefined"]["spectral_gap"]
+    )
+    monkeypatch.setattr(memory, "available_memory", lambda: 1 << 14)
+    with pytest.raises(InputError, match=r"has 170 elements, for which engine='structure' takes about .* 'rolled'"):
+        topo.measure(net, **settings)
+
+
+def test_as_many_networks_at_once_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three threads with 45 bytes an edge each no two fit: they take turns, and none goes without edges."""
+    net = topo.models.build("digits-mlp", input_shape=(1, 8, 8), seed=0)
+    now, most = [0], [0]
+    real = measurement.GraphView
+
+    def slow(*arguments: object, **options: object) -> GraphView:
+        now[0] += 1
+        most[0] = max(most[0], now[0])
+        sleep(0.03)
+        now[0] -= 1
+        return real(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(measurement, "GraphView", slow)
+    transformer = Topometrics(metrics="edges", example=(1, 8, 8), n_jobs=3)
+    for size, at_once in ((1.5, 1), (10, 3)):
+        monkeypatch.setattr(memory, "available_memory", lambda size=size: int(size * 45 * 6464))
+        table, most[0] = transformer.transform([(net, None)] * 6), most[0]
+        assert most[0] == at_once and table.attrs["engine"] == dict.fromkeys(range(6), "edges")
+        most[0] = 0
 
 
 def test_refusals() -> None:
@@ -148,6 +196,25 @@ def test_refusals() -> None:
     with pytest.raises(InputError, match="are for networks"):
         topo.measure(graph, engine="structure")
     assert topo.measure(net, example=(1, 8, 8), encoding="rolled", metrics="edges")["edges_max"] > 0
+    with pytest.raises(InputError, match="item 0 is a graph; engine='structure' is for"):
+        Topometrics(engine="structure").transform([graph])
+    with pytest.raises(InputError, match="measures the encoding 'multipartite', not 'rolled'"):
+        Topometrics("rolled", engine="structure").fit([])
+
+
+def test_many_networks_without_edges() -> None:
+    net = topo.models.build("digits-mlp", input_shape=(1, 8, 8), seed=0)
+    networks = {name: (net, random_masks(net, density, (1, 8, 8))) for name, density in {"a": 0.2, "b": 0.7}.items()}
+    settings = {"metrics": ["local", "k_core"], "example": (1, 8, 8)}
+    edges = Topometrics(**settings).transform(networks)
+    without = Topometrics(**settings, engine="structure", n_jobs=2).transform(networks)
+    core = ["k_core", "k_core_norm"]
+    pd.testing.assert_frame_equal(edges.drop(columns=core), without.drop(columns=core))
+    assert edges.attrs["engine"] == {"a": "edges", "b": "edges"}
+    assert without.attrs["engine"] == {"a": "structure", "b": "structure"}
+    assert "needs the edges" in without.attrs["undefined"]["a"]["k_core"]
+    scores = [topo.z_scores(*networks["a"], n=3, engine=engine, **settings) for engine in ("edges", "structure")]
+    pd.testing.assert_frame_equal(scores[0].drop(index="k_core"), scores[1].drop(index="k_core"))
 
 
 def test_weights_of_any_scale_and_broken_ones() -> None:

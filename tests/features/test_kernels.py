@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 
@@ -17,15 +16,13 @@ from scipy import sparse
 from torch import nn
 
 import topo
-from tests.features.graphs import graphs, layers, random_graph
+from tests.features.graphs import graphs, layers, random_graph, random_layer
 from topo.encoding.graph import BipartiteGraph, Block, MultipartiteGraph, Part
 from topo.features import GraphView, measure, preparation
 from topo.features.kernels import compiler
-from topo.features.kernels.adjacency import symmetric
 from topo.features.kernels.coreness import core_numbers
 from topo.features.kernels.four_cycles import four_cycles_closed
 from topo.features.kernels.low_points import low_points
-from topo.features.kernels.paths import degree_products, edges_on_paths, path_counts
 from topo.features.kernels.positions import position_classes
 from topo.features.kernels.two_hop import nodes_within_two_steps
 
@@ -204,18 +201,51 @@ def test_numba_is_loaded_when_a_kernel_is_needed_and_not_before() -> None:
         subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_waiting_for_the_compiler_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(preparation, "SILENT_SECONDS", 0.0)
-    monkeypatch.setattr(preparation, "measure", lambda *_, **__: time.sleep(0.2))
+def test_a_compiler_that_fails_is_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    import numba
+
+    def broken(**options: bool) -> object:
+        def raising(*arguments: object) -> object:
+            raise RuntimeError("LLVM has no such target")
+
+        return lambda function: raising
+
+    graph = random_graph([6, 8, 5], 0.4, 1)
+    expected = measure(graph)
+    monkeypatch.setattr(numba, "njit", broken)
+    compiler.available.cache_clear()
+    try:
+        with pytest.warns(RuntimeWarning, match="numba cannot compile .LLVM has no such target") as said:
+            preparation.prepare_kernels.__wrapped__()
+            first = measure(graph)
+        assert len(said) == 1
+        np.testing.assert_allclose(first.to_numpy(), expected.to_numpy(), rtol=1e-12)
+    finally:
+        compiler.available.cache_clear()
+
+
+def test_compiling_is_said_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    import numba
+
+    def compiling(*_: object, **__: object) -> None:
+        numba.njit(lambda x: x + 1)(1)
+        numba.njit(lambda x: x + 2)(1)
+
+    monkeypatch.setattr(preparation, "measure", compiling)
     with caplog.at_level("INFO", logger="topo"):
         preparation.prepare_kernels.__wrapped__()
-    assert "first time on a machine" in caplog.text
+        assert caplog.text.count("once on this machine") == 1
+        caplog.clear()
+        monkeypatch.undo()
+        preparation.prepare_kernels()
+        preparation.prepare_kernels.__wrapped__()
+    assert caplog.text == ""
 
 
-def test_once_prepared_no_graph_waits_for_the_compiler() -> None:
+def test_once_prepared_nothing_waits_for_the_compiler() -> None:
+    """Whatever kernels there are: neither a graph, small or large, nor the graphs of layers compile one."""
     preparation.prepare_kernels()
-    kernels = (symmetric, low_points, core_numbers, position_classes, nodes_within_two_steps, four_cycles_closed)
-    kernels += (edges_on_paths, path_counts, degree_products)
-    compiled = [len(kernel.signatures) for kernel in kernels]
-    measure(random_graph([20, 30, 20], 0.2, 0))
-    assert all(compiled) and [len(kernel.signatures) for kernel in kernels] == compiled
+    with compiler.compilation_announced(lambda: pytest.fail("compiles")):
+        measure(random_graph([20, 30, 20], 0.2, 0))
+        measure(random_graph([150, 200, 120], 0.1, 0))
+        measure(random_layer(150, 130, 0.1, 0))

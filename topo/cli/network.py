@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from .options import parsed_example, parsed_settings
@@ -113,36 +113,14 @@ class NamedNetwork:
         loaded = None if masks is None else self.masks(masks)
         return encode(self.model, loaded, example=self.example, encoding=encoding, **parsed_settings(options))
 
-    def row(
-        self, masks: Path | None, encoding: str, options: list[str] | None, metrics: list[str] | None, engine: str
-    ) -> pd.Series:
-        """Its metrics."""
-        from ..features import measure
-
-        loaded = None if masks is None else self.masks(masks)
-        chosen = parsed_settings(options)
-        return measure(
-            self.model,
-            loaded,
-            example=self.example,
-            encoding=encoding,
-            options=chosen,
-            engine=engine,
-            metrics=metrics,
-        )
-
-    def z_scores(
-        self, masks: Path | None, encoding: str, options: list[str] | None, metrics: list[str] | None, n: int
-    ) -> pd.DataFrame:
-        """Its metrics against those of random masks with as many weights in every layer."""
+    def z_scores(self, masks: Masks | None, n: int, how: dict[str, Any]) -> pd.DataFrame:
+        """Its metrics against those of random masks with as many weights in every layer, measured as `how` says."""
         from ..features import z_scores
         from ..masks import Masks
 
-        kept = Masks.from_nonzero(self.model, self.example) if masks is None else self.masks(masks)
-        settings = parsed_settings(options)
-        return z_scores(
-            self.model, kept, example=self.example, encoding=encoding, metrics=metrics, n=n, seed=self.seed, **settings
-        )
+        kept = Masks.from_nonzero(self.model, self.example) if masks is None else masks
+        settings = {name: value for name, value in how.items() if name != "options"} | how["options"]
+        return z_scores(self.model, kept, example=self.example, n=n, seed=self.seed, **settings)
 
     def _built(self, n_classes: int) -> nn.Module:
         from ..dag.example import sample_shapes

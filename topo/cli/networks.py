@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import InputError
-from ..validation import whole_number
+from ..validation import one_of, whole_number
 from .network import NamedNetwork
 from .options import (
     Checkpoint,
@@ -163,7 +163,8 @@ def measure(
         ),
     ] = 0,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Print what each metric costs in place of its value.")
+        bool,
+        typer.Option("--profile", help="Print what each metric costs in place of its value; of many masks the mean."),
     ] = False,
     engine: Annotated[
         str, typer.Option(help="auto, edges, or structure: without building edges, for networks with billions of them.")
@@ -189,19 +190,27 @@ def measure(
       topo measure digits-mlp --dataset digits --checkpoint sparse.safetensors -m local,strength
       topo measure digits-mlp --dataset digits --masks masks.safetensors --controls 20
       topo measure resnet20 --masks masks.safetensors --profile                  what each metric costs
+      topo measure resnet20 --masks folder --profile                             on average over a folder of masks
       topo measure resnet20 --masks folder -m local,paths -o table.parquet       a folder of masks
       topo measure resnet20 --masks "runs/**/masks.safetensors" -o table.csv     goes on where it was stopped
     """
     from ..encoding import ENCODINGS, MultipartiteGraph
     from ..features import column_names
     from ..features import measure as measure_graph
+    from ..features import profile as measured_costs
+    from ..features.engines import ENGINES
+    from ..features.mask_files import find_mask_files
     from ..features.preparation import prepare_kernels
+    from ..features.profiling import profile_mask_files
 
     names = [name for text in metrics or [] for name in text.split(",") if name] or None
     if output is not None and output.suffix not in (".csv", ".json", ".parquet"):
         raise InputError(f"{output} must end in .csv, .json or .parquet.")
     if controls:
         whole_number("--controls", controls, minimum=2)
+    if profile and (controls or output is not None):
+        raise InputError("--profile prints what metrics cost and measures nothing; leave out --controls and --output.")
+    one_of("--engine", engine, ENGINES)
     if Path(source).exists() or "/" in source or "." in source:
         if controls:
             raise InputError("--controls needs a network and its masks, not a graph: give its name, and --masks FILE.")
@@ -211,32 +220,40 @@ def measure(
         column_names(names, layers=not isinstance(graph, MultipartiteGraph))  # unknown names are said first
         prepare_kernels()
         if profile:
-            _print_profile(graph, names)
+            _print_profile(measured_costs(graph, metrics=names), repr(graph))
             return
         row = measure_graph(graph, metrics=names)
     else:
         network = NamedNetwork(source, checkpoint, dataset, data, example, classes, seed, model_set)
         network.check()
         column_names(names, layers=bool(ENCODINGS.entry(encoding).info["layers"]))
-        if masks and (len(masks) > 1 or any(map(_means_several, masks))):
-            if profile or engine not in ("auto", "edges"):
-                raise InputError("--profile and --engine are of one network: give one file of masks.")
-            prepare_kernels()
-            _measure_files(network, masks, output, encoding, settings, names, controls, workers)
-            return
-        file = masks[0] if masks else None
+        several = masks if masks and (len(masks) > 1 or any(map(_means_several, masks))) else None
+        if several and not profile and (output is None or output.suffix == ".json"):
+            raise InputError("many masks become a table: give --output FILE that ends in .csv or .parquet.")
+        how: dict[str, Any] = {
+            "encoding": encoding,
+            "options": parsed_settings(settings),
+            "metrics": names,
+            "engine": engine,
+        }
         prepare_kernels()
-        if profile:
-            if controls or output is not None or engine == "structure":
-                raise InputError(
-                    "--profile prints what metrics cost and measures nothing; leave out --controls, --output and "
-                    "--engine."
-                )
-            _print_profile(network.graph(file, encoding, settings), names)
+        if several:
+            files = find_mask_files(several)
+            if profile:
+                table = profile_mask_files(network.model, files, example=network.example, **how)
+                _print_profile(table, f"{source}, the mean over {table.attrs['networks']} files of masks")
+                _end_with_failures(table.attrs["failed"], len(files))
+            else:
+                _measure_files(network, files, output, workers, controls, how)
             return
-        row = network.row(file, encoding, settings, names, engine)
+        loaded = network.masks(masks[0]) if masks else None
+        if profile:
+            _print_profile(measured_costs(network.model, loaded, example=network.example, **how), source)
+            return
+        row = measure_graph(network.model, loaded, example=network.example, **how)
         if controls:
-            row = _with_z_scores(row, network.z_scores(file, encoding, settings, names, controls))
+            how["engine"] = row.attrs["engine"]
+            row = _with_z_scores(row, network.z_scores(loaded, controls, how))
     if output is not None:
         _write_row(row, output)
         typer.echo(f"{output}: {row.notna().sum()} values, {row.isna().sum()} undefined.")
@@ -247,13 +264,14 @@ def measure(
         typer.echo(f"{name:<{width}}  " + (f"undefined: {undefined[name]}" if name in undefined else f"{value:.8g}"))
 
 
-def _print_profile(graph: MultipartiteGraph | LayerGraphs, metrics: list[str] | None) -> None:
+def _print_profile(table: pd.DataFrame, what: str) -> None:
     """A line a metric, the dearest first, and their sum."""
-    from ..features import profile
-
-    table = profile(graph, metrics=metrics).sort_values("seconds", ascending=False, kind="stable")
-    unit = table.attrs["seconds_product"]
-    typer.echo(f"{graph!r}; a product, the unit of the last column, takes {1e3 * unit:.3g} ms.")
+    unit, edges, engine = (table.attrs[name] for name in ("seconds_product", "edges", "engine"))
+    table = table.sort_values("seconds", ascending=False, kind="stable")
+    typer.echo(
+        f"{what}: {edges:,.0f} edges, engine {engine}; a product, the unit of the last column, takes "
+        f"{1e3 * unit:.3g} ms."
+    )
     table.loc["all"] = table.sum()
     width = max(map(len, table.index))
     typer.echo(f"{'':<{width}}  {'seconds':>10}  {'products':>10}")
@@ -267,44 +285,42 @@ def _means_several(path: Path) -> bool:
 
 def _measure_files(
     network: NamedNetwork,
-    masks: list[Path],
+    files: list[Path],
     output: Path | None,
-    encoding: str,
-    settings: list[str] | None,
-    metrics: list[str] | None,
-    controls: int,
     workers: int | None,
+    controls: int,
+    how: dict[str, Any],
 ) -> None:
     """A row for every file of masks, in one table; the exit status says whether all have one."""
-    from ..features.mask_files import find_mask_files, measure_mask_files
+    from ..features import measure_mask_files
 
-    if output is None or output.suffix == ".json":
-        raise InputError("many masks become a table: give --output FILE that ends in .csv or .parquet.")
-    files = find_mask_files(masks)
     try:
         table = measure_mask_files(
             network.model,
             files,
             output,
             example=network.example,
-            encoding=encoding,
-            options=parsed_settings(settings),
-            metrics=metrics,
             controls=controls,
             seed=network.seed,
             name=network.name,
             n_jobs=workers or -1,
+            **how,
         )
     except KeyboardInterrupt:
         typer.echo(f"Stopped; finished rows are kept. The same command goes on, into {output}.", err=True)
         raise typer.Exit(130) from None
     failed = table[table["status"] == "failed"]
-    for row in failed.head(SHOWN).itertuples():
-        typer.secho(f"{row.file}: {row.reason}", err=True, fg="red")
-    if len(failed) > SHOWN:
-        typer.secho(f"... and {len(failed) - SHOWN} more; the column reason has all.", err=True, fg="red")
     typer.echo(f"{output}: {len(table) - len(failed)} of {len(table)} files measured, {len(failed)} failed.")
-    if len(failed):
+    _end_with_failures(dict(zip(failed["file"], failed["reason"], strict=True)), len(table))
+
+
+def _end_with_failures(failed: dict[str, str], total: int) -> None:
+    """Name the files that have no row, if there are any, and end with exit status 1."""
+    for file, reason in list(failed.items())[:SHOWN]:
+        typer.secho(f"{file}: {reason}", err=True, fg="red")
+    if len(failed) > SHOWN:
+        typer.secho(f"... and {len(failed) - SHOWN} more of {total}.", err=True, fg="red")
+    if failed:
         raise typer.Exit(1)
 
 

@@ -17,15 +17,27 @@ from ..registry import Registry
 from ..validation import check_settings, flag, one_of, real_number, settings_of, whole_number
 from .graph import LayerGraphs, MultipartiteGraph
 
-__all__ = ["ENCODINGS", "MAX_EDGES", "encode", "encoding", "encoding_options", "refuse_above", "refuse_beyond_memory"]
+__all__ = [
+    "ENCODINGS",
+    "MAX_EDGES",
+    "MOST_EDGES",
+    "encode",
+    "encoding",
+    "encoding_options",
+    "refuse_above",
+    "refuse_beyond_memory",
+]
 
 Encoder: TypeAlias = Callable[..., MultipartiteGraph | LayerGraphs]
 ENCODINGS: Registry[Encoder] = Registry("encoding")
 """Encodings ``encoder(dag, masks, *, ...options) -> graph``, of a Dag of one sample and of bool tensors by name."""
 
 MAX_EDGES = 400_000_000
+MOST_EDGES = 2**31 - 1
+"""What 32-bit indices hold."""
 BYTES_AN_EDGE = 12
 """What an edge takes in an encoded graph, and on the way to it."""
+BYTES_A_NODE = 8
 
 
 def encoding(name: str, *, layers: bool = False) -> Callable[[Encoder], Encoder]:
@@ -123,26 +135,34 @@ def refuse_above(max_edges: int, count: int, layer: str) -> None:
         )
 
 
-def refuse_beyond_memory(edges: int) -> None:
-    """Raise `InputError` when a graph of so many edges does not fit into the memory that is left.
+def refuse_beyond_memory(edges: int, nodes: int | None = None) -> None:
+    """Raise `InputError` when graphs of so many edges do not fit into the memory that is left, or into their indices.
 
     Parameters
     ----------
     edges
-        About how many edges it has.
+        About how many edges there are.
+    nodes
+        At most how many nodes one graph of the whole network has; None of a graph a layer.
 
     Raises
     ------
     InputError
         With the estimate, and what takes less.
     """
-    needed, free = BYTES_AN_EDGE * edges, available_memory()
+    needed, free = BYTES_AN_EDGE * edges + BYTES_A_NODE * (nodes or 0), available_memory()
     if needed > free:
-        raise InputError(
-            f"the graph has about {edges:,} edges, which take {in_words(needed)}, and {in_words(free)} of memory are "
-            "left: prune more, use a smaller input or a rolled encoding; "
-            "topo.measure(model, masks, example=..., engine='structure') measures without building edges."
-        )
+        why = f"which take {in_words(needed)}, and {in_words(free)} of memory are left"
+    elif nodes is not None and max(edges, nodes) > MOST_EDGES:
+        why = f"and the indices of a graph end at {MOST_EDGES:,}"
+    else:
+        return
+    has = "the graphs of the layers have" if nodes is None else f"the graph has about {nodes:,} nodes and"
+    raise InputError(
+        f"{has} about {edges:,} edges, {why}: prune more, use a smaller input or the encoding 'rolled' or "
+        "'rolled-channel'; topo.measure(model, masks, example=..., engine='structure') or topo measure MODEL --engine "
+        "structure measures the whole network without building edges."
+    )
 
 
 def encode(

@@ -20,7 +20,7 @@ from ..dag.operators import is_lookup, is_padding, is_parametric, weight_of
 from ..dag.relations import Relation, WeightLookup, map_of
 from ..dag.structure import layer_name
 from ..errors import InputError
-from .encoder import MAX_EDGES, encoding, refuse_above
+from .encoder import MAX_EDGES, encoding, refuse_above, refuse_beyond_memory
 from .graph import BipartiteGraph, LayerGraphs
 
 __all__ = ["rolled", "rolled_channel", "unrolled"]
@@ -66,9 +66,12 @@ def unrolled(dag: Dag, masks: Mapping[str, Tensor], *, max_edges: int = MAX_EDGE
         Refuse, before it is built, a layer of more edges than this.
     """
     graphs: dict[str, BipartiteGraph] = {}
-    for use in _layers(dag, masks):
+    uses = list(_layers(dag, masks))
+    edges = {use: use.from_unpadded.edge_count() for use in uses}
+    refuse_beyond_memory(sum(edges.values()))
+    for use in uses:
         relation = use.from_unpadded
-        refuse_above(max_edges, relation.edge_count(), use.name)
+        refuse_above(max_edges, edges[use], use.name)
         unique, calls = use.name, 1
         while unique in graphs:  # a shared layer has one graph a call: its inputs may differ in shape
             calls += 1

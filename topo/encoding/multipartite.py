@@ -17,7 +17,7 @@ from ..errors import InputError
 from .encoder import MAX_EDGES, encoding, refuse_above, refuse_beyond_memory
 from .graph import MultipartiteGraph
 from .parts import Block
-from .routes import estimated_edges, ordered_parts
+from .routes import elements, estimated_edges, ordered_parts
 
 __all__ = ["chosen_structure", "multipartite", "weight_facts"]
 
@@ -79,7 +79,7 @@ def multipartite(
         tokens=tokens,
         vocabulary=vocabulary,
     )
-    refuse_beyond_memory(estimated_edges(network))
+    refuse_beyond_memory(estimated_edges(network), elements(network))
     blocks = _blocks(network, max_edges)
     parts, place = ordered_parts(network, ((source, target) for source, target, *_ in blocks))
     merged: dict[tuple[int, int], tuple[list[sparse.csr_array], list[str]]] = {}

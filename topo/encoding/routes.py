@@ -14,7 +14,15 @@ from ..dag.maps import AxisMaps, Chain, Convolution, Gather, LinearMap, Union, W
 from ..dag.structure import Structure
 from .parts import Part
 
-__all__ = ["estimated_edges", "has_unique_routes", "last_arcs_to_build", "ordered_parts", "sequences_of", "unweighted"]
+__all__ = [
+    "elements",
+    "estimated_edges",
+    "has_unique_routes",
+    "last_arcs_to_build",
+    "ordered_parts",
+    "sequences_of",
+    "unweighted",
+]
 
 
 def unweighted(linear_map: LinearMap) -> LinearMap:
@@ -192,6 +200,22 @@ def estimated_edges(network: Structure) -> int:
         else:
             total += count
     return round(total)
+
+
+def elements(network: Structure) -> int:
+    """How many elements the tensors of a network have, those that only pass on left out: the most nodes of its graph.
+
+    Parameters
+    ----------
+    network
+        The structural twin.
+
+    Returns
+    -------
+    int
+        Their number.
+    """
+    return sum(prod(node.shape) for node in network.nodes if not node.relay)
 
 
 def ordered_parts(network: Structure, pairs: Iterable[tuple[int, int]]) -> tuple[list[Part], dict[int, int]]:

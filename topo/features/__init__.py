@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .controls import z_scores
     from .mask_files import measure_mask_files
     from .measurement import column_names, measure, measure_layers, over_layers
-    from .profiling import profile
+    from .profiling import profile, profile_mask_files
     from .transformer import Topometrics
 
 # Loaded when first used: torch, pandas and scikit-learn take longer than all that a list of metrics needs.
@@ -30,6 +30,7 @@ _HOMES = {
     "measure_mask_files": "mask_files",
     "over_layers": "measurement",
     "profile": "profiling",
+    "profile_mask_files": "profiling",
     "z_scores": "controls",
 }
 
@@ -48,6 +49,7 @@ __all__ = [
     "metric",
     "over_layers",
     "profile",
+    "profile_mask_files",
     "z_scores",
 ]
 

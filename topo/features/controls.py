@@ -13,11 +13,12 @@ from math import isnan, nan, sqrt
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import nn
 
 from ..dag import Dag, trace
 from ..dag.example import Example
-from ..encoding import ENCODINGS, encode
+from ..encoding import ENCODINGS
 from ..errors import InputError
 from ..masks import Masks
 from ..validation import whole_number
@@ -37,6 +38,8 @@ def z_scores(
     example: Example | None = None,
     encoding: str = "multipartite",
     metrics: str | Iterable[str] | None = None,
+    engine: str = "auto",
+    device: str | torch.device = "auto",
     n: int = 20,
     seed: int = 0,
     **options: Any,
@@ -51,6 +54,8 @@ def z_scores(
     metrics
         As for `topo.measure`. Metrics that read the sizes of weights have no z-score, since there is no telling which
         sizes weights at other places would have.
+    engine, device
+        As for `topo.measure`; the random masks are measured by the engine that measured the network.
     n
         How many random masks, at least 2.
     seed
@@ -100,8 +105,10 @@ def z_scores(
         raise InputError("all of these metrics read the sizes of weights, so none has a z-score against random masks.")
     masks = masks if isinstance(masks, Masks) else Masks(masks)
     dag = trace(model, example).single()
-    row = measure(encode(dag, masks, encoding=encoding, **options), metrics=names)
-    return standard_scores(row, measure_controls(dag, masks, encoding, options, metrics, n=n, seed=seed))
+    how: dict[str, Any] = {"encoding": encoding, "options": options, "device": device}
+    row = measure(dag, masks, metrics=names, engine=engine, **how)
+    how["engine"] = row.attrs["engine"]
+    return standard_scores(row, measure_controls(dag, masks, metrics=metrics, n=n, seed=seed, **how))
 
 
 def compared_metrics(metrics: str | Iterable[str] | None, *, layers: bool) -> list[str]:
@@ -158,6 +165,8 @@ def measure_controls(
     options: Mapping[str, Any] | None = None,
     metrics: str | Iterable[str] | None = None,
     *,
+    engine: str = "edges",
+    device: str | torch.device = "auto",
     n: int = 20,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -171,7 +180,7 @@ def measure_controls(
         Give the numbers of weights; nothing else of them matters.
     encoding, options
         An encoding and its options.
-    metrics
+    metrics, engine, device
         As for `measure`.
     n, seed
         As for `z_scores`.
@@ -184,10 +193,11 @@ def measure_controls(
     layers = bool(ENCODINGS.entry(encoding).info["layers"])
     metrics = metrics if metrics is None or isinstance(metrics, str) else list(metrics)
     names, columns = (chosen(metrics, layers=layers) for chosen in (compared_metrics, compared_columns))
+    how: dict[str, Any] = {"encoding": encoding, "options": options, "engine": engine, "device": device}
     rows = []
     for index in range(n):
-        graph = encode(dag, masks.random_like((seed, index)), encoding=encoding, **(options or {}))
-        rows.append(measure(graph, metrics=names, on_failure="undefined")[columns])
+        row = measure(dag, masks.random_like((seed, index)), metrics=names, on_failure="undefined", **how)
+        rows.append(row[columns])
     return pd.DataFrame([row.to_dict() for row in rows], columns=columns, dtype="float64")
 
 

@@ -17,10 +17,10 @@ __all__ = ["IDENTITY", "KeptRows"]
 
 IDENTITY = (
     *("file", "model", "pruner", "sparsity", "reached_sparsity", "seed", "kept_weights", "total_weights"),
-    *("status", "reason", "undefined", "key"),
+    *("engine", "status", "reason", "undefined", "key"),
 )
 """Columns that say what a row is of; those of metrics come after them."""
-_TEXT = ("file", "model", "pruner", "status", "reason", "undefined", "key")
+_TEXT = ("file", "model", "pruner", "engine", "status", "reason", "undefined", "key")
 
 
 class KeptRows:

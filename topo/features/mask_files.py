@@ -16,17 +16,19 @@ from torch import nn
 
 from ..dag import Dag, trace
 from ..dag.example import Example, example_arguments, sample_shapes
-from ..encoding import ENCODINGS, encode, encoding_options
+from ..encoding import ENCODINGS, encoding_options
 from ..errors import InputError
 from ..masks import Masks
 from ..progress import progress
-from .controls import compared_columns, z_scores
+from ..validation import one_of
+from .controls import compared_columns, measure_controls, standard_scores
+from .engines import ENGINES, choices_said_once
 from .kept_rows import KeptRows
 from .measurement import column_names, measure
 from .parallel import in_threads
 from .registry import select
 
-__all__ = ["find_mask_files", "measure_mask_files"]
+__all__ = ["find_mask_files", "fitting_masks", "measure_mask_files"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +66,32 @@ def find_mask_files(places: Iterable[str | Path]) -> list[Path]:
     return list(found)
 
 
+def fitting_masks(dag: Dag, file: str | Path) -> Masks:
+    """The masks of a file, which must be for this network.
+
+    Parameters
+    ----------
+    dag
+        The network.
+    file
+        What `topo.Masks.save` has written.
+
+    Returns
+    -------
+    Masks
+        As saved.
+
+    Raises
+    ------
+    InputError
+        When they are for another network, or the file is none of masks.
+    """
+    masks = Masks.load(file)
+    if dag.model is not None:
+        masks.check(dag.model)
+    return masks
+
+
 def measure_mask_files(
     model: nn.Module | Dag,
     files: Sequence[str | Path],
@@ -73,6 +101,8 @@ def measure_mask_files(
     encoding: str = "multipartite",
     options: Mapping[str, Any] | None = None,
     metrics: str | Iterable[str] | None = None,
+    engine: str = "auto",
+    device: str | torch.device = "auto",
     controls: int = 0,
     seed: int = 0,
     name: str | None = None,
@@ -91,14 +121,14 @@ def measure_mask_files(
         A ``.csv`` or ``.parquet`` file for the table. Rows that it has already, of masks of the same content under the
         same options, are not measured again, and rows of other files stay. What is finished is kept beside it while
         it runs, so that a run that was stopped goes on. None for none of this.
-    metrics
-        As for `topo.measure`.
+    metrics, engine, device
+        As for `topo.measure`. The column ``engine`` says which engine measured a row.
     controls, seed
         How many random masks to take z-scores against, as in `topo.z_scores`, as columns ``<metric>_z``; 0 for none.
     name
         What the column ``model`` says; the name of the model's class unless given.
     n_jobs
-        Threads; None is one, -1 one a core.
+        Threads; None is one, -1 one a core. As many measure at once as fit into memory.
     verbose
         Whether to show how far it has come; None where there is a terminal.
 
@@ -131,15 +161,18 @@ def measure_mask_files(
     if controls:
         columns += [f"{column}_z" for column in compared_columns(metrics, layers=layers)]
     chosen = encoding_options(encoding, options or {})
+    one_of("engine", engine, ENGINES)
     dag = trace(model, example)
     name = name or type(dag.model).__name__
-    what = _digest_of_options(dag, example, (name, encoding, sorted(chosen.items()), columns, controls, seed), metrics)
+    identity = (name, encoding, sorted(chosen.items()), columns, controls, seed, engine)
+    what = _digest_of_options(dag, example, identity, metrics)
     keys = {str(file): f"{what}-{_digest(Path(file))}" for file in files}
     kept = KeptRows(output, what, columns)
     missing = list(dict.fromkeys(key for key in keys.values() if key not in kept.rows))
     first = {key: file for file, key in reversed(keys.items())}
-    compute = partial(_row, dag, (encoding, chosen), metrics, (controls, seed))
-    with progress("files", len(missing), logger, shown=verbose) as advance:
+    measured = {"encoding": encoding, "options": chosen, "engine": engine, "device": device}
+    compute = partial(_row, dag, measured, metrics, (controls, seed))
+    with choices_said_once(), progress("files", len(missing), logger, shown=verbose) as advance:
         for number, row in in_threads(compute, [first[key] for key in missing], n_jobs):
             kept.add({"model": name, **row, "key": missing[number]})
             advance()
@@ -147,13 +180,8 @@ def measure_mask_files(
 
 
 def _row(
-    dag: Dag,
-    encoded: tuple[str, dict[str, Any]],
-    metrics: str | list[str] | None,
-    controls: tuple[int, int],
-    file: str,
+    dag: Dag, settings: dict[str, Any], metrics: str | list[str] | None, controls: tuple[int, int], file: str
 ) -> dict[str, Any]:
-    encoding, options = encoded
     row: dict[str, Any] = {}
     try:
         masks = Masks.load(file)
@@ -163,16 +191,14 @@ def _row(
         row |= {"total_weights": int(counts["total"].sum())}
         if dag.model is not None:
             masks.check(dag.model)
-        measured = measure(
-            encode(dag, masks, encoding=encoding, **options),
-            metrics=metrics or column_names(layers=bool(ENCODINGS.entry(encoding).info["layers"])),
-            on_failure="undefined",
-        )
+        measured = measure(dag, masks, **settings, metrics=metrics, on_failure="undefined")
+        row["engine"] = measured.attrs["engine"]
         values = measured.to_dict()
         reasons: dict[str, str] = dict(measured.attrs["undefined"])
         n, seed = controls
         if n:
-            scores = z_scores(dag, masks, encoding=encoding, metrics=metrics, n=n, seed=seed, **options)
+            how = settings | {"engine": row["engine"]}
+            scores = standard_scores(measured, measure_controls(dag, masks, metrics=metrics, n=n, seed=seed, **how))
             values |= scores["z"].add_suffix("_z").to_dict()
             reasons |= scores.loc[scores["z"].isna(), "reason"].add_suffix("_z").to_dict()
     except MemoryError as error:

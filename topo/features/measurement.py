@@ -103,11 +103,11 @@ def measure(
         metrics = metrics if metrics is None or isinstance(metrics, str) else list(metrics)
         column_names(metrics)  # unknown names are said before anything is built
         settings: dict[str, Any] = {"encoding": encoding, "options": options, "engine": engine, "device": device}
-        found = graph_or_view(graph, masks, example, **settings)
-        if isinstance(found, StructuralView):
-            one_of("on_failure", on_failure, ON_FAILURE)
-            return _row(found, select(metrics, layers=False), on_failure)
-        return measure(found, metrics=metrics, imdb_rule=imdb_rule, on_failure=on_failure)
+        with graph_or_view(graph, masks, example, **settings) as found:
+            if isinstance(found, StructuralView):
+                one_of("on_failure", on_failure, ON_FAILURE)
+                return _row(found, select(metrics, layers=False), on_failure)
+            return measure(found, metrics=metrics, imdb_rule=imdb_rule, on_failure=on_failure)
     if masks is not None or example is not None or options is not None or engine == "structure":
         raise InputError("masks, example, options and engine='structure' are for networks; graphs are measured as is.")
     if isinstance(graph, LayerGraphs):
@@ -313,7 +313,7 @@ def over_layers(table: pd.DataFrame, graphs: LayerGraphs) -> pd.Series:
         dtype="float64",
     )
     reasons, failed = table.attrs["undefined"], table.attrs["failed"]
-    row.attrs["undefined"], row.attrs["failed"] = {}, {}
+    row.attrs["undefined"], row.attrs["failed"], row.attrs["engine"] = {}, {}, "edges"
     for column in table.columns:
         for name in STATISTICS:
             if column in failed:  # statistics over the other layers would be those of another network

@@ -15,12 +15,15 @@ from ..dag.structure import Structure
 from ..encoding.adjacency import Adjacency
 from ..encoding.graph import MultipartiteGraph
 from ..encoding.multipartite import weight_facts
+from ..memory import available_memory, in_words
 from .graph_view import GraphView
 from .registry import Undefined
-from .spectra import Product
+from .spectra import BASIS, Product
 
-__all__ = ["StructuralView"]
+__all__ = ["BYTES_OF_AN_ITERATION", "StructuralView"]
 
+BYTES_OF_AN_ITERATION = 8 * (BASIS + 16)
+"""For a node: the basis and the blocks beside it, in float64."""
 NEEDS_EDGES = "it needs the edges of the graph, which are not built with engine='structure'"
 
 
@@ -118,7 +121,16 @@ class StructuralView(GraphView):
 
     @cached_property
     def scaled_product(self) -> tuple[Product, int]:
-        """The product of the undirected weighted adjacency with vectors, over a power of two, and that power."""
+        """The product of the undirected weighted adjacency with vectors, over a power of two, and that power.
+
+        Raises
+        ------
+        Undefined
+            When the vectors of an eigenvalue iteration do not fit into the memory that is left.
+        """
+        needed, free = BYTES_OF_AN_ITERATION * self.n_nodes, available_memory()
+        if needed > free:
+            raise Undefined(f"the iteration takes about {in_words(needed)}, and {in_words(free)} of memory are left")
         ones = np.ones((self.n_nodes, 1))
         exponent = int(np.frexp(self.adjacency.weighted.both(ones).max())[1])
         # The vectors are scaled, for float32 might not hold the weights times them.

@@ -10,16 +10,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from torch import nn
 
 from ..dag import Dag
 from ..dag.example import Example
-from ..encoding import ENCODINGS, encode, encoding_options
+from ..encoding import ENCODINGS, encoding_options
 from ..encoding.graph import LayerGraphs, MultipartiteGraph
 from ..errors import InputError
 from ..progress import progress
 from ..validation import flag, one_of
+from .engines import ENGINES, choices_said_once
 from .measurement import column_names, measure
 from .parallel import in_threads
 from .ramanujan import IMDB_RULES
@@ -43,13 +45,15 @@ class Topometrics(TransformerMixin, BaseEstimator):
         The models' input, as in `topo.encode`; needed when networks are passed that are not traced.
     encode_options
         Further options of `topo.encode`.
+    engine, device
+        Of networks, as in `topo.measure`.
     imdb_rule
         As in `topo.measure`.
     errors
         ``"raise"``: a network that cannot be encoded or measured raises; ``"nan"``: it becomes a row of NaN, and a
         warning says how many did. What is no network and no graph of the right kind is refused in either case.
     n_jobs
-        Threads, as in joblib; None is one, -1 one a core.
+        Threads, as in joblib; None is one, -1 one a core. As many networks are measured at once as fit into memory.
     verbose
         Whether to show how far it has come, with the time left.
 
@@ -57,8 +61,9 @@ class Topometrics(TransformerMixin, BaseEstimator):
     -----
     Nothing is learnt from data, so `fit` only checks the parameters. `transform` returns a float64
     DataFrame whose index are the names of the items, or their numbers where they have none;
-    ``table.attrs["undefined"]`` maps each row to its reasons of NaN by column, and ``table.attrs["failed"]`` the rows
-    that failed to the error's message. A model is traced once for all its masks.
+    ``table.attrs["undefined"]`` maps each row to its reasons of NaN by column, ``table.attrs["engine"]`` each row to
+    the engine that measured it, and ``table.attrs["failed"]`` the rows that failed to the error's message. A model is
+    traced once for all its masks.
 
     Examples
     --------
@@ -79,6 +84,8 @@ class Topometrics(TransformerMixin, BaseEstimator):
         metrics: str | Iterable[str] | None = None,
         example: Example | None = None,
         encode_options: Mapping[str, Any] | None = None,
+        engine: str = "auto",
+        device: str | torch.device = "auto",
         imdb_rule: str = "mean_degree",
         errors: str = "raise",
         n_jobs: int | None = None,
@@ -88,6 +95,8 @@ class Topometrics(TransformerMixin, BaseEstimator):
         self.metrics = metrics
         self.example = example
         self.encode_options = encode_options
+        self.engine = engine
+        self.device = device
         self.imdb_rule = imdb_rule
         self.errors = errors
         self.n_jobs = n_jobs
@@ -136,23 +145,31 @@ class Topometrics(TransformerMixin, BaseEstimator):
         settings = {
             "encoding": self.encoding,
             "example": self.example,
-            **(self.encode_options or {}),
+            "options": self.encode_options,
+            "engine": self.engine,
+            "device": self.device,
         }
         kwargs = {"metrics": self.metrics, "imdb_rule": self.imdb_rule}
         measured = partial(_measured, settings=settings, kwargs=kwargs, strict=self.errors == "raise")
         rows = {}
         total = len(items) if isinstance(items, list) else None
-        with progress("graphs", total, logger, shown=None if self.verbose else False) as advance:
+        with choices_said_once(), progress("graphs", total, logger, shown=None if self.verbose else False) as advance:
             for number, row in in_threads(measured, items, self.n_jobs):
                 rows[number] = row
                 advance()
         index = pd.RangeIndex(len(rows)) if names is None else names
         found = [rows[number] for number in range(len(rows))]
-        columns = self.get_feature_names_out()
-        table = pd.DataFrame([values for values, _ in found], index=index, columns=columns, dtype="float64")
-        whys = [(name, why) for name, (_, why) in zip(index, found, strict=True)]
-        table.attrs["undefined"] = {name: why for name, why in whys if isinstance(why, dict) and why}
-        table.attrs["failed"] = {name: why for name, why in whys if isinstance(why, str)}
+        table = pd.DataFrame(
+            [{} if isinstance(row, str) else row.to_dict() for row in found],
+            index=index,
+            columns=self.get_feature_names_out(),
+            dtype="float64",
+        )
+        named = list(zip(index, found, strict=True))
+        for what in ("undefined", "engine"):
+            there = {name: row.attrs[what] for name, row in named if isinstance(row, pd.Series)}
+            table.attrs[what] = {name: value for name, value in there.items() if value}
+        table.attrs["failed"] = {name: row for name, row in named if isinstance(row, str)}
         _warn_of(table.attrs["failed"], len(table))
         return table
 
@@ -183,6 +200,9 @@ class Topometrics(TransformerMixin, BaseEstimator):
     def _check(self) -> None:
         ENCODINGS.entry(self.encoding)
         encoding_options(self.encoding, self.encode_options or {})
+        one_of("engine", self.engine, ENGINES)
+        if self.engine == "structure" and self.encoding != "multipartite":
+            raise InputError(f"engine='structure' measures the encoding 'multipartite', not {self.encoding!r}.")
         one_of("errors", self.errors, ("nan", "raise"))
         flag("verbose", self.verbose)
         one_of("imdb_rule", self.imdb_rule, IMDB_RULES)
@@ -202,6 +222,8 @@ class Topometrics(TransformerMixin, BaseEstimator):
                         f"item {position} is a {type(item).__name__}, but encoding {self.encoding!r} makes "
                         f"{kind.__name__}; set encoding to match the graphs."
                     )
+                if self.engine == "structure":
+                    raise InputError(f"item {position} is a graph; engine='structure' is for (model, masks) pairs.")
             elif not isinstance(item, tuple) or len(item) != 2 or not _is_network(item):
                 raise InputError(
                     f"item {position} is {_described(item)}; give graphs that topo.encode returns, or (model, masks) "
@@ -248,18 +270,17 @@ def _described(item: Any) -> str:
     return f"a {type(item).__name__}"
 
 
-def _measured(
-    item: Any, settings: dict[str, Any], kwargs: dict[str, Any], strict: bool
-) -> tuple[dict[str, float], dict[str, str] | str]:
-    """An item's values and its reasons of NaN; or no values and the message of its failure."""
+def _measured(item: Any, settings: dict[str, Any], kwargs: dict[str, Any], strict: bool) -> pd.Series | str:
+    """An item's row; or the message of its failure."""
     try:
-        graph = encode(*item, **settings) if isinstance(item, tuple) else item
-        if isinstance(graph, MultipartiteGraph):
+        if isinstance(item, tuple):
+            model, masks = item
+            return measure(model, masks, **settings, **kwargs)
+        if isinstance(item, MultipartiteGraph):
             # The columns are those of a multipartite graph, also where the graph happens to be bipartite.
             kwargs = {**kwargs, "metrics": kwargs["metrics"] or column_names()}
-        row = measure(graph, **kwargs)
+        return measure(item, **kwargs)
     except Exception as error:
         if strict:
             raise
-        return {}, f"{type(error).__name__}: {error}"
-    return row.to_dict(), row.attrs["undefined"]
+        return f"{type(error).__name__}: {error}"

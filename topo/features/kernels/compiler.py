@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar, cast
 
-__all__ = ["available", "njit"]
+__all__ = ["available", "compilation_announced", "njit"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -19,19 +20,61 @@ def available() -> bool:
     Returns
     -------
     bool
-        False where numba is not installed or does not load.
+        False where numba is not installed, does not load or cannot compile.
     """
     try:
-        import numba  # noqa: F401
+        import numba
     except Exception as error:  # a compiler that does not fit the machine fails in ways of its own
-        reason = " ".join(str(error).split()) or type(error).__name__
-        warnings.warn(
-            f"numba does not load ({reason}), so graphs are measured without compiled code: slower, with equal values.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return False
+        return _not_there("does not load", error)
+    try:
+        _compiled(numba, _one_more)(1)
+    except Exception as error:
+        return _not_there("cannot compile", error)
     return True
+
+
+def _not_there(what: str, error: Exception) -> bool:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    warnings.warn(
+        f"numba {what} ({reason}), so graphs are measured without compiled code: slower, with equal values.",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+    return False
+
+
+def _one_more(number: int) -> int:
+    return number + 1
+
+
+@contextmanager
+def compilation_announced(say: Callable[[], None]) -> Iterator[None]:
+    """Call a function when the first kernel is compiled that no earlier run left on disk, and not again.
+
+    Parameters
+    ----------
+    say
+        Takes nothing.
+
+    Yields
+    ------
+    None
+        Kernels are called meanwhile.
+    """
+    from numba.core import event
+
+    class Listener(event.Listener):
+        said = False
+
+        def on_start(self, event: Any) -> None:
+            if not self.said:
+                self.said = True
+                say()
+
+        def on_end(self, event: Any) -> None: ...
+
+    with event.install_listener("numba:compile", Listener()):
+        yield
 
 
 def njit(function: Function) -> Function:
@@ -51,6 +94,10 @@ def njit(function: Function) -> Function:
         return function
     import numba
 
+    return _compiled(numba, function)
+
+
+def _compiled(numba: Any, function: Function) -> Function:
     try:
         return cast(Function, numba.njit(cache=True, nogil=True)(function))
     except RuntimeError:  # no folder to keep it in
