@@ -15,9 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from measuring import peak_memory, times, write_record
+from measuring import peak_memory, write_record
 
 import topo
 from topo.features import GraphView, Undefined
