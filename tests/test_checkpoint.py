@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import os
 import warnings
+import zipfile
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils import prune
 
 from topo.checkpoint import load_checkpoint, save_checkpoint
 from topo.errors import InputError
+from topo.safe_files import read_arrays
 
 
 def net(width: int = 6) -> nn.Module:
@@ -196,7 +199,7 @@ def test_what_training_code_puts_beside_tensors_is_named(tmp_path: Path):
 def test_files_of_other_kinds(tmp_path: Path):
     with pytest.raises(InputError, match="does not exist"):
         load_checkpoint(net(), tmp_path / "none.safetensors")
-    with pytest.raises(InputError, match="not a file"):
+    with pytest.raises(InputError, match="is a folder"):
         load_checkpoint(net(), tmp_path)
     (tmp_path / "net.onnx").write_bytes(b"x")
     with pytest.raises(InputError, match="not a checkpoint by its name"):
@@ -204,6 +207,76 @@ def test_files_of_other_kinds(tmp_path: Path):
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(InputError, match="does not hold a state dict"):
         load_checkpoint(net(), tmp_path / "list.pt")
+
+
+def refused(file: Path, content: Any, sentence: str, model: nn.Module | None = None) -> None:
+    """A file of this content is refused, in a sentence without torch's own words, and the model stays as it was."""
+    torch.save(content, file)
+    model = net() if model is None else model
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with warnings.catch_warnings(), pytest.raises(InputError, match=sentence) as error:
+        warnings.simplefilter("error")
+        load_checkpoint(model, file)
+    said = str(error.value)
+    assert len(said) < 400 and not any(word in said for word in ("\x1b", "\n", "weights_only", "torch.load"))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_what_is_no_plain_weight_is_refused(tmp_path: Path):
+    file, state = tmp_path / "net.pt", net().state_dict()
+    weight = state["3.weight"]
+    refused(file, {**state, 3: weight}, "3 is the name of no parameter")
+    refused(file, {**state, ("a", 1): weight}, "is the name of no parameter")
+    with warnings.catch_warnings():  # torch means to drop both
+        warnings.simplefilter("ignore")
+        quantised, nested = torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8), torch.nested.nested_tensor([weight])
+    for odd, word in (
+        (weight.to_sparse(), "sparse"),
+        (weight.to("meta"), "without values"),
+        (quantised, "quantised"),
+        (nested, "nested"),
+        (torch.zeros(1).expand(10**12), "larger than the values"),
+    ):
+        refused(file, {**state, "3.weight": odd}, f"holds '3.weight' {word}")
+    loop: dict[str, Any] = {}
+    loop["model"] = loop
+    refused(file, loop, "does not hold a state dict")
+
+
+def test_kinds_of_numbers_that_would_lose_what_they_say_are_refused(tmp_path: Path):
+    file, state = tmp_path / "net.pt", net().state_dict()
+    refused(file, {**state, "3.bias": torch.ones(2) * 1j}, "holds 3.bias of complex64 where the model has float32")
+    counter = {"1.num_batches_tracked": torch.tensor(0.5)}
+    refused(file, {**state, **counter}, "1.num_batches_tracked of float32 where the model has int64")
+    model = net()
+    torch.save({name: tensor.double() for name, tensor in model.state_dict().items()}, file)
+    assert same(load_checkpoint(net(), file), model)
+    save_file({"weight": torch.ones(2, 2, dtype=torch.complex64)}, tmp_path / "c.safetensors")
+    with pytest.raises(InputError, match="of complex64 where the model has float32"):
+        load_checkpoint(nn.Linear(2, 2, bias=False), tmp_path / "c.safetensors")
+
+
+def test_files_that_unfold_to_more_than_they_hold_are_refused(tmp_path: Path):
+    torch.save(net().state_dict(), tmp_path / "net.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "net.pt") as whole,
+        zipfile.ZipFile(tmp_path / "packed.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for member in whole.infolist():
+            packed.writestr(member.filename, whole.read(member))
+    with pytest.raises(InputError, match="is not a whole PyTorch file: it is cut short, damaged or of another kind"):
+        load_checkpoint(net(), tmp_path / "packed.pt")
+
+
+def test_weights_that_change_on_the_way_are_noticed(tmp_path: Path):
+    path = save_checkpoint(net(), tmp_path / "net.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="damaged: its content is not what was written"):
+        load_checkpoint(net(), path)
+    with pytest.raises(InputError, match="damaged: its content is not what was written"):
+        read_arrays(path)
 
 
 class WithState(nn.Linear):

@@ -325,8 +325,26 @@ class TestFiles:
             save_file({"w": torch.ones(3)}, path, metadata={"provenance": provenance})
             with pytest.raises(InputError, match="does not hold masks"):
                 Masks.load(path)
-        save_file({"w": torch.ones(3)}, path, metadata={"order": '["v"]'})
-        with pytest.raises(InputError, match="does not hold masks"):
+        for order in ('["v"]', '["w", "w"]', "[]", "3", '[["w"]]', "[" * 9_000):
+            save_file({"w": torch.ones(3)}, path, metadata={"order": order})
+            with pytest.raises(InputError, match="does not hold masks"):
+                Masks.load(path)
+        deep = '{"settings": {"a": ' + "[" * 500 + "]" * 500 + "}}"
+        for provenance in (deep, '{"seed": true}', '{"seed": 0.5}', '{"sparsity": 7}', '{"algorithm": ["er"]}'):
+            save_file({"w": torch.ones(3)}, path, metadata={"provenance": provenance})
+            with pytest.raises(InputError, match="does not hold masks"):
+                Masks.load(path)
+        save_file({"w": torch.ones(3).to(torch.float8_e4m3fn)}, path)
+        with pytest.raises(InputError, match="holds numbers of kind F8_E4M3, which only torch can read"):
+            Masks.load(path)
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(InputError, match="is no file"):
+            Masks.load(tmp_path / "pipe")
+
+    def test_a_weight_that_changes_sides_is_noticed(self, tmp_path: Path):
+        path = Masks({"w": torch.ones(20)}).save(tmp_path / "m.safetensors")
+        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+        with pytest.raises(InputError, match="damaged: its content is not what was written"):
             Masks.load(path)
 
     def test_missing_file_and_folder(self, tmp_path: Path):

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import pickle
-import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
-import torch
-from safetensors import SafetensorError
+from safetensors import safe_open
 from torch import Tensor, nn
 
-from .errors import InputError
-from .safe_files import replacing
+from .errors import InputError, described
+from .safe_files import check_sealed, replacing, require_file, seal, unsealed
+from .torch_files import read_torch_file, unusual_tensor
 from .wrapped_names import matched_names
 
 __all__ = ["checkpoint_shapes", "load_checkpoint", "save_checkpoint"]
 
 _TORCH_SUFFIXES = (".pt", ".pth", ".pth.tar", ".bin", ".ckpt")
-# How torch names the class or function that an object in a file needs, and what it writes before its reasons.
-_OTHER_OBJECT = re.compile(r"(?:GLOBAL|Unsupported class) ([\w.]+\w)")
-_PREFACE = "WeightsUnpickler error: "
 # Where training code puts the state dict beside the optimizer's and the epoch.
 PLACES = ("state_dict", "model_state_dict", "model", "net")
 # Endings of names: what pruning by torch makes of a weight, and the counter of a batch norm.
@@ -58,7 +55,8 @@ def save_checkpoint(model: nn.Module, path: str | Path) -> Path:
     # Clones, because the format refuses tensors that share memory (tied weights).
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     with replacing(path) as name:
-        safetensors.torch.save_file(tensors, name, metadata={"content": "topo checkpoint"})
+        safetensors.torch.save_file(tensors, name, metadata=unsealed({"content": "topo checkpoint"}))
+        seal(name)
     return path
 
 
@@ -87,7 +85,8 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> nn.Module:
     ------
     InputError
         When the file is missing, damaged or of another kind, or its names or shapes are not those of the
-        model; the model is then left as it was.
+        model, or it holds kinds of numbers that the model's would not keep, such as complex ones; the model is then
+        left as it was.
 
     Warns
     -----
@@ -109,9 +108,21 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> nn.Module:
     ]
     if wrong:
         problems.append(f"it holds {'; '.join(wrong[:5])}{_more(wrong)}")
+    lossy = [
+        f"{name} of {_kind(state[name])} where the model has {_kind(own[name])}"
+        for name in own
+        if isinstance(own[name], Tensor) and name in state and not _kept_by(state[name], own[name])
+    ]
+    if lossy:
+        problems.append(f"it holds {'; '.join(lossy[:5])}{_more(lossy)}")
     if problems:
         raise InputError(f"{path} does not fit the model: {'; '.join(problems)}.")
-    model.load_state_dict(state)
+    try:
+        # First, for the model stays as it was where a value cannot be converted.
+        state = {name: _converted(tensor, own.get(name)) for name, tensor in state.items()}
+        model.load_state_dict(state)
+    except (RuntimeError, NotImplementedError, TypeError) as error:
+        raise InputError(f"{path} does not fit the model: {described(error).rstrip('.')}.") from error
     if done:
         warnings.warn(f"{path} was loaded, but not as it is: {'; '.join(done)}.", stacklevel=2)
     return model
@@ -145,7 +156,7 @@ def _fitted(path: str | Path, model: nn.Module) -> tuple[dict[str, Tensor], list
     state, done = _read_state(Path(path))
     own = model.state_dict()
     pruned = [name[: -len(ORIGINAL)] for name in state if name.endswith(ORIGINAL)]
-    if pruned and not any(name.endswith(ORIGINAL) for name in own) and all(name + MASK in state for name in pruned):
+    if pruned and not any(name.endswith(ORIGINAL) for name in own) and all(_is_masked(state, name) for name in pruned):
         masked = {name: state[name + ORIGINAL] * state[name + MASK] for name in pruned}
         state = {name: tensor for name, tensor in state.items() if not name.endswith((ORIGINAL, MASK))} | masked
         done.append(f"{_listed(pruned)} {'is' if len(pruned) == 1 else 'are'} multiplied by the masks of pruning")
@@ -169,41 +180,74 @@ def _fitted(path: str | Path, model: nn.Module) -> tuple[dict[str, Tensor], list
     return state, done
 
 
+def _is_masked(state: Mapping[str, Tensor], name: str) -> bool:
+    """Whether a weight and its mask are there, of one shape."""
+    original, mask = state[name + ORIGINAL], state.get(name + MASK)
+    return mask is not None and mask.shape == original.shape
+
+
 def _read_state(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     """The names and tensors that a checkpoint file holds, and where in it they were found."""
-    if not path.is_file():
-        raise InputError(f"{path} does not exist or is not a file.")
+    require_file(path)
     if path.suffix == ".safetensors":
-        try:
-            return safetensors.torch.load_file(path), []
-        except (OSError, SafetensorError, ValueError) as error:
-            raise InputError(
-                f"{path} is not a whole safetensors file ({error}); it may be cut short or of another kind."
-            ) from error
+        return _checked(path, _safetensors(path)), []
     if not path.name.endswith(_TORCH_SUFFIXES):
         known = ", ".join([".safetensors", *sorted(_TORCH_SUFFIXES)])
         raise InputError(f"{path} is not a checkpoint by its name; names end in one of {known}.")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        other = _OTHER_OBJECT.search(str(error))
-        if other is not None:
-            raise InputError(
-                f"{path} holds an object of {other[1]} beside tensors, which only code in the file could make again, "
-                "and no code in a file is ever run; save the state dict alone, by torch.save(model.state_dict(), path)."
-            ) from None
-        reason = str(error).rpartition(_PREFACE)[2].strip().split("\n")[0]
-        raise InputError(f"{path} is not a whole PyTorch file of plain tensors ({reason}).") from error
+    state = read_torch_file(path)
     found: list[str] = []
     while isinstance(state, dict) and not all(isinstance(value, Tensor) for value in state.values()):
         key = next((key for key in PLACES if isinstance(state.get(key), dict)), None)
-        if key is None:
+        if key is None or len(found) == len(PLACES):  # a dictionary may hold itself
             break
         state = state[key]
         found.append(repr(key))
+    return _checked(path, state), [f"only what is under {' in '.join(reversed(found))} was read"] if found else []
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            check_sealed(path, file.metadata() or {})
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except InputError:
+        raise
+    except Exception as error:  # whatever the reader trips over in bytes that anybody may have written
+        raise InputError(
+            f"{path} is not a whole safetensors file ({described(error).rstrip('.')}); it may be cut short or of "
+            "another kind."
+        ) from error
+
+
+def _checked(path: Path, state: Any) -> dict[str, Tensor]:
+    """A state dict of plain tensors by name, or one sentence."""
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} does not hold a state dict (names and tensors).")
-    return dict(state), [f"only what is under {' in '.join(reversed(found))} was read"] if found else []
+    odd = next((name for name in state if not isinstance(name, str)), None)
+    if odd is not None:
+        raise InputError(f"{path} does not hold a state dict: {odd!r:.60} is the name of no parameter.")
+    for name, tensor in state.items():
+        unusual = unusual_tensor(tensor)
+        if unusual:
+            raise InputError(f"{path} holds {name!r:.60} {unusual}; save plain tensors, as of model.state_dict().")
+    return dict(state)
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _kept_by(tensor: Tensor, own: Tensor) -> bool:
+    """Whether the kind of `own` holds what a tensor says, but for digits."""
+    if tensor.is_complex():
+        return own.is_complex()
+    if tensor.is_floating_point() and not (own.is_floating_point() or own.is_complex()):
+        return bool((tensor == tensor.to(own.dtype)).all())
+    return True
+
+
+def _converted(tensor: Tensor, own: Any) -> Tensor:
+    return tensor.to(own.dtype) if isinstance(own, Tensor) else tensor
 
 
 def _listed(names: list[str]) -> str:

@@ -20,7 +20,8 @@ from .dag.tracing import module_of
 from .errors import InputError, listed, nearest
 from .held_masks import HeldMasks, PrunedWeights
 from .parameter_names import masks_within, named_parameters
-from .safe_files import read_arrays, write_arrays
+from .safe_files import parsed_json, read_arrays, write_arrays
+from .validation import share, whole_number
 from .weight_norms import norm_scales
 from .wrapped_names import renamed
 
@@ -363,10 +364,12 @@ class Masks(Mapping[str, Tensor]):
         arrays, metadata = read_arrays(path)
         try:
             # The format sorts tensors by size and name; the order is that of the network.
-            order = json.loads(metadata.get("order", "null")) or list(arrays)
-            provenance = json.loads(metadata.get("provenance", "{}"))
-            return cls({name: arrays.pop(name) for name in order} | arrays, **provenance)
-        except (KeyError, TypeError, ValueError) as error:
+            order = parsed_json(metadata.get("order", "null"), "the order of its tensors")
+            if order is not None and not (isinstance(order, list) and sorted(map(str, order)) == sorted(arrays)):
+                raise InputError("the order of its tensors is not one of their names.")
+            provenance = _provenance(parsed_json(metadata.get("provenance", "{}"), "what found them"))
+            return cls({name: arrays[name] for name in order or arrays}, **provenance)
+        except InputError as error:
             raise InputError(f"{path} does not hold masks: {error}") from error
 
 
@@ -420,8 +423,22 @@ def prunable_parameters(
     return selected_weights(model, include, exclude, example)
 
 
+def _provenance(facts: Any) -> dict[str, Any]:
+    """What a file says of the masks' origin, as arguments of `Masks`."""
+    if not isinstance(facts, dict) or not {*facts} <= {"algorithm", "settings", "seed", "sparsity"}:
+        raise InputError("what found them is not described by algorithm, settings, seed and sparsity.")
+    if not isinstance(facts.get("algorithm"), str | None):
+        raise InputError("the name of the algorithm is no text.")
+    if not isinstance(facts.get("settings"), dict | None):
+        raise InputError("the settings of the algorithm are not given by name.")
+    for name, check in (("seed", whole_number), ("sparsity", share)):
+        if facts.get(name) is not None:
+            check(f"the {name}", facts[name])
+    return facts
+
+
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return json.loads(json.dumps(dict(settings)))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"the settings of masks must be writable as JSON: {error}.") from error

@@ -91,6 +91,39 @@ def test_what_cannot_be_recorded_or_read(few, tmp_path: Path):
         MaskTrajectory.load(tmp_path / "other.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"bits": np.zeros((2, 1), np.uint8)}, "its bits, uint8 of shape \\(2, 1\\), are not those of 800 weights"),
+        ({"bits": np.zeros((2, 100), np.int8)}, "its bits, int8"),
+        ({"bits": np.zeros((0, 100), np.uint8)}, "its bits, uint8"),
+        ({"bits": np.zeros(100, np.uint8)}, "its bits, uint8"),
+        ({"steps": np.array([1, 0])}, "rising counts"),
+        ({"steps": np.array([0])}, "rising counts"),
+        ({"epochs": np.array([-1, 0])}, "rising counts"),
+        ({"epochs": np.zeros(2)}, "rising counts"),
+        ({"more": np.zeros(2)}, "bits, steps and epochs"),
+        ({"shapes": '{"w": [797]}'}, "more bits are set than it has weights"),
+        ({"shapes": '{"w": [8, "100"]}'}, "no shapes by name"),
+        ({"shapes": '{"w": [-8, -100]}'}, "no shapes by name"),
+        ({"shapes": "[[800]]"}, "no shapes by name"),
+        ({"shapes": "{}"}, "no shapes by name"),
+        ({"shapes": "[" * 9_000}, "nested too deep"),
+        ({"shapes": "{"}, "is not JSON"),
+        ({"every": "second"}, "unknown value of every"),
+    ],
+)
+def test_a_file_that_does_not_agree_with_itself(change, sentence: str, tmp_path: Path):
+    arrays = {"bits": np.full((2, 100), 255, np.uint8), "steps": np.array([0, 3]), "epochs": np.array([0, 1])}
+    metadata = {"content": "topo mask trajectory", "every": "change", "shapes": '{"w": [8, 100]}'}
+    path = write_arrays(tmp_path / "t.safetensors", arrays, metadata)
+    assert MaskTrajectory.load(path)[1]["w"].all()
+    arrays |= {name: value for name, value in change.items() if not isinstance(value, str)}
+    metadata |= {name: value for name, value in change.items() if isinstance(value, str)}
+    with pytest.raises(InputError, match=f"does not hold a whole trajectory of masks: .*{sentence}"):
+        MaskTrajectory.load(write_arrays(path, arrays, metadata))
+
+
 def test_the_table_counts_what_changed_and_what_was_explored(few):
     _, callback, trajectory, _ = recorded(few)
     table = trajectory.table()

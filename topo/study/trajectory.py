@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, overload
@@ -18,12 +18,13 @@ from ..encoding import encode
 from ..errors import InputError, unknown_name
 from ..features import measure
 from ..masks import Masks
-from ..safe_files import read_arrays, write_arrays
+from ..safe_files import parsed_json, read_arrays, write_arrays
 from ..training import Callback, TrainingState
 
 __all__ = ["MaskTrajectory", "measure_trajectory"]
 
 EVERY = ("change", "epoch")
+MOST_AXES = 64
 
 
 class MaskTrajectory(Callback, Sequence[Masks]):
@@ -162,10 +163,32 @@ class MaskTrajectory(Callback, Sequence[Masks]):
         arrays, metadata = read_arrays(path)
         if metadata.get("content") != "topo mask trajectory":
             raise InputError(f"{path} does not hold a trajectory of masks.")
-        trajectory = cls(every=metadata["every"])
-        trajectory._shapes = {name: tuple(shape) for name, shape in json.loads(metadata["shapes"]).items()}
-        trajectory._rows = list(arrays["bits"])
-        trajectory.steps, trajectory.epochs = arrays["steps"].tolist(), arrays["epochs"].tolist()
+        try:
+            return cls._from_file(arrays, metadata)
+        except InputError as error:
+            raise InputError(f"{path} does not hold a whole trajectory of masks: {error}") from error
+
+    @classmethod
+    def _from_file(cls, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> MaskTrajectory:
+        """What a file holds, once sizes and numbers agree."""
+        trajectory = cls(every=metadata.get("every", ""))
+        shapes = parsed_json(metadata.get("shapes", ""), "the list of its shapes")
+        if not isinstance(shapes, dict) or not shapes or not all(_is_shape(shape) for shape in shapes.values()):
+            raise InputError("the list of its shapes has no shapes by name.")
+        weights = sum(prod(shape) for shape in shapes.values())
+        if arrays.keys() != {"bits", "steps", "epochs"}:
+            raise InputError("it has not the arrays bits, steps and epochs.")
+        bits, steps, epochs = arrays["bits"], arrays["steps"], arrays["epochs"]
+        if bits.dtype != np.uint8 or bits.ndim != 2 or not len(bits) or bits.shape[1] != -(-weights // 8):
+            raise InputError(f"its bits, {bits.dtype} of shape {bits.shape}, are not those of {weights:,} weights.")
+        if weights % 8 and (bits[:, -1] & (0xFF >> weights % 8)).any():
+            raise InputError(f"more bits are set than it has weights ({weights:,}).")
+        for counts in (steps, epochs):
+            if counts.shape != (len(bits),) or counts.dtype.kind != "i" or counts[0] < 0 or (np.diff(counts) < 0).any():
+                raise InputError("its steps and epochs are not rising counts, one a record.")
+        trajectory._shapes = {name: tuple(shape) for name, shape in shapes.items()}
+        trajectory._rows = list(bits)
+        trajectory.steps, trajectory.epochs = steps.tolist(), epochs.tolist()
         return trajectory
 
     def table(self) -> pd.DataFrame:
@@ -220,6 +243,10 @@ def measure_trajectory(
         model = trace(model, example).single()
     rows = [dict(measure(encode(model, m, encoding=encoding, **options), metrics=metrics)) for m in trajectory]
     return trajectory.table().join(pd.DataFrame(rows))
+
+
+def _is_shape(shape: Any) -> bool:
+    return isinstance(shape, list) and len(shape) <= MOST_AXES and all(type(n) is int and 0 < n < 2**31 for n in shape)
 
 
 def _ones(packed: np.ndarray) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,13 @@ import torch
 from ..errors import InputError
 from ..masks import Masks
 from ..safe_files import replacing
+from ..torch_files import read_torch_file
 from .callback import Callback, TrainingState
 
 __all__ = ["resume", "save"]
+
+
+_STATE = ("epoch", "step", "history", "model", "optimizer", "masks", "callbacks", "generator", "random", "cuda")
 
 
 def save(state: TrainingState, callbacks: Sequence[Callback], path: str | Path) -> None:
@@ -73,13 +76,10 @@ def resume(state: TrainingState, callbacks: Sequence[Callback], path: str | Path
     if not path.exists():
         return False
     device = state.dataset.device
-    try:
-        checkpoint = torch.load(path, map_location=device, weights_only=True)
-        own = _identity(state)
-        other = [name for name, value in own.items() if checkpoint[name] != value]
-    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"{path} is no checkpoint of a training run, or damaged ({reason}); delete it.") from error
+    checkpoint, own = read_torch_file(path, device), _identity(state)
+    if not isinstance(checkpoint, dict) or not {*own, *_STATE} <= checkpoint.keys():
+        raise InputError(f"{path} is no checkpoint of a training run; give another file, or delete it.")
+    other = [name for name, value in own.items() if checkpoint[name] != value]
     if other or len(checkpoint["callbacks"]) != len(callbacks):
         raise InputError(
             f"{path} is the checkpoint of another run: it differs in {', '.join(other) or 'its callbacks'}; "
