@@ -10,7 +10,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
@@ -20,7 +19,7 @@ from ..features import column_names
 from ..own_code import digest_of, import_code, is_file_name
 from ..training.recipes import Recipe
 from .entries import Choice, DatasetChoice, EncodingChoice, ModelChoice, PrunerChoice, RecipeChoice, enough_controls
-from .yaml_file import KeyPath, read_yaml, written_path
+from .yaml_file import KeyPath, read_yaml, written_path, written_yaml
 
 __all__ = ["StudyConfig"]
 
@@ -278,7 +277,7 @@ class StudyConfig(BaseModel):
             data[key] = [choice.as_written() for choice in getattr(self, key)]
         data |= {"name": self.name, "seeds": list(self.seeds), "recipe": self.recipe.as_written()}
         ordered = {key: data[key] for key in type(self).model_fields if key in data}
-        return yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=120)
+        return written_yaml(ordered)
 
     def code(self, recorded: Mapping[str, str] | None = None) -> dict[str, str]:
         """Hash of every file of own code, by the file's name.
