@@ -150,6 +150,24 @@ def test_graphs_that_do_not_fit_are_refused_before_they_are_built(monkeypatch: p
         topo.encode(net, example=(1, 8, 8))
 
 
+def test_more_elements_than_can_be_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said before a number is written, by every engine and encoding that depends on them; rolled ones do not."""
+    net = nn.Sequential(nn.Conv2d(3, 2, 3))
+    with pytest.raises(InputError, match=r"shape \(3, 900000, 900000\) takes .* GiB in all, and .* are left"):
+        topo.encode(net, example=(3, 900_000, 900_000))
+    dag = topo.trace(net, (3, 8, 8))
+    monkeypatch.setattr("topo.encoding.encoder.available_memory", lambda: 1 << 10)
+    monkeypatch.setattr("topo.encoding.multipartite.structure", pytest.fail)
+    for settings in ({}, {"engine": "structure"}, {"encoding": "unrolled"}):
+        with pytest.raises(InputError, match=r"have 264 elements, whose numbers alone take 0.0 MiB, and .* 'rolled'"):
+            topo.measure(dag, **settings)
+    assert topo.measure(dag, encoding="rolled", metrics="edges")["edges_mean"] == 54
+    monkeypatch.setattr("topo.encoding.encoder.available_memory", lambda: 1 << 30)
+    monkeypatch.setattr("topo.encoding.encoder.MOST_EDGES", 150)
+    with pytest.raises(InputError, match=r"have 264 elements, 192 of them in one, and indices end at 150"):
+        topo.measure(dag)
+
+
 def test_networks_that_do_not_fit_even_without_edges(monkeypatch: pytest.MonkeyPatch) -> None:
     net = topo.models.build("digits-mlp", input_shape=(1, 8, 8), seed=0)
     settings = {"example": (1, 8, 8), "metrics": ["sink_nodes", "spectral_gap"]}

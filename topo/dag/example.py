@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import prod
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError
+from ..memory import available_memory, in_words
 
 __all__ = ["Example", "example_arguments", "is_shape", "sample_shapes", "unfit_inputs_named", "unfit_keywords"]
 
@@ -21,6 +23,9 @@ Example: TypeAlias = (
 )
 """A tensor; a tuple of a model's arguments; a dict of its keyword arguments; or, as shorthand, the shape of one sample
 such as ``(3, 32, 32)`` or a tuple of shapes, one an argument. Tensors have samples along their first axis."""
+
+COPIES = 3
+"""How often an input is held while a model is traced: two samples beside one."""
 
 
 def example_arguments(
@@ -48,7 +53,8 @@ def example_arguments(
     Raises
     ------
     InputError
-        When `example` is none of these, or holds no tensor with samples along its first axis.
+        When `example` is none of these, holds no tensor with samples along its first axis, or is a shape for which
+        there is not enough memory.
 
     Examples
     --------
@@ -67,6 +73,12 @@ def example_arguments(
         if is_shape(value):
             if any(size < 1 for size in value):
                 raise InputError(f"{verb}: shape {tuple(value)} must be of sizes from 1 up, such as (3, 32, 32).")
+            size, free = COPIES * dtype.itemsize * prod(value), available_memory()
+            if size > free:
+                raise InputError(
+                    f"{verb}: an input of shape {tuple(value)} takes {in_words(size)} in all, and {in_words(free)} of "
+                    "memory are left; use a smaller one."
+                )
             return torch.zeros(1, *value, dtype=dtype, device=device)
         return pytree.tree_map_only(Tensor, lambda t: t.detach().to(device), value)
 

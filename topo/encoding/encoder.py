@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from torch import nn
@@ -26,6 +27,7 @@ __all__ = [
     "encoding_options",
     "refuse_above",
     "refuse_beyond_memory",
+    "refuse_too_many_elements",
 ]
 
 Encoder: TypeAlias = Callable[..., MultipartiteGraph | LayerGraphs]
@@ -133,6 +135,34 @@ def refuse_above(max_edges: int, count: int, layer: str) -> None:
             f"layer {layer!r} alone has {count:,} edges, more than max_edges={max_edges:,}: prune more, use a "
             "smaller input, attention='values', tokens='positions' or a rolled encoding, or raise max_edges."
         )
+
+
+def refuse_too_many_elements(dag: Dag) -> None:
+    """Raise `InputError` when the elements of a network's tensors cannot even be numbered in the memory that is left.
+
+    Parameters
+    ----------
+    dag
+        Of one sample.
+
+    Raises
+    ------
+    InputError
+        With their number, and what does not depend on it.
+    """
+    shapes = [shape for node in dag.nodes for shape in (node.shape if node.kind == "product" else [node.shape])]
+    count, most = sum(map(prod, shapes)), max(map(prod, shapes), default=0)
+    needed, free = BYTES_A_NODE * count, available_memory()
+    if needed > free:
+        why = f"whose numbers alone take {in_words(needed)}, and {in_words(free)} of memory are left"
+    elif most > MOST_EDGES:
+        why = f"{most:,} of them in one, and indices end at {MOST_EDGES:,}"
+    else:
+        return
+    raise InputError(
+        f"the tensors of the network have {count:,} elements, {why}: use a smaller input or the encoding 'rolled' or "
+        "'rolled-channel', whose graphs do not grow with it."
+    )
 
 
 def refuse_beyond_memory(edges: int, nodes: int | None = None) -> None:

@@ -20,7 +20,7 @@ from ..dag.operators import is_lookup, is_padding, is_parametric, weight_of
 from ..dag.relations import Relation, WeightLookup, map_of
 from ..dag.structure import layer_name
 from ..errors import InputError
-from .encoder import MAX_EDGES, encoding, refuse_above, refuse_beyond_memory
+from .encoder import MAX_EDGES, encoding, refuse_above, refuse_beyond_memory, refuse_too_many_elements
 from .graph import BipartiteGraph, LayerGraphs
 
 __all__ = ["rolled", "rolled_channel", "unrolled"]
@@ -65,6 +65,7 @@ def unrolled(dag: Dag, masks: Mapping[str, Tensor], *, max_edges: int = MAX_EDGE
     max_edges
         Refuse, before it is built, a layer of more edges than this.
     """
+    refuse_too_many_elements(dag)
     graphs: dict[str, BipartiteGraph] = {}
     uses = list(_layers(dag, masks))
     edges = {use: use.from_unpadded.edge_count() for use in uses}

@@ -14,7 +14,7 @@ from ..dag.maps import Chain, Convolution, Gather, LinearMap
 from ..dag.matrices import compose, merge
 from ..dag.structure import StructuralArc, Structure, structure, weight_counts
 from ..errors import InputError
-from .encoder import MAX_EDGES, encoding, refuse_above, refuse_beyond_memory
+from .encoder import MAX_EDGES, encoding, refuse_above, refuse_beyond_memory, refuse_too_many_elements
 from .graph import MultipartiteGraph
 from .parts import Block
 from .routes import elements, estimated_edges, ordered_parts
@@ -116,7 +116,13 @@ def chosen_structure(
     -------
     Structure
         Its arcs are the blocks of the graph.
+
+    Raises
+    ------
+    InputError
+        When there are more elements than memory or indices hold.
     """
+    refuse_too_many_elements(dag)
     network = structure(
         dag, masks, pooling=pooling, weights=weights, attention=attention, tokens=tokens, vocabulary=vocabulary
     )
