@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from hashlib import sha256
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,9 @@ class StudyConfig(BaseModel):
     def _seeds_listed(cls, value: Any) -> Any:
         if isinstance(value, int):
             raise InputError(f"seeds is a list such as [0, 1], not the number {value}.")
+        for seed in value if isinstance(value, list | tuple) else ():
+            if not isinstance(seed, Integral) or isinstance(seed, bool) or not -(2**63) <= seed < 2**64:
+                raise InputError(f"seed {seed!r:.60} is no whole number of at most 64 bits.")
         return value
 
     @field_validator("sparsities")
