@@ -24,6 +24,7 @@ __all__ = [
     "parsed_json",
     "read_arrays",
     "read_json",
+    "read_text",
     "replacing",
     "require_file",
     "seal",
@@ -35,7 +36,7 @@ __all__ = [
 CHECKSUM = "checksum"
 _UNKNOWN = "0" * 64
 _KINDS = {"BOOL", "F16", "F32", "F64", "C64", *(f"{sign}{bits}" for sign in "UI" for bits in (8, 16, 32, 64))}
-MOST_JSON = 1 << 28
+MOST_TEXT = 1 << 28
 DEEPEST_JSON = 50
 
 
@@ -293,6 +294,32 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
     return arrays, metadata
 
 
+def read_text(path: str | Path) -> str:
+    """The text of a small file.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    str
+        Read as UTF-8.
+
+    Raises
+    ------
+    InputError
+        When it is no file, cannot be read, is no text, or is larger than any text that is read here.
+    """
+    try:
+        if require_file(path).stat().st_size > MOST_TEXT:
+            raise InputError(f"{path} is larger than any file of its kind.")
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
 def parsed_json(text: str, what: str) -> Any:
     """The value of a JSON text.
 
@@ -352,10 +379,4 @@ def read_json(path: str | Path) -> Any:
     InputError
         When it is no file, cannot be read, is larger than anything that is written here, or is not JSON.
     """
-    try:
-        if require_file(path).stat().st_size > MOST_JSON:
-            raise InputError(f"{path} is larger than any file of its kind.")
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    return parsed_json(text, str(path))
+    return parsed_json(read_text(path), str(path))

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError
+from ..safe_files import read_text
 from ..validation import whole_number
 from .dataset import Dataset, make_dataset
 from .decode import decode
@@ -80,15 +81,26 @@ def _test_files(root: Path) -> dict[str, list[Path]]:
 
 
 def _annotated(annotations: Path) -> dict[str, list[Path]]:
-    images: dict[str, list[Path]] = {}
-    for number, line in enumerate(annotations.read_text().splitlines(), start=1):
-        fields = line.split("\t")
-        path = annotations.parent / "images" / fields[0]
-        if len(fields) < 2 or not path.is_file():
-            raise InputError(
-                f"line {number} of {annotations} must name a file of {path.parent} and its class, with a tab between."
-            )
-        images.setdefault(fields[1], []).append(path)
-    if not images:
+    """Class name -> its image files, as a file says that lies beside their folder."""
+    text = read_text(annotations)
+    if not text.strip():
         raise InputError(f"{annotations} is empty; it should name the file and the class of each test image.")
+    images: dict[str, list[Path]] = {}
+    for number, line in enumerate(text.rstrip("\n").split("\n"), start=1):
+        name, *fields = line.rstrip("\r").split("\t")
+        path = annotations.parent / "images" / name
+        inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+        if not fields or not inside or not _is_file(path):
+            raise InputError(
+                f"line {number} of {annotations} must name a file of {path.parent if inside else annotations.parent} "
+                "and its class, with a tab between."
+            )
+        images.setdefault(fields[0], []).append(path)
     return images
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False

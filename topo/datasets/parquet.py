@@ -10,13 +10,15 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from .decode import decode
+from ..errors import InputError, described
+from ..safe_files import require_file
+from .decode import decode, require_memory
 from .split import Split
 
 __all__ = ["has_parquet", "read_split"]
 
 IMAGE_COLUMNS = ("img", "image")
+ROWS_AT_ONCE = 1024
 
 
 def has_parquet(root: Path) -> bool:
@@ -68,32 +70,57 @@ def read_split(root: Path, split: str, label_columns: Sequence[str]) -> Split:
 
 
 def _read_file(path: Path, label_columns: Sequence[str]) -> tuple[Tensor, Tensor]:
+    require_file(path)
     try:
         with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            image = _column(path, names, IMAGE_COLUMNS)
-            label = _column(path, names, label_columns)
-            table = file.read(columns=[image, label])
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} is not a whole Parquet file ({error}); fetch it again.") from error
-    if table.num_rows == 0:
-        raise InputError(f"{path} has no rows; it should hold one image a row.")
-    images, labels = table[image].combine_chunks(), table[label].combine_chunks()
+            names, rows = file.schema_arrow.names, file.metadata.num_rows
+            image, label = _column(path, names, IMAGE_COLUMNS), _column(path, names, label_columns)
+            if rows == 0:
+                raise InputError(f"{path} has no rows; it should hold one image a row.")
+            images, targets, done = [], [], 0
+            # A few at a time: a small file may say the same large image very often.
+            for batch in file.iter_batches(ROWS_AT_ONCE, columns=[image, label]):
+                files = _image_files(path, image, batch.column(image))
+                targets.append(_labels(path, label, batch.column(label)))
+                images.append(decode(files, [f"row {done + i} of {path}" for i in range(len(files))]))
+                if not done:
+                    require_memory(rows, images[0][0].nbytes, f"row 0 of {path}")
+                done += len(files)
+            return _joined(path, images), torch.cat(targets)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a reader trips over in bytes that anybody may have written
+        raise InputError(f"{path} is not a whole Parquet file ({described(error)}); fetch it again.") from error
+
+
+def _image_files(path: Path, name: str, images: pa.Array) -> list[bytes]:
     if pa.types.is_struct(images.type) and images.type.get_field_index("bytes") >= 0:
-        images = images.field("bytes")
+        images = images.flatten()[images.type.get_field_index("bytes")]
     if not (pa.types.is_binary(images.type) or pa.types.is_large_binary(images.type)):
-        raise InputError(f"column {image!r} of {path} must hold image files as bytes, not {images.type}.")
+        raise InputError(f"column {name!r} of {path} must hold image files as bytes, not {images.type}.")
+    if images.null_count:
+        raise InputError(f"column {name!r} of {path} must not have empty rows.")
+    return images.to_pylist()
+
+
+def _labels(path: Path, name: str, labels: pa.Array) -> Tensor:
     if not pa.types.is_integer(labels.type):
-        raise InputError(f"column {label!r} of {path} must hold whole numbers, not {labels.type}.")
-    if images.null_count or labels.null_count:
-        raise InputError(f"columns {image!r} and {label!r} of {path} must not have empty rows.")
-    rows = [f"row {row} of {path}" for row in range(table.num_rows)]
-    targets = torch.from_numpy(labels.to_numpy(zero_copy_only=False).astype("int64"))
-    return decode(images.to_pylist(), rows), targets
+        raise InputError(f"column {name!r} of {path} must hold whole numbers, not {labels.type}.")
+    if labels.null_count:
+        raise InputError(f"column {name!r} of {path} must not have empty rows.")
+    return torch.from_numpy(labels.to_numpy(zero_copy_only=False).astype("int64"))
 
 
-def _column(path: Path, names: Sequence[str], wanted: Sequence[str]) -> str:
+def _joined(path: Path, images: Sequence[Tensor]) -> Tensor:
+    if len({piece.shape[1:] for piece in images}) > 1:
+        raise InputError(f"{path} holds images of different sizes; make them one size.")
+    return torch.cat(list(images))
+
+
+def _column(path: Path, names: list[str], wanted: Sequence[str]) -> str:
     for name in wanted:
+        if names.count(name) > 1:
+            raise InputError(f"{path} has several columns {name!r}; leave one of them.")
         if name in names:
             return name
     expected = " or ".join(repr(name) for name in wanted)
