@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 import topo
+from topo.training import Recipe
 from topo.dag import kept_traces, tracing
 
 SCALE = 2.0
@@ -144,6 +145,17 @@ def test_values_are_read_live(exports: list[Any], change: str) -> None:
     with torch.no_grad():
         VALUES[change](net)
     assert_follows(net)
+    assert len(exports) == 1
+
+
+@pytest.mark.parametrize("pruner", ["l1-filter", "variational"])
+def test_a_pruner_traces_a_network_with_attention_once(exports: list[Any], pruner: str) -> None:
+    """Though it works on a copy, some of whose parameters are frozen, with attention's exact kernel."""
+    net = nn.TransformerEncoderLayer(2, 2, 2, batch_first=True)
+    model = nn.Sequential(net, nn.Flatten(), nn.Linear(4, 2))
+    data = torch.randn(8, 2, 2), torch.arange(8) % 2
+    training = {"recipe": Recipe(epochs=1)} if pruner == "variational" else {}
+    topo.prune(model, pruner, sparsity=0.2, data=data, device="cpu", **training)
     assert len(exports) == 1
 
 

@@ -128,9 +128,6 @@ class ModelState:
             torch.is_autocast_enabled("cuda"),
             torch.backends.mha.get_fastpath_enabled(),
             torch.are_deterministic_algorithms_enabled(),
-            torch.backends.cuda.flash_sdp_enabled(),
-            torch.backends.cuda.mem_efficient_sdp_enabled(),
-            torch.backends.cuda.math_sdp_enabled(),
             nn.utils.parametrize._cache_enabled,
             *map(_Same, OPERATORS.values()),
         ]
@@ -248,7 +245,8 @@ class ModelState:
     def _form(self, tensor: Tensor) -> None:
         if nn.parameter.is_lazy(tensor) or tensor.layout != torch.strided:
             raise Unknown
-        self._parts += [type(tensor), tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor.requires_grad]
+        # Not whether it requires gradients: models are traced without any.
+        self._parts += [type(tensor), tensor.shape, tensor.stride(), tensor.dtype, tensor.device]
         self.tensors.append(tensor)
 
     def _value(self, tensor: Tensor) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import sympy
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError
@@ -23,6 +24,8 @@ from .operators import aten, operator_called
 from .unreadable_models import check_readable, check_traceable, check_values
 
 __all__ = ["module_of", "trace", "traced"]
+
+_ATTENTION_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 def trace(model: nn.Module | Dag, example: Example | None = None) -> Dag:
@@ -90,7 +93,8 @@ def traced(model: nn.Module | Dag, example: Example | None, verb: str) -> Dag:
         return model
     check_traceable(module_of(model, verb), verb)
     args, kwargs = example_arguments(example, model, verb=verb)
-    with one_at_a_time, evaluation_mode(model), torch.no_grad():
+    # Which kernels attention may run on changes no operation of the graph, and so must not tell two traces apart.
+    with one_at_a_time, evaluation_mode(model), torch.no_grad(), sdpa_kernel(_ATTENTION_KERNELS):
         inputs = (args, kwargs)
         dag = kept_trace(model, inputs, lambda: _Reader(model, export(model, args, kwargs), inputs).read())
     dag = replace(dag, keywords=tuple(kwargs), model=model, example=pytree.tree_map_only(Tensor, _kept, kwargs or args))

@@ -7,7 +7,6 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import topo.pruning
 from tests.pruning.structured.conftest import Little, find
@@ -66,8 +65,7 @@ def traced(request):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = NETS[request.param]()
-    with sdpa_kernel(SDPBackend.MATH):  # as pruners trace
-        return request.param, net, topo.trace(net, EXAMPLE)
+    return request.param, net, topo.trace(net, EXAMPLE)
 
 
 @pytest.fixture

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import replace
 from itertools import combinations
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.prune import random_unstructured
 
 import topo
-from tests.pruning.variational.nets import NETS, Basic, compacted, gated_output, prepared, published
+from tests.pruning.variational.nets import NETS, Basic, compacted, draw, gated_output, prepared, published
 from topo.errors import InputError
+from topo.parameter_names import copied
+from topo.pruning.variational import GatedModel
 from topo.pruning.variational.complexity import Complexity
 from topo.pruning.variational.gates import find_gates
 
@@ -326,6 +330,75 @@ def test_a_module_compiled_in_place():
     model.compile()
     with pytest.raises(InputError, match="compiled"):
         find_gates(model, torch.zeros(1, 3))
+
+
+class Cells(nn.Module):
+    """Recurrent layers over two steps, and a linear layer on the mean."""
+
+    def __init__(self, kind: type[nn.RNNBase], **settings: object) -> None:
+        super().__init__()
+        self.cells = kind(2, 3, batch_first=True, **settings)
+        self.head = nn.Linear(next(iter(self.cells(torch.zeros(1, 2, 2)))).shape[-1], 2)
+
+    def forward(self, x):
+        return self.head(self.cells(x)[0].mean(1))
+
+
+class Computed(nn.Module):
+    """Two hidden layers, the second of whose weights is computed."""
+
+    def __init__(self, computed) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(4, 4), nn.Linear(4, 3), nn.Linear(3, 2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            computed(self.second)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.second(torch.tanh(self.first(x)))))
+
+
+# Of the residual stream alone and of what norms tie to it there are no gates.
+STATES = {
+    "tanh": (lambda: Cells(nn.RNN), (2, 2), 3),
+    "lstm": (lambda: Cells(nn.LSTM), (2, 2), 3),
+    "gru": (lambda: Cells(nn.GRU, num_layers=2, bidirectional=True), (2, 2), 4 * 3),
+    # The cells, three of them, are added up and read by the projection alone.
+    "projected": (lambda: Cells(nn.LSTM, proj_size=2), (2, 2), 2),
+    "weight norm": (lambda: Computed(nn.utils.parametrizations.weight_norm), (4,), 4 + 3),
+    "older weight norm": (lambda: Computed(nn.utils.weight_norm), (4,), 4 + 3),
+    "masked": (lambda: Computed(lambda layer: random_unstructured(layer, "weight", amount=4)), (4,), 4 + 3),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_gates_of_states_and_of_units_beside_computed_weights_are_masks(name):
+    make, shape, units = STATES[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model, x = make().double().eval(), torch.randn(3, *shape, dtype=torch.float64)
+    gates = find_gates(model, x[:1])
+    assert len(gates.units) == units
+    xi = draw(gates, 0)
+    xi[gates.is_layer] = 1.0
+    masks = gates.masks(xi.bool())
+    masked = copied(model)
+    topo.Masks(masks).apply(masked)
+    small = topo.compact(model, masks, channels=gates.channels)
+    gated = GatedModel(model, gates).forward_with(xi, x)
+    torch.testing.assert_close(gated, masked(x))
+    torch.testing.assert_close(gated, small(x))
+    assert (gated - model(x)).abs().max() > 1e-3
+    scales = 3 if "norm" in name else 0  # which the smaller network has multiplied into its weight
+    assert Complexity(gates).expected(xi) == sum(p.numel() for p in small.parameters()) + scales
+
+
+@pytest.mark.parametrize(
+    "computed", [nn.utils.parametrizations.spectral_norm, lambda m: nn.utils.parametrizations.weight_norm(m, dim=1)]
+)
+def test_norms_that_tie_units_to_others_leave_them_without_gates(computed):
+    with pytest.raises(InputError, match="tied to others by a norm of weights"):
+        find_gates(Computed(computed).eval(), (4,))
 
 
 def test_a_fused_norm_and_a_branch_that_masks_cannot_make_zero_have_no_gate():

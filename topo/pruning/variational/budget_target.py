@@ -150,7 +150,7 @@ class TargetSelection:
                 break
             order = order[order != closing[-1]]
         if best_share < 0:
-            why = "; what sums share (channels of residual streams, states of recurrent layers) has no gates"
+            why = "; what sums share (channels of residual streams, cells of projected LSTMs) has no gates"
             raise InputError(
                 f"pruner 'variational' finds no connected network with at most {self.target.share:.3g} of the "
                 f"{self.target.budget}{why if summed_units(self.gates.channels).any() else ''}; lower the sparsity."

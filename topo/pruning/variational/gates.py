@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from ...dag import Dag, trace
 from ...dag.channel_coupling import CoupledChannels, coupled_channels
-from ...dag.derived_weights import is_view, main_parameter
 from ...dag.example import Example
 from ...dag.prunable import prunable_weights
 from ...dag.tracing import module_of
@@ -19,6 +18,7 @@ from ...errors import InputError
 from ..dag_pruning.candidates import Candidate, drop
 from ..dag_pruning.prunable_network import LiveParts, PrunableNetwork
 from .branches import LayerGate, find_layer_gates
+from .computed_weights import units_bound_by_norms
 from .gate_multipliers import GateMultipliers
 from .survival_polynomials import ALWAYS, SurvivalConditions
 
@@ -269,8 +269,8 @@ def find_gates(model: nn.Module | Dag, example: Example | None = None) -> Gates:
     gates = place_gates(module, coupled_channels(trace(model, example)))
     if not gates.count:
         raise InputError(
-            "there is nothing to gate: every layer of the model writes to an output or to a sum, or is read by one "
-            "whose weight is computed, and no branch has another path beside it."
+            "there is nothing to gate: every layer of the model writes to an output or to a sum, or is tied to others "
+            "by a norm of weights, and no branch has another path beside it."
         )
     return gates
 
@@ -280,6 +280,7 @@ def place_gates(
     channels: CoupledChannels,
     allowed: Tensor | None = None,
     accept: Callable[[frozenset[str]], bool] = lambda parameters: True,
+    included: Iterable[str] = (),
 ) -> Gates:
     """Put gates on the units of a model that can have one, and on its branches.
 
@@ -293,6 +294,8 @@ def place_gates(
         The units that may have a gate, bool (units,); all by default.
     accept
         Whether a branch with these parameters may have a gate.
+    included
+        Names of weights that masks cover beside those that are pruned by default.
 
     Returns
     -------
@@ -304,13 +307,12 @@ def place_gates(
     can_have_gate = _gateable_units(network, layers)
     if allowed is not None:
         can_have_gate &= allowed
-    weights = [name for name in channels.layers if isinstance(channels.dag.state[name], nn.Parameter)]
     known = {id(value) for value in channels.dag.state.values()}
     return Gates(
         network=network,
         units=can_have_gate.nonzero().flatten(),
         layers=layers,
-        prunable=tuple(dict.fromkeys([*prunable_weights(channels.dag).names, *weights])),
+        prunable=tuple(dict.fromkeys([*prunable_weights(channels.dag).names, *included])),
         unread_parameters=sum(p.numel() for p in model.parameters() if id(p) not in known),
     )
 
@@ -341,40 +343,44 @@ def check_unwrapped(model: nn.Module) -> None:
 def _gateable_units(network: PrunableNetwork, layers: Sequence[LayerGate]) -> Tensor:
     """Which units can have a gate of their own, bool (units,).
 
-    An ungrouped layer reads them, for the gate multiplies its weight; their elements are no sums, for channels of a
-    residual stream carry what is added to them; and none is alone in its layer outside of all gated branches, for no
-    path would remain without it.
+    An ungrouped layer reads them, for the gate multiplies its weight, or what that is computed from; their elements are
+    no sums, for channels of a residual stream carry what is added to them, unless they are states of a recurrent layer;
+    no norm of a weight ties them to others; and none is alone in its layer outside of all gated branches, for no path
+    would remain without it.
     """
     channels = network.channels
     number, conditions = SurvivalConditions(network, layers).units
     on_every_path = torch.tensor([condition == ALWAYS for condition in conditions], dtype=torch.bool)
     alone = (channels.groups().bincount() == 1) & on_every_path
-    computed = _computed_weights(network)
-    read = _read_units(channels, channels.layers.keys() - computed) & ~_read_units(channels, computed)
-    return read & ~summed_units(channels) & ~alone[torch.from_numpy(number)]
+    closable = _read_units(channels) & ~summed_units(channels) & ~units_bound_by_norms(network)
+    return closable & ~alone[torch.from_numpy(number)]
 
 
-def _read_units(channels: CoupledChannels, names: Collection[str]) -> Tensor:
-    """The units that an ungrouped layer with one of these weights reads, bool (units,)."""
+def _read_units(channels: CoupledChannels) -> Tensor:
+    """The units that an ungrouped layer reads, bool (units,)."""
     read = torch.zeros(channels.count + 1, dtype=torch.bool)
-    for name in names:
-        layers = channels.layers[name]
+    for name, layers in channels.layers.items():
         if name in channels.axes and layers[0].groups == 1:
             read[channels.axes[name][layers[0].reads]] = True
     return read[:-1]
 
 
-def _computed_weights(network: PrunableNetwork) -> set[str]:
-    """Parameters from which layers compute their weights by more than moving elements, as norms of weights do: these
-    are not proportional to them."""
-    dag = network.dag
-    used = {layer.weight for layers in network.layers for _, layer in layers}
-    behind = {main_parameter(dag, weight) for weight in used - dag.state.keys() if not is_view(dag, weight)}
-    return {name for name in network.channels.layers if name in behind}
+def _states(channels: CoupledChannels) -> Tensor:
+    """The units that one weight both reads and writes, and one that is used several times writes: states of recurrent
+    layers."""
+    both, written_again = (torch.zeros(channels.count + 1, dtype=torch.bool) for _ in range(2))
+    for name, layers in channels.layers.items():
+        if name in channels.axes and layers[0].groups == 1:
+            read, written = (channels.axes[name][axis] for axis in (layers[0].reads, layers[0].writes))
+            both[read[torch.isin(read, written)]] = True
+            if len(layers) > 1:
+                written_again[written] = True
+    return (both & written_again)[:-1]
 
 
 def summed_units(channels: CoupledChannels) -> Tensor:
-    """The units with elements that are sums of several arcs, bool (units,), which have no gates.
+    """The units with elements that are sums of several arcs, bool (units,), which have no gates; states of recurrent
+    layers, which such layers alone add up, are none of them.
 
     Parameters
     ----------
@@ -391,4 +397,4 @@ def summed_units(channels: CoupledChannels) -> Tensor:
         if node.kind == "sum" and len(arcs) > 1 and isinstance(labels, Tensor):
             # Along an axis of stride 0 all labels are the same, so that its first index stands for it.
             summed[labels[tuple(slice(1) if stride == 0 else slice(None) for stride in labels.stride())]] = True
-    return summed[:-1]
+    return summed[:-1] & ~_states(channels)

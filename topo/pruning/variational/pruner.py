@@ -88,13 +88,13 @@ class VariationalPruner(SparseTrainingCallback):
         if not gates.count:
             raise InputError(
                 "pruner 'variational' finds nothing to gate: every layer not excluded writes to an output or to a "
-                "sum, or is read by one whose weight is computed, and no branch has another path beside it."
+                "sum, or is tied to others by a norm of weights, and no branch has another path beside it."
             )
         self.inner.selected_gates(gates)
 
     def _find_gates(self, model: nn.Module) -> Gates:
         channels = coupled_channels(trace(model, self._example))
-        return place_gates(model, channels, ~excluded(self.names, channels), self._excluded.isdisjoint)
+        return place_gates(model, channels, ~excluded(self.names, channels), self._excluded.isdisjoint, self.names)
 
     def on_start(self, state: TrainingState) -> None:
         self._optimizer, held = state.optimizer, state.masks

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ...dag import Dag
+from ...dag import Dag, compact
 from ...dag.example import Example
 from ...dag.tracing import module_of
 from ...datasets import as_dataset
@@ -21,6 +21,7 @@ from ...parameter_names import named_parameters
 from ...training import Callback, Diverged, Recipe, Training
 from ...training import train as train_network
 from .callback import VariationalCallback
+from .computed_weights import computed_weights
 from .config import VariationalConfig
 from .gates import Gates, check_unwrapped, find_gates
 
@@ -158,8 +159,13 @@ def train(
     for name, parameter in named_parameters(callback.model).items():
         full_name = name if callback.transfer is None else callback.transfer.full_names[name]
         parameter.requires_grad_(full[full_name].requires_grad)
+    small = callback.model
+    if callback.transfer is not None and any(computed_weights(callback.gates.network)):
+        # As long as it is trained, a weight that is computed from parameters is cut to zero and not out.
+        masks = callback.gates.masks(callback.is_open)
+        small = compact(callback.write_back(), masks, example=example)
     return VariationalRun(
-        model=callback.model.train(was_training),
+        model=small.train(was_training),
         record=callback.record.table(),
         thetas=callback.record.theta_table(),
         gates=callback.gates,
