@@ -25,6 +25,7 @@ from measuring import peak_memory
 
 import topo
 from topo.features.profiling import seconds_of_a_product
+from topo.torchvision_import import import_torchvision
 
 __all__ = ["measured_by_reference"]
 
@@ -63,6 +64,7 @@ def measured_by_reference(
     ours = topo.measure(graph)
     product = seconds_of_a_product([graph])
     weights = [(model.get_parameter(name).detach().clone(), mask) for name, mask in masks.items()]
+    import_torchvision()
     sys.path.insert(0, str(folder))
     sys.modules.setdefault("progressbar", types.ModuleType("progressbar"))  # only training would show it
     import main as reference

@@ -2,7 +2,7 @@
 
     python benchmarks/topometrics.py [--cases ...] [--reference FOLDER] [--output FILE]
     python benchmarks/topometrics.py --without-edges [--device cuda] [--cases ...]
-    python benchmarks/topometrics.py --figure FILE
+    python benchmarks/topometrics.py --figure FILE --table
 
 Untrained networks with uniform random masks. A product is one float32 sparse matrix-vector product with each of the
 graph's blocks, timed in the same process; the ratio to it is what compares across machines. The floor is one pass that
@@ -31,7 +31,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from cost_figure import draw
+from cost_report import draw, markdown
 from measuring import peak_memory, write_record
 from reference_topometrics import measured_by_reference
 
@@ -204,10 +204,14 @@ def main() -> None:
     parser.add_argument("--without-edges", action="store_true", help="the engine that builds no edges, and it alone")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="of that engine")
     parser.add_argument("--figure", type=Path, help="draw what the file has, and measure nothing")
+    parser.add_argument("--table", action="store_true", help="print what the file has, and measure nothing")
     options = parser.parse_args()
     known = json.loads(options.output.read_text(encoding="utf-8")) if options.output.exists() else {}
     if options.figure:
         draw(known, options.figure)
+    if options.table:
+        print(markdown(known))
+    if options.figure or options.table:
         return
     found: dict[str, Any] = {"cases": [], "reference": [], "without_edges": []}
     found |= {key: known[key] for key in found if key in known}

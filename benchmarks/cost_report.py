@@ -1,4 +1,4 @@
-"""Seconds against edges, on logarithmic axes: what encoding and measuring cost, and what no way can undercut."""
+"""What the record of `topometrics.py` says, as a figure on logarithmic axes and as a table of Markdown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from topo.plots import theme
 
-__all__ = ["draw"]
+__all__ = ["draw", "markdown"]
 
 
 def draw(record: dict[str, Any], path: Path) -> None:
@@ -59,3 +59,38 @@ def draw(record: dict[str, Any], path: Path) -> None:
         ax.set_ylabel("seconds of the processor, one thread")
         ax.legend(fontsize=7, frameon=False, loc="upper left")
         figure.savefig(path)
+
+
+def markdown(record: dict[str, Any]) -> str:
+    """The cost of every metric of whole networks with at least 100,000 edges, in products, dearest first.
+
+    Parameters
+    ----------
+    record
+        Its content.
+    """
+    cases = [c for c in record["cases"] if c["encoding"] == "multipartite" and c["edges"] >= 100_000]
+    cases.sort(key=lambda case: case["edges"])
+    costs = [
+        {"encode": case["products_encode"]} | {row["metric"]: row["products"] for row in case["metrics"]}
+        for case in cases
+    ]
+    metrics = sorted(costs[0], key=lambda metric: -sum(cost[metric] for cost in costs))
+    shown = [metric for metric in metrics if max(cost[metric] for cost in costs) >= 1]
+    rest = len(metrics) - len(shown)
+    lines = [
+        ["products", *(f"{case['model'].removeprefix('torchvision:')} {case['sparsity']:.0%}" for case in cases)],
+        ["---", *("---:" for _ in cases)],
+        *([metric, *(_number(cost[metric]) for cost in costs)] for metric in shown),
+        [f"{rest} others", *(_number(sum(cost[m] for m in metrics if m not in shown)) for cost in costs)],
+        ["**encode and all metrics**", *(f"**{_number(sum(cost.values()))}**" for cost in costs)],
+        ["edges", *(f"{case['edges'] / 1e6:,.1f} million" for case in cases)],
+        ["a product, ms", *(f"{1e3 * case['seconds_product']:.2g}" for case in cases)],
+        ["encode and all metrics, s", *(_number(case["seconds"] + case["seconds_encode"]) for case in cases)],
+        ["peak memory, GiB", *(f"{case['peak_mib'] / 1024:.1f}" for case in cases)],
+    ]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
