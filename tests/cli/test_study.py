@@ -48,10 +48,10 @@ def test_failed_cells_are_told_with_their_reasons(
     monkeypatch.setattr(computation, "prune", fail)
     result = topo_command("study", "run", "small.yaml", "--into", "out", "--executor", "dask:here")
     assert result.exit_code == 1
-    assert "2 failed: RuntimeError: no luck (see out/cells/" in result.stderr
+    assert "2 failed: RuntimeError: no luck (see out/tracebacks/" in result.stderr
     assert "3 cells: 1 finished, 2 failed" in result.stdout
     status = topo_command("study", "status", "out")
-    assert "traceback.txt" in status.stderr
+    assert "tracebacks/" in status.stderr
 
     report = topo_command("report", "out", "--no-questions")
     lost = "2 of 3 networks have no accuracy (2 failed)"

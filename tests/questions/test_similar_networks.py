@@ -56,21 +56,28 @@ def test_a_study_is_compared_by_its_masks(study):
 
 
 def test_without_masks_profiles_are_compared_and_the_method_says_so(study):
-    (study.folder / "cells").rename(study.folder / "moved")
+    moved = [(study.folder / name, study.folder / f"{name}-elsewhere") for name in ("records", "masks")]
+    for folder, elsewhere in moved:
+        folder.rename(elsewhere)
     try:
-        study.store.write_table(_results(study))
         answer = ask(Evidence.open(study=study.folder))
     finally:
-        (study.folder / "moved").rename(study.folder / "cells")
+        for folder, elsewhere in moved:
+            elsewhere.rename(folder)
     assert "profiles" in answer.sentences[0] and "No masks are known" in answer.method
 
 
-def _results(study):
-    moved = Study(study.config, study.folder)
-    object.__setattr__(moved, "folder", study.folder)
-    store = moved.store
-    store.cells = study.folder / "moved"
-    return store.gather(moved.plan)
+def test_a_network_whose_masks_are_damaged_is_left_out_with_a_note(study):
+    rows = study.results()
+    file = study.store.masks_file(rows.loc[rows["pruner"] == "er", "cell"].iloc[0])
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9])
+    try:
+        distances = network_distances(Evidence.open(study=study.folder))
+    finally:
+        file.write_bytes(whole)
+    assert sorted(len(group.networks) for group in distances.groups) == [5, 6]
+    assert "1 network of tiny is left out: masks/" in " ".join(distances.notes)
 
 
 def test_several_studies_stay_in_groups_of_their_own(study):

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 import topo
-from topo.errors import InputError
 from topo.results import layer_table
 from topo.results.evidence import Evidence
 
@@ -40,9 +39,7 @@ def test_a_study_whose_layers_were_not_measured_has_their_counts(tiny, here):
     study = tiny(pruners=["er"], sparsities=[0.5], encodings=["multipartite"], metrics=["local"])
     study.run(executor=here, progress=False)
     table = layer_table(study)
-    assert table.columns[-3:].tolist() == ["weights", "kept", "density"] and len(table)
-    (key,) = table["cell"].unique()
-    assert not study.store.layers_file(key).exists()
-    study.store.layers_file(key).write_text('{"rolled": {"layers": ["a"], "metrics"')
-    with pytest.raises(InputError, match=r"layers\.json does not hold metrics of layers"):
-        layer_table(study)
+    assert table.columns[-4:].tolist() == ["weights", "kept", "density", "mean_abs_weight"] and len(table)
+    pd.testing.assert_frame_equal(pd.read_parquet(study.store.layers_file), table)
+    study.store.masks_file(table["cell"].iloc[0]).unlink()
+    pd.testing.assert_frame_equal(layer_table(study), table)

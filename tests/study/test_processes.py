@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from topo.study import Study
+from topo.study.store import Store
 
 # A job in the background, as CI may be, is started with Ctrl-C ignored, and hands that on.
 HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -41,8 +42,11 @@ def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
-def finished(folder: Path) -> dict[str, int]:
-    return {p.parent.name: p.stat().st_mtime_ns for p in folder.glob("cells/*/row.json") if ".part" not in str(p)}
+def finished(folder: Path) -> dict[str, float]:
+    """When each cell's record was written, by the cell's key."""
+    journal = Store(folder).journal
+    journal.refresh()
+    return {key: journal.records(key)[0].time for key in journal}
 
 
 def group_is_gone(group: int) -> bool:
@@ -70,9 +74,8 @@ def test_of_two_runs_on_one_folder_one_is_killed_and_the_other_does_what_is_left
     table = Study.load(folder).run(executor=here, progress=False)
     assert len(table) == 20 and (table["status"] == "finished").all()
     assert kept.items() <= finished(folder).items()
-    assert {p.name for p in (folder / "cells").iterdir()} == set(table["cell"])
-    for cell in (folder / "cells").iterdir():
-        assert {"row.json", "history.parquet"} <= {p.name for p in cell.iterdir()}
+    masks = {file.name for file in (folder / "masks").iterdir()}
+    assert masks == {f"{cell}.safetensors" for cell in table.loc[table["pruner"] != "dense", "cell"]}
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ def run(
         study.run(executor=pool, workers=workers, device=device)
     except KeyboardInterrupt:
         status = study.status()
-        done = int((~status["status"].isin(["missing", "failed"])).sum())
+        done = int((~status["status"].isin(["missing", "failed", "damaged"])).sum())
         _say_failures(status, study)
         typer.echo(
             f"Stopped; {done} of {len(status)} cells are finished and kept. Go on with: topo study run {study.folder}",
@@ -119,7 +119,7 @@ def status(
     counts = table.pivot_table(
         index=["dataset", "model", "pruner"], columns="status", values="cell", aggfunc="count", fill_value=0, sort=False
     )
-    order = [name for name in ("finished", "collapsed", "diverged", "failed", "missing") if name in counts]
+    order = [n for n in ("finished", "collapsed", "diverged", "failed", "damaged", "missing") if n in counts]
     shown = Table(*counts.index.names, *order)
     for index, row in counts.iterrows():
         shown.add_row(*index, *(str(row[name]) for name in order))

@@ -21,7 +21,7 @@ from ..similarity.permutable_units import PermutableUnits
 from ..similarity.profiles import layer_profile, profile_distances
 from ..study import Study
 from ..study.computation import example_of
-from ..study.store import Store
+from ..study.store import DAMAGED, Store
 
 __all__ = ["NetworkDistances", "network_distances"]
 
@@ -80,7 +80,7 @@ def network_distances(evidence: Evidence, *, seed: int = 0) -> NetworkDistances:
     """
     table = evidence.sparse
     notes: list[str] = []
-    with_masks = _with_masks(evidence, table)
+    with_masks = _with_masks(evidence, table, notes)
     if len(with_masks):
         try:
             groups = _from_masks(evidence, with_masks, seed, notes)
@@ -119,14 +119,23 @@ def _groups_to_compare(
     return groups
 
 
-def _with_masks(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
+def _with_masks(evidence: Evidence, table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     if not evidence.studies or not {"study", "cell"} <= set(table.columns):
         return table.iloc[:0]
 
-    def kept(study: str, cell: str) -> bool:
-        return study in evidence.studies and Store(evidence.studies[study]).masks_file(cell).is_file()
-
-    return table[[kept(study, cell) for study, cell in table[["study", "cell"]].itertuples(index=False)]]
+    kept = pd.Series(False, index=table.index)
+    for study, part in table.groupby("study"):
+        if study in evidence.studies:
+            store = Store(evidence.studies[study])
+            states = list(store.states(part["cell"], thorough=True))
+            kept[part.index] = [state.done and state.promises("masks") for state in states]
+            damaged = [state.reason for state in states if state.status == DAMAGED]
+            if damaged:
+                notes.append(
+                    f"{counted(len(damaged), 'network')} of {study} {'is' if len(damaged) == 1 else 'are'} left out: "
+                    f"{damaged[0]}; topo study run {store.folder} computes what is damaged again."
+                )
+    return table[kept]
 
 
 def _from_masks(evidence: Evidence, table: pd.DataFrame, seed: int, notes: list[str]) -> list[GroupDistances]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,14 @@ import pandas as pd
 
 from ..errors import InputError
 from ..masks import Masks
-from ..safe_files import read_arrays
 from ..study import Study
-from ..study.layer_metrics import read_layer_metrics
+from ..study.layer_metrics import layer_facts
+from ..study.layer_rows import FACTS, layer_rows
 from ..study.store import Store
 from .evidence import Evidence
 from .schema import NETWORK, metric_columns
 
 __all__ = ["layer_table"]
-
-FACTS = ["layer", "weights", "kept", "density", "mean_abs_weight"]
-SUFFIX = ".weight"
 
 
 def layer_table(source: Any) -> pd.DataFrame:
@@ -38,8 +35,8 @@ def layer_table(source: Any) -> pd.DataFrame:
     DataFrame
         What identifies the network: of studies dataset, model, pruner, family, sparsity, seed and cell; of masks
         network, pruner, sparsity and seed, as the masks record them. Then ``layer``, ``weights``, ``kept``, ``density``
-        (kept over weights) and ``mean_abs_weight`` (of the kept weights, where they are known: of studies with
-        ``save_weights``, and of masks that hold weights). Then ``<encoding>__<metric>`` for what a study measured on
+        (kept over weights) and ``mean_abs_weight`` (of the kept weights, where they are known: of studies after
+        training, and of masks that hold weights). Then ``<encoding>__<metric>`` for what a study measured on
         the graph of each layer. Layers are in the order of the network. Networks without masks, as dense ones, have no
         row.
 
@@ -61,7 +58,7 @@ def layer_table(source: Any) -> pd.DataFrame:
     if isinstance(source, str | Path):
         source = _opened(Path(source))
     if isinstance(source, Study):
-        return _of_cells(source.store, [{**identity, "cell": key} for key, identity in source.plan])
+        return _known(layer_rows(source.store, [{**identity, "cell": key} for key, identity in source.plan]))
     if isinstance(source, Evidence):
         return _of_evidence(source)
     if isinstance(source, Masks):
@@ -96,7 +93,7 @@ def _of_evidence(evidence: Evidence) -> pd.DataFrame:
     for name, folder in evidence.studies.items():
         table = evidence.networks[evidence.networks["study"] == name]
         columns = [*NETWORK[:3], "family", *NETWORK[3:], "cell"]
-        piece = _of_cells(Store(folder), table[columns].to_dict("records"))
+        piece = _known(layer_rows(Store(folder), table[columns].to_dict("records")))
         pieces.append(piece.assign(study=name) if len(evidence.studies) > 1 else piece)
     return pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=[*NETWORK, *FACTS])
 
@@ -108,63 +105,22 @@ def _of_masks(networks: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         sparsity = masks.sparsity if masks.asked_sparsity is None else masks.asked_sparsity
         identity = {"network": name, "pruner": masks.algorithm or name, "sparsity": sparsity}
         identities.append(identity if masks.seed is None else {**identity, "seed": masks.seed})
-        layers.append(_counted({key: mask.numpy() for key, mask in masks.items()}, masks.state))
+        layers.append(layer_facts(masks, masks.state))
     return _long(identities, layers)
 
 
-def _of_cells(store: Store, cells: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """The layers of the cells that have masks; `cells` name the networks and their key."""
-    identities, layers, measured = [], [], []
-    for identity in cells:
-        key = identity["cell"]
-        if not store.masks_file(key).is_file():
-            continue
-        masks = Masks.load(store.masks_file(key))
-        file = store.weights_file(key)
-        weights = read_arrays(file)[0] if file.is_file() else None
-        identities.append(dict(identity))
-        layers.append(_counted({name: mask.numpy() for name, mask in masks.items()}, weights))
-        measured.append(read_layer_metrics(store.layers_file(key)))
-    table = _long(identities, layers)
-    for encoding in dict.fromkeys(name for tables in measured for name in tables):
-        parts = [
-            tables[encoding].assign(cell=identity["cell"])
-            for identity, tables in zip(identities, measured, strict=True)
-            if encoding in tables
-        ]
-        metrics = pd.concat(parts).set_index("cell", append=True)
-        table = table.join(metrics.add_prefix(f"{encoding}__"), on=["layer", "cell"])
-    return table
-
-
-def _counted(masks: Mapping[str, np.ndarray], weights: Mapping[str, Any] | None) -> dict[str, Sequence[Any]]:
-    """The layers of one network by column."""
-    sizes = []
-    for name, mask in masks.items():
-        known = None if weights is None else weights.get(name)
-        kept = np.abs(np.asarray(known)[mask]) if known is not None else mask[:0]
-        sizes.append(float(kept.mean()) if kept.size else np.nan)
-    return {
-        "layer": [name.removesuffix(SUFFIX) for name in masks],
-        "weights": [mask.size for mask in masks.values()],
-        "kept": [int(np.count_nonzero(mask)) for mask in masks.values()],
-        "mean_abs_weight": sizes,
-    }
-
-
-def _long(identities: Sequence[Mapping[str, Any]], layers: Sequence[Mapping[str, Sequence[Any]]]) -> pd.DataFrame:
+def _long(identities: Sequence[Mapping[str, Any]], layers: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """One row a layer: the identities of the networks, each repeated for its layers, beside what is known of these."""
-    counts = [len(network["layer"]) for network in layers]
+    counts = [len(network) for network in layers]
     named = pd.DataFrame(identities, index=range(len(counts))).loc[np.repeat(np.arange(len(counts)), counts)]
-    columns = {name: list(_joined(network[name] for network in layers)) for name in FACTS if name != "density"}
-    table = named.reset_index(drop=True).assign(**columns)
+    table = named.reset_index(drop=True).join(pd.concat(layers, ignore_index=True))
     table.insert(table.columns.get_loc("mean_abs_weight"), "density", table["kept"] / table["weights"])
+    return _known(table)
+
+
+def _known(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the sizes of weights where none are known."""
     return table.drop(columns="mean_abs_weight") if table["mean_abs_weight"].isna().all() else table
-
-
-def _joined(lists: Iterable[Sequence[Any]]) -> Iterator[Any]:
-    for values in lists:
-        yield from values
 
 
 def _of_encodings(layers: pd.DataFrame) -> pd.DataFrame:

@@ -157,7 +157,7 @@ def remember_metrics(table: pd.DataFrame) -> None:
     recorded = table.attrs.get("metrics")
     if not isinstance(recorded, dict) or not recorded:
         return
-    from ..study.store import RESERVED
+    from ..study.table import RESERVED
 
     taken = RESERVED | set(metric_facts())
     for name, facts in recorded.items():

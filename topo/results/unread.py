@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..study.store import RESERVED
+from ..study.table import RESERVED
 from .controls import control_columns
 from .labels import counted, listed
 from .schema import metric_columns

@@ -35,6 +35,8 @@ from ..training import Callback, Diverged, evaluate, train
 from .controls import controls_of
 from .entries import PrunerChoice
 from .grid import Cell
+from .layer_metrics import layer_facts
+from .provenance import provenance
 from .store import FAILED, CellResult, Store
 from .trajectory import MaskTrajectory
 
@@ -73,7 +75,8 @@ def run_cell(cell: Cell, folder: str, device: str) -> Outcome:
     if not store.is_done(cell.key):  # another run on the same folder may have been faster
         try:
             _import_own_code(cell, store)
-            dense_weights = store.weights_file(cell.baseline.key) if cell.baseline else None
+            needed = cell.baseline if cell.needs_dense else None
+            dense_weights = None if needed is None else store.whole_file("weights", needed.key)
             result = compute(cell, device, dense_weights, store.controls)
         except Exception as error:
             result = failure(described(error), traceback.format_exc())
@@ -157,6 +160,7 @@ def compute(
         load_checkpoint(model, dense_weights)
     model.to(target)
 
+    facts = provenance(cell, dataset, target)
     row: dict[str, Any] = {"status": "finished", "reason": ""}
     masks: Masks | None = None
     callbacks: list[Callback] = []
@@ -166,7 +170,7 @@ def compute(
                 masks, callbacks = _pruned(cell, cell.pruner, model, dataset, target)
         except Diverged as error:
             row |= {"status": "diverged", "reason": str(error), "device": target.type}
-            return CellResult(row | _seconds_columns(seconds))
+            return CellResult(row | _seconds_columns(seconds), provenance=facts)
     trajectory = MaskTrajectory() if cell.save_trajectory and masks is not None else None
     if trajectory is not None:
         callbacks.append(trajectory)
@@ -193,8 +197,20 @@ def compute(
         measured, layers = _measured(cell, model, dataset, masks, seconds, controls)
         metrics = _compact_columns(cell, model, dataset, masks) | measured
     row |= {"device": target.type} | _seconds_columns(seconds)
-    kept = model if cell.save_weights and training.status != "diverged" else None
-    return CellResult(row | metrics, masks, training.history, kept, trajectory=trajectory, layers=layers)
+    whole = training.status != "diverged"
+    kept = model if cell.save_weights and whole else None
+    weights = {name: value.numpy() for name, value in model.state_dict().items()} if masks and whole else None
+    facts_of_layers = None if masks is None else layer_facts(masks, weights)
+    return CellResult(
+        row | metrics,
+        masks,
+        training.history,
+        kept,
+        trajectory=trajectory,
+        layers=layers,
+        layer_facts=facts_of_layers,
+        provenance=facts,
+    )
 
 
 def _pruned(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ..features import METRICS
 from ..features.registry import select
@@ -19,7 +19,9 @@ from ..training import Recipe
 from .config import StudyConfig
 from .entries import DatasetChoice, EncodingChoice, ModelChoice, PrunerChoice
 
-__all__ = ["FORMAT", "Cell", "Import", "Planned", "cells_of"]
+__all__ = ["FORMAT", "Cell", "Import", "Planned", "cells_of", "registered"]
+
+T = TypeVar("T")
 
 FORMAT = 1
 """Version of what a cell computes; raised when the same settings come to give other results."""
@@ -53,6 +55,60 @@ class Import(NamedTuple):
 
     source: str
     digest: str
+
+
+class Shared:
+    """What the cells of one study have in common, worked out once: a hundred thousand of them are planned in seconds.
+
+    It holds the objects that it is asked about, so that none of them can be taken for another.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], tuple[Any, Any]] = {}
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return Shared, ()  # a process that is sent one cell makes its own
+
+    def once(self, name: str, about: Any, make: Callable[[], T]) -> T:
+        """What `make` returns; the same object for the same name and object.
+
+        Parameters
+        ----------
+        name
+            What is made.
+        about
+            The object that it is made of.
+        make
+            Makes it.
+
+        Returns
+        -------
+        object
+            What was made the first time.
+        """
+        place = (name, id(about))
+        if place not in self._known:
+            self._known[place] = (about, make())
+        return self._known[place][1]
+
+    def text(self, value: Any) -> str:
+        """A value as JSON.
+
+        Parameters
+        ----------
+        value
+            A number, or what `once` has returned.
+
+        Returns
+        -------
+        str
+            With sorted keys.
+        """
+
+        def dumped() -> str:
+            return json.dumps(value, sort_keys=True, default=list)
+
+        return self.once("text", value, dumped) if isinstance(value, dict | list) else dumped()
 
 
 @dataclass(frozen=True)
@@ -98,22 +154,26 @@ class Cell:
     data_root: str | None = None
     imports: tuple[Import, ...] = ()
     baseline: Cell | None = None
+    shared: Shared = field(default_factory=Shared, repr=False, compare=False)
 
     def decides(self) -> dict[str, Any]:
         """Everything that decides the result, as plain values."""
+        once, encodings = self.shared.once, self.encodings
         decides = {
             "format": FORMAT,
-            "dataset": self.dataset.decides(),
-            "model": self.model.decides(),
-            "pruner": self.pruner.decides() if self.pruner else None,
+            "dataset": once("dataset", self.dataset, self.dataset.decides),
+            "model": once("model", self.model, self.model.decides),
+            "pruner": once("pruner", self.pruner, self.pruner.decides) if self.pruner else None,
             "sparsity": self.sparsity,
             "seed": self.seed,
-            "recipe": self.recipe.decides(),
-            "encodings": [encoding.decides() for encoding in self.encodings],
-            "metrics": sorted(self.metrics) if self.metrics and self.encodings else None,
+            "recipe": once("recipe", self.recipe, self.recipe.decides),
+            "encodings": once("encodings", encodings, lambda: [encoding.decides() for encoding in encodings]),
+            "metrics": once("metrics", self.metrics, lambda: sorted(self.metrics or ()))
+            if self.metrics and encodings
+            else None,
         }
-        controls = [encoding.controls or 0 for encoding in self.encodings]
-        if any(controls) and self.pruner is not None:
+        controls = once("controls", encodings, lambda: [encoding.controls or 0 for encoding in encodings])
+        if self.pruner is not None and any(controls):
             decides["controls"] = controls
         own = {source.digest for source in self.own_sources()}
         if own:  # one file of a study's own code may use another
@@ -122,19 +182,25 @@ class Cell:
 
     def own_sources(self) -> Iterator[Source]:
         """Where what the cell uses is defined, if not in this package."""
-        named = [self.dataset, self.model, *self.encodings, *([] if self.pruner is None else [self.pruner])]
-        sources = [choice.source for choice in named]
-        if self.encodings and self.metrics:
-            sources += [entry.source for entry in select(list(self.metrics), layers=False)]
-        elif self.encodings:  # a metric that was only tried out in a notebook does not belong to "all metrics"
-            sources += [entry.source for entry in METRICS.entries() if not entry.source.is_interactive]
-        return (source for source in sources if source is not None and not source.built_in)
+        once = self.shared.once
+        for choice in filter(None, (self.dataset, self.model, *self.encodings, self.pruner)):
+            source = once("source", choice, partial(getattr, choice, "source"))
+            if source is not None and not source.built_in:
+                yield source
+        if self.encodings:
+            yield from once("sources", self.metrics, lambda: _metric_sources(self.metrics))
 
     @cached_property
     def key(self) -> str:
-        """Name of the cell's folder: 16 hexadecimal digits."""
-        text = json.dumps(self.decides(), sort_keys=True, default=list)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """By what the cell is called on disk: 16 hexadecimal digits."""
+        decides = self.decides()
+        # As json.dumps with sorted keys writes it, from parts that many cells share.
+        code = decides.pop("code", None)
+        parts = {name: self.shared.text(value) for name, value in decides.items()}
+        if code is not None:
+            parts["code"] = json.dumps(code)
+        text = ", ".join(f'"{name}": {parts[name]}' for name in sorted(parts))
+        return hashlib.sha256(f"{{{text}}}".encode()).hexdigest()[:16]
 
     @property
     def needs_dense(self) -> bool:
@@ -164,6 +230,33 @@ class Cell:
     def __str__(self) -> str:
         pruner = f"{self.pruner.label} {self.sparsity:g}" if self.pruner else "dense"
         return f"{self.dataset.label} {self.model.label} {pruner} seed {self.seed}"
+
+
+def _metric_sources(metrics: tuple[str, ...] | None) -> list[Source]:
+    """Where metrics are defined that are not of this package; of all of them where none are named."""
+    if metrics:
+        sources = [entry.source for entry in select(list(metrics), layers=False)]
+    else:  # a metric that was only tried out in a notebook does not belong to "all metrics"
+        sources = [entry.source for entry in METRICS.entries() if not entry.source.is_interactive]
+    return [source for source in sources if source is not None and not source.built_in]
+
+
+def registered(config: StudyConfig) -> tuple[Any, ...]:
+    """What the cells of a study depend on beside the study file: own code, and what its names stand for now.
+
+    Parameters
+    ----------
+    config
+        The study.
+
+    Returns
+    -------
+    tuple
+        Equal to another one where the cells are the same.
+    """
+    named = [*config.datasets, *config.models, *config.pruners, *config.encodings, config.recipe]
+    entries = [choice.registry.entry(choice.name) for choice in named if choice.name in choice.registry]
+    return FORMAT, config.code(), entries, METRICS.entries()
 
 
 def cells_of(config: StudyConfig) -> list[Cell]:

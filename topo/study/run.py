@@ -19,7 +19,8 @@ from ..features import column_names
 from ..features.preparation import prepare_kernels
 from .computation import Outcome, build_model, failure, load_data, outcome, run_cell
 from .grid import Cell, Planned
-from .store import FAILED, MISSING, RESERVED, LastRun, Store, StudyError
+from .store import FAILED, MISSING, LastRun, Store, StudyError
+from .table import RESERVED
 from .workers import process_pool, stop, threads_each, usual_workers
 
 __all__ = ["run_cells"]
@@ -196,7 +197,7 @@ def _log_outlook(total: int, todo: Sequence[Cell], store: Store, last_run: LastR
     if count := sum(store.is_done(key) for key in outdated):
         logger.warning(
             "%d of the cells to compute have results that no longer count, because %s changed since; those stay in %s.",
-            *(count, last_run.changed, store.cells),
+            *(count, last_run.changed, store.records),
         )
 
 

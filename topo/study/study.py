@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import Executor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,14 +15,17 @@ from torch import nn
 from ..checkpoint import load_checkpoint
 from ..datasets import Dataset
 from ..encoding import LayerGraphs, MultipartiteGraph, encode
-from ..errors import InputError, nearest
+from ..errors import InputError
 from ..masks import Masks
-from ..own_code import import_code, is_file_name
+from ..own_code import is_file_name
+from .catalogue import Catalogue
 from .computation import build_model, example_of, load_data
 from .config import StudyConfig
-from .grid import Cell, Planned, cells_of
+from .grid import Cell, Planned
+from .layer_rows import layer_rows
+from .own_code_of import OwnCode
 from .run import run_cells
-from .store import MISSING, Store, StudyError
+from .store import Store, StudyError
 from .trajectory import MaskTrajectory
 
 __all__ = ["Study"]
@@ -31,7 +34,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(OwnCode):
     """A checked config and a folder; the folder need not exist before the first run.
 
     Parameters
@@ -54,9 +57,11 @@ class Study:
 
     config: StudyConfig
     folder: Path
+    _catalogue: Catalogue = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder))
+        object.__setattr__(self, "_catalogue", Catalogue(self.config, self.store))
 
     @classmethod
     def read(cls, file: str | Path, folder: str | Path | None = None, **overrides: Any) -> Study:
@@ -146,13 +151,12 @@ class Study:
     @property
     def cells(self) -> list[Cell]:
         """All cells, the dense baselines first."""
-        return cells_of(self.config)
+        return list(self._catalogue.cells)
 
     @property
     def plan(self) -> list[Planned]:
         """Key and identity of all cells: those of the last run of this very study, else as they would be now."""
-        recorded = self.store.plan(self.config)
-        return [cell.planned for cell in self.cells] if recorded is None else recorded
+        return list(self._catalogue.plan)
 
     def prepare(self) -> list[Cell]:
         """Check every name, make the folder with the study file, own code and plan, and return the cells.
@@ -165,7 +169,7 @@ class Study:
             When the folder cannot be written.
         """
         self.config.check(str(self.store.config_file))
-        cells = self.cells
+        cells = self._catalogue.cells
         self.store.prepare(self.config, [cell.planned for cell in cells])
         return cells
 
@@ -219,10 +223,14 @@ class Study:
             )
         except BaseException:
             with suppress(StudyError):
-                self.store.write_table(self.store.gather(self.plan))
+                self._write_tables()
             raise
-        table = self.store.gather(self.plan)
-        self.store.write_table(table)
+        return self._write_tables()
+
+    def _write_tables(self) -> pd.DataFrame:
+        table = self.store.gather(self._catalogue.plan)
+        self.store.write_table(table, self.store.journal.facts)
+        self.store.write_layers(layer_rows(self.store, ({**who, "cell": key} for key, who in self._catalogue.plan)))
         return table
 
     def results(self) -> pd.DataFrame:
@@ -231,27 +239,55 @@ class Study:
         Raises
         ------
         InputError
-            When nothing has been computed yet.
+            When nothing has been computed yet, or what there is cannot be read.
         """
-        if self.store.cells.is_dir():
-            table = self.store.gather(self.plan)
-            table.attrs["metrics"] = self.store.recorded_metrics()
-        elif self.store.table_file.is_file():
-            table = pd.read_parquet(self.store.table_file)
-        else:
-            table = pd.DataFrame()
+        store = self.store
+        table = store.gather(self._catalogue.plan) if store.has_records() else store.read_table()
         if table.empty:
             raise InputError(f"{self.folder} has no results yet; run topo study run {self.folder}.")
+        table.attrs["metrics"] = store.recorded_metrics()
         return table
 
     def status(self) -> pd.DataFrame:
-        """One row per cell: which network, status (``"missing"`` before it has run), reason, accuracy, seconds."""
-        rows = []
-        for key, identity in self.plan:
-            row = self.store.row(key) or {"status": MISSING, "reason": ""}
-            facts = {name: row.get(name) for name in ("status", "reason", "accuracy", "seconds")}
-            rows.append({**identity, **facts, "cell": key})
-        return pd.DataFrame(rows).astype({"accuracy": float, "seconds": float})
+        """One row per cell: which network, status, reason, accuracy, seconds.
+
+        The status is ``"missing"`` before a cell has run, and ``"damaged"`` where files that belong to its result are
+        not whole any more; the reason then says which.
+        """
+        plan = self._catalogue.plan
+        columns: dict[str, list[Any]] = {name: [] for name in ("status", "reason", "accuracy", "seconds")}
+        for state in self.store.states(planned.key for planned in plan):
+            facts = (state.status, state.reason, state.head.get("accuracy"), state.head.get("seconds"))
+            for name, value in zip(columns, facts, strict=True):
+                columns[name].append(value)
+        table = pd.DataFrame([planned.identity for planned in plan]).assign(
+            **columns, cell=[planned.key for planned in plan]
+        )
+        return table.astype({"accuracy": float, "seconds": float})
+
+    def provenance(self, key: str | Cell) -> dict[str, Any]:
+        """What the numbers of a cell come from: versions, device and threads, settings after defaults, and the data.
+
+        Parameters
+        ----------
+        key
+            Key of the cell, or the cell itself.
+
+        Returns
+        -------
+        dict
+            ``environment``, ``settings`` and ``data``, the fingerprint of the data.
+
+        Raises
+        ------
+        InputError
+            When the cell has not run.
+        """
+        known = self._catalogue.find(key)[1]
+        facts = self.store.provenance(known)
+        if facts is None:
+            raise InputError(f"cell {known} has no provenance; it has not run, or it failed.")
+        return facts
 
     def cell(self, key: str | Cell) -> Cell:
         """The cell of that key, as in the column ``cell`` of the results.
@@ -266,7 +302,7 @@ class Study:
         Cell
             What it computes.
         """
-        return self.cells[self._planned(key)[0]]
+        return self._catalogue.cells[self._catalogue.find(key)[0]]
 
     def masks(self, key: str | Cell) -> Masks:
         """The masks of a sparse network, by the key of its cell.
@@ -281,7 +317,7 @@ class Study:
         Masks
             Those at the end of its training.
         """
-        return Masks.load(self.store.masks_file(self._planned(key)[1]))
+        return Masks.load(self.store.whole_file("masks", self._catalogue.find(key)[1]))
 
     def trajectory(self, key: str | Cell) -> MaskTrajectory:
         """The masks of a sparse network over its training, of a study with ``save_trajectory: true``.
@@ -301,11 +337,10 @@ class Study:
         InputError
             When it was not recorded.
         """
-        known = self._planned(key)[1]
-        file = self.store.trajectory_file(known)
-        if not file.is_file():
+        known = self._catalogue.find(key)[1]
+        if not self.store.state(known).promises("trajectory"):
             raise InputError(f"cell {known} has no trajectory of masks; compute it with save_trajectory: true.")
-        return MaskTrajectory.load(file)
+        return MaskTrajectory.load(self.store.whole_file("trajectory", known))
 
     def history(self, key: str | Cell) -> pd.DataFrame:
         """The training history of a network: one row an epoch.
@@ -325,11 +360,11 @@ class Study:
         InputError
             When the cell has not run, or failed.
         """
-        known = self._planned(key)[1]
-        file = self.store.history_file(known)
-        if not file.is_file():
+        known = self._catalogue.find(key)[1]
+        history = self.store.history(known)
+        if history is None:
             raise InputError(f"cell {known} has no training history; it has not run, or it failed.")
-        return pd.read_parquet(file)
+        return history
 
     def dataset(self, key: str | Cell) -> Dataset:
         """The dataset that a network was trained on.
@@ -344,7 +379,7 @@ class Study:
         Dataset
             On the CPU.
         """
-        with self._own_code_missing():
+        with self._with_advice():
             return load_data(self.cell(key))
 
     def model(self, key: str | Cell) -> nn.Module:
@@ -360,12 +395,12 @@ class Study:
         Module
             On the CPU.
         """
-        with self._own_code_missing():
+        with self._with_advice():
             cell = self.cell(key)
             model = build_model(cell, load_data(cell))
-        weights = self.store.weights_file(self._planned(key)[1])
-        if weights.is_file():
-            return load_checkpoint(model, weights)
+        known = self._catalogue.find(key)[1]
+        if self.store.state(known).promises("weights"):
+            return load_checkpoint(model, self.store.whole_file("weights", known))
         return model if cell.pruner is None else self.masks(key).apply(model)
 
     def graph(self, key: str | Cell, encoding: str = "multipartite", **options: Any) -> MultipartiteGraph | LayerGraphs:
@@ -386,62 +421,3 @@ class Study:
         masks = None if self.cell(key).pruner is None else self.masks(key)
         example = example_of(self.dataset(key))
         return encode(self.model(key), masks, example=example, encoding=encoding, **options)
-
-    def import_code(self) -> None:
-        """Import the study's own code, as a run does; the networks of its own models and datasets can then be had."""
-        for source in self.config.imports:
-            import_code(source)
-
-    def with_own_code(self, make: Callable[[], T]) -> T:
-        """What `make` returns; where it misses a name, the code that the study keeps is imported first.
-
-        Parameters
-        ----------
-        make
-            Makes something of the study's models, datasets and pruners, such as ``lambda: study.graph(key)``.
-
-        Returns
-        -------
-        object
-            What it returns.
-
-        Raises
-        ------
-        InputError
-            As of `make`; or when the code that it needs cannot be imported.
-        """
-        try:
-            return make()
-        except InputError as error:
-            if not self.config.imports or "unknown" not in str(error):
-                raise
-        try:
-            self.import_code()
-            return make()
-        except InputError as error:
-            cause = str(error.__cause__ if isinstance(error.__cause__, InputError) else error).rstrip(".")
-            raise InputError(
-                f"{cause}; bring in the study's own code: topo report {self.folder} --import FILE."
-            ) from error
-
-    def _planned(self, key: str | Cell) -> tuple[int, str]:
-        """The place of a cell in the plan, and its key there."""
-        planned = [known for known, _ in self.plan]
-        wanted = key.key if isinstance(key, Cell) else key
-        keys = [cell.key for cell in self.cells] if isinstance(key, Cell) else planned
-        if wanted not in keys:
-            close = nearest(str(wanted), keys, 1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise InputError(f"the study has no cell {wanted!r}; {hint}study.status() names its {len(keys)} cells.")
-        place = keys.index(wanted)
-        return place, planned[place]
-
-    @contextmanager
-    def _own_code_missing(self) -> Iterator[None]:
-        """Say of what is not registered that it may be in code of the study's own."""
-        try:
-            yield
-        except InputError as error:
-            if self.config.imports and "unknown" in str(error):
-                raise InputError(f"{str(error).rstrip('.')}; study.import_code() imports the study's own.") from error
-            raise

@@ -1,0 +1,78 @@
+"""The table of results: rows of cells as columns, and what each row has of its dense baseline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import pandas as pd
+
+__all__ = ["FIRST", "RESERVED", "TEXT", "results_table"]
+
+FIRST = ("dataset", "model", "pruner", "family", "sparsity", "seed", "status", "reason", "accuracy", "loss")
+# Columns of every results table, which no metric may be called.
+RESERVED = frozenset(
+    (
+        *(*FIRST, "cell", "date", "provenance"),
+        *("dense_accuracy", "accuracy_drop", "reached_sparsity", "kept_weights", "total_weights", "device", "study"),
+        *("layer_density_min", "layer_density_max", "compact_parameters", "compact_macs", "seconds", "undefined"),
+        *("classes", "test_samples", "chance", "perplexity"),
+    )
+)
+TEXT = {"dataset", "model", "pruner", "family", "status", "reason", "undefined", "device", "cell", "date", "provenance"}
+# So many rows are held one by one before they become columns.
+CHUNK = 500
+
+
+def results_table(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """One row a network; rows of baselines join those of their networks.
+
+    Parameters
+    ----------
+    rows
+        Column -> value; a column may be missing.
+
+    Returns
+    -------
+    DataFrame
+        The identity of the networks first.
+    """
+    pieces = [pd.DataFrame(chunk) for chunk in _chunks(rows)]
+    table = pd.concat(pieces, ignore_index=True) if len(pieces) > 1 else (pieces or [pd.DataFrame()])[0]
+    missing = {
+        name: "" if name in TEXT else math.nan for name in (*FIRST, "cell", "undefined") if name not in table.columns
+    }
+    table = table.assign(**missing)
+    changed = {}
+    for name in table.columns:
+        if name in TEXT:
+            changed[name] = table[name].astype(object).where(table[name].notna(), "").astype(str)
+        elif table[name].dtype == object:
+            changed[name] = pd.to_numeric(table[name])
+    table = table.assign(**changed)
+    return _with_baselines(table[[*FIRST, *(c for c in table.columns if c not in FIRST)]])
+
+
+def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    rows = iter(rows)
+    while chunk := list(islice(rows, CHUNK)):
+        yield [{name: _known(name, value) for name, value in row.items()} for row in chunk]
+
+
+def _known(name: str, value: Any) -> Any:
+    return ("" if name in TEXT else math.nan) if value is None else value
+
+
+def _with_baselines(table: pd.DataFrame) -> pd.DataFrame:
+    """Add `dense_accuracy` and `accuracy_drop` from the baseline of the same dataset, model and seed."""
+    keys = ["dataset", "model", "seed"]
+    baselines = table.loc[table["pruner"] == "dense", [*keys, "accuracy"]].rename(
+        columns={"accuracy": "dense_accuracy"}
+    )
+    joined = table.merge(baselines, on=keys, how="left")
+    at = joined.columns.get_loc("loss") + 1
+    joined.insert(at, "dense_accuracy", joined.pop("dense_accuracy"))
+    joined.insert(at + 1, "accuracy_drop", joined["dense_accuracy"] - joined["accuracy"])
+    return joined

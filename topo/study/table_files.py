@@ -1,0 +1,142 @@
+"""The tables of a study as Parquet files, and how a refusal to write becomes one sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import InputError
+from ..features.registry import metric_facts
+from ..safe_files import replacing
+from .journal import StudyError
+
+__all__ = ["TableFiles", "reported"]
+
+
+class TableFiles:
+    """``results.parquet`` and ``layers.parquet`` of a study.
+
+    Parameters
+    ----------
+    folder
+        The study's folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.table_file = self.folder / "results.parquet"
+        self.layers_file = self.folder / "layers.parquet"
+
+    def write_table(self, table: pd.DataFrame, facts: Callable[[str], Any] = lambda digest: None) -> Path:
+        """Write ``results.parquet``, whole or not at all.
+
+        Parameters
+        ----------
+        table
+            What `topo.study.table.results_table` returned.
+        facts
+            The provenance that a digest in the column of that name stands for.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        # What each metric is travels with the table: whoever reads it may not have registered them.
+        table.attrs["metrics"] = metric_facts()
+        digests = sorted(set(table["provenance"]) - {""}) if "provenance" in table.columns else []
+        return self._write_parquet(self.table_file, table, {digest: facts(digest) for digest in digests})
+
+    def write_layers(self, layers: pd.DataFrame) -> Path:
+        """Write ``layers.parquet``, whole or not at all.
+
+        Parameters
+        ----------
+        layers
+            What `topo.study.layer_rows.layer_rows` returned.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        return self._write_parquet(self.layers_file, layers, {})
+
+    def _write_parquet(self, file: Path, table: pd.DataFrame, provenance: dict[str, Any]) -> Path:
+        content = pa.Table.from_pandas(table, preserve_index=False)
+        if provenance:
+            facts = {b"provenance": json.dumps(provenance).encode()}
+            content = content.replace_schema_metadata({**(content.schema.metadata or {}), **facts})
+        with reported(self.folder), replacing(file) as name:
+            pq.write_table(content, name)
+        return file
+
+    def read_table(self) -> pd.DataFrame:
+        """What ``results.parquet`` holds; an empty table where there is none.
+
+        Returns
+        -------
+        DataFrame
+            The results table.
+
+        Raises
+        ------
+        StudyError
+            When the file is there but cannot be read.
+        """
+        try:
+            return pd.read_parquet(self.table_file)
+        except (FileNotFoundError, NotADirectoryError):
+            return pd.DataFrame()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is not a whole Parquet file"
+            raise StudyError(
+                f"{self.table_file} cannot be read ({reason}), and the records that it was made of are not there; run "
+                f"topo study run {self.folder} to compute the study anew."
+            ) from error
+
+    def recorded_metrics(self) -> dict[str, Any]:
+        """What ``results.parquet`` says of its metrics; nothing when there is none or it can not be read."""
+        try:
+            return pd.read_parquet(self.table_file, columns=[]).attrs.get("metrics", {})
+        except (OSError, ValueError):
+            return {}
+
+
+@contextmanager
+def reported(folder: Path) -> Iterator[None]:
+    """Turn a refusal to write into one sentence.
+
+    Parameters
+    ----------
+    folder
+        The study's folder.
+
+    Raises
+    ------
+    StudyError
+        When the block raises `OSError`, or says that a file cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.filename is not None and Path(error.filename).parent != Path(folder):
+            reason += f": {error.filename}"
+    except StudyError:
+        raise
+    except InputError as error:
+        reason = str(error.__cause__ or error).rstrip(".")
+    else:
+        return
+    raise StudyError(
+        f"cannot write the study in {folder} ({reason}); finished cells are kept, so make room or choose a "
+        "writable folder and run again."
+    )
