@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Each room imports only from those before it; rooms in one line do not import each other.
 ROOMS = (
-    ("errors",),
+    ("errors", "plain_text"),
     (
         "device",
         "memory",

@@ -6,13 +6,68 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
-__all__ = ["progress"]
+from .plain_text import plain
+
+__all__ = ["plain_bar", "plain_console", "progress"]
 
 SECONDS_BETWEEN_LINES = 30.0
+
+
+class _PlainConsole(Console):
+    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
+        return super().render_str(plain(text, lines=True), **options)
+
+
+class _PlainColumn(TextColumn):
+    def render(self, task: Task) -> Text:
+        return Text(plain(task.description))
+
+
+def plain_console(*, stderr: bool = False) -> Console:
+    """A console of rich that shows names as they are: brackets are no markup, colons no pictures, escapes nothing.
+
+    Parameters
+    ----------
+    stderr
+        Whether it writes to standard error.
+
+    Returns
+    -------
+    Console
+        Of rich.
+    """
+    return _PlainConsole(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def plain_bar(console: Console) -> Progress:
+    """A progress bar with a description that may be of others, what is done of how many, and the time left.
+
+    Parameters
+    ----------
+    console
+        Where it is drawn.
+
+    Returns
+    -------
+    Progress
+        Of rich.
+    """
+    columns = (_PlainColumn(""), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console)
 
 
 @contextmanager
@@ -46,7 +101,7 @@ def progress(
     if shown is False:
         yield lambda: None
         return
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     if not console.is_terminal:
         start = last = time.monotonic()
         done = 0
@@ -62,7 +117,6 @@ def progress(
 
         yield log
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+    with plain_bar(console) as bar:
         task = bar.add_task(what, total=total)
         yield lambda: bar.advance(task)

@@ -69,7 +69,7 @@ def test_debug_shows_where_an_error_arose(topo_command):
         ("prune resnet20 -p er -s 1.5", "sparsity must be a number of at least 0 and below 1, not 1.5"),
         ("prune resnet20 -p er -s 0.5 --set densty=3", "'densty'"),
         ("prune resnet20 -p er -s 0.5 --set densty", "setting 'densty' is not of the form KEY=VALUE"),
-        ("prune resnet20 -p er -s 0.5 --set a=[1", "'[1' is not a value"),
+        ("prune resnet20 -p er -s 0.5 --set a=[1", "the value '[1' is not valid YAML"),
         ("prune resnet20 -p er -s 0.5 --example 3by3", "--example '3by3' is not a shape such as 3,32,32"),
         ("prune digits-mlp -p er -s 0.5 --dataset digits --classes 3", "leave out --example and --classes"),
         ("prune digits-mlp -p er -s 0.5 -o file/masks.safetensors", "cannot write file/masks.safetensors"),

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from ..errors import InputError
 from . import listing, networks, report, study, weights
 from .command import Command
+from .output import LogFormatter, say
 
 __all__ = ["app", "main", "show_warning"]
 
@@ -26,7 +27,7 @@ class _Group(TyperGroup):
         except InputError as error:
             if ctx.find_root().params.get("debug"):
                 raise
-            typer.secho(f"topo: {error}", err=True, fg="red")
+            say(f"topo: {error}", err=True, color="red")
             raise typer.Exit(2) from None
 
 
@@ -43,7 +44,7 @@ def _say_version(wanted: bool) -> None:
     if wanted:
         from .. import __version__
 
-        typer.echo(f"topo {__version__}")
+        say(f"topo {__version__}")
         raise typer.Exit
 
 
@@ -77,7 +78,7 @@ def _start(
     Every command explains itself: topo COMMAND --help.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(LogFormatter("%(message)s"))
     logger = logging.getLogger("topo")
     logger.addHandler(handler)
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
@@ -115,4 +116,4 @@ def show_warning(
         As for `warnings.showwarning`.
     """
     where = "" if category is UserWarning else f" ({category.__name__} in {filename}:{lineno})"
-    typer.secho(f"topo: {message}{where}", err=True, fg="yellow")
+    say(f"topo: {message}{where}", err=True, color="yellow")

@@ -28,6 +28,7 @@ from .options import (
     Seed,
     parsed_settings,
 )
+from .output import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,14 +100,14 @@ def prune(
         ) from error
     masks.save(output)
     empty = masks.empty_layers()
-    typer.echo(f"{output}: sparsity {masks.sparsity:.6g} over {len(masks)} layers by {pruner}.")
+    say(f"{output}: sparsity {masks.sparsity:.6g} over {len(masks)} layers by {pruner}.")
     if weights is not None:
         save_checkpoint(masks.install(network.model), weights)
-        typer.echo(f"{weights}: the weights, for --checkpoint.")
+        say(f"{weights}: the weights, for --checkpoint.")
     elif masks.state is not None:
-        typer.echo(f"{output} holds masks alone; {pruner} changed the weights too, which --weights FILE keeps.")
+        say(f"{output} holds masks alone; {pruner} changed the weights too, which --weights FILE keeps.")
     if empty:
-        typer.secho(f"No weight is left in {', '.join(empty)}.", err=True, fg="yellow")
+        say(f"No weight is left in {', '.join(empty)}.", err=True, color="yellow")
 
 
 def encode(
@@ -137,7 +138,7 @@ def encode(
     network = NamedNetwork(model, checkpoint, dataset, data, example, classes, seed, model_set)
     graph = network.graph(masks, encoding, settings)
     graph.save(output)
-    typer.echo(f"{output}: {graph!r}")
+    say(f"{output}: {graph!r}")
 
 
 def measure(
@@ -256,27 +257,27 @@ def measure(
             row = _with_z_scores(row, network.z_scores(loaded, controls, how))
     if output is not None:
         _write_row(row, output)
-        typer.echo(f"{output}: {row.notna().sum()} values, {row.isna().sum()} undefined.")
+        say(f"{output}: {row.notna().sum()} values, {row.isna().sum()} undefined.")
         return
     width = max(map(len, row.index))
     undefined = row.attrs.get("undefined", {})
     for name, value in row.items():
-        typer.echo(f"{name:<{width}}  " + (f"undefined: {undefined[name]}" if name in undefined else f"{value:.8g}"))
+        say(f"{name:<{width}}  " + (f"undefined: {undefined[name]}" if name in undefined else f"{value:.8g}"))
 
 
 def _print_profile(table: pd.DataFrame, what: str) -> None:
     """A line a metric, the dearest first, and their sum."""
     unit, edges, engine = (table.attrs[name] for name in ("seconds_product", "edges", "engine"))
     table = table.sort_values("seconds", ascending=False, kind="stable")
-    typer.echo(
+    say(
         f"{what}: {edges:,.0f} edges, engine {engine}; a product, the unit of the last column, takes "
         f"{1e3 * unit:.3g} ms."
     )
     table.loc["all"] = table.sum()
     width = max(map(len, table.index))
-    typer.echo(f"{'':<{width}}  {'seconds':>10}  {'products':>10}")
+    say(f"{'':<{width}}  {'seconds':>10}  {'products':>10}")
     for row in table.itertuples():
-        typer.echo(f"{row.Index:<{width}}  {row.seconds:>10.4f}  {row.products:>10.1f}")
+        say(f"{row.Index:<{width}}  {row.seconds:>10.4f}  {row.products:>10.1f}")
 
 
 def _means_several(path: Path) -> bool:
@@ -307,19 +308,19 @@ def _measure_files(
             **how,
         )
     except KeyboardInterrupt:
-        typer.echo(f"Stopped; finished rows are kept. The same command goes on, into {output}.", err=True)
+        say(f"Stopped; finished rows are kept. The same command goes on, into {output}.", err=True)
         raise typer.Exit(130) from None
     failed = table[table["status"] == "failed"]
-    typer.echo(f"{output}: {len(table) - len(failed)} of {len(table)} files measured, {len(failed)} failed.")
+    say(f"{output}: {len(table) - len(failed)} of {len(table)} files measured, {len(failed)} failed.")
     _end_with_failures(dict(zip(failed["file"], failed["reason"], strict=True)), len(table))
 
 
 def _end_with_failures(failed: dict[str, str], total: int) -> None:
     """Name the files that have no row, if there are any, and end with exit status 1."""
     for file, reason in list(failed.items())[:SHOWN]:
-        typer.secho(f"{file}: {reason}", err=True, fg="red")
+        say(f"{file}: {reason}", err=True, color="red")
     if len(failed) > SHOWN:
-        typer.secho(f"... and {len(failed) - SHOWN} more of {total}.", err=True, fg="red")
+        say(f"... and {len(failed) - SHOWN} more of {total}.", err=True, color="red")
     if failed:
         raise typer.Exit(1)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
 from ..questions.registry import QUESTIONS
 from ..results.evidence import Evidence
+from .output import say
 
 __all__ = ["main"]
 
@@ -41,12 +41,12 @@ def main(name: str, arguments: Sequence[str] | None = None) -> int:
         evidence = Evidence.open(study=options.study, published=options.published)
         answer = entry.item(evidence, seed=options.seed)
     except InputError as error:
-        print(error, file=sys.stderr)
+        say(error, err=True)
         return 2
     folder = options.out or Path("analyses") / "results" / _slug(evidence.name) / name
     files = answer.save(folder)
-    print(answer.text())
-    print(f"\n{len(files)} files are in {folder}." if files else "\nThere is nothing to draw.")
+    say(answer.text(), lines=True)
+    say(f"\n{len(files)} files are in {folder}." if files else "\nThere is nothing to draw.", lines=True)
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .options import Imports
+from .output import say
 
 __all__ = ["report"]
 
@@ -55,4 +56,4 @@ def report(
         questions=None if questions else [],
         imports=imports or (),
     )
-    typer.echo(f"The report is in {written}.")
+    say(f"The report is in {written}.")

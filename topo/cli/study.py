@@ -9,6 +9,7 @@ import typer
 
 from .command import Command
 from .options import Imports
+from .output import say, say_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,14 +80,14 @@ def run(
         status = study.status()
         done = int((~status["status"].isin(["missing", "failed", "damaged"])).sum())
         _say_failures(status, study)
-        typer.echo(
+        say(
             f"Stopped; {done} of {len(status)} cells are finished and kept. Go on with: topo study run {study.folder}",
             err=True,
         )
         raise typer.Exit(130) from None
     status = study.status()
     failed = _say_failures(status, study)
-    typer.echo(f"{_counted(status)}. The table is in {study.store.table_file}; see it with: topo report {study.folder}")
+    say(f"{_counted(status)}. The table is in {study.store.table_file}; see it with: topo report {study.folder}")
     if failed:
         raise typer.Exit(1)
 
@@ -103,9 +104,6 @@ def status(
       topo study status studies/digits
       topo study status studies/digits --cells
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from ..study import Study
 
     study = Study.load(folder)
@@ -114,18 +112,17 @@ def status(
         for row in table.itertuples():
             accuracy = "" if row.accuracy != row.accuracy else f"  {row.accuracy:.3f}"
             name = f"{row.dataset} {row.model} {row.pruner} {row.sparsity:g} seed {row.seed}"
-            typer.echo(f"{row.cell}  {row.status:<9}  {name}{accuracy}{'  ' + row.reason if row.reason else ''}")
+            say(f"{row.cell}  {row.status:<9}  {name}{accuracy}{'  ' + row.reason if row.reason else ''}")
         return
     counts = table.pivot_table(
         index=["dataset", "model", "pruner"], columns="status", values="cell", aggfunc="count", fill_value=0, sort=False
     )
     order = [n for n in ("finished", "collapsed", "diverged", "failed", "damaged", "missing") if n in counts]
-    shown = Table(*counts.index.names, *order)
-    for index, row in counts.iterrows():
-        shown.add_row(*index, *(str(row[name]) for name in order))
-    Console().print(shown)
+    say_table(
+        [*counts.index.names, *order], ([*index, *(row[name] for name in order)] for index, row in counts.iterrows())
+    )
     _say_failures(table, study)
-    typer.echo(f"{_counted(table)}.")
+    say(f"{_counted(table)}.")
 
 
 def _say_failures(status: pd.DataFrame, study: Study) -> bool:
@@ -136,9 +133,9 @@ def _say_failures(status: pd.DataFrame, study: Study) -> bool:
         example = failed[failed["reason"] == reason].iloc[0]
         file = study.store.traceback_file(example.cell)
         where = f" (see {file})" if file.is_file() else ""
-        typer.secho(f"{count} failed: {reason}{where}", err=True, fg="yellow")
+        say(f"{count} failed: {reason}{where}", err=True, color="yellow")
     if len(reasons) > SHOWN:
-        typer.secho(f"... and for {len(reasons) - SHOWN} more reasons.", err=True, fg="yellow")
+        say(f"... and for {len(reasons) - SHOWN} more reasons.", err=True, color="yellow")
     return bool(len(failed))
 
 

@@ -10,6 +10,7 @@ import typer
 from ..errors import InputError
 from .network import NamedNetwork
 from .options import Checkpoint, Classes, DataFolder, DatasetName, Example, Imports, Model, ModelSettings, Seed
+from .output import say
 
 __all__ = ["weights"]
 
@@ -43,7 +44,7 @@ def weights(
     table = table_of(network.model, network.example)
     if output is None:
         rows = table.assign(shape=["x".join(map(str, shape)) for shape in table["shape"]])
-        typer.echo(rows[["name", "shape", "number", "role", "pruned"]].to_string(index=False))
+        say(rows[["name", "shape", "number", "role", "pruned"]].to_string(index=False), lines=True)
     else:
         output.parent.mkdir(parents=True, exist_ok=True)
         table = table.assign(shape=[list(shape) for shape in table["shape"]])
@@ -52,4 +53,4 @@ def weights(
         else:
             table.to_parquet(output, index=False)
     pruned = table.loc[table["pruned"], "number"].sum()
-    typer.echo(f"{pruned:,} of {table['number'].sum():,} parameters are weights that pruning may remove.")
+    say(f"{pruned:,} of {table['number'].sum():,} parameters are weights that pruning may remove.")
