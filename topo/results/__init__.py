@@ -2,6 +2,7 @@
 
 from .collapsed import collapsed_networks, unknown_chance
 from .controls import control_columns
+from .dictionary import describe_columns
 from .example import example_results
 from .layers import layer_table
 from .published import load_published
@@ -11,6 +12,7 @@ __all__ = [
     "category_of",
     "collapsed_networks",
     "control_columns",
+    "describe_columns",
     "example_results",
     "layer_table",
     "load_published",

@@ -1,0 +1,70 @@
+"""How the documentation site is built: ``make docs``."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import topo
+
+HERE = Path(__file__).resolve().parent
+
+project = "topo"
+author = "the topo contributors"
+copyright = "the topo contributors"
+release = version = topo.__version__
+
+extensions = [
+    "myst_nb",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+]
+
+# Pages. Notebooks are shown with the outputs that they are committed with.
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"
+exclude_patterns = ["README.md", "gallery/*.py", "gallery/README.rst", "**/.ipynb_checkpoints"]
+root_doc = "index"
+suppress_warnings = ["config.cache"]
+
+# Docstrings.
+default_role = "py:obj"
+add_module_names = False
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+# Figures.
+sphinx_gallery_conf = {
+    "examples_dirs": [str(HERE / "gallery")],
+    "gallery_dirs": ["figures"],
+    "filename_pattern": r"/\w+\.py",
+    "ignore_pattern": r"__init__\.py",
+    "copyfile_regex": "",
+    "download_all_examples": False,
+    "show_memory": False,
+    "min_reported_time": 30,
+    "remove_config_comments": True,
+    "within_subsection_order": "FileNameSortKey",
+    "image_scrapers": ("matplotlib",),
+    "abort_on_example_error": True,
+    "write_computation_times": False,
+}
+
+# Look.
+html_theme = "furo"
+html_title = f"topo {release}"
+html_static_path: list[str] = []
+html_copy_source = False
+html_show_sourcelink = False
+copybutton_exclude = ".linenos, .gp, .go"
+
+
+def setup(app) -> None:
+    write = runpy.run_path(str(HERE / "generated_pages.py"))["write"]
+    app.connect("builder-inited", lambda app: write(Path(app.srcdir)))

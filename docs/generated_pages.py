@@ -1,0 +1,306 @@
+"""Pages that are written from the registries and the public names, so that they can never say something else.
+
+`write` fills ``docs/generated/`` before a build: the reference of each package, a page for every metric, encoding and
+pruner, lists of models, datasets, recipes and questions, and the dictionary of the columns of results tables.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import shutil
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import topo
+from topo.datasets import DATASETS
+from topo.encoding import ENCODINGS
+from topo.features import CATEGORIES, METRICS
+from topo.features.registry import columns_of
+from topo.models import MODELS, torchvision_names
+from topo.pruning import PRUNERS
+from topo.questions import QUESTIONS
+from topo.registry import Entry, Registry
+from topo.results.dictionary import MEASURED_SUFFIXES, RUN_COLUMNS
+from topo.training import RECIPES
+from topo.validation import settings_of
+
+
+def write(docs: Path) -> None:
+    """Write every page anew.
+
+    Parameters
+    ----------
+    docs
+        The folder of the documentation; its ``generated`` folder is replaced.
+    """
+    target = docs / "generated"
+    shutil.rmtree(target, ignore_errors=True)
+    pages = {**_reference(), **_metrics(), **_encodings(), **_pruners(), **_lists(), "columns.md": _columns()}
+    for name, text in pages.items():
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+# --- the parts that pages are made of
+
+
+def _page(title: str, *blocks: str) -> str:
+    return "\n\n".join([f"# {title}", *(block for block in blocks if block)]) + "\n"
+
+
+def _row(cells: Iterable[Any]) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+    return "\n".join([_row(heads), _row(["---"] * len(heads)), *map(_row, rows)])
+
+
+def _contents(pages: Iterable[str]) -> str:
+    """The pages below this one, for the navigation alone: the tables name them in the text."""
+    return "\n".join(["```{toctree}", ":hidden:", "", *pages, "```"])
+
+
+def _prose(item: Any) -> str:
+    """A docstring up to its first section, as text of a page."""
+    lines = inspect.cleandoc(getattr(item, "__doc__", "") or "").splitlines()
+    ends = [n for n, line in enumerate(lines) if n and set(line) == {"-"} and lines[n - 1].strip()]
+    return _markdown("\n".join(lines[: ends[0] - 1] if ends else lines).strip())
+
+
+def _markdown(text: str) -> str:
+    """What docstrings mark up, as Markdown does."""
+    return re.sub(r"(?<![\w*])\*(?=[\w(])(?![^\n]*?\w\*)", r"\\*", text.replace("``", "`"))
+
+
+def _settings(item: Any) -> str:
+    rows = [
+        (f"`{s.name}`", "" if s.default is inspect.Parameter.empty else f"`{s.default}`", _markdown(s.text))
+        for s in settings_of(item)
+    ]
+    return "## Settings\n\n" + _table(("name", "default", "what it does"), rows) if rows else ""
+
+
+def _definition(entry: Entry[Any]) -> str:
+    return f"Defined in `{entry.source.module}` as `{entry.source.name}`."
+
+
+def _own(registry: Registry[Any]) -> list[Entry[Any]]:
+    """What the package itself registers."""
+    return [entry for entry in registry.entries() if entry.source.built_in]
+
+
+# --- reference
+
+
+def _reference() -> dict[str, str]:
+    at_the_top = [name for name in topo.__all__ if not inspect.ismodule(getattr(topo, name))]
+    taken = {id(getattr(topo, name)): name for name in at_the_top}
+    pages = {"reference/topo.rst": _module_page("topo", at_the_top, {})}
+    rows = [("[topo](topo.rst)", "What is used most.")]
+    for name in sorted(topo._MODULES):
+        module = importlib.import_module(f"topo.{name}")
+        pages[f"reference/{name}.rst"] = _module_page(module.__name__, module.__all__, taken)
+        rows.append((f"[topo.{name}]({name}.rst)", inspect.cleandoc(module.__doc__ or "").splitlines()[0]))
+    pages["reference/index.md"] = _page(
+        "Reference",
+        "Every public name, from its docstring. The examples are run by the tests.",
+        _table(("package", "what it holds"), rows),
+        _contents(Path(page).stem for page in pages),
+    )
+    return pages
+
+
+def _module_page(module_name: str, names: Sequence[str], taken: dict[int, str]) -> str:
+    """The public names of a package, those left out that `topo` itself offers."""
+    module = importlib.import_module(module_name)
+    elsewhere = {name: taken[id(getattr(module, name))] for name in names if id(getattr(module, name)) in taken}
+    text = [module_name, "=" * len(module_name), "", inspect.cleandoc(module.__doc__ or ""), ""]
+    if elsewhere:
+        text += ["Also here: " + ", ".join(f":py:obj:`topo.{name}`" for name in elsewhere.values()) + ".", ""]
+    for name in names:
+        item = getattr(module, name)
+        if name in elsewhere or inspect.ismodule(item):
+            continue
+        text += [name, "-" * len(name), ""]
+        if inspect.isclass(item):
+            text += [f".. autoclass:: {module_name}.{name}", "   :members:", "   :show-inheritance:", ""]
+        elif inspect.isroutine(item):
+            text += [f".. autofunction:: {module_name}.{name}", ""]
+        else:
+            text += [f".. autodata:: {module_name}.{name}", "   :no-value:", ""]
+    return "\n".join(text)
+
+
+# --- metrics
+
+
+def _metrics() -> dict[str, str]:
+    pages, sections = {}, []
+    for category in CATEGORIES.entries():
+        entries = [entry for entry in _own(METRICS) if entry.family == category.name]
+        pages |= {f"metrics/{entry.name}.md": _metric_page(entry) for entry in entries}
+        rows = [(f"[{entry.name}]({entry.name}.md)", _markdown(entry.summary)) for entry in entries]
+        sections += [f"## {category.name}", category.summary, _table(("metric", "in short"), rows)]
+    pages["metrics/index.md"] = _page(
+        "Metrics",
+        "`topo.measure(graph)` computes them; `metrics=` takes names of metrics, of columns or of categories. A metric "
+        'that is not defined on a graph is NaN, and `row.attrs["undefined"]` says why.',
+        *sections,
+        _contents(sorted(Path(page).stem for page in pages)),
+    )
+    return pages
+
+
+def _metric_page(entry: Entry[Any]) -> str:
+    per, where = entry.info["per"], entry.info["encodings"]
+    facts = [
+        ("columns", ", ".join(f"`{column}`" for column in columns_of(entry))),
+        ("category", f"`{entry.family}`"),
+        ("normalised", f"`_norm`: divided by the number of {per}" if per else "reported raw"),
+        ("defined on", {"all": "all graphs", "layers": "graphs of layers"}.get(where, "graphs of a whole network")),
+        ("known before training", _known_before_training(entry)),
+    ]
+    reasons = "\n".join(f"- {reason}" for reason in _undefined_reasons(entry.item))
+    return _page(
+        entry.name,
+        _prose(entry.item),
+        _table(("", ""), facts),
+        "## When it is undefined",
+        reasons or "Never: it has a value on every graph.",
+        _definition(entry),
+    )
+
+
+def _known_before_training(entry: Entry[Any]) -> str:
+    reading = entry.info["reads_weights"]
+    if not reading:
+        return "yes: it depends on the edges alone"
+    if len(reading) == len(entry.info["columns"]):
+        return "no: it reads the sizes of the weights"
+    return f"not {', '.join(f'`{column}`' for column in sorted(reading))}, which read the sizes of the weights"
+
+
+def _undefined_reasons(function: Any) -> list[str]:
+    """The reasons that a metric, or a function of its module that it calls, may give for having no value."""
+    module = ast.parse(inspect.getsource(inspect.getmodule(function)))
+    functions = {node.name: node for node in ast.walk(module) if isinstance(node, ast.FunctionDef)}
+    waiting, seen, reasons = [function.__name__], set(), {}
+    while waiting:
+        name = waiting.pop(0)
+        if name in seen or name not in functions:
+            continue
+        seen.add(name)
+        for node in ast.walk(functions[name]):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                waiting.append(node.func.id)
+                if node.func.id == "Undefined" and node.args:
+                    reasons[_said(node.args[0])] = None
+    return list(reasons)
+
+
+def _said(node: ast.expr) -> str:
+    """The text of a message, with an ellipsis for what is filled in when it is raised."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+    return "…"
+
+
+# --- encodings, pruners, and what is listed on one page
+
+
+def _encodings() -> dict[str, str]:
+    entries = _own(ENCODINGS)
+    pages = {
+        f"encodings/{e.name}.md": _page(e.name, _prose(e.item), _settings(e.item), _definition(e)) for e in entries
+    }
+    pages["encodings/index.md"] = _page(
+        "Encodings",
+        "`topo.encode(model, masks, example=..., encoding=...)` gives one of these graphs.",
+        _table(("encoding", "in short"), [(f"[{e.name}]({e.name}.md)", _markdown(e.summary)) for e in entries]),
+        _contents(sorted(entry.name for entry in entries)),
+    )
+    return pages
+
+
+def _pruners() -> dict[str, str]:
+    entries = _own(PRUNERS)
+    pages = {f"pruners/{entry.name}.md": _pruner_page(entry) for entry in entries}
+    sections = []
+    for family in dict.fromkeys(entry.family for entry in entries):
+        members = [entry for entry in entries if entry.family == family]
+        rows = [(f"[{e.name}]({e.name}.md)", _markdown(e.summary), e.info.get("paper", "")) for e in members]
+        sections += [f"## {family}", _table(("pruner", "what it scores or does", "source"), rows)]
+    pages["pruners/index.md"] = _page(
+        "Pruners",
+        "`topo.prune(model, name, sparsity=...)` runs one of them on any model that can be traced.",
+        *sections,
+        _contents(sorted(entry.name for entry in entries)),
+    )
+    return pages
+
+
+def _pruner_page(entry: Entry[Any]) -> str:
+    facts = [("family", entry.family), ("stage", entry.info.get("stage", "")), ("source", entry.info.get("paper", ""))]
+    prose = _prose(entry.item) or _markdown(entry.summary)
+    return _page(entry.name, prose, _table(("", ""), facts), _settings(entry.item), _definition(entry))
+
+
+def _lists() -> dict[str, str]:
+    def table(kind: str, registry: Registry[Any]) -> str:
+        return _table((kind, "in short"), [(f"`{entry.name}`", _markdown(entry.summary)) for entry in _own(registry)])
+
+    names = torchvision_names()
+    return {
+        "models.md": _page(
+            "Models",
+            "`topo.models.build(name, input_shape=..., n_classes=...)` builds one.",
+            table("model", MODELS),
+            f"And the {len(names)} networks of torchvision by their own names:",
+            textwrap.fill(", ".join(f"`{name}`" for name in names), 120),
+        ),
+        "datasets.md": _page("Datasets", "`topo.datasets.load(name, ...)` loads one.", table("dataset", DATASETS)),
+        "recipes.md": _page(
+            "Recipes",
+            "`topo.training.recipe(name, **changes)` says how a network is trained.",
+            table("recipe", RECIPES),
+        ),
+        "questions.md": _page(
+            "Research questions",
+            "What a report asks of results; each is also a function in `topo.questions.QUESTIONS`.",
+            table("question", QUESTIONS),
+        ),
+    }
+
+
+# --- columns of results tables
+
+
+def _columns() -> str:
+    def said(texts: Mapping[str, str], prefix: str = "") -> list[tuple[str, str]]:
+        return [(f"`{prefix}{name}`", _markdown(text)) for name, text in texts.items()]
+
+    metrics = [
+        (f"`{column}`", f"[{entry.name}](metrics/{entry.name}.md)", entry.family)
+        for entry in _own(METRICS)
+        for column in columns_of(entry)
+    ]
+    return _page(
+        "Columns of results tables",
+        "What the columns of `results.parquet` say. `topo.results.describe_columns(table)` says it of the table at hand.",
+        "## What was run and what came of it",
+        _table(("column", "what it says"), said(RUN_COLUMNS)),
+        "## Metrics",
+        "A metric's own name is its value on the graph of the whole network. Values on graphs of layers are called "
+        "`<encoding>__<metric>_<suffix>`, with an underscore for a hyphen in the name of the encoding.",
+        _table(("suffix", "what it says"), said(MEASURED_SUFFIXES, "_")),
+        _table(("column", "metric", "category"), metrics),
+    )
