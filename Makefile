@@ -1,6 +1,7 @@
 # make study      run the digits study and write its report (start here)
 # make test       run the tests
 # make test-fast  run the quick ones
+# make docs       build the documentation site in site/
 # make lint       check style, formatting and types
 # Each sets up .venv first, and again only when pyproject.toml or constraints.txt has changed.
 
@@ -8,7 +9,7 @@ STUDY := studies/digits
 VENV := .venv
 INSTALLED := $(VENV)/installed
 
-.PHONY: study test test-fast lint
+.PHONY: study test test-fast docs lint
 
 study: $(INSTALLED)
 	$(VENV)/bin/topo study run examples/digits.yaml --into $(STUDY)
@@ -20,6 +21,11 @@ test: $(INSTALLED)
 
 test-fast: $(INSTALLED)
 	$(VENV)/bin/python -m pytest tests -m "not slow" -n 2 --dist worksteal $(PYTEST_OPTIONS)
+
+docs: $(VENV)/installed-docs
+	rm -rf docs/generated site
+	$(VENV)/bin/sphinx-build -W --keep-going -q -b html docs site
+	@echo "The documentation is in site/index.html"
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
@@ -39,4 +45,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	exit 1
 	@echo "Installing topo and the dependencies pinned in constraints.txt (a minute or more)"
 	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/installed-docs: $(INSTALLED)
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@

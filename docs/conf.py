@@ -5,6 +5,8 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+from sphinx_gallery.scrapers import figure_rst
+
 import topo
 
 HERE = Path(__file__).resolve().parent
@@ -27,7 +29,11 @@ extensions = [
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
-exclude_patterns = ["README.md", "gallery/*.py", "gallery/README.rst", "**/.ipynb_checkpoints"]
+exclude_patterns = [
+    "gallery/*",
+    *(f"figures/*.{kind}" for kind in ("py", "ipynb", "md5", "json")),
+    "**/.ipynb_checkpoints",
+]
 root_doc = "index"
 suppress_warnings = ["config.cache"]
 
@@ -39,7 +45,17 @@ autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
-# Figures.
+
+# Figures. What a block of an example calls `figure` is shown: pyplot does not keep the figures of the library.
+def scrape(block, block_vars, gallery_conf) -> str:
+    drawn = block_vars["example_globals"].pop("figure", None)
+    if drawn is None:
+        return ""
+    path = Path(next(block_vars["image_path_iterator"]))
+    drawn.savefig(path, dpi=120)
+    return figure_rst([str(path)], gallery_conf["src_dir"])
+
+
 sphinx_gallery_conf = {
     "examples_dirs": [str(HERE / "gallery")],
     "gallery_dirs": ["figures"],
@@ -50,8 +66,7 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "min_reported_time": 30,
     "remove_config_comments": True,
-    "within_subsection_order": "FileNameSortKey",
-    "image_scrapers": ("matplotlib",),
+    "image_scrapers": (scrape,),
     "abort_on_example_error": True,
     "write_computation_times": False,
 }

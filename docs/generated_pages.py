@@ -45,6 +45,10 @@ def write(docs: Path) -> None:
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    for notebook in sorted((docs.parent / "notebooks").glob("*.ipynb")):
+        path = target / "notebooks" / notebook.name
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(notebook, path)
 
 
 # --- the parts that pages are made of
@@ -101,8 +105,8 @@ def _own(registry: Registry[Any]) -> list[Entry[Any]]:
 
 def _reference() -> dict[str, str]:
     at_the_top = [name for name in topo.__all__ if not inspect.ismodule(getattr(topo, name))]
-    taken = {id(getattr(topo, name)): name for name in at_the_top}
-    pages = {"reference/topo.rst": _module_page("topo", at_the_top, {})}
+    taken: dict[int, str] = {}
+    pages = {"reference/topo.rst": _module_page("topo", at_the_top, taken)}
     rows = [("[topo](topo.rst)", "What is used most.")]
     for name in sorted(topo._MODULES):
         module = importlib.import_module(f"topo.{name}")
@@ -118,12 +122,13 @@ def _reference() -> dict[str, str]:
 
 
 def _module_page(module_name: str, names: Sequence[str], taken: dict[int, str]) -> str:
-    """The public names of a package, those left out that `topo` itself offers."""
+    """The public names of a package; of those that are `taken` by an earlier page, only where they are."""
     module = importlib.import_module(module_name)
     elsewhere = {name: taken[id(getattr(module, name))] for name in names if id(getattr(module, name)) in taken}
+    taken |= {id(getattr(module, name)): f"{module_name}.{name}" for name in names if name not in elsewhere}
     text = [module_name, "=" * len(module_name), "", inspect.cleandoc(module.__doc__ or ""), ""]
     if elsewhere:
-        text += ["Also here: " + ", ".join(f":py:obj:`topo.{name}`" for name in elsewhere.values()) + ".", ""]
+        text += ["Also here: " + ", ".join(f":py:obj:`{place}`" for place in elsewhere.values()) + ".", ""]
     for name in names:
         item = getattr(module, name)
         if name in elsewhere or inspect.ismodule(item):
@@ -134,8 +139,15 @@ def _module_page(module_name: str, names: Sequence[str], taken: dict[int, str]) 
         elif inspect.isroutine(item):
             text += [f".. autofunction:: {module_name}.{name}", ""]
         else:
-            text += [f".. autodata:: {module_name}.{name}", "   :no-value:", ""]
+            text += [f".. py:data:: {module_name}.{name}", "", *textwrap.indent(_data(item), "   ").splitlines(), ""]
     return "\n".join(text)
+
+
+def _data(item: Any) -> str:
+    """What a public name is that is no function and no class: what is in it."""
+    if isinstance(item, Registry):
+        return f"Every {item.kind} by name: " + ", ".join(f"``{entry.name}``" for entry in _own(item)) + "."
+    return f"{type(item).__name__}: ``{item!r}``"
 
 
 # --- metrics
@@ -295,7 +307,7 @@ def _columns() -> str:
     ]
     return _page(
         "Columns of results tables",
-        "What the columns of `results.parquet` say. `topo.results.describe_columns(table)` says it of the table at hand.",
+        "What the columns of `results.parquet` say; `topo.results.describe_columns(table)` says it of a table at hand.",
         "## What was run and what came of it",
         _table(("column", "what it says"), said(RUN_COLUMNS)),
         "## Metrics",

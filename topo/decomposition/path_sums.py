@@ -116,12 +116,12 @@ class Linearisation:
         arc
             Place in ``dag.arcs``.
         cotangents
-            (count, *shape of its target's value).
+            (count, ...), then the shape of its target's value.
 
         Returns
         -------
         Tensor or tuple
-            (count, *shape of its source's value).
+            (count, ...), then the shape of its source's value.
         """
         one = self.dag.arcs[arc]
         if not one.steps and self.dag.nodes[one.target].kind == "sum":
@@ -175,7 +175,7 @@ class Linearisation:
         Returns
         -------
         Tensor or tuple
-            (outputs, *shape of the sink's value).
+            (outputs, ...), then the shape of the sink's value.
 
         Raises
         ------
@@ -219,9 +219,9 @@ class Linearisation:
         Returns
         -------
         dict
-            Count -> for every input, a tensor (outputs, *shape of the input): entry [o, n, ...] is the derivative of
-            output o of sample n by the input of sample n, samples being independent of each other. Their sum over
-            all counts is the Jacobian.
+            Count -> for every input, a tensor (outputs, ...), then the shape of the input: entry [o, n, ...] is the
+            derivative of output o of sample n by the input of sample n, samples being independent of each other. Their
+            sum over all counts is the Jacobian.
         """
         seeds = self.seeds(outputs)
         kept = self.lifting.path_counts(live).live

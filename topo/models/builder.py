@@ -57,7 +57,7 @@ def build(
     Returns
     -------
     nn.Module
-        It maps (N, *input_shape) to (N, n_classes), a language model to (N, positions, n_classes).
+        It maps ``(N, *input_shape)`` to (N, n_classes), a language model to (N, positions, n_classes).
 
     Raises
     ------

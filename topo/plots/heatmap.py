@@ -89,10 +89,16 @@ def correlation_heatmap(correlations: pd.DataFrame, ax: Axes | None = None, *, t
     Raises
     ------
     InputError
-        There are no correlations, or some of several datasets or models.
+        There are no correlations, a column of theirs is missing, or some are of several datasets or models.
     """
     if correlations.empty:
         raise InputError("no sparse network in the table has an accuracy, so there is nothing to correlate.")
+    missing = [name for name in (*PAIR, "family", "sparsity", "metric", "r", "q") if name not in correlations.columns]
+    if missing:
+        raise InputError(
+            f"the correlations have no column {', '.join(map(repr, missing))}; compute them with "
+            "topo.stats.correlations_by_family and topo.stats.with_q_values."
+        )
     pairs = len(correlations[[*PAIR]].drop_duplicates())
     if pairs != 1:
         raise InputError(f"the table holds {pairs} pairs of dataset and model; draw a heat map for each.")

@@ -1,0 +1,65 @@
+"""The documentation site: its pages say everything that there is, and its gallery shows every figure."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+import topo
+from topo.encoding import ENCODINGS
+from topo.features import METRICS
+from topo.features.registry import columns_of
+from topo.pruning import PRUNERS
+
+ROOT = Path(__file__).resolve().parents[1]
+GALLERY = ROOT / "docs" / "gallery"
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    docs = tmp_path_factory.mktemp("repository") / "docs"
+    (docs.parent / "notebooks").mkdir()
+    runpy.run_path(str(ROOT / "docs" / "generated_pages.py"))["write"](docs)
+    return docs / "generated"
+
+
+def test_every_metric_encoding_and_pruner_has_a_page(generated: Path):
+    for folder, registry in (("metrics", METRICS), ("encodings", ENCODINGS), ("pruners", PRUNERS)):
+        own = {entry.name for entry in registry.entries() if entry.source.built_in}
+        assert {path.stem for path in (generated / folder).glob("*.md")} == {*own, "index"}
+        index = (generated / folder / "index.md").read_text()
+        assert all(f"[{name}]({name}.md)" in index for name in own)
+
+
+def test_every_public_name_is_documented_once(generated: Path):
+    pages = {path.stem: path.read_text() for path in (generated / "reference").glob("*.rst")}
+    assert {*pages} == {"topo", *topo._MODULES}
+    documented = [d for text in pages.values() for d in re.findall(r"^\.\. (?:auto\w+|py:data):: (\S+)", text, re.M)]
+    assert len(documented) == len({*documented}) > 100
+    assert {f"topo.{name}" for name in topo.__all__ if name not in topo._MODULES} <= {*documented}
+
+
+def test_every_column_of_a_metric_is_in_the_dictionary(generated: Path):
+    text = (generated / "columns.md").read_text()
+    assert [
+        column for entry in METRICS.entries() for column in columns_of(entry) if f"| `{column}` |" not in text
+    ] == []
+
+
+def test_reasons_why_a_metric_is_undefined_come_from_its_code(generated: Path):
+    assert "- the graph has no edge" in (generated / "metrics" / "assortativity.md").read_text()
+    assert "Never" in (generated / "metrics" / "nodes.md").read_text()
+
+
+def test_the_gallery_shows_every_figure():
+    code = "".join(path.read_text() for path in GALLERY.glob("*.py"))
+    assert [name for name in topo.plots.__all__ if f"topo.plots.{name}(" not in code] == []
+
+
+def test_every_page_is_reached_from_the_first(generated: Path):
+    index = (ROOT / "docs" / "index.md").read_text()
+    pages = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
+    assert [page for page in pages if not re.search(rf"^{page}$", index, re.M)] == []
