@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,7 +183,7 @@ def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
     started = time.perf_counter()
     model.train()
     check_every = CHECK_EVERY if dataset.device.type == "cuda" else 1
-    sums = torch.zeros(2, dtype=torch.float64, device=dataset.device)
+    total_loss, total_right = torch.zeros(2, dtype=torch.float64, device=dataset.device)
     batches = dataset.batches("train", recipe.batch_size, generator=state.generator, augment=recipe.augment)
     for inputs, targets in batches:
         rate = learning_rate(recipe, state.step, state.steps_per_epoch)
@@ -193,9 +193,10 @@ def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
         loss, right = batch_loss(model, inputs, targets, recipe)
         state.loss = loss.detach()
         count = (targets != IGNORED).sum() if dataset.train.is_of_positions else len(targets)
-        sums += torch.stack([state.loss.double() * count, right.double()])
+        total_loss += state.loss.double() * count
+        total_right += right
         if state.step % check_every == 0:
-            _require_finite(sums[0], f"the training loss became {{}} at step {state.step + 1}", state)
+            _require_finite(total_loss, f"the training loss became {{}} at step {state.step + 1}", state)
         penalties = [penalty for penalty in _tell(callbacks, Callback.penalty, state) if penalty is not None]
         state.optimizer.zero_grad(set_to_none=True)
         sum(penalties, loss).backward()
@@ -203,13 +204,13 @@ def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
         state.optimizer.step()
         state.step += 1
         _tell(callbacks, Callback.on_step_end, state)
-    _require_finite(sums[0], "the training loss became {}", state)
+    _require_finite(total_loss, "the training loss became {}", state)
     test = {"loss": math.nan, "accuracy": math.nan}
     due = (state.epoch + 1) % recipe.evaluate_every == 0 or state.epoch + 1 == recipe.epochs
     if dataset.test is not None and due:
         test = measure_split(model, dataset, "test")
         _require_finite(torch.tensor(test["loss"]), "the test loss became {}", state)
-    train_loss, train_accuracy = (sums / dataset.train.class_counts.sum()).tolist()
+    train_loss, train_accuracy = (torch.stack([total_loss, total_right]) / dataset.train.class_counts.sum()).tolist()
     state.epoch += 1
     values = [state.epoch, rate, train_loss, train_accuracy, test["loss"], test["accuracy"]]
     state.history.append(dict(zip(COLUMNS, [*values, time.perf_counter() - started])))
@@ -247,7 +248,8 @@ def batch_loss(
     kind = targets.device.type
     if recipe.channels_last:
         inputs = map_inputs(_channels_last, inputs)
-    with torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda" and recipe.bf16):
+    bf16 = torch.autocast(kind, dtype=torch.bfloat16) if kind == "cuda" and recipe.bf16 else nullcontext()
+    with bf16:
         output = logits_of(call_model(model, inputs))
     if output is None:
         raise InputError("the model returns no tensor of logits in training, as it does in evaluation.")
