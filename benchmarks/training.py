@@ -2,10 +2,11 @@
 
     python benchmarks/training.py [--images 4000] [--repeats 5] [--output FILE]
 
-Both loops hold the data on the device as tensors, shuffle, crop and mirror, keep pruned weights at zero, add up loss and
-accuracy and evaluate at the end of an epoch, in the same memory layout and with the same optimizer. Times are those of the
-processor, which other processes on the machine do not lengthen much; the least of the repeats of each loop counts. What
-channels-last memory and fused steps are worth is the ratio of the hand-written loop's times without and with them.
+Both loops hold the data on the device as tensors, shuffle, crop and mirror, keep pruned weights at zero, add up loss
+and accuracy and evaluate at the end of an epoch, in the same memory layout and with the same optimizer. Times are those
+of the processor, which other processes on the machine do not lengthen much; the least of the repeats of each loop
+counts. What channels-last memory and fused steps are worth is the ratio of the hand-written loop's times without and
+with them.
 """
 
 from __future__ import annotations

@@ -79,7 +79,12 @@ def test_row_is_tidy_and_in_the_order_of_categories(worked: MultipartiteGraph) -
     assert list(row.index) == column_names()
     assert row.index.is_unique and row.dtype == np.float64
     families = [METRICS.entry(name).family for name in METRICS if METRICS.entry(name).info["encodings"] != "layers"]
-    assert set(families) == set(CATEGORIES) - {"ramanujan"}
+    asked = {name for name in CATEGORIES if not CATEGORIES.entry(name).info["by_default"]}
+    assert set(families) == set(CATEGORIES) - {"ramanujan", "width"}
+    assert not asked & {METRICS.entry(c.removesuffix("_norm")).family for c in row.index if c in METRICS}
+    everything = measure(worked, metrics="all")
+    pd.testing.assert_series_equal(everything[row.index], row)
+    pd.testing.assert_series_equal(measure(worked, metrics=["default", *asked - {"width"}]), everything)
     assert not any(column.startswith("imdb") for column in row.index)
     assert list(measure(random_layer(5, 5, 0.5, 0)).index)[-5:] == [
         "delta_r",
@@ -96,7 +101,7 @@ def test_chosen_metrics_columns_and_categories(worked: MultipartiteGraph) -> Non
     assert "max_degree" in measure(worked, metrics=["max_degree"]).index
     assert list(measure(worked, metrics=["n_paths"]).index) == ["n_paths", "log10_paths"]
     everything = measure(worked)
-    for name in list(CATEGORIES)[:-1]:
+    for name in list(CATEGORIES)[: list(CATEGORIES).index("ramanujan")]:
         part = measure(worked, metrics=name)
         pd.testing.assert_series_equal(part, everything[part.index])
 

@@ -70,7 +70,7 @@ def test_every_measured_column_is_a_metric_with_its_category():
 
 
 def test_order_follows_categories_and_normalised_replaces_raw():
-    ordered = ordered_metrics(reversed(column_names()))
+    ordered = ordered_metrics(reversed(column_names("all")))
     places = [list(CATEGORIES).index(category_of(c)) for c in ordered]
     assert places == sorted(places)
     per = [e.name for e in METRICS.entries() if e.info["per"] and e.info["encodings"] != "layers"]

@@ -9,7 +9,21 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import connectivity, expansion, general, local, neighbourhood, sparsity, strength  # noqa: F401  (register)
+from . import (  # noqa: F401  (register)
+    channel_graph,
+    connectivity,
+    degree_shape,
+    effective_units,
+    expansion,
+    general,
+    local,
+    matching,
+    neighbourhood,
+    path_kernel,
+    persistence,
+    sparsity,
+    strength,
+)
 from .graph_view import GraphView
 from .path_metrics import count_paths
 from .registry import CATEGORIES, METRICS, Undefined, category, metric

@@ -28,7 +28,7 @@ Metric = Callable[[GraphView], Measured]
 METRICS: Registry[Metric] = Registry("metric")
 
 
-def category(name: str, summary: str) -> str:
+def category(name: str, summary: str, *, by_default: bool = True) -> str:
     """Register a category of metrics; it comes after those that are there.
 
     Parameters
@@ -37,6 +37,9 @@ def category(name: str, summary: str) -> str:
         A word, such as ``"local"``.
     summary
         One line on what its metrics say.
+    by_default
+        Whether its metrics are measured where none are named; others are when they, their category or ``"all"`` are
+        named.
 
     Returns
     -------
@@ -48,7 +51,7 @@ def category(name: str, summary: str) -> str:
     >>> category("general", "Size, density, degrees and how degrees mix.")
     'general'
     """
-    CATEGORIES.register(name, summary=summary)(name)
+    CATEGORIES.register(name, summary=summary, by_default=by_default)(name)
     return name
 
 
@@ -64,6 +67,18 @@ for _name, _summary in (
     ("ramanujan", "Spectra of layers against the bounds of Ramanujan graphs."),
 ):
     category(_name, _summary)
+for _name, _summary in (
+    ("effective", "Nodes and channels that paths from the input to the output use, and how evenly."),
+    ("path-kernel", "Sums over paths of products of weights: the path kernel, and path norms."),
+    ("degree-shape", "How unequal degrees are, how heavy their tail is, how many nodes are of use."),
+    ("channels", "The graph of channels: clusters, distances, modules and the narrowest place."),
+    ("width", "How many signals pass a layer side by side."),
+    ("persistence", "How nodes join up as weights are added, the largest first."),
+):
+    category(_name, _summary, by_default=False)
+
+ALL, DEFAULT = "all", "default"
+"""Names for every metric, and for those that are measured where none are named."""
 
 
 def metric(
@@ -178,12 +193,13 @@ def metric_facts() -> dict[str, dict[str, Any]]:
 def select(metrics: str | Iterable[str] | None, *, layers: bool) -> list[Entry[Metric]]:
     """The entries of the metrics, columns or categories named, by category.
 
-    With None, all metrics that the kind of graph admits: `layers` of a network, or the whole network.
+    With None or ``"default"``, the metrics of all categories but those that have to be asked for, with ``"all"`` of
+    these too, as far as the kind of graph admits them: `layers` of a network, or the whole network.
 
     Parameters
     ----------
     metrics
-        Names of metrics, columns or categories; None for all.
+        Names of metrics, columns or categories, ``"default"`` or ``"all"``; None for the default ones.
     layers
         Whether graphs of layers are measured, or the graph of the network.
 
@@ -200,16 +216,23 @@ def select(metrics: str | Iterable[str] | None, *, layers: bool) -> list[Entry[M
     kinds = ("all", "layers" if layers else "network")
     order = list(CATEGORIES)
     entries = sorted(METRICS.entries(), key=lambda entry: order.index(entry.family))
+    admitted = {
+        DEFAULT: [e for e in entries if e.info["encodings"] in kinds and CATEGORIES.entry(e.family).info["by_default"]],
+        ALL: [e for e in entries if e.info["encodings"] in kinds],
+    }
     if metrics is None:
-        return [entry for entry in entries if entry.info["encodings"] in kinds]
+        return admitted[DEFAULT]
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     if not names:
         raise InputError("metrics is empty; name metrics or categories, or leave it out to measure everything.")
     chosen = set()
     words = {entry.name: {entry.name, entry.family, *columns_of(entry)} for entry in entries}
     for name in names:
+        if name in admitted:
+            chosen.update(entry.name for entry in admitted[name])
+            continue
         matching = [metric for metric, called in words.items() if name in called]
         if not matching:
-            raise unknown_name("metric or category", name, {*METRICS, *CATEGORIES})
+            raise unknown_name("metric or category", name, {*METRICS, *CATEGORIES, ALL, DEFAULT})
         chosen.update(matching)
     return [entry for entry in entries if entry.name in chosen]
