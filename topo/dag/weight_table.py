@@ -232,7 +232,8 @@ def _is_mixed(dag: AdditiveGraph, value: str, carried: Tensor, count: int) -> bo
 
 def _is_scale(carried: Tensor, is_smaller: bool, taken: Tensor | None) -> bool:
     """Whether a parameter that makes elements of a weight zero only scales another that does."""
-    repeated = is_smaller and carried.unique().numel() < carried.numel()
+    own = carried[carried >= 0]
+    repeated = is_smaller and own.unique().numel() < own.numel()
     return repeated or (taken is not None and bool(((carried >= 0) & (taken >= 0)).any()))
 
 

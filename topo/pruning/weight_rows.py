@@ -10,7 +10,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-__all__ = ["Rows", "as_matrix", "covers", "place_of", "uses_of_elements", "written_back"]
+__all__ = ["Rows", "as_matrix", "covers", "place_of", "rows_of_index", "uses_of_elements", "written_back"]
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,26 @@ def place_of(name: str, view: Tensor, source: Tensor, weight: Tensor, numbers: T
     memory = numbers.new_empty(extent)
     memory.as_strided(source.shape, source.stride()).copy_(numbers)
     index = memory.as_strided(view.shape, view.stride(), offset).clone(memory_format=torch.contiguous_format)
-    return Rows(name, tuple(view.shape), digest=sha256(index.cpu().numpy().tobytes()).hexdigest(), index=index)
+    return rows_of_index(name, index)
+
+
+def rows_of_index(name: str, index: Tensor) -> Rows:
+    """The rows of a weight that elements with these numbers are.
+
+    Parameters
+    ----------
+    name
+        Of the weight.
+    index
+        int64, (groups, rows, inputs, *kernel).
+
+    Returns
+    -------
+    Rows
+        Told apart from others by their elements and the order of these.
+    """
+    index = index.contiguous()
+    return Rows(name, tuple(index.shape), digest=sha256(index.cpu().numpy().tobytes()).hexdigest(), index=index)
 
 
 def as_matrix(tensor: Tensor, parts: Sequence[Rows]) -> Tensor:

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..dag.operators import operator_called
 from .unfolding import CHUNK, unfolded, unfolded_transposed
-from .weight_rows import Rows, place_of
+from .weight_rows import Rows, place_of, rows_of_index
 
 __all__ = ["WeightUses", "separate_operations"]
 
@@ -57,8 +57,8 @@ def separate_operations(model: nn.Module) -> Iterator[None]:
 class _Source:
     """A tensor that holds the elements of a weight: the parameter, or what is computed from it.
 
-    `numbers` are those of the parameter's elements in their places, None where they are in the same places; `computed`
-    says whether they are not only moved, but may have other values.
+    `numbers` are those of the parameter's elements in their places, None where they are in the same places and -1 where
+    other elements are; `computed` says whether they are not only moved, but may have other values.
     """
 
     name: str
@@ -166,6 +166,14 @@ class WeightUses(TorchDispatchMode):
             rows = place_of(source.name, view, source.tensor, weight, source.numbers)
             if rows is None:
                 continue
+            part = slice(None)
+            if rows.index is not None and bool((rows.index < 0).any()):
+                # Only some rows of what is multiplied are of this weight.
+                own = (rows.index >= 0).flatten(2).all(2).all(0)
+                if not own.any() or bool((rows.index[:, ~own] >= 0).any()):
+                    continue
+                part = own
+                rows = rows_of_index(source.name, rows.index[:, own])
             parts = inputs()
             if rows.index is not None:
                 rows, regroup = _without_copies(rows)
@@ -174,17 +182,26 @@ class WeightUses(TorchDispatchMode):
                 self._on_use(rows, parts)
                 continue
             computed = source.computed or not torch.equal(source.tensor, self._values(source))
-            self._on_use(replace(rows, computed=view[: rows.shape[0]].clone()) if computed else rows, parts)
-            # What was computed from a weight before it was changed: of other values only zeros are taken over.
-            if computed:
+            if not computed:
+                self._on_use(rows, parts)
+                source.tensor.copy_(self._values(source))
+                continue
+            # What was computed from a weight before it was changed: told what it is now, or else without what is zero.
+            shown = view[: rows.shape[0]]
+            value = shown[:, part].clone()
+            self._on_use(replace(rows, computed=value), parts)
+            if torch.equal(value, shown[:, part]):
                 source.tensor.masked_fill_(self._values(source) == 0, 0)
             else:
-                source.tensor.copy_(self._values(source))
+                shown[:, part] = value
 
     def _values(self, source: _Source) -> Tensor:
         """The weight's own values in the places of a source."""
         weight = self._weights[source.name].detach()
-        return weight if source.numbers is None else weight.flatten()[source.numbers]
+        if source.numbers is None:
+            return weight
+        own = weight.flatten()[source.numbers.clamp(min=0)]
+        return torch.where(source.numbers < 0, source.tensor, own)
 
     def _follow(
         self, operation: Any, args: Any, kwargs: Mapping[str, Any], given: Sequence[Tensor], constant: bool, result: Any
@@ -219,12 +236,17 @@ class WeightUses(TorchDispatchMode):
         record = operator_called(operation)
         if shown is None or not result.is_floating_point():
             return
-        numbers = shown.view(_numbers(weight.shape, weight.device))
+        numbers = shown.view(_numbers(weight.shape, weight.device)) if shown.index is None else shown.index
         own = _numbers(read.shape, read.device)
         moved = _run_on_numbers(operation, args, kwargs, place, own)
-        if moved is not None and moved.shape == result.shape and torch.equal(read.flatten()[moved], result):
-            self._add(_Source(source.name, result, numbers.flatten()[moved], source.computed))
-        elif result.shape == read.shape and (record is None or record.factors is None):
+        if moved is not None and moved.shape == result.shape:
+            elsewhere = moved < 0
+            found = torch.where(elsewhere, result, read.flatten()[moved.clamp(min=0)])
+            if torch.equal(found, result) and not elsewhere.all():
+                places = torch.where(elsewhere, -1, numbers.flatten()[moved.clamp(min=0)])
+                self._add(_Source(source.name, result, places, source.computed))
+                return
+        if result.shape == read.shape and (record is None or record.factors is None):
             self._add(_Source(source.name, result, numbers.contiguous(), computed=True))
 
 
@@ -233,11 +255,19 @@ def _numbers(shape: torch.Size, device: torch.device) -> Tensor:
 
 
 def _run_on_numbers(operation: Any, args: Any, kwargs: Mapping[str, Any], place: int, numbers: Tensor) -> Tensor | None:
-    """The result with the numbers of its elements in the place of one tensor: where these get to, if it moves them."""
+    """The result with the numbers of its elements in the place of one tensor: where these get to, if it moves them.
+
+    -1 stands where an operation that moves elements of several tensors, such as a concatenation, has put those of
+    another.
+    """
+    record = operator_called(operation)
+    joins = record is not None and record.fills_slots
     seen = iter(range(len(pytree.tree_leaves((args, kwargs)))))
 
     def exchanged(tensor: Tensor) -> Tensor:
-        return numbers.double() + 1 if next(seen) == place else tensor  # zero is what fills or is masked
+        if next(seen) == place:
+            return numbers.double() + 1  # zero is what fills or is masked
+        return torch.zeros_like(tensor, dtype=torch.float64) if joins and tensor.is_floating_point() else tensor
 
     args, kwargs = pytree.tree_map_only(Tensor, exchanged, (args, kwargs))
     try:
@@ -245,7 +275,8 @@ def _run_on_numbers(operation: Any, args: Any, kwargs: Mapping[str, Any], place:
     except (RuntimeError, TypeError):
         return None
     result = pytree.tree_leaves(result)[0]
-    whole = isinstance(result, Tensor) and bool((result == result.round()).all()) and bool((result >= 1).all())
+    least = 0 if joins else 1
+    whole = isinstance(result, Tensor) and bool((result == result.round()).all()) and bool((result >= least).all())
     return result.long() - 1 if whole and int(result.max()) <= numbers.numel() else None
 
 

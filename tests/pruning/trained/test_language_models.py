@@ -7,10 +7,12 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.prune import random_unstructured
 
 import topo
 from tests.public_models import public_model
 from topo.errors import InputError
+from topo.parameter_names import copied
 from topo.training import evaluate, recipe, train
 
 
@@ -24,6 +26,13 @@ class Transposed(nn.Module):
 
     def forward(self, x):
         return torch.addmm(self.bias, x, self.weight)
+
+
+def installed(net, masks):
+    """A copy of a network with masks and the weights that go with them."""
+    model = copied(net)
+    masks.install(model)
+    return model.eval()
 
 
 def pair() -> tuple[nn.Module, nn.Module, tuple[torch.Tensor, torch.Tensor]]:
@@ -116,19 +125,68 @@ def test_perplexity_before_and_after_on_both_kinds_of_language_model():
 
 
 @pytest.mark.parametrize("norm", ["weight_norm", "spectral_norm"])
-def test_computed_weights_are_ranked_as_they_are_and_not_adjusted(norm):
+def test_computed_weights_are_ranked_and_adjusted_as_they_are(norm):
+    """A weight norm has an inverse, so that any weight can be adjusted; what a spectral norm divides by moves along."""
     net, _, data = pair()
     normed = copy.deepcopy(net)
     getattr(nn.utils.parametrizations, norm)(normed[0])
     normed.eval()
     with torch.no_grad():
         net[0].weight.copy_(normed[0].weight)
+    options = {"sparsity": 0.5, "data": data, "device": "cpu"}
     for allocation in ("row", "global", "2:4"):
-        masks = [
-            topo.prune(n, "wanda", sparsity=0.5, data=data, device="cpu", allocation=allocation) for n in (normed, net)
-        ]
+        masks = [topo.prune(n, "wanda", allocation=allocation, **options) for n in (normed, net)]
         assert masks[0] == masks[1]
     for name in ("sparsegpt", "obs"):
-        with pytest.raises(InputError, match=r"0.weight is not multiplied as it is but .*remove_parametrizations"):
-            topo.prune(normed, name, sparsity=0.5, data=data, device="cpu")
-        assert topo.prune(normed, name, sparsity=0.5, data=data, device="cpu", exclude="0.*").sparsity == 0.5
+        if norm == "spectral_norm":
+            with pytest.raises(InputError, match=r"0.weight is not multiplied as it is but .*remove_parametrizations"):
+                topo.prune(normed, name, **options)
+            assert topo.prune(normed, name, exclude="0.*", **options).sparsity == 0.5
+            continue
+        masks = [topo.prune(n, name, **options) for n in (normed, net)]
+        assert masks[0] == masks[1]
+        outputs = [installed(n, m)(data[0]) for n, m in zip((normed, net), masks, strict=True)]
+        torch.testing.assert_close(*outputs)
+
+
+@pytest.mark.parametrize("name", ["sparsegpt", "obs"])
+def test_weights_under_a_mask_are_adjusted_within_it(name):
+    net, _, data = pair()
+    masked = copy.deepcopy(net)
+    random_unstructured(masked[0], "weight", amount=0.25)
+    kept = masked[0].weight_mask.bool()
+    pruned = topo.prune(masked, name, sparsity=0.5, data=data, device="cpu")
+    assert pruned.sparsity == 0.5
+    assert not (pruned["0.weight"] & ~kept).any()
+    x, small = data[0], installed(masked, pruned)
+    with torch.no_grad():
+        error = (small[0](x) - masked[0](x)).square().mean()
+        cut = masked[0](x) - x @ (masked[0].weight * ~pruned["0.weight"]).T - masked[0](x)
+    assert 0 < error < cut.square().mean()
+    if name == "sparsegpt":
+        masked[0].weight_mask[0, :3] = 0
+        with pytest.raises(InputError, match="masks within the model keep fewer than 2 of some 4"):
+            topo.prune(masked, name, sparsity=0.5, data=data, device="cpu", pattern="2:4")
+
+
+@pytest.mark.parametrize("name", ["wanda", "sparsegpt", "obs"])
+def test_weights_that_are_joined_are_parts_of_one_product(name):
+    class Joined(nn.Module):
+        def __init__(self, q, k):
+            super().__init__()
+            self.q, self.k, self.head = nn.Parameter(q), nn.Parameter(k), nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.head(torch.relu(nn.functional.linear(x, torch.cat([self.q, self.k]))))
+
+    torch.manual_seed(0)
+    net = Joined(torch.randn(4, 5), torch.randn(2, 5))  # as of fewer key heads than query heads
+    whole = nn.Sequential(nn.Linear(5, 6, bias=False), nn.ReLU(), net.head)
+    with torch.no_grad():
+        whole[0].weight.copy_(torch.cat([net.q, net.k]))
+    data = torch.randn(40, 5), torch.arange(40) % 2
+    joined, alone = (topo.prune(n, name, sparsity=0.4, data=data, device="cpu") for n in (net, whole))
+    assert joined["q"].sum() == 12 and joined["k"].sum() == 6
+    torch.testing.assert_close(alone["2.weight"], joined["head.weight"])
+    if name == "wanda":
+        torch.testing.assert_close(alone["0.weight"], torch.cat([joined["q"], joined["k"]]))

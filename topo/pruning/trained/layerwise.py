@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from ...datasets.inputs import Batch
 from ...errors import InputError
+from ...held_masks import PrunedWeights
 from ...validation import flag, one_of, real_number
 from ..allocation import SHARES, layer_counts
 from ..input_statistics import visit_layers
 from ..task import Task
 from ..weight_rows import Rows
 
-__all__ = ["cholesky", "damped", "layer_budgets", "prune_layers"]
+__all__ = ["cholesky", "damped", "layer_budgets", "prune_layers", "write_computed"]
 
-Solve = Callable[[Rows, Tensor, Tensor, int], tuple[Tensor, Tensor]]
+Solve = Callable[[Rows, Tensor, Tensor, int, Tensor], tuple[Tensor, Tensor]]
 
 
 def prune_layers(
     task: Task, solve: Solve, counts: Mapping[str, int], *, damping: float, samples: Batch, sequential: bool
 ) -> dict[str, Tensor]:
-    """Masks by ``solve(rows, W, H, kept) -> (mask, new W)`` for every layer; the new weights go with them.
+    """Masks by ``solve(rows, W, H, kept, allowed) -> (mask, new W)`` for every layer; the new weights go with them.
 
     W are the layer's `rows` as matrices (groups, rows, columns), H = X^T X + damping (groups, columns, columns) of its
-    inputs, both in float64; `counts` says how many weights each layer keeps. The settings are those of the algorithms.
+    inputs, both in float64; `allowed`, bool, says which of W may stay, all unless the model has masks of its own;
+    `counts` says how many weights each layer keeps. The settings are those of the algorithms. Where W is computed from
+    a parameter, that is set such that the new W is computed from it.
 
     Parameters
     ----------
@@ -58,24 +63,29 @@ def prune_layers(
 
     def visit(name: str, inputs: Mapping[Rows, Tensor]) -> None:
         weight, done = task.weights[name], 0
-        for rows, gram in inputs.items():
+        may_stay = task.within.get(name, torch.ones(weight.shape, dtype=torch.bool)).to(weight.device)
+        count = min(counts[name], int(may_stay.sum()))
+        multiplied = weight.detach().clone()
+        for rows in inputs:
             if rows.computed is not None:
-                raise InputError(
-                    f"{name} is not multiplied as it is but computed from parameters, as by weight normalisation or by "
-                    f"a mask of torch's own pruning, and pruner {task.name!r} adjusts weights; make it a plain "
-                    "parameter first (remove_parametrizations of torch.nn.utils.parametrize, remove of "
-                    "torch.nn.utils.prune), or exclude it."
-                )
-            matrix = rows.matrices(weight).double()
-            before, done = done, done + matrix.numel()
-            kept = counts[name] * done // weight.numel() - counts[name] * before // weight.numel()
+                rows.write(multiplied, rows.computed)
+        for rows, gram in inputs.items():
+            matrix, allowed = rows.matrices(multiplied).double(), rows.matrices(may_stay)
+            before, done = done, done + int(allowed.sum())
+            kept = count * done // int(may_stay.sum()) - count * before // int(may_stay.sum())
             # Weights of inputs that are always zero go first and make up for nothing.
             dead = (gram.diagonal(dim1=-2, dim2=-1) == 0)[:, None]
             dead = dead & ~dead.all(-1, keepdim=True)
-            mask, adjusted = solve(rows, matrix.masked_fill(dead, 0.0), damped(name, gram, damping), kept)
-            adjusted = torch.where(dead, matrix, adjusted)
+            mask, adjusted = solve(rows, matrix.masked_fill(dead, 0.0), damped(name, gram, damping), kept, allowed)
+            adjusted = torch.where(dead, matrix, adjusted).masked_fill(~mask, 0.0)
             rows.write(masks[name], mask)
-            rows.write(weight, adjusted.masked_fill(~mask, 0.0))
+            rows.write(multiplied, adjusted)
+            if rows.computed is not None:
+                rows.computed.copy_(adjusted.view(rows.shape))
+        if any(rows.computed is not None for rows in inputs):
+            write_computed(task, name, multiplied, masks[name])
+        else:
+            weight.detach().copy_(multiplied)
 
     visit_layers(task, samples, visit, sequential=sequential)
     task.keep_state = True
@@ -157,3 +167,45 @@ def cholesky(name: str, matrix: Tensor) -> Tensor:
             f"the inputs of {name} do not span its columns, and H has no inverse; raise damping or give more samples."
         )
     return factor
+
+
+def write_computed(task: Task, name: str, value: Tensor, mask: Tensor) -> None:
+    """Set the parameter behind a computed weight such that the model computes this value from it.
+
+    That is possible where the weight is the parameter under a mask of `torch.nn.utils.prune`, and where a
+    parametrisation has a right inverse (``torch.nn.utils.parametrize``).
+
+    Parameters
+    ----------
+    task
+        The model, changed in place.
+    name
+        Name of the weight.
+    value
+        What the inputs shall be multiplied by, in the parameter's shape.
+    mask
+        Which of it is kept, bool.
+
+    Raises
+    ------
+    InputError
+        When the parameter cannot be so set.
+    """
+    path, _, leaf = name.rpartition(".")
+    module = task.model.get_submodule(path)
+    computed: Tensor | None = None
+    if parametrize.is_parametrized(module, leaf):
+        with suppress(RuntimeError, NotImplementedError):
+            setattr(module, leaf, value)
+            PrunedWeights({name: mask}, task.model, strict=False).clear()
+            computed = getattr(module, leaf).detach()
+    elif name in task.within:
+        task.weights[name].detach().copy_(value)
+        computed = value * task.within[name].to(value.device)
+    if computed is None or not torch.allclose(computed, value, rtol=1e-3, atol=1e-5 * float(value.abs().max())):
+        raise InputError(
+            f"{name} is not multiplied as it is but computed from parameters, and pruner {task.name!r} adjusts weights "
+            "but finds none of which the adjusted one would be computed; make it a plain parameter first "
+            "(remove_parametrizations of torch.nn.utils.parametrize, remove_weight_norm of torch.nn.utils), or exclude "
+            "it."
+        )

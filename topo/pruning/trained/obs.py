@@ -57,15 +57,17 @@ def obs(
     """
     whole_number("rounds", rounds, minimum=1)
 
-    def solve(rows: Rows, weight: Tensor, hessian: Tensor, kept: int) -> tuple[Tensor, Tensor]:
-        return surgeon(rows.name, weight, hessian, kept, rounds)
+    def solve(rows: Rows, weight: Tensor, hessian: Tensor, kept: int, allowed: Tensor) -> tuple[Tensor, Tensor]:
+        return surgeon(rows.name, weight, hessian, kept, rounds, allowed)
 
     counts = layer_budgets(task, allocation)
     batch = task.samples.batch(whole_number("samples", samples, minimum=1))
     return prune_layers(task, solve, counts, damping=damping, samples=batch, sequential=sequential)
 
 
-def surgeon(name: str, weight: Tensor, hessian: Tensor, kept: int, rounds: int) -> tuple[Tensor, Tensor]:
+def surgeon(
+    name: str, weight: Tensor, hessian: Tensor, kept: int, rounds: int, allowed: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Mask of the `kept` weights (groups, rows, columns), and their values; H is (groups, columns, columns).
 
     Parameters
@@ -80,16 +82,19 @@ def surgeon(name: str, weight: Tensor, hessian: Tensor, kept: int, rounds: int) 
         How many weights stay.
     rounds
         In how many rounds they are removed, each of which scores anew what is left.
+    allowed
+        Which weights may stay, bool, (groups, rows, columns); by default all.
 
     Returns
     -------
     tuple
         Mask, bool, and weights, both (groups, rows, columns).
     """
-    mask, adjusted = torch.ones_like(weight, dtype=torch.bool), weight
+    mask, adjusted = torch.ones_like(weight, dtype=torch.bool) if allowed is None else allowed, weight
     for density in exponential(kept / weight.numel(), rounds) if kept else [0.0]:
         scores = adjusted.square() / (2 * inverse_diagonal(name, hessian, mask))
-        mask = keep_largest({"": scores.masked_fill(~mask, -torch.inf)}, round(density * weight.numel()))[""]
+        count = min(round(density * weight.numel()), int(mask.sum()))
+        mask = keep_largest({"": scores.masked_fill(~mask, -torch.inf)}, count)[""]
         adjusted = optimum(name, weight, hessian, mask)
     return mask, adjusted
 

@@ -71,20 +71,22 @@ def sparsegpt(
         oriented = {name: as_matrix(w, found[name]) if name in found else w for name, w in task.weights.items()}
         counts = {name: int(mask.sum()) for name, mask in allocate(oriented, task.kept).items()}
 
-    def solve(rows: Rows, weight: Tensor, hessian: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+    def solve(rows: Rows, weight: Tensor, hessian: Tensor, kept: int, allowed: Tensor) -> tuple[Tensor, Tensor]:
         name = rows.name
-        order, choices = in_blocks(weight, kept, block)
+        order, choices = in_blocks(allowed, kept, block)
         if pattern is not None:
-            order, choices = in_pattern(name, weight, kept, block, pattern, rows.kernel)
+            order, choices = in_pattern(name, allowed, kept, block, pattern, rows.kernel)
         upper = inverse_factor(name, hessian[:, order][:, :, order])
-        mask, adjusted = prune_columns(weight[..., order], upper, choices)
+        mask, adjusted = prune_columns(weight[..., order], upper, choices, allowed[..., order])
         back = order.argsort()
         return mask[..., back], adjusted[..., back]
 
     return prune_layers(task, solve, counts, damping=damping, samples=batch, sequential=sequential)
 
 
-def prune_columns(weight: Tensor, upper: Tensor, choices: Sequence[Choice]) -> tuple[Tensor, Tensor]:
+def prune_columns(
+    weight: Tensor, upper: Tensor, choices: Sequence[Choice], allowed: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Mask of the weights that stay, and all weights after compensation.
 
     Parameters
@@ -96,6 +98,8 @@ def prune_columns(weight: Tensor, upper: Tensor, choices: Sequence[Choice]) -> t
         inverse of H without the columns before j, which are settled, divided by its diagonal, which is U_jj^2.
     choices
         Blocks of columns from left to right: where each ends, and what finds its mask from the scores of its weights.
+    allowed
+        Which weights may stay, bool, (groups, rows, columns); by default all.
 
     Returns
     -------
@@ -107,7 +111,11 @@ def prune_columns(weight: Tensor, upper: Tensor, choices: Sequence[Choice]) -> t
     start = 0
     for stop, choose in choices:
         scores = (weight[..., start:stop] / scale[..., start:stop]).square()
-        mask[..., start:stop] = choose(scores)
+        if allowed is None:
+            mask[..., start:stop] = choose(scores)
+        else:
+            of_block = allowed[..., start:stop]
+            mask[..., start:stop] = choose(scores.masked_fill(~of_block, -1.0)) & of_block
         # A column at a time is read and written, so the columns of the block are laid one after the other.
         block, kept = weight[..., start:stop].mT.contiguous(), mask[..., start:stop].mT.contiguous()
         errors = torch.zeros_like(block)
@@ -141,13 +149,13 @@ def inverse_factor(name: str, hessian: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(factor, unit.expand_as(hessian), upper=True)
 
 
-def in_blocks(weight: Tensor, kept: int, block: int, first: int = 0) -> tuple[Tensor, list[Choice]]:
+def in_blocks(allowed: Tensor, kept: int, block: int, first: int = 0) -> tuple[Tensor, list[Choice]]:
     """The order of the columns, which stays, and blocks from column `first` on that keep `kept` weights in all.
 
     Parameters
     ----------
-    weight
-        (groups, rows, columns).
+    allowed
+        Which weights may stay, bool, (groups, rows, columns); every block keeps the same share of these.
     kept
         How many weights the blocks keep.
     block
@@ -160,34 +168,41 @@ def in_blocks(weight: Tensor, kept: int, block: int, first: int = 0) -> tuple[Te
     tuple
         Numbers of the columns, and for each block its end and how its mask is chosen.
     """
-    columns = weight.shape[-1]
+    columns = allowed.shape[-1]
+    so_far = allowed[..., first:].sum(dim=(0, 1)).cumsum(0).tolist()
     choices: list[Choice] = []
     before = 0
     for start in range(first, columns, block):
         stop = min(start + block, columns)
-        after = kept * (stop - first) // (columns - first)
+        after = kept * so_far[stop - first - 1] // max(so_far[-1], 1)
         choices.append((stop, partial(_largest, count=after - before)))
         before = after
-    return torch.arange(columns, device=weight.device), choices
+    return torch.arange(columns, device=allowed.device), choices
 
 
 def in_pattern(
-    name: str, weight: Tensor, kept: int, block: int, pattern: str, kernel: int
+    name: str, allowed: Tensor, kept: int, block: int, pattern: str, kernel: int
 ) -> tuple[Tensor, list[Choice]]:
     """The order of the columns in which those that a pattern compares are neighbours, and the choices by pattern.
 
     The columns beyond the last full group come last.
     """
     n, m = map(int, pattern.split(":"))
-    places = torch.arange(weight.shape[-1], device=weight.device).view(-1, kernel)
+    places = torch.arange(allowed.shape[-1], device=allowed.device).view(-1, kernel)
     full = len(places) - len(places) % m
     first = full * kernel
-    rest = kept - weight[..., :first].numel() // m * n
-    if not 0 <= rest <= weight[..., first:].numel():
+    rest = kept - allowed[..., :first].numel() // m * n
+    if not 0 <= rest <= allowed[..., first:].numel():
         raise InputError(f"pattern {pattern!r} does not fit {kept} weights of {name}; exclude it.")
-    choices: list[Choice] = [(stop, partial(_largest_of_rows, count=n)) for stop in range(m, first + 1, m)]
     order = torch.cat([places[:full].T.flatten(), places[full:].flatten()])
-    return order, choices + in_blocks(weight, rest, block, first)[1]
+    in_groups = allowed[..., order[:first]].unflatten(-1, (-1, m)) if first else allowed[..., :0, None]
+    if not (in_groups.sum(-1) >= n).all():
+        raise InputError(
+            f"pattern {pattern!r} does not fit {name}, of which the masks within the model keep fewer than {n} of some "
+            f"{m} neighbours; take the masks off (remove of torch.nn.utils.prune) or exclude it."
+        )
+    choices: list[Choice] = [(stop, partial(_largest_of_rows, count=n)) for stop in range(m, first + 1, m)]
+    return order, choices + in_blocks(allowed, rest, block, first)[1]
 
 
 def _largest(scores: Tensor, count: int) -> Tensor:
