@@ -22,6 +22,7 @@ from topo.dag import coarsen, trace
 from topo.dag.compaction.zero_branches import zero_arcs
 from topo.dag.path_counts import PathCounts
 from topo.plots.theme import HUES, figure, style
+from topo.tables import write_table
 from topo.training import evaluate, recipe, train
 
 HERE = Path(__file__).resolve().parent
@@ -85,7 +86,7 @@ def main() -> None:
     table = pd.DataFrame(rows)
     a.results.mkdir(parents=True, exist_ok=True)
     name = f"dag_topology_{a.model}"
-    table.to_csv(a.results / f"{name}.csv", index=False, float_format="%.6g")
+    write_table(a.results / f"{name}.csv", table, float_format="%.6g")
     drawn = draw(table)
     for kind in ("png", "svg"):
         drawn.savefig(a.results / f"{name}.{kind}")

@@ -16,6 +16,7 @@ import pandas as pd
 import topo
 from topo.plots.pruners import ranked_pruners
 from topo.stats.pruners import check_orderings, pruner_means, pruner_ranking
+from topo.tables import write_table
 
 HERE = Path(__file__).resolve().parent
 HIGH = (0.95, 0.98)
@@ -80,7 +81,7 @@ def write(table: pd.DataFrame, folder: Path, name: str) -> None:
     drawn = ranked_pruners(table)
     for kind in ("png", "svg"):
         drawn.savefig(folder / f"{name}.{kind}")
-    pruner_means(table).to_csv(folder / f"{name}.csv", index=False, float_format="%.5f")
+    write_table(folder / f"{name}.csv", pruner_means(table), float_format="%.5f")
     text = findings(table)
     (folder / f"{name}.md").write_text(text, encoding="utf-8")
     print(text)

@@ -31,6 +31,7 @@ from topo.errors import InputError
 from topo.plots.theme import HUES, INK, MUTED, figure, style
 from topo.pruning.variational import train as train_pruning
 from topo.results.labels import percent
+from topo.tables import write_table
 from topo.training import Recipe, evaluate, recipe, train
 
 HERE = Path(__file__).resolve().parent
@@ -225,7 +226,7 @@ def main() -> None:
             for row in Comparison(a, data, seed).rows():
                 rows.append(row)
                 print(row, flush=True)
-            pd.DataFrame(rows).to_csv(f"{name}.csv", index=False)
+            write_table(f"{name}.csv", pd.DataFrame(rows))
     table = pd.read_csv(f"{name}.csv")
     drawn = draw(table)
     for kind in ("png", "svg"):

@@ -33,7 +33,7 @@ ROOMS = (
         "validation",
         "weight_norms",
     ),
-    ("torch_files", "wrapped_names"),
+    ("tables", "torch_files", "wrapped_names"),
     ("checkpoint", "held_masks", "own_code", "torchvision_import"),
     ("dag",),
     ("masks",),

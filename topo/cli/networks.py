@@ -343,15 +343,12 @@ def _load_graph(path: Path) -> MultipartiteGraph | LayerGraphs:
 
 def _write_row(row: pd.Series, path: Path) -> None:
     from ..safe_files import replacing
+    from ..tables import write_table
 
-    table = row.to_frame().T
+    if path.suffix != ".json":
+        write_table(path, row.to_frame().T)
+        return
+    values = {key: None if value != value else value for key, value in row.items()}
+    content = {"metrics": values, "undefined": row.attrs.get("undefined", {})}
     with replacing(path) as name:
-        match path.suffix:
-            case ".csv":
-                table.to_csv(name, index=False)
-            case ".parquet":
-                table.to_parquet(name, index=False)
-            case ".json":
-                values = {key: None if value != value else value for key, value in row.items()}
-                content = {"metrics": values, "undefined": row.attrs.get("undefined", {})}
-                Path(name).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        Path(name).write_text(json.dumps(content, indent=1), encoding="utf-8")

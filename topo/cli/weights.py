@@ -37,6 +37,7 @@ def weights(
       topo weights my-net --example 3,64,64 --import my_code.py
     """
     from ..dag import weights as table_of
+    from ..tables import write_table
 
     if output is not None and output.suffix not in (".csv", ".parquet"):
         raise InputError(f"{output} must end in .csv or .parquet.")
@@ -46,11 +47,6 @@ def weights(
         rows = table.assign(shape=["x".join(map(str, shape)) for shape in table["shape"]])
         say(rows[["name", "shape", "number", "role", "pruned"]].to_string(index=False), lines=True)
     else:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        table = table.assign(shape=[list(shape) for shape in table["shape"]])
-        if output.suffix == ".csv":
-            table.to_csv(output, index=False)
-        else:
-            table.to_parquet(output, index=False)
+        write_table(output, table.assign(shape=[list(shape) for shape in table["shape"]]))
     pruned = table.loc[table["pruned"], "number"].sum()
     say(f"{pruned:,} of {table['number'].sum():,} parameters are weights that pruning may remove.")

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from ..errors import InputError
-from ..safe_files import replacing, writing
+from ..safe_files import writing
+from ..tables import read_table, write_table
 
 __all__ = ["IDENTITY", "KeptRows"]
 
@@ -121,11 +122,7 @@ class KeptRows:
             asked = {*keys.values()}
             others = [r for key, r in self.rows.items() if key not in asked and r.get("file") not in {None, "", *keys}]
             table = self._table(rows + others)
-            with replacing(self.output) as name:
-                if self.output.suffix == ".csv":
-                    table.to_csv(name, index=False)
-                else:
-                    table.to_parquet(name, index=False)
+            write_table(self.output, table)
             self._unfinished.unlink(missing_ok=True)
         return self._table(rows)
 
@@ -143,15 +140,15 @@ class KeptRows:
         if not self.output.exists():
             return []
         try:
+            # CSV as text, for pandas itself may read numbers that differ in the last bit.
+            table = read_table(self.output, dtype=str, keep_default_na=False)
             if self.output.suffix == ".csv":
-                # As text, for pandas itself may read numbers that differ in the last bit.
-                table = pd.read_csv(self.output, dtype=str, keep_default_na=False)
                 for name in table.columns.difference(_TEXT):
                     table[name] = [float(text or "nan") for text in table[name]]
-            else:
-                table = pd.read_parquet(self.output)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self.output} is there and cannot be read as a table: {error}; move it away.") from error
+        except InputError as error:
+            raise InputError(f"{str(error).rstrip('.')}; it is in the way of a table: move it away.") from error
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{self.output} is there and holds text for numbers ({error}); move it away.") from error
         if not {"key", "status", "file"} <= {*table.columns}:
             raise InputError(f"{self.output} is there and holds no table of measured files; write to another file.")
         return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]

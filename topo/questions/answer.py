@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..plots.theme import style
+from ..tables import write_table
 
 __all__ = ["Answer", "Said", "Verdict"]
 
@@ -164,7 +165,7 @@ class Answer:
         tables = dict(self.tables) if self.summary is None else {"summary": self.summary, **self.tables}
         for name, table in tables.items():
             files.append(folder / f"{name}.csv")
-            table.to_csv(files[-1], index=False, float_format="%.6g")
+            write_table(files[-1], table, float_format="%.6g")
         return files
 
     def text(self) -> str:

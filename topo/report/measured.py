@@ -25,6 +25,7 @@ from ..results.labels import counted, listed, percent
 from ..results.schema import PAIR, encoding_label, metric_columns, ordered_metrics
 from ..stats.family_correlations import CORRELATION_COLUMNS, correlations_by_family, strongest_metrics
 from ..stats.pruners import accuracy_summary
+from ..tables import csv_text
 from . import findings, reading
 from .accuracy_table import accuracy_table, perplexity_table
 from .cells import Table, table_of
@@ -277,7 +278,7 @@ class _Measured:
         return Part(self.ident("graph"), "A graph", (("How to read this.", reading.GRAPH),), (), (graph,))
 
     def whole_table(self) -> Part:
-        file = self.place.write("results.csv", self.table.to_csv(index=False)) if self.place.files else ""
+        file = self.place.write("results.csv", csv_text(self.table)) if self.place.files else ""
         full = full_table(self.table, self.columns, file)
         return Part(self.ident("table"), f"The full table: {counted(len(self.table), 'row')}", full=full, printed=False)
 

@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from ..tables import csv_text
+
 __all__ = ["Kind", "Place"]
 
 Kind = Literal["html", "md"]
@@ -91,4 +93,4 @@ class Place:
         str
             As of `write`.
         """
-        return self.write(f"{name}.csv", table.to_csv(index=False, float_format="%.6g")) if self.files else ""
+        return self.write(f"{name}.csv", csv_text(table, float_format="%.6g")) if self.files else ""

@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..errors import InputError
 from ..study import Study
+from ..tables import read_table
 from .cleaning import cleaned
 from .copies import copies_of
 from .data_issues import DataIssues
@@ -371,14 +372,9 @@ def _renamed(piece: Evidence, name: str) -> Evidence:
 
 
 def _table(file: Path) -> pd.DataFrame:
-    try:
-        if file.suffix == ".csv":
-            return pd.read_csv(file)
-        if file.suffix == ".parquet":
-            return pd.read_parquet(file)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read as a table: {str(error).splitlines()[0]}") from error
-    raise InputError(f"{file} is neither a .parquet nor a .csv file nor a study's folder.")
+    if file.suffix not in (".csv", ".parquet"):
+        raise InputError(f"{file} is neither a .parquet nor a .csv file nor a study's folder.")
+    return read_table(file)
 
 
 def _recorded_reasons(table: pd.DataFrame) -> dict[str, str]:

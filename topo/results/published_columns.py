@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import InputError
+from ..tables import read_table
 from .data_issues import DataIssues
 
 __all__ = [
@@ -118,10 +119,7 @@ def read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     InputError
         When the file cannot be read, a column is missing, or holds text where numbers belong.
     """
-    try:
-        table = pd.read_csv(file)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read as a table: {str(error).splitlines()[0]}") from error
+    table = read_table(file)
     missing = [c for c in columns if c not in table.columns]
     if missing:
         raise InputError(f"{file} has no column {', '.join(map(repr, missing))}; it is not the published schema.")
