@@ -88,6 +88,10 @@ class Choice(BaseModel):
         return self.name if set(written) == {"name"} else written
 
 
+LATER_SETTINGS = {"draw": 0}
+"""Settings of datasets that studies were made without, with the values that change nothing for them."""
+
+
 class DatasetChoice(Choice):
     """A dataset; `root` is its folder (else the one of its name in the study's `data_root`)."""
 
@@ -101,6 +105,8 @@ class DatasetChoice(Choice):
         # With the settings that are not given: where a default changes, so does what a cell computed.
         settings = settings_of(self.registry[self.name]) if self.name in self.registry else []
         defaults = {s.name: s.default for s in settings if s.default not in (None, inspect.Parameter.empty)}
+        # A setting that came later, at the value that changes nothing, leaves the keys of older studies as they are.
+        defaults = {name: value for name, value in defaults.items() if LATER_SETTINGS.get(name) != value}
         return {**defaults, **self.model_dump(mode="json", exclude={"label", "download"})}
 
 

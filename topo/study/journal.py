@@ -268,8 +268,8 @@ class Journal:
             elif os.pread(handle, 1, size - 1) != b"\n":  # what a killed process left
                 line = b"\n" + line
             try:
-                if os.write(handle, line) != len(line):
-                    raise OSError(28, os.strerror(28))
+                while line:  # what is cut short by a full disk says why at the next try
+                    line = line[os.write(handle, line) :]
             except OSError:
                 with suppress(OSError):
                     os.ftruncate(handle, size)

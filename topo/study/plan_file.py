@@ -95,10 +95,7 @@ def read_plan(file: Path) -> Plan | None:
     if not isinstance(data, dict):
         return None
     if data.get("layout", LAYOUT) != LAYOUT or ("cells" in data and "layout" not in data):
-        raise InputError(
-            f"{file.parent} is a study made by another version of topo, whose results are laid out otherwise; read it "
-            "with that version, or run the study in a new folder."
-        )
+        raise _other_layout(file.parent)
     try:
         columns = data["columns"][1:]
         cells = [Planned(str(key), dict(zip(columns, values, strict=True))) for key, *values in data["cells"]]
@@ -109,8 +106,15 @@ def read_plan(file: Path) -> Plan | None:
         return None
 
 
+def _other_layout(folder: Path) -> InputError:
+    return InputError(
+        f"{folder} is a study made by another version of topo, whose results are laid out otherwise; read it with that "
+        "version, or run the study in a new folder."
+    )
+
+
 def check_same_study(folder: Path, plan: Plan | None, config: StudyConfig, cells: Sequence[Planned]) -> None:
-    """Refuse a folder that holds another study: of another name, or without a network in common.
+    """Refuse a folder that holds another study: of another layout, another name, or without a network in common.
 
     Parameters
     ----------
@@ -126,6 +130,8 @@ def check_same_study(folder: Path, plan: Plan | None, config: StudyConfig, cells
     InputError
         It names both.
     """
+    if next(folder.glob("cells/*/row.json"), None) is not None:
+        raise _other_layout(folder)
     if plan is None or not plan.cells:
         return
     if plan.name != config.name:

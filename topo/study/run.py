@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import contextmanager
@@ -19,7 +19,8 @@ from ..features import column_names
 from ..features.preparation import prepare_kernels
 from .computation import Outcome, build_model, failure, load_data, outcome, run_cell
 from .grid import Cell, Planned
-from .store import FAILED, MISSING, LastRun, Store, StudyError
+from .outstanding import outstanding
+from .store import DAMAGED, FAILED, MISSING, LastRun, Store, StudyError
 from .table import RESERVED
 from .workers import process_pool, stop, threads_each, usual_workers
 
@@ -67,7 +68,7 @@ def run_cells(
         On Ctrl-C, after the workers have been stopped.
     """
     target = resolve_device(device)
-    todo = list({cell.key: cell for cell in cells if not store.is_done(cell.key)}.values())
+    todo = outstanding(cells, store)
     _log_outlook(len({cell.key for cell in cells}), todo, store, last_run)
     if not todo:
         return
@@ -186,10 +187,11 @@ class _Run:
 def _log_outlook(total: int, todo: Sequence[Cell], store: Store, last_run: LastRun | None) -> None:
     """The first lines of a run: how many cells there are, how many are to be computed, and why some are anew."""
     done = total - len(todo)
-    failed = sum(store.row(cell.key) is not None for cell in todo)
+    before = Counter(state.status for state in store.states(cell.key for cell in todo))
     parts = [f"{done} have their results" if done else "", f"{len(todo)} to compute" if todo else ""]
-    again = f", {failed} of which failed before" if failed else ""
-    logger.info("%d cells: %s%s.", total, ", ".join(filter(None, parts)), again)
+    again = [f"{before[FAILED]} of which failed before"] if before[FAILED] else []
+    again += [f"{before[DAMAGED]} of which lost or damaged files"] if before[DAMAGED] else []
+    logger.info("%d cells: %s.", total, ", ".join([*filter(None, parts), *again]))
     if last_run is None:
         return
     keys = {_name(planned): planned.key for planned in last_run.cells}

@@ -116,8 +116,7 @@ class Store(TableFiles):
         """
         cells = list(plan)
         before = read_plan(self.plan_file)
-        if self.has_records():
-            check_same_study(self.folder, before, config, cells)
+        check_same_study(self.folder, before if self.has_records() else None, config, cells)
         with reported(self.folder):
             self.records.mkdir(parents=True, exist_ok=True)
             for source in filter(is_file_name, config.imports):

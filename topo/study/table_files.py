@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,17 +127,20 @@ def reported(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if error.filename is not None and Path(error.filename).parent != Path(folder):
-            reason += f": {error.filename}"
     except StudyError:
         raise
-    except InputError as error:
-        reason = str(error.__cause__ or error).rstrip(".")
-    else:
-        return
-    raise StudyError(
-        f"cannot write the study in {folder} ({reason}); finished cells are kept, so make room or choose a "
-        "writable folder and run again."
-    )
+    except (OSError, InputError) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        raise StudyError(
+            f"cannot write the study in {folder} ({_reason(cause, folder)}); finished cells are kept, so make room or "
+            "choose a writable folder and run again."
+        ) from error
+
+
+def _reason(error: BaseException, folder: Path) -> str:
+    """What the system says, and of which file where that is there."""
+    if not isinstance(error, OSError):
+        return str(error).rstrip(".")
+    name = error.filename2 or error.filename
+    known = name is not None and os.path.lexists(name) and Path(name) != Path(folder)
+    return (error.strerror or str(error)) + (f": {name}" if known else "")
