@@ -10,7 +10,6 @@ from math import prod
 import numpy as np
 import pandas as pd
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from .channel_labels import FIXED, ChannelLabels
@@ -267,16 +266,12 @@ def coupled_channels(dag: Dag) -> CoupledChannels:
     CoupledChannels
         Its units are numbered in the order in which their first layer runs.
     """
-    labels = ChannelLabels(dag.single())
-    pairs = torch.cat(labels.pairs, dim=1).numpy() if labels.pairs else np.zeros((2, 0), dtype=np.int64)
-    joined = sparse.coo_array((np.ones(pairs.shape[1]), pairs), shape=(labels.next, labels.next))
-    _, component = sparse.csgraph.connected_components(joined, directed=False)
-    removable = np.flatnonzero(component != component[FIXED])
+    labels, component = _labelled(dag.single())
+    removable = np.flatnonzero((component != component[FIXED]) & (component >= 0))
     first = pd.unique(component[removable])
-    number = np.full(component.max() + 1, -1)
+    number = np.full(component.max() + 2, -1)
     number[first] = np.arange(len(first))
-    # The last entry serves constants, whose label is -1.
-    unit = torch.from_numpy(np.append(number[component], -1))
+    unit = torch.from_numpy(number[component])
     axes = {
         name: tuple(
             torch.full((length,), -1) if along is None else unit[along]
@@ -297,6 +292,27 @@ def coupled_channels(dag: Dag) -> CoupledChannels:
         tables=frozenset(labels.tables.intersection(axes)),
         held=tuple(labels.held),
     )
+
+
+def _labelled(dag: Dag) -> tuple[ChannelLabels, np.ndarray]:
+    """Labels, and the number of the set that each is in; -1 in the last place, for constants.
+
+    A weight that writes along several axes, as by heads and their features, gets units along the last one where several
+    of these can go alone, else along the one before.
+    """
+    choices: dict[str, int] = {}
+    while True:
+        labels = ChannelLabels(dag, choices)
+        component = labels.components()
+        again = {}
+        for weight, axes in labels.written_axes.items():
+            units = np.unique(component[labels.written[weight].numpy()])
+            few = np.count_nonzero(units != component[FIXED]) < min(2, len(labels.written[weight]))
+            if few and choices.get(weight, 0) + 1 < axes:
+                again[weight] = choices.get(weight, 0) + 1
+        if not again:
+            return labels, component
+        choices |= again
 
 
 def _looked_up(unit: Tensor, labels: Tensor) -> Tensor:

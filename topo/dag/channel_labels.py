@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from ..errors import InputError
@@ -35,6 +36,8 @@ class ChannelLabels(Interpreter):
     ----------
     dag
         The network, its shapes for one sample.
+    choices
+        Weight that writes along several of its axes -> which of these has units, counted from the last; else the last.
 
     Attributes
     ----------
@@ -48,6 +51,10 @@ class ChannelLabels(Interpreter):
         Parameters whose rows are looked up.
     held
         Why units cannot be removed, where that is not for an output: what has no rule.
+    written
+        Weight of a layer -> labels of what it writes.
+    written_axes
+        Weight that may write along several of its axes -> how many.
     next
         The first label that is not in use.
     pairs
@@ -56,8 +63,11 @@ class ChannelLabels(Interpreter):
 
     dag: Dag
 
-    def __init__(self, dag: Dag) -> None:
+    def __init__(self, dag: Dag, choices: Mapping[str, int] | None = None) -> None:
         super().__init__(dag, garbage_collect_values=False)
+        self.choices = choices or {}
+        self.written: dict[str, Tensor] = {}
+        self.written_axes: dict[str, int] = {}
         self.lookup = WeightLookup(dag)
         self.next = 1
         self.pairs: list[Tensor] = []
@@ -101,11 +111,25 @@ class ChannelLabels(Interpreter):
                 for axis in repeated
                 for other, theirs in zip(values, full, strict=True)
             )
-            if among_units:
+            if among_units and not self._is_made_of(value, values):
                 self._hold(value, f"operation {where} uses one number, made of many channels, for all of them")
             else:
                 merged.append(value)
         return self.add(merged)
+
+    def _is_made_of(self, value: Tensor, others: Sequence[Tensor]) -> bool:
+        """Whether a value that is repeated is made of just what it meets, as a statistic of it is: then they are one
+        already, and where they go it goes."""
+        component = self.components()
+        meets = [torch.broadcast_tensors(value, other) for other in others if other is not value]
+        return all(np.array_equal(component[one.numpy()], component[other.numpy()]) for one, other in meets)
+
+    def components(self) -> np.ndarray:
+        """For every label, with that of constants last, the number of the set of labels that are one with it."""
+        pairs = torch.cat(self.pairs, dim=1).numpy() if self.pairs else np.zeros((2, 0), dtype=np.int64)
+        joined = sparse.coo_array((np.ones(pairs.shape[1]), pairs), shape=(self.next, self.next))
+        _, component = sparse.csgraph.connected_components(joined, directed=False)
+        return np.append(component, -1)
 
     def add(self, values: Sequence[Tensor]) -> Tensor:
         """The labels of values that meet, which become one."""
@@ -216,6 +240,7 @@ class ChannelLabels(Interpreter):
         return labels
 
     def _layer(self, step: Step, layer: Layer, labels: Tensor) -> Tensor:
+        layer = self._by_axes(layer, labels)
         read = self._along(labels, layer.source_axis)
         reads, writes = (parameter_axis(self.dag, layer.weight, axis) for axis in (layer.reads, layer.writes))
         if reads is None or writes is None or reads.name != writes.name:
@@ -241,12 +266,27 @@ class ChannelLabels(Interpreter):
                 blocks = ends.reshape(layer.groups, -1)
                 self._join(blocks, blocks[:, :1].expand_as(blocks))
             self._join(read.reshape(layer.groups, -1)[:, 0], written.reshape(layer.groups, -1)[:, 0])
-        bias = None if layer.bias is None else parameter_axis(self.dag, layer.bias, 0)
-        if bias is not None:
-            self._record(bias, written)
+        if layer.bias is not None:
+            size = len(shape_of(self.dag, layer.bias))
+            own = 0 if size == 1 else layer.target_axis - len(step.shape) + size
+            bias = None if own < 0 else parameter_axis(self.dag, layer.bias, own)
+            if bias is not None and len(bias.places) == length:
+                self._record(bias, written)
+        self.written[layer.weight] = written
         places = [1] * len(step.shape)
         places[layer.target_axis] = length
         return written.reshape(places).expand(step.shape)
+
+    def _by_axes(self, layer: Layer, labels: Tensor) -> Layer:
+        """A layer by the axis along which its input has units and, of those that it writes, the one to be tried."""
+        if not layer.alternatives:
+            return layer
+        every = (layer, *layer.alternatives)
+        axes = list(dict.fromkeys(other.writes for other in every))
+        self.written_axes[layer.weight] = len(axes)
+        chosen = axes[self.choices.get(layer.weight, 0)]
+        ways = [other for other in every if other.writes == chosen]
+        return next((way for way in ways if _varies_along(labels, way.source_axis)), ways[0])
 
     def _table(self, step: Step) -> Tensor | None:
         """The labels of the columns of a table whose rows a step looks up; None for other steps."""

@@ -11,7 +11,7 @@ import sympy
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-__all__ = ["Arc", "Fixed", "Hole", "Node", "Output", "Size", "Step", "Value", "Values", "place_of"]
+__all__ = ["Arc", "Fixed", "Hole", "Node", "Output", "Size", "Step", "Value", "Values", "place_of", "with_entry"]
 
 
 @dataclass(frozen=True)
@@ -260,3 +260,28 @@ def place_of(step: Step) -> str:
         Its name and module.
     """
     return f"{step.name!r} of {f'module {step.module!r}' if step.module else 'the model'}"
+
+
+def with_entry(step: Step, choice: Step) -> Step:
+    """A step that returns a tuple and the choice of one of its entries, as one step.
+
+    Parameters
+    ----------
+    step
+        The operation that returns a tuple.
+    choice
+        What reads an entry of it.
+
+    Returns
+    -------
+    Step
+        Its operation has the number of the entry as an attribute, ``entry``.
+    """
+    index = choice.args[1]
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return step.operation(*args, **kwargs)[index]
+
+    run.__name__ = step.name
+    run.entry = index  # type: ignore[attr-defined]
+    return Step(run, step.args, step.kwargs, step.module, step.source_shapes, choice.shape)

@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from ..errors import InputError
 from .dag import Arc, Dag, Step
-from .elements import Fixed, Hole, Values
+from .elements import Fixed, Hole, Values, with_entry
 from .interpreter import Interpreter
 from .maps import Gather, LinearMap, Weight
 from .operators import Call, operator_of, step_map
@@ -268,19 +268,7 @@ def _whole(steps: Sequence[Step]) -> Iterator[Step]:
     while position < len(steps):
         step = steps[position]
         if not step.shape and position + 1 < len(steps) and operator_of(steps[position + 1]).entry:
-            step = _entry(step, steps[position + 1])
+            step = with_entry(step, steps[position + 1])
             position += 1
         yield step
         position += 1
-
-
-def _entry(step: Step, getitem: Step) -> Step:
-    """A step that returns a tuple and the choice of one entry, as one step."""
-    index = getitem.args[1]
-
-    def run(*args: Any, **kwargs: Any) -> Any:
-        return step.operation(*args, **kwargs)[index]
-
-    run.__name__ = step.name
-    run.entry = index  # type: ignore[attr-defined]
-    return Step(run, step.args, step.kwargs, step.module, step.source_shapes, getitem.shape)

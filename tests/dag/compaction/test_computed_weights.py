@@ -194,16 +194,6 @@ class Standardised(nn.Conv2d):
         return F.conv2d(x, weight / (weight.std((1, 2, 3), keepdim=True) + 1e-5), self.bias)
 
 
-class Experts(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second = nn.Parameter(torch.randn(5, 6, 8)), nn.Parameter(torch.randn(5, 8, 3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = torch.relu(torch.einsum("bi,eio->beo", x, self.first))
-        return torch.einsum("beo,eoc->bc", x, self.second)
-
-
 def test_a_mean_of_the_input_that_is_added_leaves_the_units():
     model = MeanAdded(True).double()
     x = torch.randn(2, 3, 6, 6, dtype=torch.float64)
@@ -217,18 +207,21 @@ def test_a_mean_of_the_input_that_is_added_leaves_the_units():
 @pytest.mark.parametrize(
     ("make", "shape", "why"),
     [
-        (lambda: MeanAdded(False), (3, 6, 6), "operation 'add' uses one number, made of many channels, for all"),
         (
             lambda: nn.Sequential(Standardised(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)),
             (3, 6, 6),
             "the weight of 'conv2d' of module '0' is no parameter",
         ),
-        (Experts, (6,), "no rule says which channels the weight of operation 'einsum'"),
     ],
 )
 def test_why_a_model_has_no_units(make: Callable[[], nn.Module], shape: tuple[int, ...], why: str):
     with pytest.raises(InputError, match=f"no unit that could be removed: {why}"):
         topo.prune(make(), "l1-filter", sparsity=0.5, example=shape, device="cpu")
+
+
+def test_a_mean_that_is_added_to_what_it_is_made_of_holds_this_together():
+    with pytest.raises(InputError, match="for channels that a norm or a sum holds together go only all at once"):
+        topo.prune(MeanAdded(False), "l1-filter", sparsity=0.5, example=(3, 6, 6), device="cpu")
 
 
 class TiedAutoencoder(nn.Module):

@@ -7,6 +7,7 @@ unless these are zero whatever the input is.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -14,11 +15,12 @@ import numpy as np
 import torch
 
 from ..contraction import Contraction
-from ..elements import Hole, Value
+from ..elements import Hole, Step, Value
 from ..maps import AxisMaps, Chain, Gather, LinearMap, Union, Weight
 from .call import Call
+from .record import Layer
 
-__all__ = ["contracted", "einsum_labels", "matrix_labels", "ones", "spread", "together"]
+__all__ = ["Labels", "contracted", "contraction_layer", "einsum_labels", "matrix_labels", "ones", "spread", "together"]
 
 Labels = tuple[int, ...]
 
@@ -67,6 +69,65 @@ def contracted(call: Call, operands: Sequence[Any], labels: Sequence[Labels], ta
             factors = [(labels[p], weight) for p in others if (weight := _factor(call, operands[p])) is not None]
             maps.append(_from(call, labels[place], factors, target))
     return together(maps)
+
+
+def contraction_layer(
+    step: Step,
+    weight: Value,
+    shape: tuple[int, ...],
+    operands: Sequence[Any],
+    labels: Sequence[Labels],
+    target: Labels,
+    bias: str | None = None,
+) -> Layer | None:
+    """A sum of products of an input and a weight, as a layer.
+
+    Parameters
+    ----------
+    step
+        The operation.
+    weight, shape
+        The weight, and its shape.
+    operands, labels, target
+        As for `contracted`.
+    bias
+        Name of what is added, if anything is.
+
+    Returns
+    -------
+    Layer or None
+        By the last axis of the weight that it writes, with the layer by each other pair of axes as alternatives; None
+        where there are other factors, or nothing is summed or nothing written.
+    """
+    if len(operands) != 2 or weight not in operands or not any(isinstance(given, Hole) for given in operands):
+        return None
+    source = step.source_shapes[0]
+    shapes = [shape if given == weight else source for given in operands]
+    labels = _without_broadcasts(shapes, labels, target)
+    place = list(operands).index(weight)
+    own, given = labels[place], labels[1 - place]
+    if any(len(set(names)) < len(names) for names in (own, given)):
+        return None
+    summed = [label for label in own if label in given and label not in target]
+    written = [label for label in own if label in target and label not in given]
+    lengths = {**dict(zip(given, source, strict=True)), **dict(zip(own, shape, strict=True))}
+    positions = prod(lengths.values()) // max(prod(shape), 1)
+    found = [
+        Layer(
+            weight=weight.name,
+            bias=bias,
+            reads=own.index(read),
+            writes=own.index(write),
+            source_axis=given.index(read),
+            target_axis=target.index(write),
+            groups=1,
+            positions=positions,
+            uniform=len(own) == 2,
+        )
+        for write in reversed(written)
+        for read in summed
+    ]
+    return replace(found[0], alternatives=tuple(found[1:])) if found else None
 
 
 def together(maps: Sequence[LinearMap]) -> LinearMap:

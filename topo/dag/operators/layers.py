@@ -15,7 +15,7 @@ from ..maps import AxisMaps, Chain, LinearMap, Weight
 from . import linearized
 from .aten import MATMUL
 from .composer import Composer
-from .contractions import contracted, matrix_labels, together
+from .contractions import contracted, contraction_layer, matrix_labels, together
 from .record import Call, Layer, argument, define
 from .selection import broadcast, sum_passes, where_passed
 
@@ -70,10 +70,16 @@ def _linear(call: Call) -> LinearMap:
 def _matrix_layer(
     step: Step, weight: Value, shape: tuple[int, ...], left: int, right: int, bias: int | None = None
 ) -> Layer | None:
-    """A matrix times the last axis; other products use their weight in another way."""
-    if len(shape) != 2 or not isinstance(step.args[left], Hole) or step.args[right] != weight:
-        return None
-    return _dense_layer(step, weight, None if bias is None else step.args[bias], reads=0)
+    """A matrix times the last axis, or any other product of two matrices of which one is a weight."""
+    factors = [step.args[left], step.args[right]]
+    addend = None if bias is None else step.args[bias]
+    if len(shape) == 2 and isinstance(factors[0], Hole) and factors[1] == weight:
+        return _dense_layer(step, weight, addend, reads=0)
+    if isinstance(addend, Hole):
+        return None  # its input is also added to the product
+    ranks = [len(shape) if factor == weight else len(step.source_shapes[0]) for factor in factors]
+    first, second, target = matrix_labels(*ranks)
+    return contraction_layer(step, weight, shape, factors, [first, second], target, _name(addend))
 
 
 def _dense_layer(step: Step, weight: Value, bias: Any, reads: int) -> Layer | None:

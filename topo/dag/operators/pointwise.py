@@ -66,6 +66,12 @@ def _square_or_same(step: Step) -> float | None:
     return float(sum(isinstance(factor, Hole) for factor in step.args[:2]))
 
 
+def _numerator(step: Step) -> float | None:
+    """A quotient by a number, or of a number."""
+    numerator, denominator = (isinstance(given, Hole) for given in step.args[:2])
+    return None if numerator == denominator else 1.0 if numerator else -1.0
+
+
 # Copies, and what does nothing in evaluation mode.
 copied = partial(pointwise, affine=FIRST, silent=True, grows=to_the(1.0))
 copied("clone", "dropout", modules=(nn.modules.dropout._DropoutNd,))
@@ -91,12 +97,13 @@ pointwise(
     "sub",
     affine=((0, 1),),
     addend=-1,
+    grows=to_the(1.0),
     passes=partial(under_a_sum, sign=-1),
     linearized=linearized.difference,
     aliases=("__sub__", "__isub__"),
 )
 pointwise("rsub", affine=((0, 1),), aliases=("__rsub__",))
-pointwise("neg", affine=FIRST, linearized=linearized.opposite, aliases=("__neg__",))
+pointwise("neg", affine=FIRST, grows=to_the(1.0), linearized=linearized.opposite, aliases=("__neg__",))
 pointwise(
     "mul",
     affine=((0,), (1,)),
@@ -107,7 +114,12 @@ pointwise(
     aliases=("multiply", "__mul__", "__rmul__", "__imul__"),
 )
 pointwise(
-    "div", affine=FIRST, balanced_by=1.0, linearized=linearized.numerator, aliases=("__truediv__", "__itruediv__")
+    "div",
+    affine=FIRST,
+    grows=_numerator,
+    balanced_by=1.0,
+    linearized=linearized.numerator,
+    aliases=("__truediv__", "__itruediv__"),
 )
 pointwise("addcmul", affine=((0, 1), (0, 2)), passes=by_factors)
 pointwise("addcdiv", affine=((0, 1),))
@@ -118,7 +130,8 @@ pointwise("where", affine=((1, 2),), passes=as_chosen, linearized=linearized.cho
 pointwise("masked_fill", affine=FIRST, passes=under_a_fill, linearized=linearized.filled)
 pointwise("maximum", "minimum", "fmax", "fmin", affine=((0, 1),), rectifier=True)
 pointwise("abs", affine=FIRST, rectifier=True, grows=to_the(1.0))
-pointwise("cos", "erf", "exp", "expm1", "log", "log1p", "sin")
+pointwise("exp", exponential=True)
+pointwise("cos", "erf", "expm1", "log", "log1p", "sin")
 pointwise("pow", grows=_exponent)
 pointwise("square", grows=to_the(2.0))
 pointwise("sqrt", grows=to_the(0.5))
@@ -127,7 +140,8 @@ pointwise("rsqrt", grows=to_the(-0.5), linearized=linearized.constant_one)
 pointwise(
     "acos", "acosh", "asin", "asinh", "atan", "atanh", "cosh", "sinh", "tan", "digamma", "lgamma", "erfc", "erfinv"
 )
-pointwise("exp2", "log2", "log10", "sinc", "logit", "nan_to_num", "deg2rad", "rad2deg")
+pointwise("exp2", exponential=True)
+pointwise("log2", "log10", "sinc", "logit", "nan_to_num", "deg2rad", "rad2deg")
 pointwise("floor", "ceil", "round", "trunc", "frac", "sign", "sgn")
 
 # Activations.
@@ -189,6 +203,8 @@ norm(
     label="rms_norm",
     functions=(F.rms_norm,),
 )
+# Exported as the operations that it is made of, and recognised among them.
+norm("normalize", statistics=_given_axes, functions=())
 # Exported as the operations that it is made of: every channel depends on its neighbours.
 define("local_response_norm", linearized=linearized.identity)
 

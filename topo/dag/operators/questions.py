@@ -143,7 +143,7 @@ def has_dynamic_weight(step: Step) -> bool:
     record = operator_of(step)
     if record.lookup or record.layer is None or len(record.weights) != 1:
         return False
-    return record.weights[0] in holes(step.args)
+    return isinstance(step.args[record.weights[0]], Hole)
 
 
 def is_parametric(step: Step) -> bool:

@@ -50,6 +50,10 @@ class Layer:
     positions
         How often every weight is used on one sample, so that layer and sample cost ``positions * weights``
         multiply-accumulates.
+    uniform
+        Whether the weight is a matrix or a kernel; False of one with more axes, such as one matrix for each expert.
+    alternatives
+        The layer by other axes that it reads or writes, of a weight with several, of which one pair counts at a time.
     """
 
     weight: str
@@ -60,6 +64,8 @@ class Layer:
     target_axis: int
     groups: int
     positions: int
+    uniform: bool = True
+    alternatives: tuple[Layer, ...] = ()
 
 
 Rule = Callable[[Call], LinearMap]
@@ -98,6 +104,8 @@ class Operator:
     grows
         From a step with one input to the power to which its result grows when the input does, numbers that are added
         aside; None where it grows otherwise.
+    exponential
+        Turns sums into products.
     balanced_by
         Of a product or quotient, the power to which its other operand has to grow with the first so that it stays.
     reduced_axes
@@ -173,6 +181,7 @@ class Operator:
     passes: Callable[[Call], Tensor | None] | None = field(default=None, repr=False)
     statistics: Callable[[Step, int], Sequence[int]] | None = None
     grows: Callable[[Step], float | None] | None = field(default=None, repr=False)
+    exponential: bool = False
     balanced_by: float = 0.0
     reduced_axes: Callable[[Step], Sequence[int]] | None = field(default=None, repr=False)
     exact: Rule | None = field(default=None, repr=False)

@@ -61,7 +61,9 @@ def _extreme(call: Call) -> LinearMap:
 
 def _axes_of(step: Step, position: int = 1) -> Sequence[int]:
     axes = argument(step, position, "dim")
-    return () if axes is None else (axes,) if isinstance(axes, int) else tuple(axes)
+    if isinstance(axes, int) and not isinstance(axes, bool):
+        return (axes,)
+    return tuple(axes) if isinstance(axes, list | tuple) else ()
 
 
 def _quantile(call: Call, position: int = 2) -> LinearMap:
@@ -73,10 +75,20 @@ def _quantile(call: Call, position: int = 2) -> LinearMap:
 statistic = partial(define, map=_reduction, reduced_axes=_axes_of, grows=lambda step: 1.0)
 statistic("mean", pooling=True, affine=FIRST)
 statistic("sum", affine=FIRST)
-define("nanmean", "nansum", "prod", "std", "var", "std_mean", "var_mean", "logsumexp", map=_reduction)
-define("amax", map=_reduction, pooling=True, affine=FIRST, rectifier=True)
-define("amin", map=_reduction, affine=FIRST, rectifier=True)
-define("max", "min", map=values_alone(_extreme), affine=FIRST, rectifier=True)
+define("nanmean", "nansum", "prod", "logsumexp", map=_reduction)
+statistic("std", "std_mean")
+statistic("var", grows=lambda step: 2.0)
+statistic("var_mean", grows=lambda step: 1.0 if getattr(step.operation, "entry", 0) else 2.0)
+statistic("amax", pooling=True, affine=FIRST, rectifier=True)
+statistic("amin", affine=FIRST, rectifier=True)
+define(
+    *("max", "min"),
+    map=values_alone(_extreme),
+    affine=FIRST,
+    rectifier=True,
+    reduced_axes=_axes_of,
+    grows=lambda step: 1.0,
+)
 define("aminmax", map=partial(_reduction, position=KEYWORD), affine=FIRST, rectifier=True)
 define("median", "nanmedian", map=values_alone(_reduction))
 define("mode", map=values_alone(partial(_reduction, default=-1)))

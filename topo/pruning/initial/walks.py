@@ -124,7 +124,7 @@ class WalkGraph:
 
         for step in steps:
             layer = layer_of(self.dag, step) if len(slots) == 1 or views else None
-            if layer is None:
+            if layer is None or not layer.uniform:
                 views.append(step)
                 continue
             finish()
