@@ -48,7 +48,7 @@ ROOMS = (
     ("similarity",),
     ("plots",),
     ("questions",),
-    ("report",),
+    ("report", "publishing"),
     ("cli",),
 )
 FLOORS = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import InputError
-from . import listing, networks, report, study, weights
+from . import listing, networks, publishing, report, study, weights
 from .command import Command
 from .output import LogFormatter, say
 
@@ -91,6 +91,9 @@ app.command(cls=Command)(networks.encode)
 app.command(cls=Command)(networks.measure)
 app.command(cls=Command)(weights.weights)
 app.command("report", cls=Command)(report.report)
+app.command(cls=Command)(publishing.cite)
+app.command(cls=Command)(publishing.methods)
+app.command(cls=Command)(publishing.latex)
 app.add_typer(study.app, name="study", cls=_Group)
 
 

@@ -16,7 +16,7 @@ from ..results.feature_sets import WHOLE_NETWORK, encodings_of, feature_sets, ma
 from ..results.labels import counted
 from ..results.schema import GROUPS, NETWORK, PAIR
 from ..similarity.distance_tests import GroupDistances
-from ..similarity.nnstd import nnstd_matrix
+from ..similarity.topology_distance import nnstd_matrix
 from ..similarity.permutable_units import PermutableUnits
 from ..similarity.profiles import layer_profile, profile_distances
 from ..study import Study

@@ -11,7 +11,7 @@ import topo
 from topo.dag.channel_coupling import coupled_channels
 from topo.errors import InputError
 from topo.masks import Masks
-from topo.similarity.nnstd import edit_distances, nnstd, nnstd_matrix
+from topo.similarity.topology_distance import edit_distances, nnstd, nnstd_matrix
 from topo.similarity.permutable_units import PermutableUnits
 
 

@@ -1,0 +1,188 @@
+"""A paragraph of methods, written from what a study ran."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..errors import InputError
+from ..features.registry import columns_of, select
+from ..pruning import PRUNERS
+from ..study import Study
+from ..training.recipes import Recipe
+from .bibliography import references
+
+__all__ = ["methods"]
+
+STAGES = {
+    "initial": "Fresh networks were pruned by {} and then trained.",
+    "training": "While they were trained, networks were pruned by {}.",
+    "trained": "Trained dense networks were pruned by {} and trained on.",
+}
+LIBRARIES = {"torch": "PyTorch", "igraph": "igraph", "numpy": "NumPy", "scipy": "SciPy"}
+
+
+def methods(study: Study | str | Path, *, latex: bool = False) -> str:
+    """What a study did, in sentences for the methods section of a paper, from its settings and its results.
+
+    Parameters
+    ----------
+    study
+        The study or its folder; at least one network has to be finished.
+    latex
+        Write references as ``\\cite{key}``, of the keys that `topo.publishing.cite` writes; as ``[key]`` otherwise.
+
+    Returns
+    -------
+    str
+        A few sentences, each about what was run.
+
+    Raises
+    ------
+    InputError
+        When nothing of the study has run.
+    """
+    study = study if isinstance(study, Study) else Study.load(study)
+    table = study.results()
+    cites = _Citations(latex)
+    sentences = [
+        *_networks(study, table, cites),
+        *_pruning(study, cites),
+        _training(study.config.recipe.resolved()),
+        *_measuring(study, cites),
+        _outcome(table),
+        *_environment(study, table),
+    ]
+    text = " ".join(sentence for sentence in sentences if sentence)
+    return re.sub("([&%$#_])", r"\\\1", text) if latex else text
+
+
+class _Citations:
+    """Keys of references, as they stand in the text."""
+
+    def __init__(self, latex: bool) -> None:
+        self._latex = latex
+
+    def __call__(self, kind: str, name: str) -> str:
+        keys = [reference.key for reference in references() if f"{kind} {name}" in reference.used]
+        if not keys:
+            return ""
+        return f"~\\cite{{{','.join(keys)}}}" if self._latex else f" [{', '.join(keys)}]"
+
+
+def _networks(study: Study, table: pd.DataFrame, cites: _Citations) -> list[str]:
+    config = study.config
+    datasets = []
+    for choice in config.datasets:
+        rows = table[table["dataset"] == (choice.label or choice.name)]
+        size = ""
+        if len(rows) and "test_samples" in rows.columns and rows["test_samples"].notna().any():
+            first = rows.dropna(subset="test_samples").iloc[0]
+            size = f" ({int(first['classes'])} classes, {int(first['test_samples']):,} test answers)"
+        datasets.append(f"{_called(choice)}{cites('dataset', choice.name)}{size}")
+    models = [f"{_called(choice)}{cites('model', choice.name)}" for choice in config.models]
+    seeds = len(config.seeds)
+    from_seeds = f"{seeds} random initialisations" if seeds > 1 else "one random initialisation"
+    return [f"We trained {_joined(models)} on {_joined(datasets)}, from {from_seeds} each."]
+
+
+def _pruning(study: Study, cites: _Citations) -> list[str]:
+    sparsities = [f"{100 * sparsity:g}%" for sparsity in study.config.sparsities]
+    sentences = []
+    for stage, sentence in STAGES.items():
+        members = [choice for choice in study.config.pruners if choice.applied_at == stage]
+        if members:
+            names = [f"{_called(c)}{cites('pruner', c.name)}{_settings(c.settings)}" for c in members]
+            sentences.append(sentence.format(_joined(names)))
+    share = "sparsities" if len(sparsities) > 1 else "a sparsity"
+    structured = any(PRUNERS.entry(choice.name).family == "structured" for choice in study.config.pruners)
+    exact = " (structured algorithms remove the fewest units that reach it)" if structured else ""
+    return (
+        [*sentences, f"Each algorithm removed weights to {share} of {_joined(sparsities)}{exact}."] if sentences else []
+    )
+
+
+def _training(recipe: Recipe) -> str:
+    epochs = f"{recipe.epochs} epochs" if recipe.epochs > 1 else "one epoch"
+    optimizer = "AdamW" if recipe.optimizer == "adamw" else "SGD"
+    momentum = f", momentum {recipe.momentum:g}" if recipe.optimizer == "sgd" else ""
+    drops = _joined([f"{100 * milestone:g}%" for milestone in recipe.milestones]) if recipe.milestones else ""
+    schedule = {
+        "constant": "constant",
+        "cosine": "annealed by a cosine",
+        "milestones": f"multiplied by {recipe.decay:g} after {drops} of the epochs" if drops else "constant",
+    }[recipe.schedule]
+    augmented = ", under random crops and flips where the data have them" if recipe.augment else ""
+    return (
+        f"Training took {epochs} of {optimizer} in batches of {recipe.batch_size}{augmented}, with a "
+        f"learning rate of {recipe.learning_rate:g} that was {schedule}{momentum} and weight decay "
+        f"{recipe.weight_decay:g}."
+    )
+
+
+def _measuring(study: Study, cites: _Citations) -> list[str]:
+    config = study.config
+    if not config.encodings:
+        return []
+    encodings = [f"{encoding.name}{cites('encoding', encoding.name)}" for encoding in config.encodings]
+    chosen = {entry.name: entry for e in config.encodings for entry in select(config.metrics, layers=e.is_layered)}
+    categories = list(dict.fromkeys(entry.family for entry in chosen.values()))
+    columns = {column for entry in chosen.values() for column in columns_of(entry)}
+    sentence = (
+        f"Sparse networks were encoded as {_joined(encodings)} graphs, of which {len(columns)} topometrics were "
+        f"computed ({_joined(categories)})."
+    )
+    controls = max(encoding.controls or config.controls for encoding in config.encodings)
+    if controls:
+        cited = cites("controls", "z-scores")
+        sentence += f" Each was compared with {controls} random masks of as many weights in every layer{cited}."
+    return [sentence]
+
+
+def _outcome(table: pd.DataFrame) -> str:
+    counts = table["status"].value_counts()
+    dense = int((table["pruner"] == "dense").sum())
+    others = [f"{int(counts[status])} {status}" for status in counts.index if status != "finished"]
+    told = f"; {_joined(others)}" if others else ""
+    return f"Of {len(table)} networks, {dense} of them dense, {int(counts.get('finished', 0))} finished{told}."
+
+
+def _environment(study: Study, table: pd.DataFrame) -> list[str]:
+    facts = []
+    for key in table.loc[table["status"] == "finished", "cell"]:
+        try:
+            facts.append(study.provenance(key)["environment"])
+        except InputError:  # computed before provenance was kept
+            continue
+    if not facts:
+        return []
+    told = pd.DataFrame(facts).drop_duplicates()
+    versions = [f"topo {_values(told['topo'])}", f"Python {_values(told['python'])}"]
+    versions += [f"{label} {_values(told[name])}" for name, label in LIBRARIES.items() if name in told.columns]
+    threads = told["threads"].astype(int)
+    some = _values(threads)
+    return [
+        f"Everything ran on {_values(told['device']).upper()} with {some} thread{'s' * (some != '1')} a process, under "
+        f"{_joined(versions)}."
+    ]
+
+
+def _values(column: Iterable[Any]) -> str:
+    return " or ".join(dict.fromkeys(str(value) for value in column))
+
+
+def _called(choice: Any) -> str:
+    return choice.label or choice.name
+
+
+def _settings(settings: dict[str, Any]) -> str:
+    return f" ({', '.join(f'{name} {value}' for name, value in settings.items())})" if settings else ""
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Names in a sentence: commas, and an *and* before the last."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
