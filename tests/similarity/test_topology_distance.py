@@ -11,8 +11,8 @@ import topo
 from topo.dag.channel_coupling import coupled_channels
 from topo.errors import InputError
 from topo.masks import Masks
-from topo.similarity.topology_distance import edit_distances, nnstd, nnstd_matrix
 from topo.similarity.permutable_units import PermutableUnits
+from topo.similarity.topology_distance import edit_distances, nnstd, nnstd_matrix
 
 
 def chain(generator, widths, density=0.4):

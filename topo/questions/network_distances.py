@@ -16,9 +16,9 @@ from ..results.feature_sets import WHOLE_NETWORK, encodings_of, feature_sets, ma
 from ..results.labels import counted
 from ..results.schema import GROUPS, NETWORK, PAIR
 from ..similarity.distance_tests import GroupDistances
-from ..similarity.topology_distance import nnstd_matrix
 from ..similarity.permutable_units import PermutableUnits
 from ..similarity.profiles import layer_profile, profile_distances
+from ..similarity.topology_distance import nnstd_matrix
 from ..study import Study
 from ..study.computation import example_of
 from ..study.store import DAMAGED, Store
