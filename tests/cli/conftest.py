@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import types
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,18 +59,8 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Stands for the package distributed: a client whose executor is a thread here; the addresses it was given."""
-    addresses = []
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells are computed in a thread of this process, where monkeypatching reaches."""
+    from topo.study import places, run
 
-    class Client:
-        def __init__(self, address: str) -> None:
-            addresses.append(address)
-            if "nobody" in address:
-                raise OSError("timed out")
-
-        def get_executor(self) -> ThreadPoolExecutor:
-            return ThreadPoolExecutor(1)
-
-    monkeypatch.setitem(sys.modules, "distributed", types.SimpleNamespace(Client=Client))
-    return addresses
+    monkeypatch.setattr(run, "Processes", lambda *_, **__: places.Elsewhere(ThreadPoolExecutor(1)))

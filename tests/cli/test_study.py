@@ -12,13 +12,12 @@ import topo
 
 @pytest.mark.slow
 def test_a_study_from_file_to_report(
-    topo_command, refused, in_folder: Path, cluster: list[str], study_text: str, monkeypatch: pytest.MonkeyPatch
+    topo_command, refused, in_folder: Path, here: None, study_text: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(os, "cpu_count", lambda: 1)  # so that the report's questions start no processes
     Path("small.yaml").write_text(study_text)
-    result = topo_command("study", "run", "small.yaml", "--executor", "dask:tcp://here:8786")
+    result = topo_command("study", "run", "small.yaml")
     assert result.exit_code == 0, result.output
-    assert cluster == ["tcp://here:8786"]
     assert "3/3 digits digits-mlp magnitude 0.5 seed 0: accuracy 0." in result.stderr
     assert "3 cells: 3 finished" in result.stdout and "studies/small/results.parquet" in result.stdout
 
@@ -37,7 +36,7 @@ def test_a_study_from_file_to_report(
 
 @pytest.mark.slow
 def test_failed_cells_are_told_with_their_reasons(
-    topo_command, in_folder: Path, cluster: list[str], monkeypatch: pytest.MonkeyPatch, study_text: str
+    topo_command, in_folder: Path, here: None, monkeypatch: pytest.MonkeyPatch, study_text: str
 ):
     from topo.study import computation
 
@@ -46,7 +45,7 @@ def test_failed_cells_are_told_with_their_reasons(
 
     Path("small.yaml").write_text(study_text)
     monkeypatch.setattr(computation, "prune", fail)
-    result = topo_command("study", "run", "small.yaml", "--into", "out", "--executor", "dask:here")
+    result = topo_command("study", "run", "small.yaml", "--into", "out")
     assert result.exit_code == 1
     assert "2 failed: RuntimeError: no luck (see out/tracebacks/" in result.stderr
     assert "3 cells: 1 finished, 2 failed" in result.stdout
@@ -75,14 +74,32 @@ def test_an_interrupted_study_exits_with_130(
     assert result.stderr == "Stopped; 0 of 3 cells are finished and kept. Go on with: topo study run studies/small\n"
 
 
-def test_executors_that_cannot_be_had(
-    refused, in_folder: Path, cluster: list[str], monkeypatch: pytest.MonkeyPatch, study_text: str
-):
+def test_clusters_that_cannot_be_had(topo_command, in_folder: Path, monkeypatch: pytest.MonkeyPatch, study_text: str):
     Path("small.yaml").write_text(study_text)
-    assert "not of the form dask:ADDRESS" in refused("study", "run", "small.yaml", "--executor", "tcp://here")
-    assert "no Dask scheduler answers at nobody" in refused("study", "run", "small.yaml", "--executor", "dask:nobody")
+    run = ("study", "run", "small.yaml")
+
+    def refused(*arguments: str) -> str:
+        result = topo_command(*arguments)
+        assert result.exit_code == 2 and result.stdout == ""
+        return result.stderr.strip().splitlines()[-1]
+
+    assert "is no address such as tcp://" in refused(*run, "--scheduler", "here")
+    monkeypatch.setattr("topo.study.cluster.PATIENCE", 0.1)
+    nobody = "tcp://127.0.0.1:9"
+    assert f"no Dask scheduler answers at {nobody}" in refused(*run, "--scheduler", nobody)
+    assert "give one of them" in refused(*run, "--scheduler", nobody, "--cluster", "local")
+    assert "unknown cluster 'pbs'" in refused(*run, "--cluster", "pbs")
+    assert "not of the form KEY=VALUE" in refused(*run, "--cluster", "local", "--cluster-option", "queue")
+    assert "SLURMCluster" in refused(*run, "--cluster", "slurm", "--cluster-option", "colour=red")
     monkeypatch.setitem(sys.modules, "distributed", None)
-    assert "pip install 'topo-sparse[cluster]'" in refused("study", "run", "small.yaml", "--executor", "dask:here")
+    assert "pip install 'topo-sparse[cluster]'" in refused(*run, "--scheduler", nobody)
+
+
+def test_limits_are_checked_where_they_are_given(refused, in_folder: Path, study_text: str):
+    Path("small.yaml").write_text(study_text)
+    assert "'soon' is no duration; write seconds" in refused("study", "run", "small.yaml", "--time-limit", "soon")
+    Path("small.yaml").write_text(study_text + "memory_limit: 3 elephants\n")
+    assert "line 8: memory_limit: '3 elephants' is no amount of memory" in refused("study", "run", "small.yaml")
 
 
 def test_a_study_that_cannot_be_written(refused, in_folder: Path, study_text: str):

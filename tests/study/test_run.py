@@ -19,10 +19,11 @@ from topo.features import METRICS, column_names, metric
 from topo.models import MODELS
 from topo.registry import Registry
 from topo.results.evidence import Evidence
-from topo.study import Study, StudyError, computation
+from topo.study import Study, StudyError, computation, places
 from topo.study import run as run_module
 from topo.study import store as store_module
-from topo.study.computation import compute, run_cell
+from topo.study.attempt import run_cell
+from topo.study.computation import compute
 
 
 def stamps(study: Study) -> dict[str, float]:
@@ -61,7 +62,7 @@ def test_finished_cells_are_not_computed_again(tiny, here, monkeypatch: pytest.M
     study = tiny()
     study.run(executor=here, progress=False)
     before = stamps(study)
-    monkeypatch.setattr(run_module, "run_cell", pytest.fail)
+    monkeypatch.setattr(places, "run_cell", pytest.fail)
     study.run(executor=here, progress=False)
     assert stamps(study) == before
 
@@ -269,55 +270,16 @@ def test_ctrl_c_keeps_what_is_finished(tiny, monkeypatch: pytest.MonkeyPatch):
     assert (study.status()["status"] == "finished").sum() == 3
 
 
-class MortalPool:
-    """A pool that dies of one deadly cell: with the next cell in flight at first, alone the second time."""
-
-    def __init__(self, deadly: str, log: list[str]) -> None:
-        self.deadly, self.log, self.dying = deadly, log, None
-
-    def submit(self, function, cell, *args) -> Future:
-        future: Future = Future()
-        self.log.append(str(cell))
-        if self.dying is not None:
-            self.die(self.dying, future)
-        elif str(cell) != self.deadly:
-            future.set_result(function(cell, *args))
-        elif self.log.count(self.deadly) > 1:
-            self.die(future)
-        else:
-            self.dying = future
-        return future
-
-    def die(self, *futures: Future) -> None:
-        for future in futures:
-            future.set_exception(BrokenProcessPool("a process died"))
-
-    def shutdown(self) -> None:
-        pass
-
-
-def test_a_cell_that_kills_its_process_fails_and_the_others_go_on(tiny, monkeypatch: pytest.MonkeyPatch):
-    study, log, stopped = tiny(), [], []
-    deadly = "digits digits-mlp er 0.8 seed 0"
-    monkeypatch.setattr(run_module, "process_pool", lambda workers, threads: MortalPool(deadly, log))
-    monkeypatch.setattr(run_module, "stop", stopped.append)
-    table = study.run(workers=2, progress=False).set_index(["pruner", "sparsity"])
-    assert table.loc[("er", 0.8), "status"] == "failed"
-    assert "its process died" in table.loc[("er", 0.8), "reason"]
-    assert (table.drop(index=("er", 0.8))["status"] == "finished").all()
-    assert log.count(deadly) == 2 and len(log) == 5 + 2 and len(stopped) == 2
-
-
 def test_a_worker_has_as_many_threads_at_the_end_as_at_the_start(tiny, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("topo.study.workers.cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     asked = []
 
-    def pool(workers: int, threads: int) -> ThreadPoolExecutor:
+    def processes(workers: int, threads: int, **_: bool) -> places.Elsewhere:
         asked.append((workers, threads))
-        return ThreadPoolExecutor(1)
+        return places.Elsewhere(ThreadPoolExecutor(1))
 
-    monkeypatch.setattr(run_module, "process_pool", pool)
+    monkeypatch.setattr(run_module, "Processes", processes)
     study = tiny()
     study.run(workers=2, progress=False)
     study.store.masks_file(study.cells[-1].key).unlink()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,8 @@ __all__ = ["app"]
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Run a grid of networks and follow it.")
 
 SHOWN = 10
+MOST_RUNNING = 20
+SILENT = 10  # seconds without a sign of life that are worth a word
 
 
 @app.command(cls=Command)
@@ -38,8 +40,21 @@ def run(
     data_root: Annotated[
         str | None, typer.Option(help="Folder that holds each dataset in a folder of its name.")
     ] = None,
-    executor: Annotated[
-        str | None, typer.Option(help="dask:ADDRESS of a scheduler whose workers share the study's folder.")
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers compute.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="KIND", help="A Dask cluster to start for the run: local or slurm.")
+    ] = None,
+    cluster_options: Annotated[
+        list[str] | None,
+        typer.Option("--cluster-option", metavar="KEY=VALUE", help="Of that cluster, such as queue=gpu; repeatable."),
+    ] = None,
+    time_limit: Annotated[
+        str | None, typer.Option(help="How long a network may take, such as '30 min'; one that takes longer fails.")
+    ] = None,
+    memory_limit: Annotated[
+        str | None, typer.Option(help="How much memory a network may take, such as '4 GiB'; one that takes more fails.")
     ] = None,
     imports: Imports = None,
 ) -> None:
@@ -50,6 +65,8 @@ def run(
       topo study run study.yaml --output studies/big --workers 8
       topo study run studies/big                      go on, or retry what failed
       topo study run study.yaml --import my_code.py   as imports: my_code.py in the file does
+      topo study run study.yaml --scheduler tcp://10.0.0.5:8786
+      topo study run study.yaml --cluster slurm --workers 20 --cluster-option walltime=04:00:00
 
     The smallest study file:
 
@@ -63,9 +80,10 @@ def run(
     """
     from ..errors import InputError
     from ..study import Study
-    from ..study.workers import executor_from
+    from ..study.signals import ToldToStop
 
-    overrides = {} if data_root is None else {"data_root": data_root}
+    given = {"data_root": data_root, "time_limit": time_limit, "memory_limit": memory_limit}
+    overrides = {name: value for name, value in given.items() if value is not None}
     if file.is_dir():
         if output is not None:
             raise InputError(f"{file} is the folder of a study already; leave out --output to go on with it.")
@@ -73,18 +91,22 @@ def run(
     else:
         study = Study.read(file, output, **overrides)
     study = study.importing(imports or [])
-    pool = executor_from(executor) if executor else None
     try:
-        study.run(executor=pool, workers=workers, device=device)
-    except KeyboardInterrupt:
+        study.run(
+            scheduler=scheduler,
+            cluster=cluster,
+            cluster_options=_options(cluster_options or []),
+            workers=workers,
+            device=device,
+        )
+    except (KeyboardInterrupt, ToldToStop) as stop:
         status = study.status()
         done = int((~status["status"].isin(["missing", "failed", "damaged"])).sum())
         _say_failures(status, study)
-        say(
-            f"Stopped; {done} of {len(status)} cells are finished and kept. Go on with: topo study run {study.folder}",
-            err=True,
-        )
-        raise typer.Exit(130) from None
+        cause = f" by {stop.name}" if isinstance(stop, ToldToStop) else ""
+        again = " ".join(["topo study run", str(study.folder), *(["--scheduler", scheduler] if scheduler else [])])
+        say(f"Stopped{cause}; {done} of {len(status)} cells are finished and kept. Go on with: {again}", err=True)
+        raise typer.Exit(int(stop.code) if isinstance(stop, ToldToStop) else 130) from None
     status = study.status()
     failed = _say_failures(status, study)
     say(f"{_counted(status)}. The table is in {study.store.table_file}; see it with: topo report {study.folder}")
@@ -123,6 +145,40 @@ def status(
     )
     _say_failures(table, study)
     say(f"{_counted(table)}.")
+    _say_runs(study)
+
+
+def _options(given: list[str]) -> dict[str, Any]:
+    """Options KEY=VALUE, values that are written as numbers or lists as such."""
+    import yaml
+
+    from ..errors import InputError
+
+    options = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise InputError(f"--cluster-option {text!r} is not of the form KEY=VALUE.")
+        # Times such as 04:00:00 are texts to Dask, but numbers to YAML.
+        options[name] = value if ":" in value else yaml.safe_load(value)
+    return options
+
+
+def _say_runs(study: Study) -> None:
+    """Say which runs work on the study now, and on which cells."""
+    from ..results.labels import counted
+    from ..study.claims import active_runs
+    from ..study.limits import duration
+
+    for run in active_runs(study.folder):
+        left = "" if run.seconds_left is None else f", about {duration(run.seconds_left)} left"
+        silent = f", not heard of for {duration(run.silent)}" if run.silent > SILENT else ""
+        say(f"Running on {run.host}, process {run.process}: {run.done} of {counted(run.total, 'cell')}{left}{silent}.")
+        for cell in run.cells[:MOST_RUNNING]:
+            where = f"for {duration(cell.seconds)} in {cell.where}" if cell.where else "waits for a worker"
+            say(f"  {cell.cell}  {cell.name}: {where}")
+        if len(run.cells) > MOST_RUNNING:
+            say(f"  and {len(run.cells) - MOST_RUNNING} more")
 
 
 def _say_failures(status: pd.DataFrame, study: Study) -> bool:

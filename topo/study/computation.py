@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,13 +22,12 @@ from ..datasets import load as load_dataset
 from ..datasets.inputs import Inputs, map_inputs
 from ..device import resolve_device
 from ..encoding import LayerGraphs, encode
-from ..errors import InputError, described
+from ..errors import InputError
 from ..features import measure, measure_layers, over_layers
 from ..features.controls import standard_scores
 from ..features.preparation import prepare_kernels
 from ..masks import Masks
 from ..models import MODELS, build
-from ..own_code import digest_of, import_code
 from ..pruning import PRUNERS, prune, sparse_training_callback
 from ..training import Callback, Diverged, evaluate, train
 from .controls import controls_of
@@ -37,98 +35,10 @@ from .entries import PrunerChoice
 from .grid import Cell
 from .layer_metrics import layer_facts
 from .provenance import provenance
-from .store import FAILED, CellResult, Store
+from .store import CellResult
 from .trajectory import MaskTrajectory
 
-__all__ = ["Outcome", "build_model", "compute", "example_of", "failure", "load_data", "outcome", "run_cell"]
-
-Outcome = dict[str, Any]
-"""What the runner hears of a cell: its key, status, reason, accuracy and seconds."""
-
-
-def run_cell(cell: Cell, folder: str, device: str) -> Outcome:
-    """Compute a cell and store it; runs in a worker process.
-
-    An exception makes a failed cell, so that the others go on.
-
-    Parameters
-    ----------
-    cell
-        What to compute.
-    folder
-        The study's folder.
-    device
-        ``"auto"``, ``"cpu"`` or ``"cuda"``.
-
-    Returns
-    -------
-    dict
-        As of `outcome`.
-
-    Raises
-    ------
-    StudyError
-        When the result cannot be written.
-    """
-    store = Store(folder)
-    started = time.perf_counter()
-    if not store.is_done(cell.key):  # another run on the same folder may have been faster
-        try:
-            _import_own_code(cell, store)
-            needed = cell.baseline if cell.needs_dense else None
-            dense_weights = None if needed is None else store.whole_file("weights", needed.key)
-            result = compute(cell, device, dense_weights, store.controls)
-        except Exception as error:
-            result = failure(described(error), traceback.format_exc())
-        result.row["seconds"] = time.perf_counter() - started
-        store.save(cell.key, result)
-    return outcome(store, cell.key)
-
-
-def outcome(store: Store, key: str) -> Outcome:
-    """What the study's folder says of a cell that has run.
-
-    Parameters
-    ----------
-    store
-        The study's folder.
-    key
-        The cell's key.
-
-    Returns
-    -------
-    dict
-        key, status, reason, accuracy and seconds.
-    """
-    row = store.row(key) or {"status": FAILED, "reason": "its folder was removed while it ran"}
-    return {"key": key, **{name: row.get(name) for name in ("status", "reason", "accuracy", "seconds")}}
-
-
-def _import_own_code(cell: Cell, store: Store) -> None:
-    """Import the code that the study keeps, which must be the one that the cell's key was made with."""
-    for source, digest in cell.imports:
-        kept = store.import_source(source)
-        if digest and digest_of(Path(kept)) != digest:
-            raise InputError(f"{kept} was changed while the study ran; run it again.")
-        import_code(kept)
-
-
-def failure(reason: str, details: str | None = None) -> CellResult:
-    """The result of a cell that could not be computed.
-
-    Parameters
-    ----------
-    reason
-        One sentence.
-    details
-        The traceback.
-
-    Returns
-    -------
-    CellResult
-        With status ``"failed"``.
-    """
-    return CellResult({"status": FAILED, "reason": reason}, traceback=details)
+__all__ = ["build_model", "compute", "example_of", "load_data"]
 
 
 def compute(

@@ -20,6 +20,7 @@ from ..features import column_names
 from ..own_code import digest_of, import_code, is_file_name
 from ..training.recipes import Recipe
 from .entries import Choice, DatasetChoice, EncodingChoice, ModelChoice, PrunerChoice, RecipeChoice, enough_controls
+from .limits import Limits, parsed_duration, parsed_size
 from .yaml_file import KeyPath, read_yaml, written_path, written_yaml
 
 __all__ = ["StudyConfig"]
@@ -27,7 +28,10 @@ __all__ = ["StudyConfig"]
 CHOICES = ("datasets", "models", "pruners", "encodings")
 LISTS = (*CHOICES, "metrics", "sparsities", "imports")
 RECIPE_SETTINGS = frozenset(field.name for field in fields(Recipe)) - {"name"}
-NOT_IN_TABLE = {"name", "workers", "device", "data_root", "save_weights", "save_trajectory", "imports"}
+NOT_IN_TABLE = {
+    *("name", "workers", "device", "data_root", "save_weights", "save_trajectory", "imports"),
+    *("time_limit", "memory_limit"),
+}
 """Keys of a study file that decide neither which rows its table has nor what is in them."""
 
 
@@ -62,6 +66,10 @@ class StudyConfig(BaseModel):
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     workers
         Processes; as many as cores on the CPU and one on CUDA unless given.
+    time_limit
+        How long a cell may take, in seconds or with a unit, as in ``30 min``; one that takes longer fails.
+    memory_limit
+        How much memory a cell may take, in bytes or with a unit, as in ``4 GiB``; one that takes more fails.
     data_root
         Folder that holds each dataset in a folder of its name.
     imports
@@ -100,6 +108,8 @@ class StudyConfig(BaseModel):
     save_trajectory: bool = False
     device: str = "auto"
     workers: int | None = Field(default=None, ge=1)
+    time_limit: float | None = None
+    memory_limit: int | None = None
     data_root: str | None = None
     imports: tuple[str, ...] = ()
 
@@ -117,6 +127,16 @@ class StudyConfig(BaseModel):
             if not isinstance(seed, Integral) or isinstance(seed, bool) or not -(2**63) <= seed < 2**64:
                 raise InputError(f"seed {seed!r:.60} is no whole number of at most 64 bits.")
         return value
+
+    @field_validator("time_limit", mode="before")
+    @classmethod
+    def _seconds(cls, value: Any) -> Any:
+        return None if value is None else parsed_duration(value)
+
+    @field_validator("memory_limit", mode="before")
+    @classmethod
+    def _bytes(cls, value: Any) -> Any:
+        return None if value is None else parsed_size(value)
 
     @field_validator("sparsities")
     @classmethod
@@ -257,6 +277,11 @@ class StudyConfig(BaseModel):
             self.recipe.check()
         with _placed(source, ("metrics",), lines):
             column_names(self.metrics)
+
+    @property
+    def limits(self) -> Limits:
+        """What a cell may take."""
+        return Limits(self.time_limit, self.memory_limit)
 
     def with_imports(self, more: Iterable[str]) -> StudyConfig:
         """The same config with further entries of ``imports``, each in the place of one of that name.

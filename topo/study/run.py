@@ -1,34 +1,43 @@
-"""Sends the cells of a study to an executor and follows them to their end."""
+"""Sends the cells of a study to where they are computed and follows them to their end."""
 
 from __future__ import annotations
 
+import heapq
 import logging
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
-from contextlib import contextmanager
-from math import inf, isfinite
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from contextlib import closing, suppress
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+import torch
 
 from ..device import resolve_device
 from ..errors import InputError
 from ..features import column_names
 from ..features.preparation import prepare_kernels
-from .computation import Outcome, build_model, failure, load_data, outcome, run_cell
+from ..registry import Source
+from .attempt import Outcome, failure, outcome
+from .claims import Claims, RunningCell
+from .cluster import at_scheduler, started_cluster
 from .grid import Cell, Planned
+from .limits import Limits
 from .outstanding import outstanding
+from .parcel import unpacked
+from .places import Elsewhere, Place, Processes
+from .reporting import Reporter, reporting
+from .signals import stopping_at_signals
 from .store import DAMAGED, FAILED, MISSING, LastRun, Store, StudyError
 from .table import RESERVED
-from .workers import process_pool, stop, threads_each, usual_workers
+from .task import Answer, Task, files_for
+from .workers import threads_each, usual_workers
 
 __all__ = ["run_cells"]
 
 logger = logging.getLogger("topo.study")
 
-Report = Callable[[Cell, Outcome], None]
+LOOK = 1.0  # seconds between two looks at what goes on elsewhere
 
 
 def run_cells(
@@ -37,8 +46,12 @@ def run_cells(
     *,
     last_run: LastRun | None = None,
     executor: Executor | None = None,
+    scheduler: str | None = None,
+    cluster: str | None = None,
+    cluster_options: Mapping[str, Any] | None = None,
     workers: int | None = None,
     device: str = "auto",
+    limits: Limits | None = None,
     progress: bool | None = None,
 ) -> None:
     """Compute all cells that have no result yet.
@@ -52,9 +65,15 @@ def run_cells(
     last_run
         What ran before, to say of cells of the same names why they are computed again.
     executor
-        Where the cells run; a pool of `workers` processes when None.
+        Where the cells run; `workers` processes of this machine when this, `scheduler` and `cluster` are None.
+    scheduler
+        Address of a Dask scheduler.
+    cluster, cluster_options
+        A Dask cluster to start, as of `topo.study.cluster.started_cluster`.
     workers, device
         How many processes compute, and where.
+    limits
+        What a cell may take.
     progress
         Show a progress bar; by default on a terminal. Elsewhere each finished cell is one line of the log.
 
@@ -63,95 +82,139 @@ def run_cells(
     InputError
         When a dataset or model cannot be had at all, or own code cannot reach the worker processes.
     StudyError
-        When results cannot be written or the executor breaks down.
+        When results cannot be written or the executor or cluster breaks down.
     KeyboardInterrupt
         On Ctrl-C, after the workers have been stopped.
+    ToldToStop
+        On SIGTERM and SIGHUP, likewise.
     """
-    target = resolve_device(device)
+    if sum(place is not None for place in (executor, scheduler, cluster)) > 1:
+        raise InputError("executor, scheduler and cluster each say where to compute; give one of them.")
+    is_remote = scheduler is not None or cluster is not None
+    target = None if is_remote else resolve_device(device)
     todo = outstanding(cells, store)
     _log_outlook(len({cell.key for cell in cells}), todo, store, last_run)
     if not todo:
         return
     _check_metric_names(todo)
-    _check_inputs(todo)
     if executor is None:
-        _check_own_code(todo)
-        if any(cell.encodings for cell in todo):
-            prepare_kernels()  # here and not in every process at once
-    workers = workers or usual_workers(target)
+        _check_own_code(todo, is_remote=is_remote)
+    with stopping_at_signals():
+        place = _place(todo, executor, scheduler, cluster, cluster_options or {}, workers, target)
+        try:
+            with (
+                closing(Claims(store.folder)) as claims,
+                reporting(progress, len(cells), len(cells) - len(todo)) as report,
+            ):
+                _Run(todo, store, place, claims, report, device, limits or Limits()).go()
+        except BaseException:
+            place.close(now=True)
+            raise
+        place.close(now=False)
+
+
+def _place(
+    todo: Sequence[Cell],
+    executor: Executor | None,
+    scheduler: str | None,
+    cluster: str | None,
+    cluster_options: Mapping[str, Any],
+    workers: int | None,
+    device: torch.device | None,
+) -> Place:
+    if executor is not None:
+        return Elsewhere(executor)
+    if scheduler is not None:
+        return at_scheduler(scheduler)
+    if cluster is not None:
+        return started_cluster(cluster, workers, cluster_options)
+    if any(cell.encodings for cell in todo):
+        prepare_kernels()  # here and not in every process at once
+    assert device is not None
+    workers = workers or usual_workers(device)
     # Sums are rounded differently by other numbers of threads: how many each worker has must not depend on how many
     # cells are left, or a study that was stopped would end with other numbers than one that was not.
-    threads = threads_each(workers)
-    with _reporting(progress, len(cells), len(cells) - len(todo)) as report:
-        _Run(todo, store, device, report, executor, min(workers, len(todo)), threads).go()
+    return Processes(min(workers, len(todo)), threads_each(workers), with_script=_needs_script(todo))
 
 
 class _Run:
-    """The cells yet to compute, those in flight, and those that were in flight when a process died."""
+    """The cells yet to compute, in their order, those that wait for a baseline, and those in flight."""
 
     def __init__(
         self,
         todo: Sequence[Cell],
         store: Store,
+        place: Place,
+        claims: Claims,
+        report: Reporter,
         device: str,
-        report: Report,
-        executor: Executor | None,
-        workers: int,
-        threads: int,
+        limits: Limits,
     ) -> None:
-        self.queue = deque(todo)
-        self.suspects: deque[Cell] = deque()
-        self.flying: dict[Future[Outcome], Cell] = {}
+        self.todo, self.store, self.place, self.claims, self.report = todo, store, place, claims, report
+        self.device, self.limits = device, limits
         self.unsettled = {cell.key for cell in todo}
-        self.store, self.device, self.report = store, device, report
-        self.executor, self.workers, self.threads = executor, workers, threads
-        # Of a pool's processes only as many cells are in flight as can run, so that a death leaves few suspects.
-        self.window = workers if executor is None else inf
+        self.ready: list[tuple[int, Cell]] = []
+        self.waiting: dict[str, list[tuple[int, Cell]]] = defaultdict(list)
+        for order, cell in enumerate(todo):
+            baseline = cell.baseline.key if cell.needs_dense and cell.baseline is not None else ""
+            (self.waiting[baseline] if baseline in self.unsettled else self.ready).append((order, cell))
+        self.others: dict[str, tuple[int, Cell, dict[str, Any] | None]] = {}  # that another run computes
+        self.flying: dict[Future[Answer], tuple[int, Cell, float]] = {}
+        self.looked = -LOOK
+        self.said_others = False
 
     def go(self) -> None:
-        pool = None
         try:
-            while self.queue or self.suspects or self.flying:
-                if self.executor is None and pool is None:
-                    pool = process_pool(self.workers, self.threads)
-                try:
-                    self._launch(self.executor or pool)
-                    for future in wait(self.flying, return_when=FIRST_COMPLETED).done:
-                        self._settle(self.flying[future], future.result())
-                        del self.flying[future]
-                except BrokenExecutor as error:
-                    if pool is None:
-                        raise StudyError(f"the executor broke down ({error}); run again to go on.") from error
-                    stop(pool)
-                    pool = None
-                    self._sort_out()
+            self._check_inputs()
+            while self.unsettled:
+                self._launch()
+                if self.flying:
+                    done = wait(self.flying, timeout=LOOK, return_when=FIRST_COMPLETED).done
+                    for future in done:
+                        self._take_in(future)
+                elif self.others:
+                    time.sleep(LOOK)
+                if time.monotonic() - self.looked >= LOOK:
+                    self._look_around()
         except BaseException:
             for future in self.flying:
                 future.cancel()
-            if pool is not None:
-                stop(pool)
             raise
-        if pool is not None:
-            pool.shutdown()
 
-    def _launch(self, executor: Executor | None) -> None:
-        assert executor is not None
-        while len(self.flying) < self.window and (cell := self._next()) is not None:
+    def _check_inputs(self) -> None:
+        """Load each dataset and build each model once, so that what does not fit stops the study before it starts."""
+        firsts = {(cell.dataset.label, cell.model.label): cell for cell in reversed(self.todo)}
+        for order, cell in enumerate(firsts.values()):
+            self._submit(order, cell, check=True)
+        while self.flying:
+            for future in wait(self.flying, timeout=LOOK, return_when=FIRST_COMPLETED).done:
+                order, cell, _ = self.flying.pop(future)
+                answer = self._answer_of(future)
+                if answer is None or answer.lacking:
+                    self._submit(order, cell, () if answer is None else answer.lacking, check=True)
+            self._look_around()
+
+    def _launch(self) -> None:
+        room = self.place.capacity()
+        while self.ready and len(self.flying) < room:
+            order, cell = heapq.heappop(self.ready)
             if reason := self._lack(cell):
                 self._fail(cell, reason)
-                continue
-            future = executor.submit(run_cell, cell, str(self.store.folder.resolve()), self.device)
-            self.flying[future] = cell
+            elif not self.claims.claim(cell.key):
+                self.others[cell.key] = order, cell, self.store.row(cell.key)
+            elif self.store.is_done(cell.key):  # another run was faster
+                self._settle(cell, outcome(self.store, cell.key))
+            else:
+                self._submit(order, cell)
 
-    def _next(self) -> Cell | None:
-        """The next cell whose baseline is settled; a suspect only when it can run alone."""
-        for cell in self.queue:
-            if not (cell.needs_dense and cell.baseline is not None and cell.baseline.key in self.unsettled):
-                self.queue.remove(cell)
-                return cell
-        if self.suspects and not self.flying:
-            return self.suspects.popleft()
-        return None
+    def _submit(self, order: int, cell: Cell, lacking: tuple[str, ...] = (), *, check: bool = False) -> None:
+        files = files_for(cell, self.store, lacking)
+        task = Task(cell, str(self.store.folder.absolute()), self.claims.name, self.device, self.limits, files, check)
+        try:
+            future = self.place.submit(task)
+        except BrokenExecutor as error:
+            raise StudyError(f"the executor broke down ({error}); run again to go on.") from error
+        self.flying[future] = order, cell, time.monotonic()
 
     def _lack(self, cell: Cell) -> str:
         """Why a pruner of trained weights has none to work on; empty where it has."""
@@ -162,26 +225,66 @@ class _Run:
             return ""
         return f"its dense baseline, whose trained weights it prunes, is {row['status']}: {row['reason']}"
 
-    def _settle(self, cell: Cell, outcome: Outcome) -> None:
+    def _take_in(self, future: Future[Answer]) -> None:
+        order, cell, _ = self.flying.pop(future)
+        answer = self._answer_of(future)
+        if answer is None or answer.lacking:
+            self._submit(order, cell, () if answer is None else answer.lacking)
+            return
+        found = answer.outcome
+        if answer.result is not None:
+            self.store.save(cell.key, unpacked(answer.result))
+            found = outcome(self.store, cell.key)
+        if answer.log.strip():
+            with suppress(OSError):
+                file = self.store.folder / "logs" / f"{cell.key}.txt"
+                file.parent.mkdir(exist_ok=True)
+                file.write_text(answer.log, encoding="utf-8")
+        assert found is not None
+        self._settle(cell, found)
+
+    def _answer_of(self, future: Future[Answer]) -> Answer | None:
+        """The answer; None where the task has to be handed in again."""
+        try:
+            return future.result()
+        except BrokenExecutor as error:
+            raise StudyError(f"the executor broke down ({error}); run again to go on.") from error
+        except CancelledError:
+            self.place.look_after()  # raises the reason, where it knows one
+            return None
+
+    def _settle(self, cell: Cell, found: Outcome) -> None:
+        self.claims.release(cell.key)
         self.unsettled.discard(cell.key)
-        self.report(cell, outcome)
+        for waiting in self.waiting.pop(cell.key, ()):
+            heapq.heappush(self.ready, waiting)
+        self.report.tell(cell, found)
 
     def _fail(self, cell: Cell, reason: str) -> None:
         self.store.save(cell.key, failure(reason))
         self._settle(cell, {"key": cell.key, "status": FAILED, "reason": reason})
 
-    def _sort_out(self) -> None:
-        """A process died: the cell that ran alone is to blame; any other is tried again, alone."""
-        cells = [cell for cell in self.flying.values() if not self.store.is_done(cell.key)]
-        for cell in self.flying.values():
-            if cell not in cells:
-                self._settle(cell, outcome(self.store, cell.key))
-        alone = len(self.flying) == 1
-        self.flying.clear()
-        if alone and cells:
-            self._fail(cells[0], "its process died, as when killed for using too much memory")
-        else:
-            self.suspects.extend(cells)
+    def _look_around(self) -> None:
+        self.looked = time.monotonic()
+        self.place.look_after()
+        for key, (order, cell, before) in list(self.others.items()):
+            if not self.claims.claim(key):
+                continue
+            del self.others[key]
+            if self.store.is_done(key) or self.store.row(key) != before:  # finished, or failed, in the other run
+                self._settle(cell, outcome(self.store, key))
+            else:
+                heapq.heappush(self.ready, (order, cell))
+        if self.others and not self.flying and not self.ready and not self.said_others:
+            self.said_others = True
+            logger.info("Another run of this study computes the %d cells that are left; waiting.", len(self.others))
+        where = self.place.where()
+        running = [
+            RunningCell(cell.key, str(cell), where.get(cell.key, ""), round(time.monotonic() - since, 1))
+            for _, cell, since in self.flying.values()
+        ]
+        report = self.report
+        self.claims.beat(running, report.done, report.total, report.failed, report.seconds_left)
 
 
 def _log_outlook(total: int, todo: Sequence[Cell], store: Store, last_run: LastRun | None) -> None:
@@ -207,16 +310,6 @@ def _name(planned: Planned) -> tuple[Any, ...]:
     return tuple(planned.identity[name] for name in ("dataset", "model", "pruner", "sparsity", "seed"))
 
 
-def _check_inputs(cells: Sequence[Cell]) -> None:
-    """Load each dataset and build each model once, so that what does not fit stops the study before it starts."""
-    seen = set()
-    for cell in cells:
-        key = (cell.dataset.label, cell.model.label)
-        if key not in seen:
-            seen.add(key)
-            build_model(cell, load_data(cell))
-
-
 def _check_metric_names(cells: Sequence[Cell]) -> None:
     """Refuse metrics whose columns every table of results has for something else."""
     for metrics in {cell.metrics for cell in cells if any(not encoding.prefix for encoding in cell.encodings)}:
@@ -227,50 +320,26 @@ def _check_metric_names(cells: Sequence[Cell]) -> None:
             )
 
 
-def _check_own_code(cells: Sequence[Cell]) -> None:
+def _check_own_code(cells: Sequence[Cell], *, is_remote: bool) -> None:
     """Refuse what only this process knows, which every cell in another process would fail for."""
-    for cell in cells:
-        for source in cell.own_sources():
-            if source.is_interactive:
-                raise InputError(
-                    f"{source.name} is defined in a notebook or at a prompt, where worker processes cannot find it; "
-                    "write it into a file and name that under imports."
-                )
+    for source in _own_sources(cells):
+        if source.is_interactive or (is_remote and source.module == "__main__"):
+            place = "a notebook or at a prompt" if source.is_interactive else "the script that runs the study"
+            raise InputError(
+                f"{source.name} is defined in {place}, where worker processes cannot find it; "
+                "write it into a file and name that under imports."
+            )
 
 
-@contextmanager
-def _reporting(progress: bool | None, total: int, done: int) -> Iterator[Report]:
-    """A progress bar on a terminal, else a line of the log for each cell."""
-    console = Console(stderr=True)
-    width = len(str(total))
-    if not (console.is_terminal if progress is None else progress):
-        count = done
-
-        def log(cell: Cell, outcome: Outcome) -> None:
-            nonlocal count
-            count += 1
-            level = logging.WARNING if outcome["status"] == FAILED else logging.INFO
-            logger.log(level, "%*d/%d %s", width, count, total, _line(cell, outcome))
-
-        yield log
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task("cells", total=total, completed=done)
-
-        def advance(cell: Cell, outcome: Outcome) -> None:
-            if outcome["status"] != "finished":
-                bar.console.print(_line(cell, outcome), style="yellow", markup=False, highlight=False)
-            bar.update(task, advance=1, description=str(cell))
-
-        yield advance
+def _needs_script(cells: Sequence[Cell]) -> bool:
+    """Whether anything of the cells is defined in the script that was started."""
+    return any(source.module == "__main__" for source in _own_sources(cells))
 
 
-def _line(cell: Cell, outcome: Outcome) -> str:
-    accuracy, seconds = outcome.get("accuracy"), outcome.get("seconds")
-    facts = [
-        f"accuracy {accuracy:.3f}" if accuracy is not None and isfinite(accuracy) else "",
-        f"{seconds:.1f} s" if seconds is not None else "",
-        f"{outcome['status']}: {outcome['reason']}" if outcome["status"] != "finished" else "",
-    ]
-    return f"{cell}: {', '.join(fact for fact in facts if fact)}"
+def _own_sources(cells: Sequence[Cell]) -> set[Source]:
+    """Where what the cells use is defined; cells that differ in sparsity and seed alone use the same."""
+    kinds = {
+        (cell.dataset.label, cell.model.label, cell.pruner and cell.pruner.label, bool(cell.encodings)): cell
+        for cell in cells
+    }
+    return {source for cell in kinds.values() for source in cell.own_sources()}

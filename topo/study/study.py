@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -177,6 +177,9 @@ class Study(OwnCode):
         self,
         *,
         executor: Executor | None = None,
+        scheduler: str | None = None,
+        cluster: str | None = None,
+        cluster_options: Mapping[str, Any] | None = None,
         workers: int | None = None,
         device: str | None = None,
         progress: bool | None = None,
@@ -189,9 +192,11 @@ class Study(OwnCode):
         Parameters
         ----------
         executor
-            Any executor; its workers need this package and the study's folder. A process pool unless given.
+            Any executor; its workers need this package and the study's folder. Processes of this machine unless given.
+        scheduler, cluster, cluster_options
+            Address of a Dask scheduler; or the Dask cluster to start, ``"local"`` or ``"slurm"``, and its keywords.
         workers, device
-            In place of those of the study file.
+            In place of those of the study file; `workers` are jobs of a cluster that is started.
         progress
             Show a progress bar; by default on a terminal. Elsewhere each finished cell is one line of the log.
 
@@ -206,8 +211,8 @@ class Study(OwnCode):
             When a name or setting is unknown, or a dataset or model cannot be had at all.
         StudyError
             When the folder cannot be written.
-        KeyboardInterrupt
-            On Ctrl-C; what is finished is kept and gathered.
+        KeyboardInterrupt, SystemExit
+            On Ctrl-C; on SIGTERM and SIGHUP. What is finished is kept and gathered.
         """
         last_run = self.store.last_run(self.config)
         cells = self.prepare()
@@ -217,8 +222,12 @@ class Study(OwnCode):
                 self.store,
                 last_run=last_run,
                 executor=executor,
+                scheduler=scheduler,
+                cluster=cluster,
+                cluster_options=cluster_options,
                 workers=workers or self.config.workers,
                 device=device or self.config.device,
+                limits=self.config.limits,
                 progress=progress,
             )
         except BaseException:
