@@ -1,0 +1,1 @@
+"""Scores and masks of the pruners beside those of public implementations: ``python -m benchmarks.pruner_fidelity``."""
