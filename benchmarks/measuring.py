@@ -13,16 +13,21 @@ from typing import Any
 import torch
 
 
-def times(function: Callable[[], Any], repeats: int = 1, device: str | torch.device = "cpu") -> list[float]:
+def times(
+    function: Callable[[], Any],
+    repeats: int = 1,
+    device: str | torch.device = "cpu",
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[float]:
     """Seconds of each of `repeats` calls, on a GPU with all that they started there."""
     wait = torch.cuda.synchronize if torch.device(device).type == "cuda" else lambda: None
     seconds = []
     for _ in range(repeats):
         wait()
-        start = time.perf_counter()
+        start = clock()
         function()
         wait()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(clock() - start)
     return seconds
 
 

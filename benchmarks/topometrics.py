@@ -56,15 +56,17 @@ class Case:
     encodings: tuple[str, ...] = ("multipartite",)
     rounds: int = 3
     without_kernels: bool = True
-    reference: str | None = None
+    reference: tuple[str, dict[str, Any]] | None = None
+    """What the reference calls it, and our settings for the same layers."""
 
 
+PROJECTED = ("Resnet-20", {"shortcut": "projection"})
 CASES = {
     "digits-mlp": Case("digits-mlp", (1, 8, 8), 0.9, LAYERED),
     "digits-cnn": Case("digits-cnn", (1, 8, 8), 0.9, LAYERED),
-    "resnet20-98": Case("resnet20", (3, 32, 32), 0.98, ("multipartite", "unrolled"), reference="Resnet-20"),
-    "resnet20-90": Case("resnet20", (3, 32, 32), 0.9, ("multipartite", "unrolled"), rounds=2, reference="Resnet-20"),
-    "conv6-98": Case("conv6", (3, 32, 32), 0.98, rounds=2, reference="CONV-6"),
+    "resnet20-98": Case("resnet20", (3, 32, 32), 0.98, ("multipartite", "unrolled"), reference=PROJECTED),
+    "resnet20-90": Case("resnet20", (3, 32, 32), 0.9, ("multipartite", "unrolled"), rounds=2, reference=PROJECTED),
+    "conv6-98": Case("conv6", (3, 32, 32), 0.98, rounds=2, reference=("CONV-6", {})),
     "resnet50-98": Case("torchvision:resnet50", (3, 224, 224), 0.98, rounds=1, without_kernels=False),
     "wrn-28-2-60": Case("wrn-28-2", (3, 32, 32), 0.6, rounds=1, without_kernels=False),
 }
@@ -227,7 +229,8 @@ def main() -> None:
                 fresh["cases"].append(in_a_process(record_of, name, encoding))
                 shown(fresh["cases"][-1])
         if options.reference and case.reference and not options.without_edges:
-            arguments = (options.reference, case.reference, case.model, case.shape, case.sparsity)
+            its_name, settings = case.reference
+            arguments = (options.reference, its_name, case.model, settings, case.shape, case.sparsity)
             fresh["reference"] = [{"case": name, **in_a_process(measured_by_reference, *arguments)}]
             print(name, "reference", *fresh["reference"][0].items(), sep="\n  ", flush=True)
         for key, rows in fresh.items():
