@@ -7,7 +7,7 @@ import pandas as pd
 from topo.results import describe_columns, example_results
 from topo.results.dictionary import MEASURED_SUFFIXES, RUN_COLUMNS
 from topo.results.schema import SUFFIXES
-from topo.study.store import RESERVED
+from topo.study.table import RESERVED
 
 
 def test_every_column_of_a_finished_study_is_described(repository: Path):

@@ -28,6 +28,7 @@ REGISTRIES = {
     "metrics": "features.METRICS",
     "encodings": "encoding.ENCODINGS",
     "recipes": "training.RECIPES",
+    "targets": "training.TARGETS",
     "questions": "questions.QUESTIONS",
 }
 """Where the registry of each list is: a package of topo and its attribute, loaded when asked for."""

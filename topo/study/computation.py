@@ -29,7 +29,7 @@ from ..features.preparation import prepare_kernels
 from ..masks import Masks
 from ..models import MODELS, build
 from ..pruning import PRUNERS, prune, sparse_training_callback
-from ..training import Callback, Diverged, evaluate, train
+from ..training import Callback, Diverged, evaluate, measure_targets, train
 from .controls import controls_of
 from .entries import PrunerChoice
 from .grid import Cell
@@ -103,6 +103,10 @@ def compute(
         row |= {"status": "diverged", "reason": training.reason}
     else:
         row |= evaluate(model, dataset, device=target)
+        if cell.targets:
+            asked = {choice.name: choice.settings for choice in cell.targets}
+            with _timed(seconds, "targets"):
+                row |= measure_targets(model, dataset, training.history, targets=asked, device=target)
         model.cpu()
         measured, layers = _measured(cell, model, dataset, masks, seconds, controls)
         metrics = _compact_columns(cell, model, dataset, masks) | measured

@@ -19,13 +19,22 @@ from ..errors import InputError, unknown_name
 from ..features import column_names
 from ..own_code import digest_of, import_code, is_file_name
 from ..training.recipes import Recipe
-from .entries import Choice, DatasetChoice, EncodingChoice, ModelChoice, PrunerChoice, RecipeChoice, enough_controls
+from .entries import (
+    Choice,
+    DatasetChoice,
+    EncodingChoice,
+    ModelChoice,
+    PrunerChoice,
+    RecipeChoice,
+    TargetChoice,
+    enough_controls,
+)
 from .limits import Limits, parsed_duration, parsed_size
 from .yaml_file import KeyPath, read_yaml, written_path, written_yaml
 
 __all__ = ["StudyConfig"]
 
-CHOICES = ("datasets", "models", "pruners", "encodings")
+CHOICES = ("datasets", "models", "pruners", "encodings", "targets")
 LISTS = (*CHOICES, "metrics", "sparsities", "imports")
 RECIPE_SETTINGS = frozenset(field.name for field in fields(Recipe)) - {"name"}
 NOT_IN_TABLE = {
@@ -52,6 +61,8 @@ class StudyConfig(BaseModel):
         How every network is trained; ``digits`` for embedded datasets and ``reference`` otherwise unless given.
     metrics
         Metrics or categories to measure; all when left out.
+    targets
+        What is asked of every trained network beside accuracy and loss, of `topo.training.TARGETS`.
     controls
         With how many random masks, of as many weights in every layer, each sparse network is compared: at least 2, or 0
         for none. The table then has the z-scores of its metrics as ``<metric>_z`` (`topo.z_scores`). An encoding may
@@ -102,6 +113,7 @@ class StudyConfig(BaseModel):
     recipe: RecipeChoice = Field(default_factory=lambda given: _usual_recipe(given))
     encodings: tuple[EncodingChoice, ...] = Field(default_factory=lambda: (EncodingChoice(name="multipartite"),))
     metrics: tuple[str, ...] | None = None
+    targets: tuple[TargetChoice, ...] = ()
     controls: int = Field(default=0, ge=0)
     measure_dense: bool = False
     save_weights: bool = False
@@ -303,7 +315,8 @@ class StudyConfig(BaseModel):
         """The study file that reads back as this config."""
         data = self.model_dump(mode="json", exclude_defaults=True)
         for key in CHOICES:
-            data[key] = [choice.as_written() for choice in getattr(self, key)]
+            if key != "targets" or self.targets:
+                data[key] = [choice.as_written() for choice in getattr(self, key)]
         data |= {"name": self.name, "seeds": list(self.seeds), "recipe": self.recipe.as_written()}
         ordered = {key: data[key] for key in type(self).model_fields if key in data}
         return written_yaml(ordered)
@@ -339,8 +352,10 @@ class StudyConfig(BaseModel):
         """
         code = list(self.code(recorded).values())
         modules = [name for name in self.imports if not is_file_name(name)]
-        # A study without controls has the hash that it had when there were none.
+        # A study without controls or targets has the hash that it had when there were none.
         decides = self.model_dump(mode="json", exclude=NOT_IN_TABLE)
+        if not decides["targets"]:
+            del decides["targets"]
         for part in (decides, *decides["encodings"]):
             if not part["controls"]:
                 del part["controls"]

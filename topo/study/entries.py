@@ -14,7 +14,7 @@ from ..errors import InputError, unknown_name
 from ..models import MODELS, torchvision_names
 from ..pruning import PRUNERS
 from ..registry import Registry, Source
-from ..training import RECIPES, Recipe, recipe
+from ..training import RECIPES, TARGETS, Recipe, recipe
 from ..validation import check_settings, settings_of
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "ModelChoice",
     "PrunerChoice",
     "RecipeChoice",
+    "TargetChoice",
     "enough_controls",
 ]
 
@@ -173,6 +174,13 @@ class RecipeChoice(Choice):
     def resolved(self) -> Recipe:
         """The recipe itself."""
         return recipe(self.name, **self.settings)
+
+
+class TargetChoice(Choice):
+    """What is asked of a trained network beside its accuracy."""
+
+    kind = "target"
+    registry = TARGETS
 
 
 def enough_controls(controls: int | None) -> int | None:

@@ -17,7 +17,7 @@ from ..own_code import is_file_name
 from ..registry import Source
 from ..training import Recipe
 from .config import StudyConfig
-from .entries import DatasetChoice, EncodingChoice, ModelChoice, PrunerChoice
+from .entries import DatasetChoice, EncodingChoice, ModelChoice, PrunerChoice, TargetChoice
 
 __all__ = ["FORMAT", "Cell", "Import", "Planned", "cells_of", "registered"]
 
@@ -131,6 +131,8 @@ class Cell:
         How the network is trained.
     encodings, metrics
         What is measured; metrics None for all.
+    targets
+        What is asked of the trained network beside its accuracy.
     save_weights, save_trajectory
         What is kept beside the row.
     data_root
@@ -149,6 +151,7 @@ class Cell:
     recipe: Recipe
     encodings: tuple[EncodingChoice, ...]
     metrics: tuple[str, ...] | None
+    targets: tuple[TargetChoice, ...] = ()
     save_weights: bool = False
     save_trajectory: bool = False
     data_root: str | None = None
@@ -175,6 +178,8 @@ class Cell:
         controls = once("controls", encodings, lambda: [encoding.controls or 0 for encoding in encodings])
         if self.pruner is not None and any(controls):
             decides["controls"] = controls
+        if self.targets:
+            decides["targets"] = once("targets", self.targets, lambda: [target.decides() for target in self.targets])
         own = {source.digest for source in self.own_sources()}
         if own:  # one file of a study's own code may use another
             decides["code"] = sorted(own | {code.digest for code in self.imports})
@@ -183,7 +188,7 @@ class Cell:
     def own_sources(self) -> Iterator[Source]:
         """Where what the cell uses is defined, if not in this package."""
         once = self.shared.once
-        for choice in filter(None, (self.dataset, self.model, *self.encodings, self.pruner)):
+        for choice in filter(None, (self.dataset, self.model, *self.encodings, *self.targets, self.pruner)):
             source = once("source", choice, partial(getattr, choice, "source"))
             if source is not None and not source.built_in:
                 yield source
@@ -254,7 +259,7 @@ def registered(config: StudyConfig) -> tuple[Any, ...]:
     tuple
         Equal to another one where the cells are the same.
     """
-    named = [*config.datasets, *config.models, *config.pruners, *config.encodings, config.recipe]
+    named = [*config.datasets, *config.models, *config.pruners, *config.encodings, *config.targets, config.recipe]
     entries = [choice.registry.entry(choice.name) for choice in named if choice.name in choice.registry]
     return FORMAT, config.code(), entries, METRICS.entries()
 
@@ -291,6 +296,7 @@ def cells_of(config: StudyConfig) -> list[Cell]:
             recipe,
             encodings if config.measure_dense else (),
             config.metrics,
+            config.targets,
             save_weights=True,
             data_root=config.data_root,
             imports=imports,

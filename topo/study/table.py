@@ -19,6 +19,7 @@ RESERVED = frozenset(
         *("dense_accuracy", "accuracy_drop", "reached_sparsity", "kept_weights", "total_weights", "device", "study"),
         *("layer_density_min", "layer_density_max", "compact_parameters", "compact_macs", "seconds", "undefined"),
         *("classes", "test_samples", "chance", "perplexity"),
+        *("calibration_error", "accuracy_noise", "accuracy_blur", "accuracy_contrast", "epochs_to_share"),
     )
 )
 TEXT = {"dataset", "model", "pruner", "family", "status", "reason", "undefined", "device", "cell", "date", "provenance"}

@@ -6,11 +6,13 @@ from .evaluation import evaluate
 from .loop import Diverged, Training, batch_loss, train
 from .recipes import OPTIMIZERS, RECIPES, SCHEDULES, Recipe, recipe
 from .schedule import learning_rate
+from .targets import TARGETS, measure_targets
 
 __all__ = [
     "OPTIMIZERS",
     "RECIPES",
     "SCHEDULES",
+    "TARGETS",
     "Callback",
     "Diverged",
     "Recipe",
@@ -19,6 +21,7 @@ __all__ = [
     "batch_loss",
     "evaluate",
     "learning_rate",
+    "measure_targets",
     "recalibrate",
     "recipe",
     "train",
