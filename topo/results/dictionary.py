@@ -17,6 +17,8 @@ RUN_COLUMNS = {
     "study": "Name of the study, where a table has several.",
     "file": "The file of masks that was measured.",
     "cell": "Key of the network in its study: the name of its folder.",
+    "date": "When the result was written, in UTC.",
+    "provenance": "Digest of what it was computed with: versions, machine, data.",
     "network": "Name of the network, where it comes from no study.",
     "dataset": "What it was trained on.",
     "model": "Its architecture.",
