@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["plain"]
+__all__ = ["plain", "without_hidden"]
 
 # Sequences that terminals obey: commands that end in a letter, strings that end in a bell, and two-character ones.
 _ESCAPES = re.compile(
@@ -41,7 +41,28 @@ def plain(text: object, *, lines: bool = False) -> str:
     found = _ESCAPES.sub("", str(text))
     if not lines:
         found = _SPACES.sub(" ", found)
-    return "\n".join(_HIDDEN.sub(_without, line) for line in found.split("\n"))
+    return without_hidden(found)
+
+
+def without_hidden(text: str) -> str:
+    """A text of several lines without control characters and marks of direction.
+
+    Parameters
+    ----------
+    text
+        Such as a page.
+
+    Returns
+    -------
+    str
+        All else as it is.
+
+    Examples
+    --------
+    >>> without_hidden("a" + chr(0) + " b" + chr(0x202E))
+    'a b'
+    """
+    return "\n".join(_HIDDEN.sub(_without, line) for line in text.split("\n"))
 
 
 def _without(match: re.Match[str]) -> str:

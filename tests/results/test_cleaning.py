@@ -88,3 +88,28 @@ def test_what_can_not_be_read_is_one_sentence(broken, sentence):
 def test_names_that_are_missing_are_unnamed():
     networks = tidy_results(table().assign(dataset=None))
     assert set(networks["dataset"]) == {"unnamed"}
+
+
+def test_shares_that_cannot_be_are_missing_and_change_no_others():
+    given = table()
+    given.loc[[2, 3, 4], "accuracy"], given.loc[5, "sparsity"] = [-5, 1.7, 250], 2.0
+    evidence = Evidence.of(given)
+    assert {("accuracy", "values are no shares", 3), ("sparsity", "values are no shares", 1)} < issues(evidence)
+    assert ("sparsity", "rows have no sparsity", 1) in issues(evidence)
+    kept = table().drop(index=5)
+    expected = kept["accuracy"].mask(kept.index.isin([2, 3, 4]))
+    np.testing.assert_array_equal(evidence.networks["accuracy"], expected)
+    assert evidence.networks["sparsity"].tolist() == kept["sparsity"].tolist()
+
+
+def test_names_are_shown_on_one_line_and_told_apart():
+    given = table()
+    rows = len(given)
+    given["model"] = ["net", " net ", "", "\x00", None, "a" * 10_000, "a" * 10_000 + "b"] + ["x\x1b[2J\ny"] * (rows - 7)
+    networks = tidy_results(given)
+    assert networks["model"].tolist()[:5] == ["net", "net", "unnamed", "unnamed", "unnamed"]
+    assert networks["model"].iloc[-1] == "x y"
+    long = networks["model"].iloc[5:7]
+    assert long.nunique() == 2 and long.str.len().max() < 80 and long.str.startswith("aaaa").all()
+    column = tidy_results(given.rename(columns={"edges": "e" * 10_000})).columns
+    assert max(map(len, column)) < 80

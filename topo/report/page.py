@@ -16,6 +16,7 @@ from joblib import Parallel, delayed
 from ..encoding.graph import MultipartiteGraph
 from ..errors import InputError
 from ..own_code import import_code
+from ..plain_text import without_hidden
 from ..questions import QUESTIONS, ordered_questions
 from ..results.evidence import Evidence
 from ..results.labels import listed
@@ -152,7 +153,7 @@ def write_report(
             )
             labels = {source_name: one.name for source_name, one in evidence}
             render = as_html if kind == "html" else as_markdown
-            Path(name).write_text(render(numbered(report), labels), encoding="utf-8")
+            Path(name).write_text(without_hidden(render(numbered(report), labels)), encoding="utf-8")
         if files:
             with writing(path.with_name(link)):
                 shutil.copytree(beside, path.with_name(link), dirs_exist_ok=True)

@@ -13,13 +13,17 @@ __all__ = ["are_percentages", "cleaned"]
 # Shares are at most 1; whatever is beyond this and at most 100 is a percentage.
 MOST = 1.5
 ACCURACIES = ("accuracy", "dense_accuracy", "accuracy_drop")
+# Column: the smallest and the largest value that it can have, as shares are rounded.
+POSSIBLE = {"accuracy": (0, 1 + 1e-6), "dense_accuracy": (0, 1 + 1e-6), "accuracy_drop": (-1 - 1e-6, 1 + 1e-6)}
+POSSIBLE["sparsity"] = (0, 1)
 
 
 def cleaned(networks: pd.DataFrame, name: str, issues: DataIssues) -> pd.DataFrame:
     """A tidy table in which accuracies and sparsities are shares, and every row has a pruner, a sparsity and a seed.
 
     Percentages are divided by 100. Rows without a pruner, and sparse ones without a sparsity, are left out. Rows
-    without a seed are numbered on from the largest seed. Infinite values are taken as missing.
+    without a seed are numbered on from the largest seed. Infinite values, and shares below 0 or above 1, are taken as
+    missing.
 
     Parameters
     ----------
@@ -59,6 +63,11 @@ def cleaned(networks: pd.DataFrame, name: str, issues: DataIssues) -> pd.DataFra
                     known = int(networks[column].notna().sum())
                     issues.add(name, column, known, "values are percentages", "divided by 100")
                     networks[column] = networks[column] / 100
+    for column, (least, most) in POSSIBLE.items():
+        if column in networks.columns and pd.api.types.is_numeric_dtype(networks[column]):
+            impossible = ~networks[column].between(least, most) & networks[column].notna()
+            issues.add(name, column, int(impossible.sum()), "values are no shares", "taken as missing")
+            networks[column] = networks[column].mask(impossible)
     for column, whole in (("pruner", True), ("sparsity", False)):
         lost = networks[column].isna() & (whole | (networks["pruner"] != "dense"))
         issues.add(name, column, int(lost.sum()), f"rows have no {column}", "left out")
@@ -81,10 +90,12 @@ def are_percentages(values: pd.Series) -> bool:
 
     Examples
     --------
-    >>> are_percentages(pd.Series([71.5, 0.0])), are_percentages(pd.Series([0.715, 1.0]))
+    >>> are_percentages(pd.Series([71.5, 0.0])), are_percentages(pd.Series([0.715, 1.0, 2.0]))
     (True, False)
     """
-    return bool(MOST < values.max() <= 100 and values.min() >= 0)
+    # Of most: a value that cannot be must not change what all others say.
+    known = values[(values != 0) & values.notna()]
+    return len(known) > 0 and float(known.between(MOST, 100).mean()) > 0.5
 
 
 def _numbered(networks: pd.DataFrame, unknown: pd.Series) -> pd.Series:

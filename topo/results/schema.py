@@ -13,6 +13,7 @@ from ..encoding import ENCODINGS
 from ..errors import InputError, nearest
 from ..features import CATEGORIES
 from ..features.registry import STATISTICS, metric_facts
+from .names import shown_names, with_shown_columns
 from .numbers import as_numbers, not_numeric, require_single_columns
 from .published_columns import PUBLISHED_METRICS
 
@@ -171,8 +172,8 @@ def remember_metrics(table: pd.DataFrame) -> None:
 def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
     """A copy of a results table with the column names and identity columns that figures rely on.
 
-    Published names are translated, a missing dataset, model, family, seed, status or reason is filled in, and
-    pruner names are lower-case. `accuracy`, `pruner` and `sparsity` must be there.
+    Published names are translated, a missing dataset, model, family, seed, status or reason is filled in, names are as
+    `topo.results.names.shown_name` has them, pruners lower-case. `accuracy`, `pruner` and `sparsity` must be there.
 
     Parameters
     ----------
@@ -199,7 +200,8 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
         raise InputError(f"a results table must be a pandas DataFrame; got {type(table).__name__}.")
     remember_metrics(table)
     require_single_columns(table)
-    table = table.rename(columns={k: v for k, v in ALIASES.items() if v not in table.columns}).reset_index(drop=True)
+    table = table.rename(columns={k: v for k, v in ALIASES.items() if v not in table.columns})
+    table = with_shown_columns(table).reset_index(drop=True)
     # pandas copies attrs deeply with every column that is taken, which took half the time of a report.
     table.attrs = {}
     for name in ("accuracy", "pruner", "sparsity"):
@@ -209,17 +211,15 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
             raise InputError(f"the results table has no column {name!r}{hint}; it has {len(table.columns)} columns.")
     for name in ("accuracy", "sparsity"):
         table[name] = as_numbers(table, name)
-    table["pruner"] = table["pruner"].astype(str).str.lower()
+    table["pruner"] = shown_names(table["pruner"]).str.lower()
     for name in PAIR:
-        given = table.get(name, pd.Series(None, table.index, dtype=object))
-        table[name] = given.astype(str).where(given.notna(), "unnamed")
+        table[name] = shown_names(table.get(name, pd.Series(None, table.index, dtype=object))).fillna("unnamed")
     for name in (c for c in not_numeric(table) if metric_column(c) is not None):
         table[name] = as_numbers(table, name)
-    if "family" not in table.columns:
-        table["family"] = None
-    if (unknown := table["family"].isna()).any():
-        found = table["pruner"].map(_families()).fillna(UNKNOWN_FAMILY)
-        table["family"] = table["family"].astype(object).where(~unknown, found)
+    family = shown_names(table.get("family", pd.Series(None, table.index, dtype=object)))
+    if (unknown := family.isna()).any():
+        family = family.astype(object).where(~unknown, table["pruner"].map(_families()).fillna(UNKNOWN_FAMILY))
+    table["family"] = family
     if "seed" not in table.columns:
         table["seed"] = table.groupby(list(REPEATS), dropna=False).cumcount()
     if "status" not in table.columns:
