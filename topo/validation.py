@@ -5,14 +5,27 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .errors import InputError, nearest, unknown_name
 
-__all__ = ["Setting", "check_settings", "flag", "one_of", "real_number", "settings_of", "share", "whole_number"]
+__all__ = [
+    "Setting",
+    "check_settings",
+    "check_type",
+    "check_values",
+    "flag",
+    "one_of",
+    "real_number",
+    "settings_of",
+    "share",
+    "whole_number",
+]
 
 T = TypeVar("T")
 
@@ -285,6 +298,104 @@ def check_settings(
             raise InputError(f"{owner} takes no settings, but {name!r} was given; leave it out.")
         if name not in known:
             raise unknown_name(f"setting of {owner}", name, [*known, *arguments])
+
+
+def check_values(function: Callable[..., Any], settings: Mapping[str, Any]) -> None:
+    """Refuse settings whose values are of another type than the keyword-only parameters of `function`.
+
+    Parameters
+    ----------
+    function
+        The function that will receive the settings.
+    settings
+        Name -> value.
+
+    Raises
+    ------
+    InputError
+        Names the first that does not fit.
+
+    Examples
+    --------
+    >>> def build(shape, *, width: int = 1): ...
+    >>> check_values(build, {"width": "a"})
+    Traceback (most recent call last):
+    topo.errors.InputError: width must be a whole number, not 'a'.
+    """
+    hints = _hints(function)
+    for setting in settings_of(function):
+        if setting.name in settings:
+            check_type(setting.name, settings[setting.name], hints.get(setting.name) or _type_of(setting))
+
+
+def check_type(name: str, value: Any, hint: Any) -> None:
+    """Refuse a value that is not of a type.
+
+    Parameters
+    ----------
+    name
+        What the error calls it.
+    value
+        What was given.
+    hint
+        A type as annotations have it; others than numbers, texts, truths, choices and lists of them are not checked.
+
+    Raises
+    ------
+    InputError
+        When it is of another type.
+
+    Examples
+    --------
+    >>> check_type("widths", [8, 4], Sequence[int])
+    >>> check_type("widths", [8, "a"], Sequence[int])
+    Traceback (most recent call last):
+    topo.errors.InputError: every number of widths must be a whole number, not 'a'.
+    """
+    kind, parts = get_origin(hint), get_args(hint)
+    if kind is Literal:
+        one_of(name, value, parts)
+    elif kind in (Union, UnionType):
+        if value is None and NoneType in parts:
+            return
+        options = [part for part in parts if part is not NoneType]
+        for option in options[:-1]:
+            with suppress(InputError):
+                return check_type(name, value, option)
+        check_type(name, value, options[-1])
+    elif hint is bool:
+        flag(name, value)
+    elif hint is int:
+        if not -(2**63) <= whole_number(name, value) < 2**63:
+            raise InputError(f"{name} must be a whole number of at most 64 bits.")
+    elif hint is float:
+        real_number(name, value, infinite=True)
+    elif hint is str:
+        if not isinstance(value, str):
+            raise InputError(f"{name} must be text, not {value!r}.")
+    elif kind in (list, tuple, Sequence):
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise InputError(f"{name} must be a list, not {value!r}.")
+        inner = {part for part in parts if part is not Ellipsis}
+        for each in value if len(inner) == 1 else ():
+            check_type(f"every number of {name}", each, *inner)
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """The types of a function's parameters; none where what it is annotated with cannot be found."""
+    try:
+        return get_type_hints(function if inspect.isroutine(function) else type(function).__call__)
+    except Exception:  # annotations of others may be anything
+        return {}
+
+
+def _type_of(setting: Setting) -> Any:
+    """The type of a setting by what a signature that was put together says of it, else by its default."""
+    simple = {"bool": bool, "int": int, "float": float, "str": str, "None": None}
+    if setting.type:
+        parts = [part.strip() for part in setting.type.split("|")]
+        return Union[*(simple[part] for part in parts)] if set(parts) <= set(simple) else None
+    return {bool: bool, int: float, float: float, str: str}.get(type(setting.default))
 
 
 def _documented_parameters(documented: object) -> dict[str, str]:

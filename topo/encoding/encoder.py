@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import prod
-from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, TypeAlias
 
 from torch import nn
 
@@ -15,7 +15,7 @@ from ..dag.undefined_weights import warn_of_undefined_weights
 from ..errors import InputError, failures_named
 from ..memory import available_memory, in_words
 from ..registry import Registry
-from ..validation import check_settings, flag, one_of, real_number, settings_of, whole_number
+from ..validation import check_settings, check_values, settings_of
 from .graph import LayerGraphs, MultipartiteGraph
 
 __all__ = [
@@ -100,17 +100,8 @@ def encoding_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """
     encoder = ENCODINGS[name]
     check_settings(encoder, options, f"encoding {name!r}")
-    hints = get_type_hints(encoder)
-    given = {key: _checked(key, hints.get(key), value) for key, value in options.items()}
-    return {setting.name: given.get(setting.name, setting.default) for setting in settings_of(encoder)}
-
-
-def _checked(name: str, hint: Any, value: Any) -> Any:
-    if get_origin(hint) is Literal:
-        return one_of(name, value, get_args(hint))
-    checks: dict[Any, Callable[[str, Any], Any]] = {int: whole_number, float: real_number, bool: flag}
-    check = checks.get(hint)
-    return value if check is None else check(name, value)
+    check_values(encoder, options)
+    return {setting.name: options.get(setting.name, setting.default) for setting in settings_of(encoder)}
 
 
 def refuse_above(max_edges: int, count: int, layer: str) -> None:

@@ -11,7 +11,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from ..datasets import DATASETS
@@ -19,6 +19,7 @@ from ..errors import InputError, unknown_name
 from ..features import column_names
 from ..own_code import digest_of, import_code, is_file_name
 from ..training.recipes import Recipe
+from ..validation import flag, real_number, whole_number
 from .entries import (
     Choice,
     DatasetChoice,
@@ -130,6 +131,24 @@ class StudyConfig(BaseModel):
     def _one_as_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str | Mapping | float) else value
 
+    @field_validator("controls", "workers", mode="before")
+    @classmethod
+    def _whole(cls, value: Any, info: ValidationInfo) -> Any:
+        return None if value is None and info.field_name == "workers" else whole_number(str(info.field_name), value)
+
+    @field_validator("measure_dense", "save_weights", "save_trajectory", mode="before")
+    @classmethod
+    def _truth(cls, value: Any, info: ValidationInfo) -> bool:
+        return flag(str(info.field_name), value)
+
+    @field_validator("sparsities", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        for sparsity in value if isinstance(value, list | tuple) else ():
+            if isinstance(sparsity, bool) or (isinstance(sparsity, str) and sparsity[:1] in "-.0123456789"):
+                real_number("a sparsity", sparsity)
+        return value
+
     @field_validator("seeds", mode="before")
     @classmethod
     def _seeds_listed(cls, value: Any) -> Any:
@@ -176,6 +195,18 @@ class StudyConfig(BaseModel):
     def _labels_differ(cls, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
         _refuse_twice([choice.label for choice in choices], "leave one out, or give one a label of its own")
         return choices
+
+    @field_validator("encodings")
+    @classmethod
+    def _columns_differ(cls, encodings: tuple[EncodingChoice, ...]) -> tuple[EncodingChoice, ...]:
+        labels: dict[str, str] = {}
+        for encoding in encodings:
+            if (other := labels.setdefault(encoding.prefix, encoding.label)) != encoding.label:
+                raise InputError(
+                    f"{other!r} and {encoding.label!r} would fill the same columns ({encoding.prefix}...); give one of "
+                    "them another label."
+                )
+        return encodings
 
     @field_validator("imports")
     @classmethod

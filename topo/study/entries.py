@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -13,9 +14,10 @@ from ..encoding import ENCODINGS, encoding_options
 from ..errors import InputError, unknown_name
 from ..models import MODELS, torchvision_names
 from ..pruning import PRUNERS
+from ..pruning.allocation import ALLOCATIONS
 from ..registry import Registry, Source
 from ..training import RECIPES, TARGETS, Recipe, recipe
-from ..validation import check_settings, settings_of
+from ..validation import check_settings, check_values, flag, settings_of, whole_number
 
 __all__ = [
     "Choice",
@@ -43,6 +45,13 @@ class Choice(BaseModel):
 
     name: str
     label: str = ""
+
+    @field_validator("label")
+    @classmethod
+    def _shown(cls, label: str) -> str:
+        if not label.strip() or not label.isprintable():
+            raise InputError(f"a label is text that can be shown, not {label!r}.")
+        return label
 
     @model_validator(mode="before")
     @classmethod
@@ -76,6 +85,7 @@ class Choice(BaseModel):
             With the nearest right names.
         """
         check_settings(self.registry[self.name], self.settings, f"{self.kind} {self.name!r}")
+        check_values(self.registry[self.name], self.settings)
 
     def decides(self) -> dict[str, Any]:
         """What of it decides a result: everything but the label."""
@@ -101,6 +111,16 @@ class DatasetChoice(Choice):
     root: str | None = None
     download: bool = False
     subset: int | None = Field(default=None, ge=1)
+
+    @field_validator("subset", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        return None if value is None else whole_number("subset", value, minimum=1)
+
+    @field_validator("download", mode="before")
+    @classmethod
+    def _truth(cls, value: Any) -> bool:
+        return flag("download", value)
 
     def decides(self) -> dict[str, Any]:
         # With the settings that are not given: where a default changes, so does what a cell computed.
@@ -137,8 +157,16 @@ class PrunerChoice(Choice):
     exclude: str | tuple[str, ...] | None = None
     allow_empty_layers: bool = True
 
+    @field_validator("allow_empty_layers", mode="before")
+    @classmethod
+    def _truth(cls, value: Any) -> bool:
+        return flag("allow_empty_layers", value)
+
     def check(self) -> None:
         super().check()
+        allocation = self.settings.get("allocation", "global")
+        if allocation not in ALLOCATIONS and not re.fullmatch(r"\d+:\d+", allocation):
+            raise unknown_name("allocation", allocation, [*ALLOCATIONS, "2:4"])
         if self.stage is not None and PRUNERS.entry(self.name).info["stage"] == "training":
             raise InputError(f"pruner {self.name!r} works during training; leave out stage: {self.stage}.")
 
@@ -221,6 +249,11 @@ class EncodingChoice(Choice):
     kind = "encoding"
     registry = ENCODINGS
     controls: int | None = Field(default=None, ge=0)
+
+    @field_validator("controls", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        return None if value is None else whole_number("controls", value, minimum=0)
 
     @field_validator("controls")
     @classmethod
