@@ -14,7 +14,7 @@ import pytest
 from tests.study.fakes import fake_compute
 from topo.errors import InputError
 from topo.results import layer_table
-from topo.study import Study, StudyError, computation
+from topo.study import Study, StudyError, attempt
 from topo.study import journal as journal_module
 from topo.study import store as store_module
 from topo.study.store import Store
@@ -29,7 +29,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(f"{cell.pruner.label if cell.pruner else 'dense'} {cell.sparsity:g}")
         return fake_compute(cell, *args, **options)
 
-    monkeypatch.setattr(computation, "compute", compute)
+    monkeypatch.setattr(attempt, "compute", compute)
     return names
 
 
