@@ -7,11 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pandas as pd
 
 from ..errors import InputError
-from ..safe_files import writing
+from ..safe_files import parsed_json, require_file, writing
 from ..tables import read_table, write_table
 
 __all__ = ["IDENTITY", "KeptRows"]
@@ -96,7 +97,7 @@ class KeptRows:
             with writing(self._unfinished):
                 self._unfinished.parent.mkdir(parents=True, exist_ok=True)
                 with self._unfinished.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(plain) + "\n")
+                    file.write(_line(json.dumps(plain)))
 
     def finish(self, keys: Mapping[str, str]) -> pd.DataFrame:
         """The table of these files, written.
@@ -156,14 +157,20 @@ class KeptRows:
     def _read_unfinished(self) -> list[dict[str, Any]]:
         if not self._unfinished.exists():
             return []
-        text = self._unfinished.read_text(encoding="utf-8")
-        if not text.endswith("\n"):  # a run was killed while it wrote
+        require_file(self._unfinished)
+        content = self._unfinished.read_bytes()
+        if not content.endswith(b"\n"):  # a run was killed while it wrote
             with writing(self._unfinished), self._unfinished.open("a", encoding="utf-8") as file:
                 file.write("\n")
-        rows = []
-        for line in text.splitlines():
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                continue
+        lines = content.decode("utf-8", errors="replace").split("\n")
+        rows = [parsed_json(text, "a row") for text in (line.rpartition("\t")[0] for line in lines if _is_whole(line))]
         return [row for row in rows if isinstance(row, dict) and {"key", "status"} <= row.keys()]
+
+
+def _line(text: str) -> str:
+    """A line of a file that grows: what it says, and a checksum."""
+    return f"{text}\t{crc32(text.encode()):08x}\n"
+
+
+def _is_whole(line: str) -> bool:
+    return line + "\n" == _line(line.rpartition("\t")[0])
