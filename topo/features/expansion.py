@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from .graph_view import GraphView
+from .lanczos import Product
 from .registry import Undefined, metric
-from .spectra import ROUNDED, Product, largest_eigenvalues, scaled, symmetric, top_singular_values
+from .spectra import largest_eigenvalues, scaled, symmetric, top_singular_values
 
 
 @metric("spectral_gap", category="expansion", reads_weights=True)
@@ -33,7 +34,7 @@ def top_magnitudes(view: GraphView) -> np.ndarray:
         raise Undefined("the graph has fewer than three nodes, so no third eigenvalue")
     if view.scaled_product is not None:
         product, exponent = view.scaled_product
-        return np.ldexp(np.abs(largest_eigenvalues(view.n_nodes, product, 3, copies=3, tolerance=ROUNDED)), exponent)
+        return np.ldexp(np.abs(largest_eigenvalues(view.n_nodes, product, 3, copies=3, rounded=True)), exponent)
     magnitudes = np.zeros(3)
     for bound, nodes in _components_by_bound(view):
         if bound <= magnitudes[2] * (1 + 1e-12):
@@ -47,13 +48,17 @@ def spectral_radius(view: GraphView) -> float:
     """Largest eigenvalue of the weighted undirected Laplacian D - A."""
     _require_weights(view)
     product, exponent = view.shared(_adjacency_product)
-    degree = product(np.ones((view.n_nodes, 1)))
+    degree = _degrees(view)
 
-    def laplacian(x: np.ndarray) -> np.ndarray:
-        return degree * x - product(x)
+    def laplacian(x: np.ndarray, y: np.ndarray) -> None:
+        product(x, y)
+        for vector, image in zip(x, y, strict=True):
+            np.subtract(np.multiply(degree, vector, out=scratch), image, out=image)
 
-    tolerance = None if view.scaled_product is None else ROUNDED
-    values = largest_eigenvalues(view.n_nodes, laplacian, 1, which="LA", tolerance=tolerance)
+    scratch = np.empty_like(degree)
+
+    rounded = view.scaled_product is not None
+    values = largest_eigenvalues(view.n_nodes, laplacian, 1, which="LA", rounded=rounded)
     return float(np.ldexp(values[0], exponent))
 
 
@@ -63,6 +68,13 @@ def _adjacency_product(view: GraphView) -> tuple[Product, int]:
         return view.scaled_product
     directed, exponent = scaled(view.directed)
     return symmetric(directed), exponent
+
+
+def _degrees(view: GraphView) -> np.ndarray:
+    """Summed weights of the edges of each node, but for the power of two."""
+    degree = np.empty((1, view.n_nodes))
+    view.shared(_adjacency_product)[0](np.ones_like(degree), degree)
+    return degree[0]
 
 
 def _require_weights(view: GraphView) -> None:
@@ -79,8 +91,7 @@ def _components_by_bound(view: GraphView) -> Iterator[tuple[float, np.ndarray]]:
     if (sizes > 1).sum() == 1:
         yield np.inf, np.flatnonzero(sizes[labels] > 1)
         return
-    product, exponent = view.shared(_adjacency_product)
-    weighted = np.ldexp(product(np.ones((view.n_nodes, 1)))[:, 0], exponent)
+    weighted = np.ldexp(_degrees(view), view.shared(_adjacency_product)[1])
     # No eigenvalue exceeds the largest sqrt(d_u d_v) over the component's edges.
     bounds = np.zeros(count)
     ends = view.directed.tocoo()
@@ -116,5 +127,11 @@ def _magnitudes(view: GraphView, nodes: np.ndarray) -> np.ndarray:
         (half,) = view.blocks.values()
         return np.repeat(top_singular_values(half, 2, inside=inside[view.parts[1].nodes]), 2)[:3]
     one_side = inside & (colour == (2 * colour[nodes].sum() <= len(nodes)))
-    squares = largest_eigenvalues(view.n_nodes, lambda x: product(product(x)), min(2, one_side.sum()), inside=one_side)
+
+    def square(x: np.ndarray, y: np.ndarray) -> None:
+        between = np.empty_like(x)
+        product(x, between)
+        product(between, y)
+
+    squares = largest_eigenvalues(view.n_nodes, square, min(2, one_side.sum()), inside=one_side)
     return np.ldexp(np.repeat(np.sqrt(np.maximum(squares, 0)), 2)[:3], exponent)

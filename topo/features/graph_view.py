@@ -171,9 +171,9 @@ class GraphView:
         return all(bool(np.isfinite(matrix.data).all()) for matrix in self.blocks.values())
 
     @property
-    def scaled_product(self) -> tuple[Callable[[np.ndarray], np.ndarray], int] | None:
-        """Where there are no edges to multiply with: maps (N, vectors) to the product with the undirected weighted
-        adjacency over a power of two, and that power."""
+    def scaled_product(self) -> tuple[Callable[[np.ndarray, np.ndarray], object], int] | None:
+        """Where there are no edges to multiply with: writes the products of the undirected weighted adjacency over a
+        power of two with vectors, (vectors, N), to a second array; and that power."""
         return None
 
     @cached_property

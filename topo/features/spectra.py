@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
-from itertools import count as count_from
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 from threadpoolctl import ThreadpoolController
 
 from .kernels import compiler
+from .lanczos import Product, block_lanczos
 from .registry import Undefined
 
-__all__ = ["ROUNDED", "Product", "largest_eigenvalues", "scaled", "symmetric", "top_singular_values"]
-
-Product = Callable[[np.ndarray], np.ndarray]
+__all__ = ["largest_eigenvalues", "scaled", "symmetric", "top_singular_values"]
 
 DENSE_SIZE = 100
 # Of the largest eigenvalue: what the error of the wanted ones may be.
 TOLERANCE = 1e-9
 # The same where products are rounded to float32.
 ROUNDED = 1e-7
-# Vectors that are kept orthogonal to each other, and how often they may be replaced by the best of their span.
-BASIS = 48
-MOST_RESTARTS = 200
-# Looking at the eigenvalues so far costs as much as a product with a matrix of this size.
-SIZE_OF_A_LOOK = 20_000
 
 
 def largest_eigenvalues(
@@ -37,21 +30,16 @@ def largest_eigenvalues(
     which: str = "LM",
     copies: int = 2,
     inside: np.ndarray | None = None,
-    tolerance: float | None = None,
+    rounded: bool = False,
 ) -> np.ndarray:
     """The `count` extreme eigenvalues of a symmetric matrix, given as its product with vectors, extreme first.
-
-    A block of vectors is multiplied again and again, and every new block is made orthogonal to all before it; so
-    equal eigenvalues are seen as often as the block has vectors. A full basis is replaced by its best Ritz vectors.
-    Wu, Simon, *Thick-restart Lanczos method for large symmetric eigenvalue problems*, SIAM J. Matrix Analysis and
-    Applications 22 (2000).
 
     Parameters
     ----------
     size
         Rows of the matrix.
     product
-        Maps an array (size, vectors) to the matrix times it.
+        Of the matrix with vectors.
     count
         How many.
     which
@@ -60,8 +48,8 @@ def largest_eigenvalues(
         How many of equal eigenvalues matter.
     inside
         bool (size,): a set of rows and columns that no entry joins to others, and the only ones to look at.
-    tolerance
-        Of the largest eigenvalue, what the error may be; larger where products are rounded to float32.
+    rounded
+        Whether products are rounded to float32.
 
     Returns
     -------
@@ -74,117 +62,22 @@ def largest_eigenvalues(
         When the iteration does not converge.
     """
     if size <= DENSE_SIZE:
-        unit = np.eye(size) if inside is None else np.eye(size)[:, inside]
-        image = product(unit) if inside is None else product(unit)[inside]
-        return _by(np.linalg.eigvalsh(image), which)[:count]
+        unit = np.eye(size) if inside is None else np.eye(size)[inside]
+        image = np.empty_like(unit)
+        product(unit, image)
+        return _by(np.linalg.eigvalsh(image if inside is None else image[:, inside]), which)[:count]
     # Products of narrow matrices are too small for threads: on a busy machine these cost ten times the work.
     with _thread_pools().limit(limits=1, user_api="blas"):
         width = min(count, copies)
-        tolerance = TOLERANCE if tolerance is None else tolerance
+        wanted: dict[str, Any] = {"which": which, "inside": inside, "tolerance": TOLERANCE}
+        if rounded:
+            wanted |= {"tolerance": ROUNDED, "rounding": float(np.finfo(np.float32).eps)}
         try:
-            found = _block_lanczos(size, product, count, which, width, inside, seed=0, tolerance=tolerance)
+            found = block_lanczos(size, product, count, width=width, seed=0, **wanted)
         except Undefined:
             # Another start, in a block that sees more of what lies close together.
-            found = _block_lanczos(size, product, count, which, width + 2, inside, seed=1, tolerance=tolerance)
+            found = block_lanczos(size, product, count, width=width + 2, seed=1, **wanted)
     return np.concatenate([found, np.zeros(max(0, min(count, size) - len(found)))])
-
-
-def _block_lanczos(
-    size: int,
-    product: Product,
-    count: int,
-    which: str,
-    width: int,
-    inside: np.ndarray | None,
-    seed: int,
-    tolerance: float,
-) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    # A positive vector is never orthogonal to the leading one of a non-negative matrix.
-    start = np.vstack([rng.random(size), rng.standard_normal((width - 1, size))])
-    if inside is not None:
-        start *= inside
-    basis, projected = np.empty((BASIS, size)), np.zeros((BASIS, BASIS))
-    block, _ = _orthonormal(start, 0.0)
-    last = filled = 0
-    scale = 0.0
-    pause = 3 if size > SIZE_OF_A_LOOK else 6
-    for _ in range(MOST_RESTARTS):
-        for step in count_from(1):
-            stop = filled + len(block)
-            basis[filled:stop] = block
-            rest = np.ascontiguousarray(product(np.ascontiguousarray(block.T)).T)
-            length = float(np.linalg.norm(rest, axis=1).max())
-            scale = max(scale, length)
-            # In exact arithmetic the last two blocks are all that there is to take out. The pass over the whole basis
-            # keeps rounding from growing, which it would manifold a step behind a far eigenvalue.
-            near = _without(basis[last:stop], rest)
-            taken = _without(basis[:stop], rest)
-            taken[last:] += near
-            block, coupling = _orthonormal(rest, 1e-12 * scale)
-            if len(block) and np.linalg.norm(coupling, axis=1).min() < 1e-3 * length:
-                # A short direction was blown up together with what was left of the basis in it.
-                _without(basis[:stop], block)
-                block, again = _orthonormal(block, 1e-3)
-                coupling = again @ coupling
-            projected[:stop, filled:stop] = taken
-            projected[filled:stop, :stop] = taken.T
-            last, filled = filled, stop
-            full = filled + len(block) > BASIS
-            if full or not len(block) or step % pause == 0:
-                values, vectors = _ritz(projected[:filled, :filled], which)
-                ends = coupling @ vectors[last:filled]
-                if not len(block) or _converged(values, np.linalg.norm(ends, axis=0), count, tolerance):
-                    return values[:count]
-            if full:
-                break
-            projected[filled : filled + len(block), last:filled] = coupling
-            projected[last:filled, filled : filled + len(block)] = coupling.T
-        kept = min(count + 2 * width, filled - 1)
-        basis[:kept] = vectors[:, :kept].T @ basis[:filled]
-        projected[:] = 0.0
-        projected[:kept, :kept] = np.diag(values[:kept])
-        last, filled = 0, kept
-        projected[filled : filled + len(block), :filled] = ends[:, :kept]
-        projected[:filled, filled : filled + len(block)] = ends[:, :kept].T
-    raise Undefined("the eigenvalue iteration did not converge, from two different starts")
-
-
-def _without(basis: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Take the span of the basis out of the rows, in place; returns what was taken, (basis, rows)."""
-    taken = basis @ rows.T
-    rows -= taken.T @ basis
-    return taken
-
-
-def _orthonormal(rows: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
-    """Orthonormal rows, and the matrix C so that C^T times them is `rows`; directions shorter than `floor` are gone."""
-    squares, rotation = np.linalg.eigh(rows @ rows.T)
-    kept = squares > floor * floor
-    lengths = np.sqrt(squares[kept])[:, None]
-    turned = rotation[:, kept].T
-    return (turned @ rows) / lengths, turned * lengths
-
-
-def _ritz(projected: np.ndarray, which: str) -> tuple[np.ndarray, np.ndarray]:
-    values, vectors = np.linalg.eigh(projected)
-    order = np.argsort(-np.abs(values) if which == "LM" else -values, kind="stable")
-    return values[order], vectors[:, order]
-
-
-def _converged(values: np.ndarray, residuals: np.ndarray, count: int, tolerance: float) -> bool:
-    """Whether the first `count` Ritz values are exact to the tolerance.
-
-    The error of a group of them is at most their residual, and about its square over the gap behind the group. A
-    cluster that holds the last wanted value is taken whole, so that the gap is the one behind the cluster.
-    """
-    allowed = tolerance * np.abs(values[0])
-    square = np.cumsum(residuals**2)
-    for k in range(count, min(len(values), count + 6)):
-        gap = np.abs(values[:k, None] - values[None, k:]).min()
-        if square[k - 1] <= max(allowed**2, allowed * gap):
-            return True
-    return False
 
 
 def symmetric(directed: sparse.csr_array) -> Product:
@@ -198,40 +91,54 @@ def symmetric(directed: sparse.csr_array) -> Product:
     Returns
     -------
     callable
-        Maps float64 (rows, vectors) to the same shape.
+        Writes it to an array.
     """
-    if compiler.available():
-        from .kernels.products import symmetric_product
+    if not compiler.available():
+        forward = directed.astype(np.float64)
+        return lambda x, y: np.copyto(y, (forward @ x.T + forward.T @ x.T).T)
+    from .kernels.products import diagonal_runs, symmetric_product, symmetric_run_product
 
-        def product(x: np.ndarray) -> np.ndarray:
-            if x.shape[1] in (1, 2):
-                y = np.empty_like(x)
-                symmetric_product(directed.indptr, directed.indices, directed.data, x, y)
-                return y
-            return directed @ x + directed.T @ x
+    arrays = directed.indptr, directed.indices, directed.data
+    runs, work = diagonal_runs(*arrays), _Work()
 
-        return product
-    forward = directed.astype(np.float64)
-    backward = forward.T
-    return lambda x: forward @ x + backward @ x
+    def product(x: np.ndarray, y: np.ndarray) -> None:
+        if len(runs[0]):
+            symmetric_run_product(*runs, x, y, *work(x.size, x.size))
+        else:
+            symmetric_product(*arrays, x, y, *work(x.size, x.size))
+
+    return product
 
 
 def _gram(matrix: sparse.csr_array) -> Product:
     """The product of B^T B with vectors."""
-    if compiler.available():
-        from .kernels.products import gram_product
+    if not compiler.available():
+        forward = matrix.astype(np.float64)
+        return lambda x, y: np.copyto(y, (forward.T @ (forward @ x.T)).T)
+    from .kernels.products import diagonal_runs, gram_product, gram_run_product
 
-        def product(x: np.ndarray) -> np.ndarray:
-            if x.shape[1] in (1, 2):
-                y = np.empty_like(x)
-                gram_product(matrix.indptr, matrix.indices, matrix.data, x, y)
-                return y
-            return matrix.T @ (matrix @ x)
+    arrays = matrix.indptr, matrix.indices, matrix.data
+    runs, work = diagonal_runs(*arrays), _Work()
 
-        return product
-    forward = matrix.astype(np.float64)
-    backward = forward.T
-    return lambda x: backward @ (forward @ x)
+    def product(x: np.ndarray, y: np.ndarray) -> None:
+        if len(runs[0]):
+            gram_run_product(*runs, x, y, *work(x.size, len(x) * matrix.shape[0]))
+        else:
+            gram_product(*arrays, x, y, *work(x.size, x.size))
+
+    return product
+
+
+class _Work:
+    """Memory of a product, kept from one call to the next: getting it anew would cost as much as the product."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[tuple[int, ...], list[np.ndarray]] = {}
+
+    def __call__(self, *sizes: int) -> list[np.ndarray]:
+        if sizes not in self.arrays:
+            self.arrays = {sizes: [np.empty(size) for size in sizes]}
+        return self.arrays[sizes]
 
 
 def top_singular_values(matrix: sparse.csr_array, count: int, *, inside: np.ndarray | None = None) -> np.ndarray:

@@ -17,12 +17,12 @@ from ..encoding.graph import MultipartiteGraph
 from ..encoding.multipartite import weight_facts
 from ..memory import available_memory, in_words
 from .graph_view import GraphView
+from .lanczos import FEWEST, Product
 from .registry import Undefined
-from .spectra import BASIS, Product
 
 __all__ = ["BYTES_OF_AN_ITERATION", "StructuralView"]
 
-BYTES_OF_AN_ITERATION = 8 * (BASIS + 16)
+BYTES_OF_AN_ITERATION = 8 * (FEWEST + 16)
 """For a node: the basis and the blocks beside it, in float64."""
 NEEDS_EDGES = "it needs the edges of the graph, which are not built with engine='structure'"
 
@@ -133,8 +133,12 @@ class StructuralView(GraphView):
             raise Undefined(f"the iteration takes about {in_words(needed)}, and {in_words(free)} of memory are left")
         ones = np.ones((self.n_nodes, 1))
         exponent = int(np.frexp(self.adjacency.weighted.both(ones).max())[1])
-        # The vectors are scaled, for float32 might not hold the weights times them.
-        return lambda x: self.adjacency.rounded.both(np.ldexp(x, -exponent)), exponent
+
+        def product(x: np.ndarray, y: np.ndarray) -> None:
+            # The vectors are scaled, for float32 might not hold the weights times them.
+            y[:] = self.adjacency.rounded.both(np.ldexp(x, -exponent).T).T
+
+        return product, exponent
 
     @property
     def blocks(self) -> Any:  # type: ignore[override]
