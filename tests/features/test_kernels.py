@@ -23,8 +23,8 @@ from topo.features.kernels import compiler
 from topo.features.kernels.coreness import core_numbers
 from topo.features.kernels.four_cycles import four_cycles_closed
 from topo.features.kernels.low_points import low_points
-from topo.features.kernels.positions import position_classes
 from topo.features.kernels.two_hop import nodes_within_two_steps
+from topo.features.positions import position_classes
 
 
 def reference(graph: MultipartiteGraph) -> igraph.Graph:
@@ -129,12 +129,13 @@ def counts(graph: MultipartiteGraph, merged: bool) -> tuple[int, int, int]:
     view = GraphView(graph)
     single = np.arange(view.n_nodes), np.ones(view.n_nodes, np.int64)
     levels = -np.array([part.level for part in view.parts], np.int64)
-    forward = view.directed.indptr, view.directed.indices
-    classes = position_classes(*forward, view.part_of, view.part_stops, levels) if merged else single
+    forward, joined = (view.directed.indptr, view.directed.indices), view.joined_parts
+    classes = position_classes(view, *forward, levels, joined) if merged else single
     two_hop = nodes_within_two_steps(*forward, *classes)
-    order = (*view.neighbours, view.part_of, view.part_stops, np.random.default_rng(0).permutation(len(view.parts)))
-    closing = position_classes(*order) if merged else single
-    return two_hop, four_cycles_closed(*order, *closing), len(classes[0]) + len(closing[0])
+    rank = np.random.default_rng(0).permutation(len(view.parts))
+    closing = position_classes(view, *view.neighbours, rank, joined | joined.T) if merged else single
+    closed = four_cycles_closed(*view.neighbours, view.part_of, view.part_stops, rank, *closing)
+    return two_hop, closed, len(classes[0]) + len(closing[0])
 
 
 @pytest.mark.slow
@@ -160,9 +161,9 @@ def test_classes_keep_apart_what_differs_in_one_edge() -> None:
     broken = band.toarray()
     broken[20, 35] = 1.0
     for matrix in (band, sparse.csr_array(broken)):
-        graph = BipartiteGraph(matrix)
+        graph = BipartiteGraph(matrix, left_shape=(1, 40), right_shape=(1, 40))
         assert counts(graph, merged=True)[:2] == counts(graph, merged=False)[:2]
-    assert counts(BipartiteGraph(band), merged=True)[2] < 20
+    assert counts(BipartiteGraph(band, left_shape=(1, 40), right_shape=(1, 40)), merged=True)[2] < 20
 
 
 def test_without_numba_this_is_said_once_and_values_stay(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,3 +250,4 @@ def test_once_prepared_nothing_waits_for_the_compiler() -> None:
         measure(random_graph([20, 30, 20], 0.2, 0))
         measure(random_graph([150, 200, 120], 0.1, 0))
         measure(random_layer(150, 130, 0.1, 0))
+        measure(next(networks())[1])

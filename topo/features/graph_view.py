@@ -166,6 +166,14 @@ class GraphView:
         return np.array([part.nodes.stop for part in self.parts], np.int64)
 
     @cached_property
+    def joined_parts(self) -> np.ndarray:
+        """bool (parts, parts): whether edges lead from one part to another."""
+        joined = np.zeros((len(self.parts), len(self.parts)), bool)
+        for pair in self.blocks:
+            joined[pair] = True
+        return joined
+
+    @cached_property
     def weights_are_finite(self) -> bool:
         """Whether no weight is NaN or infinite, as those of a diverged network are."""
         return all(bool(np.isfinite(matrix.data).all()) for matrix in self.blocks.values())
@@ -307,6 +315,12 @@ def _join_rows(
 ) -> None:
     """Write CSR matrices of the same rows side by side, each with its columns shifted, into the arrays of one."""
     start = indptr[:-1].copy()
+    if compiler.available():
+        from .kernels.adjacency import place_rows
+
+        for matrix, shift in pieces:
+            place_rows(matrix.indptr, matrix.indices, matrix.data, shift, start, indices, weights)
+        return
     for matrix, shift in pieces:
         counts = np.diff(matrix.indptr)
         where = np.repeat(start - matrix.indptr[:-1], counts)

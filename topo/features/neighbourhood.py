@@ -7,6 +7,7 @@ from scipy import sparse
 
 from .graph_view import GraphView, chunks
 from .kernels import compiler
+from .positions import position_classes
 from .registry import metric
 from .subgraphs import four_cycles, triangle_family
 
@@ -26,13 +27,12 @@ def two_hop(view: GraphView) -> float:
         return (view.n_nodes + view.n_edges) / view.n_nodes  # the second side has no edges that go on
     if not compiler.available():
         return _nodes_within_two_steps(view) / view.n_nodes
-    from .kernels.positions import position_classes
     from .kernels.two_hop import nodes_within_two_steps
 
     indptr, indices = view.directed.indptr, view.directed.indices
-    # The further an edge goes, the lower the rank: all neighbours and all neighbours of these count.
+    # The further an edge goes, the lower the rank: all neighbours count.
     rank = -np.array([part.level for part in view.parts], np.int64)
-    nodes, sizes = position_classes(indptr, indices, view.part_of, view.part_stops, rank)
+    nodes, sizes = position_classes(view, indptr, indices, rank, view.joined_parts)
     return nodes_within_two_steps(indptr, indices, nodes, sizes) / view.n_nodes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import cache
+from math import isqrt
 
 import numpy as np
 from scipy import sparse
@@ -17,6 +18,10 @@ from .spectra import DENSE_SIZE
 __all__ = ["prepare_kernels"]
 
 logger = logging.getLogger(__name__)
+
+# So many positions that spectra are found by iteration.
+SIDE = isqrt(DENSE_SIZE) + 1
+COMPILED = ("general", "neighbourhood", "strength", "global", "expansion", "paths")
 
 
 @cache
@@ -34,19 +39,20 @@ def prepare_kernels() -> None:
     with compiler.compilation_announced(
         lambda: logger.info("Compiling the code of the metrics, once on this machine; this takes up to a minute.")
     ):
-        measure(_with_a_skip(), metrics=("general", "neighbourhood", "strength", "global", "expansion", "paths"))
-        measure(_a_layer(), metrics="delta_r")
+        for layer in _layers():
+            measure(_with_a_skip(layer), metrics=COMPILED)
+            measure(BipartiteGraph(layer), metrics="delta_r")
 
 
-def _with_a_skip() -> MultipartiteGraph:
-    """Three nodes, each joined to both others."""
-    parts = [Part(role, (1,), level, level, role) for level, role in enumerate(("input", "hidden", "output"))]
-    one = sparse.csr_array(np.ones((1, 1), np.float32))
-    return MultipartiteGraph(parts, [Block(0, 1, one), Block(1, 2, one), Block(0, 2, one)])
+def _layers() -> list[sparse.csr_array]:
+    """A layer whose weights run along diagonals, as those of a convolution do, and one in which none do."""
+    size = SIDE**2
+    band = sparse.diags_array([np.ones(size), np.ones(size - 1)], offsets=[0, 1], dtype=np.float32).tocsr()
+    return [band, band[::-1].tocsr()]
 
 
-def _a_layer() -> BipartiteGraph:
-    """As many nodes on either side as singular values by products take, joined to themselves and the next."""
-    size = DENSE_SIZE + 1
-    ones = np.ones(2 * size, np.float32)
-    return BipartiteGraph(sparse.csr_array(sparse.diags_array([ones[:size], ones[1:size]], offsets=[0, 1])))
+def _with_a_skip(layer: sparse.csr_array) -> MultipartiteGraph:
+    """Three parts, each joined to both others."""
+    roles = enumerate(("input", "hidden", "output"))
+    parts = [Part(role, (1, SIDE, SIDE), level, level * SIDE**2, role) for level, role in roles]
+    return MultipartiteGraph(parts, [Block(0, 1, layer), Block(1, 2, layer), Block(0, 2, layer)])

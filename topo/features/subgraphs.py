@@ -9,6 +9,7 @@ from scipy import sparse
 
 from .graph_view import GraphView, chunks
 from .kernels import compiler
+from .positions import position_classes
 
 __all__ = ["four_cycles", "triangle_family"]
 
@@ -39,10 +40,9 @@ def four_cycles(view: GraphView) -> int:
     if not compiler.available():
         return _four_cycles_by_products(view, np.argsort(rank[view.part_of], kind="stable"))
     from .kernels.four_cycles import four_cycles_closed
-    from .kernels.positions import position_classes
 
-    graph = (*view.neighbours, view.part_of, view.part_stops, rank)
-    return int(four_cycles_closed(*graph, *position_classes(*graph)))
+    classes = position_classes(view, *view.neighbours, rank, view.joined_parts | view.joined_parts.T)
+    return int(four_cycles_closed(*view.neighbours, view.part_of, view.part_stops, rank, *classes))
 
 
 def _four_cycles_by_products(view: GraphView, order: np.ndarray) -> int:
@@ -103,6 +103,24 @@ def _triangles(
 
     They are found from the edges of the block with the fewest: for every edge, what its ends have in common.
     """
+    first, second = min(((a, b), (b, c), (a, c)), key=lambda pair: view.blocks[pair].nnz)
+    third = ({a, b, c} - {first, second}).pop()
+    edges = view.blocks[first, second].tocoo()
+    if compiler.available():
+        from .kernels.triangles import triangles_on_edges
+
+        parts = [view.parts[part] for part in (first, second, third)]
+        ends = edges.row + parts[0].offset, edges.col + parts[1].offset
+        most = int(view.degree.max())
+        found = np.empty((3, max(most, min(WEDGES_AT_ONCE, 4 * edges.nnz))), np.int64)
+        edge = 0
+        while edge < edges.nnz:
+            edge, count = triangles_on_edges(
+                *view.neighbours, *ends, edge, parts[2].nodes.start, parts[2].nodes.stop, found
+            )
+            nodes = {p: found[k, :count] - view.parts[p].offset for k, p in enumerate((first, second, third))}
+            yield nodes[a], nodes[b], nodes[c]
+        return
 
     def neighbours(centre: int, other: int) -> sparse.csr_array:
         if (centre, other) in view.blocks:
@@ -111,9 +129,6 @@ def _triangles(
             columns[centre, other] = view.blocks[other, centre].T.tocsr()
         return columns[centre, other]
 
-    first, second = min(((a, b), (b, c), (a, c)), key=lambda pair: view.blocks[pair].nnz)
-    third = ({a, b, c} - {first, second}).pop()
-    edges = view.blocks[first, second].tocoo()
     one, two = neighbours(first, third), neighbours(second, third)
     work = np.diff(one.indptr)[edges.row].astype(np.int64) + np.diff(two.indptr)[edges.col]
     for piece in chunks(work, WEDGES_AT_ONCE):

@@ -6,7 +6,7 @@ import numpy as np
 
 from .compiler import njit
 
-__all__ = ["symmetric"]
+__all__ = ["place_rows", "symmetric"]
 
 
 @njit
@@ -59,3 +59,35 @@ def symmetric(
                 both_weights[here] = weights[edge]
             place += 1
     return both_indptr, both, both_weights
+
+
+@njit
+def place_rows(
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    weights: np.ndarray,
+    shift: int,
+    free: np.ndarray,
+    all_columns: np.ndarray,
+    all_weights: np.ndarray,
+) -> None:
+    """Write the rows of a matrix to the places that are free for them in a matrix with more columns.
+
+    Parameters
+    ----------
+    indptr, columns, weights
+        CSR arrays.
+    shift
+        Where its first column is in the larger matrix.
+    free
+        The first free place of each row there; moved on behind what is written.
+    all_columns, all_weights
+        Arrays of the larger matrix.
+    """
+    for row in range(len(indptr) - 1):
+        place = free[row]
+        for entry in range(indptr[row], indptr[row + 1]):
+            all_columns[place] = columns[entry] + shift
+            all_weights[place] = weights[entry]
+            place += 1
+        free[row] = place

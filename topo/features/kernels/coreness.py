@@ -1,4 +1,4 @@
-"""Core numbers by taking away a node of least degree at a time, nodes kept in buckets by degree."""
+"""Core numbers by taking away nodes of least degree until none is left."""
 
 from __future__ import annotations
 
@@ -26,34 +26,39 @@ def core_numbers(indptr: np.ndarray, indices: np.ndarray) -> np.ndarray:
         int64 (nodes,).
     """
     n_nodes = len(indptr) - 1
-    degree = np.empty(n_nodes, np.int64)
-    largest = 0
+    left = np.arange(n_nodes).astype(np.int32)
+    core = np.empty(n_nodes, np.int32)
     for node in range(n_nodes):
-        degree[node] = indptr[node + 1] - indptr[node]
-        largest = max(largest, degree[node])
-    # Nodes in order of their degrees; where the bucket of each degree begins, and where each node stands.
-    begins = np.zeros(largest + 2, np.int32)
-    for node in range(n_nodes):
-        begins[degree[node] + 1] += 1
-    for k in range(largest + 1):
-        begins[k + 1] += begins[k]
-    order, place = np.empty(n_nodes, np.int32), np.empty(n_nodes, np.int32)
-    free = begins.copy()
-    for node in range(n_nodes):
-        place[node] = free[degree[node]]
-        order[place[node]] = node
-        free[degree[node]] += 1
-    for step in range(n_nodes):
-        node = order[step]
-        for edge in range(indptr[node], indptr[node + 1]):
-            other = indices[edge]
-            if degree[other] > degree[node]:
-                # It moves down a bucket: it changes places with the first of its own, which then begins one later.
-                front = begins[degree[other]]
-                if place[other] != front:
-                    swapped = order[front]
-                    order[front], order[place[other]] = other, swapped
-                    place[swapped], place[other] = place[other], front
-                begins[degree[other]] += 1
-                degree[other] -= 1
-    return degree
+        core[node] = indptr[node + 1] - indptr[node]
+    peeled = np.empty(n_nodes, np.int32)
+    n_left, k = n_nodes, 0
+    while n_left:
+        # What is left has degree k or more; this pass leaves out what the last one has peeled.
+        kept, first, above = 0, 0, n_nodes
+        for place in range(n_left):
+            node = left[place]
+            degree = core[node]
+            if degree > k:
+                left[kept] = node
+                kept += 1
+                above = min(above, degree)
+            elif degree == k:
+                peeled[first] = node
+                first += 1
+        n_left = kept
+        if first == 0:
+            k = above
+            continue
+        taken = 0
+        while taken < first:
+            node = peeled[taken]
+            taken += 1
+            for edge in range(indptr[node], indptr[node + 1]):
+                other = indices[edge]
+                if core[other] > k:
+                    core[other] -= 1
+                    if core[other] == k:
+                        peeled[first] = other
+                        first += 1
+        k += 1
+    return core.astype(np.int64)

@@ -69,13 +69,15 @@ def path_counts(
         int64 (nodes, moduli).
     """
     counts = np.zeros((len(indptr) - 1, len(moduli)), np.int64)
-    for k in range(len(moduli)):
-        for node in order:
-            count = (counts[node, k] + inputs[node]) % moduli[k]
-            counts[node, k] = count
-            if count:
-                for edge in range(indptr[node], indptr[node + 1]):
-                    counts[indices[edge], k] += count
+    for node in order:
+        reached = False
+        for k in range(len(moduli)):
+            counts[node, k] = (counts[node, k] + inputs[node]) % moduli[k]
+            reached |= counts[node, k] > 0
+        if reached:
+            for edge in range(indptr[node], indptr[node + 1]):
+                for k in range(len(moduli)):
+                    counts[indices[edge], k] += counts[node, k]
     return counts
 
 
