@@ -6,12 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from scipy import sparse
 from scipy.linalg import block_diag, circulant
 
 from topo.encoding.graph import BipartiteGraph, Block, MultipartiteGraph, Part
 from topo.features import GraphView, Undefined, lanczos, measure, spectra
 from topo.features.expansion import top_magnitudes
+from topo.features.kernels.products import diagonal_runs
 from topo.features.spectra import largest_eigenvalues, top_singular_values
 
 
@@ -212,3 +216,89 @@ def test_a_far_eigenvalue_costs_no_precision(width: int) -> None:
     expected = np.sort(np.abs(np.linalg.eigvalsh(matrix)))[::-1][:3]
     found = largest_eigenvalues(400, lambda x, y: np.matmul(x, matrix, out=y), 3, copies=width)
     assert np.abs(found) == pytest.approx(expected, rel=1e-8)
+
+
+def with_spectrum(values: np.ndarray) -> np.ndarray:
+    vectors = np.linalg.qr(np.random.default_rng(0).standard_normal((len(values), len(values))))[0]
+    return (vectors * values) @ vectors.T
+
+
+SPECTRA = {
+    "far": np.concatenate([[1e5, 5e4, 1.0, 0.999], np.linspace(0.95, -0.95, 296)]),
+    "less far": np.concatenate([[10.0, 5.0, 1.0, 0.999], np.linspace(0.95, -0.95, 296)]),
+    "signs": np.concatenate([[5.0, -5.0, 3.0, 3.0, 2.999, -2.999], np.linspace(2.99, -2.99, 294)]),
+    "threefold": np.concatenate([[5.0, 5.0, 5.0, 4.9], np.linspace(3, -3, 296)]),
+    "halved": 0.5 ** np.arange(300),
+    "even": np.linspace(1, -1, 300),
+}
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize("width", [1, 2, 3, 5])
+def test_rounding_is_followed_and_orthogonality_restored(
+    name: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No cosine of two vectors of the basis passes the limit, and none what is thought to be the most."""
+    grow, cosines = lanczos._Space.grow, []
+
+    def watched(space: lanczos._Space, product: lanczos.Product) -> None:
+        grow(space, product)
+        real = np.abs(space.basis @ space.basis.T - np.eye(space.filled)).max()
+        thought = np.abs(space.cosines[: space.filled, : space.filled] - np.eye(space.filled)).max()
+        cosines.append((real, thought))
+
+    monkeypatch.setattr(lanczos._Space, "grow", watched)
+    monkeypatch.setattr(lanczos, "MOST", 48)
+    matrix = with_spectrum(SPECTRA[name])
+    found = lanczos.block_lanczos(
+        300,
+        lambda x, y: np.matmul(x, matrix, out=y),
+        3,
+        which="LM",
+        width=width,
+        inside=None,
+        seed=0,
+        tolerance=1e-9,
+    )
+    if name != "threefold" or width >= 3:
+        expected = np.sort(np.abs(SPECTRA[name]))[::-1][:3]
+        assert np.abs(found) == pytest.approx(expected, rel=1e-9, abs=1e-8 * expected[0])
+    assert all(real <= max(thought, 1e-12) and real <= lanczos.MOST_COSINE for real, thought in cosines)
+
+
+@given(
+    hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.sampled_from([0, 1, 2]))
+)
+def test_products_along_diagonals_are_products(matrix: np.ndarray) -> None:
+    """Rows repeated with a step to the right, as in a convolution, and as they are."""
+    moved = np.zeros((4 * len(matrix), matrix.shape[1] + 3), np.float32)
+    for step in range(4):
+        moved[step::4, step : step + matrix.shape[1]] = matrix
+    square = np.zeros((sum(moved.shape),) * 2, np.float32)
+    square[: len(moved), len(moved) :] = moved
+    for width in (1, 2, 3):
+        x, y = np.random.default_rng(0).random((2, width, len(square)))
+        spectra.symmetric(sparse.csr_array(square))(x, y)
+        assert y == pytest.approx(x @ (square + square.T))
+        x, y = x[:, : moved.shape[1]].copy(), y[:, : moved.shape[1]].copy()
+        spectra._gram(sparse.csr_array(moved))(x, y)
+        assert y == pytest.approx(x @ (moved.T @ moved))
+    if np.count_nonzero(matrix):
+        runs = diagonal_runs(*(getattr(sparse.csr_array(moved), a) for a in ("indptr", "indices", "data")))
+        assert len(runs[0]) <= np.count_nonzero(matrix)
+        assert len(runs[0]) or matrix.shape[1] > 1
+
+
+@pytest.mark.parametrize("copies", [1, 2, 3])
+def test_copies_of_a_network_have_its_eigenvalues_again(copies: int) -> None:
+    rng = np.random.default_rng(3)
+    first, second = (rng.random((130, 130)) * (rng.random((130, 130)) < 0.1) for _ in range(2))
+    zero = np.zeros((130, 130))
+    one = np.block([[zero, first, second], [first.T, zero, second.T], [second.T, second, zero]]).astype(np.float32)
+    expected = np.sort(np.abs(np.repeat(np.linalg.eigvalsh(one.astype(float)), copies)))[::-1][:3]
+    parts = [Part(f"p{i}", (130 * copies,), i, 130 * copies * i) for i in range(3)]
+    pieces = {(0, 1): first, (0, 2): second, (1, 2): second.T}
+    blocks = [
+        Block(*pair, sparse.csr_array(block_diag(*[m.astype(np.float32)] * copies))) for pair, m in pieces.items()
+    ]
+    assert top_magnitudes(GraphView(MultipartiteGraph(parts, blocks))) == pytest.approx(expected, rel=1e-8)

@@ -64,6 +64,13 @@ def test_every_count_on_random_graphs(graph: MultipartiteGraph) -> None:
     assert measure(graph, metrics="motifs")["motifs"] == expected["motifs"]
 
 
+def test_triangles_are_the_same_however_few_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = random_graph([9] * 4, 0.6, 2)
+    expected = subgraphs.triangle_family(GraphView(graph))
+    monkeypatch.setattr(subgraphs, "WEDGES_AT_ONCE", 1)
+    assert subgraphs.triangle_family(GraphView(graph)) == expected
+
+
 def test_random_graphs_hold_triangles_and_cliques() -> None:
     family = np.array([subgraphs.triangle_family(GraphView(random_graph([6] * 5, 0.5, seed))) for seed in range(5)])
     assert (family.sum(axis=0) > 0).all()

@@ -19,6 +19,8 @@ Product = Callable[[np.ndarray, np.ndarray], object]
 NUMBERS = 1 << 23
 FEWEST, MOST = 48, 160
 MOST_RESTARTS = 200
+# Of the largest eigenvalue.
+MOST_RESIDUAL = 1e-6
 ROUNDING = float(np.finfo(np.float64).eps)
 # Eigenvalues are exact to about the square of the largest cosine of two vectors of the basis.
 MOST_COSINE = 1e-7
@@ -255,12 +257,15 @@ def _converged(values: np.ndarray, residuals: np.ndarray, count: int, tolerance:
     """Whether the first `count` Ritz values are exact to the tolerance.
 
     The error of a group of them is at most their residual, and about its square over the gap behind the group. A
-    cluster that holds the last wanted value is taken whole, so that the gap is the one behind the cluster.
+    cluster that holds the last wanted value is taken whole, so that the gap is the one behind the cluster. Whether
+    the values so far are those of the whole cluster is not known before the residual is smaller than its width, so the
+    residual has to be small in any case.
     """
     allowed = tolerance * np.abs(values[0])
     square = np.cumsum(residuals**2)
+    least = (max(MOST_RESIDUAL, tolerance) * values[0]) ** 2
     for k in range(count, min(len(values), count + 6)):
         gap = np.abs(values[:k, None] - values[None, k:]).min()
-        if square[k - 1] <= max(allowed**2, allowed * gap):
+        if square[k - 1] <= min(least, max(allowed**2, allowed * gap)):
             return True
     return False
