@@ -290,6 +290,16 @@ PAIRS: Functions = {
     "attention to one token, written out": lambda x, y: (
         (x @ y.mT).masked_fill(torch.ones(3, 3, dtype=torch.bool).triu(1), -torch.inf).softmax(-1) @ NUMBERS.to(x)
     ),
+    "complex": lambda x, y: torch.view_as_real(torch.view_as_complex(torch.stack([x, y], -1)) * (1 + 2j)),
+    "batch of products and sum": lambda x, y: torch.addbmm(x[0, 0], x, y),
+    "product with a vector and sum": lambda x, y: torch.addmv(y[0, 0], x[0], y[0, 1]),
+    "outer product and sum": lambda x, y: torch.addr(x[0], x[0, 0], y[0, 1]),
+    "along the first axis": lambda x, y: torch.conv_tbc(
+        x + y, torch.ones(2, 3, 2).to(x).tril(), torch.zeros(2).to(x), 1
+    ),
+    "added at places": lambda x, y: x.index_add(1, PLACES[[0, 0, 1]], y),
+    "added at places along an axis": lambda x, y: x.scatter_add(1, PLACES[[0, 0, 1]][None, :, None].expand(1, 3, 3), y),
+    "added at places of their own": lambda x, y: x.scatter_add(1, (NUMBERS > 1).long().expand(1, 3, 3), y),
     "softmax of one": lambda x, y: x.mean(1, keepdim=True).softmax(1) + y,
     "set": lambda x, y: x.index_copy(1, PLACES[:1], y[:, :1]).scatter(
         1, PLACES[None, :1, None].expand(1, 1, 3), y[:, 2:]
@@ -373,7 +383,7 @@ def test_norms_are_the_identity() -> None:
 
 
 # Met in networks of other tests: most reshape, and exports of older programs have the others.
-ELSEWHERE = {"view", "_unsafe_view", "bernoulli", "native_group_norm"}
+ELSEWHERE = {"view", "_unsafe_view", "bernoulli", "native_group_norm", "normalize"}
 
 
 @pytest.mark.slow

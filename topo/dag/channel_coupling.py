@@ -298,7 +298,7 @@ def _labelled(dag: Dag) -> tuple[ChannelLabels, np.ndarray]:
     """Labels, and the number of the set that each is in; -1 in the last place, for constants.
 
     A weight that writes along several axes, as by heads and their features, gets units along the last one where several
-    of these can go alone, else along the one before.
+    of these can go alone, else along the one before; one that multiplies from the left without any mixes positions.
     """
     choices: dict[str, int] = {}
     while True:
@@ -306,6 +306,8 @@ def _labelled(dag: Dag) -> tuple[ChannelLabels, np.ndarray]:
         component = labels.components()
         again = {}
         for weight, axes in labels.written_axes.items():
+            if weight not in labels.written:
+                continue
             units = np.unique(component[labels.written[weight].numpy()])
             few = np.count_nonzero(units != component[FIXED]) < min(2, len(labels.written[weight]))
             if few and choices.get(weight, 0) + 1 < axes:

@@ -37,7 +37,8 @@ class ChannelLabels(Interpreter):
     dag
         The network, its shapes for one sample.
     choices
-        Weight that writes along several of its axes -> which of these has units, counted from the last; else the last.
+        Weight that writes along several of its axes -> which of these has units, counted from the last; one more than
+        there are where it only mixes positions. By default the last.
 
     Attributes
     ----------
@@ -54,7 +55,7 @@ class ChannelLabels(Interpreter):
     written
         Weight of a layer -> labels of what it writes.
     written_axes
-        Weight that may write along several of its axes -> how many.
+        Weight of which there are several ways to take it -> how many.
     next
         The first label that is not in use.
     pairs
@@ -147,6 +148,7 @@ class ChannelLabels(Interpreter):
     def _after(self, steps: tuple[Step, ...], slots: tuple[Tensor, ...]) -> Tensor:
         step = steps[0]
         layer = layer_of(self.dag, step) if len(slots) == 1 else None
+        layer = None if layer is None else self._by_axes(step, layer, slots[0])
         if layer is not None:
             return self._layer(step, layer, slots[0])
         looked_up = self._table(step)
@@ -240,7 +242,6 @@ class ChannelLabels(Interpreter):
         return labels
 
     def _layer(self, step: Step, layer: Layer, labels: Tensor) -> Tensor:
-        layer = self._by_axes(layer, labels)
         read = self._along(labels, layer.source_axis)
         reads, writes = (parameter_axis(self.dag, layer.weight, axis) for axis in (layer.reads, layer.writes))
         if reads is None or writes is None or reads.name != writes.name:
@@ -277,15 +278,19 @@ class ChannelLabels(Interpreter):
         places[layer.target_axis] = length
         return written.reshape(places).expand(step.shape)
 
-    def _by_axes(self, layer: Layer, labels: Tensor) -> Layer:
-        """A layer by the axis along which its input has units and, of those that it writes, the one to be tried."""
-        if not layer.alternatives:
+    def _by_axes(self, step: Step, layer: Layer, labels: Tensor) -> Layer | None:
+        """A layer by the axis along which its input has units and, of those that it writes, the one to be tried; None
+        where the last resort is to be tried, that what it mixes are positions, whose units stay as they are."""
+        mixes = layer.uniform and not operator_of(step).kernel and layer.source_axis < labels.ndim - 1
+        if not layer.alternatives and not mixes:
             return layer
         every = (layer, *layer.alternatives)
         axes = list(dict.fromkeys(other.writes for other in every))
-        self.written_axes[layer.weight] = len(axes)
-        chosen = axes[self.choices.get(layer.weight, 0)]
-        ways = [other for other in every if other.writes == chosen]
+        self.written_axes[layer.weight] = len(axes) + mixes
+        choice = self.choices.get(layer.weight, 0)
+        if choice == len(axes):
+            return None
+        ways = [other for other in every if other.writes == axes[choice]]
         return next((way for way in ways if _varies_along(labels, way.source_axis)), ways[0])
 
     def _table(self, step: Step) -> Tensor | None:

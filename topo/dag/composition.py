@@ -112,6 +112,9 @@ class _GraphComposer(Composer):
     def length(self, value: fx.Node, axis: int) -> int:
         return int(value.meta["val"].shape[axis])
 
+    def axes(self, value: fx.Node) -> int:
+        return int(value.meta["val"].ndim)
+
     def type_of(self, value: fx.Node) -> torch.dtype:
         kind: torch.dtype = value.meta["val"].dtype
         return kind

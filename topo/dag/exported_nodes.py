@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import fx
 
-__all__ = ["PARAMETRISATIONS", "is_symbol", "module_class", "module_path"]
+from .operators import operator_called
+
+__all__ = ["PARAMETRISATIONS", "filling", "is_symbol", "module_class", "module_path"]
 
 PARAMETRISATIONS = "parametrizations"
 """The part of a parametrised module that computes its weights, which does nothing to activations."""
@@ -68,3 +70,20 @@ def is_symbol(size: Any) -> bool:
         False for a plain number.
     """
     return isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None
+
+
+def filling(node: fx.Node) -> Any:
+    """The number that an operation fills a tensor with when it reads only the shape of its input.
+
+    Parameters
+    ----------
+    node
+        Of an exported graph.
+
+    Returns
+    -------
+    object
+        None for other operations.
+    """
+    record = operator_called(node.target)
+    return None if record is None or record.fills is None else record.fills(node.args)

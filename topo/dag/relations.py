@@ -147,6 +147,25 @@ class WeightLookup:
         kept = kept_elements(self.dag, name, self.masks).to(value.device)
         return Weight(value.masked_fill(~kept, 0.0), kept)
 
+    def kept_by_masks(self, name: str) -> Tensor | None:
+        """Which elements of a value masks do not force to zero, those that are zero without them counting as kept.
+
+        Parameters
+        ----------
+        name
+            A parameter, buffer or constant.
+
+        Returns
+        -------
+        Tensor or None
+            bool, in the value's shape; None where no mask reaches it.
+        """
+        behind = [name] if name in self.dag.state else self.dag.parameters_behind([name])
+        if not any(parameter in self.masks for parameter in behind):
+            return None
+        every = {n: torch.ones_like(self.dag.state[n], dtype=torch.bool) for n in behind}
+        return kept_elements(self.dag, name, {**every, **self.masks}).cpu()
+
 
 def map_of(
     dag: Dag,

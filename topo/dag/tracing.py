@@ -18,7 +18,7 @@ from .composition import NAME
 from .dag import Arc, Dag, Hole, Node, Output, Size, Step, Value
 from .example import Example, example_arguments
 from .export import evaluation_mode, export
-from .exported_nodes import PARAMETRISATIONS, is_symbol, module_path
+from .exported_nodes import PARAMETRISATIONS, filling, is_symbol, module_path
 from .kept_traces import kept_trace, one_at_a_time
 from .operators import aten, operator_called
 from .unreadable_models import check_readable, check_traceable, check_values
@@ -254,13 +254,13 @@ class _Reader:
             self.meaning[node] = self._result(node, entries.source, (*entries.steps, step))
             return
 
-        if (filling := _filling(node)) is not None:
+        if (filled := filling(node)) is not None:
             sizes = [_symbolic(size) for size in value.shape]
             facts = {"dtype": value.dtype, "device": value.device}
-            self.constants[node.name] = Step(aten.FULL, (sizes, filling), facts, module_path(node))
+            made = Step(aten.FULL, (sizes, filled), facts, module_path(node), (), self._static(value.shape))
+            self.constants[node.name] = made
             self.meaning[node] = Value(node.name)
             return
-
         sources: list[int] = []
         count = 0
 
@@ -419,12 +419,6 @@ class _Entries:
     def __init__(self, source: int, steps: tuple[Step, ...]) -> None:
         self.source = source
         self.steps = steps
-
-
-def _filling(node: fx.Node) -> Any:
-    """The number that an operation fills a tensor with when it reads only the shape of its input; else None."""
-    record = operator_called(node.target)
-    return None if record is None or record.fills is None else record.fills(node.args)
 
 
 def _argument(node: fx.Node, place: int) -> fx.Node:

@@ -15,7 +15,8 @@ from .dag import Dag
 from .derived_weights import carried_elements, constants_behind, is_view
 from .elements import Step
 from .example import Example
-from .operators import has_dynamic_weight, value_uses
+from .operators import has_dynamic_weight, summed_axes, value_uses
+from .parameter_axes import shape_of
 from .tracing import module_of, traced
 
 __all__ = ["ParameterUse", "parameter_uses", "pruned_by_default", "weight_names", "weights"]
@@ -68,8 +69,9 @@ def weights(model: nn.Module | Dag, example: Example | None = None) -> pd.DataFr
     """Every parameter of a network: whether it is a weight, of which layer, and whether it is pruned by default.
 
     A weight is a parameter that reaches a linear layer, a convolution, a product of matrices, an einsum, a bilinear or
-    recurrent layer or an embedding, also through reshaping, slicing and casting and through parametrisations such as
-    weight normalisation. It is pruned by default where zeros of it are zeros of what multiplies the activations, and
+    recurrent layer or an embedding, or is multiplied and the products added up, also through reshaping, slicing and
+    casting and through parametrisations such as weight normalisation. It is pruned by default where zeros of it are
+    zeros of what multiplies the activations, and
     where it is no table of embeddings, not even one that a layer shares.
 
     Parameters
@@ -183,8 +185,10 @@ _KNOWN: WeakKeyDictionary[AdditiveGraph, dict[str, tuple[ParameterUse, ...]]] = 
 def _found_uses(dag: AdditiveGraph) -> dict[str, tuple[ParameterUse, ...]]:
     found: dict[str, list[ParameterUse]] = {}
     computing: dict[str, None] = {}
+    summed = _summed_products(dag)
     for step, arc in _steps(dag):
         for value, use in value_uses(step):
+            use = "weight" if use == "scale" and step in summed else use
             for name, role in _roles_behind(dag, value.name, use, computing):
                 found.setdefault(name, []).append(ParameterUse(role, step.name, step.module, value.name, arc))
     # Products of parameters, such as factors of a low rank, are computed in constants.
@@ -197,6 +201,24 @@ def _found_uses(dag: AdditiveGraph) -> dict[str, tuple[ParameterUse, ...]]:
                 for name, role in _roles_behind(dag, value.name, use, {}):
                     found.setdefault(name, []).append(ParameterUse(role, step.name, step.module, value.name))
     return {name: tuple(dict.fromkeys(uses)) for name, uses in found.items()}
+
+
+def _summed_products(dag: AdditiveGraph) -> set[Step]:
+    """The products whose only reader adds them up along an axis along which the factors differ: layers written out."""
+    found = set()
+    for node, arcs in enumerate(dag.arcs_into):
+        steps = arcs[0].steps if len(arcs) == 1 else ()
+        readers = dag.arcs_from[node]
+        following = readers[0].steps[0] if len(readers) == 1 and readers[0].steps else None
+        axes = () if following is None else summed_axes(following)
+        values = [] if not steps or not axes else [shape_of(dag, name) for name in steps[-1].values]
+        if values and all(any(_length(shape, axis - len(steps[-1].shape)) > 1 for axis in axes) for shape in values):
+            found.add(steps[-1])
+    return found
+
+
+def _length(shape: tuple[int, ...], from_last: int) -> int:
+    return shape[from_last] if -from_last <= len(shape) else 1
 
 
 def _roles_behind(dag: AdditiveGraph, value: str, use: str, computing: dict[str, None]) -> Iterator[tuple[str, str]]:

@@ -31,7 +31,12 @@ def layer_of(dag: AdditiveGraph, step: Step) -> Layer | None:
     if layer is None or weight is None or not step.shape:
         return None
     known = dag.state.get(weight.name)
-    return layer(step, weight, dag.constants[weight.name].shape if known is None else tuple(known.shape))
+    found = layer(step, weight, dag.constants[weight.name].shape if known is None else tuple(known.shape))
+    if found is None or operator_of(step).kernel or dag.parameters_behind([weight.name]):
+        return found
+    # A constant matrix from the left, such as the edges of a graph, only mixes positions.
+    is_right = found.uniform and found.source_axis == len(step.source_shapes[0]) - 1
+    return found if is_right else None
 
 
 def layers_by_arc(dag: AdditiveGraph) -> tuple[tuple[tuple[int, Layer], ...], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -47,6 +48,8 @@ class GraphWriter:
         Path -> what the graph reads there.
     sizes
         Expression of the number of samples -> the node that computes it.
+    copies
+        Path of a second copy of a parameter, of which other parts are left than of the first -> path of the first.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class GraphWriter:
         self.graph = fx.Graph()
         self.root: dict[str, Any] = {}
         self.sizes: dict[Any, fx.Node] = {}
+        self.copies: dict[str, str] = {}
         self._computed_values = ComputedValues(channels.dag, masks, are_weights)
         self._written: dict[tuple[Any, ...], fx.Node] = {}
 
@@ -246,10 +250,30 @@ class GraphWriter:
         return self._written[key]
 
     def _read(self, path: str, value: Tensor) -> fx.Node:
+        own = self._free(path)
+        self.root[own] = value
+        if own != path:
+            self.copies[own] = path
+        return self.graph.get_attr(own)
+
+    def _free(self, path: str) -> str:
         while path in self.root:
             path += "_"
-        self.root[path] = value
-        return self.graph.get_attr(path)
+        return path
+
+    def separate(self) -> None:
+        """Give tensors that are read beside their module own paths where the module has another part of them."""
+        for path in list(self.root):
+            owner, _, name = path.rpartition(".")
+            module, value = self.root.get(owner), self.root[path]
+            own = getattr(module, name, None) if isinstance(module, nn.Module) else None
+            if isinstance(own, Tensor) and isinstance(value, Tensor) and own.shape != value.shape:
+                moved = self._free(f"{path}_")
+                self.root[moved] = self.root.pop(path)
+                self.copies[moved] = path
+                for node in self.graph.nodes:
+                    if node.op == "get_attr" and node.target == path:
+                        node.target = moved
 
     def _computed(self, name: str, kept: tuple[Tensor, ...]) -> fx.Node:
         cut = [(axis, indices) for axis, indices in enumerate(kept) if not indices.all()]
@@ -261,6 +285,9 @@ class GraphWriter:
             shared = self._of_cut_parameter(name, kept)
             if shared is not None:
                 return shared
+            of_constant = self._layer_of_constant(name, kept) if cut else None
+            if of_constant is not None:
+                return of_constant
             made = self.value(name) if cut else self._as_traced(name)
             for axis, indices in cut:
                 made = self.select(made, axis, indices.nonzero().flatten())
@@ -296,6 +323,36 @@ class GraphWriter:
         if not isinstance(found, Tensor) or not torch.equal(found, wanted):
             return None
         args, kwargs = viewed(self.value(parameter, alive))
+        return self.call(step.operation, *args, **kwargs)
+
+    def _layer_of_constant(self, name: str, kept: tuple[Tensor, ...]) -> fx.Node | None:
+        """What a layer makes of a constant, such as the first state of a recurrence, by what is left of it; None
+        where more than zeros of the constant would go."""
+        step = self.dag.constants[name]
+        given = step.args[0] if step.args else None
+        if not isinstance(given, Value) or self.dag.parameters_behind([given.name]):
+            return None
+        shape = shape_of(self.dag, given.name)
+        layer = layer_of(self.dag, replace(step, args=(Hole(0), *step.args[1:]), source_shapes=(shape,)))
+        if layer is None or layer.groups > 1 or layer.weight not in self.channels.axes:
+            return None
+        alive = self.channels.alive(layer.weight, self.alive)
+        gone = (~alive[layer.reads]).nonzero().flatten()
+        wanted = tuple(
+            alive[layer.writes] if axis == layer.target_axis else k for axis, k in enumerate(_whole(step.shape))
+        )
+        lost = self.dag.values()[given.name].detach().cpu().index_select(layer.source_axis, gone)
+        if lost.any() or not all(map(torch.equal, kept, wanted)):
+            return None
+        inputs = [alive[layer.reads] if axis == layer.source_axis else k for axis, k in enumerate(_whole(shape))]
+        left = {given.name: tuple(inputs), layer.weight: alive, layer.bias: (alive[layer.writes],)}
+
+        def fill(leaf: Any) -> Any:
+            if isinstance(leaf, Value):
+                return self.value(leaf.name, left.get(leaf.name))
+            return self.size(leaf.expression) if isinstance(leaf, Size) else leaf
+
+        args, kwargs = pytree.tree_map(fill, (step.args, dict(step.kwargs)))
         return self.call(step.operation, *args, **kwargs)
 
     def _as_traced(self, name: str) -> fx.Node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -77,11 +78,13 @@ class Rebuilder(Interpreter):
         for symbol, position in self.dag.symbols:
             self.writer.samples(symbol, inputs[position])
         graph.output(self._returned(self.evaluate(inputs)))
+        self.writer.separate()
         name = f"Compact{type(self.model).__name__}"
         graph = fx.GraphModule(root, graph, class_name=name).graph
         # Random operations too, unlike the default: what is dead need draw nothing.
         graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output") or node.target is torch._assert)
         used = {node.target for node in graph.nodes if node.op in ("call_module", "get_attr")}
+        _warn_of_copies({path: of for path, of in self.writer.copies.items() if path in used}, root)
         built = fx.GraphModule({path: root[path] for path in root if path in used}, graph, class_name=name)
         return built.train(self.model.training)
 
@@ -182,6 +185,20 @@ class Rebuilder(Interpreter):
             tells_size = target.complete or record.groups_at is None or owner.affine
             return self.writer.module(step.module, owner, slots) if tells_size else self.writer.step(run, slots, target)
         return self.writer.step(run, slots, target)
+
+
+def _warn_of_copies(copies: Mapping[str, str], root: Mapping[str, Any]) -> None:
+    """Say which parameters, used in several places of the model, the smaller network holds more than once."""
+    trained = {
+        path: of for path, of in copies.items() if isinstance(root[path], nn.Parameter) and root[path].requires_grad
+    }
+    if trained:
+        names = ", ".join(f"{of!r} (also {path!r})" for path, of in trained.items())
+        warnings.warn(
+            "the smaller network holds parts of the same parameter apart, for places that use it have lost different "
+            f"units: {names}. It computes what the masked model does; training it further unties them.",
+            stacklevel=4,
+        )
 
 
 def _is_plain(form: pytree.TreeSpec) -> bool:

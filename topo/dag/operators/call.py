@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from ..elements import Fixed, Hole, Step, Value, Values
+from ..elements import Fixed, Hole, Size, Step, Value, Values
 from ..maps import Weight
 
 __all__ = ["Call", "NoRule", "argument"]
@@ -101,6 +101,25 @@ class Call:
                 return None  # a parametrisation that does not take any numbers
         return torch.tensor(given) if isinstance(given, int | float) else None
 
+    def masked(self, given: Any) -> Tensor | None:
+        """Which elements of a value masks keep.
+
+        Parameters
+        ----------
+        given
+            An argument as traced.
+
+        Returns
+        -------
+        Tensor or None
+            None where it is no value that masks reach.
+        """
+        kept_by_masks = getattr(self.lookup, "kept_by_masks", None)
+        if kept_by_masks is None or not isinstance(given, Value):
+            return None
+        kept: Tensor | None = kept_by_masks(given.name)
+        return kept
+
     @property
     def source_shape(self) -> tuple[int, ...]:
         return self.step.source_shapes[self.slot]
@@ -148,8 +167,11 @@ class Call:
             Of integers.
         """
         given = self.argument(position, name, default)
-        values = [int(v) for v in ([given] if isinstance(given, int) else given)]
+        values = [self._whole(v) for v in (given if isinstance(given, list | tuple) else [given])]
         return tuple(values * count if len(values) == 1 else values)
+
+    def _whole(self, given: Any) -> int:
+        return int(given.expression.xreplace(self.options["sizes"])) if isinstance(given, Size) else int(given)
 
     def shape_of(self, given: Any) -> tuple[int, ...]:
         """The shape of an argument that is a tensor.

@@ -59,6 +59,21 @@ class Composer:
         """
         return int(value.shape[axis])
 
+    def axes(self, value: Any) -> int:
+        """The number of axes of a value.
+
+        Parameters
+        ----------
+        value
+            A tensor, or what stands for one.
+
+        Returns
+        -------
+        int
+            How many there are.
+        """
+        return int(value.ndim)
+
     def type_of(self, value: Any) -> torch.dtype:
         """The type of the numbers of a value.
 

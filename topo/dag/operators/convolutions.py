@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..edge_list import EdgeList
 from ..elements import Hole, Step, Value
-from ..maps import Convolution, Gather, LinearMap, Union, Weight
+from ..maps import Chain, Convolution, Gather, LinearMap, Union, Weight
 from ..matrices import merge_duplicates
 from .record import Call, Layer, argument, define
 from .selection import broadcast
@@ -45,7 +45,7 @@ class _Convolution:
         dimensions = weight.kept.ndim - 2
         stride = call.integers(3, "stride", 1, dimensions)
         dilation = call.integers(self.dilation, "dilation", 1, dimensions)
-        groups = int(call.argument(self.groups, "groups", 1))
+        (groups,) = call.integers(self.groups, "groups", 1, 1)
         padding = call.argument(4, "padding", 0)
         if isinstance(padding, str):
             sizes = weight.kept.shape[2:]
@@ -123,3 +123,53 @@ _convolutions(
     form=_Convolution(transposed=True, dilation=7, groups=6),
 )
 _convolutions("convolution", form=_Convolution(transposed=None, dilation=5, groups=8))
+
+
+def _time_first(call: Call) -> LinearMap:
+    """A convolution along the first axis, of (time, samples, channels), by a kernel (time, inputs, outputs)."""
+    given, weight, bias, around = (*call.step.args, 0)[:4]
+    if not call.reads(given) or call.reads(bias) or not isinstance(weight, Value):
+        raise call.refusal("its weight or bias is computed from the input")
+    kernel = call.lookup(weight.name)
+    turned = Weight(kernel.magnitude.permute(2, 1, 0), kernel.kept.permute(2, 1, 0))
+    source, target = ((shape[1], shape[2], shape[0]) for shape in (call.source_shape, call.target_shape))
+    numbers = np.arange(prod(source))
+    first = Gather.reading(call.source_shape, source, numbers.reshape(call.source_shape).transpose(1, 2, 0))
+    numbers = np.arange(prod(target)).reshape(target).transpose(2, 0, 1)
+    last = Gather.reading(target, call.target_shape, numbers)
+    return Chain((first, Convolution(source, target, turned, (1,), ((around, around),), (1,), 1, False), last))
+
+
+def _time_first_layer(step: Step, weight: Value, shape: tuple[int, ...]) -> Layer:
+    bias = step.args[2]
+    name = bias.name if isinstance(bias, Value) else None
+    return Layer(weight.name, name, 1, 2, 2, 2, 1, prod(step.shape[:2]), uniform=False)
+
+
+def conv_tbc(given: Tensor, weight: Tensor, bias: Tensor, padding: int = 0) -> Tensor:
+    """The convolution, which torch computes of tensors alone that are contiguous.
+
+    Parameters
+    ----------
+    given
+        (time, samples, channels).
+    weight, bias, padding
+        As `torch.conv_tbc` takes them.
+
+    Returns
+    -------
+    Tensor
+        (time, samples, channels).
+    """
+    return torch.conv_tbc(given.contiguous(), weight, bias, padding)
+
+
+define(
+    "conv_tbc",
+    map=_time_first,
+    layer=_time_first_layer,
+    weights=(1,),
+    kernel=True,
+    affine=((0, 2), (1, 2)),
+    any_layout=conv_tbc,
+)

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from ..elements import Hole
 from ..maps import AxisMaps, Chain, Gather, LinearMap, Weight
-from .record import Call, rule
+from .aten import CUT_ROWS, NUMBERS
+from .composer import Composer
+from .record import Call, define, rule
 from .views import read_off
 
 __all__ = ["one_hot_table", "token_columns"]
@@ -73,6 +75,14 @@ def _looked_up(call: Call) -> tuple[Weight, tuple[int, ...]]:
         return one_hot_table(call.weight(0), vocabulary), (len(vocabulary),)
     rows = call.options.get("rows") or {}
     return token_columns(call.weight(0), rows.get(call.step)), (1,)
+
+
+def _with_all_rows(compose: Composer, table: Any, indices: Any, largest: float, power: float) -> Any:
+    """A table whose rows have a largest norm: all are cut to it, in place of those that are looked up."""
+    return compose(CUT_ROWS, table, compose(NUMBERS, compose.length(table, 0)), largest, power)
+
+
+define("embedding_renorm", composition=_with_all_rows)
 
 
 @rule("embedding", **TABLES)

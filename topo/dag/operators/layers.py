@@ -126,6 +126,17 @@ define(
 )
 
 
+def _added_products(call: Call, labels: Sequence[tuple[int, ...]], target: tuple[int, ...]) -> LinearMap:
+    """Products of two factors, added up and to something."""
+    addend, *factors = call.step.args[:3]
+    maps: list[LinearMap] = []
+    if call.reads(addend):
+        maps.append(broadcast(call.source_shape, call.target_shape))
+    if any(map(call.reads, factors)):
+        maps.append(contracted(call, factors, labels, target))
+    return together(maps)
+
+
 def _one_by_one(compose: Composer, matrices: Sequence[Any]) -> Any:
     """Products of two, from an activation on, so that each of the other matrices is a weight of one of them."""
     first = next((place for place, matrix in enumerate(matrices) if compose.varies(matrix)), 0)
@@ -137,6 +148,10 @@ def _one_by_one(compose: Composer, matrices: Sequence[Any]) -> Any:
     return product
 
 
+added = partial(define, weights=(1, 2), affine=((0, 1), (0, 2)))
+added("addbmm", map=partial(_added_products, labels=[(3, 0, 1), (3, 1, 2)], target=(0, 2)))
+added("addmv", map=partial(_added_products, labels=[(0, 1), (1,)], target=(0,)))
+added("addr", map=partial(_added_products, labels=[(0,), (1,)], target=(0, 1)))
 define("linalg_multi_dot", "chain_matmul", composition=_one_by_one)
 
 

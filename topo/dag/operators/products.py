@@ -41,7 +41,7 @@ def product(*names: str, labelled: Callable[[Step, Sequence[int]], Factors], **f
         ranks = [len(shape) if given == weight else len(step.source_shapes[0]) for given in _tensors(step)]
         return contraction_layer(step, weight, shape, *labelled(step, ranks))
 
-    define(*names, map=element_map, layer=layer, **facts)
+    define(*names, map=element_map, layer=layer if facts.get("weights") else None, **facts)
 
 
 def _tensors(step: Step) -> list[Any]:

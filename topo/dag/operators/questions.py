@@ -25,6 +25,7 @@ __all__ = [
     "keeps_zero",
     "normalised_axes",
     "step_map",
+    "summed_axes",
     "takes_statistics",
     "trained_modules",
     "value_uses",
@@ -209,6 +210,25 @@ def takes_statistics(step: Step) -> bool:
     """
     record = operator_of(step)
     return (record.norm and not record.affine) or record.exact is not None
+
+
+def summed_axes(step: Step) -> tuple[int, ...]:
+    """The axes along which a step adds its input up, or takes the mean.
+
+    Parameters
+    ----------
+    step
+        An operation as it runs in the network.
+
+    Returns
+    -------
+    tuple
+        Places of axes, not negative; none for other operations.
+    """
+    record = operator_of(step)
+    if record.reduced_axes is None or not record.affine or record.rectifier:
+        return ()
+    return tuple(axis % len(step.source_shapes[0]) for axis in record.reduced_axes(step))
 
 
 def normalised_axes(step: Step) -> tuple[int, ...]:

@@ -167,8 +167,15 @@ def under_a_product(call: Call) -> Tensor | None:
     Tensor or None
         Where the input is passed on; None for everywhere.
     """
-    factor = _partner(call)
-    return None if factor is None else factor != 0
+    factor, masked = _partner(call), _masked_partner(call)
+    passes = None if factor is None else factor != 0
+    return passes if masked is None else masked if passes is None else masked & passes
+
+
+def _masked_partner(call: Call) -> Tensor | None:
+    """Which elements masks keep of the one of two arguments that the other, the input, is combined with."""
+    kept = [call.masked(given) for given in (call.step.args[0], argument(call.step, 1, "other"))]
+    return next((mask for mask in kept if mask is not None), None)
 
 
 def under_a_sum(call: Call, sign: int = 1) -> Tensor | None:

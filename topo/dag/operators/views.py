@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from ..edge_list import EdgeList
-from ..elements import Hole, Step, Values
-from ..maps import AxisMaps, Gather, LinearMap
+from ..elements import Hole, Step, Value, Values
+from ..maps import AxisMaps, Gather, LinearMap, Weight
 from . import aten
 from .aten import RESHAPE
+from .composer import Composer
 from .contractions import ones, spread, together
 from .probing import probed_map
 from .record import FIRST, Call, define, operator_of
-from .selection import places
+from .selection import elementwise, places
 
 __all__ = ["read_off"]
 
@@ -104,6 +105,29 @@ def _chosen(call: Call) -> LinearMap:
     return AxisMaps(call.source_shape, call.target_shape, ((axis % len(call.source_shape), mixed),))
 
 
+def _rows_by_index(compose: Composer, table: Any, indices: Any) -> Any:
+    """Rows of a table, such as ``table[tokens]``, as an embedding."""
+    is_first_axis = isinstance(indices, list | tuple) and len(indices) == 1
+    return _looked_up(compose, table, indices[0]) if is_first_axis else NotImplemented
+
+
+def _rows_selected(compose: Composer, table: Any, axis: int, indices: Any) -> Any:
+    return _looked_up(compose, table, indices) if axis == 0 else NotImplemented
+
+
+def _looked_up(compose: Composer, table: Any, indices: Any) -> Any:
+    """Rows that the input of the network chooses from a table that it does not compute."""
+    axes = compose.axes(table)
+    whole = compose.type_of(indices) in (torch.int64, torch.int32)
+    if axes < 2 or not whole or compose.varies(table) or not compose.varies(indices):
+        return NotImplemented
+    counted = compose(aten.REMAINDER, indices, compose.length(table, 0))  # from the end, where they are negative
+    if axes == 2:
+        return compose(aten.EMBEDDING, table, counted)
+    rows = compose(aten.EMBEDDING, compose(aten.FLATTEN, table, 1), counted)
+    return compose(aten.UNFLATTEN, rows, -1, [compose.length(table, axis) for axis in range(1, axes)])
+
+
 def _sampled(call: Call) -> LinearMap:
     """Interpolation at given places; where these are computed from the input, they may be anywhere."""
     image, grid = call.step.args[:2]
@@ -143,6 +167,33 @@ def _fold(call: Call) -> LinearMap:
     return EdgeList(call.source_shape, call.target_shape, reading.matrix().T.tocsr())
 
 
+def _to_complex(call: Call) -> LinearMap:
+    """A complex number reads its two parts."""
+    last = len(call.source_shape) - 1
+    return AxisMaps(call.source_shape, call.target_shape, ((last, ones(1, 2)),))
+
+
+def _to_real(call: Call) -> LinearMap:
+    """Each of two parts reads the complex number."""
+    return spread(call, tuple(range(len(call.source_shape))), tuple(range(len(call.target_shape))))
+
+
+def _added_at(call: Call) -> LinearMap:
+    """Elements added to others at places along an axis; where these are not the same all along it, as probed."""
+    base, axis, index, source = call.step.args[:4]
+    if not isinstance(index, Value) or not call.reads(source) or call.reads(base):
+        return elementwise(call) if call.reads(base) and not call.reads(source) else probed_map(call)
+    places, length = call.values[index.name].cpu(), call.source_shape[axis]
+    along = places.movedim(axis, 0).reshape(len(places.movedim(axis, 0)), -1) if places.ndim > 1 else places[:, None]
+    fits = places.ndim == 1 or tuple(places.shape) == call.source_shape
+    if not fits or len(along) != length or bool((along != along[:, :1]).any()):
+        return probed_map(call)
+    reads = along[:, 0] == torch.arange(call.target_shape[axis])[:, None]
+    return AxisMaps(
+        call.source_shape, call.target_shape, ((axis % len(call.source_shape), Weight(reads.double(), reads)),)
+    )
+
+
 view = partial(define, map=_view, view=True, affine=FIRST)
 
 # Another layout of the same elements.
@@ -153,13 +204,17 @@ view("_reshape_alias", sizes=True)
 view("flatten", "squeeze", "unsqueeze", silent=True)
 view("t", "transpose", "permute", silent=True)
 view("as_strided", "movedim", "swapaxes")
+define("view_as_complex", map=_to_complex, affine=FIRST)
+define("view_as_real", map=_to_real, affine=FIRST)
 view("atleast_2d", "unflatten", "view_as", composite=True)
 
 # Some of the elements.
 view("getitem", silent=True, entry=True)
 view("slice", "select", "split", "chunk", "split_with_sizes", silent=True)
 view("diagonal", "im2col", "narrow", "unbind", "unfold")
-view("gather", "index", "index_select", "take", "take_along_dim", map=_chosen)
+view("gather", "take", "take_along_dim", map=_chosen)
+view("index", map=_chosen, composition=_rows_by_index)
+view("index_select", map=_chosen, composition=_rows_selected)
 
 # In another order, or repeated.
 view("expand", silent=True, sizes=True)
@@ -190,6 +245,6 @@ define(
 )
 define("col2im", map=_fold, affine=FIRST)
 # Sums of elements, and interpolation at given places: the same Jacobian at every input.
-define("scatter_add", "index_add", map=probed_map, affine=((0, 3),))
+define("scatter_add", "index_add", map=_added_at, affine=((0, 3),))
 define("affine_grid_generator", map=probed_map, affine=FIRST)
 define("grid_sampler", map=_sampled, affine=FIRST)
