@@ -81,7 +81,7 @@ def latex(
 
 def _write(text: str, output: Path | None) -> None:
     if output is None:
-        typer.echo(text, nl=False)
+        say(text.rstrip("\n"), lines=True)
         return
     from ..safe_files import replacing
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isfinite
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
+from ..progress import plain_bar, plain_console
 from .attempt import Outcome
 from .grid import Cell
 from .limits import duration
@@ -63,7 +63,7 @@ class Reporter:
         line = _line(cell, outcome)
         if self._bar is not None and self._task is not None:
             if outcome["status"] != "finished":
-                self._bar.console.print(line, style="yellow", markup=False, highlight=False)
+                self._bar.console.print(line, style="yellow")
             self._bar.update(self._task, advance=1, description="cells" + self._failures())
             return
         level = logging.WARNING if outcome["status"] == FAILED else logging.INFO
@@ -97,12 +97,11 @@ def reporting(progress: bool | None, total: int, done: int) -> Iterator[Reporter
     Reporter
         To be told of each cell.
     """
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     if not (console.is_terminal if progress is None else progress):
         yield Reporter(total, done)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+    with plain_bar(console) as bar:
         yield Reporter(total, done, bar)
 
 
