@@ -76,7 +76,8 @@ def make_graph() -> Callable[..., MultipartiteGraph]:
             i, j = generator.integers(rows, size=count), generator.integers(columns, size=count)
             matrix = sparse.csr_array((np.ones(count, np.float32), (i, j)), shape=(rows, columns))
             matrix.sum_duplicates()
-            blocks.append(Block(source, target, matrix, parts[target].name))
+            # The encodings name the layer of a block; a skip has none.
+            blocks.append(Block(source, target, matrix, parts[target].name if target == source + 1 else ""))
         return MultipartiteGraph(parts, blocks)
 
     return make

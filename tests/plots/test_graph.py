@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from scipy import sparse
 
 from tests.fresh import run_fresh
 from topo.encoding.graph import BipartiteGraph, Block, LayerGraphs, MultipartiteGraph, Part
 from topo.errors import InputError
-from topo.plots import draw_graph
+from topo.plots import draw_graph, draw_graphs
 from topo.plots import graph_layout as layout
 
 
@@ -25,7 +26,7 @@ def test_edges_between_groups_equal_a_count_one_by_one(seed, most, single, chunk
     parts = [Part("a", (4, 2, 3), 0, 0), Part("b", (7,), 1, 24)]
     matrix = sparse.csr_array((generator.random((24, 7)) < 0.3).astype(np.float32))
     graph = MultipartiteGraph(parts, [Block(0, 1, matrix)])
-    degree = layout.degrees(graph)
+    degree = graph.degrees()
     a, b = (layout.lay_out_part(p, degree[p.nodes], single=single, most_groups=most) for p in parts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "EDGES_AT_ONCE", chunk)
@@ -40,7 +41,7 @@ def test_edges_between_groups_equal_a_count_one_by_one(seed, most, single, chunk
 def test_degrees_equal_the_adjacency(make_graph):
     graph = make_graph([(2, 3, 3), (4, 3, 3), (5,)], skips=[(0, 2)])
     edges = np.concatenate(graph.edges()[:2])
-    assert layout.degrees(graph).tolist() == np.bincount(edges, minlength=graph.n_nodes).tolist()
+    assert graph.degrees().tolist() == np.bincount(edges, minlength=graph.n_nodes).tolist()
 
 
 def test_hidden_channels_are_sorted_by_degree_and_images_hold_it():
@@ -123,13 +124,66 @@ def test_branches_of_one_level_share_a_column(collisions):
     assert collisions(ax.figure) == []
 
 
-def test_it_fits_axes_that_are_given(make_graph):
-    from matplotlib.figure import Figure
+def letters(figure) -> list:
+    return [text for ax in figure.axes for text in ax.texts if text.get_text()]
 
-    figure = Figure(figsize=(4, 3))
-    ax = figure.add_subplot()
-    assert draw_graph(make_graph([(3, 8, 8), (8, 8, 8), (10,)], density=0.02), ax) is ax
-    assert max(t.get_fontsize() for t in ax.texts) < 9.5
+
+@pytest.mark.parametrize("size", [(4, 3), (7, 2.5), (2.2, 2.2)])
+def test_it_fits_axes_that_are_given_with_letters_that_can_be_read(make_graph, size):
+    figure = Figure(figsize=size)
+    ax = figure.add_axes((0, 0, 1, 1))
+    graph = make_graph([(3, 8, 8), (8, 8, 8), (8, 8, 8), (10,)], density=0.02, skips=[(0, 2)])
+    assert draw_graph(graph, ax) is ax
+    assert min(text.get_fontsize() for text in letters(figure)) >= 6
+    assert np.ptp(ax.get_xlim()) == pytest.approx(size[0]) and np.ptp(ax.get_ylim()) == pytest.approx(size[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", ["column", "page", 5.5])
+@pytest.mark.parametrize("name", ["mlp", "small channels", "long", "very long"])
+def test_no_text_collides_or_shrinks_in_a_width_that_is_given(name, width, make_graph, collisions):
+    shapes = SHAPES[name]
+    graph = make_graph(shapes, density=0.02, skips=[(i, i + 2) for i in range(1, len(shapes) - 2, 2)])
+    figure = draw_graph(graph, width=width, title="a network").figure
+    assert figure.get_figwidth() == {"column": 3.4, "page": 7.0}.get(width, width)
+    assert min(text.get_fontsize() for text in letters(figure)) >= 6
+    assert collisions(figure) == []
+
+
+def test_several_graphs_share_one_scale(make_graph, collisions):
+    graphs = {"thin": make_graph([(4, 8, 8), (6, 8, 8), (10,)], density=0.01)}
+    graphs["thick"] = make_graph([(4, 8, 8), (6, 8, 8), (10,)], density=0.6)
+    figure = draw_graphs(graphs, columns=2)
+    assert collisions(figure) == [] and min(text.get_fontsize() for text in letters(figure)) >= 6
+    thin, thick = (ax.images[4].get_array()[..., :3] for ax in figure.axes[:2])
+    assert thin.mean() > thick.mean()  # the darker, the more edges
+    alone = draw_graph(graphs["thin"]).images[4].get_array()[..., :3]
+    bounds = draw_graph(graphs["thin"], vmin=1, vmax=10_000).images[4].get_array()[..., :3]
+    assert bounds.mean() > alone.mean()
+    with pytest.raises(InputError, match="mapping from titles"):
+        draw_graphs({})
+
+
+def test_only_the_layers_asked_for_are_drawn(make_graph):
+    graph = make_graph([(3, 8, 8), (8, 8, 8), (8, 8, 8), (10,)], density=0.05, skips=[(0, 2)])
+    names = [part.name for part in graph.parts]
+    ax = draw_graph(graph, layers=names[1:3])
+    shown = [text.get_text() for text in ax.texts]
+    assert names[1] in shown and names[0] not in shown
+    few, degree = layout.chosen_parts(graph, graph.degrees(), names[1:3])
+    assert [part.name for part in few.parts] == names[1:3] and len(few.blocks) == 1
+    assert degree.tolist() == np.concatenate([graph.degrees()[p.nodes] for p in graph.parts[1:3]]).tolist()
+    with pytest.raises(InputError, match="no part of the graph is called 'nothing'"):
+        draw_graph(graph, layers="nothing")
+
+
+def test_a_layer_that_reads_an_earlier_tensor_is_no_skip():
+    parts = [Part("x", (3, 4, 4), 0, 0), Part("a", (3, 4, 4), 1, 48), Part("b", (3, 4, 4), 2, 96)]
+    eye = sparse.eye_array(48, format="csr", dtype=np.float32)
+    blocks = [Block(0, 1, eye, "a"), Block(1, 2, eye, "b"), Block(0, 2, eye, "b")]
+    ax = draw_graph(MultipartiteGraph(parts, blocks))
+    assert named(ax, "skips") is None and len(named(ax, "layers").get_segments()) == 1
+    assert "skip connection" not in [text.get_text() for text in ax.texts]
 
 
 def test_a_graph_without_edges(make_graph):

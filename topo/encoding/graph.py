@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from ..errors import InputError
+from ..validation import one_of
 from .drawers import DRAWERS
 from .graph_files import read_graph, read_layers, write_graph, write_layers
 from .parts import Block, Part
@@ -226,6 +227,35 @@ class MultipartiteGraph:
         graph = of.__new__(of)
         MultipartiteGraph.__init__(graph, parts, blocks, attributes)
         return graph
+
+    def degrees(self, direction: str = "all") -> np.ndarray:
+        """Number of edges at every node.
+
+        Parameters
+        ----------
+        direction
+            ``"all"``, or only those that come ``"in"`` or go ``"out"``.
+
+        Returns
+        -------
+        array
+            int64, (n_nodes,), in the order of the parts.
+
+        Examples
+        --------
+        >>> graph = BipartiteGraph(sparse.csr_array(np.eye(2, 3, dtype=np.float32)))
+        >>> graph.degrees().tolist(), graph.degrees("in").tolist()
+        ([1, 1, 1, 1, 0], [0, 0, 1, 1, 0])
+        """
+        one_of("direction", direction, ("all", "in", "out"))
+        degree = np.zeros(self.n_nodes, dtype=np.int64)
+        for block in self.blocks:
+            source, target = self.parts[block.source], self.parts[block.target]
+            if direction != "in":
+                degree[source.nodes] += np.diff(block.matrix.indptr)
+            if direction != "out":
+                degree[target.nodes] += np.bincount(block.matrix.indices, minlength=target.size)
+        return degree
 
     def draw(self, drawer: str = "matplotlib", **options: Any) -> Any:
         """Draw the graph.

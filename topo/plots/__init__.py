@@ -2,7 +2,8 @@
 
 from .accuracy import accuracy_against_sparsity, accuracy_grid
 from .allocation import layer_allocation
-from .graph import draw_graph
+from .distributions import degree_distribution, metric_distribution
+from .graph import draw_graph, draw_graphs
 from .heatmap import correlation_heatmap, spearman_heatmap
 from .layers import layer_density, layer_density_grid
 from .level_factors import draw_lifting
@@ -17,11 +18,14 @@ __all__ = [
     "accuracy_grid",
     "accuracy_overview",
     "correlation_heatmap",
+    "degree_distribution",
     "draw_graph",
+    "draw_graphs",
     "draw_lifting",
     "layer_allocation",
     "layer_density",
     "layer_density_grid",
+    "metric_distribution",
     "pruner_color",
     "pruning_course",
     "scatter_panels",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from itertools import pairwise
 from math import prod
 
 import numpy as np
 
-from ..encoding.graph import Block, MultipartiteGraph, Part
+from ..encoding.graph import MultipartiteGraph
+from ..encoding.parts import Block, Part
+from ..errors import InputError
 
-__all__ = ["PartLayout", "degrees", "edges_between_groups", "lay_out_part"]
+__all__ = ["PartLayout", "chosen_parts", "edges_between_groups", "lay_out_part"]
 
 EDGES_AT_ONCE = 1 << 22
 
@@ -43,32 +47,51 @@ class PartLayout:
         return len(self.sizes)
 
 
-def degrees(graph: MultipartiteGraph) -> np.ndarray:
-    """Number of edges at every node, both directions, int64 (N,).
+def chosen_parts(
+    graph: MultipartiteGraph, degree: np.ndarray, patterns: str | Sequence[str] | None
+) -> tuple[MultipartiteGraph, np.ndarray]:
+    """The parts whose names match a pattern, with the edges between them.
 
     Parameters
     ----------
     graph
-        A multipartite or bipartite graph.
+        A graph.
+    degree
+        Degrees of its nodes, (N,).
+    patterns
+        Names with wildcards; None for all parts.
 
     Returns
     -------
+    graph
+        The smaller one.
     array
-        int64, (N,).
+        The degrees of its nodes in the whole graph.
 
-    Examples
-    --------
-    >>> from scipy import sparse
-    >>> from topo.encoding.graph import BipartiteGraph
-    >>> degrees(BipartiteGraph(sparse.csr_array(np.eye(2, 3, dtype=np.float32)))).tolist()
-    [1, 1, 1, 1, 0]
+    Raises
+    ------
+    InputError
+        When a pattern matches no part.
     """
-    degree = np.zeros(graph.n_nodes, dtype=np.int64)
-    for block in graph.blocks:
-        source, target = graph.parts[block.source], graph.parts[block.target]
-        degree[source.nodes] += np.diff(block.matrix.indptr)
-        degree[target.nodes] += np.bincount(block.matrix.indices, minlength=target.size)
-    return degree
+    if patterns is None:
+        return graph, degree
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    for pattern in patterns:
+        if not any(fnmatchcase(part.name, pattern) for part in graph.parts):
+            names = ", ".join(part.name for part in graph.parts[:8])
+            raise InputError(f"no part of the graph is called {pattern!r}; there are {names}, ...")
+    kept = [i for i, part in enumerate(graph.parts) if any(fnmatchcase(part.name, pattern) for pattern in patterns)]
+    place = {old: new for new, old in enumerate(kept)}
+    parts, offset = [], 0
+    for i in kept:
+        parts.append(replace(graph.parts[i], offset=offset))
+        offset += graph.parts[i].size
+    blocks = [
+        Block(place[b.source], place[b.target], b.matrix, b.name)
+        for b in graph.blocks
+        if b.source in place and b.target in place
+    ]
+    return MultipartiteGraph(parts, blocks), np.concatenate([degree[graph.parts[i].nodes] for i in kept])
 
 
 def lay_out_part(

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
+from matplotlib.textpath import text_to_path
 from matplotlib.transforms import blended_transform_factory
 from scipy.optimize import isotonic_regression
 
 from .theme import figure_of
 
-__all__ = ["label_line_ends", "plain_number", "short_number", "spread_apart", "with_minus"]
+__all__ = ["label_line_ends", "plain_number", "short_number", "spread_apart", "text_width", "with_minus"]
 
 
 def spread_apart(positions: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
@@ -173,3 +175,29 @@ def plain_number(value: float, _: float | None = None) -> str:
     '−0.5'
     """
     return with_minus(f"{value:g}")
+
+
+def text_width(text: str, size: float, *, bold: bool = False) -> float:
+    """How wide a line of text is in the font in use.
+
+    Parameters
+    ----------
+    text
+        The line.
+    size
+        Points.
+    bold
+        Of the letters.
+
+    Returns
+    -------
+    float
+        Inches.
+
+    Examples
+    --------
+    >>> text_width("wide", 10) < text_width("wider", 10) < text_width("wider", 12)
+    True
+    """
+    font = FontProperties(size=size, weight="bold" if bold else "normal")
+    return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] / 72
