@@ -3,10 +3,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
-from topo.cli.options import parsed_example
+import topo
+from topo.cli.options import parsed_example, parsed_settings
+from topo.errors import InputError
 from topo.safe_files import write_arrays
+
+
+@pytest.mark.parametrize("text", ["model=1", "sparsity=0.5", "seed=1", "name=x", "device=cpu"])
+def test_an_argument_of_the_command_is_no_setting(text: str):
+    with pytest.raises(InputError, match="is no setting; the command has an argument or an option for it"):
+        parsed_settings([text], topo.prune)
+    assert parsed_settings(["include=a.*", "rounds=3"], topo.prune) == {"include": "a.*", "rounds": 3}
 
 
 def test_a_file_holds_arguments_in_order_or_by_keyword(tmp_path: Path):

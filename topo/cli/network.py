@@ -111,7 +111,7 @@ class NamedNetwork:
         from ..encoding import encode
 
         loaded = None if masks is None else self.masks(masks)
-        return encode(self.model, loaded, example=self.example, encoding=encoding, **parsed_settings(options))
+        return encode(self.model, loaded, example=self.example, encoding=encoding, **parsed_settings(options, encode))
 
     def z_scores(self, masks: Masks | None, n: int, how: dict[str, Any]) -> pd.DataFrame:
         """Its metrics against those of random masks with as many weights in every layer, measured as `how` says."""
@@ -126,7 +126,7 @@ class NamedNetwork:
         from ..dag.example import sample_shapes
         from ..models import build
 
-        settings = parsed_settings(self.settings)
+        settings = parsed_settings(self.settings, build)
         shapes, example = sample_shapes(self.example), None if self.dataset is None else self.dataset.example
         return build(self.name, input_shape=shapes, n_classes=n_classes, seed=self.seed, example=example, **settings)
 

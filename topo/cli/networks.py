@@ -91,7 +91,7 @@ def prune(
             recipe=recipe,
             seed=seed,
             device=device,
-            **parsed_settings(settings),
+            **parsed_settings(settings, pruning.prune),
         )
     except RecipeMissing as error:
         raise InputError(
@@ -196,7 +196,8 @@ def measure(
       topo measure resnet20 --masks "runs/**/masks.safetensors" -o table.csv     goes on where it was stopped
     """
     from ..encoding import ENCODINGS, MultipartiteGraph
-    from ..features import column_names
+    from ..encoding import encode as encode_graph
+    from ..features import column_names, z_scores
     from ..features import measure as measure_graph
     from ..features import profile as measured_costs
     from ..features.engines import ENGINES
@@ -233,7 +234,7 @@ def measure(
             raise InputError("many masks become a table: give --output FILE that ends in .csv or .parquet.")
         how: dict[str, Any] = {
             "encoding": encoding,
-            "options": parsed_settings(settings),
+            "options": parsed_settings(settings, encode_graph, z_scores),
             "metrics": names,
             "engine": engine,
         }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,13 +95,19 @@ EncodingOptions = Annotated[
 ]
 
 
-def parsed_settings(settings: list[str] | None) -> dict[str, Any]:
+# Arguments of `topo.prune` that the command takes as settings.
+NO_OPTION = {"include", "exclude", "allow_empty_layers"}
+
+
+def parsed_settings(settings: list[str] | None, *functions: Callable[..., Any]) -> dict[str, Any]:
     """``KEY=VALUE`` texts as a dict, the values read as in a study file.
 
     Parameters
     ----------
     settings
         The texts; None for none. Hyphens in keys become underscores.
+    functions
+        What takes the settings; their own arguments are none, for which the command has arguments or options.
 
     Returns
     -------
@@ -109,7 +117,7 @@ def parsed_settings(settings: list[str] | None) -> dict[str, Any]:
     Raises
     ------
     InputError
-        When a text has no key or no ``=``, or its value is not YAML.
+        When a text has no key or no ``=``, its key is no setting, or its value is not YAML.
 
     Examples
     --------
@@ -118,12 +126,16 @@ def parsed_settings(settings: list[str] | None) -> dict[str, Any]:
     """
     from ..study.yaml_file import parse_value
 
+    reserved = {name for function in functions for name in signature(function).parameters} - NO_OPTION
     parsed = {}
     for text in settings or []:
         key, separator, value = text.partition("=")
         if not separator or not key:
             raise InputError(f"setting {text!r} is not of the form KEY=VALUE.")
-        parsed[key.replace("-", "_")] = parse_value(value)
+        name = key.replace("-", "_")
+        if name in reserved:
+            raise InputError(f"{key!r} is no setting; the command has an argument or an option for it (see --help).")
+        parsed[name] = parse_value(value)
     return parsed
 
 

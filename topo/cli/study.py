@@ -10,6 +10,7 @@ import typer
 from .command import Command
 from .options import Imports
 from .output import say, say_table
+from .rerun import rerun
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Run a grid of networks and follow it.")
+app.command(cls=Command)(rerun)
 
 SHOWN = 10
 MOST_RUNNING = 20

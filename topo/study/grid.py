@@ -284,6 +284,7 @@ def cells_of(config: StudyConfig) -> list[Cell]:
     )
     code = config.code()  # without files that are not there, which only a run refuses
     imports = tuple(Import(name, code[Path(name).name] if is_file_name(name) else "") for name in config.imports)
+    shared = Shared()
     baselines: dict[str, Cell] = {}
     sparse: list[Cell] = []
     for seed, dataset, model in product(config.seeds, config.datasets, config.models):
@@ -300,6 +301,7 @@ def cells_of(config: StudyConfig) -> list[Cell]:
             save_weights=True,
             data_root=config.data_root,
             imports=imports,
+            shared=shared,
         )
         baselines[dense.key] = dense
         sparse += [
