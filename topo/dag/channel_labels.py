@@ -16,7 +16,7 @@ from .dag import Dag
 from .elements import Output, Step, Value, place_of
 from .interpreter import Interpreter
 from .maps import AxisMaps, Chain, Gather, LinearMap, Union
-from .operators import aten, operator_of, weight_of
+from .operators import aten, is_steered_by, operator_of, weight_of
 from .parameter_axes import ParameterAxis, parameter_axis, shape_of
 from .relations import WeightLookup, map_of
 from .weighted_layers import Layer, layer_of
@@ -156,6 +156,9 @@ class ChannelLabels(Interpreter):
             return looked_up.expand(steps[-1].shape)
         arrived = []
         for slot, labels in enumerate(slots):
+            if is_steered_by(step, slot):
+                self._hold(labels, f"operation {place_of(step)} reads at places that are computed from them")
+                continue
             try:
                 element_map = map_of(self.dag, steps, labels.shape, slot, self.lookup, {"masks": "open"})
                 arrived.append(self._through(step, element_map, labels))

@@ -133,10 +133,9 @@ def _time_first(call: Call) -> LinearMap:
     kernel = call.lookup(weight.name)
     turned = Weight(kernel.magnitude.permute(2, 1, 0), kernel.kept.permute(2, 1, 0))
     source, target = ((shape[1], shape[2], shape[0]) for shape in (call.source_shape, call.target_shape))
-    numbers = np.arange(prod(source))
-    first = Gather.reading(call.source_shape, source, numbers.reshape(call.source_shape).transpose(1, 2, 0))
-    numbers = np.arange(prod(target)).reshape(target).transpose(2, 0, 1)
-    last = Gather.reading(target, call.target_shape, numbers)
+    read, written = (np.arange(prod(shape)).reshape(shape) for shape in (call.source_shape, target))
+    first = Gather.reading(call.source_shape, source, read.transpose(1, 2, 0))
+    last = Gather.reading(target, call.target_shape, written.transpose(2, 0, 1))
     return Chain((first, Convolution(source, target, turned, (1,), ((around, around),), (1,), 1, False), last))
 
 

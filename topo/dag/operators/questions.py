@@ -22,6 +22,7 @@ __all__ = [
     "is_parametric",
     "is_piecewise_affine",
     "is_pooling",
+    "is_steered_by",
     "keeps_zero",
     "normalised_axes",
     "step_map",
@@ -193,6 +194,25 @@ def is_pooling(step: Step) -> bool:
         As its record says.
     """
     return operator_of(step).pooling
+
+
+def is_steered_by(step: Step, slot: int) -> bool:
+    """Whether an input of a step says no more than where the step reads others.
+
+    Parameters
+    ----------
+    step
+        An operation as it runs in the network.
+    slot
+        Which of its inputs.
+
+    Returns
+    -------
+    bool
+        False also where it is read there itself.
+    """
+    at = [place for place, given in enumerate(step.args) if isinstance(given, Hole) and given.slot == slot]
+    return bool(at) and set(at) <= set(operator_of(step).steered_by)
 
 
 def takes_statistics(step: Step) -> bool:

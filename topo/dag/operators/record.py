@@ -106,6 +106,8 @@ class Operator:
         aside; None where it grows otherwise.
     exponential
         Turns sums into products.
+    steered_by
+        Positions of the arguments that say where it reads the others: what these are made of stays.
     balanced_by
         Of a product or quotient, the power to which its other operand has to grow with the first so that it stays.
     reduced_axes
@@ -182,6 +184,7 @@ class Operator:
     statistics: Callable[[Step, int], Sequence[int]] | None = None
     grows: Callable[[Step], float | None] | None = field(default=None, repr=False)
     exponential: bool = False
+    steered_by: tuple[int, ...] = ()
     balanced_by: float = 0.0
     reduced_axes: Callable[[Step], Sequence[int]] | None = field(default=None, repr=False)
     exact: Rule | None = field(default=None, repr=False)

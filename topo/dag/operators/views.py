@@ -133,8 +133,6 @@ def _sampled(call: Call) -> LinearMap:
     image, grid = call.step.args[:2]
     if not isinstance(grid, Hole):
         return probed_map(call)
-    if call.is_open:
-        raise call.refusal("where it samples is computed from the input")
     samples, channels, coordinates, *placed = range(len(call.target_shape) + 1)
     target = (samples, channels, *placed)
     read = tuple(range(target[-1] + 1, target[-1] + 1 + len(placed)))
@@ -247,4 +245,4 @@ define("col2im", map=_fold, affine=FIRST)
 # Sums of elements, and interpolation at given places: the same Jacobian at every input.
 define("scatter_add", "index_add", map=_added_at, affine=((0, 3),))
 define("affine_grid_generator", map=probed_map, affine=FIRST)
-define("grid_sampler", map=_sampled, affine=FIRST)
+define("grid_sampler", map=_sampled, affine=FIRST, steered_by=(1,))
