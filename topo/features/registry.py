@@ -225,7 +225,7 @@ def select(metrics: str | Iterable[str] | None, *, layers: bool) -> list[Entry[M
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     if not names:
         raise InputError("metrics is empty; name metrics or categories, or leave it out to measure everything.")
-    chosen = set()
+    chosen: set[str] = set()
     words = {entry.name: {entry.name, entry.family, *columns_of(entry)} for entry in entries}
     for name in names:
         if name in admitted:

@@ -229,9 +229,11 @@ def test_all_gates_of_branches_closed_leaves_a_network_without_gates():
     train_step(small.train(), x, optimizer)
 
 
-def test_what_has_been_trained_goes_back_to_its_place():
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_what_has_been_trained_goes_back_to_its_place(layout):
     alive = choose("bottleneck", 0)
     gated, x = gated_of("bottleneck", alive)
+    gated.full_model.to(memory_format=layout)
     small, optimizer = shrink(gated.train(), alive, plain_sgd(gated))
     train_step(small, x, optimizer)
     before = copy.deepcopy(gated.full_model.state_dict())

@@ -127,7 +127,10 @@ class ParameterTransfer:
     def _write(self, name: str, value: Tensor, target: Tensor) -> None:
         positions = self.positions[name].to(value.device)
         kept = positions >= 0
-        target.view(-1)[positions[kept]] = value[kept]
+        flat = target.reshape(-1)
+        flat[positions[kept]] = value[kept]
+        if not target.is_contiguous():  # in channels-last memory the flat one is a copy
+            target.copy_(flat.view(target.shape))
 
     def indices(self, name: str, axis: int) -> Tensor:
         """For each index of an axis of a parameter, the index in the full parameter; 0 where all of it was masked.
