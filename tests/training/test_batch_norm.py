@@ -4,6 +4,8 @@ import torch
 from torch import nn
 
 from topo.datasets import load
+from topo.datasets.dataset import make_dataset
+from topo.datasets.split import Split
 from topo.training.batch_norm import recalibrate
 
 
@@ -25,6 +27,16 @@ def test_statistics_are_those_of_the_images_and_nothing_else_changes():
     assert all(torch.equal(a, b) for a, b in zip(weights, net.parameters(), strict=True))
     assert net.training and net[1].momentum == 0.1 and net[2].training
     assert not recalibrate(net.eval(), data).training
+
+
+def test_samples_are_drawn_whatever_the_order_in_which_they_are_stored():
+    """Of images stored class by class, the first are of few classes; here a class is a grey."""
+    targets = torch.arange(10).repeat_interleave(30)
+    data = make_dataset("sorted", Split(targets.float()[:, None, None, None].expand(-1, 1, 2, 2), targets), None, 10)
+    net = nn.Sequential(nn.BatchNorm2d(1))
+    means = [float(recalibrate(net, data, 10, 6, seed=seed)[0].running_mean) for seed in (0, 1, 2, 1)]
+    assert max(map(abs, means)) < 0.3  # of the first 60 images it would be -1.4
+    assert means[1] == means[3] != means[2]
 
 
 def test_a_network_without_batch_norm_is_left_alone():

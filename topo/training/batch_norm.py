@@ -13,7 +13,7 @@ from ..datasets.inputs import call_model
 __all__ = ["recalibrate"]
 
 
-def recalibrate(model: nn.Module, data: Any, batch_size: int = 128, batches: int = 100) -> nn.Module:
+def recalibrate(model: nn.Module, data: Any, batch_size: int = 128, batches: int = 100, *, seed: int = 0) -> nn.Module:
     """Set the running statistics of batch norms to averages over training samples, as when the network changed.
 
     Parameters
@@ -23,8 +23,10 @@ def recalibrate(model: nn.Module, data: Any, batch_size: int = 128, batches: int
     data
         As `topo.training.train` takes them, on the model's device.
     batch_size, batches
-        The size of a batch and the most batches of training samples, in their order and not augmented, that are passed
+        The size of a batch and the most batches of training samples, drawn at random and not augmented, that are passed
         through.
+    seed
+        Of the draw. The order in which samples are stored plays no part, for they may be stored class by class.
 
     Returns
     -------
@@ -51,7 +53,8 @@ def recalibrate(model: nn.Module, data: Any, batch_size: int = 128, batches: int
         norm.train()
     try:
         with torch.no_grad():
-            for seen, (inputs, _) in enumerate(as_dataset(data).batches("train", batch_size)):
+            generator = torch.Generator().manual_seed(seed)
+            for seen, (inputs, _) in enumerate(as_dataset(data).batches("train", batch_size, generator=generator)):
                 if seen == batches:
                     break
                 call_model(model, inputs)

@@ -51,7 +51,7 @@ class TargetSelection:
     def __init__(self, target: BudgetTarget, gates: Gates, complexity: Complexity) -> None:
         self.target, self.gates, self.complexity = target, gates, complexity
 
-    def expected_share(self, theta: Tensor) -> float:
+    def expected_share(self, theta: Tensor) -> Tensor:
         """The share of the budget that is expected to remain; of weights, that of parameters stands for it.
 
         Parameters
@@ -61,11 +61,11 @@ class TargetSelection:
 
         Returns
         -------
-        float
-            From 0 to 1.
+        Tensor
+            From 0 to 1, float64, of no dimension, on the device of `theta`.
         """
         budget = "macs" if self.target.budget == "macs" else "parameters"
-        return float(self.complexity.expected(theta, budget)) / self.complexity.full_cost[budget]
+        return self.complexity.expected(theta, budget) / self.complexity.full_cost[budget]
 
     def required(self, theta: Tensor, is_open: Tensor) -> Tensor:
         """The likeliest open unit of every group that each path needs one of, bool (gates,).

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...datasets.inputs import Batch
 from ...errors import InputError
-from ...training import Callback, Diverged, Recipe, TrainingState, batch_loss, recalibrate
+from ...training import Callback, Diverged, Recipe, TrainingState, batch_loss, evaluate, recalibrate
 from .budget_target import BudgetTarget, TargetSelection
 from .closing_criterion import ClosingCriterion
 from .complexity import Complexity
@@ -23,6 +23,7 @@ from .estimators import Loss, make_estimator, reuse_loss
 from .gate_updates import GateUpdates
 from .gated import GatedModel, shrink
 from .gates import Gates
+from .noise import Noise
 from .objective import check_knobs, coefficients
 from .record import Record
 from .transfer import ParameterTransfer
@@ -43,7 +44,8 @@ STEERING = 200.0
 
 @dataclass(frozen=True)
 class _Coefficients:
-    """eta of every gate, and the norm of what it multiplies, as of the last refresh; float64 (gates,) both."""
+    """eta of every gate, on the device of the training, and on the CPU the norm of what each multiplies, as of the last
+    refresh; float64 (gates,) both."""
 
     eta: Tensor
     norms: Tensor
@@ -70,7 +72,7 @@ class VariationalCallback(Callback):
     is_open
         Which of them have not been removed, bool (gates,).
     theta
-        Their probabilities to be open, float64 (gates,).
+        Their probabilities to be open, float64 (gates,), on the device of the training.
     gated
         The network with gates as it is now, or was when its gates were decided.
     decided
@@ -147,11 +149,20 @@ class VariationalCallback(Callback):
         self.is_open = torch.ones(self.gates.count, dtype=torch.bool)
         # Gates that are closed for good but still in the network, until it is rebuilt without them.
         self.closed = ~self.is_open
-        self.theta = torch.where(self.is_open, float(self.config.initial_theta), 0.0).double()
+        self._device = state.dataset.device
+        self.theta = torch.where(self.is_open, float(self.config.initial_theta), 0.0).double().to(self._device)
         self.generator = torch.Generator().manual_seed(state.seed)
-        self.eta_per_nu = self._eta(self.is_open.double(), 1.0)
+        self.noise = Noise(self.generator, self._device)
+        self._is_finite = torch.ones((), dtype=torch.bool, device=self._device)
+        self.eta_per_nu = self._eta(self.is_open.double().to(self._device), 1.0)
         horizon = max(1.0, self.config.horizon * state.total_steps)
-        self.updates = GateUpdates(self.nu * self.eta_per_nu, horizon, ema_decay=self.config.ema_decay)
+        self.updates = GateUpdates(
+            self.nu * self.eta_per_nu,
+            horizon,
+            ema_decay=self.config.ema_decay,
+            # A target is met whatever is known of the gates.
+            caution=self.config.caution if self.target is None else 0.0,
+        )
         # The criterion is updated once a refresh; its memory of K and its patience scale with the horizon.
         refreshes = max(2, math.ceil(horizon / REFRESH))
         self.criterion = ClosingCriterion(
@@ -161,7 +172,6 @@ class VariationalCallback(Callback):
             min_updates=refreshes,
             patience=math.ceil(refreshes / 2),
         )
-        self._device = state.dataset.device
         self._use(state, GatedModel(state.model, self.gates), state.optimizer)
         logger.info("variational pruning: %s", ", ".join(f"{name}={value}" for name, value in self.settings().items()))
         self._add_to_record(0, 0.0, 0.0)
@@ -173,21 +183,29 @@ class VariationalCallback(Callback):
         if self.decided or gates is None or gates.grad is None or state.step < first:
             return
         assert state.batch is not None and state.loss is not None, "gradients are those of a batch"
-        xi, g = gates.detach().cpu().double(), gates.grad.cpu().double()
-        loss = reuse_loss(self._batch_loss(state.batch, state.recipe), xi[self._active], float(state.loss))
+        xi, g = gates.detach().double(), gates.grad.double()
+        loss = reuse_loss(self._batch_loss(state.batch, state.recipe), xi[self._active], state.loss)
         delta, known = self._estimate_delta(xi, g, loss)
-        if not bool(delta[known].isfinite().all()):
-            raise Diverged(
-                f"the slope of the loss in the gates is no longer finite at step {state.step + 1} in epoch "
-                f"{state.epoch + 1}; try a lower learning rate."
-            )
+        self._is_finite = self._is_finite & (delta.isfinite() | ~known).all()
+        # Looking at a number waits for the device, so that on others than the CPU it is done once a refresh.
+        if self._device.type == "cpu" or state.step % REFRESH == 0:
+            self._require_finite(state)
         self.updates.observe(delta, known)
         if self._progress(state) >= 0:
             self._step(state)
 
+    def _require_finite(self, state: TrainingState) -> None:
+        if not bool(self._is_finite):
+            raise Diverged(
+                f"the slope of the loss in the gates is no longer finite at step {state.step + 1} in epoch "
+                f"{state.epoch + 1}; try a lower learning rate."
+            )
+
     def on_epoch_end(self, state: TrainingState) -> None:
         training_macs = self._macs * len(state.dataset.train)
         if not self.decided:
+            self.noise.forget()
+            self._require_finite(state)
             if state.step >= self.config.settle * state.total_steps:
                 self._decide(state)
             elif self._coefficients is not None:
@@ -195,7 +213,11 @@ class VariationalCallback(Callback):
         self._add_to_record(state.epoch, state.history[-1]["seconds"], training_macs)
 
     def on_end(self, state: TrainingState) -> None:
-        recalibrate(self.model, state.dataset, state.recipe.batch_size)
+        recalibrate(self.model, state.dataset, state.recipe.batch_size, seed=state.seed)
+        if state.history and state.dataset.test is not None:
+            # What is returned is not what the last epoch ended with: its batch norms have been measured anew.
+            found = evaluate(self.model, state.dataset, device=state.dataset.device)
+            state.history[-1] |= {"test_loss": found["loss"], "test_accuracy": found["accuracy"]}
 
     def _progress(self, state: TrainingState) -> float:
         """How far the training of theta is: below 0 before it begins, about 1 when gates are decided."""
@@ -214,23 +236,25 @@ class VariationalCallback(Callback):
 
     def _update_active(self) -> None:
         """Draw only the gates that are neither removed nor closed."""
-        self._active = (self.is_open & ~self.closed).nonzero().flatten()
+        is_active = self.is_open & ~self.closed
+        active = is_active.nonzero().flatten()
+        self._is_active, self._active = is_active.to(self._device), active.to(self._device)
         rate = ESTIMATES / self.updates.horizon
-        self.estimator = make_estimator(self.config.estimator, self.gates.is_layer[self._active], rate)
+        self.estimator = make_estimator(self.config.estimator, self.gates.is_layer[active].to(self._device), rate)
 
     def _set_theta(self, theta: Tensor) -> None:
-        self.theta = torch.where(self.is_open & ~self.closed, theta, 0.0)
-        self.gated.fixed = (self.theta > 0.5).float().to(self._device)
+        self.theta = torch.where(self._is_active, theta, 0.0)
+        self.gated.fixed = (self.theta > 0.5).float()
 
     def _draw(self) -> Tensor:
-        xi, self._chosen = self.estimator.draw(self.theta[self._active], self.generator)
-        return torch.zeros_like(self.theta).index_copy(0, self._active, xi).float().to(self._device)
+        xi, self._chosen = self.estimator.draw(self.theta[self._active], self.noise)
+        return torch.zeros_like(self.theta).index_copy(0, self._active, xi).float()
 
     def _batch_loss(self, batch: Batch, recipe: Recipe) -> Loss:
         """The loss of a batch as a function of the active gates; nothing of the network changes."""
 
         def loss(active: Tensor) -> float:
-            xi = torch.zeros_like(self.theta).index_copy(0, self._active, active.double()).float().to(self._device)
+            xi = torch.zeros_like(self.theta).index_copy(0, self._active, active.double()).float()
             statistics = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
             with torch.no_grad():
                 value = float(batch_loss(partial(self.gated.forward_with, xi), *batch, recipe)[0])
@@ -244,7 +268,7 @@ class VariationalCallback(Callback):
         """Estimate Delta from a batch: its gates `xi`, the derivatives `g` of its loss, and its loss as a function of
         the active gates."""
         active = self._active
-        delta, known = torch.zeros_like(xi), torch.zeros_like(self.is_open)
+        delta, known = torch.zeros_like(xi), torch.zeros_like(self._is_active)
         delta[active], known[active] = self.estimator.delta(
             self.theta[active], xi[active], g[active], self._chosen, loss
         )
@@ -256,12 +280,15 @@ class VariationalCallback(Callback):
         if refresh or current is None:
             current = self._coefficients = self._refreshed(state)
         theta = self.updates.step(self.theta, current.eta)
-        if self.selection is not None and self.selection.expected_share(theta) < self._wanted_share(state):
+        if self.selection is not None:
             # A closed gate learns no more, and could be needed to leave as much as is wanted.
-            theta = torch.maximum(theta, self.theta)
+            is_too_small = self.selection.expected_share(theta) < self._wanted_share(state)
+            theta = torch.where(is_too_small, torch.maximum(theta, self.theta), theta)
         self._set_theta(theta)
         if refresh:
-            self.criterion.update(self.theta, self.updates.mean, self.updates.seen > 0, current.norms)
+            averages = torch.stack([self.theta, self.updates.mean, self.updates.seen.double()])
+            moved, mean, seen = averages.cpu()
+            self.criterion.update(moved, mean, seen > 0, current.norms)
 
     def _eta(self, theta: Tensor, nu: float) -> Tensor:
         return coefficients(self.complexity, theta, nu, self.kappa, self.alpha, self.config.matching)
@@ -269,7 +296,7 @@ class VariationalCallback(Callback):
     def _refreshed(self, state: TrainingState) -> _Coefficients:
         """Evaluate eta and the norms anew, after nu has been steered where there is a target."""
         if self.selection is not None:
-            excess = self.selection.expected_share(self.theta) - self._wanted_share(state)
+            excess = float(self.selection.expected_share(self.theta)) - self._wanted_share(state)
             self.nu *= math.exp(STEERING * REFRESH / state.total_steps * excess)
         self.updates.scale = self.nu * self.eta_per_nu
         return _Coefficients(self._eta(self.theta, self.nu), self.gated.norms().cpu())
@@ -282,22 +309,20 @@ class VariationalCallback(Callback):
 
     def _close(self, state: TrainingState, current: _Coefficients) -> None:
         """Close the gates that may close for good, and rebuild the network when that saves enough."""
-        step_ratio = self.updates.step_sizes * (1 - state.recipe.momentum)
+        theta, eta = self.theta.cpu(), current.eta.cpu()
+        step_ratio = self.updates.step_sizes.cpu() * (1 - state.recipe.momentum)
         step_ratio = step_ratio / max(state.history[-1]["learning_rate"], 1e-12)
-        closing = self.criterion.may_close(
-            self.theta, current.norms, current.eta, state.recipe.weight_decay, step_ratio
-        )
+        closing = self.criterion.may_close(theta, current.norms, eta, state.recipe.weight_decay, step_ratio)
         if self.selection is not None:
             share = max(self.selection.target.share, self._wanted_share(state))
-            closing = self.selection.affordable(self.theta, self.is_open & ~self.closed, closing, share)
+            closing = self.selection.affordable(theta, self.is_open & ~self.closed, closing, share)
         self.closed |= closing & self.is_open
+        self._update_active()
         self._set_theta(self.theta)
         is_open = self._closure(self.is_open & ~self.closed)
         after, now = (float(self.complexity.relative(gates.double(), self.alpha)) for gates in (is_open, self.is_open))
         if after < now and after <= (1 - self.config.min_saving) * now:
             self._shrink(state, is_open)
-        else:
-            self._update_active()
 
     def _shrink(self, state: TrainingState, is_open: Tensor) -> None:
         gated, optimizer = shrink(self.gated, is_open, state.optimizer)
@@ -308,15 +333,15 @@ class VariationalCallback(Callback):
         """Decide all gates, and go on with the plain network that they leave."""
         remaining = self.is_open & ~self.closed
         if self.selection is None:
-            is_open = self._closure(remaining & (self.theta > 0.5))
+            is_open = self._closure(remaining & (self.theta > 0.5).cpu())
         else:
-            is_open = self.selection.within_target(self.theta, remaining)
+            is_open = self.selection.within_target(self.theta.cpu(), remaining)
         self._shrink(state, is_open)
         self._use_plain(state)
 
     def _use_plain(self, state: TrainingState) -> None:
         """Go on with the network without gates, which are decided."""
-        self.theta = self.is_open.double()
+        self.theta = self.is_open.double().to(self._device)
         self.decided = True
         state.replace(self.model, state.optimizer)
 
@@ -361,13 +386,13 @@ class VariationalCallback(Callback):
         held = {name: value.cpu() if isinstance(value, Tensor) else value for name, value in held.items()}
         if len(held["is_open"]) != self.gates.count:
             raise InputError("the checkpoint is of a network with other gates.")
-        self.theta, self.closed, self.nu = held["theta"], held["closed"], held["nu"]
+        self.theta, self.closed, self.nu = held["theta"].to(self._device), held["closed"], held["nu"]
         if held["decided"] or not held["is_open"].all():
             self._shrink(state, held["is_open"])
         self._update_active()
         self._set_theta(self.theta)
-        self._coefficients = None if held["eta"] is None else _Coefficients(held["eta"], held["norms"])
-        self.updates.load_state_dict({key: value.cpu() for key, value in held["updates"].items()})
+        self._coefficients = None if held["eta"] is None else _Coefficients(held["eta"].to(self._device), held["norms"])
+        self.updates.load_state_dict({key: value.to(self._device) for key, value in held["updates"].items()})
         self.criterion.load_state_dict({key: value.cpu() for key, value in held["criterion"].items()})
         self.generator.set_state(held["generator"])
         self.record.load_state_dict(held["record"])

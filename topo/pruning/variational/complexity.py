@@ -9,13 +9,15 @@ other): theta_l s (a1 n_in + a2 n_out) of a basic block, theta_l (a1 n_in s1 + a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from ...validation import one_of
 from .gates import Gates
@@ -24,6 +26,18 @@ from .survival_polynomials import ALWAYS, Condition, both, polynomial
 __all__ = ["COMPLEXITIES", "Complexity"]
 
 COMPLEXITIES = ("parameters", "macs")
+
+
+class _Terms(NamedTuple):
+    """The terms of a complexity, on one device: which gates are members of which profile and how often, the two
+    profiles of every term, the layers that it takes one of and all of, and the coefficients asked for so far."""
+
+    members: tuple[Tensor, Tensor, Tensor]
+    first: Tensor
+    second: Tensor
+    either_columns: list[Tensor]
+    layer_columns: list[Tensor]
+    coefficients: dict[str | float, Tensor]
 
 
 class Complexity:
@@ -89,7 +103,8 @@ class Complexity:
         InputError
             The budget is unknown.
         """
-        return self._sum(theta, self._coefficients[COMPLEXITIES.index(one_of("budget", budget, COMPLEXITIES))])
+        row = COMPLEXITIES.index(one_of("budget", budget, COMPLEXITIES))
+        return self._sum(theta, budget, lambda: self._coefficients[row])
 
     def relative(self, theta: Tensor, alpha: float) -> Tensor:
         """The expected share of the full network's cost, float64.
@@ -106,7 +121,7 @@ class Complexity:
         Tensor
             float64, of no dimension.
         """
-        return self._sum(theta, self._relative_coefficients(alpha))
+        return self._sum(theta, alpha, lambda: self._relative_coefficients(alpha))
 
     def gradient(self, theta: Tensor, alpha: float) -> Tensor:
         """The derivative of `relative` in each gate, float64 (count,): the relative cost of the gate's structure given
@@ -124,7 +139,7 @@ class Complexity:
         Tensor
             float64, (count,).
         """
-        theta = theta.detach().double().cpu().requires_grad_()
+        theta = theta.detach().double().requires_grad_()
         with torch.enable_grad():
             return torch.autograd.grad(self.relative(theta, alpha), theta)[0]
 
@@ -172,18 +187,27 @@ class Complexity:
         parameters, macs = self._coefficients
         return macs * (alpha / self.full_cost["macs"]) + parameters * ((1 - alpha) / self.full_cost["parameters"])
 
-    def _sum(self, theta: Tensor, coefficients: Tensor) -> Tensor:
-        theta = theta.double().cpu()
+    def _sum(self, theta: Tensor, key: str | float, coefficients: Callable[[], Tensor]) -> Tensor:
+        """The sum of all terms with these coefficients, which are kept under a key."""
+        theta = theta.double()
+        terms = self._terms_on(theta.device)
+        if key not in terms.coefficients:
+            terms.coefficients[key] = coefficients().to(theta.device)
         probabilities = torch.cat([theta, theta.new_ones(1), theta.new_zeros(1)])
-        gate, profile, times = self._members
+        gate, profile, times = terms.members
         sums = theta.new_zeros(len(self._profiles)).index_add(0, profile, probabilities[gate] * times)
-        if self._either_columns:
-            none = 1 - _product(probabilities, self._either_columns[0])
-            for branches in self._either_columns[1:]:
+        if terms.either_columns:
+            none = 1 - _product(probabilities, terms.either_columns[0])
+            for branches in terms.either_columns[1:]:
                 none = none * (1 - _product(probabilities, branches))
             probabilities = torch.cat([probabilities, 1 - none])
-        layer_products = _product(probabilities, self._layer_columns)
-        return (coefficients * sums[self._first] * sums[self._second] * layer_products).sum()
+        layer_products = _product(probabilities, terms.layer_columns)
+        return (terms.coefficients[key] * sums[terms.first] * sums[terms.second] * layer_products).sum()
+
+    def _terms_on(self, device: torch.device) -> _Terms:
+        if device not in self._terms:
+            self._terms[device] = pytree.tree_map_only(Tensor, lambda index: index.to(device), self._compiled)
+        return _Terms(*self._terms[device], coefficients=self._kept_coefficients.setdefault(device, {}))
 
     def _compile(self, terms: dict[tuple[int, int, frozenset[int | Condition]], list[float]]) -> None:
         """Turn terms and profiles into index tensors. Behind the gates are numbered one that is always open, one that
@@ -191,16 +215,15 @@ class Complexity:
         always, never, first_layer = self.gates.count, self.gates.count + 1, len(self.gates.units)
         members, times = zip(*self._profiles, strict=True)
         lengths = torch.tensor([len(gates) for gates in members])
-        self._members = (
+        joined = (
             torch.from_numpy(np.concatenate(members)),
             torch.repeat_interleave(lengths),
             torch.from_numpy(np.concatenate(times)).double(),
         )
         first, second, layers = zip(*terms, strict=True)
-        self._first, self._second = torch.tensor(first), torch.tensor(second)
         either = list(dict.fromkeys(factor for factors in layers for factor in factors if not isinstance(factor, int)))
         number = {condition: never + 1 + index for index, condition in enumerate(either)}
-        self._either_columns = [
+        either_columns = [
             _columns(
                 [[first_layer + g for g in sets[k]] if k < len(sets) else [never] for sets in map(list, either)], always
             )
@@ -209,7 +232,10 @@ class Complexity:
         factors_of_terms = [
             [first_layer + f if isinstance(f, int) else number[f] for f in factors] for factors in layers
         ]
-        self._layer_columns = _columns(factors_of_terms, always)
+        layer_columns = _columns(factors_of_terms, always)
+        self._compiled = (joined, torch.tensor(first), torch.tensor(second), either_columns, layer_columns)
+        self._terms: dict[torch.device, Any] = {}
+        self._kept_coefficients: dict[torch.device, dict[str | float, Tensor]] = {}
         self._coefficients = torch.tensor(list(terms.values()), dtype=torch.float64).T
 
     def _parameters_and_uses(self) -> Iterator[tuple[str | None, Condition, list[tuple[Condition, float]]]]:

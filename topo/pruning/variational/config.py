@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...errors import InputError
-from ...validation import one_of, share
+from ...validation import one_of, real_number, share
 from .estimators import Estimator
 from .objective import MATCHINGS
 
@@ -38,6 +38,9 @@ class VariationalConfig:
         Share of all steps in which complexity alone would take theta from 1 to 0.
     ema_decay
         Decay of the exponential moving average of Delta, per estimate.
+    caution
+        Standard errors by which the estimates of Delta must tell a gate's drift from none before its theta moves: in a
+        short run, with few estimates, gates whose worth is not known stay open.
     margin
         Share of its coefficient with which a gate must lie in the domain of attraction of zero to be closed for good.
     min_saving
@@ -64,10 +67,12 @@ class VariationalConfig:
     settle: float = 0.8
     horizon: float = 0.1
     ema_decay: float = 0.9
+    caution: float = 1.0
     margin: float = 0.5
     min_saving: float = 0.05
 
     def __post_init__(self) -> None:
+        real_number("caution", self.caution, minimum=0)
         one_of("matching", self.matching, MATCHINGS)
         for name in _SHARES:
             share(name, getattr(self, name))

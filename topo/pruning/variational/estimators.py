@@ -25,6 +25,7 @@ from torch import Tensor
 from ...errors import InputError, unknown_name
 from ...registry import Registry
 from ...validation import real_number, share
+from .noise import Noise
 
 __all__ = [
     "ESTIMATORS",
@@ -39,12 +40,16 @@ __all__ = [
 ]
 
 Loss = Callable[[Tensor], float]
+MOST_UNIFORM = 0.25
+"""The largest share of gates that are drawn from U(0, 1) at a time for the sake of more estimates."""
+Source = torch.Generator | Noise | None
+"""Where random numbers come from; None for torch's own."""
 
 
 class Estimator(Protocol):
     """Draws gates and estimates Delta; keeps no state between steps."""
 
-    def draw(self, theta: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def draw(self, theta: Tensor, generator: Source = None) -> tuple[Tensor, Tensor]:
         """The gates xi of a step, and which of them the step will estimate, both (count,).
 
         Parameters
@@ -88,23 +93,23 @@ class Estimator(Protocol):
 ESTIMATORS: Registry[Callable[[], Estimator]] = Registry("estimator")
 
 
-def _random(count: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
+def _random(count: int, like: Tensor, generator: Source) -> Tensor:
     """Uniform noise, drawn in float64 on the generator's device, so that a seed means the same on every device."""
+    if isinstance(generator, Noise):
+        return generator.take(count).to(like.device)
     device = generator.device if generator is not None else "cpu"
     return torch.rand(count, generator=generator, dtype=torch.float64, device=device).to(like.device)
 
 
-def _bernoulli(theta: Tensor, generator: torch.Generator | None) -> Tensor:
+def _bernoulli(theta: Tensor, generator: Source) -> Tensor:
     return (_random(len(theta), theta, generator) < theta).to(theta)
 
 
-def _choose(expected: float, theta: Tensor, generator: torch.Generator | None) -> Tensor:
+def _choose(expected: float, theta: Tensor, generator: Source) -> Tensor:
     """A random subset of `expected` gates on average: that number rounded down or up at random, bool (count,)."""
     noise = _random(len(theta) + 1, theta, generator)
-    gates = min(math.floor(expected + float(noise[-1])), len(theta))
-    chosen = torch.zeros(len(theta), dtype=torch.bool, device=theta.device)
-    chosen[noise[:-1].argsort()[:gates]] = True
-    return chosen
+    # By their ranks, for to look at how many they are would wait for the device.
+    return noise[:-1].argsort().argsort() < (expected + noise[-1]).floor()
 
 
 @ESTIMATORS.register("straight-through")
@@ -116,7 +121,7 @@ class StraightThrough:
     A gate then rests between open and closed, where its probability of being closed outweighs its complexity.
     """
 
-    def draw(self, theta: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def draw(self, theta: Tensor, generator: Source = None) -> tuple[Tensor, Tensor]:
         return _bernoulli(theta, generator), torch.ones_like(theta, dtype=torch.bool)
 
     def delta(
@@ -146,7 +151,7 @@ class Trapezoid:
     def __post_init__(self) -> None:
         real_number("floor of the estimator 'trapezoid'", self.floor, above=0, maximum=0.5)
 
-    def draw(self, theta: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def draw(self, theta: Tensor, generator: Source = None) -> tuple[Tensor, Tensor]:
         return _bernoulli(theta, generator), torch.ones_like(theta, dtype=torch.bool)
 
     def delta(
@@ -178,7 +183,7 @@ class Uniform:
     def __post_init__(self) -> None:
         share("share of the estimator 'uniform'", self.share)
 
-    def draw(self, theta: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def draw(self, theta: Tensor, generator: Source = None) -> tuple[Tensor, Tensor]:
         chosen = _choose(max(1.0, self.share * len(theta)), theta, generator)
         noise = _random(len(theta), theta, generator)
         return torch.where(chosen, noise.to(theta), (noise < theta).to(theta)), chosen
@@ -211,7 +216,7 @@ class Exact:
         real_number("gates of the estimator 'exact'", self.gates, above=0)
         real_number("rate of the estimator 'exact'", self.rate, above=0, infinite=True)
 
-    def draw(self, theta: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def draw(self, theta: Tensor, generator: Source = None) -> tuple[Tensor, Tensor]:
         expected = min(self.gates, self.rate * max(len(theta), 1))
         return _bernoulli(theta, generator), _choose(expected, theta, generator)
 
@@ -247,7 +252,7 @@ class ByKind:
         is_layer = self.is_layer.to(like.device)
         return [(~is_layer, self.units), (is_layer, self.layers)]
 
-    def draw(self, theta: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def draw(self, theta: Tensor, generator: Source = None) -> tuple[Tensor, Tensor]:
         xi, chosen = torch.empty_like(theta), torch.empty_like(theta, dtype=torch.bool)
         for of_kind, estimator in self._kinds(theta):
             xi[of_kind], chosen[of_kind] = estimator.draw(theta[of_kind], generator)
@@ -271,7 +276,7 @@ def _loss_of_some(loss: Loss, xi: Tensor, gates: Tensor) -> Loss:
     return lambda values: loss(xi.masked_scatter(gates, values))
 
 
-def reuse_loss(loss: Loss, xi: Tensor, value: float) -> Loss:
+def reuse_loss(loss: Loss, xi: Tensor, value: float | Tensor) -> Loss:
     """The same loss, not evaluated again at the gates `xi`, where it is known to be `value`.
 
     Parameters
@@ -294,11 +299,11 @@ def reuse_loss(loss: Loss, xi: Tensor, value: float) -> Loss:
     >>> loss(torch.tensor([0.0, 1.0])), loss(torch.tensor([1.0, 1.0]))
     (7.0, 2.0)
     """
-    return lambda other: value if torch.equal(other, xi) else loss(other)
+    return lambda other: float(value) if torch.equal(other, xi) else loss(other)
 
 
 def make_estimator(
-    choice: str | Mapping[str, str | Estimator] | Estimator, is_layer: Tensor, rate: float = math.inf
+    choice: str | Mapping[str, str | Estimator] | Estimator, is_layer: Tensor, rate: float | None = None
 ) -> Estimator:
     """An estimator by name, or one for layers and another for units.
 
@@ -310,7 +315,8 @@ def make_estimator(
     is_layer
         Which gates close layers, bool (count,).
     rate
-        Estimates that a gate needs in a step, on average; only the estimator named "exact" heeds it.
+        Estimates that a gate needs in a step, on average: the estimator named "exact" makes no more, and "uniform" no
+        fewer, as long as they are of a quarter of the gates.
 
     Returns
     -------
@@ -336,6 +342,10 @@ def make_estimator(
         choice = {kind.strip(): name.strip() for kind, _, name in parts}
     if isinstance(choice, str):
         estimator = ESTIMATORS[choice]()
+        if rate is None:
+            return estimator
+        if isinstance(estimator, Uniform):
+            return replace(estimator, share=max(estimator.share, min(rate, MOST_UNIFORM)))
         return replace(estimator, rate=rate) if isinstance(estimator, Exact) else estimator
     if not isinstance(choice, Mapping):
         return choice

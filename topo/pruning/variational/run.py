@@ -19,6 +19,7 @@ from ...datasets import as_dataset
 from ...masks import Masks
 from ...parameter_names import named_parameters
 from ...training import Callback, Diverged, Recipe, Training
+from ...training import recipe as find_recipe
 from ...training import train as train_network
 from .callback import VariationalCallback
 from .computed_weights import computed_weights
@@ -164,6 +165,8 @@ def train(
         # As long as it is trained, a weight that is computed from parameters is cut to zero and not out.
         masks = callback.gates.masks(callback.is_open)
         small = compact(callback.write_back(), masks, example=example)
+    if find_recipe(recipe).channels_last:
+        small.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as `train` leaves a network
     return VariationalRun(
         model=small.train(was_training),
         record=callback.record.table(),

@@ -70,7 +70,7 @@ class ParameterTransfer:
             old = full_tensors[names[owner]]
             self.full_names[name] = names[owner]
             self.positions[name] = torch.where(numbers > 0, numbers - starts[owner], -1)
-            value = self.to_compact(name, old.detach())
+            value = _in_format_of(old, self.to_compact(name, old.detach()))
             _set(self.model, name, nn.Parameter(value, old.requires_grad) if isinstance(old, nn.Parameter) else value)
         dtypes = {name: buffer.dtype for name, buffer in full_model.named_buffers()}
         for name, buffer in list(self.model.named_buffers()):
@@ -127,9 +127,10 @@ class ParameterTransfer:
     def _write(self, name: str, value: Tensor, target: Tensor) -> None:
         positions = self.positions[name].to(value.device)
         kept = positions >= 0
+        # Flattened, a tensor that lies otherwise in memory, such as channels last, is a copy.
         flat = target.reshape(-1)
         flat[positions[kept]] = value[kept]
-        if not target.is_contiguous():  # in channels-last memory the flat one is a copy
+        if flat.data_ptr() != target.data_ptr():
             target.copy_(flat.view(target.shape))
 
     def indices(self, name: str, axis: int) -> Tensor:
@@ -204,10 +205,16 @@ def transfer_optimizer(
                 for key, value in state[owner].items():
                     is_elementwise = isinstance(value, Tensor) and value.shape == shapes[owner]
                     transferred.state[part][key] = (
-                        new.to_compact(name, value) if is_elementwise else copy.deepcopy(value)
+                        _in_format_of(part, new.to_compact(name, value)) if is_elementwise else copy.deepcopy(value)
                     )
         transferred.param_groups.append({**group, "params": parameters})
     return transferred
+
+
+def _in_format_of(like: Tensor, value: Tensor) -> Tensor:
+    """A tensor in the memory format, contiguous or channels last, of another."""
+    is_last = like.ndim == 4 and like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous()
+    return value.contiguous(memory_format=torch.channels_last) if is_last else value
 
 
 def _parameters_and_statistics(model: nn.Module) -> dict[str, Tensor]:
