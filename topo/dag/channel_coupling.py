@@ -121,14 +121,21 @@ class CoupledChannels:
         Tensor
             float64, (count,).
         """
-        total = torch.zeros(self.count, dtype=torch.float64)
+        indices: list[Tensor] = []
+        sums: list[Tensor] = []
         for name, value in values.items():
             for axis, index in enumerate(self.axes.get(name, ())):
                 if side != "both" and (side == "in") != self.is_read_along(name, axis):
                     continue
                 others = [d for d in range(value.ndim) if d != axis]
-                along = value.detach().double().sum(others).cpu() if others else value.detach().double().cpu()
-                total.index_add_(0, index[index >= 0], along[index >= 0])
+                of_value = value.detach().double()
+                indices.append(index)
+                sums.append(of_value.sum(others) if others else of_value)
+        total = torch.zeros(self.count, dtype=torch.float64)
+        # One copy of all sums: each waits for the device.
+        along = torch.cat(sums).cpu().split([len(index) for index in indices]) if sums else ()
+        for index, part in zip(indices, along, strict=True):
+            total.index_add_(0, index[index >= 0], part[index >= 0])
         return total
 
     def is_read_along(self, name: str, axis: int) -> bool:

@@ -110,13 +110,18 @@ def keep_largest(scores: Mapping[str, Tensor], kept: int) -> dict[str, Tensor]:
         return {name: torch.zeros_like(score, dtype=torch.bool) for name, score in scores.items()}
     threshold = _kth_largest(scores, kept)
     masks = {name: (score.to(threshold.dtype) >= threshold).contiguous() for name, score in scores.items()}
-    surplus = sum(int(mask.sum()) for mask in masks.values()) - kept
-    for name, score in reversed(list(scores.items())):
-        if surplus == 0:
+    # One look at all counts: each waits for the device.
+    surplus = int(torch.stack([mask.sum() for mask in masks.values()]).sum()) - kept
+    if not surplus:
+        return masks
+    ties = {name: (score.to(threshold.dtype) == threshold).flatten() for name, score in scores.items()}
+    counts = torch.stack([tied.sum() for tied in ties.values()]).tolist()
+    for (name, tied), count in reversed(list(zip(ties.items(), counts, strict=True))):
+        dropped = tied if count <= surplus else tied & (tied.flip(0).cumsum(0).flip(0) <= surplus)
+        masks[name].view(-1).masked_fill_(dropped, False)
+        surplus -= min(count, surplus)
+        if not surplus:
             break
-        ties = (score.to(threshold.dtype) == threshold).flatten().nonzero().flatten()[-surplus:]
-        masks[name].view(-1)[ties] = False
-        surplus -= len(ties)
     return masks
 
 

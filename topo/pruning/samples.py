@@ -227,8 +227,10 @@ def chunks(pair: Batch, size: int) -> Iterator[Batch]:
         Inputs and targets of a part, in order.
     """
     count = len(pair[1])
+    inputs, targets = pair
     for index in torch.arange(count).tensor_split(math.ceil(count / size)):
-        yield selected(pair, index)
+        part = slice(int(index[0]), int(index[-1]) + 1)  # views, which need no copy
+        yield map_inputs(lambda tensor, part=part: tensor[part], inputs), targets[part]
 
 
 def _are_labels(targets: Tensor) -> bool:

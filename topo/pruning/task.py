@@ -15,7 +15,7 @@ from ..dag import Dag
 from ..dag.effective_weights import computed_magnitudes
 from ..dag.example import unfit_inputs_named
 from ..datasets import Dataset, as_dataset
-from ..datasets.inputs import Inputs, call_model, unfit_labels
+from ..datasets.inputs import IGNORED, Batch, Inputs, call_model, unfit_labels
 from ..errors import InputError
 from ..held_masks import PrunedWeights
 from ..masks import Masks
@@ -92,6 +92,7 @@ class Task:
     frozen: Sequence[nn.Parameter] = ()
     within: Mapping[str, Tensor] = field(default_factory=dict)
     dag: Dag | None = None
+    _known: tuple[Any, tuple[int, int]] | None = field(default=None, init=False, repr=False)
 
     @property
     def total(self) -> int:
@@ -185,6 +186,32 @@ class Task:
         with unfit_inputs_named(inputs):
             return call_model(self.call or self.model, inputs)
 
+    def moved(self, batch: Batch, *, targets_only: bool = False) -> Batch:
+        """A batch on the task's device, whose labels have been looked at, so that parts of it can do without.
+
+        Parameters
+        ----------
+        batch
+            Inputs and targets.
+        targets_only
+            Whether the inputs stay where they are.
+
+        Returns
+        -------
+        tuple
+            Inputs and targets.
+        """
+        inputs, targets = batch
+        counted = targets[targets != IGNORED] if targets.ndim > 1 else targets
+        whole = not targets.is_floating_point() and targets.dtype != torch.bool and counted.numel() > 0
+        ends = tuple(torch.stack(torch.aminmax(counted)).tolist()) if whole else (0, 0)
+        targets = targets.to(self.device)
+        self._known = targets.untyped_storage(), ends
+        return (inputs if targets_only else self.on_device(inputs)), targets
+
+    def _is_known(self, targets: Tensor) -> bool:
+        return self._known is not None and self._known[0]._cdata == targets.untyped_storage()._cdata
+
     def loss(self, inputs: Inputs, targets: Tensor, temperature: float = 1.0) -> Tensor:
         """Mean cross-entropy of the logits divided by a temperature, over samples or the positions that have targets.
 
@@ -208,7 +235,8 @@ class Task:
         logits = logits_of(self.forward(inputs))
         if logits is None or logits.ndim < 2:
             raise InputError("the model must return one tensor of logits (samples x classes) for this pruner.")
-        targets = targets.to(self.device)
+        if not self._is_known(targets):
+            _, targets = self.moved((inputs, targets), targets_only=True)
         of_classes = not targets.is_floating_point() and targets.dtype != torch.bool
         if of_classes and targets.ndim > 1 and not fit(logits, targets):
             raise InputError(
@@ -216,8 +244,11 @@ class Task:
                 "targets of positions (samples, positions) need logits (samples, positions, classes)."
             )
         logits, targets = answers(logits, targets)
-        if of_classes and targets.numel() and not 0 <= int(targets.min()) <= int(targets.max()) < logits.shape[1]:
-            raise unfit_labels(targets, logits.shape[1])
+        if of_classes and targets.numel():
+            assert self._known is not None, "targets have been moved"
+            least, largest = self._known[1]
+            if not 0 <= least <= largest < logits.shape[1]:
+                raise unfit_labels(targets, logits.shape[1])
         try:
             return cross_entropy(logits / temperature, targets)
         except (RuntimeError, ValueError) as error:

@@ -21,7 +21,7 @@ from .schedules import exponential
 from .task import Task
 from .weight_rows import as_matrix, covers, written_back
 
-__all__ = ["WeightScoring", "by_score", "check_scores"]
+__all__ = ["WeightScoring", "by_score", "check_scores", "in_double"]
 
 WeightScore = Callable[..., Mapping[str, Tensor]]
 
@@ -114,6 +114,17 @@ def by_score(*, allocation: str = "global", rounds: int = 1) -> Callable[[Weight
     return lambda score: WeightScoring(score, allocation, rounds)
 
 
+def in_double(task: Task) -> None:
+    """Turn the copy of the model that a task works on to float64.
+
+    Parameters
+    ----------
+    task
+        Its model is changed in place; its weights stay the same objects.
+    """
+    task.model.double()
+
+
 def check_scores(scores: Any, task: Task) -> dict[str, Tensor]:
     """The scores of all weights of a task, in their order.
 
@@ -135,13 +146,16 @@ def check_scores(scores: Any, task: Task) -> dict[str, Tensor]:
         When some are missing, have another shape or are not finite, or when all are zero.
     """
     checked = checked_tensors(scores, "score", task.name, task.weights)
-    bad = [name for name, score in checked.items() if not score.isfinite().all()]
+    # One look at all of them: each waits for the device.
+    facts = torch.stack([fact for s in checked.values() for fact in (s.isfinite().all(), s.any())])
+    finite, nonzero = facts.view(-1, 2).T.tolist()
+    bad = [name for name, is_finite in zip(checked, finite, strict=True) if not is_finite]
     if bad:
         raise InputError(
             f"the scores that pruner {task.name!r} gives {', '.join(bad[:5])} are not all finite; look for NaN in the "
             "weights or the data, or for a network whose outputs overflow."
         )
-    if not any(score.any() for score in checked.values()):
+    if not any(nonzero):
         raise InputError(
             f"every score of pruner {task.name!r} is zero: what is scored does not depend on the weights; is the "
             "network dead?"

@@ -42,7 +42,7 @@ ADAMW = {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.01, "gra
 CASES = {
     "cnn": (cnn, {}, {"nu": 1.0}),
     "residual": (residual, ADAMW, {"nu": 0.2}),
-    "chain": (lambda: chain(0.3), {"freeze_biases": True}, {"nu": 0.3, "config": {"estimator": "uniform"}}),
+    "chain": (lambda: chain(0.3), {"freeze_biases": True}, {"nu": 0.1, "config": {"estimator": "uniform"}}),
 }
 
 

@@ -10,7 +10,7 @@ from ..allocation import allocation as find_allocation
 from ..registry import PRUNERS
 from ..schedules import exponential
 from ..task import Task
-from ..weight_scoring import check_scores
+from ..weight_scoring import check_scores, in_double
 
 __all__ = ["force"]
 
@@ -21,7 +21,8 @@ def force(task: Task, *, batch_size: int = 128, allocation: str = "global", roun
 
     With the mask c of the round before, the score of every weight is |theta * dL/dtheta at theta * c|: the gradient is
     that of the pruned network, theta the weight before pruning. A removed weight whose gradient grew as others
-    went is thus kept again. One round is SNIP.
+    went is thus kept again. One round is SNIP. Everything is done in float64: which weights stay depends on which went,
+    so that differences of rounding grow from round to round.
 
     Parameters
     ----------
@@ -35,6 +36,7 @@ def force(task: Task, *, batch_size: int = 128, allocation: str = "global", roun
         Number of rounds, from 1 up; after round k of n the density is density^(k/n).
     """
     allocate = find_allocation(allocation, task.kept, task.total)
+    in_double(task)
     original = {name: weight.detach().clone() for name, weight in task.weights.items()}
     masks: dict[str, Tensor] = {}
     for density in exponential(task.kept / task.total, whole_number("rounds", rounds, minimum=1)):

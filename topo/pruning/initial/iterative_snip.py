@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..registry import PRUNERS
 from ..task import Task
-from ..weight_scoring import by_score
+from ..weight_scoring import by_score, in_double
 from .snip import snip
 
 __all__ = ["iterative_snip"]
@@ -17,7 +17,8 @@ __all__ = ["iterative_snip"]
 def iterative_snip(task: Task, *, batch_size: int = 128) -> dict[str, Tensor]:
     """SNIP over rounds of exponentially falling density; what is removed stays removed.
 
-    Each round scores |theta * dL/dtheta| of the network that the round before left, on new samples.
+    Each round scores |theta * dL/dtheta| of the network that the round before left, on new samples. Everything is done
+    in float64: which weights go depends on which went, so that differences of rounding grow from round to round.
 
     Parameters
     ----------
@@ -25,4 +26,5 @@ def iterative_snip(task: Task, *, batch_size: int = 128) -> dict[str, Tensor]:
         About how many samples each round looks at, from 1 up, as many of each class; given batches, the first one is
         used.
     """
+    in_double(task)
     return dict(snip.score(task, batch_size=batch_size))

@@ -45,7 +45,7 @@ def taylor(
     used = {name: p for name, p in parameters.items() if name in channels.layers or name in biases}
     pair = task.samples.batch(whole_number("samples", samples, minimum=1))
     score = torch.zeros(channels.count, dtype=torch.float64)
-    for part in chunks(pair, whole_number("batch_size", batch_size, minimum=1)):
+    for part in chunks(task.moved(pair), whole_number("batch_size", batch_size, minimum=1)):
         loss = task.loss(*part)
         gradients = torch.autograd.grad(loss, list(used.values()), materialize_grads=True)
         changes = {name: g * p.detach() for (name, p), g in zip(used.items(), gradients, strict=True)}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ...masks import Masks
 from ...training import TrainingState
 from ..registry import PRUNERS
 from .gradual import Gradual
@@ -31,6 +32,8 @@ class Movement(Gradual):
         super().on_start(state)
         weights = self.weights(state)
         self.values = {name: weight.detach().clone() for name, weight in weights.items()}
+        self._held: Masks | None = None
+        self._kept: dict[str, Tensor] = {}
         self.sums = {name: torch.zeros_like(weight, requires_grad=False) for name, weight in weights.items()}
 
     def underlying(self, state: TrainingState) -> dict[str, Tensor]:
@@ -47,8 +50,12 @@ class Movement(Gradual):
             Name -> tensor in the weight's shape.
         """
         masks = self.held(state)
+        if masks is not self._held:
+            # Copied to the device once each time that they change, not at every step.
+            self._held = masks
+            self._kept = {name: masks[name].to(weight.device) for name, weight in self.weights(state).items()}
         return {
-            name: torch.where(masks[name].to(weight.device), weight.detach(), self.values[name])
+            name: torch.where(self._kept[name], weight.detach(), self.values[name])
             for name, weight in self.weights(state).items()
         }
 

@@ -51,7 +51,7 @@ def fisher_diagonal(task: Task, samples: Batch) -> dict[str, Tensor]:
         Name -> tensor in the weight's shape.
     """
     diagonal = {name: torch.zeros_like(weight, requires_grad=False) for name, weight in task.weights.items()}
-    for sample in chunks(samples, 1):
+    for sample in chunks(task.moved(samples), 1):
         for name, gradient in task.gradients(task.loss(*sample)).items():
             diagonal[name].addcmul_(gradient, gradient, value=1 / len(samples[1]))
     return diagonal

@@ -1,0 +1,86 @@
+"""No pruner mixes what lies on the device with what lies on the CPU, or waits for the device more often than needed."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+from torch import nn
+
+import topo
+from tests.foreign_device import DEVICE, ForeignDevice, Mixed
+from topo.pruning import PRUNERS
+from topo.training import recipe
+
+ROUNDS = {"force", "iterative-snip", "synflow", "taylor"}
+"""Those that copy and wait once a round."""
+SETTINGS = {name: {"rounds": 3} for name in ROUNDS} | {"obd": {"samples": 40}, "hrank": {"samples": 10}}
+
+
+@cache
+def data() -> topo.datasets.Dataset:
+    return topo.datasets.load("digits", subset=6)
+
+
+def network() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 6), nn.ReLU(), nn.Linear(6, 10)
+    )
+
+
+def traffic(
+    name: str, monkeypatch: pytest.MonkeyPatch, batch_size: int = 15, epochs: int = 1, **settings
+) -> ForeignDevice:
+    """Copies and waits of a pruner, without those that bring the model there."""
+    torch.manual_seed(0)
+    net = network()
+    device = ForeignDevice()
+    topo.trace(net, (1, 8, 8))
+    with monkeypatch.context() as patch, device.entered(patch):
+        plan = recipe("digits", epochs=epochs, batch_size=batch_size)
+        topo.prune(
+            net, name, sparsity=0.5, data=data(), recipe=plan, device="cuda", **SETTINGS.get(name, {}) | settings
+        )
+    device.copies["to"] -= len(net.state_dict())
+    return device
+
+
+@pytest.mark.parametrize("name", PRUNERS)
+def test_every_pruner_runs_on_a_device(name, monkeypatch):
+    trains = PRUNERS.entry(name).info["stage"] == "training" or name in ("imp", "l0", "slimming")
+    found = traffic(name, monkeypatch)
+    assert found.copies.total() + found.waits.total() <= (260 if trains else 60), (found.copies, found.waits)
+
+
+@pytest.mark.parametrize(("name", "most"), [("force", 4), ("iterative-snip", 4), ("synflow", 3), ("taylor", 8)])
+def test_a_round_takes_few_copies_and_looks(name, most, monkeypatch):
+    few, more = (traffic(name, monkeypatch, rounds=rounds).count for rounds in (3, 5))
+    # The weights' masks go to the device once a round.
+    assert more - few <= 2 * (most + (name == "taylor") * 3)
+
+
+@pytest.mark.parametrize(("name", "most"), [("variational", 4), ("movement", 2), ("er", 2)])
+def test_a_step_takes_few_copies_and_looks(name, most, monkeypatch):
+    few, many = (traffic(name, monkeypatch, epochs=3, batch_size=size) for size in (12, 4))
+    steps = 3 * (len(data().train) // 4 - len(data().train) // 12)
+    assert many.count - few.count <= most * steps, (few.copies, few.waits, many.copies, many.waits)
+
+
+def test_the_device_counts_and_refuses_mixtures():
+    device = ForeignDevice()
+    with device, device._calls:
+        here = torch.ones(3)
+        there = here.to(DEVICE)
+        assert there.device == DEVICE and here.device.type == "cpu" and device.copies["to"] == 1
+        assert (there * 2 + torch.ones(())).device == DEVICE and torch.zeros_like(there).device == DEVICE
+        with pytest.raises(Mixed):
+            there + here
+        with pytest.raises(Mixed):
+            there.numpy()
+        assert float(there.sum()) == 3 and device.waits.total() == 1
+        assert there[there > 0].cpu().device.type == "cpu" and device.waits.total() == 2
+        assert device.copies == {"to": 1, "from": 1}
+        weight = nn.Parameter(there.clone())
+        (weight * there).sum().backward()
+        assert weight.grad.device == DEVICE
