@@ -78,6 +78,26 @@ def test_many_components_cost_little_and_none_is_missed() -> None:
     assert top_magnitudes(GraphView(graph)) == pytest.approx(expected[:3], rel=1e-6)
 
 
+@pytest.mark.parametrize("sides", [(1, 1), (2, 3), (9, 6), (9, 8)])
+def test_components_on_either_side_of_small(sides: tuple[int, int]) -> None:
+    """At most 16 nodes are taken many at once, more one by one; the largest values may be in either."""
+    rng = np.random.default_rng(sum(sides))
+    for scale in (0.1, 1.0, 10.0):
+        pieces = [rng.random(sides, dtype=np.float32) for _ in range(5)] + [np.float32(scale) * rng.random((20, 7))]
+        graph = BipartiteGraph(sparse.csr_array(sparse.block_diag([*pieces, np.zeros((3, 2))]).astype(np.float32)))
+        values = np.concatenate([np.linalg.svd(piece, compute_uv=False) for piece in pieces])
+        expected = np.sort(np.repeat(values, 2))[::-1][:3]
+        assert top_magnitudes(GraphView(graph)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_regular_graph_whose_laplacian_maps_its_degrees_to_zero() -> None:
+    """Degrees, from which the iteration starts, are constant, and constants are what the Laplacian knows nothing of."""
+    layer = ring(150, 2)
+    laplacian = np.diag(np.full(300, 4.0)) - np.block([[np.zeros_like(layer), layer], [layer, np.zeros_like(layer)]])
+    row = measure(BipartiteGraph(sparse.csr_array(layer.astype(np.float32))), metrics="spectral_radius")
+    assert row["spectral_radius"] == pytest.approx(np.linalg.eigvalsh(laplacian)[-1], rel=1e-9)
+
+
 def test_weights_of_zero() -> None:
     matrix = sparse.csr_array(np.ones((4, 4), np.float32))
     matrix.data[:] = 0

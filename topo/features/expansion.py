@@ -6,10 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .graph_view import GraphView
+from .graph_view import GraphView, chunks
 from .lanczos import Product
 from .registry import Undefined, metric
 from .spectra import largest_eigenvalues, scaled, symmetric, top_singular_values
+
+# Nodes of components that are treated many at once, and numbers of their matrices at a time.
+SMALL = 16
+DENSE_NUMBERS = 1 << 22
 
 
 @metric("spectral_gap", category="expansion", reads_weights=True)
@@ -35,7 +39,7 @@ def top_magnitudes(view: GraphView) -> np.ndarray:
     if view.scaled_product is not None:
         product, exponent = view.scaled_product
         return np.ldexp(np.abs(largest_eigenvalues(view.n_nodes, product, 3, copies=3, rounded=True)), exponent)
-    magnitudes = np.zeros(3)
+    magnitudes = _magnitudes_of_small_components(view)
     for bound, nodes in _components_by_bound(view):
         if bound <= magnitudes[2] * (1 + 1e-12):
             break
@@ -58,7 +62,9 @@ def spectral_radius(view: GraphView) -> float:
     scratch = np.empty_like(degree)
 
     rounded = view.scaled_product is not None
-    values = largest_eigenvalues(view.n_nodes, laplacian, 1, which="LA", rounded=rounded)
+    # The leading eigenvector sits where the nodes weigh most.
+    near = (degree / max(degree.max(), np.finfo(np.float64).tiny)) ** 8 + 1e-6
+    values = largest_eigenvalues(view.n_nodes, laplacian, 1, which="LA", near=near, rounded=rounded)
     return float(np.ldexp(values[0], exponent))
 
 
@@ -85,11 +91,13 @@ def _require_weights(view: GraphView) -> None:
 
 
 def _components_by_bound(view: GraphView) -> Iterator[tuple[float, np.ndarray]]:
-    """The nodes of each component that has an edge, largest bound on its eigenvalues first."""
+    """The nodes of each component that is not small, largest bound on its eigenvalues first."""
     count, labels, *_ = view.connectivity
     sizes = np.bincount(labels, minlength=count)
-    if (sizes > 1).sum() == 1:
-        yield np.inf, np.flatnonzero(sizes[labels] > 1)
+    large = sizes > SMALL
+    if large.sum() <= 1:
+        if large.any():
+            yield np.inf, np.flatnonzero(large[labels])
         return
     weighted = np.ldexp(_degrees(view), view.shared(_adjacency_product)[1])
     # No eigenvalue exceeds the largest sqrt(d_u d_v) over the component's edges.
@@ -99,8 +107,39 @@ def _components_by_bound(view: GraphView) -> Iterator[tuple[float, np.ndarray]]:
     by_label = np.argsort(labels, kind="stable")
     stop = np.cumsum(sizes)
     for label in np.argsort(-bounds, kind="stable"):
-        if sizes[label] > 1:
+        if large[label]:
             yield bounds[label], by_label[stop[label] - sizes[label] : stop[label]]
+
+
+def _magnitudes_of_small_components(view: GraphView) -> np.ndarray:
+    """Magnitudes of the three largest eigenvalues of all small components together, with zeros where there are fewer.
+
+    A sparse layer falls into thousands of them; those of one size are as many small dense matrices.
+    """
+    count, labels, *_ = view.connectivity
+    sizes = np.bincount(labels, minlength=count)
+    largest = np.zeros(3)
+    nodes = np.flatnonzero(((sizes > 1) & (sizes <= SMALL))[labels])
+    if not len(nodes):
+        return largest
+    ends = view.directed[nodes].tocoo()
+    row, column = nodes[ends.row], ends.col
+    order = np.argsort(labels, kind="stable")
+    place = np.empty(view.n_nodes, np.int64)
+    place[order] = np.arange(view.n_nodes) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    exponent = int(np.frexp(np.abs(ends.data).max())[1])
+    weights = np.ldexp(ends.data.astype(np.float64), -exponent)
+    for size in np.unique(sizes[labels[row]]):
+        here = sizes[labels[row]] == size
+        which, number = np.unique(labels[row[here]], return_inverse=True)
+        for piece in chunks(np.full(len(which), size * size), DENSE_NUMBERS):
+            inside = (number >= piece.start) & (number < piece.stop)
+            one, two = place[row[here][inside]], place[column[here][inside]]
+            dense = np.zeros((piece.stop - piece.start, size, size))
+            dense[number[inside] - piece.start, one, two] = weights[here][inside]
+            found = np.abs(np.linalg.eigvalsh(dense + dense.transpose(0, 2, 1))).ravel()
+            largest = np.sort(np.concatenate([largest, found]))[::-1][:3]
+    return np.ldexp(largest, exponent)
 
 
 def _magnitudes(view: GraphView, nodes: np.ndarray) -> np.ndarray:

@@ -21,6 +21,8 @@ FEWEST, MOST = 48, 160
 MOST_RESTARTS = 200
 # Of the largest eigenvalue.
 MOST_RESIDUAL = 1e-6
+# The random part of a vector that is known to be near.
+RANDOM = 0.05
 ROUNDING = float(np.finfo(np.float64).eps)
 # Eigenvalues are exact to about the square of the largest cosine of two vectors of the basis.
 MOST_COSINE = 1e-7
@@ -41,6 +43,7 @@ def block_lanczos(
     inside: np.ndarray | None,
     seed: int,
     tolerance: float,
+    near: np.ndarray | None = None,
     rounding: float = ROUNDING,
 ) -> np.ndarray:
     """The extreme eigenvalues of a symmetric matrix, seen as often as they are there up to `width` times.
@@ -72,6 +75,8 @@ def block_lanczos(
         Of the vectors to start from.
     tolerance
         Of the largest eigenvalue, what the error may be.
+    near
+        A positive vector (size,) that is large where the wanted eigenvectors are, if one is known.
     rounding
         The relative error of products.
 
@@ -88,6 +93,8 @@ def block_lanczos(
     rng = np.random.default_rng(seed)
     # A positive vector is never orthogonal to the leading one of a non-negative matrix.
     start = np.vstack([rng.random(size), rng.standard_normal((width - 1, size))])
+    if near is not None:
+        start[0] = near * (1 + RANDOM * start[0])
     if inside is not None:
         start *= inside
     space = _Space(start, min(max(FEWEST, NUMBERS // size), MOST), rounding)
@@ -103,7 +110,7 @@ def block_lanczos(
         if not len(space.block) or _converged(values, space.residuals(vectors), count, tolerance):
             return values[:count]
         if space.is_full:
-            space.restart(values, vectors, min(count + 2 * width, space.filled - 1))
+            space.restart(values, vectors, min(count + 2 * width + space.most // 24, space.filled - 1))
             restarts += 1
     raise Undefined("the eigenvalue iteration did not converge, from two different starts")
 

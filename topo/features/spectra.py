@@ -30,6 +30,7 @@ def largest_eigenvalues(
     which: str = "LM",
     copies: int = 2,
     inside: np.ndarray | None = None,
+    near: np.ndarray | None = None,
     rounded: bool = False,
 ) -> np.ndarray:
     """The `count` extreme eigenvalues of a symmetric matrix, given as its product with vectors, extreme first.
@@ -48,6 +49,8 @@ def largest_eigenvalues(
         How many of equal eigenvalues matter.
     inside
         bool (size,): a set of rows and columns that no entry joins to others, and the only ones to look at.
+    near
+        A positive vector (size,) that is large where the wanted eigenvectors are, if one is known.
     rounded
         Whether products are rounded to float32.
 
@@ -69,7 +72,7 @@ def largest_eigenvalues(
     # Products of narrow matrices are too small for threads: on a busy machine these cost ten times the work.
     with _thread_pools().limit(limits=1, user_api="blas"):
         width = min(count, copies)
-        wanted: dict[str, Any] = {"which": which, "inside": inside, "tolerance": TOLERANCE}
+        wanted: dict[str, Any] = {"which": which, "inside": inside, "near": near, "tolerance": TOLERANCE}
         if rounded:
             wanted |= {"tolerance": ROUNDED, "rounding": float(np.finfo(np.float32).eps)}
         try:

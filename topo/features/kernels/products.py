@@ -56,7 +56,9 @@ def diagonal_runs(indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray) 
                 count += 1
             now[entry - indptr[i]] = run
         before, now = now, before
-    n_long = np.sum(length[:count] > 1)
+    n_long = 0
+    for run in range(count):
+        n_long += length[run] > 1
     order, long, single = np.empty(count, np.int64), 0, n_long
     for run in range(count):
         if length[run] > 1:
