@@ -56,7 +56,8 @@ def test_reasons_why_a_metric_is_undefined_come_from_its_code(generated: Path):
 
 def test_the_gallery_shows_every_figure():
     code = "".join(path.read_text() for path in GALLERY.glob("*.py"))
-    assert [name for name in topo.plots.__all__ if f"topo.plots.{name}(" not in code] == []
+    functions = [name for name in topo.plots.__all__ if name != "InteractiveDrawing"]  # what one of them returns
+    assert [name for name in functions if f"topo.plots.{name}(" not in code] == []
 
 
 def test_every_page_is_reached_from_the_first(generated: Path):

@@ -5,6 +5,7 @@ from .allocation import layer_allocation
 from .distributions import degree_distribution, metric_distribution
 from .graph import draw_graph, draw_graphs
 from .heatmap import correlation_heatmap, spearman_heatmap
+from .interactive import InteractiveDrawing, draw_interactively
 from .layers import layer_density, layer_density_grid
 from .level_factors import draw_lifting
 from .overview import accuracy_overview
@@ -13,6 +14,7 @@ from .theme import pruner_color, style
 from .variational_run import pruning_course
 
 __all__ = [
+    "InteractiveDrawing",
     "accuracy_against_metric",
     "accuracy_against_sparsity",
     "accuracy_grid",
@@ -21,6 +23,7 @@ __all__ = [
     "degree_distribution",
     "draw_graph",
     "draw_graphs",
+    "draw_interactively",
     "draw_lifting",
     "layer_allocation",
     "layer_density",

@@ -21,7 +21,7 @@ from .graph_layout import PartLayout, chosen_parts, edges_between_groups, lay_ou
 from .labels import short_number, text_width
 from .theme import INK, MUTED, PAPER, SEQUENTIAL
 
-__all__ = ["Drawing"]
+__all__ = ["DEAD", "EDGE", "SKIP", "Drawing"]
 
 # One data unit is one inch, so that letters and squares keep their size in a drawing of any width.
 TALL = 3.2

@@ -57,7 +57,7 @@ def chosen_parts(
     graph
         A graph.
     degree
-        Degrees of its nodes, (N,).
+        Degrees of its nodes, (N,) or (N, kinds).
     patterns
         Names with wildcards; None for all parts.
 
