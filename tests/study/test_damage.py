@@ -13,7 +13,9 @@ import pytest
 
 from tests.study.fakes import fake_compute
 from topo.errors import InputError
+from topo.report.networks import layer_densities, network_to_draw
 from topo.results import layer_table
+from topo.results.evidence import Evidence
 from topo.study import Study, StudyError, attempt
 from topo.study import journal as journal_module
 from topo.study import store as store_module
@@ -325,3 +327,12 @@ def test_records_grow_while_others_look(whole, tmp_path):
     os.truncate(journal_of(whole), 3000)
     other.refresh()
     assert 0 < len(other) < 5
+
+
+def test_a_report_goes_on_without_a_network_whose_masks_are_damaged(whole):
+    evidence = Evidence.read(Study.load(whole.folder))
+    for file in (whole.folder / "masks").iterdir():
+        cut(file)
+    drawn = network_to_draw(evidence)
+    assert drawn.graph is None and "masks" in drawn.reason and "in place of" in drawn.reason
+    assert len(layer_densities(evidence)) == 4  # what is known of layers is in the records
