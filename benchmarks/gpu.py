@@ -171,7 +171,7 @@ def check(arguments: argparse.Namespace) -> int:
     name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
     record: dict[str, Any] = {"device": name, "torch": torch.__version__, "dry_run": arguments.dry_run}
     data = images(200 if arguments.dry_run else 2000)
-    short = recipe("small-images", epochs=1 if arguments.dry_run else 3, channels_last=False, fused=False)
+    short = recipe("small-images", epochs=1 if arguments.dry_run else 3)
     record["training"] = check_training(data, device, epochs=1 if arguments.dry_run else 3)
     record["metrics"] = {"ok": True} if arguments.dry_run else check_metrics(device)
     record["speed"] = speed("small-resnet", SHAPE, 200, device) if arguments.dry_run else []

@@ -26,7 +26,7 @@ from topo.pruning import PRUNERS
 from topo.questions import QUESTIONS
 from topo.registry import Entry, Registry
 from topo.results.dictionary import MEASURED_SUFFIXES, RUN_COLUMNS
-from topo.training import RECIPES
+from topo.training import RECIPES, TARGETS
 from topo.validation import settings_of
 
 
@@ -159,7 +159,10 @@ def _metrics() -> dict[str, str]:
         entries = [entry for entry in _own(METRICS) if entry.family == category.name]
         pages |= {f"metrics/{entry.name}.md": _metric_page(entry) for entry in entries}
         rows = [(f"[{entry.name}]({entry.name}.md)", _markdown(entry.summary)) for entry in entries]
-        sections += [f"## {category.name}", category.summary, _table(("metric", "in short"), rows)]
+        asked = (
+            "" if category.info["by_default"] else f'Measured when asked for: `metrics=["default", "{category.name}"]`.'
+        )
+        sections += [f"## {category.name}", category.summary, asked, _table(("metric", "in short"), rows)]
     pages["metrics/index.md"] = _page(
         "Metrics",
         "`topo.measure(graph)` computes them; `metrics=` takes names of metrics, of columns or of categories. A metric "
@@ -284,6 +287,12 @@ def _lists() -> dict[str, str]:
             "Recipes",
             "`topo.training.recipe(name, **changes)` says how a network is trained.",
             table("recipe", RECIPES),
+        ),
+        "targets.md": _page(
+            "Targets",
+            "What is asked of a trained network beside accuracy and loss: `targets:` of a study file, or "
+            "`topo.training.measure_targets(model, data, history)`.",
+            table("target", TARGETS),
         ),
         "questions.md": _page(
             "Research questions",
