@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from topo.study import Study, StudyConfig
@@ -22,6 +23,12 @@ TINY = {
     "encodings": ["rolled"],
     "metrics": ["local"],
 }
+
+
+def comparable(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of results without what differs from run to run."""
+    differing = {"date", "provenance", *(name for name in table.columns if name.startswith("seconds"))}
+    return table[sorted(set(table.columns) - differing)]
 
 
 @pytest.fixture

@@ -10,11 +10,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
+import psutil
 import pytest
 import yaml
 
 from topo.study import Study
+from topo.study.claims import active_runs
 from topo.study.store import Store
+
+from .conftest import TINY, comparable
 
 # A job in the background, as CI may be, is started with Ctrl-C ignored, and hands that on.
 HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -30,9 +35,10 @@ def study_file(tiny, tmp_path: Path) -> Path:
     return file
 
 
-def start(file: Path, folder: Path, workers: int = 1) -> subprocess.Popen:
-    command = [*TOPO, "study", "run", str(file), "--into", str(folder), "--workers", str(workers)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+def start(file: Path, folder: Path, **variables: str) -> subprocess.Popen:
+    command = [*TOPO, "study", "run", str(file), "--into", str(folder), "--workers", "1"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, **pipes, text=True, env=os.environ | variables)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
@@ -49,50 +55,107 @@ def finished(folder: Path) -> dict[str, float]:
     return {key: journal.records(key)[0].time for key in journal}
 
 
-def group_is_gone(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return True
-    return False
+def family(process: subprocess.Popen) -> list[psutil.Process]:
+    """The processes that a run has started."""
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def all_gone(processes: list[psutil.Process]) -> bool:
+    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+
+
+def how_often(folder: Path) -> set[int]:
+    """How many results cells have."""
+    journal = Store(folder).journal
+    journal.refresh()
+    return {len(journal.records(key)) for key in journal}
+
+
+CLOCK = "import time; real = time.time; time.time = lambda: real() - 30_000_000"
+"""A clock that is a year slow, in every process that starts with it on its path."""
+
+
+@pytest.fixture
+def undisturbed(study_file: Path, tmp_path: Path, here) -> pd.DataFrame:
+    """The table of the study of short cells, computed at one go in this process."""
+    return comparable(Study.read(study_file, tmp_path / "undisturbed").run(executor=here, progress=False))
 
 
 @pytest.mark.slow
 def test_of_two_runs_on_one_folder_one_is_killed_and_the_other_does_what_is_left(
-    study_file: Path, tmp_path: Path, here
+    study_file: Path, tmp_path: Path, undisturbed: pd.DataFrame
 ):
     folder = tmp_path / "shared"
-    killed, other = (start(study_file, folder) for _ in range(2))
+    (tmp_path / "sitecustomize.py").write_text(CLOCK)
+    killed = start(study_file, folder, PYTHONHASHSEED="1")
+    other = start(study_file, folder, PYTHONHASHSEED="2", PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
     wait_until(lambda: len(finished(folder)) >= 3 or killed.poll() is not None)
+    workers = family(killed)
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
     kept = finished(folder)
-    assert 3 <= len(kept) < 20
-    wait_until(lambda: group_is_gone(killed.pid), 30)  # workers do not outlive their parent
+    assert 3 <= len(kept) < 20 and workers
+    wait_until(lambda: all_gone(workers), 30)  # workers do not outlive their parent
     _, err = other.communicate(timeout=300)
     assert other.returncode == 0, err
-    table = Study.load(folder).run(executor=here, progress=False)
-    assert len(table) == 20 and (table["status"] == "finished").all()
-    assert kept.items() <= finished(folder).items()
-    masks = {file.name for file in (folder / "masks").iterdir()}
-    assert masks == {f"{cell}.safetensors" for cell in table.loc[table["pruner"] != "dense", "cell"]}
+    assert kept.items() <= finished(folder).items() and how_often(folder) == {1}
+    assert max(finished(folder).values()) - min(finished(folder).values()) > 20_000_000
+    pd.testing.assert_frame_equal(comparable(Study.load(folder).results()), undisturbed)
+    assert not (folder / "running").exists()
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(study_file: Path, tmp_path: Path):
+def test_a_run_that_is_told_to_stop_stops_within_seconds_and_goes_on_where_it_was(
+    study_file: Path, tmp_path: Path, undisturbed: pd.DataFrame, here
+):
     folder = tmp_path / "stopped"
-    # So many cells that a busy machine cannot finish them before it is told to stop.
-    config = yaml.safe_load(study_file.read_text())
-    study_file.write_text(yaml.safe_dump(config | {"seeds": list(range(60))}))
-    process = start(study_file, folder, workers=2)
-    wait_until(lambda: len(finished(folder)) >= 2 or process.poll() is not None)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to parent and workers alike
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    last = err.strip().splitlines()[-1]
-    assert last.startswith("Stopped; ") and last.endswith(f"Go on with: topo study run {folder}")
-    assert "Traceback" not in err and out == ""
-    wait_until(lambda: group_is_gone(process.pid), 30)
-    study = Study.load(folder)
-    assert 2 <= len(study.results()) < 600
-    assert (study.results()["status"] == "finished").all()
+    for count, (number, cause) in enumerate(
+        [(signal.SIGTERM, " by SIGTERM"), (signal.SIGHUP, " by SIGHUP"), (signal.SIGINT, "")], 1
+    ):
+        process = start(study_file, folder)
+        wait_until(lambda: len(finished(folder)) >= 2 * count or process.poll() is not None)  # noqa: B023
+        (run,) = active_runs(folder)
+        assert run.process == process.pid and run.total == 20
+        workers = family(process)
+        for told in (process, *workers):  # as a batch system does, and a terminal: parent and workers alike
+            told.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == (130 if number == signal.SIGINT else 128 + number), err
+        last = err.strip().splitlines()[-1]
+        assert last.startswith(f"Stopped{cause}; ") and last.endswith(f"Go on with: topo study run {folder}")
+        assert "Traceback" not in err and "failed" not in err and out == "" and workers
+        wait_until(lambda: all_gone(workers), 30)  # noqa: B023
+        assert not active_runs(folder)
+        assert (pd.read_parquet(folder / "results.parquet")["status"] == "finished").all()
+    kept = finished(folder)
+    assert 6 <= len(kept) < 20
+    table = Study.load(folder).run(executor=here, progress=False)
+    assert kept.items() <= finished(folder).items() and how_often(folder) == {1}
+    pd.testing.assert_frame_equal(comparable(table), undisturbed)
+
+
+SCRIPT = """
+from topo.pruning import PRUNERS
+from topo.pruning.weight_scoring import by_score
+from topo.study import Study, StudyConfig
+
+
+@PRUNERS.register("mine", family="own", stage="initial", paper="none", needs_data=False)
+@by_score(allocation="global")
+def mine(task):
+    "The smallest weights."
+    return {name: -weight.detach().abs() for name, weight in task.weights.items()}
+
+
+if __name__ == "__main__":
+    print(Study(StudyConfig.parse(CONFIG), "study").run(workers=1)["status"].tolist())
+"""
+
+
+@pytest.mark.slow
+def test_a_script_that_registers_a_pruner_runs_a_study_of_it(tmp_path: Path):
+    config = TINY | {"pruners": ["mine"], "sparsities": [0.5], "encodings": [], "metrics": None}
+    file = tmp_path / "script.py"
+    file.write_text(SCRIPT.replace("CONFIG", repr(config)))
+    done = subprocess.run([sys.executable, file], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout == "['finished', 'finished']\n", done.stderr

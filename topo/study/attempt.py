@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, described
 from ..own_code import digest_of, import_code
+from ..training import TRACKERS, Forgiving, Tracker
 from .computation import build_model, compute, load_data
 from .grid import Cell
 from .parcel import packed
@@ -54,7 +56,10 @@ def run_cell(cell: Cell, folder: str, device: str, parcel: str | None = None) ->
             _import_own_code(cell, store)
             needed = cell.baseline if cell.needs_dense else None
             dense_weights = None if needed is None else store.whole_file("weights", needed.key)
-            result = compute(cell, device, dense_weights, store.controls)
+            tracker = _tracker(cell, store)
+            result = compute(cell, device, dense_weights, store.controls, tracker)
+            if tracker is not None:
+                tracker.finish(result.row, result.row["status"])
         except BaseException as error:
             result = failure(described(error), traceback.format_exc())
         result.row["seconds"] = time.perf_counter() - started
@@ -81,7 +86,22 @@ def check_cell(cell: Cell, folder: str, device: str = "cpu", parcel: str | None 
         When they cannot be had.
     """
     _import_own_code(cell, Store(folder))
+    if cell.track is not None:
+        TRACKERS[cell.track[0]].check()
     build_model(cell, load_data(cell))
+
+
+def _tracker(cell: Cell, store: Store) -> Tracker | None:
+    """What follows the training of a cell; None where nothing does, or what should cannot be had."""
+    if cell.track is None:
+        return None
+    kind, experiment = cell.track
+    try:
+        settings = {"cell": cell.key, **cell.planned.identity}
+        return Forgiving(TRACKERS[kind](store.folder / "tracking", str(cell), settings, experiment=experiment))
+    except Exception as error:
+        warnings.warn(f"the cell is not tracked: {described(error)}", stacklevel=2)
+        return None
 
 
 def outcome(store: Store, key: str) -> Outcome:

@@ -217,11 +217,12 @@ class Claims:
             aside.replace(file)
 
     def close(self) -> None:
-        """Give up all claims and leave."""
+        """Give up all claims and leave; the last to leave takes the folder away."""
         for key in list(self._held):
             self.release(key)
         with suppress(OSError):
             (self.folder / self.name).unlink(missing_ok=True)
+            self._clear_away()
             self.folder.rmdir()
 
     def _is_alive(self, owner: str) -> bool:
@@ -260,6 +261,11 @@ class Claims:
             owner = _owner(file)
             if owner and owner.startswith(f"{self._self.host}.") and not (self.folder / owner).exists():
                 self._give_up(file, owner)
+        for file in self.folder.glob(f"{self._self.host}.*.tmp"):
+            process = file.name.split(".")[-3]
+            if process.isdecimal() and not psutil.pid_exists(int(process)):
+                with suppress(OSError):
+                    file.unlink()
 
     def _reported(self, function: Any, *arguments: Any, **options: Any) -> None:
         try:

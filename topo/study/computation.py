@@ -42,7 +42,11 @@ __all__ = ["build_model", "compute", "example_of", "load_data"]
 
 
 def compute(
-    cell: Cell, device: str = "auto", dense_weights: Path | None = None, controls: Path | None = None
+    cell: Cell,
+    device: str = "auto",
+    dense_weights: Path | None = None,
+    controls: Path | None = None,
+    tracker: Callback | None = None,
 ) -> CellResult:
     """The result of a cell; a pruner of stage ``"trained"`` starts from the file `dense_weights`.
 
@@ -56,6 +60,8 @@ def compute(
         Checkpoint of the trained dense network; None when the cell needs none.
     controls
         Folder where the metrics of random masks are kept for other cells.
+    tracker
+        A callback that follows the training.
 
     Returns
     -------
@@ -84,6 +90,8 @@ def compute(
     trajectory = MaskTrajectory() if cell.save_trajectory and masks is not None else None
     if trajectory is not None:
         callbacks.append(trajectory)
+    if tracker is not None:
+        callbacks.append(tracker)
     with _timed(seconds, "train"):
         training = train(
             model,

@@ -18,6 +18,7 @@ from ..datasets import DATASETS
 from ..errors import InputError, unknown_name
 from ..features import column_names
 from ..own_code import digest_of, import_code, is_file_name
+from ..training import TRACKERS
 from ..training.recipes import Recipe
 from ..validation import flag, real_number, whole_number
 from .entries import (
@@ -40,7 +41,7 @@ LISTS = (*CHOICES, "metrics", "sparsities", "imports")
 RECIPE_SETTINGS = frozenset(field.name for field in fields(Recipe)) - {"name"}
 NOT_IN_TABLE = {
     *("name", "workers", "device", "data_root", "save_weights", "save_trajectory", "imports"),
-    *("time_limit", "memory_limit"),
+    *("time_limit", "memory_limit", "track"),
 }
 """Keys of a study file that decide neither which rows its table has nor what is in them."""
 
@@ -78,6 +79,8 @@ class StudyConfig(BaseModel):
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     workers
         Processes; as many as cores on the CPU and one on CUDA unless given.
+    track
+        What shows the training as it goes on: ``"tensorboard"`` or ``"mlflow"``.
     time_limit
         How long a cell may take, in seconds or with a unit, as in ``30 min``; one that takes longer fails.
     memory_limit
@@ -121,6 +124,7 @@ class StudyConfig(BaseModel):
     save_trajectory: bool = False
     device: str = "auto"
     workers: int | None = Field(default=None, ge=1)
+    track: str | None = None
     time_limit: float | None = None
     memory_limit: int | None = None
     data_root: str | None = None
@@ -318,6 +322,9 @@ class StudyConfig(BaseModel):
                     choice.check()
         with _placed(source, ("recipe",), lines):
             self.recipe.check()
+        if self.track is not None:
+            with _placed(source, ("track",), lines):
+                TRACKERS.entry(self.track)
         with _placed(source, ("metrics",), lines):
             column_names(self.metrics)
 

@@ -135,6 +135,8 @@ class Cell:
         What is asked of the trained network beside its accuracy.
     save_weights, save_trajectory
         What is kept beside the row.
+    track
+        What follows the training, as of `topo.training.TRACKERS`, and the name of the experiment there.
     data_root
         Folder of the datasets.
     imports
@@ -154,6 +156,7 @@ class Cell:
     targets: tuple[TargetChoice, ...] = ()
     save_weights: bool = False
     save_trajectory: bool = False
+    track: tuple[str, str] | None = None
     data_root: str | None = None
     imports: tuple[Import, ...] = ()
     baseline: Cell | None = None
@@ -299,6 +302,7 @@ def cells_of(config: StudyConfig) -> list[Cell]:
             config.metrics,
             config.targets,
             save_weights=True,
+            track=None if config.track is None else (config.track, config.name),
             data_root=config.data_root,
             imports=imports,
             shared=shared,

@@ -22,7 +22,7 @@ import psutil
 from .child import COMMAND, FRAME
 from .limits import Limits, too_large, too_long
 
-__all__ = ["Died", "Slot", "Stopped"]
+__all__ = ["Died", "Slot", "Stopped", "how_it_ended"]
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 TICK = 0.1  # seconds between two looks at a process that computes
@@ -212,7 +212,7 @@ class Slot:
             self._process.wait(10)
         code = self._process.poll()
         self._kill()
-        return "its process closed the connection" if code is None else _how_it_ended(code)
+        return "its process closed the connection" if code is None else how_it_ended(code)
 
     def _kill(self) -> None:
         """End the process and all that it started."""
@@ -228,7 +228,19 @@ class Slot:
                     pipe.close()
 
 
-def _how_it_ended(code: int) -> str:
+def how_it_ended(code: int) -> str:
+    """Why a process ended, in words.
+
+    Parameters
+    ----------
+    code
+        Its exit code, or minus the signal that ended it.
+
+    Returns
+    -------
+    str
+        A sentence without its stop.
+    """
     if code >= 0:
         return f"its process ended with exit code {code} before the cell was finished"
     try:

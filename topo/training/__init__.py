@@ -7,15 +7,21 @@ from .loop import Diverged, Training, batch_loss, train
 from .recipes import OPTIMIZERS, RECIPES, SCHEDULES, Recipe, recipe
 from .schedule import learning_rate
 from .targets import TARGETS, measure_targets
+from .tracking import TRACKERS, Forgiving, MLflow, TensorBoard, Tracker
 
 __all__ = [
     "OPTIMIZERS",
     "RECIPES",
     "SCHEDULES",
     "TARGETS",
+    "TRACKERS",
     "Callback",
     "Diverged",
+    "Forgiving",
+    "MLflow",
     "Recipe",
+    "TensorBoard",
+    "Tracker",
     "Training",
     "TrainingState",
     "batch_loss",
