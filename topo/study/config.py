@@ -31,7 +31,7 @@ from .entries import (
     TargetChoice,
     enough_controls,
 )
-from .limits import Limits, parsed_duration, parsed_size
+from .limits import parsed_duration, parsed_size
 from .yaml_file import KeyPath, read_yaml, written_path, written_yaml
 
 __all__ = ["StudyConfig"]
@@ -163,15 +163,11 @@ class StudyConfig(BaseModel):
                 raise InputError(f"seed {seed!r:.60} is no whole number of at most 64 bits.")
         return value
 
-    @field_validator("time_limit", mode="before")
+    @field_validator("time_limit", "memory_limit", mode="before")
     @classmethod
-    def _seconds(cls, value: Any) -> Any:
-        return None if value is None else parsed_duration(value)
-
-    @field_validator("memory_limit", mode="before")
-    @classmethod
-    def _bytes(cls, value: Any) -> Any:
-        return None if value is None else parsed_size(value)
+    def _with_unit(cls, value: Any, info: ValidationInfo) -> Any:
+        parsed = parsed_duration if info.field_name == "time_limit" else parsed_size
+        return None if value is None else parsed(value)
 
     @field_validator("sparsities")
     @classmethod
@@ -327,11 +323,6 @@ class StudyConfig(BaseModel):
                 TRACKERS.entry(self.track)
         with _placed(source, ("metrics",), lines):
             column_names(self.metrics)
-
-    @property
-    def limits(self) -> Limits:
-        """What a cell may take."""
-        return Limits(self.time_limit, self.memory_limit)
 
     def with_imports(self, more: Iterable[str]) -> StudyConfig:
         """The same config with further entries of ``imports``, each in the place of one of that name.

@@ -23,6 +23,7 @@ from .computation import build_model, example_of, load_data
 from .config import StudyConfig
 from .grid import Cell, Planned
 from .layer_rows import layer_rows
+from .limits import Limits
 from .own_code_of import OwnCode
 from .run import run_cells
 from .store import Store, StudyError
@@ -227,7 +228,7 @@ class Study(OwnCode):
                 cluster_options=cluster_options,
                 workers=workers or self.config.workers,
                 device=device or self.config.device,
-                limits=self.config.limits,
+                limits=Limits(self.config.time_limit, self.config.memory_limit),
                 progress=progress,
             )
         except BaseException:
