@@ -30,7 +30,7 @@ from .reporting import Reporter, reporting
 from .signals import stopping_at_signals
 from .store import DAMAGED, FAILED, MISSING, LastRun, Store, StudyError
 from .table import RESERVED
-from .task import Answer, Task, files_for
+from .task import Answer, Need, Task, needs_of
 from .workers import threads_each, usual_workers
 
 __all__ = ["run_cells"]
@@ -207,9 +207,18 @@ class _Run:
             else:
                 self._submit(order, cell)
 
-    def _submit(self, order: int, cell: Cell, lacking: tuple[str, ...] = (), *, check: bool = False) -> None:
-        files = files_for(cell, self.store, lacking)
-        task = Task(cell, str(self.store.folder.absolute()), self.claims.name, self.device, self.limits, files, check)
+    def _submit(self, order: int, cell: Cell, lacking: tuple[Need, ...] = (), *, check: bool = False) -> None:
+        files = {need: need.place(self.store).read_bytes() for need in lacking}
+        task = Task(
+            cell,
+            str(self.store.folder.absolute()),
+            self.claims.name,
+            self.device,
+            Limits() if check else self.limits,
+            needs_of(cell) if not check else tuple(need for need in needs_of(cell) if need.kind == "code"),
+            files,
+            check,
+        )
         try:
             future = self.place.submit(task)
         except BrokenExecutor as error:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from ..own_code import is_file_name
 from .attempt import Outcome, check_cell, failure, outcome, run_cell
@@ -18,7 +19,29 @@ from .parcel import packed
 from .slot import Died, Slot
 from .store import Store, StudyError
 
-__all__ = ["Answer", "Task", "compute_task", "failed_answer", "files_for"]
+__all__ = ["Answer", "Need", "Task", "compute_task", "failed_answer", "needs_of"]
+
+
+class Need(NamedTuple):
+    """A file of a study that a cell needs.
+
+    Attributes
+    ----------
+    kind
+        ``"code"`` or ``"weights"``.
+    name
+        The entry of ``imports``, or the key of the network.
+    digest
+        Hash of the code.
+    """
+
+    kind: str
+    name: str
+    digest: str
+
+    def place(self, store: Store) -> Path:
+        """Where it is in the study's folder, or in a mirror of it."""
+        return Path(store.import_source(self.name)) if self.kind == "code" else store.weights_file(self.name)
 
 
 @dataclass(frozen=True)
@@ -35,8 +58,10 @@ class Task:
         A file in it that no other folder of that name has.
     device, limits
         Where to compute, and what it may take.
+    needs
+        The files that the cell needs.
     files
-        Content of files that the cell needs, for workers that do not see the study's folder.
+        Their content, for workers that do not see the study's folder and have asked for it.
     check
         Whether only to see if its dataset and model can be had.
     """
@@ -46,7 +71,8 @@ class Task:
     token: str
     device: str
     limits: Limits
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    needs: tuple[Need, ...] = ()
+    files: Mapping[Need, bytes] = field(default_factory=dict)
     check: bool = False
 
 
@@ -61,14 +87,14 @@ class Answer:
     result
         The result itself, pickled, of a worker that does not see the study's folder.
     lacking
-        Names of the files that such a worker needs first.
+        The files that such a worker needs first.
     log
         What the cell printed.
     """
 
     outcome: Outcome | None = None
     result: bytes | None = None
-    lacking: tuple[str, ...] = ()
+    lacking: tuple[Need, ...] = ()
     log: str = ""
 
 
@@ -142,48 +168,23 @@ def failed_answer(reason: str, details: str = "") -> Answer:
     return Answer(result=packed(failure(reason, details or None)))
 
 
-def needed(cell: Cell, store: Store) -> dict[str, Path]:
-    """The files of a study that a cell needs, by name.
+def needs_of(cell: Cell) -> tuple[Need, ...]:
+    """The files of a study that a cell needs.
 
     Parameters
     ----------
     cell
-        The cell.
-    store
-        The study's folder, or a mirror of it.
+        The cell, of which this process knows all names.
 
     Returns
     -------
-    dict
-        Name -> path; the name changes when the content does.
+    tuple
+        Of `Need`.
     """
-    files = {}
-    for source, digest in cell.imports:
-        if is_file_name(source):
-            files[f"code {digest} {source}"] = Path(store.import_source(source))
+    needs = [Need("code", source, digest) for source, digest in cell.imports if is_file_name(source)]
     if cell.needs_dense and cell.baseline is not None:
-        files[f"weights {cell.baseline.key}"] = store.weights_file(cell.baseline.key)
-    return files
-
-
-def files_for(cell: Cell, store: Store, names: tuple[str, ...]) -> dict[str, bytes]:
-    """Content of the files that a worker lacks.
-
-    Parameters
-    ----------
-    cell
-        The cell.
-    store
-        The study's folder.
-    names
-        What is lacking.
-
-    Returns
-    -------
-    dict
-        Name -> content.
-    """
-    return {name: path.read_bytes() for name, path in needed(cell, store).items() if name in names}
+        needs.append(Need("weights", cell.baseline.key, ""))
+    return tuple(needs)
 
 
 _mirrors: dict[tuple[str, int], tempfile.TemporaryDirectory[str]] = {}
@@ -197,17 +198,17 @@ def _mirror(task: Task, scratch: str | None) -> Store:
     return Store(_mirrors[key].name)
 
 
-def _take(task: Task, store: Store) -> tuple[str, ...]:
-    """Put the files of a task in place; the names of those that are still lacking."""
+def _take(task: Task, store: Store) -> tuple[Need, ...]:
+    """Put the files of a task in place; those that are still lacking."""
     lacking = []
-    for name, path in needed(task.cell, store).items():
-        mark = store.folder / f"{sha256(name.encode()).hexdigest()[:16]}.taken"
-        if name in task.files:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside = path.with_name(f"{path.name}.{os.urandom(4).hex()}")
-            aside.write_bytes(task.files[name])
-            aside.replace(path)
+    for need in task.needs:
+        place, mark = need.place(store), store.folder / f"{sha256(repr(need).encode()).hexdigest()[:16]}.taken"
+        if need in task.files:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            aside = place.with_name(f"{place.name}.{os.urandom(4).hex()}")
+            aside.write_bytes(task.files[need])
+            aside.replace(place)
             mark.touch()
         elif not mark.exists():
-            lacking.append(name)
+            lacking.append(need)
     return tuple(lacking)
