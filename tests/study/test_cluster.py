@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,20 +63,22 @@ class Terminals:
     def run(self, script: str, folder: Path, **variables: str) -> subprocess.Popen:
         folder.mkdir(exist_ok=True)
         programs = "".join(f'{name}() {{ "{sys.executable}" -m {name} "$@"; }}\n' for name in ("dask", "topo"))
-        process = subprocess.Popen(
-            ["bash", "-c", programs + script],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])} | variables,
-            stdout=subprocess.PIPE,
-            stderr=open(folder / "stderr.txt", "w"),  # noqa: SIM115
-            text=True,
-            start_new_session=True,
-        )
+        with open(folder / "stderr.txt", "w") as errors:
+            process = subprocess.Popen(
+                ["bash", "-c", programs + script],
+                cwd=folder,
+                env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])} | variables,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
         self.running.append(process)
         return process
 
     def kill(self, process: subprocess.Popen) -> None:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         self.running.remove(process)
 
@@ -151,11 +154,12 @@ def test_a_study_outlives_its_worker_and_its_scheduler(
     pd.testing.assert_frame_equal(comparable(Study.load(folder).results()), comparable(expected))
 
 
-def test_slurm_jobs_are_described_by_the_options(monkeypatch: pytest.MonkeyPatch):
+def test_slurm_jobs_are_described_by_the_options():
     pytest.importorskip("dask_jobqueue")
     from topo.study.cluster import slurm_cluster
 
-    cluster = slurm_cluster({"cores": 4, "memory": "16GB", "walltime": "04:00:00", "queue": "short"})
+    options = {"cores": 4, "memory": "16GB", "walltime": "04:00:00", "queue": "short"}
+    cluster = slurm_cluster({**options, "scheduler_options": {"host": "127.0.0.1", "dashboard_address": ":0"}})
     try:
         script = cluster.job_script()
     finally:
