@@ -185,3 +185,12 @@ def test_one_hot_tokens_equal_the_jacobian() -> None:
     # Position 2 is first in the turned order, and left out. A token that is read as a number reaches everything.
     wanted = [table + bag + 1, table + bag + 1, bag + 1]
     assert np.allclose(dense, np.concatenate(wanted))
+
+
+def test_layers_of_one_hot_tokens_are_the_table():
+    model = nn.Sequential(nn.Embedding(7, 4), nn.Flatten(), nn.Linear(12, 2))
+    example, table = torch.tensor([[1, 2, 2], [0, 5, 1]]), model[0].weight.detach().abs().numpy()
+    every = topo.encode(model, example=example, encoding="unrolled", tokens="one-hot")
+    assert np.allclose(every["0"].matrix.toarray(), np.kron(np.eye(3), table))
+    some = topo.encode(model, example=example, encoding="unrolled", tokens="one-hot", vocabulary="example")
+    assert np.allclose(some["0"].matrix.toarray(), np.kron(np.eye(3), table[[0, 1, 2, 5]]))

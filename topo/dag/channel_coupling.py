@@ -15,6 +15,8 @@ from torch import Tensor
 from .channel_labels import FIXED, ChannelLabels
 from .costs import BUDGETS, ElementCosts
 from .dag import Dag
+from .elements import place_of
+from .weight_table import summed_products
 from .weighted_layers import Layer
 
 __all__ = ["CoupledChannels", "coupled_channels"]
@@ -297,7 +299,16 @@ def coupled_channels(dag: Dag) -> CoupledChannels:
             for node in (labels.node_values[index] for index in range(len(labels.dag.nodes)))
         ),
         tables=frozenset(labels.tables.intersection(axes)),
-        held=tuple(labels.held),
+        held=tuple(labels.held) or _held_products(labels.dag),
+    )
+
+
+def _held_products(dag: Dag) -> tuple[str, ...]:
+    """Why layers that are written out as products and sums have no units."""
+    return tuple(
+        f"what operation {place_of(step)} multiplies by {step.values[0]!r} is added up by another operation, of which "
+        "no channel can go alone; write it as a product of matrices"
+        for step in summed_products(dag)
     )
 
 

@@ -19,7 +19,7 @@ from .operators import has_dynamic_weight, summed_axes, value_uses
 from .parameter_axes import shape_of
 from .tracing import module_of, traced
 
-__all__ = ["ParameterUse", "parameter_uses", "pruned_by_default", "weight_names", "weights"]
+__all__ = ["ParameterUse", "parameter_uses", "pruned_by_default", "summed_products", "weight_names", "weights"]
 
 # Role of a parameter -> why it is not pruned by default, in the order in which one role outdoes another.
 ROLES = {
@@ -185,7 +185,7 @@ _KNOWN: WeakKeyDictionary[AdditiveGraph, dict[str, tuple[ParameterUse, ...]]] = 
 def _found_uses(dag: AdditiveGraph) -> dict[str, tuple[ParameterUse, ...]]:
     found: dict[str, list[ParameterUse]] = {}
     computing: dict[str, None] = {}
-    summed = _summed_products(dag)
+    summed = summed_products(dag)
     for step, arc in _steps(dag):
         for value, use in value_uses(step):
             use = "weight" if use == "scale" and step in summed else use
@@ -203,9 +203,20 @@ def _found_uses(dag: AdditiveGraph) -> dict[str, tuple[ParameterUse, ...]]:
     return {name: tuple(dict.fromkeys(uses)) for name, uses in found.items()}
 
 
-def _summed_products(dag: AdditiveGraph) -> set[Step]:
-    """The products whose only reader adds them up along an axis along which the factors differ: layers written out."""
-    found = set()
+def summed_products(dag: AdditiveGraph) -> tuple[Step, ...]:
+    """The products whose only reader adds them up along an axis along which the factors differ: layers written out.
+
+    Parameters
+    ----------
+    dag
+        Traced by `topo.trace`.
+
+    Returns
+    -------
+    tuple
+        Of steps, in order.
+    """
+    found = []
     for node, arcs in enumerate(dag.arcs_into):
         steps = arcs[0].steps if len(arcs) == 1 else ()
         readers = dag.arcs_from[node]
@@ -213,8 +224,8 @@ def _summed_products(dag: AdditiveGraph) -> set[Step]:
         axes = () if following is None else summed_axes(following)
         values = [] if not steps or not axes else [shape_of(dag, name) for name in steps[-1].values]
         if values and all(any(_length(shape, axis - len(steps[-1].shape)) > 1 for axis in axes) for shape in values):
-            found.add(steps[-1])
-    return found
+            found.append(steps[-1])
+    return tuple(found)
 
 
 def _length(shape: tuple[int, ...], from_last: int) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from ..dag.maps import AxisMaps, Chain, Convolution, LinearMap, Weight
 from ..dag.operators import is_lookup, is_padding, is_parametric, weight_of
 from ..dag.relations import Relation, WeightLookup, map_of
 from ..dag.structure import layer_name
+from ..dag.tokens import looked_up_rows
 from ..errors import InputError
 from .encoder import MAX_EDGES, encoding, refuse_above, refuse_beyond_memory, refuse_too_many_elements
 from .graph import BipartiteGraph, LayerGraphs
@@ -51,10 +53,15 @@ def rolled_channel(dag: Dag, masks: Mapping[str, Tensor]) -> LayerGraphs:
 
 
 @encoding("unrolled", layers=True)
-def unrolled(dag: Dag, masks: Mapping[str, Tensor], *, max_edges: int = MAX_EDGES) -> LayerGraphs:
+def unrolled(
+    dag: Dag,
+    masks: Mapping[str, Tensor],
+    *,
+    max_edges: int = MAX_EDGES,
+    tokens: Literal["positions", "one-hot"] = "positions",
+    vocabulary: Literal["all", "example"] = "all",
+) -> LayerGraphs:
     """A graph a layer: elements of its input to elements of its result, an edge a weight and position.
-
-    The elements of an embedding's input are its positions, joined to each column that keeps a weight, by its norm.
 
     Parameters
     ----------
@@ -64,10 +71,18 @@ def unrolled(dag: Dag, masks: Mapping[str, Tensor], *, max_edges: int = MAX_EDGE
         Parameter name -> bool tensor.
     max_edges
         Refuse, before it is built, a layer of more edges than this.
+    tokens
+        ``"positions"``: the elements of an embedding's input are its positions, joined to each column that keeps a
+        weight in any row, by the norm of the column; ``"one-hot"``: one a position and token, joined by the weights of
+        its row.
+    vocabulary
+        ``"all"``: norms and one-hot elements are over all rows of the table; ``"example"``: over those that the
+        example looks up.
     """
     refuse_too_many_elements(dag)
     graphs: dict[str, BipartiteGraph] = {}
-    uses = list(_layers(dag, masks))
+    rows = looked_up_rows(dag) if vocabulary == "example" else None
+    uses = [replace(use, options=_token_options(use, tokens, rows)) for use in _layers(dag, masks)]
     edges = {use: use.from_unpadded.edge_count() for use in uses}
     refuse_beyond_memory(sum(edges.values()))
     for use in uses:
@@ -80,6 +95,13 @@ def unrolled(dag: Dag, masks: Mapping[str, Tensor], *, max_edges: int = MAX_EDGE
         shapes = (relation.source_shape, relation.target_shape)
         graphs[unique] = _graph(relation.matrix(), unique, shapes, use.weight)
     return LayerGraphs(graphs)
+
+
+def _token_options(use: _Use, tokens: str, rows: Mapping[Step, Tensor] | None) -> dict[str, Any]:
+    """How the tokens of a layer that looks rows up are taken."""
+    if not is_lookup(use.step) or tokens != "one-hot":
+        return {"rows": rows}
+    return {"vocabulary": torch.arange(len(use.weight.kept)) if rows is None else rows[use.step]}
 
 
 def _once_a_layer(dag: Dag, masks: Mapping[str, Tensor], view: Callable[[Weight], Weight]) -> dict[str, BipartiteGraph]:
@@ -105,6 +127,7 @@ class _Use:
     name: str
     lookup: WeightLookup
     padding: Step | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def relation(self) -> Relation:
@@ -117,7 +140,7 @@ class _Use:
         return self.relation if self.padding is None else self._relation((self.padding, self.step))
 
     def _relation(self, steps: tuple[Step, ...]) -> Relation:
-        return Relation(map_of(self.lookup.dag, steps, steps[0].source_shapes[0], 0, self.lookup, {}), True)
+        return Relation(map_of(self.lookup.dag, steps, steps[0].source_shapes[0], 0, self.lookup, self.options), True)
 
     @cached_property
     def weight(self) -> Weight:

@@ -239,3 +239,20 @@ def test_a_tied_autoencoder_stays_tied():
     smaller = topo.compact(model, masks, x)
     assert sum(p.numel() for p in smaller.parameters()) == 24
     assert torch.allclose(smaller(x), masks.apply(model)(x), rtol=0, atol=1e-12)
+
+
+def test_a_layer_that_is_written_as_product_and_sum_is_a_weight_without_units():
+    class Written(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.head = nn.Parameter(torch.randn(4, 5)), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(torch.relu((x[:, None] * self.weight).sum(-1)))
+
+    assert topo.weights(Written(), (5,))["role"].tolist()[0] == "weight"
+    with pytest.raises(InputError, match="multiplies by 'weight' is added up by another operation"):
+        topo.prune(Written(), "l1-filter", sparsity=0.5, example=(5,), device="cpu")
+    masks = {"weight": torch.eye(4, 5, dtype=torch.bool)}
+    (edges,) = {sum(block.matrix.nnz for block in topo.encode(Written(), masks, example=(5,)).blocks)}
+    assert edges == 4 * 2
