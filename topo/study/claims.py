@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from ..safe_files import read_json, read_text
 from .store import StudyError
 
 __all__ = ["ActiveRun", "Claims", "RunningCell", "active_runs"]
@@ -110,7 +111,7 @@ def active_runs(folder: Path) -> list[ActiveRun]:
 
 def _read(file: Path) -> ActiveRun | None:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = read_json(file)
         data["cells"] = [RunningCell(**cell) for cell in data["cells"]]
         return ActiveRun(**{**data, "silent": max(0.0, time.time() - file.stat().st_mtime)})
     except (OSError, ValueError, TypeError, KeyError):
@@ -283,6 +284,6 @@ class Claims:
 def _owner(file: Path) -> str | None:
     """The run that made a claim; None where the claim is gone, empty where it is not written yet."""
     try:
-        return file.read_text(encoding="utf-8")
+        return read_text(file)
     except (OSError, ValueError):
         return None

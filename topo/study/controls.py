@@ -12,7 +12,7 @@ import pandas as pd
 from ..dag import Dag
 from ..features.controls import compared_columns, measure_controls
 from ..masks import Masks
-from ..safe_files import replacing
+from ..safe_files import read_json, replacing
 from .entries import EncodingChoice
 from .grid import Cell
 
@@ -78,7 +78,7 @@ def _key(cell: Cell, dag: Dag, masks: Masks, encoding: EncodingChoice, columns: 
 def _read(file: Path, columns: list[str], n: int) -> pd.DataFrame | None:
     """The values of a file; None where it is not there or not whole."""
     try:
-        values = pd.DataFrame(json.loads(file.read_text(encoding="utf-8")), dtype="float64")
+        values = pd.DataFrame(read_json(file), dtype="float64")
     except (OSError, ValueError, TypeError):
         return None
     return values if list(values.columns) == columns and len(values) == n else None

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..errors import InputError
 from ..own_code import is_file_name
-from ..safe_files import replacing
+from ..safe_files import replacing, require_file
 from .config import NOT_IN_TABLE, StudyConfig
 from .grid import Planned
 
@@ -85,7 +85,11 @@ def read_plan(file: Path) -> Plan | None:
         When the file is there but cannot be read, or is of another version.
     """
     try:
+        if file.exists():
+            require_file(file)
         data = json.loads(file.read_text(encoding="utf-8"))
+    except InputError:
+        raise
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from ..errors import InputError
 from ..features.registry import metric_facts
-from ..safe_files import replacing
+from ..safe_files import replacing, require_file
+from ..tables import read_table
 from .journal import StudyError
 
 __all__ = ["TableFiles", "reported"]
@@ -93,11 +94,12 @@ class TableFiles:
             When the file is there but cannot be read.
         """
         try:
-            return pd.read_parquet(self.table_file)
-        except (FileNotFoundError, NotADirectoryError):
-            return pd.DataFrame()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is not a whole Parquet file"
+            if not os.path.lexists(self.table_file):
+                return pd.DataFrame()
+            return read_table(self.table_file)
+        except InputError as error:
+            cause = error.__cause__
+            reason = getattr(cause, "strerror", None) or "it is not a whole Parquet file"
             raise StudyError(
                 f"{self.table_file} cannot be read ({reason}), and the records that it was made of are not there; run "
                 f"topo study run {self.folder} to compute the study anew."
@@ -106,9 +108,11 @@ class TableFiles:
     def recorded_metrics(self) -> dict[str, Any]:
         """What ``results.parquet`` says of its metrics; nothing when there is none or it can not be read."""
         try:
-            return pd.read_parquet(self.table_file, columns=[]).attrs.get("metrics", {})
-        except (OSError, ValueError):
+            require_file(self.table_file)
+            recorded = pd.read_parquet(self.table_file, columns=[]).attrs.get("metrics", {})
+        except Exception:  # whatever a reader trips over in bytes that anybody may have written
             return {}
+        return recorded if isinstance(recorded, dict) else {}
 
 
 @contextmanager
