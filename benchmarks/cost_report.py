@@ -75,7 +75,7 @@ def markdown(record: dict[str, Any]) -> str:
         {"encode": case["products_encode"]} | {row["metric"]: row["products"] for row in case["metrics"]}
         for case in cases
     ]
-    metrics = sorted(costs[0], key=lambda metric: -sum(cost[metric] for cost in costs))
+    metrics = sorted(costs[0] if costs else [], key=lambda metric: -sum(cost[metric] for cost in costs))
     shown = [metric for metric in metrics if max(cost[metric] for cost in costs) >= 1]
     rest = len(metrics) - len(shown)
     lines = [

@@ -1,7 +1,7 @@
 """What encoding and every metric cost, in products: from a small perceptron to networks with 100 million edges.
 
     python benchmarks/topometrics.py [--cases ...] [--reference FOLDER] [--output FILE]
-    python benchmarks/topometrics.py --without-edges [--device cuda] [--cases ...]
+    python benchmarks/topometrics.py --without-edges [--devices cpu cuda] [--cases ...]
     python benchmarks/topometrics.py --figure FILE --table
 
 Untrained networks with uniform random masks. A product is one float32 sparse matrix-vector product with each of the
@@ -12,7 +12,8 @@ turns, each keeps its best round, and their values are compared. Every network h
 peak memory is its own; the large ones need 8 GB and are best run alone. Rows of other cases that the file has stay.
 
 With --reference, FOLDER is a clone of https://github.com/eliacunegatti/mge-snn, which is run on the same weights and
-masks. With --without-edges, networks are measured by the engine that builds none, on one device.
+masks. With --without-edges, networks are measured by the engine that builds none, on every device that there is, with
+all threads: seconds of the clock, and of the processor.
 """
 
 from __future__ import annotations
@@ -163,19 +164,28 @@ def seconds_of_a_pass(graphs: list[MultipartiteGraph]) -> float:
 
 
 def without_edges(name: str, device: str) -> dict[str, Any]:
-    """What the engine without edges costs on a device: seconds of the clock and of the processor, by metric."""
+    """What the engine without edges costs on a device: seconds of the clock by metric, and of the processor in all."""
+    prepare_kernels()
     case = CASES[name]
     model, masks = masked_network(case)
     dag = topo.trace(model, case.shape)
-    found: dict[str, Any] = {"case": name, "device": device, "threads": torch.get_num_threads()}
-    for key, clock in (("clock", time.perf_counter), ("processor", time.process_time)):
-        start = clock()
-        with graph_or_view(dag, masks, None, engine="structure", device=device) as view:
-            built = clock() - start
-            seconds, values = time_metrics([view], select(None, layers=False), clock=clock)
-            found |= {"edges": view.n_edges, "nodes": view.n_nodes, "seconds_product": seconds_of_a_product([view])}
-        found[f"{key}_seconds"] = {"(encode)": built, **seconds}
-    return {**found, "defined": sum(not math.isnan(value) for value in values), "peak_mib": peak_memory()}
+    processor, clock = time.process_time(), time.perf_counter()
+    with graph_or_view(dag, masks, None, engine="structure", device=device) as view:
+        built = time.perf_counter() - clock
+        seconds, values = time_metrics([view], select(None, layers=False), clock=time.perf_counter)
+        processor = time.process_time() - processor
+        return {
+            "case": name,
+            "device": device,
+            "threads": torch.get_num_threads(),
+            "nodes": view.n_nodes,
+            "edges": view.n_edges,
+            "seconds_product": seconds_of_a_product([view]),
+            "clock_seconds": {"(encode)": built, **seconds},
+            "processor_seconds": processor,
+            "defined": sum(not math.isnan(value) for value in values),
+            "peak_mib": peak_memory(),
+        }
 
 
 def in_a_process(function: Any, *arguments: Any) -> Any:
@@ -204,7 +214,8 @@ def main() -> None:
     parser.add_argument("--reference", type=Path, help="clone of the reference implementation, run as well")
     parser.add_argument("--only-reference", action="store_true", help="run nothing else")
     parser.add_argument("--without-edges", action="store_true", help="the engine that builds no edges, and it alone")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="of that engine")
+    here = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    parser.add_argument("--devices", nargs="*", default=here, help="of that engine, in turn")
     parser.add_argument("--figure", type=Path, help="draw what the file has, and measure nothing")
     parser.add_argument("--table", action="store_true", help="print what the file has, and measure nothing")
     options = parser.parse_args()
@@ -221,8 +232,10 @@ def main() -> None:
         case = CASES[name]
         fresh: dict[str, list[dict[str, Any]]] = {}
         if options.without_edges:
-            fresh["without_edges"] = [in_a_process(without_edges, name, options.device)]
-            print(name, options.device, *fresh["without_edges"][0]["clock_seconds"].items(), sep="\n  ", flush=True)
+            fresh["without_edges"] = [in_a_process(without_edges, name, device) for device in options.devices]
+            for found_there in fresh["without_edges"]:
+                total = sum(found_there["clock_seconds"].values())
+                print(f"{name}, {found_there['device']}: {total:.3g} s, {found_there['peak_mib']:,} MiB", flush=True)
         elif not options.only_reference:
             fresh["cases"] = []
             for encoding in case.encodings:
