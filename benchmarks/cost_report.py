@@ -7,7 +7,7 @@ from typing import Any
 
 from topo.plots import theme
 
-__all__ = ["draw", "markdown"]
+__all__ = ["draw", "markdown", "routes"]
 
 
 def draw(record: dict[str, Any], path: Path) -> None:
@@ -89,6 +89,36 @@ def markdown(record: dict[str, Any]) -> str:
         ["encode and all metrics, s", *(_number(case["seconds"] + case["seconds_encode"]) for case in cases)],
         ["peak memory, GiB", *(f"{case['peak_mib'] / 1024:.1f}" for case in cases)],
     ]
+    return _table(lines)
+
+
+def routes(record: dict[str, Any]) -> str:
+    """What all metrics of every network and encoding cost by compiled kernels and without, where both were measured.
+
+    Parameters
+    ----------
+    record
+        Its content.
+    """
+    lines = [
+        ["network", "encoding", "edges", "products without", "products", "ms without", "ms"],
+        ["---", "---", *["---:"] * 5],
+    ]
+    for case in record["cases"]:
+        if "products_without" in case:
+            lines.append(
+                [
+                    f"{case['model']} {case['sparsity']:.0%}",
+                    case["encoding"],
+                    f"{case['edges']:,}",
+                    *(f"{case[name]:,.0f}" for name in ("products_without", "products")),
+                    *(f"{1e3 * case[name]:,.0f}" for name in ("seconds_without", "seconds")),
+                ]
+            )
+    return _table(lines)
+
+
+def _table(lines: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 

@@ -32,7 +32,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from cost_report import draw, markdown
+from cost_report import draw, markdown, routes
 from measuring import peak_memory, write_record
 from reference_topometrics import measured_by_reference
 
@@ -223,7 +223,7 @@ def main() -> None:
     if options.figure:
         draw(known, options.figure)
     if options.table:
-        print(markdown(known))
+        print(markdown(known), routes(known), sep="\n\n")
     if options.figure or options.table:
         return
     found: dict[str, Any] = {"cases": [], "reference": [], "without_edges": []}

@@ -172,7 +172,7 @@ def test_without_numba_this_is_said_once_and_values_stay(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "numba", None)
     compiler.available.cache_clear()
     try:
-        with pytest.warns(RuntimeWarning, match="numba does not load") as said:
+        with pytest.warns(UserWarning, match="numba does not load") as said:
             first = measure(graph)
             measure(graph)
         assert len(said) == 1
@@ -216,7 +216,7 @@ def test_a_compiler_that_fails_is_as_none(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(numba, "njit", broken)
     compiler.available.cache_clear()
     try:
-        with pytest.warns(RuntimeWarning, match="numba cannot compile .LLVM has no such target") as said:
+        with pytest.warns(UserWarning, match="numba cannot compile .LLVM has no such target") as said:
             preparation.prepare_kernels.__wrapped__()
             first = measure(graph)
         assert len(said) == 1

@@ -37,7 +37,7 @@ def _not_there(what: str, error: Exception) -> bool:
     reason = " ".join(str(error).split()) or type(error).__name__
     warnings.warn(
         f"numba {what} ({reason}), so graphs are measured without compiled code: slower, with equal values.",
-        RuntimeWarning,
+        UserWarning,
         stacklevel=3,
     )
     return False
