@@ -65,9 +65,9 @@ PROJECTED = ("Resnet-20", {"shortcut": "projection"})
 CASES = {
     "digits-mlp": Case("digits-mlp", (1, 8, 8), 0.9, LAYERED),
     "digits-cnn": Case("digits-cnn", (1, 8, 8), 0.9, LAYERED),
-    "resnet20-98": Case("resnet20", (3, 32, 32), 0.98, ("multipartite", "unrolled"), reference=PROJECTED),
-    "resnet20-90": Case("resnet20", (3, 32, 32), 0.9, ("multipartite", "unrolled"), rounds=2, reference=PROJECTED),
-    "conv6-98": Case("conv6", (3, 32, 32), 0.98, rounds=2, reference=("CONV-6", {})),
+    "resnet20-98": Case("resnet20", (3, 32, 32), 0.98, ("multipartite", "unrolled"), rounds=2, reference=PROJECTED),
+    "resnet20-90": Case("resnet20", (3, 32, 32), 0.9, rounds=1, reference=PROJECTED),
+    "conv6-98": Case("conv6", (3, 32, 32), 0.98, rounds=1, reference=("CONV-6", {})),
     "resnet50-98": Case("torchvision:resnet50", (3, 224, 224), 0.98, rounds=1, without_kernels=False),
     "wrn-28-2-60": Case("wrn-28-2", (3, 32, 32), 0.6, rounds=1, without_kernels=False),
 }
