@@ -44,7 +44,7 @@ from topo.features.preparation import prepare_kernels
 from topo.features.profiling import seconds_of_a_product, time_metrics
 from topo.features.registry import select
 
-LAYERED = ("multipartite", "unrolled", "rolled", "rolled-channel")
+LAYERED = ("multipartite", "rolled")
 
 
 @dataclass(frozen=True)
