@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from matplotlib.ticker import NullFormatter
+
 from topo.plots import theme
 
 __all__ = ["draw", "markdown", "routes"]
@@ -53,11 +55,13 @@ def draw(record: dict[str, Any], path: Path) -> None:
                 fontsize=7,
                 color=theme.MUTED,
             )
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_minor_formatter(NullFormatter())
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         ax.set_xlabel("edges of the multipartite graph")
         ax.set_ylabel("seconds of the processor, one thread")
-        ax.legend(fontsize=7, frameon=False, loc="upper left")
+        ax.legend(fontsize=7, frameon=False, loc="best")
         figure.savefig(path)
 
 
