@@ -174,3 +174,8 @@ def test_where_the_data_lies():
     assert root() is None
     assert root(data_root="all") == Path("all/digits")
     assert root(data_root="all", datasets=[{"name": "digits", "root": "own"}]) == Path("own")
+
+
+def test_the_study_of_real_images_has_as_many_networks_as_its_file_says():
+    file = Path(__file__).parents[2] / "examples" / "cifar10_16px.yaml"
+    assert f"{len(cells_of(StudyConfig.read(file)))} networks" in file.read_text()
