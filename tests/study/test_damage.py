@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.study.fakes import fake_compute
 from topo.errors import InputError
@@ -336,3 +338,37 @@ def test_a_report_goes_on_without_a_network_whose_masks_are_damaged(whole):
     drawn = network_to_draw(evidence)
     assert drawn.graph is None and "masks" in drawn.reason and "in place of" in drawn.reason
     assert len(layer_densities(evidence)) == 4  # what is known of layers is in the records
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**25), 10**25) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = st.sampled_from(
+    ["status", "reason", "accuracy", "seconds", "files", "date", "provenance", "masks", "sink_nodes"]
+)
+MORE = st.sampled_from(["history", "layers", "metrics"])
+TABLES = st.dictionaries(st.sampled_from(["layer", "kept", "weights", "edges"]), VALUES | st.tuples(st.text(), VALUES))
+PART = st.dictionaries(NAMES, VALUES) | VALUES
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(parts=st.tuples(PART, PART, st.dictionaries(MORE, TABLES | st.dictionaries(NAMES, TABLES)) | VALUES))
+def test_whatever_a_record_holds_it_is_read_or_one_sentence(tiny, parts):
+    """Lines whose checksum is right and whose content is of somebody else."""
+    study = tiny()
+    shutil.rmtree(study.folder, ignore_errors=True)
+    store_module._journal.cache_clear()
+    for planned in study.plan[:2]:
+        study.store.journal.append(planned.key, "finished", 1.0, list(parts))
+    looks: list[Callable[[], object]] = [
+        study.status, study.results, lambda: layer_table(study), lambda: study.history(study.plan[0].key),
+        lambda: study.masks(study.plan[0].key), lambda: study.provenance(study.plan[0].key),
+        lambda: study.store.write_table(study.results()),
+    ]  # fmt: skip
+    for look in looks:
+        try:
+            look()
+        except InputError as error:
+            assert "\n" not in str(error)

@@ -22,7 +22,7 @@ from .journal import Journal, StudyError
 from .layer_metrics import columns_of, plain_table, table_of
 from .plan_file import LastRun, changes, check_same_study, read_plan, write_plan, write_text
 from .provenance import digest_of_facts
-from .table import results_table
+from .table import is_value, results_table
 from .table_files import TableFiles, reported
 
 __all__ = ["DAMAGED", "FAILED", "MISSING", "CellResult", "CellState", "LastRun", "Store", "StudyError"]
@@ -384,7 +384,7 @@ class Store(TableFiles):
                 row = None if state.record is None else part(state.record, ROW)
                 if isinstance(row, dict):
                     known = {name: state.head.get(name) for name in ("date", "provenance")}
-                    yield {**identity, **row, "cell": key, **known}
+                    yield {**identity, **{name: v for name, v in row.items() if is_value(v)}, "cell": key, **known}
 
 
 @lru_cache(maxsize=16)

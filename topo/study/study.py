@@ -99,7 +99,10 @@ class Study(OwnCode):
         bool
             Whether it can be loaded.
         """
-        return Store(folder).config_file.is_file()
+        try:
+            return Store(folder).config_file.is_file()
+        except OSError:  # which cannot be read; `load` says so
+            return True
 
     @classmethod
     def load(cls, folder: str | Path, **overrides: Any) -> Study:
@@ -125,7 +128,7 @@ class Study(OwnCode):
             When it holds none.
         """
         file = Store(folder).config_file
-        if not file.is_file():
+        if not cls.is_study(folder):
             raise InputError(f"{folder} is not the folder of a study (it has no {file.name}).")
         return cls(StudyConfig.read(file, check=False, **overrides), Path(folder))
 

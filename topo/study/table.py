@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["FIRST", "RESERVED", "TEXT", "results_table"]
+__all__ = ["FIRST", "RESERVED", "TEXT", "is_value", "results_table"]
 
 FIRST = ("dataset", "model", "pruner", "family", "sparsity", "seed", "status", "reason", "accuracy", "loss")
 # Columns of every results table, which no metric may be called.
@@ -51,9 +51,27 @@ def results_table(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
         if name in TEXT:
             changed[name] = table[name].astype(object).where(table[name].notna(), "").astype(str)
         elif table[name].dtype == object:
-            changed[name] = pd.to_numeric(table[name])
+            changed[name] = pd.to_numeric(table[name], errors="coerce")
     table = table.assign(**changed)
     return _with_baselines(table[[*FIRST, *(c for c in table.columns if c not in FIRST)]])
+
+
+def is_value(value: Any) -> bool:
+    """Whether a table can hold a value: a text, a number of at most 64 bits, a truth, or None.
+
+    Parameters
+    ----------
+    value
+        Of a record, which may be of any kind.
+
+    Returns
+    -------
+    bool
+        False for lists and their like.
+    """
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    return value is None or isinstance(value, str | float)
 
 
 def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
