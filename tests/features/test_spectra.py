@@ -98,6 +98,20 @@ def test_a_regular_graph_whose_laplacian_maps_its_degrees_to_zero() -> None:
     assert row["spectral_radius"] == pytest.approx(np.linalg.eigvalsh(laplacian)[-1], rel=1e-9)
 
 
+def test_a_hub_hides_no_dense_region() -> None:
+    """The iteration starts near the nodes of most weight; the largest eigenvalue is where nodes weigh 45, not 2,000."""
+    layers = np.zeros((3, 2100, 2100), np.float32)
+    layers[0, 0, :2000] = 1.0  # a hub: 44.7
+    for layer in layers:
+        layer[2000:2030, 2000:2030] = 0.75  # a region of three sides: 45
+    layers[1, 1, 2000] = layers[2, 1999, 2029] = 0.01
+    parts = [Part(f"p{i}", (2100,), i, 2100 * i) for i in range(3)]
+    pairs = zip(((0, 1), (1, 2), (0, 2)), layers, strict=True)
+    view = GraphView(MultipartiteGraph(parts, [Block(*pair, sparse.csr_array(layer)) for pair, layer in pairs]))
+    expected = np.sort(np.abs(np.concatenate([[45.0], np.repeat(np.sqrt(2000.0), 2)])))[::-1]
+    assert top_magnitudes(view) == pytest.approx(expected, rel=1e-4)
+
+
 def test_weights_of_zero() -> None:
     matrix = sparse.csr_array(np.ones((4, 4), np.float32))
     matrix.data[:] = 0

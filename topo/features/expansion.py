@@ -63,7 +63,7 @@ def spectral_radius(view: GraphView) -> float:
 
     rounded = view.scaled_product is not None
     # The leading eigenvector sits where the nodes weigh most.
-    near = (degree / max(degree.max(), np.finfo(np.float64).tiny)) ** 8 + 1e-6
+    near = _relative(degree) ** 8 + 1e-6
     values = largest_eigenvalues(view.n_nodes, laplacian, 1, which="LA", near=near, rounded=rounded)
     return float(np.ldexp(values[0], exponent))
 
@@ -81,6 +81,10 @@ def _degrees(view: GraphView) -> np.ndarray:
     degree = np.empty((1, view.n_nodes))
     view.shared(_adjacency_product)[0](np.ones_like(degree), degree)
     return degree[0]
+
+
+def _relative(degree: np.ndarray) -> np.ndarray:
+    return degree / max(degree.max(), np.finfo(np.float64).tiny)
 
 
 def _require_weights(view: GraphView) -> None:
@@ -161,7 +165,10 @@ def _magnitudes(view: GraphView, nodes: np.ndarray) -> np.ndarray:
     inside = np.zeros(view.n_nodes, dtype=bool)
     inside[nodes] = True
     if odd:
-        return np.ldexp(np.abs(largest_eigenvalues(view.n_nodes, product, 3, copies=copies, inside=inside)), exponent)
+        # A node of weight d is in no eigenvector of an eigenvalue far above d.
+        near = _relative(_degrees(view) * inside) ** 2 + 1e-4
+        values = largest_eigenvalues(view.n_nodes, product, 3, copies=copies, inside=inside, near=near)
+        return np.ldexp(np.abs(values), exponent)
     if view.is_bipartite:
         (half,) = view.blocks.values()
         return np.repeat(top_singular_values(half, 2, inside=inside[view.parts[1].nodes]), 2)[:3]

@@ -94,7 +94,8 @@ def block_lanczos(
     # A positive vector is never orthogonal to the leading one of a non-negative matrix.
     start = np.vstack([rng.random(size), rng.standard_normal((width - 1, size))])
     if near is not None:
-        start[0] = near * (1 + RANDOM * start[0])
+        start[0] = 1 + RANDOM * start[0]
+        start *= near
     if inside is not None:
         start *= inside
     space = _Space(start, min(max(FEWEST, NUMBERS // size), MOST), rounding)
