@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -230,7 +231,7 @@ def chunks(pair: Batch, size: int) -> Iterator[Batch]:
     inputs, targets = pair
     for index in torch.arange(count).tensor_split(math.ceil(count / size)):
         part = slice(int(index[0]), int(index[-1]) + 1)  # views, which need no copy
-        yield map_inputs(lambda tensor, part=part: tensor[part], inputs), targets[part]
+        yield map_inputs(itemgetter(part), inputs), targets[part]
 
 
 def _are_labels(targets: Tensor) -> bool:

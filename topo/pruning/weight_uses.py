@@ -166,7 +166,7 @@ class WeightUses(TorchDispatchMode):
             rows = place_of(source.name, view, source.tensor, weight, source.numbers)
             if rows is None:
                 continue
-            part = slice(None)
+            part: slice | Tensor = slice(None)
             if rows.index is not None and bool((rows.index < 0).any()):
                 # Only some rows of what is multiplied are of this weight.
                 own = (rows.index >= 0).flatten(2).all(2).all(0)

@@ -207,7 +207,8 @@ class Complexity:
     def _terms_on(self, device: torch.device) -> _Terms:
         if device not in self._terms:
             self._terms[device] = pytree.tree_map_only(Tensor, lambda index: index.to(device), self._compiled)
-        return _Terms(*self._terms[device], coefficients=self._kept_coefficients.setdefault(device, {}))
+        joined, first, second, either, layers = self._terms[device]
+        return _Terms(joined, first, second, either, layers, self._kept_coefficients.setdefault(device, {}))
 
     def _compile(self, terms: dict[tuple[int, int, frozenset[int | Condition]], list[float]]) -> None:
         """Turn terms and profiles into index tensors. Behind the gates are numbered one that is always open, one that

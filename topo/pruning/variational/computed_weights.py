@@ -69,7 +69,7 @@ def computed_weights(network: PrunableNetwork) -> Iterator[tuple[str, str]]:
     for weight in used:
         if weight not in dag.state and not is_view(dag, weight):
             name = main_parameter(dag, weight)
-            if name in channels.layers and name in channels.axes:
+            if name is not None and name in channels.layers and name in channels.axes:
                 yield weight, name
 
 
