@@ -49,9 +49,9 @@ def draw(record: dict[str, Any], path: Path) -> None:
             ax.annotate(
                 case["case"],
                 (case["edges"], case["seconds"]),
-                xytext=(0, 7),
+                xytext=(6, -9),
                 textcoords="offset points",
-                ha="center",
+                ha="left",
                 fontsize=7,
                 color=theme.MUTED,
             )
@@ -89,7 +89,7 @@ def markdown(record: dict[str, Any]) -> str:
         [f"{rest} others", *(_number(sum(cost[m] for m in metrics if m not in shown)) for cost in costs)],
         ["**encode and all metrics**", *(f"**{_number(sum(cost.values()))}**" for cost in costs)],
         ["edges", *(f"{case['edges'] / 1e6:,.1f} million" for case in cases)],
-        ["a product, ms", *(f"{1e3 * case['seconds_product']:.2g}" for case in cases)],
+        ["a product, ms", *(f"{1e3 * case['seconds_product']:.3g}" for case in cases)],
         ["encode and all metrics, s", *(_number(case["seconds"] + case["seconds_encode"]) for case in cases)],
         ["peak memory, GiB", *(f"{case['peak_mib'] / 1024:.1f}" for case in cases)],
     ]
