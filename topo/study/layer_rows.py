@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..errors import InputError
 from .store import Store
 
 __all__ = ["layer_rows"]
@@ -37,7 +38,14 @@ def layer_rows(store: Store, networks: Iterable[Mapping[str, Any]]) -> pd.DataFr
     networks = iter(networks)
     pieces = []
     while chunk := list(islice(networks, CHUNK)):
-        piece = _piece(store, chunk)
+        try:
+            piece = _piece(store, chunk)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"a record in {store.records} does not hold the layers of a network ({error!r}); compute it again."
+            ) from error
         if len(piece):
             pieces.append(piece)
     return pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=["cell", *FACTS])

@@ -182,7 +182,7 @@ class Store(TableFiles):
         records = sorted(self.journal.records(key), key=lambda record: record.time, reverse=True)
         damaged = None
         for record in records:
-            if record.status == FAILED or not isinstance(head := part(record, HEAD), dict):
+            if record.status == FAILED or (head := _known(part(record, HEAD))) is None:
                 continue
             wrong = self._flaw(key, head, thorough)
             if not wrong:
@@ -191,7 +191,7 @@ class Store(TableFiles):
         if damaged is not None:
             return damaged
         for record in records:
-            if record.status == FAILED and isinstance(head := part(record, HEAD), dict):
+            if record.status == FAILED and (head := _known(part(record, HEAD))) is not None:
                 return CellState(FAILED, head.get("reason") or "", head, record)
         return CellState(MISSING, "", {}, None)
 
@@ -262,8 +262,9 @@ class Store(TableFiles):
         """
         with self.journal.reading() as part:
             for state in self.states(keys):
-                more = (part(state.record, MORE) if state.record is not None else None) or {}
-                measured = more.get("metrics") or {}
+                more = part(state.record, MORE) if state.record is not None else None
+                more = more if isinstance(more, dict) else {}
+                measured = more["metrics"] if isinstance(more.get("metrics"), dict) else {}
                 yield columns_of(more.get("layers") or {}), {e: columns_of(table) for e, table in measured.items()}
 
     def has_records(self) -> bool:
@@ -385,6 +386,17 @@ class Store(TableFiles):
                 if isinstance(row, dict):
                     known = {name: state.head.get(name) for name in ("date", "provenance")}
                     yield {**identity, **{name: v for name, v in row.items() if is_value(v)}, "cell": key, **known}
+
+
+KINDS = {"accuracy": (int, float), "seconds": (int, float), "files": dict}
+
+
+def _known(head: Any) -> dict[str, Any] | None:
+    """The first part of a record without values of another kind than they have; None where it is something else."""
+    if not isinstance(head, dict):
+        return None
+    fits = {name: isinstance(value, KINDS.get(name, str)) for name, value in head.items()}
+    return {name: head[name] for name, does in fits.items() if does and (name == "files" or is_value(head[name]))}
 
 
 @lru_cache(maxsize=16)

@@ -50,8 +50,10 @@ def results_table(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     for name in table.columns:
         if name in TEXT:
             changed[name] = table[name].astype(object).where(table[name].notna(), "").astype(str)
-        elif table[name].dtype == object:
-            changed[name] = pd.to_numeric(table[name], errors="coerce")
+        elif not pd.api.types.is_numeric_dtype(table[name]):
+            changed[name] = pd.to_numeric(table[name].astype(object), errors="coerce")
+        elif name in ("accuracy", "loss"):
+            changed[name] = table[name].astype(float)
     table = table.assign(**changed)
     return _with_baselines(table[[*FIRST, *(c for c in table.columns if c not in FIRST)]])
 
