@@ -130,6 +130,7 @@ class _Space:
         self.rows = _memory(most + width, size)
         self.rest = np.empty((width, size))
         self.kept = self.previous = self.filled = 0
+        self.coupling = np.zeros((0, width))
         self._follow(start, start @ start.T, 0.0)
         self.scale = 0.0
         # Whether the next block has to be made orthogonal to the whole basis.

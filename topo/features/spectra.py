@@ -106,7 +106,8 @@ def symmetric(directed: sparse.csr_array) -> Product:
 
     def product(x: np.ndarray, y: np.ndarray) -> None:
         if len(runs[0]):
-            symmetric_run_product(*runs, x, y, *work(x.size, x.size))
+            row, column, weight, length = runs
+            symmetric_run_product(row, column, weight, length, x, y, *work(x.size, x.size))
         else:
             symmetric_product(*arrays, x, y, *work(x.size, x.size))
 
@@ -125,7 +126,8 @@ def _gram(matrix: sparse.csr_array) -> Product:
 
     def product(x: np.ndarray, y: np.ndarray) -> None:
         if len(runs[0]):
-            gram_run_product(*runs, x, y, *work(x.size, len(x) * matrix.shape[0]))
+            row, column, weight, length = runs
+            gram_run_product(row, column, weight, length, x, y, *work(x.size, len(x) * matrix.shape[0]))
         else:
             gram_product(*arrays, x, y, *work(x.size, x.size))
 
