@@ -116,7 +116,11 @@ def read_table(path: str | Path, **options: Any) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             _require_room(path)
-            return pd.read_parquet(path)
+            table = pd.read_parquet(path)
+            for i, kind in enumerate(table.dtypes):
+                if not pd.api.types.is_numeric_dtype(kind):
+                    table.iloc[:, i].astype(object)  # text that is none is found now, and not where it is used
+            return table
         with path.open("rb") as file:
             _require_few_columns(path, file.readline(MOST_COLUMNS * 100).count(b","))
         table = pd.read_csv(path, **options)

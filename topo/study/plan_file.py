@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import InputError
 from ..own_code import is_file_name
@@ -103,11 +103,18 @@ def read_plan(file: Path) -> Plan | None:
     try:
         columns = data["columns"][1:]
         cells = [Planned(str(key), dict(zip(columns, values, strict=True))) for key, *values in data["cells"]]
-        if columns != list(IDENTITY):
+        if columns != list(IDENTITY) or not all(_is_identity(cell.identity) for cell in cells):
             return None
         return Plan(str(data["name"]), str(data["config"]), dict(data["code"]), cells)
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _is_identity(identity: Mapping[str, Any]) -> bool:
+    """Whether the values are those of a network: names, a share, a seed."""
+    *names, sparsity, seed = (identity[name] for name in IDENTITY)
+    numbers = isinstance(sparsity, int | float) and isinstance(seed, int) and abs(seed) < 2**64
+    return numbers and 0 <= sparsity <= 1 and all(isinstance(name, str) for name in names)
 
 
 def _other_layout(folder: Path) -> InputError:
