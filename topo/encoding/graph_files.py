@@ -52,7 +52,7 @@ def write_graph(
     InputError
         When the file cannot be written, or the graph is none that `read_graph` would read.
     """
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for i, block in enumerate(blocks):
         wrong = _wrong_matrix(block.matrix)
         if wrong:

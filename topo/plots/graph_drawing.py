@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from textwrap import wrap
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -204,18 +205,19 @@ class Drawing:
         width
             Inches that it may take.
         """
-        text = {"fontsize": KEY, "va": "center", "color": MUTED}
+        text: dict[str, Any] = {"fontsize": KEY, "va": "center", "color": MUTED}
+        low, high_end = norm.vmin or 0.0, norm.vmax or 0.0
         for line, items in enumerate(self._key_places(list(dict.fromkeys(marks)), width)):
             for at, what in items:
                 left, high = x + at, y - 0.2 * line
                 if what == "shades":
-                    words = f"{self._shade_words} {short_number(norm.vmin)}"
+                    words = f"{self._shade_words} {short_number(low)}"
                     ax.text(left, high, words, **text)
                     left += 0.06 + text_width(words, KEY)
                     ramp = SEQUENTIAL(np.linspace(0, 1, 64))[None]
                     ax.imshow(ramp, extent=(left, left + 0.6, high - 0.05, high + 0.05), aspect="auto", zorder=3)
                     ax.set_aspect("equal")
-                    ax.text(left + 0.66, high, short_number(norm.vmax), **text)
+                    ax.text(left + 0.66, high, short_number(high_end), **text)
                     continue
                 if what == "no edge":
                     ax.add_patch(Rectangle((left, high - 0.05), 0.1, 0.1, color=DEAD, linewidth=0))

@@ -108,9 +108,12 @@ def cite(study: Study | StudyConfig | str | Path) -> str:
     >>> re.findall("@.*{(.*),", text)[:4]
     ['topo', 'alpaydin1998', 'benjamini1995', 'csardi2006']
     """
-    from ..study import Study
+    from ..study import Study, StudyConfig
 
-    config = study if hasattr(study, "pruners") else (study if isinstance(study, Study) else Study.load(study)).config
+    if isinstance(study, StudyConfig):
+        config = study
+    else:
+        config = (study if isinstance(study, Study) else Study.load(study)).config
     used = [*_used(config), *ALWAYS]
     known: dict[str, str] = {}
     unknown = []

@@ -64,7 +64,7 @@ def accuracy_latex(table: pd.DataFrame, *, digits: int = 1) -> str:
     sparsities = sorted(pruned["sparsity"].unique())
     parts = [name for name in PAIR if name in known.columns]
     groups = known.groupby(parts, sort=False) if parts else [((), known)]
-    lines = []
+    lines: list[str] = []
     for names, part in groups:
         lines += [*([r"\midrule"] if lines else []), *_part(names, part, sparsities, digits)]
     heads = " & ".join(["", *(f"{sparsity * 100:g}\\%" for sparsity in sparsities)])

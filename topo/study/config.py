@@ -159,7 +159,7 @@ class StudyConfig(BaseModel):
         if isinstance(value, int):
             raise InputError(f"seeds is a list such as [0, 1], not the number {value}.")
         for seed in value if isinstance(value, list | tuple) else ():
-            if not isinstance(seed, Integral) or isinstance(seed, bool) or not -(2**63) <= seed < 2**64:
+            if not isinstance(seed, Integral) or isinstance(seed, bool) or not -(2**63) <= int(seed) < 2**64:
                 raise InputError(f"seed {seed!r:.60} is no whole number of at most 64 bits.")
         return value
 
