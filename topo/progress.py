@@ -28,7 +28,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class _PlainConsole(Console):
-    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
+    def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(plain(text, lines=True), **options)
 
 

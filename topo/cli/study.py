@@ -108,7 +108,7 @@ def run(
         cause = f" by {stop.name}" if isinstance(stop, ToldToStop) else ""
         again = " ".join(["topo study run", str(study.folder), *(["--scheduler", scheduler] if scheduler else [])])
         say(f"Stopped{cause}; {done} of {len(status)} cells are finished and kept. Go on with: {again}", err=True)
-        raise typer.Exit(int(stop.code) if isinstance(stop, ToldToStop) else 130) from None
+        raise typer.Exit(stop.code if isinstance(stop, ToldToStop) else 130) from None
     status = study.status()
     failed = _say_failures(status, study)
     say(f"{_counted(status)}. The table is in {study.store.table_file}; see it with: topo report {study.folder}")

@@ -19,7 +19,7 @@ class _State(nn.Module):
         super().__init__()
         self.state = state
 
-    def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
+    def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:  # type: ignore[override]
         return self.state
 
 

@@ -29,6 +29,8 @@ class ToldToStop(SystemExit):
         128 and its number: what a shell says of a process that a signal ended.
     """
 
+    code: int
+
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
         self.name = signal.Signals(number).name

@@ -388,7 +388,7 @@ class Store(TableFiles):
                     yield {**identity, **{name: v for name, v in row.items() if is_value(v)}, "cell": key, **known}
 
 
-KINDS = {"accuracy": (int, float), "seconds": (int, float), "files": dict}
+KINDS: dict[str, Any] = {"accuracy": (int, float), "seconds": (int, float), "files": dict}
 
 
 def _known(head: Any) -> dict[str, Any] | None:

@@ -31,6 +31,16 @@ class Tracker(Callback):
 
     package = ""
 
+    def __init__(
+        self,
+        folder: str | Path,
+        name: str = "run",
+        settings: Mapping[str, Any] | None = None,
+        *,
+        experiment: str = "topo",
+    ) -> None:
+        self.check()
+
     @classmethod
     def check(cls) -> None:
         """Refuse to start where the package is missing.
@@ -91,7 +101,7 @@ class TensorBoard(Tracker):
         *,
         experiment: str = "topo",
     ) -> None:
-        self.check()
+        super().__init__(folder, name, settings, experiment=experiment)
         from torch.utils.tensorboard import SummaryWriter
 
         self._settings = settings or {}
@@ -146,7 +156,7 @@ class MLflow(Tracker):
         *,
         experiment: str = "topo",
     ) -> None:
-        self.check()
+        super().__init__(folder, name, settings, experiment=experiment)
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 

@@ -35,7 +35,7 @@ class _Terms(NamedTuple):
     members: tuple[Tensor, Tensor, Tensor]
     first: Tensor
     second: Tensor
-    either_columns: list[Tensor]
+    either_columns: list[list[Tensor]]
     layer_columns: list[Tensor]
     coefficients: dict[str | float, Tensor]
 
