@@ -9,6 +9,7 @@ import torch
 
 import topo
 from topo.errors import InputError
+from topo.publishing import methods
 from topo.study import rerun as rerun_module
 from topo.study.provenance import fingerprint
 from topo.study.rerun import rerun
@@ -74,3 +75,31 @@ def test_what_has_no_result_cannot_be_compared(study):
     study.store.masks_file(key).unlink()
     with pytest.raises(InputError, match=f"cell {key} is damaged, so that there is nothing to compare with"):
         rerun(study, key)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [["environment"], "text", {}, {"environment": 5}, {"environment": {"topo": [1]}},
+     {"environment": {"topo": "1", "python": "3", "device": "cpu", "threads": "x"}},
+     {"environment": {"topo": "1", "python": "3", "device": "cpu", "threads": -5}}],
+)  # fmt: skip
+def test_facts_of_another_form_are_no_provenance(tiny, facts):
+    """A line with the right checksum may hold anything."""
+    study = tiny()
+    study.prepare()
+    key, store = study.plan[0].key, study.store
+    store.journal.append("abc", "facts", 0.0, [facts])
+    store.journal.append(key, "finished", 1.0, [{"provenance": "abc"}, {"status": "finished"}, {}])
+    with pytest.raises(InputError, match=r"no provenance.*damaged"):
+        study.provenance(key)
+    with pytest.raises(InputError, match="no provenance"):
+        rerun(study, key)
+    assert "Everything ran on" not in methods(study)
+
+
+def test_a_damaged_row_is_not_compared(tiny):
+    study = tiny()
+    study.prepare()
+    study.store.journal.append(study.plan[0].key, "finished", 1.0, [{}, ["row"], {}])
+    with pytest.raises(InputError, match=r"row of cell .* is damaged"):
+        rerun(study, study.plan[0].key)

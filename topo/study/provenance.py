@@ -27,9 +27,10 @@ from ..pruning import PRUNERS
 from ..validation import settings_of
 from .grid import FORMAT, Cell
 
-__all__ = ["differences", "digest_of_facts", "fingerprint", "provenance"]
+__all__ = ["differences", "digest_of_facts", "fingerprint", "is_provenance", "provenance"]
 
 DISTRIBUTION = "topo-sparse"
+MOST_THREADS = 2**16
 _fingerprints: WeakKeyDictionary[Dataset, str] = WeakKeyDictionary()
 _lock = threading.Lock()
 
@@ -71,6 +72,34 @@ def provenance(cell: Cell, dataset: Dataset, device: torch.device) -> dict[str, 
     # As JSON has it, so that facts read back are equal to these.
     facts = {"environment": environment(device), "settings": settings, "data": fingerprint(dataset)}
     return json.loads(json.dumps(facts, default=str))
+
+
+def is_provenance(facts: Any) -> bool:
+    """Whether facts that were read from a file are of the form that `provenance` gives them.
+
+    Parameters
+    ----------
+    facts
+        Of a record, which may be of any kind.
+
+    Returns
+    -------
+    bool
+        False for anything that is no mapping, and where the versions or the number of threads are something else.
+
+    Examples
+    --------
+    >>> is_provenance({"environment": {"topo": "0.1.0", "python": "3.12", "device": "cpu", "threads": 1}})
+    True
+    >>> is_provenance(["environment"])
+    False
+    """
+    told = facts.get("environment") if isinstance(facts, dict) else None
+    if not isinstance(told, dict) or not {"topo", "python", "device", "threads"} <= told.keys():
+        return False
+    threads = told["threads"]
+    texts = (value for name, value in told.items() if name != "threads")
+    return type(threads) is int and 0 < threads <= MOST_THREADS and all(isinstance(v, str | None) for v in texts)
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -71,6 +71,10 @@ def rerun(study: Study, key: str | Cell, *, device: str | None = None) -> Rerun:
     cell, store = study.cell(key), study.store
     state = store.state(cell.key)
     before = store.row(cell.key)
+    if state.done and before is None:
+        raise InputError(
+            f"the row of cell {cell.key} is damaged in {store.records}, so that there is nothing to compare."
+        )
     if not state.done or before is None:
         raise InputError(f"cell {cell.key} is {state.status}, so that there is nothing to compare with.")
     facts = study.provenance(cell.key)

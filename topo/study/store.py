@@ -21,7 +21,7 @@ from .grid import Planned
 from .journal import Journal, StudyError
 from .layer_metrics import columns_of, plain_table, table_of
 from .plan_file import LastRun, changes, check_same_study, read_plan, write_plan, write_text
-from .provenance import digest_of_facts
+from .provenance import digest_of_facts, is_provenance
 from .table import is_value, results_table
 from .table_files import TableFiles, reported
 
@@ -289,7 +289,8 @@ class Store(TableFiles):
     def provenance(self, key: str) -> dict[str, Any] | None:
         """What the numbers of a cell depend on, as of `topo.study.provenance.provenance`; None where it has not run."""
         digest = self.state(key).head.get("provenance")
-        return self.journal.facts(digest) if digest else None
+        facts = self.journal.facts(digest) if digest else None
+        return facts if is_provenance(facts) else None
 
     def whole_file(self, kind: str, key: str) -> Path:
         """The file of a finished cell, after its checksum was taken.

@@ -294,12 +294,14 @@ class Study(OwnCode):
         Raises
         ------
         InputError
-            When the cell has not run.
+            When the cell has not run, or its record is damaged.
         """
         known = self._catalogue.find(key)[1]
         facts = self.store.provenance(known)
         if facts is None:
-            raise InputError(f"cell {known} has no provenance; it has not run, or it failed.")
+            raise InputError(
+                f"cell {known} has no provenance; it has not run, it failed, or what was recorded of it is damaged."
+            )
         return facts
 
     def cell(self, key: str | Cell) -> Cell:
