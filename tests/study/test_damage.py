@@ -372,3 +372,26 @@ def test_whatever_a_record_holds_it_is_read_or_one_sentence(tiny, parts):
             look()
         except InputError as error:
             assert "\n" not in str(error)
+
+
+def test_halves_of_pairs_in_a_record_are_question_marks(tiny):
+    """As in the message of an error that names a file whose name is no UTF-8."""
+    study = tiny()
+    study.prepare()
+    row = {"reason": "no \udce4.txt", "pruner": "\U0001f600"}
+    study.store.journal.append(study.plan[0].key, "failed", 1.0, [{"reason": row["reason"]}, row, {}])
+    assert study.status()["reason"][0] == study.results()["reason"][0] == "no ?.txt"
+    assert study.results()["pruner"][0] == "\U0001f600"
+    study.store.write_table(study.results())
+
+
+@pytest.mark.parametrize("text", ['{"a": ' * 5000, '{"a'])
+def test_recorded_reasons_that_are_no_json_are_one_sentence(text: str):
+    networks = pd.DataFrame({"pruner": ["er"], "sparsity": [0.5], "accuracy": [0.5], "undefined": [text]})
+    with pytest.raises(InputError, match="'undefined' of the results table holds broken JSON"):
+        Evidence.of(networks)
+
+
+def test_recorded_reasons_are_texts():
+    networks = pd.DataFrame({"pruner": ["er"], "sparsity": [0.5], "accuracy": [0.5], "undefined": ['{"a": 5}']})
+    assert Evidence.of(networks).undefined == {"a": "5"}

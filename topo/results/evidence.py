@@ -390,8 +390,8 @@ def _recorded_reasons(table: pd.DataFrame) -> dict[str, str]:
     for text in table["undefined"].dropna().astype(str).unique():
         if text.startswith("{"):
             try:
-                reasons = json.loads(text) | reasons
-            except ValueError as error:
+                reasons = {name: str(reason) for name, reason in json.loads(text).items()} | reasons
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"column 'undefined' of the results table holds broken JSON: {error}.") from error
             continue
         names: list[str] = []

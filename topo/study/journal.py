@@ -187,7 +187,7 @@ class Journal:
             if line[:8] != _sum(line[9:-1]):
                 return None
             try:
-                return json.loads(line[:-1].split(b"\t")[4 + place])
+                return _values(line[:-1].split(b"\t")[4 + place])
             except (ValueError, IndexError, RecursionError):
                 return None
 
@@ -295,6 +295,13 @@ class Journal:
             yield handle
         finally:
             os.close(handle)
+
+
+def _values(text: bytes) -> Any:
+    """What a part of a line says; halves of surrogate pairs, which no text file can hold, become question marks."""
+    if rb"\ud" in text or rb"\uD" in text:
+        text = json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace")
+    return json.loads(text)
 
 
 def _sum(content: bytes) -> bytes:
