@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -395,3 +396,15 @@ def test_recorded_reasons_that_are_no_json_are_one_sentence(text: str):
 def test_recorded_reasons_are_texts():
     networks = pd.DataFrame({"pruner": ["er"], "sparsity": [0.5], "accuracy": [0.5], "undefined": ['{"a": 5}']})
     assert Evidence.of(networks).undefined == {"a": "5"}
+
+
+@pytest.mark.parametrize("cells", ["none", "twice", "half a character", "elsewhere"])
+def test_plans_that_no_run_writes_are_made_anew(whole, cells: str):
+    status, plan = whole.status(), json.loads(whole.store.plan_file.read_text())
+    planned = plan["cells"]
+    first = [planned[0][0], "\ud800", *planned[0][2:]]
+    elsewhere = [["../../x", *planned[0][1:]], *planned[1:]]
+    made = {"none": [], "twice": planned * 2, "half a character": [first, *planned[1:]], "elsewhere": elsewhere}
+    plan["cells"] = made[cells]
+    whole.store.plan_file.write_text(json.dumps(plan))
+    pd.testing.assert_frame_equal(Study.load(whole.folder).status(), status)

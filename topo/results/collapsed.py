@@ -57,7 +57,8 @@ def collapsed_networks(table: pd.DataFrame) -> pd.DataFrame:
     accuracy, classes = table["accuracy"] / unit, _numbers(table, "classes")
     chance = _numbers(table, "chance").fillna(1 / classes)
     limit = chance + SHARE * (_reference(table) / unit - chance).clip(lower=0)
-    luck = chance + ERRORS * np.sqrt(chance * (1 - chance) / _numbers(table, "test_samples"))
+    with np.errstate(invalid="ignore"):  # of a damaged record, which says nothing then
+        luck = chance + ERRORS * np.sqrt(chance * (1 - chance) / _numbers(table, "test_samples"))
     near_chance = accuracy <= np.fmax(limit, luck) + 1e-12
     cut = table["status"] == "collapsed"
     reason = table["reason"].where(table["reason"] != "", "no kept weight connects the input to the output")

@@ -105,6 +105,9 @@ def read_plan(file: Path) -> Plan | None:
         cells = [Planned(str(key), dict(zip(columns, values, strict=True))) for key, *values in data["cells"]]
         if columns != list(IDENTITY) or not all(_is_identity(cell.identity) for cell in cells):
             return None
+        keys = {cell.key for cell in cells}  # the names of files
+        if not cells or len(keys) < len(cells) or not all(key.isascii() and key.isalnum() for key in keys):
+            return None
         return Plan(str(data["name"]), str(data["config"]), dict(data["code"]), cells)
     except (KeyError, TypeError, ValueError):
         return None
@@ -114,7 +117,12 @@ def _is_identity(identity: Mapping[str, Any]) -> bool:
     """Whether the values are those of a network: names, a share, a seed."""
     *names, sparsity, seed = (identity[name] for name in IDENTITY)
     numbers = isinstance(sparsity, int | float) and isinstance(seed, int) and abs(seed) < 2**64
-    return numbers and 0 <= sparsity <= 1 and all(isinstance(name, str) for name in names)
+    return numbers and 0 <= sparsity <= 1 and all(isinstance(name, str) and _is_text(name) for name in names)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file can hold it, which halves of surrogate pairs cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _other_layout(folder: Path) -> InputError:
