@@ -94,7 +94,7 @@ def test_a_tracker_that_fails_costs_no_run():
             raise OSError("the server is away")
 
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    tracker = Forgiving(Broken())
+    tracker = Forgiving(Broken("nowhere"))
     with pytest.warns(UserWarning, match="not tracked any more: OSError: the server is away"):
         run = train(net, load("digits", subset=2), recipe("digits", epochs=2), device="cpu", callbacks=[tracker])
     assert run.status == "finished" and len(run.history) == 2
