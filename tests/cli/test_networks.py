@@ -316,7 +316,7 @@ def test_many_networks_by_either_engine(topo_command, refused, mask_files: Path,
     assert result.exit_code == 0 and result.stderr.count("measured without building them") == 1
     assert pd.read_csv("auto.csv")["engine"].tolist() == ["structure"] * 2
     # And where it is too little for edges that were asked for, each file is named with its reason.
-    monkeypatch.setattr("topo.encoding.encoder.available_memory", lambda: 1 << 10)
+    monkeypatch.setattr("topo.encoding.encoder.available_memory", lambda: 7_000)
     result = topo_command(*MEASURE, "--masks", "masks/[01].safetensors", "-o", "e.csv", "--engine", "edges")
     assert result.exit_code == 1 and result.stderr.count("about 646 edges, which take 0.0 MiB, and 0.0 MiB") == 2
     assert "--engine structure" in result.stderr and pd.read_csv("e.csv")["status"].eq("failed").all()
@@ -334,10 +334,10 @@ def test_an_iteration_that_does_not_converge_has_a_reason(
     topo_command, mask_files: Path, monkeypatch: pytest.MonkeyPatch
 ):
     started = []
-    monkeypatch.setattr("topo.features.spectra.MOST_RESTARTS", 0)
+    monkeypatch.setattr("topo.features.lanczos.MOST_RESTARTS", 0)
     monkeypatch.setattr("topo.features.spectra.DENSE_SIZE", 10)
-    block_lanczos = spectra._block_lanczos
-    monkeypatch.setattr(spectra, "_block_lanczos", lambda *a, **o: started.append(o["seed"]) or block_lanczos(*a, **o))
+    block_lanczos = spectra.block_lanczos
+    monkeypatch.setattr(spectra, "block_lanczos", lambda *a, **o: started.append(o["seed"]) or block_lanczos(*a, **o))
     command = ["measure", "digits-mlp", "--example", "1,8,8", "-m", "spectral_radius,edges"]
     result = topo_command(*command, "--masks", "masks/*[01].safetensors", "-o", "t.csv", "--workers", 1)
     assert result.exit_code == 0 and started == [0, 1] * 2

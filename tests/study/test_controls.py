@@ -121,7 +121,9 @@ def test_studies_without_controls_are_what_they_were():
     assert plain.digest() == "5ae6a9f5084ecdab9aa19dcc595ea5759a833185fdb3391b7959e3011861cecb"
 
 
-@pytest.mark.parametrize(("value", "words"), [(1, "one random mask has no spread"), (-1, "greater than or equal to 0")])
+@pytest.mark.parametrize(
+    ("value", "words"), [(1, "one random mask has no spread"), (-1, "at least 0, not -1|greater than or equal to 0")]
+)
 def test_refusals(value, words):
     with pytest.raises(topo.InputError, match=words):
         other_encoding(value)

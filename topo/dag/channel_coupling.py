@@ -319,20 +319,46 @@ def _labelled(dag: Dag) -> tuple[ChannelLabels, np.ndarray]:
     of these can go alone, else along the one before; one that multiplies from the left without any mixes positions.
     """
     choices: dict[str, int] = {}
-    while True:
-        labels = ChannelLabels(dag, choices)
-        component = labels.components()
-        again = {}
-        for weight, axes in labels.written_axes.items():
-            if weight not in labels.written:
-                continue
-            units = np.unique(component[labels.written[weight].numpy()])
-            few = np.count_nonzero(units != component[FIXED]) < min(2, len(labels.written[weight]))
-            if few and choices.get(weight, 0) + 1 < axes:
-                again[weight] = choices.get(weight, 0) + 1
-        if not again:
-            return labels, component
-        choices |= again
+    settled: set[str] = set()
+    labels, component = _chosen(dag, choices)
+    while further := {w: c for w, c in _further_choices(labels, component, choices).items() if w not in settled}:
+        units = _unit_count(component)
+        tried = _chosen(dag, choices | further)
+        if _unit_count(tried[1]) >= units:
+            choices |= further
+            labels, component = tried
+            continue
+        # Together they cost units, such as those that a last layer reads: each by itself.
+        for weight, choice in further.items():
+            tried = _chosen(dag, choices | {weight: choice})
+            if _unit_count(tried[1]) >= _unit_count(component):
+                choices[weight] = choice
+                labels, component = tried
+            else:
+                settled.add(weight)
+    return labels, component
+
+
+def _chosen(dag: Dag, choices: Mapping[str, int]) -> tuple[ChannelLabels, np.ndarray]:
+    labels = ChannelLabels(dag, choices)
+    return labels, labels.components()
+
+
+def _unit_count(component: np.ndarray) -> int:
+    return len(np.unique(component[(component != component[FIXED]) & (component >= 0)]))
+
+
+def _further_choices(labels: ChannelLabels, component: np.ndarray, choices: Mapping[str, int]) -> dict[str, int]:
+    """The next axis of each weight that writes along several, of whose present one at most one unit can go alone."""
+    further = {}
+    for weight, axes in labels.written_axes.items():
+        if weight not in labels.written:
+            continue
+        units = np.unique(component[labels.written[weight].numpy()])
+        few = np.count_nonzero(units != component[FIXED]) < min(2, len(labels.written[weight]))
+        if few and choices.get(weight, 0) + 1 < axes:
+            further[weight] = choices.get(weight, 0) + 1
+    return further
 
 
 def _looked_up(unit: Tensor, labels: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from .dag import Dag
 from .derived_weights import carried_elements, constants_behind, is_view
 from .elements import Step
 from .example import Example
-from .operators import has_dynamic_weight, summed_axes, value_uses
+from .operators import has_dynamic_weight, operator_of, summed_axes, value_uses
 from .parameter_axes import shape_of
 from .tracing import module_of, traced
 
@@ -222,7 +222,8 @@ def summed_products(dag: AdditiveGraph) -> tuple[Step, ...]:
         readers = dag.arcs_from[node]
         following = readers[0].steps[0] if len(readers) == 1 and readers[0].steps else None
         axes = () if following is None else summed_axes(following)
-        values = [] if not steps or not axes else [shape_of(dag, name) for name in steps[-1].values]
+        multiplied = steps and operator_of(steps[-1]).layer is None
+        values = [] if not multiplied or not axes else [shape_of(dag, name) for name in steps[-1].values]
         if values and all(any(_length(shape, axis - len(steps[-1].shape)) > 1 for axis in axes) for shape in values):
             found.append(steps[-1])
     return tuple(found)

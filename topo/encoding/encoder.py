@@ -96,7 +96,7 @@ def encoding_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Examples
     --------
     >>> encoding_options("unrolled", {"max_edges": 1000})
-    {'max_edges': 1000}
+    {'max_edges': 1000, 'tokens': 'positions', 'vocabulary': 'all'}
     """
     encoder = ENCODINGS[name]
     check_settings(encoder, options, f"encoding {name!r}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import igraph
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
@@ -10,6 +11,9 @@ from scipy.sparse import csgraph
 from ..encoding.parts import Part
 from .graph_view import GraphView
 from .registry import Undefined, metric
+
+if TYPE_CHECKING:
+    import igraph
 
 __all__ = ["channel_edges", "channel_of"]
 
@@ -144,4 +148,6 @@ def _graph(view: GraphView) -> igraph.Graph:
     count, edges = view.shared(channel_edges)
     if not len(edges):
         raise Undefined("the graph has no edge")
+    import igraph  # here, for it loads matplotlib
+
     return igraph.Graph(n=count, edges=edges)

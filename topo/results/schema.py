@@ -219,7 +219,7 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
     family = shown_names(table.get("family", pd.Series(None, table.index, dtype=object)))
     if (unknown := family.isna()).any():
         family = family.astype(object).where(~unknown, table["pruner"].map(_families()).fillna(UNKNOWN_FAMILY))
-    table["family"] = family
+    table["family"] = family.astype("str")
     if "seed" not in table.columns:
         table["seed"] = table.groupby(list(REPEATS), dropna=False).cumcount()
     if "status" not in table.columns:

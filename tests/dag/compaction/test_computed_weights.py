@@ -132,6 +132,7 @@ def built(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
     return model.eval(), example
 
 
+@pytest.mark.filterwarnings("ignore:the smaller network holds parts of the same parameter apart")
 @pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm`")
 @pytest.mark.filterwarnings("ignore:`torch.nn.utils.spectral_norm`")
 @pytest.mark.parametrize("name", MODELS)
