@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import topo
 from topo.errors import InputError
+from topo.features.mask_files import _digest
+from topo.report import write_report
 from topo.study import Study, StudyConfig
 
 
@@ -35,3 +38,19 @@ def test_pipes_and_devices(put, tmp_path: Path):
     put(study.store.config_file)
     with pytest.raises(InputError, match="is not the folder of a study"):
         Study.load(study.folder)
+
+
+@pytest.mark.parametrize("put", [put_pipe, put_device])
+def test_a_pipe_or_device_among_files_of_masks_is_not_waited_for(put, tmp_path: Path):
+    put(tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match=r"a\.safetensors is no file"):
+        _digest(tmp_path / "a.safetensors")
+
+
+def test_a_report_without_room_for_temporary_files_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*args, **options):
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("topo.report.page.tempfile.TemporaryDirectory", full)
+    with pytest.raises(InputError, match=r"No usable temporary directory found.*set TMPDIR"):
+        write_report(topo.results.example_results(), tmp_path / "r.html", questions=[])

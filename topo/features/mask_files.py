@@ -20,6 +20,7 @@ from ..encoding import ENCODINGS, encoding_options
 from ..errors import InputError
 from ..masks import Masks
 from ..progress import progress
+from ..safe_files import require_file
 from ..validation import one_of
 from .controls import compared_columns, measure_controls, standard_scores
 from .engines import ENGINES, choices_said_once
@@ -218,7 +219,7 @@ def _row(
 
 def _digest(file: Path) -> str:
     try:
-        return sha256(file.read_bytes()).hexdigest()[:16]
+        return sha256(require_file(file).read_bytes()).hexdigest()[:16]
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
 

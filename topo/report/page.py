@@ -126,7 +126,7 @@ def write_report(
     both = own is not None and theirs is not None
     evidence = [(s if both else "", e) for s, e in (("own", own), ("published", theirs)) if e is not None]
     link = f"{path.stem}-files" if files else ""
-    with tempfile.TemporaryDirectory() as temporary:
+    with _temporary_folder() as temporary:
         beside = Path(temporary) / "files"  # a folder below, since the temporary one is closed to others
         beside.mkdir()
         place = Place(kind, beside if files else None, link)
@@ -233,3 +233,13 @@ def _default_path(source: Any, own: Evidence | None, theirs: Evidence | None, ki
     if isinstance(source, pd.DataFrame):
         raise InputError("a report of a table in memory needs a path to write to: write_report(table, path).")
     return Path(f"topology-report{suffix}")
+
+
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise InputError(
+            f"a report is put together in a temporary folder, and none can be made ({error.strerror}); make room, or "
+            "set TMPDIR to a folder that is writable and has room."
+        ) from error
