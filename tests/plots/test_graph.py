@@ -162,6 +162,8 @@ def test_several_graphs_share_one_scale(make_graph, collisions):
     assert bounds.mean() > alone.mean()
     with pytest.raises(InputError, match="mapping from titles"):
         draw_graphs({})
+    with pytest.raises(InputError, match="columns"):
+        draw_graphs(graphs, columns=0)
 
 
 def test_only_the_layers_asked_for_are_drawn(make_graph):

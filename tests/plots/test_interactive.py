@@ -56,3 +56,7 @@ def test_only_what_a_browser_can_draw(make_graph):
     assert len(drawn(draw_interactively(graph, layers=names[:2]).html)["parts"]) == 2
     with pytest.raises(InputError, match="no parts"):
         draw_interactively(MultipartiteGraph([], []))
+
+
+def test_printing_it_does_not_print_the_page(make_graph):
+    assert repr(draw_interactively(make_graph([(2,), (3,)]))) == "InteractiveDrawing()"

@@ -190,10 +190,12 @@ def measure(
       topo measure resnet20 --masks masks.safetensors -o row.csv
       topo measure digits-mlp --dataset digits --checkpoint sparse.safetensors -m local,strength
       topo measure digits-mlp --dataset digits --masks masks.safetensors --controls 20
-      topo measure resnet20 --masks masks.safetensors --profile                  what each metric costs
-      topo measure resnet20 --masks folder --profile                             on average over a folder of masks
-      topo measure resnet20 --masks folder -m local,paths -o table.parquet       a folder of masks
-      topo measure resnet20 --masks "runs/**/masks.safetensors" -o table.csv     goes on where it was stopped
+      topo measure resnet20 --masks masks.safetensors --profile
+      topo measure resnet20 --masks folder --profile
+      topo measure resnet20 --masks folder -m local,paths -o table.parquet
+      topo measure resnet20 --masks "runs/**/masks.safetensors" -o table.csv
+
+    A table of many masks goes on where it was stopped.
     """
     from ..encoding import ENCODINGS, MultipartiteGraph
     from ..encoding import encode as encode_graph

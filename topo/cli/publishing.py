@@ -76,7 +76,8 @@ def latex(
     sparse = table[table["pruner"] != "dense"]
     metrics = [column for column in metric_columns(sparse) if sparse[column].nunique() > 1]
     tests = with_q_values(permutation_correlation(sparse, metrics)).dropna(subset="r").sort_values("p")
-    _write(accuracy_latex(table) + "\n\n" + correlation_latex(tests) + "\n", output)
+    correlations = correlation_latex(tests) if len(tests) else "% no correlation has a value; topo report says why"
+    _write(f"{accuracy_latex(table)}\n\n{correlations}\n", output)
 
 
 def _write(text: str, output: Path | None) -> None:

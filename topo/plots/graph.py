@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from ..encoding.drawers import DRAWERS
 from ..encoding.graph import MultipartiteGraph
 from ..errors import InputError
-from ..validation import one_of, real_number
+from ..validation import one_of, real_number, whole_number
 from .graph_drawing import Drawing
 from .theme import figure, style
 
@@ -130,7 +130,7 @@ def draw_graphs(
     Raises
     ------
     InputError
-        There is no graph, or `draw_graph` would refuse one.
+        There is no graph, `columns` is below 1, or `draw_graph` would refuse one.
 
     Examples
     --------
@@ -142,7 +142,7 @@ def draw_graphs(
     """
     if not isinstance(graphs, Mapping) or not graphs:
         raise InputError("draw_graphs needs a mapping from titles to graphs, with one graph at least.")
-    columns = min(columns, len(graphs))
+    columns = min(whole_number("columns", columns, minimum=1), len(graphs))
     inches = _inches(width) or WIDTHS["page"]
     drawings = [Drawing(g, layers=layers, title=title, max_groups=max_groups) for title, g in graphs.items()]
     norm = _scale(np.concatenate([drawing.shades for drawing in drawings]), vmin, vmax)

@@ -6,7 +6,7 @@ import base64
 import html
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from math import prod
 from pathlib import Path
@@ -38,7 +38,7 @@ class InteractiveDrawing:
         The page.
     """
 
-    html: str
+    html: str = field(repr=False)
 
     def save(self, path: str | Path) -> Path:
         """Write the page.

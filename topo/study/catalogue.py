@@ -78,5 +78,8 @@ class Catalogue:
         if not isinstance(wanted, str) or wanted not in places:
             close = nearest(str(wanted), places, 1)
             hint = f"did you mean {close[0]!r}? " if close else ""
-            raise InputError(f"the study has no cell {wanted!r}; {hint}study.status() names its {len(places)} cells.")
+            raise InputError(
+                f"the study has no cell {wanted!r}; {hint}study.status(), like the column cell of the table, "
+                f"names its {len(places)} cells."
+            )
         return places[wanted], plan[places[wanted]].key
