@@ -67,13 +67,13 @@ def test_finished_cells_are_not_computed_again(tiny, here, monkeypatch: pytest.M
     assert stamps(study) == before
 
 
-def test_a_run_says_how_much_there_is_to_do_and_why_anew(tiny, caplog: pytest.LogCaptureFixture, monkeypatch):
+def test_a_run_says_how_much_there_is_to_do_and_why_anew(tiny, here, caplog: pytest.LogCaptureFixture, monkeypatch):
     monkeypatch.setattr(run_module._Run, "go", lambda run: None)
 
     def first_lines(study: Study) -> list[str]:
         caplog.clear()
         with caplog.at_level(logging.INFO, "topo.study"):
-            study.run(progress=False)
+            study.run(executor=here, progress=False)
         return [record.message for record in caplog.records if record.name == "topo.study"]
 
     study = tiny()
