@@ -293,3 +293,18 @@ def test_pruners_of_weights_and_of_units():
         torch.testing.assert_close(small.eval()(x), masked(x), rtol=0, atol=1e-6)
     masks = topo.prune(net, "variational", sparsity=0.5, data=data, recipe=topo.training.Recipe(epochs=1))
     assert masks.sparsity >= 0.5 and "net.recurrent.weight_hh_l0" in masks
+
+
+def test_a_compacted_network_refuses_sequences_of_other_lengths(tmp_path):
+    net, x = Last(Sequence(nn.GRU)).double(), torch.randn(3, TIME, FEATURES, dtype=torch.float64)
+    masks = topo.prune(net, "l1-filter", sparsity=0.4, example=x[:1], device="cpu")
+    small = topo.compact(net, masks, x[:1])
+    for other in (x[:, :-1], torch.cat([x, x], dim=1)):
+        with pytest.raises(InputError, match=rf"unrolled here for inputs of shape \(N, {TIME}, {FEATURES}\)"):
+            small(other)
+    again = copy.deepcopy(small)
+    assert torch.equal(again(x), small(x))
+    assert torch.equal(torch.jit.trace(small, x[:1])(x), small(x))
+    program = torch.export.export(small, (x,), dynamic_shapes=({0: torch.export.Dim("n", min=1)},))
+    assert torch.equal(program.module()(x[:2]), small(x[:2]))
+    assert topo.trace(small, x[:1])(x).shape == small(x).shape

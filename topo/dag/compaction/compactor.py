@@ -18,6 +18,7 @@ from ..undefined_weights import warn_of_undefined_weights
 from .empty_nodes import find_empty_nodes
 from .rebuilder import Rebuilder
 from .remaining import Inseparable
+from .sample_shapes import hold_lengths
 from .verification import verify_compaction
 
 __all__ = ["compact", "live_units"]
@@ -99,6 +100,7 @@ def compact(
             alive = _with_survivors(channels, alive | revived)
     if verify:
         verify_compaction(channels.dag, masks, small)
+    hold_lengths(small, module, channels.dag)
     return small
 
 

@@ -41,6 +41,7 @@ from .questions import (
     summed_axes,
     takes_statistics,
     trained_modules,
+    unrolled_modules,
     value_uses,
     weight_of,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "summed_axes",
     "takes_statistics",
     "trained_modules",
+    "unrolled_modules",
     "value_uses",
     "weight_of",
 ]

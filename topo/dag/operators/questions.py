@@ -29,6 +29,7 @@ __all__ = [
     "summed_axes",
     "takes_statistics",
     "trained_modules",
+    "unrolled_modules",
     "value_uses",
     "weight_of",
 ]
@@ -335,6 +336,12 @@ def keeps_zero(step: Step, values: Values) -> bool:
 def trained_modules() -> tuple[type, ...]:
     """Classes of modules whose weights of two or more dimensions are prunable."""
     return tuple(dict.fromkeys(module for record in OPERATORS.values() if record.trained for module in record.modules))
+
+
+def unrolled_modules() -> tuple[type, ...]:
+    """Classes of modules that are taken apart into other operations, such as recurrent layers into their steps."""
+    records = [record for record in OPERATORS.values() if record.composition is not None]
+    return tuple(dict.fromkeys(module for record in records for module in record.modules))
 
 
 def embedding_modules() -> tuple[type, ...]:
