@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +208,19 @@ def test_a_folder_of_masks_becomes_a_table(topo_command, mask_files: Path, monke
     again = pd.read_parquet("table.parquet")
     assert again["file"].tolist() == ["masks/1.safetensors", "masks/new.safetensors"]
     assert again["sink_nodes"].tolist() == table["sink_nodes"].tolist()[1::-1]
+
+
+def test_what_is_no_file_is_a_failed_row_beside_the_others(topo_command, mask_files: Path):
+    Path("masks/damaged.safetensors").unlink()
+    os.mkfifo("masks/pipe.safetensors")
+    Path("masks/folder.safetensors").mkdir()
+    Path("masks/loop.safetensors").symlink_to("loop.safetensors")
+    result = topo_command(*MEASURE, "--masks", "masks", "-o", "table.csv")
+    assert result.exit_code == 1 and "2 of 5 files measured" in result.stdout
+    table = pd.read_csv("table.csv").set_index("file")
+    assert table["status"].value_counts().to_dict() == {"failed": 3, "finished": 2}
+    for name, why in (("pipe", "is no file"), ("folder", "is a folder"), ("loop", "cannot be read")):
+        assert why in table.loc[f"masks/{name}.safetensors", "reason"]
 
 
 def test_a_stopped_run_goes_on(topo_command, mask_files: Path, monkeypatch: pytest.MonkeyPatch):

@@ -34,7 +34,7 @@ def test_labels_of_a_study(topo_command, tmp_path: Path):
     config = StudyConfig.parse({"models": "digits-mlp", "pruners": pruners, "sparsities": 0.5, "metrics": "local"})
     study = Study(config, tmp_path / "s")
     study.prepare()
-    # No study file may hold these, but the records of a folder may come from anybody.
+    # No study file may hold these, but records may come from anybody: they are shown plain, or made anew.
     plan = study.store.plan_file.read_text()
     for label, other in zip(("first", "second"), LABELS[3:], strict=True):
         plan = plan.replace(json.dumps(label), json.dumps(other))
@@ -42,7 +42,7 @@ def test_labels_of_a_study(topo_command, tmp_path: Path):
     for options in ((), ("--cells",)):
         result = topo_command("study", "status", tmp_path / "s", *options)
         assert result.exit_code == 0, result.output
-        for text in ("[/b]", "mag [global]", ":smile:", " ab", "evilname next line"):
+        for text in ("[/b]", "mag [global]", ":smile:"):
             assert text in result.stdout
         assert "\x1b" not in result.stdout and "\u202e" not in result.stdout
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
@@ -218,10 +219,13 @@ def _row(
 
 
 def _digest(file: Path) -> str:
+    """Of what is in a file; of its name where it cannot be read, of which its row says why."""
+    if not os.path.lexists(file):
+        raise InputError(f"{file} does not exist.")
     try:
         return sha256(require_file(file).read_bytes()).hexdigest()[:16]
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
+    except (InputError, OSError):
+        return f"unread-{sha256(str(file).encode(errors='surrogateescape')).hexdigest()[:16]}"
 
 
 def _digest_of_options(dag: Dag, example: Example | None, options: tuple[Any, ...], metrics: Any) -> str:
