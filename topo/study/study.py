@@ -129,7 +129,7 @@ class Study(OwnCode):
         """
         file = Store(folder).config_file
         if not cls.is_study(folder):
-            raise InputError(f"{folder} is not the folder of a study (it has no {file.name}).")
+            raise InputError(f"{folder} is not the folder of a study (it has no {file.name} that can be read).")
         return cls(StudyConfig.read(file, check=False, **overrides), Path(folder))
 
     def importing(self, sources: Iterable[str]) -> Study:
