@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -80,7 +79,7 @@ def _prose(item: Any) -> str:
 
 def _markdown(text: str) -> str:
     """What docstrings mark up, as Markdown does."""
-    return re.sub(r"(?<![\w*])\*(?=[\w(])(?![^\n]*?\w\*)", r"\\*", text.replace("``", "`"))
+    return text.replace("``", "`")
 
 
 def _settings(item: Any) -> str:
@@ -181,6 +180,7 @@ def _metric_page(entry: Entry[Any]) -> str:
         ("normalised", f"`_norm`: divided by the number of {per}" if per else "reported raw"),
         ("defined on", {"all": "all graphs", "layers": "graphs of layers"}.get(where, "graphs of a whole network")),
         ("known before training", _known_before_training(entry)),
+        ("measured", "by default" if CATEGORIES.entry(entry.family).info.get("by_default", True) else "when asked for"),
     ]
     reasons = "\n".join(f"- {reason}" for reason in _undefined_reasons(entry.item))
     return _page(

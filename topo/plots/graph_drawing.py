@@ -117,19 +117,13 @@ class Drawing:
         with_key
             Whether room is left for a key.
         """
-        steps = max(len(self._column) - 1, 1)
-        natural = next(pitch for most, pitch in PITCHES if len(self._column) <= most)
-        for self.upright in (natural < 1.0, True):
-            names = self._names()
-            longest = max(self._name_width(lines) for lines in names.values())
-            outer = max(self._name_width(names[column]) for column in (0, len(self._column) - 1))
-            margin = 0.35 if self.upright else max(0.45, outer / 2 + 0.08)
-            self.pitch = natural if width is None else min(natural, max(width - 2 * margin, 0.1) / steps)
-            if self.upright or self.pitch >= max(1.0, longest * SMALLEST / NAME + 0.05):
-                break
+        self.upright = False
+        margin = self._set_columns(width)
+        if self.pitch < max(1.0, self._longest * SMALLEST / NAME + 0.05):  # names do not fit beside each other
+            self.upright = True
+            margin = self._set_columns(width)
         self.width = max((len(self._column) - 1) * self.pitch + 2 * margin, 4.6) if width is None else float(width)
-        self._longest = longest
-        self.foot = 0.1 + (longest if self.upright else 0.45)
+        self.foot = 0.1 + (self._longest if self.upright else 0.45)
         spans = [self._span(block) for block in self.long]
         self.arcs = min(0.3 + 0.16 * max(spans), 1.3) if spans else 0.0
         self._heads = self._wrapped()
@@ -138,6 +132,17 @@ class Drawing:
         self.placed = self._place()
         self.roof = max(placed.top for placed in self.placed) + 0.12
         self.height = self.roof + self.arcs + self._top + self.tall / 2 + self.foot if height is None else height
+
+    def _set_columns(self, width: float | None) -> float:
+        """Set the distance of the columns, and return the margin that the names of the outer ones need."""
+        names = self._names()
+        self._longest = max(self._name_width(lines) for lines in names.values())
+        outer = max(self._name_width(names[column]) for column in (0, len(self._column) - 1))
+        margin = 0.35 if self.upright else max(0.45, outer / 2 + 0.08)
+        natural = next(pitch for most, pitch in PITCHES if len(self._column) <= most)
+        steps = max(len(self._column) - 1, 1)
+        self.pitch = natural if width is None else min(natural, max(width - 2 * margin, 0.1) / steps)
+        return margin
 
     def _make_room(self, height: float | None) -> None:
         """Leave out what a given height has no room for: the key, the size of the graph, the names, the head."""

@@ -153,7 +153,9 @@ def _outcome(table: pd.DataFrame) -> str:
 
 def _environment(study: Study, table: pd.DataFrame) -> list[str]:
     facts = []
-    for key in table.loc[table["status"] == "finished", "cell"]:
+    finished = table[table["status"] == "finished"]
+    # Networks of one origin, of which there are few, name it by one hash.
+    for key in finished.drop_duplicates("provenance")["cell"] if "provenance" in finished.columns else ():
         try:
             facts.append(study.provenance(key)["environment"])
         except InputError:  # computed before provenance was kept
