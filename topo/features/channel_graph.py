@@ -88,7 +88,7 @@ def channel_clustering(view: GraphView) -> dict[str, float | Undefined]:
     common = sparse.triu(neighbours @ neighbours, k=1).tocsr()
     squares = float((common.data * (common.data - 1) / 2).sum()) / 2
     triangles = float(neighbours.multiply(neighbours @ neighbours).sum()) / 6
-    ends = np.array(graph.get_edgelist()).reshape(-1, 2)
+    _, ends = view.shared(channel_edges)
     walks = float(((degree[ends[:, 0]] - 1) * (degree[ends[:, 1]] - 1)).sum()) - 3 * triangles
     return {
         "channel_clustering": graph.transitivity_avglocal_undirected(mode="zero"),

@@ -229,7 +229,7 @@ class Claims:
     def _is_alive(self, owner: str) -> bool:
         run = _read(self.folder / owner)
         if run is None:
-            return self._was_heard(owner, -1) if owner else self._was_heard("", -1)
+            return self._was_heard(owner, -1)
         if run.host == self._self.host:
             return run.is_alive
         return self._was_heard(owner, run.beat)
