@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ import yaml
 
 from tests.fresh import script_fresh
 from topo.pruning import PRUNERS
+from topo.results import example_results
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -97,3 +99,27 @@ def test_a_number_that_is_not_so_is_found(monkeypatch):
     assert len(claim.differs) == 5
     assert "numbers" not in "".join(claim.lines())
     assert "? numbers 12" in "".join(Claim("another", "In 12 groups.").lines())
+
+
+def test_what_holds_in_two_collections_is_told_from_what_holds_in_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    import transfer
+
+    first = example_results(seeds=3)
+    turned = first.assign(dataset="shapes", spectral_gap=-first["spectral_gap"])
+    for name, table in {"one": first, "other": turned}.items():
+        table.to_parquet(tmp_path / f"{name}.parquet")
+    monkeypatch.setattr(
+        sys, "argv", ["transfer", *(str(tmp_path / f"{n}.parquet") for n in ("one", "other")), "--out", str(tmp_path)]
+    )
+    assert transfer.main() == 0
+    assert "learned on other, tested on one" in capsys.readouterr().out
+    both = pd.read_csv(tmp_path / "one_and_other_correlations.csv").set_index("metric").dropna()
+    assert (both["one: r"] == both["other: r"].where(both.index != "spectral_gap", -both["other: r"])).all()
+    assert both["same_sign"].sum() == (both["one: r"] != 0).sum() - 1
+    assert not both.loc["spectral_gap", "same_sign"]
+    ranking = pd.read_csv(tmp_path / "one_and_other_ranking.csv")
+    # The same networks again: past results of every algorithm at every sparsity are its results.
+    assert ranking.loc[ranking["features"].str.contains("algorithm × model × sparsity"), "tau"].min() > 0.99
+    errors = pd.read_csv(tmp_path / "one_and_other_prediction.csv").set_index(["tested_on", "features"])
+    assert errors.loc[("one", "algorithm × sparsity"), "mae"] < errors.loc[("one", "mean of the others"), "mae"]

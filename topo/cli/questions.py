@@ -34,11 +34,16 @@ def main(name: str, arguments: Sequence[str] | None = None) -> int:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--study", type=Path, metavar="DIR", help="a study's folder, or its table (.parquet, .csv)")
     source.add_argument("--published", type=Path, metavar="DIR", help="the folder of the published tables")
+    parser.add_argument(
+        "--draws", metavar="PATTERN", help="only algorithms that match, every seed of each as an algorithm of its own"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where figures and tables go")
     parser.add_argument("--seed", type=int, default=0, help="seeds every resample and split")
     options = parser.parse_args(arguments)
     try:
         evidence = Evidence.open(study=options.study, published=options.published)
+        if options.draws is not None:
+            evidence = evidence.draws(options.draws)
         answer = entry.item(evidence, seed=options.seed)
     except InputError as error:
         say(error, err=True)

@@ -3,6 +3,7 @@
 from .collapsed import collapsed_networks, unknown_chance
 from .controls import control_columns
 from .dictionary import describe_columns
+from .draws import draws_as_algorithms
 from .example import example_results
 from .layers import layer_table
 from .published import load_published
@@ -13,6 +14,7 @@ __all__ = [
     "collapsed_networks",
     "control_columns",
     "describe_columns",
+    "draws_as_algorithms",
     "example_results",
     "layer_table",
     "load_published",

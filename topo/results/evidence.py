@@ -18,6 +18,7 @@ from ..tables import read_table
 from .cleaning import cleaned
 from .copies import copies_of
 from .data_issues import DataIssues
+from .draws import draws_as_algorithms
 from .labels import counted
 from .published import load_published
 from .schema import NETWORK, PAIR, metric_columns, ordered_metrics, tidy_results
@@ -238,6 +239,28 @@ class Evidence:
         """The distinct networks that are not dense and have an accuracy."""
         networks = self.distinct
         return networks[(networks["pruner"] != "dense") & networks["accuracy"].notna()].reset_index(drop=True)
+
+    def draws(self, pattern: str) -> Evidence:
+        """The same with each draw of some algorithms as an algorithm of its own (`topo.results.draws_as_algorithms`).
+
+        Parameters
+        ----------
+        pattern
+            Of names of algorithms, such as ``"random-*"``.
+
+        Returns
+        -------
+        Evidence
+            Without the other algorithms.
+
+        Raises
+        ------
+        InputError
+            No algorithm matches.
+        """
+        layers = None if self.layers is None else draws_as_algorithms(self.layers, pattern)
+        networks = draws_as_algorithms(self.networks, pattern)
+        return replace(self, name=f"{self.name}, {pattern}", networks=networks, layers=layers)
 
     def no_metric(self, what: str = "the table has no metric that varies") -> str:
         """Why there is no metric to ask of, in a sentence that names the columns which might be meant as some.
