@@ -19,7 +19,7 @@ import topo
 from topo.datasets import DATASETS
 from topo.encoding import ENCODINGS
 from topo.features import CATEGORIES, METRICS
-from topo.features.registry import columns_of
+from topo.features.registry import COMPUTED_BY
 from topo.models import MODELS, torchvision_names
 from topo.pruning import PRUNERS
 from topo.questions import QUESTIONS
@@ -44,6 +44,7 @@ def write(docs: Path) -> None:
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    _draw_encodings(target / "encodings")
     for notebook in sorted((docs.parent / "notebooks").glob("*.ipynb")):
         path = target / "notebooks" / notebook.name
         path.parent.mkdir(exist_ok=True)
@@ -152,20 +153,35 @@ def _data(item: Any) -> str:
 # --- metrics
 
 
+SYMBOLS = r"""Symbols: $G$ is the graph, $V$ its nodes, $N$ of them, $E$ its edges or their number; edges lead from
+input to output, and edges between the same two nodes are one. $I$ and $O$ are the nodes of input and output parts, of
+the graph of a layer $L$ and $R$ its left and right side. A node has $d^-_v$ edges that enter, $d^+_v$ that leave and
+$d_v$ in all; $B_k(v)$ is what at most $k$ edges lead to from it, itself included. $w_e$ is the weight of an edge, the
+size of what the encoding puts there, and $A$ the symmetric matrix of weights with eigenvalues
+$|\lambda_1| \ge |\lambda_2| \ge \dots$; $\sigma_1 \ge \sigma_2 \ge \dots$ are singular values of a layer. $c(G)$ counts
+connected components, direction ignored. $f_v$ paths lead from $I$ to $v$ and $b_v$ from $v$ to $O$."""
+
+
 def _metrics() -> dict[str, str]:
     pages, sections = {}, []
     for category in CATEGORIES.entries():
         entries = [entry for entry in _own(METRICS) if entry.family == category.name]
         pages |= {f"metrics/{entry.name}.md": _metric_page(entry) for entry in entries}
-        rows = [(f"[{entry.name}]({entry.name}.md)", _markdown(entry.summary)) for entry in entries]
+        rows = [
+            (f"[{entry.name}]({entry.name}.md)", _markdown(entry.summary), f"`{entry.info['cost'].partition(',')[0]}`")
+            for entry in entries
+        ]
         asked = (
             "" if category.info["by_default"] else f'Measured when asked for: `metrics=["default", "{category.name}"]`.'
         )
-        sections += [f"## {category.name}", category.summary, asked, _table(("metric", "in short"), rows)]
+        sections += [f"## {category.name}", category.summary, asked, _table(("metric", "in short", "cost"), rows)]
     pages["metrics/index.md"] = _page(
         "Metrics",
         "`topo.measure(graph)` computes them; `metrics=` takes names of metrics, of columns or of categories. A metric "
-        'that is not defined on a graph is NaN, and `row.attrs["undefined"]` says why.',
+        'that is not defined on a graph is NaN, and `row.attrs["undefined"]` says why. The page of each metric has its '
+        "formula, normalisation, range and cost; that values are within the ranges is tested on random graphs. What "
+        "they cost in seconds is [measured](../../measuring.md#what-a-metric-costs).",
+        SYMBOLS,
         *sections,
         _contents(sorted(Path(page).stem for page in pages)),
     )
@@ -173,24 +189,72 @@ def _metrics() -> dict[str, str]:
 
 
 def _metric_page(entry: Entry[Any]) -> str:
-    per, where = entry.info["per"], entry.info["encodings"]
+    info, per = entry.info, entry.info["per"]
     facts = [
-        ("columns", ", ".join(f"`{column}`" for column in columns_of(entry))),
         ("category", f"`{entry.family}`"),
-        ("normalised", f"`_norm`: divided by the number of {per}" if per else "reported raw"),
-        ("defined on", {"all": "all graphs", "layers": "graphs of layers"}.get(where, "graphs of a whole network")),
+        ("normalised", f"`_norm`: divided by the number of {per}, as published" if per else "reported raw"),
+        ("defined on", {"all": "all graphs", "layers": "graphs of layers"}.get(info["encodings"], "whole networks")),
         ("known before training", _known_before_training(entry)),
         ("measured", "by default" if CATEGORIES.entry(entry.family).info.get("by_default", True) else "when asked for"),
+        ("cost", f"{info['cost']}, once degrees and adjacency are there, which metrics share"),
+        ("computed by", COMPUTED_BY[info["computed_by"]]),
     ]
-    reasons = "\n".join(f"- {reason}" for reason in _undefined_reasons(entry.item))
+    reasons = [
+        *_undefined_reasons(entry.item),
+        *(["its `_norm`: the graph has no edge to divide by"] if per == "edges" else []),
+    ]
     return _page(
         entry.name,
         _prose(entry.item),
+        *(f"$$\n{formula}\n$$" for formula in _formulas(entry)),
+        "[The symbols](index.md) are the same on all pages.",
+        _table(("column", "range"), _ranges(entry)),
         _table(("", ""), facts),
         "## When it is undefined",
-        reasons or "Never: it has a value on every graph.",
+        "\n".join(f"- {reason}" for reason in reasons) or "Never: it has a value on every graph.",
+        "A value that comes out infinite, and one that needs edges where the engine builds none, is undefined as well, "
+        "and says so.",
         _definition(entry),
     )
+
+
+def _formulas(entry: Entry[Any]) -> list[str]:
+    formulas = entry.info["formulas"]
+    if len(formulas) == 1:
+        return list(formulas.values())
+    return [rf"\text{{{_plain(column)}}} = {formula}" for column, formula in formulas.items()]
+
+
+def _plain(column: str) -> str:
+    return column.replace("_", r"\_")
+
+
+def _ranges(entry: Entry[Any]) -> list[tuple[str, str]]:
+    """Every column and what its values are between."""
+    rows = []
+    for column, (low, high) in entry.info["bounds"].items():
+        rows.append((f"`{column}`", _between(low, high)))
+        if per := entry.info["per"]:
+            count = per[0].upper()
+            rows.append((f"`{column}_norm`", _between(*(_over(bound, count) for bound in (low, high)))))
+    return rows
+
+
+def _over(bound: float | str, count: str) -> str:
+    """A bound divided by a number of nodes or edges."""
+    if str(bound) in ("0", "inf", "-inf"):
+        return str(bound)
+    if str(bound) == count:
+        return "1"
+    return f"({bound}) / {count}" if " " in str(bound) else f"{bound} / {count}"
+
+
+def _between(low: float | str, high: float | str) -> str:
+    low, high = (
+        str(bound).replace("inf", r"\infty").replace("min(", r"\min(").replace("max(", r"\max(").replace("*", r"\cdot")
+        for bound in (low, high)
+    )
+    return f"${low}$" if low == high else f"${low}$ to ${high}$"
 
 
 def _known_before_training(entry: Entry[Any]) -> str:
@@ -203,20 +267,20 @@ def _known_before_training(entry: Entry[Any]) -> str:
 
 
 def _undefined_reasons(function: Any) -> list[str]:
-    """The reasons that a metric, or a function of its module that it calls, may give for having no value."""
-    module = ast.parse(inspect.getsource(inspect.getmodule(function)))
-    functions = {node.name: node for node in ast.walk(module) if isinstance(node, ast.FunctionDef)}
-    waiting, seen, reasons = [function.__name__], set(), {}
+    """The reasons that a metric, or a function of its package that it uses, may give for having no value."""
+    waiting, seen, reasons = [function], set(), {}
     while waiting:
-        name = waiting.pop(0)
-        if name in seen or name not in functions:
+        here = waiting.pop(0)
+        if here in seen:
             continue
-        seen.add(name)
-        for node in ast.walk(functions[name]):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                waiting.append(node.func.id)
-                if node.func.id == "Undefined" and node.args:
-                    reasons[_said(node.args[0])] = None
+        seen.add(here)
+        for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(here)))):
+            if isinstance(node, ast.Name):
+                used = here.__globals__.get(node.id)
+                if inspect.isfunction(used) and used.__module__.startswith("topo.features."):
+                    waiting.append(used)
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Undefined" and node.args:
+                reasons[_said(node.args[0])] = None
     return list(reasons)
 
 
@@ -234,16 +298,64 @@ def _said(node: ast.expr) -> str:
 
 def _encodings() -> dict[str, str]:
     entries = _own(ENCODINGS)
-    pages = {
-        f"encodings/{e.name}.md": _page(e.name, _prose(e.item), _settings(e.item), _definition(e)) for e in entries
-    }
+    pages = {f"encodings/{entry.name}.md": _encoding_page(entry) for entry in entries}
+    rows = [(f"[{e.name}]({e.name}.md)", e.info["nodes"], e.info["edge"], e.info["weight"]) for e in entries]
     pages["encodings/index.md"] = _page(
         "Encodings",
-        "`topo.encode(model, masks, example=..., encoding=...)` gives one of these graphs.",
-        _table(("encoding", "in short"), [(f"[{e.name}]({e.name}.md)", _markdown(e.summary)) for e in entries]),
+        "`topo.encode(model, masks, example=..., encoding=...)` gives one of these graphs. [What is exact in them and "
+        "what is a convention](../../encodings.md).",
+        _table(("encoding", "nodes", "an edge", "its weight"), rows),
         _contents(sorted(entry.name for entry in entries)),
     )
     return pages
+
+
+def _encoding_page(entry: Entry[Any]) -> str:
+    info = entry.info
+    whole = "one graph of the whole network, a `MultipartiteGraph`"
+    facts = [
+        ("nodes", info["nodes"]),
+        ("an edge", info["edge"]),
+        ("its weight", info["weight"]),
+        ("gives", "one bipartite graph a layer, `LayerGraphs`" if info["layers"] else whole),
+        (
+            "columns in tables",
+            f"`{entry.name.replace('-', '_')}__<metric>_mean`, ..." if info["layers"] else "`<metric>`",
+        ),
+    ]
+    return _page(
+        entry.name,
+        _prose(entry.item),
+        _table(("", ""), facts),
+        f"An edge, and its weight:\n\n$$\n{info['formula']}\n$$",
+        "$w$ are the weights of a layer and $m$ their mask, over output channels $o$, input channels $i$ and kernel "
+        "elements $k$; $x$ and $y$ are positions in the layer's input and result, $z$ the values of nodes.",
+        _settings(entry.item),
+        f"## An example, drawn\n\n```{{image}} {entry.name}.png\n:alt: {entry.name}: {info['nodes']}\n```",
+        f'```python\n{EXAMPLE}graph = topo.encode(model, masks, example=(1, 6, 6), encoding="{entry.name}")\n```',
+        'The second layer, drawn as above: `graph["2"].draw()`.'
+        if info["layers"]
+        else "Drawn as above: `graph.draw()`.",
+        _definition(entry),
+    )
+
+
+EXAMPLE = """from torch import nn
+import topo
+
+model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(12, 3))
+masks = topo.prune(model, "uniform", sparsity=0.6, example=(1, 6, 6), seed=0)
+"""
+
+
+def _draw_encodings(folder: Path) -> None:
+    """A picture of each encoding of the same small network."""
+    made: dict[str, Any] = {}
+    exec(EXAMPLE, made)
+    for entry in _own(ENCODINGS):
+        graph = topo.encode(made["model"], made["masks"], example=(1, 6, 6), encoding=entry.name)
+        drawn = graph["2"] if entry.info["layers"] else graph
+        drawn.draw(width=5.0).figure.savefig(folder / f"{entry.name}.png", dpi=120)
 
 
 def _pruners() -> dict[str, str]:
@@ -310,9 +422,9 @@ def _columns() -> str:
         return [(f"`{prefix}{name}`", _markdown(text)) for name, text in texts.items()]
 
     metrics = [
-        (f"`{column}`", f"[{entry.name}](metrics/{entry.name}.md)", entry.family)
+        (column, f"[{entry.name}](metrics/{entry.name}.md)", between, entry.family)
         for entry in _own(METRICS)
-        for column in columns_of(entry)
+        for column, between in _ranges(entry)
     ]
     return _page(
         "Columns of results tables",
@@ -323,5 +435,5 @@ def _columns() -> str:
         "A metric's own name is its value on the graph of the whole network. Values on graphs of layers are called "
         "`<encoding>__<metric>_<suffix>`, with an underscore for a hyphen in the name of the encoding.",
         _table(("suffix", "what it says"), said(MEASURED_SUFFIXES, "_")),
-        _table(("column", "metric", "category"), metrics),
+        _table(("column", "metric", "range", "category"), metrics),
     )

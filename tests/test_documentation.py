@@ -54,6 +54,21 @@ def test_reasons_why_a_metric_is_undefined_come_from_its_code(generated: Path):
     assert "Never" in (generated / "metrics" / "nodes.md").read_text()
 
 
+def test_an_encoding_says_all_that_its_page_needs(generated: Path):
+    for entry in (entry for entry in ENCODINGS.entries() if entry.source.built_in):
+        assert all(entry.info[fact] for fact in ("nodes", "edge", "weight", "formula"))
+        page = (generated / "encodings" / f"{entry.name}.md").read_text()
+        assert f"{{image}} {entry.name}.png" in page and entry.info["formula"] in page
+        assert (generated / "encodings" / f"{entry.name}.png").stat().st_size > 10_000
+
+
+def test_the_page_of_a_metric_has_its_formula_range_and_cost(generated: Path):
+    page = (generated / "metrics" / "sink_nodes.md").read_text()
+    assert all(fact in page for fact in ("$$", "| `sink_nodes` | $0$ to $N$ |", "| `sink_nodes_norm` | $0$ to $1$ |"))
+    assert "| measured | by default |" in page and "| cost | O(N + E)" in page
+    assert "| `iwsg` | $0$ to $\\infty$ |" in (generated / "metrics" / "iwsg.md").read_text()
+
+
 def test_the_gallery_shows_every_figure():
     code = "".join(path.read_text() for path in GALLERY.glob("*.py"))
     functions = [name for name in topo.plots.__all__ if name != "InteractiveDrawing"]  # what one of them returns

@@ -108,7 +108,7 @@ def _card(kind: str, entry: Entry[Any]) -> Iterator[str]:
     if not entry.source.built_in:
         yield f"  defined by {entry.source}"
     for name, value in entry.info.items():
-        if name != "paper" and value not in (None, (), "", frozenset()):
+        if name not in ("paper", "formulas") and value not in (None, (), "", frozenset(), {}):
             yield f"  {name.replace('_', ' ')}: {_written(value)}"
     yield from _settings(_settings_of(kind, entry))
 
@@ -140,6 +140,8 @@ def _settings_of(kind: str, entry: Entry[Any]) -> list[Setting]:
 def _written(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dict):  # the bounds of each column
+        return "; ".join(f"{column} from {low} to {high}" for column, (low, high) in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list | tuple | frozenset) else str(value)
 
 

@@ -42,7 +42,9 @@ BYTES_AN_EDGE = 12
 BYTES_A_NODE = 8
 
 
-def encoding(name: str, *, layers: bool = False) -> Callable[[Encoder], Encoder]:
+def encoding(
+    name: str, *, layers: bool = False, nodes: str = "", edge: str = "", weight: str = "", formula: str = ""
+) -> Callable[[Encoder], Encoder]:
     """Register a function ``encoder(dag, masks, *, ...options)`` as an encoding.
 
     Its keyword-only arguments are the encoding's options: their defaults, their types (a `Literal` lists what is
@@ -54,6 +56,10 @@ def encoding(name: str, *, layers: bool = False) -> Callable[[Encoder], Encoder]
         What `encode` calls it. The columns of its metrics in a study begin with it.
     layers
         Whether it returns `LayerGraphs`, one bipartite graph a layer, and not one graph of the whole network.
+    nodes, edge, weight
+        What its nodes are, what an edge stands for and what the weight of an edge is, for lists and its page.
+    formula
+        When there is an edge, and its weight, in LaTeX.
 
     Returns
     -------
@@ -70,7 +76,7 @@ def encoding(name: str, *, layers: bool = False) -> Callable[[Encoder], Encoder]
     {'weights': 'sum'}
     >>> del ENCODINGS._entries["reversed"]
     """
-    return ENCODINGS.register(name, layers=layers)
+    return ENCODINGS.register(name, layers=layers, nodes=nodes, edge=edge, weight=weight, formula=formula)
 
 
 def encoding_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

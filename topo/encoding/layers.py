@@ -28,7 +28,14 @@ from .graph import BipartiteGraph, LayerGraphs
 __all__ = ["rolled", "rolled_channel", "unrolled"]
 
 
-@encoding("rolled", layers=True)
+@encoding(
+    "rolled",
+    layers=True,
+    nodes="a graph a layer: (input channel, kernel element) and output channel",
+    edge="a kept weight",
+    weight="the weight's size",
+    formula=r"(i, k) \to o \iff m_{oik} = 1, \qquad |w_{oik}|",
+)
 def rolled(dag: Dag, masks: Mapping[str, Tensor]) -> LayerGraphs:
     """A graph a layer: (input channel, kernel element) to output channel, an edge a weight.
 
@@ -37,7 +44,14 @@ def rolled(dag: Dag, masks: Mapping[str, Tensor]) -> LayerGraphs:
     return LayerGraphs(_once_a_layer(dag, masks, lambda kernels: kernels))
 
 
-@encoding("rolled-channel", layers=True)
+@encoding(
+    "rolled-channel",
+    layers=True,
+    nodes="a graph a layer: input and output channel",
+    edge="a kernel with a kept weight",
+    weight="the kernel's L2 norm",
+    formula=r"i \to o \iff \max_k m_{oik} = 1, \qquad \Big( \sum_k m_{oik} w_{oik}^2 \Big)^{1/2}",
+)
 def rolled_channel(dag: Dag, masks: Mapping[str, Tensor]) -> LayerGraphs:
     """A graph a layer: input channel to output channel, an edge a kernel with a kept weight, weighted by its norm.
 
@@ -52,7 +66,15 @@ def rolled_channel(dag: Dag, masks: Mapping[str, Tensor]) -> LayerGraphs:
     return LayerGraphs(_once_a_layer(dag, masks, norms))
 
 
-@encoding("unrolled", layers=True)
+@encoding(
+    "unrolled",
+    layers=True,
+    nodes="a graph a layer: the elements of its input and of its result",
+    edge="a kept weight at one position",
+    weight="the weight's size",
+    formula=r"(i, x) \to (o, y) \iff m_{oik} = 1 \text{ for the } k "
+    r"\text{ that takes } y \text{ to } x, \qquad |w_{oik}|",
+)
 def unrolled(
     dag: Dag,
     masks: Mapping[str, Tensor],

@@ -22,7 +22,14 @@ from .routes import elements, estimated_edges, ordered_parts
 __all__ = ["chosen_structure", "multipartite", "weight_facts"]
 
 
-@encoding("multipartite")
+@encoding(
+    "multipartite",
+    nodes="every element of every tensor, one part a tensor",
+    edge="a kept weight at one position, or a skip's element",
+    weight="the weight's size; 1 on skips",
+    formula=r"u \to v \iff z_v \text{ depends on } z_u \text{ by one arc of the coarse Dag}, \qquad "
+    r"\sum_{\text{ways from } u \text{ to } v} |w|",
+)
 def multipartite(
     dag: Dag,
     masks: Mapping[str, Tensor],

@@ -20,7 +20,9 @@ from . import (  # noqa: F401  (register)
     matching,
     neighbourhood,
     path_kernel,
+    path_metrics,
     persistence,
+    ramanujan,
     sparsity,
     strength,
 )

@@ -73,6 +73,14 @@ def channel_edges(view: GraphView) -> tuple[int, np.ndarray]:
     category="channels",
     columns=("channel_clustering", "channel_square_clustering"),
     encodings="network",
+    formula={
+        "channel_clustering": r"\frac{1}{C} \sum_c \frac{2 t_c}{k_c (k_c - 1)}, \qquad "
+        r"t_c \text{ triangles at channel } c, \; k_c \text{ neighbours}",
+        "channel_square_clustering": r"\frac{4 \cdot \text{squares}}{\text{walks over four channels}}",
+    },
+    bounds=(0, 1),
+    cost="O(sum of squared degrees of channels)",
+    computed_by="igraph",
 )
 def channel_clustering(view: GraphView) -> dict[str, float | Undefined]:
     """Clustering of the channel graph, direction ignored: by triangles, and by squares.
@@ -96,13 +104,30 @@ def channel_clustering(view: GraphView) -> dict[str, float | Undefined]:
     }
 
 
-@metric("channel_path_length", category="channels", encodings="network")
+@metric(
+    "channel_path_length",
+    category="channels",
+    encodings="network",
+    formula=r"\operatorname{mean}_{\{a, b\} \text{ connected}} \operatorname{dist}(a, b)",
+    bounds=(1, "inf"),
+    cost="O(C F), C channels and F edges between them",
+    computed_by="igraph",
+)
 def channel_path_length(view: GraphView) -> float:
     """Mean number of edges between two channels that are connected, direction ignored (You et al. 2020)."""
     return view.shared(_graph).average_path_length(directed=False, unconn=True)
 
 
-@metric("channel_modularity", category="channels", encodings="network")
+@metric(
+    "channel_modularity",
+    category="channels",
+    encodings="network",
+    formula=r"\frac{1}{2F} \sum_{a, b} \Big( [a \sim b] - \frac{k_a k_b}{2F} \Big) [m_a = m_b], \qquad "
+    r"m \text{ the modules}",
+    bounds=(-0.5, 1),
+    cost="O(F h log C), C channels, F edges between them, merges h deep",
+    computed_by="igraph",
+)
 def channel_modularity(view: GraphView) -> float:
     """Modularity of the channel graph, in the modules that merging greedily finds; direction ignored.
 
@@ -111,7 +136,15 @@ def channel_modularity(view: GraphView) -> float:
     return view.shared(_graph).community_fastgreedy().as_clustering().modularity
 
 
-@metric("narrowest_channels", category="channels", encodings="network")
+@metric(
+    "narrowest_channels",
+    category="channels",
+    encodings="network",
+    formula=r"\min \{|X| : X \text{ hidden channels, every path from } I \text{ to } O \text{ meets } X\}",
+    bounds=(0, "N"),
+    cost="O(C^2 F) at worst (Dinic), C channels and F edges between them",
+    computed_by="arrays",
+)
 def narrowest_channels(view: GraphView) -> float:
     """Hidden channels without which nothing of the input reaches the output, the fewest; 0 where nothing does anyway.
 

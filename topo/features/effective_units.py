@@ -11,7 +11,16 @@ from .path_sums import Edges, path_sums
 from .registry import Undefined, metric
 
 
-@metric("effective_nodes", category="effective", per="nodes", encodings="network")
+@metric(
+    "effective_nodes",
+    category="effective",
+    per="nodes",
+    encodings="network",
+    formula=r"|\{v : f_v b_v > 0\}|",
+    bounds=(0, "N"),
+    cost="O(N + E)",
+    computed_by="arrays",
+)
 def effective_nodes(view: GraphView) -> float:
     """Nodes on some path from an input node to an output node.
 
@@ -26,6 +35,19 @@ def effective_nodes(view: GraphView) -> float:
     category="effective",
     columns=("effective_channels", "effective_channels_share", "effective_channels_least_share"),
     encodings="network",
+    formula={
+        "effective_channels": r"\sum_p |C_p|, \qquad "
+        r"C_p = \{\text{channels of part } p \text{ with } f_v b_v > 0 \text{ somewhere}\}",
+        "effective_channels_share": r"\frac{\sum_p |C_p|}{\sum_p n_p}, \qquad n_p \text{ channels in all}",
+        "effective_channels_least_share": r"\min_p \frac{|C_p|}{n_p}",
+    },
+    bounds={
+        "effective_channels": (0, "N"),
+        "effective_channels_share": (0, 1),
+        "effective_channels_least_share": (0, 1),
+    },
+    cost="O(N + E)",
+    computed_by="arrays",
 )
 def effective_channels(view: GraphView) -> dict[str, float]:
     """Channels with a node on some path from the input to the output: how many, their share, the least of any part.
@@ -45,7 +67,16 @@ def effective_channels(view: GraphView) -> dict[str, float]:
     }
 
 
-@metric("path_balance", category="effective", encodings="network")
+@metric(
+    "path_balance",
+    category="effective",
+    encodings="network",
+    formula=r"\frac{1}{|H|} \sum_{p \in H} \frac{-\sum_{v \in p} s_v \log s_v}{\log |p|}, \qquad "
+    r"s_v = \frac{f_v b_v}{\sum_{u \in p} f_u b_u}",
+    bounds=(0, 1),
+    cost="O(N + E)",
+    computed_by="arrays",
+)
 def path_balance(view: GraphView) -> float:
     """How evenly paths are spread over the nodes of hidden parts: 1 where all nodes of a part are on as many.
 

@@ -16,7 +16,15 @@ SMALL = 16
 DENSE_NUMBERS = 1 << 22
 
 
-@metric("spectral_gap", category="expansion", reads_weights=True)
+@metric(
+    "spectral_gap",
+    category="expansion",
+    reads_weights=True,
+    formula=r"|\lambda_1(A)| - |\lambda_3(A)|",
+    bounds=(0, "inf"),
+    cost="O(p (N + E)), p products until it converges",
+    computed_by="products",
+)
 def spectral_gap(view: GraphView) -> float:
     """abs(l1) - abs(l3) of the weighted undirected adjacency, eigenvalues in order of magnitude.
 
@@ -47,7 +55,15 @@ def top_magnitudes(view: GraphView) -> np.ndarray:
     return magnitudes
 
 
-@metric("spectral_radius", category="expansion", reads_weights=True)
+@metric(
+    "spectral_radius",
+    category="expansion",
+    reads_weights=True,
+    formula=r"\lambda_{\max}(D - A), \qquad D = \operatorname{diag}(A \mathbf{1})",
+    bounds=(0, "inf"),
+    cost="O(p (N + E)), p products until it converges",
+    computed_by="products",
+)
 def spectral_radius(view: GraphView) -> float:
     """Largest eigenvalue of the weighted undirected Laplacian D - A."""
     _require_weights(view)

@@ -20,31 +20,71 @@ def _sources(view: GraphView) -> np.ndarray:
     return (view.in_degree == 0) & (view.out_degree > 0) & ~view.inputs
 
 
-@metric("sink_nodes", category="local", per="nodes")
+@metric(
+    "sink_nodes",
+    category="local",
+    per="nodes",
+    formula=r"|S|, \qquad S = \{v \notin O : d^+_v = 0 < d^-_v\}",
+    bounds=(0, "N"),
+    cost="O(N + E)",
+    computed_by="arrays",
+)
 def sink_nodes(view: GraphView) -> float:
     """Nodes that edges enter and none leaves, outside the output parts."""
     return int(_sinks(view).sum())
 
 
-@metric("source_nodes", category="local", per="nodes")
+@metric(
+    "source_nodes",
+    category="local",
+    per="nodes",
+    formula=r"|Q|, \qquad Q = \{v \notin I : d^-_v = 0 < d^+_v\}",
+    bounds=(0, "N"),
+    cost="O(N + E)",
+    computed_by="arrays",
+)
 def source_nodes(view: GraphView) -> float:
     """Nodes that edges leave and none enters, outside the input parts."""
     return int(_sources(view).sum())
 
 
-@metric("disconnected_nodes", category="local", per="nodes")
+@metric(
+    "disconnected_nodes",
+    category="local",
+    per="nodes",
+    formula=r"|\{v : d_v = 0\}|",
+    bounds=(0, "N"),
+    cost="O(N + E)",
+    computed_by="arrays",
+)
 def disconnected_nodes(view: GraphView) -> float:
     """Nodes without any edge."""
     return int((view.degree == 0).sum())
 
 
-@metric("removable_out", category="local", per="edges")
+@metric(
+    "removable_out",
+    category="local",
+    per="edges",
+    formula=r"\sum_{v \in S} d^-_v, \qquad S = \{v \notin O : d^+_v = 0 < d^-_v\}",
+    bounds=(0, "E"),
+    cost="O(N + E)",
+    computed_by="arrays",
+)
 def removable_out(view: GraphView) -> float:
     """Edges into sink nodes: what they carry goes nowhere."""
     return int(view.in_degree[_sinks(view)].sum())
 
 
-@metric("removable_in", category="local", per="edges")
+@metric(
+    "removable_in",
+    category="local",
+    per="edges",
+    formula=r"\sum_{v \in Q} d^+_v, \qquad Q = \{v \notin I : d^-_v = 0 < d^+_v\}",
+    bounds=(0, "E"),
+    cost="O(N + E)",
+    computed_by="arrays",
+)
 def removable_in(view: GraphView) -> float:
     """Edges out of source nodes: they carry nothing of the input."""
     return int(view.out_degree[_sources(view)].sum())

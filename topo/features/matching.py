@@ -10,7 +10,19 @@ from .graph_view import GraphView
 from .registry import Undefined, metric
 
 
-@metric("matching", category="width", columns=("matching", "matching_share"), encodings="layers")
+@metric(
+    "matching",
+    category="width",
+    columns=("matching", "matching_share"),
+    encodings="layers",
+    formula={
+        "matching": r"\mu = \max \{|M| : M \subseteq E, \text{ no two edges of } M \text{ share an end}\}",
+        "matching_share": r"\frac{\mu}{\min(|L|, |R|)}",
+    },
+    bounds={"matching": (0, "min(E, N / 2)"), "matching_share": (0, 1)},
+    cost="O(E sqrt(N))",
+    computed_by="arrays",
+)
 def matching(view: GraphView) -> dict[str, float | Undefined]:
     """The most edges of a layer of which no two share an end, and their share of the smaller side.
 

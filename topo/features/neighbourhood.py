@@ -14,13 +14,29 @@ from .subgraphs import four_cycles, triangle_family
 WEDGES_AT_ONCE = 1 << 24
 
 
-@metric("one_hop", category="neighbourhood", per="edges")
+@metric(
+    "one_hop",
+    category="neighbourhood",
+    per="edges",
+    formula=r"\frac{1}{N} \sum_v |B_1(v)| = 1 + \frac{E}{N}",
+    bounds=(1, "(N + 1) / 2"),
+    cost="O(1)",
+    computed_by="arrays",
+)
 def one_hop(view: GraphView) -> float:
     """Mean number of nodes reached in at most one step along the edges, the node itself included."""
     return (view.n_nodes + view.n_edges) / view.n_nodes
 
 
-@metric("two_hop", category="neighbourhood", per="edges")
+@metric(
+    "two_hop",
+    category="neighbourhood",
+    per="edges",
+    formula=r"\frac{1}{N} \sum_v |B_2(v)|",
+    bounds=("1 + E / N", "(N + 1) / 2"),
+    cost="O(N + out-degrees at the heads of all edges)",
+    computed_by="kernel",
+)
 def two_hop(view: GraphView) -> float:
     """Mean number of nodes reached in at most two steps along the edges, the node itself included."""
     if view.is_bipartite:
@@ -51,7 +67,15 @@ def _nodes_within_two_steps(view: GraphView) -> int:
     return reached
 
 
-@metric("motifs", category="neighbourhood", per="edges")
+@metric(
+    "motifs",
+    category="neighbourhood",
+    per="edges",
+    formula=r"|\{U \subseteq V : |U| = 4, \; G[U] \text{ connected}\}|",
+    bounds=(0, "N * (N - 1) * (N - 2) * (N - 3) / 24"),
+    cost="O(N + sum of squared degrees)",
+    computed_by="kernel",
+)
 def motifs(view: GraphView) -> float:
     """Number of connected induced subgraphs on four nodes, direction ignored, exactly.
 

@@ -18,6 +18,15 @@ from .registry import Undefined, metric
     columns=("log10_path_kernel_trace", "log10_path_norm", "log10_squared_path_norm"),
     reads_weights=True,
     encodings="network",
+    formula={
+        "log10_path_kernel_trace": r"\log_{10} \sum_\pi \sum_{e \in \pi} \prod_{e' \in \pi, \, e' \ne e} w_{e'}^2, "
+        r"\qquad \pi \text{ paths from } I \text{ to } O",
+        "log10_path_norm": r"\log_{10} \sum_\pi \prod_{e \in \pi} w_e",
+        "log10_squared_path_norm": r"\log_{10} \sum_\pi \prod_{e \in \pi} w_e^2",
+    },
+    bounds=("-inf", "inf"),
+    cost="O(N + E)",
+    computed_by="arrays",
 )
 def path_kernel(view: GraphView) -> dict[str, float | Undefined]:
     """Trace of the path kernel, and the sums over paths of the absolute and of the squared product of their weights.

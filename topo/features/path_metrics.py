@@ -48,7 +48,19 @@ def count_paths(graph: MultipartiteGraph | GraphView) -> int:
     return total % whole
 
 
-@metric("paths", category="paths", columns=("n_paths", "log10_paths"))
+@metric(
+    "paths",
+    category="paths",
+    columns=("n_paths", "log10_paths"),
+    formula={
+        "n_paths": r"P = \mathbf{1}_I^\top \sum_{k \ge 1} B^k \, \mathbf{1}_O, \qquad "
+        r"B \text{ the directed adjacency without weights}",
+        "log10_paths": r"\log_{10} P",
+    },
+    bounds=(0, "inf"),
+    cost="O(m (N + E)), m about log2(paths) / 31",
+    computed_by="kernel",
+)
 def paths(view: GraphView) -> dict[str, float | Undefined]:
     """Number of directed paths from input to output nodes, and its decimal logarithm.
 
@@ -62,7 +74,15 @@ def paths(view: GraphView) -> dict[str, float | Undefined]:
     }
 
 
-@metric("effective_edges", category="paths", per="edges")
+@metric(
+    "effective_edges",
+    category="paths",
+    per="edges",
+    formula=r"|\{(u, v) : u \text{ reached from } I, \; O \text{ reached from } v\}|",
+    bounds=(0, "E"),
+    cost="O(N + E)",
+    computed_by="kernel",
+)
 def effective_edges(view: GraphView) -> float:
     """Edges on some path from an input node to an output node."""
     _require_ends(view)

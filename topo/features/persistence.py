@@ -10,7 +10,16 @@ from .graph_view import GraphView
 from .registry import Undefined, metric
 
 
-@metric("neural_persistence", category="persistence", reads_weights=True)
+@metric(
+    "neural_persistence",
+    category="persistence",
+    reads_weights=True,
+    formula=r"\Big( \frac{1}{N - 1} \sum_{i=1}^{N-1} (1 - t_i)^2 \Big)^{1/2}, \qquad "
+    r"t_i \text{ the weights of a maximum spanning forest over the largest weight, then } 0",
+    bounds=(0, 1),
+    cost="O(E log N)",
+    computed_by="arrays",
+)
 def neural_persistence(view: GraphView) -> float:
     """Norm of the 0-dimensional persistence diagram of absolute weights, over the largest that it can have.
 

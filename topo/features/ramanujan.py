@@ -27,7 +27,15 @@ MINIMUM_NODES = 3
 IMDB_RULES = ("mean_degree", "min_nodes")
 
 
-@metric("delta_r", category="ramanujan", encodings="layers")
+@metric(
+    "delta_r",
+    category="ramanujan",
+    encodings="layers",
+    formula=r"\frac{\beta - \sigma_2}{\beta}, \qquad \beta = \sqrt{\bar d_L - 1} + \sqrt{\bar d_R - 1}",
+    bounds=("-inf", 1),
+    cost="O(p (N + E)), p products until it converges; dense where a side is small",
+    computed_by="products",
+)
 def delta_r(view: GraphView) -> float:
     """Difference of bound, (bound - abs(l3)) / bound, of the unweighted graph."""
     bound = _bound(view.shared(_layer))
@@ -36,7 +44,19 @@ def delta_r(view: GraphView) -> float:
     return (bound - view.shared(_spectrum)[1]) / bound
 
 
-@metric("delta_s", category="ramanujan", columns=("delta_s", "delta_s_relative"), encodings="layers")
+@metric(
+    "delta_s",
+    category="ramanujan",
+    columns=("delta_s", "delta_s_relative"),
+    encodings="layers",
+    formula={
+        "delta_s": r"2 \sqrt{\sigma_1 - 1} - \sigma_2",
+        "delta_s_relative": r"1 - \frac{\sigma_2}{2 \sqrt{\sigma_1 - 1}}",
+    },
+    bounds={"delta_s": ("-inf", "inf"), "delta_s_relative": ("-inf", 1)},
+    cost="O(p (N + E)), p products until it converges; dense where a side is small",
+    computed_by="products",
+)
 def delta_s(view: GraphView) -> dict[str, float]:
     """2 sqrt(l1 - 1) - l2 of the unweighted graph, and the same divided by 2 sqrt(l1 - 1).
 
@@ -49,19 +69,37 @@ def delta_s(view: GraphView) -> dict[str, float]:
     return {"delta_s": bound - second, "delta_s_relative": (bound - second) / bound}
 
 
-@metric("imdb", category="ramanujan", encodings="layers")
+@metric(
+    "imdb",
+    category="ramanujan",
+    encodings="layers",
+    formula=r"\frac{1}{|K|} \sum_{k \in K} \frac{\beta_k - \sigma_2^{(k)}}{\beta_k}, \qquad "
+    r"K \text{ the left-regular subgraphs}",
+    bounds=("-inf", 1),
+    cost="O(p (N + E)), p products until it converges; dense where a side is small",
+    computed_by="products",
+)
 def imdb(view: GraphView) -> float:
     """Iterative mean difference of bound: mean of delta_r over the d-left-regular subgraphs."""
     parts = view.shared(_left_regular)
-    return float(np.mean([1 - _two_singular_values(_pattern(part))[1] / _bound(part) for part in parts]))
+    return float(np.mean([1 - top_singular_values(_pattern(part), 2)[1] / _bound(part) for part in parts]))
 
 
-@metric("iwsg", category="ramanujan", reads_weights=True, encodings="layers")
+@metric(
+    "iwsg",
+    category="ramanujan",
+    reads_weights=True,
+    encodings="layers",
+    formula=r"\frac{1}{|K|} \sum_{k \in K} \sigma_1^{(k)} - \sigma_2^{(k)}, \qquad \text{of weighted subgraphs}",
+    bounds=(0, "inf"),
+    cost="O(p (N + E)), p products until it converges; dense where a side is small",
+    computed_by="products",
+)
 def iwsg(view: GraphView) -> float:
     """Iterative weighted spectral gap: mean of abs(l1) - abs(l3), weighted, over the d-left-regular subgraphs."""
     if not view.weights_are_finite:
         raise Undefined("some weights are not finite")
-    gaps = [-np.diff(_two_singular_values(part)) for part in view.shared(_left_regular)]
+    gaps = [-np.diff(top_singular_values(part, 2)) for part in view.shared(_left_regular)]
     return float(np.mean(gaps))
 
 
@@ -82,7 +120,10 @@ def _without_isolates(matrix: sparse.csr_array) -> sparse.csr_array:
 
 
 def _spectrum(view: GraphView) -> np.ndarray:
-    return _two_singular_values(_pattern(view.shared(_layer)))
+    layer = view.shared(_layer)
+    if min(layer.shape) < 2:
+        raise Undefined("one side has fewer than two connected nodes, so there is no second singular value")
+    return top_singular_values(_pattern(layer), 2)
 
 
 def _left_regular(view: GraphView) -> list[sparse.csr_array]:
@@ -103,12 +144,6 @@ def _left_regular(view: GraphView) -> list[sparse.csr_array]:
 
 def _bound(layer: sparse.csr_array) -> float:
     return sum(float(np.sqrt(layer.nnz / size - 1)) for size in layer.shape)
-
-
-def _two_singular_values(matrix: sparse.csr_array) -> np.ndarray:
-    if min(matrix.shape) < 2:
-        raise Undefined("one side has fewer than two connected nodes, so there is no second singular value")
-    return top_singular_values(matrix, 2)
 
 
 def _pattern(matrix: sparse.csr_array) -> sparse.csr_array:

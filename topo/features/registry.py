@@ -27,6 +27,8 @@ Measured = float | Mapping[str, float | Undefined]
 Metric = Callable[[GraphView], Measured]
 METRICS: Registry[Metric] = Registry("metric")
 
+Bounds = tuple[float | str, float | str]
+
 
 def category(name: str, summary: str, *, by_default: bool = True) -> str:
     """Register a category of metrics; it comes after those that are there.
@@ -77,6 +79,16 @@ for _name, _summary in (
 ):
     category(_name, _summary, by_default=False)
 
+COMPUTED_BY = {
+    "arrays": "NumPy and SciPy on arrays",
+    "kernel": "a compiled kernel; NumPy and SciPy where none can be compiled",
+    "kernel, igraph": "a compiled kernel; igraph, on a subgraph of at most $2N$ edges, where none can be compiled",
+    "igraph": "igraph, on the graph of channels",
+    "products": "an iterative solver over products with the adjacency, which a compiled kernel multiplies; SciPy where "
+    "none can be compiled",
+}
+"""What may compute a metric -> how pages say it."""
+
 ALL, DEFAULT = "all", "default"
 """Names for every metric, and for those that are measured where none are named."""
 
@@ -89,6 +101,10 @@ def metric(
     per: str | None = None,
     columns: Iterable[str] = (),
     encodings: str = "all",
+    formula: str | Mapping[str, str] = "",
+    bounds: Bounds | Mapping[str, Bounds] | None = None,
+    cost: str = "",
+    computed_by: str = "",
 ) -> Callable[[Metric], Metric]:
     """Declare a function of a `GraphView` as a topometric.
 
@@ -110,6 +126,16 @@ def metric(
     encodings
         The encodings it is defined on: ``"layers"`` for those that give one bipartite graph a layer, ``"network"`` for
         those that give one graph of the whole network, ``"all"``.
+    formula
+        Its definition in LaTeX, in the symbols of the page of metrics; one a column where there are several. This and
+        what follows is what its page says, and may be left out.
+    bounds
+        The least and the largest value that it can have: numbers, or expressions in N and E, the numbers of nodes and
+        edges, ``inf``, ``min`` and ``max``; one pair a column where they differ.
+    cost
+        How its time grows, in words.
+    computed_by
+        What computes it, a key of ``COMPUTED_BY``.
 
     Returns
     -------
@@ -119,14 +145,15 @@ def metric(
     Raises
     ------
     InputError
-        When the category is unknown, `per` or `encodings` has another value, `reads_weights` names no column, or a
-        column has two underscores in a row, is there twice or is another metric's.
+        When the category is unknown, `per`, `encodings` or `computed_by` has another value, `reads_weights`, `formula`
+        or `bounds` names no column, or a column has two underscores in a row, is there twice or is another metric's.
     """
     if category not in CATEGORIES:
         raise unknown_name("category", category, CATEGORIES)
     if per is not None:
         one_of("per", per, ("nodes", "edges"))
     one_of("encodings", encodings, ("all", "layers", "network"))
+    one_of("computed_by", computed_by, ("", *COMPUTED_BY))
     if isinstance(columns, str):
         raise InputError(f"columns of metric {name!r} must be a list of names; got {columns!r}; write ({columns!r},).")
     names = tuple(columns) or (name,)
@@ -146,11 +173,22 @@ def metric(
                 "its metrics in tables; take one."
             )
     reading = (names if reads_weights else ()) if isinstance(reads_weights, bool) else tuple(reads_weights)
-    for column in reading:
+    formulas = dict(formula) if isinstance(formula, Mapping) else {names[0]: formula} if formula else {}
+    ranges = dict(bounds) if isinstance(bounds, Mapping) else {} if bounds is None else dict.fromkeys(names, bounds)
+    for column in (*reading, *formulas, *ranges):
         if column not in names:
             raise unknown_name(f"column of metric {name!r}", column, names)
     return METRICS.register(
-        name, family=category, per=per, columns=names, reads_weights=frozenset(reading), encodings=encodings
+        name,
+        family=category,
+        per=per,
+        columns=names,
+        reads_weights=frozenset(reading),
+        encodings=encodings,
+        formulas=formulas,
+        bounds=ranges,
+        cost=cost,
+        computed_by=computed_by,
     )
 
 

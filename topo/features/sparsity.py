@@ -6,13 +6,28 @@ from .graph_view import GraphView
 from .registry import Undefined, metric
 
 
-@metric("direct_sparsity", category="sparsity")
+@metric(
+    "direct_sparsity",
+    category="sparsity",
+    formula=r"1 - \frac{\text{kept weights}}{\text{weights}}",
+    bounds=(0, 1),
+    cost="O(weights)",
+    computed_by="arrays",
+)
 def direct_sparsity(view: GraphView) -> float:
     """Fraction of the weights that the masks remove."""
     return 1 - _fraction(view, "weights_kept")
 
 
-@metric("effective_sparsity", category="sparsity", encodings="network")
+@metric(
+    "effective_sparsity",
+    category="sparsity",
+    encodings="network",
+    formula=r"1 - \frac{\text{kept weights on a path from } I \text{ to } O}{\text{weights}}",
+    bounds=(0, 1),
+    cost="O(N + E)",
+    computed_by="arrays",
+)
 def effective_sparsity(view: GraphView) -> float:
     """Fraction of the weights that are removed, or kept but on no path from the input to the output.
 

@@ -6,16 +6,35 @@ import numpy as np
 
 from .graph_view import GraphView
 from .kernels import compiler
-from .registry import metric
+from .registry import Undefined, metric
 
 
-@metric("strength", category="strength", reads_weights=True, per="edges")
+@metric(
+    "strength",
+    category="strength",
+    reads_weights=True,
+    per="edges",
+    formula=r"\frac{1}{N} \sum_v \sum_{e \ni v} w_e = \frac{2}{N} \sum_e w_e",
+    bounds=(0, "inf"),
+    cost="O(N + E)",
+    computed_by="arrays",
+)
 def strength(view: GraphView) -> float:
     """Mean over nodes of the summed absolute weights of their edges, in and out."""
+    if not np.isfinite(view.total_weight):
+        raise Undefined("the sum of the weights is not finite")
     return 2 * view.total_weight / view.n_nodes
 
 
-@metric("k_core", category="strength", per="edges")
+@metric(
+    "k_core",
+    category="strength",
+    per="edges",
+    formula=r"\frac{1}{N} \sum_v \max \{k : v \text{ is in a subgraph of least degree } k\}",
+    bounds=(0, "2 * E / N"),
+    cost="O(N + E)",
+    computed_by="kernel",
+)
 def k_core(view: GraphView) -> float:
     """Mean coreness over nodes, direction ignored."""
     return float(coreness(view).mean())
