@@ -34,7 +34,7 @@ ROOMS = (
         "weight_norms",
     ),
     ("tables", "torch_files", "wrapped_names"),
-    ("checkpoint", "held_masks", "own_code", "torchvision_import"),
+    ("checkpoint", "held_masks", "mask_provenance", "own_code", "torchvision_import"),
     ("dag",),
     ("masks",),
     ("decomposition", "encoding"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from .dag.dag import Dag
 from .dag.example import Example
 from .dag.mask_tensors import mask_tensors
-from .dag.prunable import selected_weights
-from .dag.tracing import module_of
+from .dag.prunable import prunable_parameters
+from .dag.structure import is_connected
+from .dag.tracing import module_of, traced
 from .errors import InputError, listed, nearest
 from .held_masks import HeldMasks, PrunedWeights
+from .mask_provenance import checked_provenance, checked_scope, plain_settings, reached_sparsity
 from .parameter_names import masks_within, named_parameters
 from .safe_files import parsed_json, read_arrays, write_arrays
-from .validation import share, whole_number
 from .weight_norms import norm_scales
 from .wrapped_names import renamed
 
@@ -39,6 +40,9 @@ class Masks(Mapping[str, Tensor]):
         What found the masks; the settings must be writable as JSON.
     sparsity
         The share of pruned weights that was asked for; `Masks.sparsity` is the share reached.
+    sparsity_of, included, prunable
+        What that is a share of, as for `topo.prune`; names of the weights that its patterns left open to pruning, all
+        masked ones unless given; how many weights it could have pruned without patterns, those masked unless given.
 
     Attributes
     ----------
@@ -66,6 +70,9 @@ class Masks(Mapping[str, Tensor]):
         settings: Mapping[str, Any] | None = None,
         seed: int | None = None,
         sparsity: float | None = None,
+        sparsity_of: str = "included",
+        included: Sequence[str] | None = None,
+        prunable: int | None = None,
     ) -> None:
         tensors = mask_tensors(masks)
         if not tensors:
@@ -76,9 +83,10 @@ class Masks(Mapping[str, Tensor]):
         # Copies, so that later changes of the caller's tensors cannot reach the masks.
         self._masks = {name: mask.cpu().clone(memory_format=torch.contiguous_format) for name, mask in tensors.items()}
         self.algorithm = algorithm
-        self.settings = _plain(settings or {})
+        self.settings = plain_settings(settings or {})
         self.seed = seed
         self.asked_sparsity = sparsity
+        self.sparsity_of, self._included, self._prunable = checked_scope(self._masks, sparsity_of, included, prunable)
         self.state: dict[str, Tensor] | None = None
 
     @classmethod
@@ -135,9 +143,15 @@ class Masks(Mapping[str, Tensor]):
         Masks
             New ones.
         """
-        return Masks(
-            masks, algorithm=self.algorithm, settings=self.settings, seed=self.seed, sparsity=self.asked_sparsity
-        )
+        origin = {"algorithm": self.algorithm, "settings": self.settings, "seed": self.seed, **self._share()}
+        return Masks(masks, **origin)
+
+    def _share(self) -> dict[str, Any]:
+        """What was asked for, as arguments of a new object; of what it is a share where that is not the usual."""
+        share = {"sparsity": self.asked_sparsity}
+        usual = self.sparsity_of == "included" and self._included is None and self._prunable is None
+        more = {"sparsity_of": self.sparsity_of, "included": self._included, "prunable": self._prunable}
+        return share if usual else share | more
 
     def random_like(self, seed: int | Sequence[int]) -> Masks:
         """Masks that keep as many weights of every tensor, at places drawn at random.
@@ -167,7 +181,7 @@ class Masks(Mapping[str, Tensor]):
             drawn = np.zeros(mask.numel(), dtype=bool)
             drawn[places] = True
             masks[name] = drawn.reshape(mask.shape)
-        return Masks(masks, algorithm="random", sparsity=self.asked_sparsity)
+        return Masks(masks, algorithm="random", **self._share())
 
     def __getitem__(self, name: str) -> Tensor:
         return self._masks[name]
@@ -199,6 +213,48 @@ class Masks(Mapping[str, Tensor]):
     def sparsity(self) -> float:
         """Share of the masked weights that is pruned."""
         return 1.0 - self.density
+
+    def reached(self, of: str = "included") -> float:
+        """Share of weights that is pruned, in either meaning of a sparsity.
+
+        Parameters
+        ----------
+        of
+            ``"included"``, of the weights that the patterns of `topo.prune` left open to pruning; ``"all"``, of all
+            that it could have pruned without patterns.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+        """
+        return reached_sparsity(self, of, self._included, self._prunable)
+
+    def connected(self, model: nn.Module | Dag, example: Example | None = None) -> bool:
+        """Whether a path of kept weights, and of skips without weights, leads from an input of a network to an output.
+
+        A network without one gives the same output for every input; see `topo.dag.is_connected`, which also says what
+        this leaves open.
+
+        Parameters
+        ----------
+        model, example
+            The network the masks are for, and its input, as for `topo.trace`.
+
+        Returns
+        -------
+        bool
+            False where nothing connects them.
+
+        Examples
+        --------
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+        >>> masks = Masks({"0.weight": [[1, 1], [0, 0]], "1.weight": [[0, 1]]})
+        >>> masks.connected(net, (2,)), masks.empty_layers()
+        (False, [])
+        """
+        self.check(module_of(model, "topo.Masks.connected"))
+        return is_connected(traced(model, example, "topo.Masks.connected"), self)
 
     def counts(self) -> pd.DataFrame:
         """One row per tensor: name, weights kept, weights in total, density."""
@@ -334,7 +390,7 @@ class Masks(Mapping[str, Tensor]):
             "algorithm": self.algorithm,
             "settings": self.settings,
             "seed": self.seed,
-            "sparsity": self.asked_sparsity,
+            **self._share(),
         }
         return write_arrays(
             path,
@@ -367,78 +423,7 @@ class Masks(Mapping[str, Tensor]):
             order = parsed_json(metadata.get("order", "null"), "the order of its tensors")
             if order is not None and not (isinstance(order, list) and sorted(map(str, order)) == sorted(arrays)):
                 raise InputError("the order of its tensors is not one of their names.")
-            provenance = _provenance(parsed_json(metadata.get("provenance", "{}"), "what found them"))
+            provenance = checked_provenance(parsed_json(metadata.get("provenance", "{}"), "what found them"))
             return cls({name: arrays[name] for name in order or arrays}, **provenance)
         except InputError as error:
             raise InputError(f"{path} does not hold masks: {error}") from error
-
-
-def prunable_parameters(
-    model: nn.Module | Dag,
-    include: str | Iterable[str] | None = None,
-    exclude: str | Iterable[str] | None = None,
-    *,
-    example: Example | None = None,
-) -> dict[str, nn.Parameter]:
-    """The weights of a model that pruning may remove, by name, in the model's own order.
-
-    With a traced network, or an example of the input to trace it with, these are the parameters that multiply
-    activations as a matrix or a kernel, whatever module holds them; `topo.weights` lists them, and why others are none.
-    Otherwise they are told by the classes of modules: the weights, of two or more dimensions, of torch's convolutions
-    (transposed ones too), linear and recurrent layers and attention projections. Biases, norms and embeddings are not
-    pruned; a weight shared by several modules appears once, under its first name, and not at all when an embedding uses
-    it. Names are those of the plain module, ``0.weight`` whatever parametrisation computes it.
-
-    Parameters
-    ----------
-    model
-        The network, or one as `topo.trace` has traced it.
-    include, exclude
-        Shell-style patterns on parameter names. A pattern selects among the prunable weights; one that matches
-        none of them selects among all parameters, so ``include=["*.weight", "head.bias"]`` prunes a bias too.
-    example
-        The model's input, as for `topo.trace`.
-
-    Returns
-    -------
-    dict
-        Name -> parameter of the model itself.
-
-    Raises
-    ------
-    InputError
-        When a pattern matches no parameter or nothing is left to prune.
-
-    Warns
-    -----
-    UserWarning
-        Unless `include` says what to prune: names what may be a weight and is left as it is.
-
-    Examples
-    --------
-    >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
-    >>> list(prunable_parameters(net)), list(prunable_parameters(net, exclude="3.*"))
-    (['0.weight', '3.weight'], ['0.weight'])
-    """
-    return selected_weights(model, include, exclude, example)
-
-
-def _provenance(facts: Any) -> dict[str, Any]:
-    """What a file says of the masks' origin, as arguments of `Masks`."""
-    if not isinstance(facts, dict) or not {*facts} <= {"algorithm", "settings", "seed", "sparsity"}:
-        raise InputError("what found them is not described by algorithm, settings, seed and sparsity.")
-    if not isinstance(facts.get("algorithm"), str | None):
-        raise InputError("the name of the algorithm is no text.")
-    if not isinstance(facts.get("settings"), dict | None):
-        raise InputError("the settings of the algorithm are not given by name.")
-    for name, check in (("seed", whole_number), ("sparsity", share)):
-        if facts.get(name) is not None:
-            check(f"the {name}", facts[name])
-    return facts
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        return json.loads(json.dumps(dict(settings)))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"the settings of masks must be writable as JSON: {error}.") from error

@@ -100,7 +100,7 @@ def prune(
         ) from error
     masks.save(output)
     empty = masks.empty_layers()
-    say(f"{output}: sparsity {masks.sparsity:.6g} over {len(masks)} layers by {pruner}.")
+    say(f"{output}: sparsity {masks.reached(masks.sparsity_of):.6g} over {len(masks)} layers by {pruner}.")
     if weights is not None:
         save_checkpoint(masks.install(network.model), weights)
         say(f"{weights}: the weights, for --checkpoint.")

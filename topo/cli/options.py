@@ -96,7 +96,7 @@ EncodingOptions = Annotated[
 
 
 # Arguments of `topo.prune` that the command takes as settings.
-NO_OPTION = {"include", "exclude", "allow_empty_layers"}
+NO_OPTION = {"include", "exclude", "sparsity_of", "allow_empty_layers"}
 
 
 def parsed_settings(settings: list[str] | None, *functions: Callable[..., Any]) -> dict[str, Any]:

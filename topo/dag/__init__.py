@@ -11,6 +11,7 @@ from .dag import Arc, Dag, Node, Output, Step
 from .interpreter import Interpreter
 from .path_counts import PathCounts, count_paths, heaviest_paths, paths, trim
 from .relations import Relation, relation
+from .structure import is_connected
 from .tracing import trace
 from .weight_table import weights
 
@@ -31,6 +32,7 @@ __all__ = [
     "count_paths",
     "coupled_channels",
     "heaviest_paths",
+    "is_connected",
     "paths",
     "relation",
     "residual_blocks",

@@ -19,7 +19,7 @@ from .tracing import module_of, traced
 from .unreadable_models import quantised_layers
 from .weight_table import pruned_by_default
 
-__all__ = ["Prunable", "prunable_weights", "selected_weights"]
+__all__ = ["Prunable", "prunable_parameters", "prunable_weights"]
 
 # Torch's modules that hold parameters or modules and compute nothing by themselves.
 _HOLDERS = ("torch.nn.modules.module", "torch.nn.modules.container")
@@ -100,13 +100,53 @@ def prunable_weights(model: nn.Module | Dag, example: Example | None = None) -> 
     return Prunable(names, {**left, **_packed(module)}, advice)
 
 
-def selected_weights(
+def prunable_parameters(
     model: nn.Module | Dag,
-    include: str | Iterable[str] | None,
-    exclude: str | Iterable[str] | None,
-    example: Example | None,
+    include: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] | None = None,
+    *,
+    example: Example | None = None,
 ) -> dict[str, nn.Parameter]:
-    """The weights that pruning may remove, those of them that patterns select; see `topo.masks.prunable_parameters`."""
+    """The weights of a model that pruning may remove, by name, in the model's own order.
+
+    With a traced network, or an example of the input to trace it with, these are the parameters that multiply
+    activations as a matrix or a kernel, whatever module holds them; `topo.weights` lists them, and why others are none.
+    Otherwise they are told by the classes of modules: the weights, of two or more dimensions, of torch's convolutions
+    (transposed ones too), linear and recurrent layers and attention projections. Biases, norms and embeddings are not
+    pruned; a weight shared by several modules appears once, under its first name, and not at all when an embedding uses
+    it. Names are those of the plain module, ``0.weight`` whatever parametrisation computes it.
+
+    Parameters
+    ----------
+    model
+        The network, or one as `topo.trace` has traced it.
+    include, exclude
+        Shell-style patterns on parameter names. A pattern selects among the prunable weights; one that matches
+        none of them selects among all parameters, so ``include=["*.weight", "head.bias"]`` prunes a bias too.
+    example
+        The model's input, as for `topo.trace`.
+
+    Returns
+    -------
+    dict
+        Name -> parameter of the model itself.
+
+    Raises
+    ------
+    InputError
+        When a pattern matches no parameter or nothing is left to prune.
+
+    Warns
+    -----
+    UserWarning
+        Unless `include` says what to prune: names what may be a weight and is left as it is.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
+    >>> list(prunable_parameters(net)), list(prunable_parameters(net, exclude="3.*"))
+    (['0.weight', '3.weight'], ['0.weight'])
+    """
     found = prunable_weights(model, example)
     module = module_of(model, "topo.masks.prunable_parameters")
     parameters = named_parameters(module)
@@ -122,7 +162,7 @@ def selected_weights(
         why = left or "name the parameters to prune in include, or exclude fewer."
         raise InputError(f"nothing is left to prune; {why}")
     if left:
-        warnings.warn(left, stacklevel=3)
+        warnings.warn(left, stacklevel=2)
     return {name: p for name, p in parameters.items() if name in selected}
 
 

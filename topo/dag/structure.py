@@ -24,7 +24,15 @@ from .selecting_inputs import selection
 from .tokens import looked_up_rows, one_hot_map, one_hot_vocabularies
 from .unreadable_models import check_values
 
-__all__ = ["StructuralArc", "StructuralNode", "Structure", "WeightCounts", "structure", "weight_counts"]
+__all__ = [
+    "StructuralArc",
+    "StructuralNode",
+    "Structure",
+    "WeightCounts",
+    "is_connected",
+    "structure",
+    "weight_counts",
+]
 
 
 @dataclass(frozen=True)
@@ -261,16 +269,8 @@ def weight_counts(dag: Dag, masks: Mapping[str, Any] | None = None, **options: A
     """
     lookup = _UnitWeightLookup(dag, checked_masks(dag, masks))
     network = structure(dag, lookup=lookup, **options)
-    into: list[list[StructuralArc]] = [[] for _ in network.nodes]
-    for arc in network.arcs:
-        into[arc.target].append(arc)
-    reached: list[Tensor] = []
-    for node, arcs in zip(network.nodes, into, strict=True):
-        total = torch.full(node.shape, float(node.role == "input"))
-        with torch.no_grad():
-            for arc in arcs:
-                total += arc.relation.matvec(reached[arc.source])
-        reached.append((total > 0).float())
+    into = _arcs_into(network)
+    reached = _reached(network, into)
     live = [torch.full(node.shape, float(node.role == "output")) for node in network.nodes]
     for index in reversed(range(len(network.nodes))):
         for arc in into[index]:
@@ -284,6 +284,67 @@ def weight_counts(dag: Dag, masks: Mapping[str, Any] | None = None, **options: A
         if weight.magnitude.grad is not None:
             effective += int(((weight.magnitude.grad > 0) & weight.kept).sum())
     return WeightCounts(sum(w.kept.numel() for w in lookup.known.values()), sum(kept.values()), effective)
+
+
+def is_connected(dag: Dag, masks: Mapping[str, Any] | None = None, **options: Any) -> bool:
+    """Whether a path of kept weights and of skips without weights joins an element of an input to one of an output.
+
+    A network that is not connected computes the same output for every input, whatever its weights are: its biases alone
+    decide it. The converse does not hold: a connected network may be constant too, as where an activation is always
+    off. Normalisations are element-wise, as in `structure`.
+
+    Parameters
+    ----------
+    dag
+        The network.
+    masks
+        Parameter name -> mask in the parameter's shape; parameters without one are kept.
+    options
+        As for `structure`.
+
+    Returns
+    -------
+    bool
+        By one sweep from the inputs over the structural twin, in which no edge is built.
+
+    Raises
+    ------
+    InputError
+        When masks do not fit or an operation has no element-level meaning.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from topo.dag import trace
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
+    >>> first = {"0.weight": torch.tensor([[1, 1], [0, 0]])}
+    >>> dag = trace(model, torch.zeros(1, 2))
+    >>> [is_connected(dag, {**first, "1.weight": torch.tensor([row])}) for row in ([1, 0], [0, 1])]
+    [True, False]
+    """
+    network = structure(dag, lookup=_UnitWeightLookup(dag, checked_masks(dag, masks)), **options)
+    reached = _reached(network, _arcs_into(network))
+    outputs = [r for node, r in zip(network.nodes, reached, strict=True) if node.role == "output"]
+    return any(bool(output.any()) for output in outputs)
+
+
+def _arcs_into(network: Structure) -> list[list[StructuralArc]]:
+    into: list[list[StructuralArc]] = [[] for _ in network.nodes]
+    for arc in network.arcs:
+        into[arc.target].append(arc)
+    return into
+
+
+def _reached(network: Structure, into: list[list[StructuralArc]]) -> list[Tensor]:
+    """For every node 1.0 at the elements that an input reaches, 0.0 elsewhere."""
+    reached: list[Tensor] = []
+    for node, arcs in zip(network.nodes, into, strict=True):
+        total = torch.full(node.shape, float(node.role == "input"))
+        with torch.no_grad():
+            for arc in arcs:
+                total += arc.relation.matvec(reached[arc.source])
+        reached.append((total > 0).float())
+    return reached
 
 
 class _UnitWeightLookup(WeightLookup):

@@ -188,7 +188,11 @@ def _row(
     try:
         masks = Masks.load(file)
         counts = masks.counts()
-        row |= {"pruner": masks.algorithm, "sparsity": masks.asked_sparsity, "reached_sparsity": masks.sparsity}
+        row |= {
+            "pruner": masks.algorithm,
+            "sparsity": masks.asked_sparsity,
+            "reached_sparsity": masks.reached(masks.sparsity_of),
+        }
         row |= {"seed": masks.seed, "kept_weights": int(counts["kept"].sum())}
         row |= {"total_weights": int(counts["total"].sum())}
         if dag.model is not None:

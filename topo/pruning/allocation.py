@@ -80,7 +80,7 @@ def allocation(name: str, kept: int, total: int) -> Allocation:
     if abs(kept - total * n / m) > 0.5 + 1e-6:
         raise InputError(
             f"allocation {name!r} keeps {n} of every {m} weights, and {kept} of {total} were to be kept; "
-            f"give sparsity={1 - n / m!r}."
+            f"give sparsity={1 - n / m!r} of the included weights."
         )
     return lambda scores, count: _keep_of_every(scores, count, n, m)
 

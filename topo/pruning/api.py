@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from ..dag.dag import Dag
 from ..dag.example import Example
+from ..dag.structure import is_connected
 from ..dag.tracing import module_of
 from ..dag.undefined_weights import warn_of_undefined_weights
 from ..errors import InputError, failures_named
@@ -41,6 +43,7 @@ def prune(
     device: str | torch.device = "auto",
     include: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] | None = None,
+    sparsity_of: str = "included",
     allow_empty_layers: bool = True,
     **settings: Any,
 ) -> Masks:
@@ -53,8 +56,9 @@ def prune(
     name
         An algorithm of `PRUNERS`.
     sparsity
-        Share of the prunable weights to remove, from 0 up to but not including 1. Exactly
-        ``round((1 - sparsity) * total)`` weights are kept.
+        Share of the weights to remove, from 0 up to but not including 1, the same for all algorithms: of the weights
+        that may be pruned, see `sparsity_of`. Exactly ``round((1 - sparsity) * total)`` of them are kept; structured
+        algorithms remove the fewest units that reach it.
     data
         For the algorithms that look at data or train: (inputs, targets) of tensors or NumPy arrays, where inputs are
         one, a tuple of them or a dict of them by argument name; a dataset of `topo.datasets`; a map-style
@@ -71,6 +75,12 @@ def prune(
         ``"auto"`` (CUDA when it is there), ``"cpu"`` or ``"cuda"``.
     include, exclude
         Patterns on parameter names, see `topo.masks.prunable_parameters`.
+    sparsity_of
+        What `sparsity` is a share of where there are patterns: ``"included"``, the weights that they leave open to
+        pruning, as papers count that keep the first or the last layer dense; or ``"all"`` weights that are prunable
+        without them, so that the included ones are pruned the more. Structured algorithms count in the same way where
+        their budget are weights; parameters and multiply-accumulates are always those of the whole network.
+        `Masks.reached` gives what was reached of either.
     allow_empty_layers
         Whether a layer may lose all its weights; `Masks.empty_layers` names those that did.
     settings
@@ -90,7 +100,9 @@ def prune(
     Warns
     -----
     UserWarning
-        Where the model itself computes NaN with the masks in force, as of a row pruned whole and divided by its norm.
+        Where the model itself computes NaN with the masks in force, as of a row pruned whole and divided by its norm,
+        and where no kept weight connects an input to an output, so that the output is the same for all inputs
+        (`Masks.connected`); both as far as data or an example of the input let it see.
 
     Examples
     --------
@@ -114,6 +126,7 @@ def prune(
         device=device,
         include=include,
         exclude=exclude,
+        sparsity_of=sparsity_of,
         recipe=recipe,
     ) as task:
         with _failures_named(name):
@@ -130,9 +143,12 @@ def prune(
             settings=_all_settings(name, settings, include, exclude),
             seed=seed,
             sparsity=float(sparsity),
+            **task.share(found),
         )
         if task.dag is not None:
-            warn_of_undefined_weights(task.dag.bind(model), masks)
+            dag = task.dag.bind(model)
+            warn_of_undefined_weights(dag, masks)
+            _warn_of_disconnection(dag, masks)
         if task.keep_state:
             masks.state = {key: value.detach().cpu().clone() for key, value in task.model.state_dict().items()}
     empty = masks.empty_layers()
@@ -221,6 +237,7 @@ def sparse_training_callback(
     device: str | torch.device = "auto",
     include: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] | None = None,
+    sparsity_of: str = "included",
     **settings: Any,
 ) -> SparseTrainingCallback:
     """The callback with which an algorithm of stage ``"training"`` changes the masks while the model is trained.
@@ -229,7 +246,7 @@ def sparse_training_callback(
 
     Parameters
     ----------
-    model, name, sparsity, data, example, seed, device, include, exclude, settings
+    model, name, sparsity, data, example, seed, device, include, exclude, sparsity_of, settings
         As in `prune`.
 
     Returns
@@ -270,6 +287,7 @@ def sparse_training_callback(
         device=device,
         include=include,
         exclude=exclude,
+        sparsity_of=sparsity_of,
     ) as task:
         with _failures_named(name):
             callback: Any = algorithm(task, **settings)
@@ -280,12 +298,14 @@ def sparse_training_callback(
             )
         start = checked_masks(callback.masks, name, task.weights, named_parameters(model))
         start = kept_within(start, task.within, True, task.generator)
+        share = task.share(start)
     callback.masks = Masks(
         start,
         algorithm=name,
         settings=_all_settings(name, settings, include, exclude),
         seed=seed,
         sparsity=float(sparsity),
+        **share,
     )
     return callback
 
@@ -293,6 +313,17 @@ def sparse_training_callback(
 def _failures_named(name: str) -> AbstractContextManager[None]:
     """Say of an exception that it arose in the pruner's code; a lack of memory is none of its failures."""
     return failures_named(f"pruner {name!r}", torch.OutOfMemoryError)
+
+
+def _warn_of_disconnection(dag: Dag, masks: Masks) -> None:
+    with suppress(InputError):  # of an operation whose elements are not known nothing can be said
+        if not is_connected(dag, masks):
+            warnings.warn(
+                f"the masks of {masks.algorithm!r} at sparsity {masks.asked_sparsity:g} connect no input to an output, "
+                "so that the output is the same for all inputs; lower the sparsity, exclude the layers that empty, or "
+                "choose another allocation or pruner.",
+                stacklevel=3,
+            )
 
 
 def _example_of(model: nn.Module | Dag, example: Example | None) -> Example | None:

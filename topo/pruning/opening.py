@@ -13,14 +13,17 @@ from torch.utils import _pytree as pytree
 
 from ..dag import Dag, trace
 from ..dag.example import Example, example_arguments
+from ..dag.prunable import prunable_weights
+from ..dag.tracing import module_of
 from ..device import resolve_device
 from ..errors import InputError
+from ..mask_provenance import SPARSITY_OF
 from ..masks import prunable_parameters
 from ..parameter_names import copied, masks_within, named_parameters
 from ..randomness import own_randomness
 from ..training import Recipe
 from ..training import recipe as find_recipe
-from ..validation import real_number, whole_number
+from ..validation import one_of, real_number, whole_number
 from .registry import PRUNERS
 from .samples import Samples
 from .task import Task
@@ -40,6 +43,7 @@ def open_task(
     device: str | torch.device,
     include: str | Iterable[str] | None,
     exclude: str | Iterable[str] | None,
+    sparsity_of: str = "included",
     recipe: Recipe | str | None = None,
 ) -> Iterator[Task]:
     """The `Task` of a call of `topo.pruning.prune`, whose arguments it checks; it is good within the `with` block.
@@ -54,8 +58,8 @@ def open_task(
     name
         Name of the pruner.
     sparsity
-        Share of the prunable weights that go, from 0 to below 1.
-    data, example, seed, device, include, exclude, recipe
+        Share of the weights that go, from 0 to below 1.
+    data, example, seed, device, include, exclude, sparsity_of, recipe
         As for `topo.pruning.prune`.
 
     Yields
@@ -78,9 +82,11 @@ def open_task(
     dag = _traced(model, shown)
     names = prunable_parameters(dag or model, include, exclude, example=shown)
     total = sum(weight.numel() for weight in names.values())
-    kept = round((1 - sparsity) * total)
-    if kept == 0:
-        raise InputError(f"sparsity {sparsity} leaves none of the {total} weights; lower it.")
+    prunable = _prunable(dag or model, shown, names) if include is not None or exclude is not None else names
+    one_of("sparsity_of", sparsity_of, SPARSITY_OF)
+    is_structured = PRUNERS.entry(name).family == "structured"
+    counted = prunable if sparsity_of == "all" else names
+    kept = _kept(sparsity, total, sum(weight.numel() for weight in counted.values()), is_structured)
     within = {name: mask for name, mask in masks_within(model).items() if name in names}
     unpruned = total - sum(int((~mask).sum()) for mask in within.values())
     kept = kept if sparsity else unpruned
@@ -118,12 +124,40 @@ def open_task(
             data=data,
             recipe=None if recipe is None else find_recipe(recipe),
             seed=seed,
-            sparsity=sparsity,
+            # Of what is counted; where that is more than single weights are removed from, the share of these that goes.
+            sparsity=sparsity if is_structured or sparsity_of == "included" else 1 - kept / total,
+            sparsity_of=sparsity_of,
+            counted=tuple(counted),
+            prunable=sum(weight.numel() for weight in prunable.values()),
             given_example=named or positional or None,
             frozen=[parameters[name] for name, p in named_parameters(model).items() if not p.requires_grad],
             within=within,
             dag=None if dag is None else dag.bind(copy),
         )
+
+
+def _prunable(
+    model: nn.Module | Dag, example: Example | None, selected: dict[str, nn.Parameter]
+) -> dict[str, nn.Parameter]:
+    """What would be pruned without patterns, and what these select beside."""
+    parameters = named_parameters(module_of(model, "topo.prune"))
+    by_default = prunable_weights(model, example).names
+    return {name: parameters[name] for name in dict.fromkeys([*by_default, *selected])}
+
+
+def _kept(sparsity: float, total: int, counted: int, is_structured: bool) -> int:
+    """How many of `total` weights stay so that a share of those `counted`, which hold them, goes."""
+    left = round((1 - sparsity) * counted)
+    if left == 0:
+        raise InputError(f"sparsity {sparsity} leaves none of the {counted} weights; lower it.")
+    kept = left - (counted - total)
+    if kept <= 0 and not is_structured:
+        raise InputError(
+            f"sparsity {sparsity} of all weights leaves {left} of {counted}, and {counted - total} are not open to "
+            f"pruning; lower it below {total / counted:.4g}, let the patterns leave more open, or give "
+            'sparsity_of="included".'
+        )
+    return max(kept, 1)
 
 
 def _example_of(samples: Samples, model: nn.Module) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -51,8 +51,13 @@ class Task:
         Source of every random choice, on the CPU.
     device
         Where the model is.
-    name, seed, sparsity
+    name, seed
         Of the call.
+    sparsity
+        The share to remove: of `weights`; for a structured algorithm, of those `counted`.
+    sparsity_of, counted, prunable
+        Of the call; names of the weights that a structured algorithm takes the share of where weights are its budget;
+        and how many weights the model has to prune whatever the patterns.
     data, recipe
         What `train` trains with, where they were given.
     given_example
@@ -86,6 +91,9 @@ class Task:
     seed: int = 0
     keep_state: bool = False
     sparsity: float = 0.0
+    sparsity_of: str = "included"
+    counted: Collection[str] = ()
+    prunable: int | None = None
     given_example: tuple[Any, ...] | dict[str, Any] | None = None
     call: Callable[..., Any] | None = None
     rows: dict[str, list[Rows]] = field(default_factory=dict)
@@ -93,6 +101,25 @@ class Task:
     within: Mapping[str, Tensor] = field(default_factory=dict)
     dag: Dag | None = None
     _known: tuple[Any, tuple[int, int]] | None = field(default=None, init=False, repr=False)
+
+    def share(self, masks: Mapping[str, Tensor]) -> dict[str, Any]:
+        """What the sparsity of the call is a share of, as arguments of `topo.Masks`; empty where all are one.
+
+        Parameters
+        ----------
+        masks
+            Name -> mask of all that may be pruned.
+
+        Returns
+        -------
+        dict
+            Argument -> value.
+        """
+        masked = sum(mask.numel() for mask in masks.values())
+        if self.sparsity_of == "included" and masked == self.total == (self.prunable or self.total):
+            return {}
+        included = None if masks.keys() == self.weights.keys() else list(self.weights)
+        return {"sparsity_of": self.sparsity_of, "included": included, "prunable": max(self.prunable or 0, masked)}
 
     @property
     def total(self) -> int:

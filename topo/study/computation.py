@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import nn
 from ..checkpoint import load_checkpoint
 from ..dag import Dag, compact, cost, coupled_channels, trace
 from ..dag.example import sample_shapes
-from ..dag.structure import weight_counts
+from ..dag.structure import is_connected, weight_counts
 from ..datasets import DATASETS, Dataset
 from ..datasets import load as load_dataset
 from ..datasets.inputs import Inputs, map_inputs
@@ -160,6 +160,9 @@ def _columns(cell: Cell, model: nn.Module, dataset: Dataset, masks: Masks | None
         )
     if empty:
         columns["reason"] = f"no weight is left in {', '.join(empty)}"
+    if masks is not None:
+        with suppress(InputError):  # where paths cannot be followed it is not known
+            columns["connected"] = int(is_connected(_dag(cell, model, dataset), masks))
     if masks is not None and _is_cut(cell, model, dataset, masks, unknown=bool(empty)):
         columns["status"] = "collapsed"
         columns.setdefault("reason", "no kept weight connects the input to the output")
@@ -235,7 +238,9 @@ def _dataset_columns(dataset: Dataset) -> dict[str, Any]:
 def _mask_columns(masks: Masks) -> dict[str, Any]:
     counts = masks.counts()
     return {
-        "reached_sparsity": masks.sparsity,
+        "reached_sparsity": masks.reached(masks.sparsity_of),
+        "reached_of_included": masks.reached("included"),
+        "reached_of_all": masks.reached("all"),
         "kept_weights": int(counts["kept"].sum()),
         "total_weights": int(counts["total"].sum()),
         "layer_density_min": float(counts["density"].min()),

@@ -155,6 +155,7 @@ class PrunerChoice(Choice):
     stage: Literal["initial", "trained"] | None = None
     include: str | tuple[str, ...] | None = None
     exclude: str | tuple[str, ...] | None = None
+    sparsity_of: Literal["included", "all"] = "included"
     allow_empty_layers: bool = True
 
     @field_validator("allow_empty_layers", mode="before")
@@ -183,11 +184,19 @@ class PrunerChoice(Choice):
     @property
     def arguments(self) -> dict[str, Any]:
         """The settings and patterns with which the algorithm is called."""
-        patterns = {key: value for key in ("include", "exclude") if (value := getattr(self, key)) is not None}
-        return {**self.settings, **patterns}
+        return {**self.settings, **self._patterns, "sparsity_of": self.sparsity_of}
+
+    @property
+    def _patterns(self) -> dict[str, Any]:
+        return {key: value for key in ("include", "exclude") if (value := getattr(self, key)) is not None}
 
     def decides(self) -> dict[str, Any]:
-        return {**super().decides(), "stage": self.applied_at}
+        decides = {**super().decides(), "stage": self.applied_at}
+        # Before there was a choice, structured algorithms counted all weights and others the included ones; cells that
+        # do as then keep their keys.
+        of = decides.pop("sparsity_of")
+        earlier = "all" if PRUNERS.entry(self.name).family == "structured" else "included"
+        return decides | ({"sparsity_of": of} if self._patterns and of != earlier else {})
 
 
 class RecipeChoice(Choice):

@@ -34,7 +34,7 @@ def test_in_later_rounds_removed_filters_do_not_count(exact):
     with torch.no_grad():
         exact.hidden.weight.zero_()
         exact.hidden.weight[:, 0] = values
-    options = {"example": (1, 8, 8), "include": "hidden.weight"}
+    options = {"example": (1, 8, 8), "include": "hidden.weight", "sparsity_of": "all"}
     total = sum(p.numel() for p in topo.masks.prunable_parameters(exact).values())
     removed = 2 * 15  # two hidden units, each with 5 weights that write and 10 that read it
     masks = topo.prune(exact, "fpgm", sparsity=removed / total, rounds=2, **options)

@@ -32,7 +32,7 @@ def channels(net):
 
 
 def task(net, channels, **patterns):
-    return SimpleNamespace(name="a score", weights=prunable_parameters(net, **patterns), model=net)
+    return SimpleNamespace(name="a score", weights=prunable_parameters(net, **patterns), model=net, counted=())
 
 
 def everything(channels):

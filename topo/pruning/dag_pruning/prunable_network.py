@@ -78,6 +78,9 @@ class PrunableNetwork:
     ----------
     channels
         The coupled channels of the model.
+    counted
+        Names of the parameters whose elements are the weights of the budget; those that are pruned by default unless
+        given.
     protected
         Names of parameters whose arcs stay.
 
@@ -96,8 +99,10 @@ class PrunableNetwork:
         (bool); arcs of which this cannot be said are missing, and cannot go.
     """
 
-    def __init__(self, channels: CoupledChannels, protected: Collection[str] = ()) -> None:
-        self.channels = channels
+    def __init__(
+        self, channels: CoupledChannels, protected: Collection[str] = (), counted: Collection[str] | None = None
+    ) -> None:
+        self.channels, self.counted = channels, counted
         self.dag = coarsen(channels.dag)
         self.layers = layers_by_arc(self.dag)
         self.element_costs = ElementCosts(self.dag)
@@ -332,7 +337,10 @@ class PrunableNetwork:
         """
         live = set(parts.counts.live)
         dead = self.dead_parameters(live)
-        return {name: each for name, each in self.element_costs.of(budget, live).items() if name not in dead}
+        costs = self.element_costs.of(budget, live)
+        if budget == "weights" and self.counted is not None:
+            costs = dict.fromkeys(self.counted, 1.0)
+        return {name: each for name, each in costs.items() if name not in dead}
 
     @cached_property
     def _shapes(self) -> tuple[dict[str, tuple[tuple[int, ...], tuple[int, ...]]], list[np.ndarray]]:

@@ -63,7 +63,9 @@ def dag(
         ``"global"`` takes all candidates together; ``"forward"`` and ``"backward"`` go level by level, each level
         with a quota in proportion to what its candidates cost and what the levels before left of theirs.
     budget
-        What `sparsity` is the removed share of: ``"weights"``, ``"parameters"`` (biases and norms too) or ``"macs"``.
+        What `sparsity` is the removed share of: ``"weights"``, those that the patterns include or, with
+        ``sparsity_of="all"``, those of all layers; ``"parameters"`` (biases and norms too) or ``"macs"`` of the whole
+        network.
     per
         Whether candidates are ranked by ``"score"`` or by score per ``"cost"``, what they cost of the budget.
     normalise
@@ -85,7 +87,8 @@ def dag(
         whole_number(name, value, minimum=1)
     channels = find_channels(task, may_be_none=True)
     prunable = prunable_weights(channels.dag).names
-    network = PrunableNetwork(channels, [name for name in prunable if name not in task.weights])
+    excluded_names = [name for name in prunable if name not in task.weights]
+    network = PrunableNetwork(channels, excluded_names, task.counted or None)
     parts = network.intact()
     if parts.counts.total < min_paths:
         raise InputError(f"the network has {parts.counts.total} paths to begin with; min_paths is {min_paths}.")

@@ -48,9 +48,10 @@ class UnitScored:
     scope
         ``"global"`` ranks all units together; ``"group"`` prunes every group of coupled layers at the same rate.
     budget
-        What `sparsity` is the removed share of: ``"weights"`` those of all layers, ``"parameters"`` these and biases
-        and norms, ``"macs"`` the multiply-accumulates of one sample. What layers left out by the patterns hold counts
-        too, for it shrinks with the units that they read.
+        What `sparsity` is the removed share of: ``"weights"``, those that the patterns include or, with
+        ``sparsity_of="all"``, those of all layers; ``"parameters"`` of the whole network, biases and norms too; or
+        ``"macs"``, its multiply-accumulates for one sample. Layers left out by the patterns shrink with the units that
+        they read.
     rounds
         Number of rounds, from 1 up; after round k of n the remaining share is (share)^(k/n), and the units that remain
         are scored again. An algorithm that trains the network for its score has one round and no such setting.
@@ -260,7 +261,7 @@ def select_units(
         staying[order[:removed]] = False
         return staying
 
-    names = weight_names(task, channels)
+    names = task.counted or weight_names(task, channels)
 
     def cost(staying: Tensor) -> int:
         if budget == "weights":

@@ -78,15 +78,16 @@ def too_small(
     left = cost(smallest)
     reachable = 1 - left / cost(torch.ones_like(smallest))
     ask = [f"lower the sparsity to at most {int(1000 * reachable) / 1000:g}"] if reachable >= 0.001 else []
-    every = f"with every unit gone that may go {left} remain{_holders(channels, smallest, budget)}"
+    every = f"with every unit gone that may go {left} remain{_holders(task, channels, smallest, budget)}"
     advice = [*ask, *_settings(task, channels, scores, floor)] or ["use a pruner that removes single weights"]
     return InputError(f"pruner {task.name!r} cannot go down to {allowed:.0f} {budget}: {every}; {' or '.join(advice)}.")
 
 
-def _holders(channels: CoupledChannels, smallest: Tensor, budget: str) -> str:
+def _holders(task: Task, channels: CoupledChannels, smallest: Tensor, budget: str) -> str:
     """The layers that hold most of the rest, and why no more of them can go."""
     costs = channels.element_costs(budget)
-    rest = {name: each * channels.kept(name, smallest) for name, each in costs.items()}
+    counted = task.counted if budget == "weights" and task.counted else costs
+    rest = {name: each * channels.kept(name, smallest) for name, each in costs.items() if name in counted}
     most = sorted(rest, key=lambda name: -rest[name])[:3]
     groups = channels.groups()
     alone = groups.bincount()[groups] == 1

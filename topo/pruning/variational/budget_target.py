@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -27,10 +28,13 @@ class BudgetTarget:
         The share that remains at most, from 0 to 1.
     budget
         What it is the share of: ``"weights"``, ``"parameters"`` or ``"macs"``.
+    counted
+        Names of the weights that ``"weights"`` counts; all that are prunable unless given.
     """
 
     share: float
     budget: str = "macs"
+    counted: Collection[str] = ()
 
 
 class TargetSelection:
@@ -175,5 +179,5 @@ class TargetSelection:
         if budget in COMPLEXITIES:
             return float(self.complexity.expected(is_open.double(), budget)) / self.complexity.full_cost[budget]
         masks = self.gates.masks(is_open)
-        weights = [masks[name] for name in self.gates.prunable]
+        weights = [masks[name] for name in self.target.counted or self.gates.prunable]
         return sum(int(mask.sum()) for mask in weights) / sum(mask.numel() for mask in weights)

@@ -39,7 +39,9 @@ class VariationalPruner(SparseTrainingCallback):
     task
         What to prune.
     budget
-        What `sparsity` is the removed share of: ``"weights"``, ``"parameters"`` (biases and norms too) or ``"macs"``.
+        What `sparsity` is the removed share of: ``"weights"``, those that the patterns include or, with
+        ``sparsity_of="all"``, those of all layers; ``"parameters"`` (biases and norms too) or ``"macs"`` of the whole
+        network.
     nu
         Accuracy against pruning, where it begins: the weight of the full network's complexity, in nats of the mean
         loss. It is then steered, up where the network is larger than it should be by now and down where it is smaller.
@@ -81,7 +83,7 @@ class VariationalPruner(SparseTrainingCallback):
             kappa,
             alpha,
             config=VariationalConfig(estimator=estimator, matching=matching, settle=settle),
-            target=BudgetTarget(1 - task.sparsity, budget),
+            target=BudgetTarget(1 - task.sparsity, budget, task.counted),
         )
         # An error in the network or the settings is raised before anything is trained.
         gates = self._find_gates(task.model)
