@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from topo.features.spectra import largest_eigenvalues, top_singular_values
 
 def magnitudes(matrix: np.ndarray) -> np.ndarray:
     stored = sparse.csr_array(matrix)
-    return np.abs(largest_eigenvalues(len(matrix), lambda x, y: np.copyto(y, x @ stored), 3))
+    return np.abs(largest_eigenvalues(len(matrix), lambda x, y: np.copyto(y, stored @ x), 3))
 
 
 def ring(size: int, reach: int) -> np.ndarray:
@@ -140,7 +141,7 @@ def test_an_odd_cycle_through_a_skip() -> None:
 
 
 def test_no_convergence_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanczos, "MOST_RESTARTS", 0)
+    monkeypatch.setattr(lanczos, "MOST_STEPS", 0)
     with pytest.raises(Undefined, match="did not converge"):
         magnitudes(ring(600, 3))
     rng = np.random.default_rng(0)
@@ -183,7 +184,7 @@ def test_a_slow_spectrum_is_found_to_the_tolerance() -> None:
     adjacency = torus(30)
     stored = sparse.csr_array(adjacency)
     laplacian = np.linalg.eigvalsh(8 * np.eye(900) - adjacency)[-1]
-    assert largest_eigenvalues(900, lambda x, y: np.copyto(y, 8 * x - x @ stored), 1, which="LA") == pytest.approx(
+    assert largest_eigenvalues(900, lambda x, y: np.copyto(y, 8 * x - stored @ x), 1, which="LA") == pytest.approx(
         [laplacian], rel=1e-9
     )
 
@@ -217,39 +218,27 @@ def test_edges_of_weight_zero_hold_nothing_together() -> None:
 
 
 def test_what_does_not_converge_is_tried_again_and_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    widths: list[int] = []
-    iterate = spectra.block_lanczos
+    seeds: list[int] = []
+    iterate = spectra.extreme_eigenvalues
 
-    def failing(*arguments: Any, width: int, **rest: Any) -> np.ndarray:
-        widths.append(width)
-        if len(widths) == 1:
+    def failing(*arguments: Any, seed: int, **rest: Any) -> np.ndarray:
+        seeds.append(seed)
+        if len(seeds) == 1:
             raise Undefined("not yet")
-        return iterate(*arguments, width=width, **rest)
+        return iterate(*arguments, seed=seed, **rest)
 
     matrix = ring(600, 3)
-    monkeypatch.setattr(spectra, "block_lanczos", failing)
+    monkeypatch.setattr(spectra, "extreme_eigenvalues", failing)
     assert magnitudes(matrix) == pytest.approx(np.sort(np.abs(np.linalg.eigvalsh(matrix)))[::-1][:3])
-    assert widths == [2, 4]
+    assert seeds == [0, 1]
     monkeypatch.undo()
-    monkeypatch.setattr(lanczos, "MOST_RESTARTS", 1)
-    monkeypatch.setattr(lanczos, "MOST", 48)
-    monkeypatch.setattr(spectra, "TOLERANCE", 0.0)
+    monkeypatch.setattr(lanczos, "MOST_STEPS", 8)
     weights = np.random.default_rng(0).random((150, 160), dtype=np.float32)
     row = measure(BipartiteGraph(sparse.csr_array(weights)), metrics=["spectral_gap", "edges"])
     assert np.isnan(row["spectral_gap"]) and row["edges"] == weights.size
     assert row.attrs["undefined"] == {
         "spectral_gap": "the eigenvalue iteration did not converge, from two different starts"
     }
-
-
-@pytest.mark.parametrize("width", [1, 2, 3, 5])
-def test_a_far_eigenvalue_costs_no_precision(width: int) -> None:
-    """Behind one, what is not orthogonal grows fastest."""
-    weights = np.random.default_rng(0).random((400, 400))
-    matrix = weights + weights.T
-    expected = np.sort(np.abs(np.linalg.eigvalsh(matrix)))[::-1][:3]
-    found = largest_eigenvalues(400, lambda x, y: np.matmul(x, matrix, out=y), 3, copies=width)
-    assert np.abs(found) == pytest.approx(expected, rel=1e-8)
 
 
 def with_spectrum(values: np.ndarray) -> np.ndarray:
@@ -268,36 +257,31 @@ SPECTRA = {
 
 
 @pytest.mark.parametrize("name", SPECTRA)
-@pytest.mark.parametrize("width", [1, 2, 3, 5])
-def test_rounding_is_followed_and_orthogonality_restored(
-    name: str, width: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("which", ["LM", "LA"])
+@pytest.mark.parametrize("numbers", [1 << 25, 0], ids=["kept", "computed-again"])
+def test_every_copy_of_an_eigenvalue_is_found(
+    name: str, which: str, numbers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No cosine of two vectors of the basis passes the limit, and none what is thought to be the most."""
-    grow, cosines = lanczos._Space.grow, []
-
-    def watched(space: lanczos._Space, product: lanczos.Product) -> None:
-        grow(space, product)
-        real = np.abs(space.basis @ space.basis.T - np.eye(space.filled)).max()
-        thought = np.abs(space.cosines[: space.filled, : space.filled] - np.eye(space.filled)).max()
-        cosines.append((real, thought))
-
-    monkeypatch.setattr(lanczos._Space, "grow", watched)
-    monkeypatch.setattr(lanczos, "MOST", 48)
+    """Whether the vectors of a run are kept or, where there is no memory for them, computed a second time."""
+    monkeypatch.setattr(lanczos, "NUMBERS", numbers)
+    monkeypatch.setattr(lanczos, "_kept", threading.local())
     matrix = with_spectrum(SPECTRA[name])
-    found = lanczos.block_lanczos(
-        300,
-        lambda x, y: np.matmul(x, matrix, out=y),
-        3,
-        which="LM",
-        width=width,
-        inside=None,
-        seed=0,
-        tolerance=1e-9,
-    )
-    if name != "threefold" or width >= 3:
-        expected = np.sort(np.abs(SPECTRA[name]))[::-1][:3]
-        assert np.abs(found) == pytest.approx(expected, rel=1e-9, abs=1e-8 * expected[0])
-    assert all(real <= max(thought, 1e-12) and real <= lanczos.MOST_COSINE for real, thought in cosines)
+    for count in (1, 2, 3, 5):
+        found = lanczos.extreme_eigenvalues(
+            300, lambda x, y: np.matmul(matrix, x, out=y), count, which=which, seed=0, tolerance=1e-9
+        )
+        order = np.argsort(-(np.abs(SPECTRA[name]) if which == "LM" else SPECTRA[name]), kind="stable")
+        expected = SPECTRA[name][order][:count]
+        if which == "LM":
+            found, expected = np.abs(found), np.abs(expected)
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-8 * abs(expected[0]))
+
+
+def test_products_that_are_rounded_cost_as_much_precision_and_no_more() -> None:
+    matrix = with_spectrum(SPECTRA["signs"])
+    rounded = matrix.astype(np.float32)
+    found = largest_eigenvalues(300, lambda x, y: np.copyto(y, rounded @ x.astype(np.float32)), 3, rounded=True)
+    assert np.abs(found) == pytest.approx([5, 5, 3], rel=1e-6)
 
 
 @given(
@@ -310,13 +294,12 @@ def test_products_along_diagonals_are_products(matrix: np.ndarray) -> None:
         moved[step::4, step : step + matrix.shape[1]] = matrix
     square = np.zeros((sum(moved.shape),) * 2, np.float32)
     square[: len(moved), len(moved) :] = moved
-    for width in (1, 2, 3):
-        x, y = np.random.default_rng(0).random((2, width, len(square)))
-        spectra.symmetric(sparse.csr_array(square))(x, y)
-        assert y == pytest.approx(x @ (square + square.T))
-        x, y = x[:, : moved.shape[1]].copy(), y[:, : moved.shape[1]].copy()
-        spectra._gram(sparse.csr_array(moved))(x, y)
-        assert y == pytest.approx(x @ (moved.T @ moved))
+    x, y = np.random.default_rng(0).random((2, len(square)))
+    spectra.symmetric(sparse.csr_array(square))(x, y)
+    assert y == pytest.approx((square + square.T) @ x)
+    x, y = x[: moved.shape[1]].copy(), y[: moved.shape[1]].copy()
+    spectra._gram(sparse.csr_array(moved))(x, y)
+    assert y == pytest.approx(moved.T @ (moved @ x))
     if np.count_nonzero(matrix):
         runs = diagonal_runs(*(getattr(sparse.csr_array(moved), a) for a in ("indptr", "indices", "data")))
         assert len(runs[0]) <= np.count_nonzero(matrix)

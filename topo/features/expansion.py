@@ -46,7 +46,7 @@ def top_magnitudes(view: GraphView) -> np.ndarray:
         raise Undefined("the graph has fewer than three nodes, so no third eigenvalue")
     if view.scaled_product is not None:
         product, exponent = view.scaled_product
-        return np.ldexp(np.abs(largest_eigenvalues(view.n_nodes, product, 3, copies=3, rounded=True)), exponent)
+        return np.ldexp(np.abs(largest_eigenvalues(view.n_nodes, product, 3, rounded=True)), exponent)
     magnitudes = _magnitudes_of_small_components(view)
     for bound, nodes in _components_by_bound(view):
         if bound <= magnitudes[2] * (1 + 1e-12):
@@ -72,11 +72,9 @@ def spectral_radius(view: GraphView) -> float:
 
     def laplacian(x: np.ndarray, y: np.ndarray) -> None:
         product(x, y)
-        for vector, image in zip(x, y, strict=True):
-            np.subtract(np.multiply(degree, vector, out=scratch), image, out=image)
+        np.subtract(np.multiply(degree, x, out=scratch), y, out=y)
 
     scratch = np.empty_like(degree)
-
     rounded = view.scaled_product is not None
     # The leading eigenvector sits where the nodes weigh most.
     near = _relative(degree) ** 8 + 1e-6
@@ -85,7 +83,7 @@ def spectral_radius(view: GraphView) -> float:
 
 
 def _adjacency_product(view: GraphView) -> tuple[Product, int]:
-    """The product of the undirected adjacency with vectors, but for a power of two."""
+    """The product of the undirected adjacency with a vector, but for a power of two."""
     if view.scaled_product is not None:
         return view.scaled_product
     directed, exponent = scaled(view.directed)
@@ -94,9 +92,9 @@ def _adjacency_product(view: GraphView) -> tuple[Product, int]:
 
 def _degrees(view: GraphView) -> np.ndarray:
     """Summed weights of the edges of each node, but for the power of two."""
-    degree = np.empty((1, view.n_nodes))
+    degree = np.empty(view.n_nodes)
     view.shared(_adjacency_product)[0](np.ones_like(degree), degree)
-    return degree[0]
+    return degree
 
 
 def _relative(degree: np.ndarray) -> np.ndarray:
@@ -166,12 +164,10 @@ def _magnitudes(view: GraphView, nodes: np.ndarray) -> np.ndarray:
     """Magnitudes of the three largest eigenvalues of one component, given its nodes; fewer when it is smaller."""
     odd = view.connectivity.odd[view.connectivity.component[nodes[0]]]
     colour = view.connectivity.colour
-    # The leading eigenvalue of what hangs together is there once, but edges of weight 0.0 hold nothing together.
-    copies = 3 if (view.directed.data == 0).any() else 2
     if 2 * len(nodes) < view.n_nodes:
         directed, exponent = scaled(view.directed[nodes][:, nodes])
         if odd:
-            values = np.abs(largest_eigenvalues(len(nodes), symmetric(directed), 3, copies=copies))
+            values = np.abs(largest_eigenvalues(len(nodes), symmetric(directed), 3))
         else:
             fewer, more = sorted((np.flatnonzero(colour[nodes]), np.flatnonzero(~colour[nodes])), key=len)
             values = np.repeat(top_singular_values((directed + directed.T)[fewer][:, more], 2), 2)[:3]
@@ -183,17 +179,18 @@ def _magnitudes(view: GraphView, nodes: np.ndarray) -> np.ndarray:
     if odd:
         # A node of weight d is in no eigenvector of an eigenvalue far above d.
         near = _relative(_degrees(view) * inside) ** 2 + 1e-4
-        values = largest_eigenvalues(view.n_nodes, product, 3, copies=copies, inside=inside, near=near)
+        values = largest_eigenvalues(view.n_nodes, product, 3, inside=inside, near=near)
         return np.ldexp(np.abs(values), exponent)
     if view.is_bipartite:
         (half,) = view.blocks.values()
         return np.repeat(top_singular_values(half, 2, inside=inside[view.parts[1].nodes]), 2)[:3]
     one_side = inside & (colour == (2 * colour[nodes].sum() <= len(nodes)))
 
+    between = np.empty(view.n_nodes)
+
     def square(x: np.ndarray, y: np.ndarray) -> None:
-        between = np.empty_like(x)
         product(x, between)
         product(between, y)
 
-    squares = largest_eigenvalues(view.n_nodes, square, min(2, one_side.sum()), inside=one_side)
+    squares = largest_eigenvalues(view.n_nodes, square, min(2, one_side.sum()), which="LA", inside=one_side)
     return np.ldexp(np.repeat(np.sqrt(np.maximum(squares, 0)), 2)[:3], exponent)

@@ -180,8 +180,8 @@ class GraphView:
 
     @property
     def scaled_product(self) -> tuple[Callable[[np.ndarray, np.ndarray], object], int] | None:
-        """Where there are no edges to multiply with: writes the products of the undirected weighted adjacency over a
-        power of two with vectors, (vectors, N), to a second array; and that power."""
+        """Where there are no edges to multiply with: writes the product of the undirected weighted adjacency over a
+        power of two with a vector, float64 (N,), to a second one; and that power."""
         return None
 
     @cached_property

@@ -1,89 +1,86 @@
-"""A block Lanczos method for extreme eigenvalues of large symmetric matrices."""
+"""Extreme eigenvalues of large symmetric matrices, one run of the Lanczos method after another."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count as counting
+from itertools import islice
+from math import ceil
+from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg.blas import dgemm
+from scipy.linalg import eigh_tridiagonal
+from scipy.linalg.blas import daxpy
 
 from .registry import Undefined
 
-__all__ = ["Product", "block_lanczos"]
+__all__ = ["Product", "extreme_eigenvalues"]
 
 Product = Callable[[np.ndarray, np.ndarray], object]
-"""Writes the products of a symmetric matrix with the rows of the first array, (vectors, size), to the second."""
+"""Writes the product of a symmetric matrix with the first vector to the second, float64 (size,)."""
 
-# Vectors that are kept: as many as make so many numbers, within limits. Then the best of their span replace them.
-NUMBERS = 1 << 23
-FEWEST, MOST = 48, 160
-MOST_RESTARTS = 200
+MOST_STEPS = 20_000
+MOST_RUNS = 8
+# Vectors of a run are kept as long as they are so many float32 numbers together, and else computed a second time.
+NUMBERS = 1 << 25
+VECTORS = 16
+"""What an iteration holds at a time besides, at most."""
 # Of the largest eigenvalue.
 MOST_RESIDUAL = 1e-6
+# Up to what excess of its residual a run waits for the other end of the spectrum.
+NEARLY = 1e4
+# Between two looks at the eigenvalues so far.
+FEWEST_STEPS = 8
 # The random part of a vector that is known to be near.
 RANDOM = 0.05
-ROUNDING = float(np.finfo(np.float64).eps)
-# Eigenvalues are exact to about the square of the largest cosine of two vectors of the basis.
-MOST_COSINE = 1e-7
-# Looking at the eigenvalues so far costs as much as a product with a matrix of this size.
-SIZE_OF_A_LOOK = 20_000
-PIECE = 1 << 13
 
 _kept = threading.local()
 
 
-def block_lanczos(
+def extreme_eigenvalues(
     size: int,
     product: Product,
     count: int,
     *,
     which: str,
-    width: int,
-    inside: np.ndarray | None,
     seed: int,
     tolerance: float,
+    inside: np.ndarray | None = None,
     near: np.ndarray | None = None,
-    rounding: float = ROUNDING,
 ) -> np.ndarray:
-    """The extreme eigenvalues of a symmetric matrix, seen as often as they are there up to `width` times.
+    """The extreme eigenvalues of a symmetric matrix, each as often as it is there.
 
-    A block of vectors is multiplied again and again, and every new block is made orthogonal to the two before it. In
-    exact arithmetic it is then orthogonal to all others. How far rounding takes it from there follows the recurrence of
-    the blocks themselves, and when it has gone too far two blocks are made orthogonal to the whole basis. A full basis
-    is replaced by its best Ritz vectors.
+    A run starts from one vector, has three terms and no other orthogonality, and ends when the most extreme eigenvalue
+    has converged: until then rounding does it no harm. The next run stays orthogonal to the eigenvectors that were
+    found, and so sees a second copy of an eigenvalue as well as the one that comes next.
 
-    Simon, *The Lanczos algorithm with partial reorthogonalization*, Mathematics of Computation 42 (1984); Wu, Simon,
-    *Thick-restart Lanczos method for large symmetric eigenvalue problems*, SIAM J. Matrix Analysis and Applications 22
-    (2000).
+    Paige, *Accuracy and effectiveness of the Lanczos algorithm for the symmetric eigenproblem*, Linear Algebra and its
+    Applications 34 (1980); Parlett, *The symmetric eigenvalue problem* (1998), chapters 5 and 13.
 
     Parameters
     ----------
     size
         Rows of the matrix.
     product
-        Of the matrix with vectors.
+        Of the matrix with a vector.
     count
         How many.
     which
         ``"LM"``, largest in magnitude, or ``"LA"``, largest.
-    width
-        Vectors of a block.
-    inside
-        bool (size,): a set of rows and columns that no entry joins to others, and the only ones to look at.
     seed
         Of the vectors to start from.
     tolerance
         Of the largest eigenvalue, what the error may be.
+    inside
+        bool (size,): a set of rows and columns that no entry joins to others, and the only ones to look at.
     near
         A positive vector (size,) that is large where the wanted eigenvectors are, if one is known.
-    rounding
-        The relative error of products.
 
     Returns
     -------
     array
-        (count,), or shorter where the vectors to start from span a smaller space with what they are mapped to.
+        (count,), extreme first, or shorter where there are fewer.
 
     Raises
     ------
@@ -91,190 +88,197 @@ def block_lanczos(
         When the iteration does not converge.
     """
     rng = np.random.default_rng(seed)
-    # A positive vector is never orthogonal to the leading one of a non-negative matrix.
-    start = np.vstack([rng.random(size), rng.standard_normal((width - 1, size))])
-    if near is not None:
-        start[0] = 1 + RANDOM * start[0]
-        start *= near
-    if inside is not None:
-        start *= inside
-    space = _Space(start, min(max(FEWEST, NUMBERS // size), MOST), rounding)
-    steps, restarts = 0, 0
-    look = pause = 3 if size > SIZE_OF_A_LOOK else 6
-    while restarts < MOST_RESTARTS:
-        space.grow(product)
-        steps += 1
-        if steps < look and not space.is_full and len(space.block):
-            continue
-        look = steps + max(pause, steps // 8)
-        values, vectors = space.ritz(which)
-        if not len(space.block) or _converged(values, space.residuals(vectors), count, tolerance):
-            return values[:count]
-        if space.is_full:
-            space.restart(values, vectors, min(count + 2 * width + space.most // 24, space.filled - 1))
-            restarts += 1
+    found: list[float] = []
+    vectors = np.empty((0, size))
+    while True:
+        start = rng.standard_normal(size)
+        if not found:
+            # A positive vector is never orthogonal to the leading one of a non-negative matrix.
+            start = rng.random(size) if near is None else 1 + RANDOM * start
+        if near is not None:
+            start *= near
+        if inside is not None:
+            start *= inside
+        whole = np.linalg.norm(start)
+        _take_out(vectors, start)
+        if np.linalg.norm(start) <= 1e-10 * whole:
+            break  # nothing is left
+        last = len(found) == count - 1 and which == "LA"
+        largest = abs(found[0]) if found else 0.0
+        values, new = _run(product, start, vectors, which, tolerance, largest, with_vectors=not last)
+        found += values
+        found.sort(key=lambda value: -abs(value) if which == "LM" else -value)
+        # No other eigenvalue is as far out as what the run was after.
+        certain = sum(abs(value) >= abs(values[0]) if which == "LM" else value >= values[0] for value in found)
+        if certain >= count:
+            break
+        vectors = np.concatenate([vectors, new])
+    return np.array(found[:count])
+
+
+class _End(NamedTuple):
+    """An end of the spectrum of a tridiagonal matrix."""
+
+    value: float
+    vector: np.ndarray
+    """The eigenvector, by steps."""
+    residual: float
+    gap: float
+    """To the next eigenvalue."""
+
+    def excess(self, largest: float, tolerance: float) -> float:
+        """How many times as large the residual is as it may be.
+
+        The error of the value is at most the residual, and about its square over the gap. Whether the next value so far
+        is the next is not known before the residual is small, so it has to be small in any case.
+        """
+        allowed = tolerance * largest
+        most = min(max(MOST_RESIDUAL * largest, allowed), max(allowed, np.sqrt(allowed * self.gap)))
+        return self.residual / most if self.residual else 0.0
+
+
+def _run(
+    product: Product,
+    start: np.ndarray,
+    without: np.ndarray,
+    which: str,
+    tolerance: float,
+    largest: float,
+    *,
+    with_vectors: bool,
+) -> tuple[list[float], np.ndarray]:
+    """The most extreme eigenvalue beyond known eigenvectors, and that of the other end if it has converged as well.
+
+    And their eigenvectors, (values, size).
+    """
+    for _ in range(MOST_RUNS):
+        steps = _Steps(product, start, without, keep=with_vectors)
+        done: dict[int, _End] = {}
+        excess, wait = np.inf, FEWEST_STEPS
+        while True:
+            steps.advance(wait)
+            ends = steps.ends(which)
+            scale = max(largest, *(abs(end.value) for end in ends))
+            for side, end in enumerate(ends):
+                if side not in done and (steps.is_over or end.excess(scale, tolerance) <= 1):
+                    done[side] = end
+            first = max(range(len(ends)), key=lambda side: abs(ends[side].value))
+            waiting = [end.excess(scale, tolerance) for side, end in enumerate(ends) if side not in done]
+            if first in done and all(more > NEARLY for more in waiting):
+                break
+            if len(steps.diagonal) >= MOST_STEPS:
+                raise Undefined("the eigenvalue iteration did not converge, from two different starts")
+            # The residual falls by about the same factor with every step.
+            rate = np.log(excess / waiting[0]) / wait
+            excess, wait = waiting[0], max(FEWEST_STEPS, len(steps.diagonal) // 2)
+            if 0 < rate < np.inf:
+                wait = min(wait, max(FEWEST_STEPS // 2, ceil(np.log(excess) / rate)))
+        chosen = [done[first], *(end for side, end in done.items() if side != first)]
+        values = [end.value for end in chosen]
+        if not with_vectors:
+            return values, np.empty((0, steps.size))
+        vectors = steps.combined([end.vector for end in chosen])
+        residuals = [_residual(product, *pair, without) for pair in zip(values, vectors, strict=True)]
+        # Vectors that are computed a second time by inexact products may differ from those of the first.
+        good = np.array(residuals) <= 10 * max(MOST_RESIDUAL, tolerance) * scale
+        if good[0]:
+            return [value for value, kept in zip(values, good, strict=True) if kept], vectors[good]
+        start = vectors[0]
     raise Undefined("the eigenvalue iteration did not converge, from two different starts")
 
 
-class _Space:
-    """An orthonormal basis, the matrix projected on it, and the block of vectors that comes next."""
+class _Steps:
+    """The three-term recurrence from one vector: a tridiagonal matrix, and the vectors as far as they are kept."""
 
-    def __init__(self, start: np.ndarray, most: int, rounding: float) -> None:
-        width, size = start.shape
-        self.most = most
-        self.rounding = 8 * rounding
-        self.projected = np.zeros((most, most))
-        # What the inner products of the basis are at most, as far as rounding can be followed.
-        self.cosines = np.eye(most)
-        # The next block stands behind the basis.
-        self.rows = _memory(most + width, size)
-        self.rest = np.empty((width, size))
-        self.kept = self.previous = self.filled = 0
-        self.coupling = np.zeros((0, width))
-        self._follow(start, start @ start.T, 0.0)
-        self.scale = 0.0
-        # Whether the next block has to be made orthogonal to the whole basis.
-        self.loose = True
+    def __init__(self, product: Product, start: np.ndarray, without: np.ndarray, *, keep: bool) -> None:
+        self.product = product
+        self.start = start
+        self.without = without
+        self.size = len(start)
+        self.diagonal: list[float] = []
+        self.beside: list[float] = []
+        self.kept = _memory(self.size) if keep else np.empty((0, self.size))
+        self.is_over = False
+        self._going = self.vectors()
 
-    @property
-    def basis(self) -> np.ndarray:
-        """Orthonormal rows."""
-        return self.rows[: self.filled]
+    def advance(self, wanted: int) -> None:
+        """Go on for some steps."""
+        start = len(self.diagonal)
+        for step, vector in enumerate(islice(self._going, wanted), start):
+            if step < len(self.kept):
+                self.kept[step] = vector
 
-    @property
-    def block(self) -> np.ndarray:
-        """The rows that come next; none, where the matrix maps the basis to its own span."""
-        return self.rows[self.filled : self.filled + len(self.coupling)]
+    def vectors(self) -> Iterator[np.ndarray]:
+        """The vectors, orthonormal as long as nothing has converged; a second time, the same."""
+        now, image = self.start / np.linalg.norm(self.start), np.empty(self.size)
+        before = np.zeros(self.size)
+        scale = 0.0
+        for step in counting():
+            self.product(now, image)
+            if step:
+                daxpy(before, image, a=-self.beside[step - 1])
+            diagonal = float(image @ now)
+            daxpy(now, image, a=-diagonal)
+            _take_out(self.without, image)
+            length = float(np.sqrt(image @ image))
+            if step == len(self.diagonal):
+                self.diagonal.append(diagonal)
+                self.beside.append(length)
+                scale = max(scale, abs(diagonal) + length)
+                self.is_over = length <= 1e-13 * scale or step == self.size - 1
+            yield now
+            if self.is_over and step == len(self.diagonal) - 1:
+                return
+            image *= 1 / self.beside[step]
+            before, now, image = now, image, before
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the basis has no place for the block."""
-        return self.filled + len(self.block) > self.most
+    def ends(self, which: str) -> list[_End]:
+        """The upper end of the spectrum so far, with ``"LM"`` the lower one too."""
+        n = len(self.diagonal)
+        diagonal, beside = np.array(self.diagonal), np.array(self.beside)
+        found = []
+        for sign in (1, -1) if which == "LM" else (1,):
+            two = (max(0, n - 2), n - 1)
+            values, vectors = eigh_tridiagonal(sign * diagonal, sign * beside[:-1], select="i", select_range=two)
+            gap = float(values[-1] - values[0]) if n > 1 else np.inf
+            residual = 0.0 if self.is_over else float(beside[-1] * abs(vectors[-1, -1]))
+            found.append(_End(sign * float(values[-1]), vectors[:, -1], residual, gap))
+        return found
 
-    def grow(self, product: Product) -> None:
-        """Take the block into the basis, and make the next of what the matrix maps it to."""
-        stop = self.filled + len(self.block)
-        near, here = slice(self.previous, stop), slice(self.filled, stop)
-        if self.filled:
-            coupled = slice(self.previous, self.filled)
-            self.projected[here, coupled] = self.coupling
-            self.projected[coupled, here] = self.coupling.T
-        rest = self.rest[: len(self.block)]
-        product(self.block, rest)
-        taken = _without(self.rows[near], rest)
-        if self.loose:
-            taken += _without(self.rows[:stop], rest)[near]
-        elif self.kept:
-            # Rounding brings back first what an iteration has found.
-            _without(self.rows[: self.kept], rest)
-        squares = rest @ rest.T
-        length = float(np.sqrt((np.diag(squares) + np.sum(taken**2, axis=0)).max()))
-        self.scale = max(self.scale, length)
-        self.projected[near, here] = taken
-        self.projected[here, near] = taken.T
-        before, self.filled = slice(0, self.filled), stop
-        self._follow(rest, squares, 1e-12 * self.scale)
-        if len(self.block):
-            lengths = np.linalg.norm(self.coupling, axis=1)
-            cosines = np.full((stop, len(lengths)), ROUNDING)
-            if not self.loose:
-                cosines = self._cosines(before, near, here, lengths)
-            # A short direction was blown up together with what was left of the basis in it.
-            short = lengths.min() < 1e-3 * length
-            self.loose = short or bool(np.abs(cosines).max() > MOST_COSINE)
-            if self.loose:
-                block, coupling = self.rest[: len(lengths)], self.coupling
-                block[:] = self.block
-                _without(self.basis, block)
-                self._follow(block, block @ block.T, 1e-3)
-                self.coupling = self.coupling @ coupling
-                cosines = np.full((stop, len(self.block)), ROUNDING)
-            if not self.is_full:
-                after = slice(stop, stop + len(self.block))
-                self.cosines[:stop, after] = cosines
-                self.cosines[after, :stop] = cosines.T
-        self.previous = here.start
-
-    def _cosines(self, before: slice, near: slice, here: slice, lengths: np.ndarray) -> np.ndarray:
-        """The inner products of the new block with the basis, (basis, block), from those of the blocks before it."""
-        far = np.zeros((here.stop, len(lengths)))
-        mapped = self.projected[before, : here.stop] @ self.cosines[: here.stop, here]
-        left = mapped - self.cosines[before, near] @ self.projected[near, here]
-        far[before] = left @ (self.coupling.T / lengths**2)
-        far[near] = far[: self.kept] = 0.0  # these were taken out
-        rounding = self.rounding * self.scale / lengths
-        return far + np.where(far < 0, -rounding, rounding)
-
-    def _follow(self, rows: np.ndarray, squares: np.ndarray, floor: float) -> None:
-        """Make the next block an orthonormal basis of the span of the rows, without directions below `floor`.
-
-        `squares` is rows @ rows.T. The coupling C is such that C^T times the block is `rows`.
-        """
-        values, rotation = np.linalg.eigh(squares)
-        kept = values > floor * floor
-        lengths, turned = np.sqrt(values[kept])[:, None], rotation[:, kept].T
-        self.coupling = turned * lengths
-        np.matmul(turned / lengths, rows, out=self.block)
-
-    def ritz(self, which: str) -> tuple[np.ndarray, np.ndarray]:
-        """Eigenvalues of the projected matrix, extreme first, and its eigenvectors."""
-        values, vectors = np.linalg.eigh(self.projected[: self.filled, : self.filled])
-        order = np.argsort(-np.abs(values) if which == "LM" else -values, kind="stable")
-        return values[order], vectors[:, order]
-
-    def residuals(self, vectors: np.ndarray) -> np.ndarray:
-        """How far the matrix maps each Ritz vector from its multiple."""
-        return np.linalg.norm(self.coupling @ vectors[self.previous : self.filled], axis=0)
-
-    def restart(self, values: np.ndarray, vectors: np.ndarray, kept: int) -> None:
-        """Keep the first Ritz vectors in place of the basis."""
-        found, block = vectors[:, :kept].T @ self.basis, self.block.copy()
-        found += (np.eye(kept) - found @ found.T) @ found / 2
-        _without(found, block)
-        self.coupling = self.coupling @ vectors[self.previous : self.filled, :kept]
-        self.rows[:kept] = found
-        self.rows[kept : kept + len(block)] = block
-        self.projected[:] = 0.0
-        self.projected[:kept, :kept] = np.diag(values[:kept])
-        self.cosines[:] = np.eye(self.most)
-        self.kept, self.previous, self.filled = kept, 0, kept
-        self.loose = True
+    def combined(self, coefficients: list[np.ndarray]) -> np.ndarray:
+        """The sums of the vectors with these coefficients, normalised, (sums, size)."""
+        sums = np.zeros((len(coefficients), self.size))
+        most = max(len(one) for one in coefficients)
+        if most <= len(self.kept):
+            for total, one in zip(sums, coefficients, strict=True):
+                total[:] = one.astype(np.float32) @ self.kept[: len(one)]
+        else:
+            for step, vector in enumerate(islice(self.vectors(), most)):
+                for total, one in zip(sums, coefficients, strict=True):
+                    if step < len(one):
+                        daxpy(vector, total, a=float(one[step]))
+        for total in sums:
+            _take_out(self.without, total)
+        return sums / np.linalg.norm(sums, axis=1, keepdims=True)
 
 
-def _without(basis: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Take the span of the basis out of the rows, in place; returns what was taken, (basis, rows)."""
-    # Pieces that fit into fast memory: libraries are slow at long products of few rows.
-    taken = np.zeros((len(basis), len(rows)))
-    for start in range(0, rows.shape[1], PIECE):
-        piece = slice(start, start + PIECE)
-        taken += basis[:, piece] @ rows[:, piece].T
-    dgemm(-1.0, basis.T, taken, 1.0, rows.T, overwrite_c=True)
-    return taken
+def _residual(product: Product, value: float, vector: np.ndarray, without: np.ndarray) -> float:
+    """How far a matrix takes a vector from its multiple, but for known eigenvectors."""
+    image = np.empty_like(vector)
+    product(vector, image)
+    _take_out(without, image)
+    return float(np.linalg.norm(image - value * vector))
 
 
-def _memory(count: int, size: int) -> np.ndarray:
-    """Rows of any content; the same memory for every iteration of a thread, for new memory costs as many products."""
-    numbers = count * size
-    if numbers > 2 * NUMBERS:
-        return np.empty((count, size))
-    if len(getattr(_kept, "memory", ())) < numbers:
-        _kept.memory = np.empty(numbers)
-    return _kept.memory[:numbers].reshape(count, size)
+def _take_out(basis: np.ndarray, vector: np.ndarray) -> None:
+    """Make a vector orthogonal to an orthonormal basis, in place."""
+    for one in basis:
+        daxpy(one, vector, a=-float(one @ vector))
 
 
-def _converged(values: np.ndarray, residuals: np.ndarray, count: int, tolerance: float) -> bool:
-    """Whether the first `count` Ritz values are exact to the tolerance.
-
-    The error of a group of them is at most their residual, and about its square over the gap behind the group. A
-    cluster that holds the last wanted value is taken whole, so that the gap is the one behind the cluster. Whether
-    the values so far are those of the whole cluster is not known before the residual is smaller than its width, so the
-    residual has to be small in any case.
-    """
-    allowed = tolerance * np.abs(values[0])
-    square = np.cumsum(residuals**2)
-    least = (max(MOST_RESIDUAL, tolerance) * values[0]) ** 2
-    for k in range(count, min(len(values), count + 6)):
-        gap = np.abs(values[:k, None] - values[None, k:]).min()
-        if square[k - 1] <= min(least, max(allowed**2, allowed * gap)):
-            return True
-    return False
+def _memory(size: int) -> np.ndarray:
+    """Rows of any content; the same memory for every run of a thread, for new memory costs as much as products."""
+    if not hasattr(_kept, "memory"):
+        _kept.memory = np.empty(NUMBERS, np.float32)
+    rows = NUMBERS // size
+    return _kept.memory[: rows * size].reshape(rows, size)

@@ -1,4 +1,4 @@
-"""Largest eigenvalues and singular values of sparse matrices: dense when small, a block Lanczos method when large."""
+"""Largest eigenvalues and singular values of sparse matrices: dense when small, a Lanczos method when large."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy import sparse
 from threadpoolctl import ThreadpoolController
 
 from .kernels import compiler
-from .lanczos import Product, block_lanczos
+from .lanczos import Product, extreme_eigenvalues
 from .registry import Undefined
 
 __all__ = ["largest_eigenvalues", "scaled", "symmetric", "top_singular_values"]
@@ -28,25 +28,22 @@ def largest_eigenvalues(
     count: int,
     *,
     which: str = "LM",
-    copies: int = 2,
     inside: np.ndarray | None = None,
     near: np.ndarray | None = None,
     rounded: bool = False,
 ) -> np.ndarray:
-    """The `count` extreme eigenvalues of a symmetric matrix, given as its product with vectors, extreme first.
+    """The `count` extreme eigenvalues of a symmetric matrix, given as its product with a vector, extreme first.
 
     Parameters
     ----------
     size
         Rows of the matrix.
     product
-        Of the matrix with vectors.
+        Of the matrix with a vector.
     count
         How many.
     which
         ``"LM"``, largest in magnitude, or ``"LA"``, largest.
-    copies
-        How many of equal eigenvalues matter.
     inside
         bool (size,): a set of rows and columns that no entry joins to others, and the only ones to look at.
     near
@@ -67,24 +64,22 @@ def largest_eigenvalues(
     if size <= DENSE_SIZE:
         unit = np.eye(size) if inside is None else np.eye(size)[inside]
         image = np.empty_like(unit)
-        product(unit, image)
+        for vector, its_image in zip(unit, image, strict=True):
+            product(vector, its_image)
         return _by(np.linalg.eigvalsh(image if inside is None else image[:, inside]), which)[:count]
-    # Products of narrow matrices are too small for threads: on a busy machine these cost ten times the work.
+    # What is left to libraries is too small for threads: on a busy machine these cost ten times the work.
     with _thread_pools().limit(limits=1, user_api="blas"):
-        width = min(count, copies)
-        wanted: dict[str, Any] = {"which": which, "inside": inside, "near": near, "tolerance": TOLERANCE}
-        if rounded:
-            wanted |= {"tolerance": ROUNDED, "rounding": float(np.finfo(np.float32).eps)}
+        wanted: dict[str, Any] = {"which": which, "inside": inside, "near": near}
+        wanted["tolerance"] = ROUNDED if rounded else TOLERANCE
         try:
-            found = block_lanczos(size, product, count, width=width, seed=0, **wanted)
-        except Undefined:
-            # Another start, in a block that sees more of what lies close together.
-            found = block_lanczos(size, product, count, width=width + 2, seed=1, **wanted)
+            found = extreme_eigenvalues(size, product, count, seed=0, **wanted)
+        except Undefined:  # another start
+            found = extreme_eigenvalues(size, product, count, seed=1, **wanted)
     return np.concatenate([found, np.zeros(max(0, min(count, size) - len(found)))])
 
 
 def symmetric(directed: sparse.csr_array) -> Product:
-    """The product of A + A^T with vectors.
+    """The product of A + A^T with a vector.
 
     Parameters
     ----------
@@ -98,52 +93,29 @@ def symmetric(directed: sparse.csr_array) -> Product:
     """
     if not compiler.available():
         forward = directed.astype(np.float64)
-        return lambda x, y: np.copyto(y, (forward @ x.T + forward.T @ x.T).T)
+        return lambda x, y: np.add(forward @ x, forward.T @ x, out=y)
     from .kernels.products import diagonal_runs, symmetric_product, symmetric_run_product
 
     arrays = directed.indptr, directed.indices, directed.data
-    runs, work = diagonal_runs(*arrays), _Work()
-
-    def product(x: np.ndarray, y: np.ndarray) -> None:
-        if len(runs[0]):
-            row, column, weight, length = runs
-            symmetric_run_product(row, column, weight, length, x, y, *work(x.size, x.size))
-        else:
-            symmetric_product(*arrays, x, y, *work(x.size, x.size))
-
-    return product
+    row, column, weight, length = diagonal_runs(*arrays)
+    if len(row):
+        return lambda x, y: symmetric_run_product(row, column, weight, length, x, y)
+    return lambda x, y: symmetric_product(*arrays, x, y)
 
 
 def _gram(matrix: sparse.csr_array) -> Product:
-    """The product of B^T B with vectors."""
+    """The product of B^T B with a vector."""
     if not compiler.available():
         forward = matrix.astype(np.float64)
-        return lambda x, y: np.copyto(y, (forward.T @ (forward @ x.T)).T)
+        return lambda x, y: np.copyto(y, forward.T @ (forward @ x))
     from .kernels.products import diagonal_runs, gram_product, gram_run_product
 
     arrays = matrix.indptr, matrix.indices, matrix.data
-    runs, work = diagonal_runs(*arrays), _Work()
-
-    def product(x: np.ndarray, y: np.ndarray) -> None:
-        if len(runs[0]):
-            row, column, weight, length = runs
-            gram_run_product(row, column, weight, length, x, y, *work(x.size, len(x) * matrix.shape[0]))
-        else:
-            gram_product(*arrays, x, y, *work(x.size, x.size))
-
-    return product
-
-
-class _Work:
-    """Memory of a product, kept from one call to the next: getting it anew would cost as much as the product."""
-
-    def __init__(self) -> None:
-        self.arrays: dict[tuple[int, ...], list[np.ndarray]] = {}
-
-    def __call__(self, *sizes: int) -> list[np.ndarray]:
-        if sizes not in self.arrays:
-            self.arrays = {sizes: [np.empty(size) for size in sizes]}
-        return self.arrays[sizes]
+    row, column, weight, length = diagonal_runs(*arrays)
+    if len(row):
+        between = np.empty(matrix.shape[0])
+        return lambda x, y: gram_run_product(row, column, weight, length, x, y, between)
+    return lambda x, y: gram_product(*arrays, x, y)
 
 
 def top_singular_values(matrix: sparse.csr_array, count: int, *, inside: np.ndarray | None = None) -> np.ndarray:
@@ -178,7 +150,7 @@ def top_singular_values(matrix: sparse.csr_array, count: int, *, inside: np.ndar
         return np.ldexp(values, exponent)
     if inside is None and 2 * matrix.shape[0] < matrix.shape[1]:
         matrix = matrix.T.tocsr()
-    squares = largest_eigenvalues(matrix.shape[1], _gram(matrix), min(count, small), inside=inside)
+    squares = largest_eigenvalues(matrix.shape[1], _gram(matrix), min(count, small), which="LA", inside=inside)
     return np.ldexp(np.sqrt(np.maximum(squares, 0)), exponent)
 
 

@@ -17,13 +17,13 @@ from ..encoding.graph import MultipartiteGraph
 from ..encoding.multipartite import weight_facts
 from ..memory import available_memory, in_words
 from .graph_view import GraphView
-from .lanczos import FEWEST, Product
+from .lanczos import VECTORS, Product
 from .registry import Undefined
 
 __all__ = ["BYTES_OF_AN_ITERATION", "StructuralView"]
 
-BYTES_OF_AN_ITERATION = 8 * (FEWEST + 16)
-"""For a node: the basis and the blocks beside it, in float64."""
+BYTES_OF_AN_ITERATION = 8 * VECTORS
+"""For a node, in float64."""
 NEEDS_EDGES = "it needs the edges of the graph, which are not built with engine='structure'"
 
 
@@ -121,7 +121,7 @@ class StructuralView(GraphView):
 
     @cached_property
     def scaled_product(self) -> tuple[Product, int]:
-        """The product of the undirected weighted adjacency with vectors, over a power of two, and that power.
+        """The product of the undirected weighted adjacency with a vector, over a power of two, and that power.
 
         Raises
         ------
@@ -135,8 +135,8 @@ class StructuralView(GraphView):
         exponent = int(np.frexp(self.adjacency.weighted.both(ones).max())[1])
 
         def product(x: np.ndarray, y: np.ndarray) -> None:
-            # The vectors are scaled, for float32 might not hold the weights times them.
-            y[:] = self.adjacency.rounded.both(np.ldexp(x, -exponent).T).T
+            # The vector is scaled, for float32 might not hold the weights times it.
+            y[:] = self.adjacency.rounded.both(np.ldexp(x, -exponent)[:, None])[:, 0]
 
         return product, exponent
 

@@ -1,4 +1,4 @@
-"""Products of sparse matrices with a few vectors at once, in one pass over the stored entries.
+"""Products of sparse matrices with a vector, in one pass over the stored entries.
 
 A convolution gives a diagonal of equal weights for each of its own weights: entries (i, j), (i + 1, j + 1), ... Such a
 run is multiplied as two pieces of vectors, without reading an index for each entry.
@@ -15,7 +15,7 @@ __all__ = ["diagonal_runs", "gram_product", "gram_run_product", "symmetric_produ
 
 @njit
 def diagonal_runs(indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray) -> tuple:
-    """The entries of a matrix as runs along diagonals, if these are at most half as many as the entries.
+    """The entries of a matrix as runs along diagonals, if these are at most a quarter as many as the entries.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def diagonal_runs(indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray) 
         Of each run its first row, first column and weight, and the lengths of the runs longer than one, which come
         first; empty arrays where there are too many.
     """
-    n_rows, most = len(indptr) - 1, len(indices) // 2
+    n_rows, most = len(indptr) - 1, len(indices) // 4
     row, column = np.empty(most, np.int32), np.empty(most, np.int32)
     length, weight = np.empty(most, np.int32), np.empty(most, weights.dtype)
     longest = 0
@@ -72,14 +72,7 @@ def diagonal_runs(indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray) 
 
 @njit
 def symmetric_run_product(
-    row: np.ndarray,
-    column: np.ndarray,
-    weight: np.ndarray,
-    length: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    flat: np.ndarray,
-    total: np.ndarray,
+    row: np.ndarray, column: np.ndarray, weight: np.ndarray, length: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> None:
     """Write (A + A^T) x to `y`.
 
@@ -88,24 +81,16 @@ def symmetric_run_product(
     row, column, weight, length
         Runs of A, square.
     x, y
-        float64 (vectors, rows).
-    flat, total
-        Memory of the size of `x`.
+        float64 (rows,).
     """
-    width = len(x)
-    _interleave(x, flat)
-    total[:] = 0.0
+    y[:] = 0.0
     for run in range(len(length)):
-        i, j, size, factor = row[run] * width, column[run] * width, length[run] * width, weight[run]
-        from_i, from_j, to_i, to_j = flat[i : i + size], flat[j : j + size], total[i : i + size], total[j : j + size]
-        for k in range(size):
-            to_i[k] += factor * from_j[k]
-        for k in range(size):
-            to_j[k] += factor * from_i[k]
-    single = len(length)
-    _add_entries(row[single:], column[single:], weight[single:], flat, total, width)
-    _add_entries(column[single:], row[single:], weight[single:], flat, total, width)
-    _deinterleave(total, y)
+        _add_run(row[run], column[run], length[run], weight[run], x, y)
+        _add_run(column[run], row[run], length[run], weight[run], x, y)
+    for entry in range(len(length), len(row)):
+        i, j, factor = np.uint64(row[entry]), np.uint64(column[entry]), np.float64(weight[entry])
+        y[i] += factor * x[j]
+        y[j] += factor * x[i]
 
 
 @njit
@@ -116,7 +101,6 @@ def gram_run_product(
     length: np.ndarray,
     x: np.ndarray,
     y: np.ndarray,
-    flat: np.ndarray,
     between: np.ndarray,
 ) -> None:
     """Write B^T B x to `y`.
@@ -126,71 +110,33 @@ def gram_run_product(
     row, column, weight, length
         Runs of B.
     x, y
-        float64 (vectors, columns).
-    flat, between
-        Memory for as many numbers as `x` has, and for B x.
+        float64 (columns,).
+    between
+        Memory for B x, float64 (rows,).
     """
-    width = len(x)
-    _interleave(x, flat)
     between[:] = 0.0
     for run in range(len(length)):
-        i, j, size, factor = row[run] * width, column[run] * width, length[run] * width, weight[run]
-        start, end = flat[j : j + size], between[i : i + size]
-        for k in range(size):
-            end[k] += factor * start[k]
-    single = len(length)
-    _add_entries(row[single:], column[single:], weight[single:], flat, between, width)
-    flat[:] = 0.0
+        _add_run(row[run], column[run], length[run], weight[run], x, between)
+    for entry in range(len(length), len(row)):
+        between[np.uint64(row[entry])] += np.float64(weight[entry]) * x[np.uint64(column[entry])]
+    y[:] = 0.0
     for run in range(len(length)):
-        i, j, size, factor = row[run] * width, column[run] * width, length[run] * width, weight[run]
-        start, end = between[i : i + size], flat[j : j + size]
-        for k in range(size):
-            end[k] += factor * start[k]
-    _add_entries(column[single:], row[single:], weight[single:], between, flat, width)
-    _deinterleave(flat, y)
+        _add_run(column[run], row[run], length[run], weight[run], between, y)
+    for entry in range(len(length), len(row)):
+        y[np.uint64(column[entry])] += np.float64(weight[entry]) * between[np.uint64(row[entry])]
 
 
 @njit
-def _add_entries(
-    row: np.ndarray, column: np.ndarray, weight: np.ndarray, flat: np.ndarray, total: np.ndarray, width: int
-) -> None:
-    """Add the products of single entries."""
-    for entry in range(len(row)):
-        i, j, factor = row[entry] * width, column[entry] * width, weight[entry]
-        total[i] += factor * flat[j]
-        if width == 2:
-            total[i + 1] += factor * flat[j + 1]
-        elif width > 2:
-            for k in range(1, width):
-                total[i + k] += factor * flat[j + k]
-
-
-@njit
-def _interleave(x: np.ndarray, flat: np.ndarray) -> None:
-    """Write the vectors (vectors, size) one beside the other, the entries of a place together."""
-    width, size = x.shape
-    for k in range(width):
-        for place in range(size):
-            flat[place * width + k] = x[k, place]
-
-
-@njit
-def _deinterleave(flat: np.ndarray, y: np.ndarray) -> None:
-    width, size = y.shape
-    for k in range(width):
-        for place in range(size):
-            y[k, place] = flat[place * width + k]
+def _add_run(target: int, source: int, length: int, weight: float, x: np.ndarray, y: np.ndarray) -> None:
+    """Add a run's product; indices that cannot be negative need no look at whether they are."""
+    i, j, factor = np.uint64(target), np.uint64(source), np.float64(weight)
+    for k in range(np.uint64(length)):
+        y[i + k] += factor * x[j + k]
 
 
 @njit
 def symmetric_product(
-    indptr: np.ndarray,
-    indices: np.ndarray,
-    weights: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    one: np.ndarray,
-    total: np.ndarray,
+    indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> None:
     """Write (A + A^T) x to `y`.
 
@@ -199,53 +145,20 @@ def symmetric_product(
     indptr, indices, weights
         CSR arrays of A, square; float32 weights.
     x, y
-        float64 (vectors, rows).
-    one, total
-        Memory of the size of `x`.
+        float64 (rows,).
     """
-    width = len(x)
-    _interleave(x, one)
-    total[:] = 0.0
-    if width == 1:
-        for row in range(len(indptr) - 1):
-            only, sum0 = one[row], total[row]
-            for entry in range(indptr[row], indptr[row + 1]):
-                column, weight = indices[entry], weights[entry]
-                sum0 += weight * one[column]
-                total[column] += weight * only
-            total[row] = sum0
-    elif width == 2:
-        for row in range(len(indptr) - 1):
-            here0, here1 = one[2 * row], one[2 * row + 1]
-            sum0, sum1 = total[2 * row], total[2 * row + 1]
-            for entry in range(indptr[row], indptr[row + 1]):
-                column, weight = 2 * indices[entry], weights[entry]
-                sum0 += weight * one[column]
-                sum1 += weight * one[column + 1]
-                total[column] += weight * here0
-                total[column + 1] += weight * here1
-            total[2 * row], total[2 * row + 1] = sum0, sum1
-    else:
-        for row in range(len(indptr) - 1):
-            here = row * width
-            for entry in range(indptr[row], indptr[row + 1]):
-                column, weight = indices[entry] * width, weights[entry]
-                for k in range(width):
-                    total[here + k] += weight * one[column + k]
-                    total[column + k] += weight * one[here + k]
-    _deinterleave(total, y)
+    y[:] = 0.0
+    for row in range(len(indptr) - 1):
+        only, total = x[row], y[row]
+        for entry in range(indptr[row], indptr[row + 1]):
+            column, weight = np.uint64(indices[entry]), np.float64(weights[entry])
+            total += weight * x[column]
+            y[column] += weight * only
+        y[row] = total
 
 
 @njit
-def gram_product(
-    indptr: np.ndarray,
-    indices: np.ndarray,
-    weights: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    one: np.ndarray,
-    total: np.ndarray,
-) -> None:
+def gram_product(indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
     """Write B^T B x to `y`.
 
     Parameters
@@ -253,41 +166,12 @@ def gram_product(
     indptr, indices, weights
         CSR arrays of B; float32 weights.
     x, y
-        float64 (vectors, columns).
-    one, total
-        Memory of the size of `x`.
+        float64 (columns,).
     """
-    width = len(x)
-    _interleave(x, one)
-    total[:] = 0.0
-    if width == 1:
-        for row in range(len(indptr) - 1):
-            sum0 = 0.0
-            for entry in range(indptr[row], indptr[row + 1]):
-                sum0 += weights[entry] * one[indices[entry]]
-            for entry in range(indptr[row], indptr[row + 1]):
-                total[indices[entry]] += weights[entry] * sum0
-    elif width == 2:
-        for row in range(len(indptr) - 1):
-            sum0 = sum1 = 0.0
-            for entry in range(indptr[row], indptr[row + 1]):
-                column, weight = 2 * indices[entry], weights[entry]
-                sum0 += weight * one[column]
-                sum1 += weight * one[column + 1]
-            for entry in range(indptr[row], indptr[row + 1]):
-                column, weight = 2 * indices[entry], weights[entry]
-                total[column] += weight * sum0
-                total[column + 1] += weight * sum1
-    else:
-        sums = np.empty(width)
-        for row in range(len(indptr) - 1):
-            sums[:] = 0.0
-            for entry in range(indptr[row], indptr[row + 1]):
-                column, weight = indices[entry] * width, weights[entry]
-                for k in range(width):
-                    sums[k] += weight * one[column + k]
-            for entry in range(indptr[row], indptr[row + 1]):
-                column, weight = indices[entry] * width, weights[entry]
-                for k in range(width):
-                    total[column + k] += weight * sums[k]
-    _deinterleave(total, y)
+    y[:] = 0.0
+    for row in range(len(indptr) - 1):
+        total = 0.0
+        for entry in range(indptr[row], indptr[row + 1]):
+            total += weights[entry] * x[np.uint64(indices[entry])]
+        for entry in range(indptr[row], indptr[row + 1]):
+            y[np.uint64(indices[entry])] += weights[entry] * total
