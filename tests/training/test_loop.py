@@ -450,7 +450,7 @@ def test_a_callback_that_fails_is_named():
         ),
         (
             torch.arange(4.0) % 2,
-            r"must be classes, one whole number from 0 up a sample, .* not torch.float32 .* from 0 to 1",
+            r"are torch.float32 of shape \(4,\) and may be labels or numbers; .* or give classes as whole numbers",
         ),
         (torch.arange(3), r"differ in length \(4 inputs, 3 targets\)"),
     ],

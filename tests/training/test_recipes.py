@@ -64,7 +64,7 @@ def test_bad_settings(overrides, message):
 
 def test_settings_that_came_later_leave_what_decides_a_run_as_it_was():
     names = {option.name for option in fields(Recipe)}
-    assert names - recipe("digits").decides().keys() == {"fused", "evaluate_every"}
+    assert names - recipe("digits").decides().keys() == {"fused", "evaluate_every", "loss"}
     assert recipe("digits", evaluate_every=2).decides()["evaluate_every"] == 2
 
 

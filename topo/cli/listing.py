@@ -28,6 +28,7 @@ REGISTRIES = {
     "metrics": "features.METRICS",
     "encodings": "encoding.ENCODINGS",
     "recipes": "training.RECIPES",
+    "losses": "training.LOSSES",
     "targets": "training.TARGETS",
     "questions": "questions.QUESTIONS",
 }

@@ -76,7 +76,7 @@ class NamedNetwork:
     @property
     def n_classes(self) -> int:
         """Its number of outputs."""
-        return self.dataset.n_classes if self.dataset is not None else self.classes or 10
+        return self.dataset.n_outputs if self.dataset is not None else self.classes or 10
 
     def check(self) -> None:
         """Refuse a network that can not be built before anything that takes long."""

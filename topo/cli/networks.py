@@ -56,6 +56,9 @@ def prune(
     classes: Classes = None,
     seed: Seed = 0,
     recipe: Annotated[str | None, typer.Option(help="How a pruner that trains does it; see topo list recipes.")] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="What is minimised, see topo list losses; else as the targets tell.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     model_set: ModelSettings = None,
     settings: PrunerSettings = None,
@@ -89,6 +92,7 @@ def prune(
             data=network.dataset,
             example=network.example,
             recipe=recipe,
+            loss=loss,
             seed=seed,
             device=device,
             **parsed_settings(settings, pruning.prune),

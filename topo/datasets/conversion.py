@@ -50,12 +50,13 @@ def as_dataset(data: Any, test: Any = None, *, name: str = "data") -> Dataset:
     Returns
     -------
     Dataset
-        On the device of the samples, with as many classes as the largest target asks for.
+        On the device of the samples, with as many classes as the largest target asks for; none where targets are
+        numbers or labels.
 
     Raises
     ------
     InputError
-        When `data` is none of these, holds no samples, or its targets are not classes.
+        When `data` is none of these, holds no samples, or its targets are whole numbers below 0.
 
     Examples
     --------
@@ -71,8 +72,9 @@ def as_dataset(data: Any, test: Any = None, *, name: str = "data") -> Dataset:
         check_splits(data.name, data.train, other, data.n_classes)
         return replace(data, test=other)
     samples, held_out = _split(data, name), None if test is None else _split(test, name)
-    largest = max(int(split.targets.max()) for split in (samples, held_out) if split is not None)
-    return make_dataset(name, samples, held_out, largest + 1, normalise=False)
+    both = [split for split in (samples, held_out) if split is not None]
+    n_classes = 1 + max(int(split.targets.max()) for split in both) if all(s.has_classes for s in both) else 0
+    return make_dataset(name, samples, held_out, n_classes, normalise=False)
 
 
 def is_map_style(data: Any) -> bool:
@@ -164,13 +166,14 @@ def _split(data: Any, name: str) -> Split:
         return data.train
     with own_randomness(0):
         inputs, targets = _read(data)
-    no_integers = targets.is_floating_point() or targets.dtype == torch.bool
+    if targets.is_floating_point() or targets.dtype == torch.bool:
+        return Split(inputs, targets)
     counted = targets if targets.ndim == 1 else targets[targets != IGNORED]
-    if no_integers or (counted < 0).any():
+    if (counted < 0).any():
         raise InputError(
             f"the targets of {name} must be classes, one whole number from 0 up a sample, or a position ({IGNORED} for "
             f"none), not {targets.dtype} of shape {tuple(targets.shape)} from {float(targets.min()):g} to "
-            f"{float(targets.max()):g}."
+            f"{float(targets.max()):g}; give numbers that are to be predicted as floating-point ones."
         )
     return Split(inputs, targets.long())
 

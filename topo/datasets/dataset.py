@@ -1,4 +1,4 @@
-"""Labelled samples, all in memory on one device."""
+"""Samples and their targets, all in memory on one device."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ class Dataset:
     Attributes
     ----------
     name, train, test, n_classes
-        What errors call it, its splits and the number of classes.
+        What errors call it, its splits and the number of classes; 0 where targets are numbers or labels.
     mean, std
         Of each channel of the images, (C, 1, 1); None where inputs are not normalised.
     augmentation
         Random changes of training images; None for none.
+    dtype
+        The type in which floating-point inputs are handed out.
     """
 
     name: str
@@ -43,6 +45,14 @@ class Dataset:
     mean: Tensor | None = None
     std: Tensor | None = None
     augmentation: Augmentation | None = None
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def n_outputs(self) -> int:
+        """How many outputs a model has for it: one a class, or as many numbers or labels as the first axis of a sample
+        holds."""
+        shape = self.train.targets.shape[1:]
+        return self.n_classes if self.train.has_classes else shape[0] if shape else 1
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -76,7 +86,7 @@ class Dataset:
 
     @property
     def train_targets(self) -> Tensor:
-        """Classes of the training samples: int64, (N,) or (N, positions)."""
+        """Targets of the training samples; classes are int64, (N,) or (N, positions)."""
         return self.train.targets
 
     @property
@@ -86,26 +96,30 @@ class Dataset:
 
     @property
     def test_targets(self) -> Tensor:
-        """Classes of the test samples: int64, (N,) or (N, positions)."""
+        """Targets of the test samples; classes are int64, (N,) or (N, positions)."""
         return self.split("test").targets
 
-    def to(self, device: torch.device | str) -> Dataset:
-        """The same dataset on another device.
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Dataset:
+        """The same dataset on another device, or for a model of other numbers.
 
         Parameters
         ----------
         device
             Where the tensors go.
+        dtype
+            In which type floating-point inputs are to be handed out; as they are unless given.
 
         Returns
         -------
         Dataset
             This one when it is there already.
         """
+        dtype = dtype or self.dtype
         if torch.device(device) == self.device:
-            return self
+            return self if dtype == self.dtype else replace(self, dtype=dtype)
         return replace(
             self,
+            dtype=dtype,
             train=self.train.to(device),
             test=None if self.test is None else self.test.to(device),
             mean=None if self.mean is None else self.mean.to(device),
@@ -218,6 +232,8 @@ class Dataset:
         InputError
             When a class has fewer samples.
         """
+        if not self.train.has_classes:
+            raise InputError(f"dataset {self.name!r} has no classes to draw the same number of.")
         if self.train.is_of_positions:
             whole_number("per_class", per_class, minimum=1)
             return self.drawn(samples_for(per_class * self.n_classes, self.train.targets), generator)
@@ -280,15 +296,15 @@ class Dataset:
 
     def _prepared(self, inputs: Inputs) -> Inputs:
         if self.mean is not None and self.std is not None and isinstance(inputs, Tensor):
-            return (inputs.float() - self.mean) / self.std
-        return map_inputs(lambda tensor: tensor.float() if tensor.is_floating_point() else tensor, inputs)
+            return ((inputs.float() - self.mean) / self.std).to(self.dtype)
+        return map_inputs(lambda tensor: tensor.to(self.dtype) if tensor.is_floating_point() else tensor, inputs)
 
 
 def make_dataset(
     name: str,
     train: Split,
     test: Split | None,
-    n_classes: int,
+    n_classes: int = 0,
     augmentation: Augmentation | None = None,
     *,
     normalise: bool = True,
@@ -302,9 +318,10 @@ def make_dataset(
     train, test
         Samples to train with and, unless there are none, to evaluate on.
     n_classes
-        Number of classes; targets lie in 0 to n_classes - 1.
+        Number of classes; targets lie in 0 to n_classes - 1. 0 where targets are numbers or labels.
     augmentation
-        Random changes of training images, those of `Augmentation` unless given; other inputs are never changed.
+        Random changes of training images, those of `Augmentation` unless given; other inputs are never changed, nor are
+        images whose targets have places, such as maps of classes, which would have to change alike.
     normalise
         Whether images, inputs of one tensor (N, C, H, W), are handed out with mean 0 and standard deviation 1 of each
         channel and are augmented in training; other inputs are handed out as they are.
@@ -330,7 +347,8 @@ def make_dataset(
     if not normalise or not isinstance(train.inputs, Tensor) or train.inputs.ndim != 4:
         return Dataset(name, train, test, n_classes)
     mean, std = _statistics(train.inputs)
-    return Dataset(name, train, test, n_classes, mean, std, augmentation or Augmentation())
+    of_places = train.targets.ndim > 2 or train.is_of_positions
+    return Dataset(name, train, test, n_classes, mean, std, None if of_places else augmentation or Augmentation())
 
 
 def check_splits(name: str, train: Split, test: Split | None, n_classes: int) -> None:
@@ -355,6 +373,10 @@ def check_splits(name: str, train: Split, test: Split | None, n_classes: int) ->
             continue
         if len(split) == 0:
             raise InputError(f"dataset {name!r} has no {label} samples.")
+        if not split.has_classes:
+            if not bool(split.targets.isfinite().all()):
+                raise InputError(f"dataset {name!r} has {label} targets that are no finite numbers; leave them out.")
+            continue
         counted = split.targets[split.targets != IGNORED] if split.is_of_positions else split.targets
         if len(counted) == 0:
             raise InputError(f"dataset {name!r} has no {label} targets: all are {IGNORED}, which asks for no answer.")
@@ -365,11 +387,20 @@ def check_splits(name: str, train: Split, test: Split | None, n_classes: int) ->
             )
     if test is not None and train.is_of_positions != test.is_of_positions:
         raise InputError(f"dataset {name!r} has targets of positions in one split and of samples in the other.")
+    if test is not None and _kind(train) != _kind(test):
+        raise InputError(
+            f"dataset {name!r} has training targets {_kind(train)} and test targets {_kind(test)}; make them one kind."
+        )
     if test is not None and _shapes(train.inputs) != _shapes(test.inputs):
         raise InputError(
             f"dataset {name!r} has training samples of shape {_shapes(train.inputs)} but test samples of "
             f"{_shapes(test.inputs)}."
         )
+
+
+def _kind(split: Split) -> str:
+    shape = ", ".join(map(str, ("samples", *split.targets.shape[1:])))
+    return "of classes" if split.has_classes else f"{split.targets.dtype} of shape ({shape})"
 
 
 def _shapes(inputs: Inputs) -> object:

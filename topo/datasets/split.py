@@ -16,7 +16,7 @@ __all__ = ["Split", "samples_for"]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Inputs as they were read and their classes, int64.
+    """Inputs as they were read and their targets.
 
     Images are one tensor (N, C, H, W), uint8 or float; tokens are whole numbers (N, positions); a model of several
     inputs has a tuple of tensors, or a dict of them by argument name, each with the N samples along its first axis.
@@ -26,7 +26,8 @@ class Split:
     inputs
         A tensor, or a tuple or dict of tensors, the samples along their first axes.
     targets
-        One class a sample, (N,), or one a position, (N, positions), where -100 asks for no answer.
+        Classes, int64: one a sample, (N,), or one a position, (N, positions), where -100 asks for no answer. Or
+        numbers of floating point, or labels as bools, of any shape behind the samples.
     """
 
     inputs: Inputs
@@ -38,7 +39,17 @@ class Split:
     @property
     def is_of_positions(self) -> bool:
         """Whether a sample has a target at each of its positions, such as the next token of a text."""
-        return self.targets.ndim > 1
+        return self.has_classes and self.targets.ndim > 1
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether targets are classes, not numbers or labels."""
+        return not self.targets.is_floating_point() and self.targets.dtype != torch.bool
+
+    @cached_property
+    def n_answers(self) -> int:
+        """How many answers are asked for: one a sample, or one a position that has a target."""
+        return int(self.class_counts.sum()) if self.has_classes else len(self)
 
     @cached_property
     def class_counts(self) -> Tensor:
@@ -62,7 +73,7 @@ class Split:
         return Split(map_inputs(lambda tensor: tensor.to(device), self.inputs), self.targets.to(device))
 
     def first(self, per_class: int) -> Split:
-        """The first `per_class` samples of each class, in their order; of all where samples have a target a position.
+        """The first `per_class` samples of each class, in their order; of all where targets are no classes of samples.
 
         Parameters
         ----------
@@ -74,7 +85,7 @@ class Split:
         Split
             A new one.
         """
-        if self.is_of_positions:
+        if self.is_of_positions or not self.has_classes:
             return self.take(torch.arange(min(per_class, len(self)), device=self.targets.device))
         order = torch.argsort(self.targets, stable=True)
         counts = torch.bincount(self.targets)

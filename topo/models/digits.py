@@ -7,9 +7,9 @@ from math import prod
 
 from torch import nn
 
-from ..errors import InputError
 from ..validation import whole_number
 from .initialise import initialise
+from .mlp import linear_layers
 from .registry import MODELS
 from .resnet import ResNet
 
@@ -19,16 +19,7 @@ __all__ = ["digits_cnn", "digits_mlp"]
 @MODELS.register("digits-mlp", family="digits")
 def digits_mlp(input_shape: tuple[int, int, int], n_classes: int, *, widths: Sequence[int] = (64, 32)) -> nn.Module:
     """Linear layers with hidden `widths` on the flattened image, for 8x8 digits."""
-    if not widths:
-        raise InputError("widths is empty; give the width of at least one hidden layer.")
-    for width in widths:
-        whole_number("every number of widths", width, minimum=1)
-    layers: list[nn.Module] = [nn.Flatten()]
-    source = prod(input_shape)
-    for width in widths:
-        layers += [nn.Linear(source, width), nn.ReLU()]
-        source = width
-    return initialise(nn.Sequential(*layers, nn.Linear(source, n_classes)))
+    return initialise(nn.Sequential(nn.Flatten(), *linear_layers(prod(input_shape), widths, n_classes)))
 
 
 @MODELS.register("digits-cnn", family="digits")

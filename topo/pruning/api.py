@@ -19,6 +19,7 @@ from ..errors import InputError, failures_named
 from ..masks import Masks
 from ..parameter_names import named_parameters
 from ..training import Recipe
+from ..training.losses import AskedLoss
 from ..validation import check_settings
 from .masks_within import kept_within
 from .opening import open_task
@@ -39,6 +40,7 @@ def prune(
     data: Any = None,
     example: Example | None = None,
     recipe: Recipe | str | None = None,
+    loss: AskedLoss = None,
     seed: int = 0,
     device: str | torch.device = "auto",
     include: str | Iterable[str] | None = None,
@@ -69,6 +71,11 @@ def prune(
         `data` unless given.
     recipe
         How algorithms that train do it, a `topo.training.Recipe` or its name.
+    loss
+        What algorithms minimise or take gradients of: a name of `topo.training.LOSSES`, or a function of outputs and
+        targets that returns their mean loss. Unless given that of the recipe, and without one that of the targets:
+        cross-entropy for whole numbers, mse for numbers, bce-with-logits for bools; targets that may be several are
+        refused.
     seed
         Seed of every random choice; the global random states stay as they were.
     device
@@ -128,6 +135,7 @@ def prune(
         exclude=exclude,
         sparsity_of=sparsity_of,
         recipe=recipe,
+        loss=loss,
     ) as task:
         with _failures_named(name):
             result: Any = algorithm(task, **settings)
@@ -166,6 +174,7 @@ def score(
     *,
     data: Any = None,
     example: Example | None = None,
+    loss: AskedLoss = None,
     seed: int = 0,
     device: str | torch.device = "auto",
     include: str | Iterable[str] | None = None,
@@ -176,7 +185,7 @@ def score(
 
     Parameters
     ----------
-    model, name, data, example, seed, device, include, exclude
+    model, name, data, example, loss, seed, device, include, exclude
         As in `prune`.
     settings
         Settings of the algorithm's score.
@@ -212,6 +221,7 @@ def score(
         sparsity=0.0,
         data=data,
         example=example,
+        loss=loss,
         seed=seed,
         device=device,
         include=include,
@@ -233,6 +243,7 @@ def sparse_training_callback(
     sparsity: float,
     data: Any = None,
     example: Example | None = None,
+    loss: AskedLoss = None,
     seed: int = 0,
     device: str | torch.device = "auto",
     include: str | Iterable[str] | None = None,
@@ -246,7 +257,7 @@ def sparse_training_callback(
 
     Parameters
     ----------
-    model, name, sparsity, data, example, seed, device, include, exclude, sparsity_of, settings
+    model, name, sparsity, data, example, loss, seed, device, include, exclude, sparsity_of, settings
         As in `prune`.
 
     Returns
@@ -283,6 +294,7 @@ def sparse_training_callback(
         sparsity=sparsity,
         data=data,
         example=example,
+        loss=loss,
         seed=seed,
         device=device,
         include=include,

@@ -23,6 +23,7 @@ from ..parameter_names import copied, masks_within, named_parameters
 from ..randomness import own_randomness
 from ..training import Recipe
 from ..training import recipe as find_recipe
+from ..training.losses import LOSSES, AskedLoss
 from ..validation import one_of, real_number, whole_number
 from .registry import PRUNERS
 from .samples import Samples
@@ -45,6 +46,7 @@ def open_task(
     exclude: str | Iterable[str] | None,
     sparsity_of: str = "included",
     recipe: Recipe | str | None = None,
+    loss: AskedLoss = None,
 ) -> Iterator[Task]:
     """The `Task` of a call of `topo.pruning.prune`, whose arguments it checks; it is good within the `with` block.
 
@@ -59,7 +61,7 @@ def open_task(
         Name of the pruner.
     sparsity
         Share of the weights that go, from 0 to below 1.
-    data, example, seed, device, include, exclude, sparsity_of, recipe
+    data, example, seed, device, include, exclude, sparsity_of, recipe, loss
         As for `topo.pruning.prune`.
 
     Yields
@@ -75,6 +77,9 @@ def open_task(
     sparsity, seed = real_number("sparsity", sparsity, minimum=0, below=1), whole_number("seed", seed)
     if data is None and PRUNERS.entry(name).info.get("needs_data"):
         raise InputError(f"pruner {name!r} needs data; give data=(inputs, targets), a dataset, a loader or batches.")
+    plan = None if recipe is None else find_recipe(recipe) if loss is None else find_recipe(recipe, loss=loss)
+    if isinstance(loss, str):
+        LOSSES.entry(loss)
     target = resolve_device(device)
     generator = torch.Generator().manual_seed(seed)
     samples = None if data is None else Samples(data, generator)
@@ -122,7 +127,8 @@ def open_task(
             target,
             name=name,
             data=data,
-            recipe=None if recipe is None else find_recipe(recipe),
+            recipe=plan,
+            asked_loss=loss if plan is None else plan.loss,
             seed=seed,
             # Of what is counted; where that is more than single weights are removed from, the share of these that goes.
             sparsity=sparsity if is_structured or sparsity_of == "included" else 1 - kept / total,

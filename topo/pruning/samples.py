@@ -113,7 +113,7 @@ class Samples:
         tuple
             Inputs and targets.
         """
-        if self._dataset is not None and not self._dataset.train.is_of_positions:
+        if self._dataset is not None and _are_labels(self._dataset.train.targets):
             return self.balanced(max(1, round(size / self._dataset.n_classes)))
         if self._dataset is not None:
             return self._dataset.drawn(size, self._generator)
@@ -168,6 +168,8 @@ class Samples:
         if self._dataset is not None:
             if self._dataset.train.is_of_positions:
                 return self._dataset.balanced_batch(per_class, self._generator)
+            if not self._dataset.train.has_classes:
+                return self._dataset.drawn(len(self._dataset.train), self._generator)
             counts = self._dataset.train.targets.bincount(minlength=self._dataset.n_classes)
             per_class = min(per_class, max(1, int(counts.min())))
             pair = self._dataset.balanced_batch(per_class, self._generator)
@@ -235,8 +237,8 @@ def chunks(pair: Batch, size: int) -> Iterator[Batch]:
 
 
 def _are_labels(targets: Tensor) -> bool:
-    return targets.ndim == 1 and not targets.is_floating_point()
+    return targets.ndim == 1 and not targets.is_floating_point() and targets.dtype != torch.bool
 
 
 def _are_of_positions(targets: Tensor) -> bool:
-    return targets.ndim > 1 and not targets.is_floating_point()
+    return targets.ndim > 1 and not targets.is_floating_point() and targets.dtype != torch.bool

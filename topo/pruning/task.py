@@ -21,7 +21,8 @@ from ..held_masks import PrunedWeights
 from ..masks import Masks
 from ..parameter_names import named_parameters
 from ..training import Callback, Diverged, Recipe, Training, train
-from ..training.predictions import answers, cross_entropy, fit, logits_of
+from ..training.losses import AskedLoss, find_loss, kind_of, refuse_ambiguous
+from ..training.predictions import logits_of
 from .samples import Samples
 from .weight_rows import Rows
 
@@ -60,6 +61,8 @@ class Task:
         and how many weights the model has to prune whatever the patterns.
     data, recipe
         What `train` trains with, where they were given.
+    asked_loss
+        The loss that the call or its recipe names; None for that of the targets. See `loss`.
     given_example
         The example of the model's input that the call gave, as a tuple or a dict of arguments; see `example`.
     call
@@ -88,6 +91,7 @@ class Task:
     name: str = "an algorithm"
     data: Any = None
     recipe: Recipe | None = None
+    asked_loss: AskedLoss = None
     seed: int = 0
     keep_state: bool = False
     sparsity: float = 0.0
@@ -231,6 +235,7 @@ class Task:
         inputs, targets = batch
         counted = targets[targets != IGNORED] if targets.ndim > 1 else targets
         whole = not targets.is_floating_point() and targets.dtype != torch.bool and counted.numel() > 0
+        refuse_ambiguous(self.asked_loss, targets)
         ends = tuple(torch.stack(torch.aminmax(counted)).tolist()) if whole else (0, 0)
         targets = targets.to(self.device)
         self._known = targets.untyped_storage(), ends
@@ -240,14 +245,14 @@ class Task:
         return self._known is not None and self._known[0]._cdata == targets.untyped_storage()._cdata
 
     def loss(self, inputs: Inputs, targets: Tensor, temperature: float = 1.0) -> Tensor:
-        """Mean cross-entropy of the logits divided by a temperature, over samples or the positions that have targets.
+        """Mean loss of a batch, that of the call or else of the targets, over samples or positions that have targets.
 
         Parameters
         ----------
         inputs, targets
             A batch.
         temperature
-            What the logits are divided by.
+            What logits are divided by, of cross-entropy; other losses have none.
 
         Returns
         -------
@@ -257,29 +262,35 @@ class Task:
         Raises
         ------
         InputError
-            When the model does not return logits, or the targets do not fit them.
+            When what the model returns does not fit the targets and the loss.
         """
-        logits = logits_of(self.forward(inputs))
-        if logits is None or logits.ndim < 2:
-            raise InputError("the model must return one tensor of logits (samples x classes) for this pruner.")
+        output = self.forward(inputs)
         if not self._is_known(targets):
             _, targets = self.moved((inputs, targets), targets_only=True)
-        of_classes = not targets.is_floating_point() and targets.dtype != torch.bool
-        if of_classes and targets.ndim > 1 and not fit(logits, targets):
+        loss = find_loss(self.asked_loss, targets)
+        if loss.own:
+            return loss(output, targets)
+        logits, of_classes = logits_of(output), loss.name == "cross-entropy" and kind_of(targets) == "classes"
+        if logits is None or (of_classes and logits.ndim < 2):
+            raise InputError(
+                "the model must return one tensor of logits (samples x classes) for this pruner, or one that fits "
+                "another loss."
+            )
+        pair = loss.paired(output, targets)
+        if pair is None and of_classes and targets.ndim > 1:
             raise InputError(
                 f"the model returns logits of shape {tuple(logits.shape)} for targets of shape {tuple(targets.shape)}; "
                 "targets of positions (samples, positions) need logits (samples, positions, classes)."
             )
-        logits, targets = answers(logits, targets)
-        if of_classes and targets.numel():
+        if pair is None:
+            raise loss.unfit(output, targets)
+        logits, asked = pair
+        if of_classes and asked.numel():
             assert self._known is not None, "targets have been moved"
             least, largest = self._known[1]
             if not 0 <= least <= largest < logits.shape[1]:
-                raise unfit_labels(targets, logits.shape[1])
-        try:
-            return cross_entropy(logits / temperature, targets)
-        except (RuntimeError, ValueError) as error:
-            raise unfit_labels(targets, logits.shape[1]) from error
+                raise unfit_labels(asked, logits.shape[1])
+        return loss.of_pair(logits, asked, temperature=temperature)
 
     def train(
         self,

@@ -38,7 +38,9 @@ REGISTRIES: dict[str, Registry[Any]] = {
 }
 ALWAYS = ("package torch", "package igraph", "package stats")
 # Baselines that need no reference, and data that topo draws itself.
-WITHOUT = frozenset({"pruner uniform", "pruner random-allocation", "dataset shapes", "dataset text", "dataset waves"})
+WITHOUT = frozenset(
+    {"pruner uniform", "pruner random-allocation", "model mlp", "dataset shapes", "dataset text", "dataset waves"}
+)
 
 
 @dataclass(frozen=True)

@@ -110,11 +110,13 @@ def compute(
     if training.status == "diverged":
         row |= {"status": "diverged", "reason": training.reason}
     else:
-        row |= evaluate(model, dataset, device=target)
+        row |= evaluate(model, dataset, device=target, loss=cell.recipe.loss)
         if cell.targets:
             asked = {choice.name: choice.settings for choice in cell.targets}
             with _timed(seconds, "targets"):
-                row |= measure_targets(model, dataset, training.history, targets=asked, device=target)
+                row |= measure_targets(
+                    model, dataset, training.history, targets=asked, loss=cell.recipe.loss, device=target
+                )
         model.cpu()
         measured, layers = _measured(cell, model, dataset, masks, seconds, controls)
         metrics = _compact_columns(cell, model, dataset, masks) | measured
@@ -141,7 +143,7 @@ def _pruned(
     """Prune the model; the masks to train it with and the callbacks that will change them."""
     options = {"sparsity": cell.sparsity, "data": dataset, "seed": cell.seed, "device": device, **pruner.arguments}
     if pruner.applied_at == "training":
-        callback = sparse_training_callback(model, pruner.name, **options)
+        callback = sparse_training_callback(model, pruner.name, loss=cell.recipe.loss, **options)
         assert isinstance(callback.masks, Masks)
         return callback.masks, [callback]
     masks = prune(model, pruner.name, recipe=cell.recipe, allow_empty_layers=pruner.allow_empty_layers, **options)
@@ -229,9 +231,11 @@ def _compact_columns(cell: Cell, model: nn.Module, dataset: Dataset, masks: Mask
 
 
 def _dataset_columns(dataset: Dataset) -> dict[str, Any]:
-    """What an accuracy has to be read with: the number of classes, of the answers that it is a share of, and chance."""
-    counts = (dataset.train if dataset.test is None else dataset.test).class_counts
-    answers = int(counts.sum())
+    """What an accuracy has to be read with: the number of answers that it is a share of, of classes, and chance."""
+    split = dataset.train if dataset.test is None else dataset.test
+    if not split.has_classes:
+        return {"test_samples": split.n_answers}
+    counts, answers = split.class_counts, split.n_answers
     return {"classes": dataset.n_classes, "test_samples": answers, "chance": int(counts.max()) / answers}
 
 
@@ -300,7 +304,7 @@ def build_model(cell: Cell, dataset: Dataset) -> nn.Module:
     return build(
         cell.model.name,
         input_shape=sample_shapes(dataset.example),
-        n_classes=dataset.n_classes,
+        n_classes=dataset.n_outputs,
         seed=cell.seed,
         example=example_of(dataset),
         **cell.model.settings,
@@ -334,7 +338,7 @@ def _dag(cell: Cell, model: nn.Module, dataset: Dataset) -> Dag:
         MODELS.get(cell.model.name),
         repr(cell.model),
         repr(sample_shapes(dataset.example)),
-        dataset.n_classes,
+        dataset.n_outputs,
     )
     return _kept(key, lambda: trace(model, example_of(dataset)).single()).bind(model)
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from ..datasets import as_dataset
 from ..datasets.inputs import call_model
+from .evaluation import dtype_of
 
 __all__ = ["recalibrate"]
 
@@ -54,7 +55,9 @@ def recalibrate(model: nn.Module, data: Any, batch_size: int = 128, batches: int
     try:
         with torch.no_grad():
             generator = torch.Generator().manual_seed(seed)
-            for seen, (inputs, _) in enumerate(as_dataset(data).batches("train", batch_size, generator=generator)):
+            dataset = as_dataset(data)
+            dataset = dataset.to(dataset.device, dtype_of(model))
+            for seen, (inputs, _) in enumerate(dataset.batches("train", batch_size, generator=generator)):
                 if seen == batches:
                     break
                 call_model(model, inputs)

@@ -24,8 +24,9 @@ from ..errors import InputError, failures_named
 from ..masks import Masks
 from ..randomness import own_randomness
 from .callback import Callback, TrainingState
-from .evaluation import check_fit, measure_split
-from .predictions import answers, cross_entropy, logits_of
+from .evaluation import check_fit, dtype_of, full_precision, measure_split
+from .losses import AskedLoss, find_loss
+from .predictions import logits_of
 from .recipes import Recipe
 from .recipes import recipe as find_recipe
 from .resume import resume, save
@@ -36,6 +37,7 @@ __all__ = ["Diverged", "Training", "batch_loss", "train"]
 logger = logging.getLogger(__name__)
 
 COLUMNS = ["epoch", "learning_rate", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds"]
+COLUMNS_OF_NUMBERS = ["epoch", "learning_rate", "train_loss", "test_loss", "test_rmse", "test_r2", "seconds"]
 CHECK_EVERY = 50  # steps between two looks at the loss on CUDA, where looking waits for the device
 
 
@@ -48,7 +50,8 @@ class Training:
     history
         One row a finished epoch: epoch (from 1), learning_rate (of its last step), train_loss and
         train_accuracy (over the epoch's batches as they were trained on), test_loss and test_accuracy (not a number
-        without test samples and in epochs that the recipe does not evaluate), seconds.
+        without test samples and in epochs that the recipe does not evaluate), seconds. Where targets are numbers there
+        are test_rmse and test_r2 in the place of accuracies.
     status
         ``"finished"`` or ``"diverged"``.
     reason
@@ -78,6 +81,7 @@ def train(
     progress: bool | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: str | Path | None = None,
+    loss: AskedLoss = None,
 ) -> Training:
     """Train a network in place; it stays on the device, in the mode it was in.
 
@@ -88,7 +92,7 @@ def train(
     ----------
     model
         Returns logits (N, classes), or (N, positions, classes) for targets of positions, such as the next tokens of a
-        text; or an object that has them as ``logits``.
+        text; or an object that has them as ``logits``; or, for numbers, a tensor of the shape of the targets.
     data
         A dataset of `topo.datasets`; or (inputs, targets) tensors, where inputs are a tensor, a tuple or a dict of
         tensors, a ``torch.utils.data.Dataset``, a ``DataLoader`` or a list of batches, as
@@ -108,6 +112,10 @@ def train(
     checkpoint
         A file, written after every epoch. Where it exists, the run goes on from it, and ends as it would have
         without the interruption.
+    loss
+        A name of `topo.training.LOSSES`, or a function of outputs and targets that returns their mean loss; unless
+        given that of the recipe, and without one that of the targets: cross-entropy for whole numbers, mse for numbers,
+        bce-with-logits for bools.
 
     Returns
     -------
@@ -130,13 +138,13 @@ def train(
     >>> run.status, len(run.history)
     ('finished', 2)
     """
-    recipe = find_recipe(recipe)
+    recipe = find_recipe(recipe) if loss is None else find_recipe(recipe, loss=loss)
     target = resolve_device(device)
     if not isinstance(model, nn.Module):
         raise InputError(f"training changes a model in place, so it needs an nn.Module; got {type(model).__name__}.")
     model.to(target)
-    dataset = as_dataset(data).to(target)
-    check_fit(model, dataset)
+    dataset = as_dataset(data).to(target, dtype_of(model))
+    check_fit(model, dataset, recipe.loss)
     status, reason = "finished", ""
     with ExitStack() as stack:
         stack.callback(model.train, model.training)
@@ -172,9 +180,14 @@ def train(
             _tell(callbacks, Callback.on_end, state)
         except Diverged as error:
             status, reason = "diverged", str(error)
-    history = pd.DataFrame(state.history, columns=COLUMNS).astype({"epoch": int})
+    history = pd.DataFrame(state.history, columns=_columns(state)).astype({"epoch": int})
     _log(history, status, reason)
     return Training(history, status, reason, state.masks)
+
+
+def _columns(state: TrainingState) -> list[str]:
+    of_numbers = find_loss(state.recipe.loss, state.dataset.train.targets).kind == "numbers"
+    return COLUMNS_OF_NUMBERS if of_numbers else COLUMNS
 
 
 def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
@@ -205,15 +218,16 @@ def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
         state.step += 1
         _tell(callbacks, Callback.on_step_end, state)
     _require_finite(total_loss, "the training loss became {}", state)
-    test = {"loss": math.nan, "accuracy": math.nan}
+    test: dict[str, float] = {}
     due = (state.epoch + 1) % recipe.evaluate_every == 0 or state.epoch + 1 == recipe.epochs
     if dataset.test is not None and due:
-        test = measure_split(model, dataset, "test")
+        test = measure_split(model, dataset, "test", loss=recipe.loss)
         _require_finite(torch.tensor(test["loss"]), "the test loss became {}", state)
-    train_loss, train_accuracy = (torch.stack([total_loss, total_right]) / dataset.train.class_counts.sum()).tolist()
+    train_loss, train_accuracy = (torch.stack([total_loss, total_right]) / dataset.train.n_answers).tolist()
     state.epoch += 1
-    values = [state.epoch, rate, train_loss, train_accuracy, test["loss"], test["accuracy"]]
-    state.history.append(dict(zip(COLUMNS, [*values, time.perf_counter() - started])))
+    row = {"epoch": state.epoch, "learning_rate": rate, "train_loss": train_loss, "train_accuracy": train_accuracy}
+    row |= {f"test_{name}": value for name, value in test.items()} | {"seconds": time.perf_counter() - started}
+    state.history.append({name: row.get(name, math.nan) for name in _columns(state)})
     _tell(callbacks, Callback.on_epoch_end, state)
 
 
@@ -238,24 +252,37 @@ def batch_loss(
     inputs, targets
         A batch, on one device; targets of samples or of positions, where the mean is over all that are not -100.
     recipe
-        Label smoothing, memory layout, and on CUDA bfloat16.
+        Loss, label smoothing, memory layout, and on CUDA bfloat16.
 
     Returns
     -------
     tuple
-        Two tensors of one number each; the loss has a gradient.
+        Two tensors of one number each; the loss has a gradient. Answers that are numbers are not right or wrong: NaN.
+
+    Raises
+    ------
+    InputError
+        When outputs and targets do not fit.
     """
     kind = targets.device.type
     if recipe.channels_last:
         inputs = map_inputs(_channels_last, inputs)
     bf16 = torch.autocast(kind, dtype=torch.bfloat16) if kind == "cuda" and recipe.bf16 else nullcontext()
     with bf16:
-        output = logits_of(call_model(model, inputs))
-    if output is None:
+        output = call_model(model, inputs)
+    output = full_precision(output)
+    found = find_loss(recipe.loss, targets)
+    pair = found.paired(output, targets)
+    right = None if pair is None else found.right(*pair)
+    if found.own:
+        loss = found(output, targets)
+    elif pair is not None:
+        loss = found.of_pair(*pair, label_smoothing=recipe.label_smoothing)
+    elif logits_of(output) is None:
         raise InputError("the model returns no tensor of logits in training, as it does in evaluation.")
-    logits, targets = answers(output, targets)
-    loss = cross_entropy(logits.float(), targets, recipe.label_smoothing)
-    return loss, (logits.argmax(1) == targets).sum()
+    else:
+        raise found.unfit(output, targets)
+    return loss, torch.full_like(loss.detach(), math.nan) if right is None else right
 
 
 def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
@@ -325,17 +352,22 @@ def _progress_bar(wanted: bool | None, epochs: int) -> Iterator[Callable[[dict[s
         task = bar.add_task("training", total=epochs)
 
         def advance(row: dict[str, float]) -> None:
-            text = f"epoch {row['epoch']}: loss {row['train_loss']:.3f}, test accuracy {row['test_accuracy']:.3f}"
+            text = f"epoch {row['epoch']}: loss {row['train_loss']:.3f}, {_quality(row)}"
             bar.update(task, advance=1, description=text)
 
         yield advance
+
+
+def _quality(row: Mapping[str, Any], digits: int = 3) -> str:
+    """What an epoch's row says of the test samples."""
+    name = "test_accuracy" if "test_accuracy" in row else "test_r2"
+    return f"{name.replace('_', ' ')} {row[name]:.{digits}f}"
 
 
 def _log(history: pd.DataFrame, status: str, reason: str) -> None:
     seconds = history["seconds"].sum()
     if status == "finished":
         last = history.iloc[-1]
-        accuracy = last["test_accuracy"]
-        logger.info("trained %d epochs in %.1f s, test accuracy %.4f", last["epoch"], seconds, accuracy)
+        logger.info("trained %d epochs in %.1f s, %s", last["epoch"], seconds, _quality(last, 4))
     else:
         logger.warning("training stopped after %d whole epochs (%.1f s): %s", len(history), seconds, reason)

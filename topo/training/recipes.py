@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import InputError, unknown_name
 from ..registry import Registry
 from ..validation import flag, one_of, real_number, whole_number
+from .losses import LOSSES, AskedLoss, loss_name
 
 __all__ = ["OPTIMIZERS", "RECIPES", "SCHEDULES", "Recipe", "recipe"]
 
@@ -51,6 +52,12 @@ class Recipe:
     )
     decay: float = _option(0.1, "factor of the learning rate at each milestone")
     warmup: float = _option(0.0, "share of all steps over which the learning rate first rises linearly to its peak")
+    loss: AskedLoss = _option(  # noqa: RUF009  (None does not change)
+        None,
+        "a name of topo list losses, or a function of outputs and targets; none: cross-entropy for classes, mse for "
+        "numbers, bce-with-logits for bools",
+        later=True,
+    )
     label_smoothing: float = _option(0.0, "share of the target spread evenly over all classes")
     gradient_clip: float | None = _option(None, "largest norm of the whole gradient; none: not clipped")
     freeze_biases: bool = _option(False, "leave biases of convolution and linear layers untrained")
@@ -67,6 +74,8 @@ class Recipe:
         for name in ("epochs", "batch_size", "evaluate_every"):
             whole_number(name, getattr(self, name), minimum=1)
         one_of("optimizer", self.optimizer, OPTIMIZERS)
+        if self.loss is not None and not callable(self.loss):
+            LOSSES.entry(self.loss)
         one_of("schedule", self.schedule, SCHEDULES)
         real_number("learning_rate", self.learning_rate, above=0)
         real_number("weight_decay", self.weight_decay, minimum=0)
@@ -101,7 +110,8 @@ class Recipe:
         (False, True)
         """
         later = {option.name: option.default for option in fields(self) if option.metadata["later"]}
-        return {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
+        values = asdict(replace(self, loss=None)) | {"loss": None if self.loss is None else loss_name(self.loss)}
+        return {name: value for name, value in values.items() if name not in later or value != later[name]}
 
 
 def recipe(name: str | Recipe = "reference", **overrides: Any) -> Recipe:
@@ -179,6 +189,17 @@ RECIPES.register("sequences", summary="A few seconds of AdamW on a recurrent net
         schedule="cosine",
         warmup=0.1,
         gradient_clip=1.0,
+        augment=False,
+    )
+)
+RECIPES.register("table", summary="A second of SGD on a table of a few hundred rows.")(
+    Recipe(
+        epochs=20,
+        batch_size=32,
+        learning_rate=0.02,
+        weight_decay=0.05,
+        schedule="cosine",
+        warmup=0.1,
         augment=False,
     )
 )

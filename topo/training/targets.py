@@ -18,7 +18,8 @@ from ..device import resolve_device
 from ..errors import InputError, failures_named
 from ..registry import Registry
 from ..validation import check_settings, real_number, whole_number
-from .evaluation import check_fit
+from .evaluation import check_fit, dtype_of
+from .losses import AskedLoss, find_loss
 from .predictions import answers, logits_of
 
 __all__ = ["TARGETS", "Trained", "measure_targets"]
@@ -36,11 +37,19 @@ class Trained:
         On the model's device.
     history
         What `Training.history` holds.
+    loss
+        That it was trained with; None for that of the targets.
     """
 
     model: nn.Module
     dataset: Dataset
     history: pd.DataFrame
+    loss: AskedLoss = None
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether its answers are classes, of which one is right."""
+        return self.dataset.train.has_classes and find_loss(self.loss, self.dataset.train.targets).kind == "classes"
 
     def answers(self, change: Callable[[Tensor], Tensor] | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Logits and right classes of the test samples, batch by batch.
@@ -75,6 +84,7 @@ def measure_targets(
     history: pd.DataFrame | None = None,
     *,
     targets: Mapping[str, Mapping[str, Any]] | None = None,
+    loss: AskedLoss = None,
     device: str | torch.device = "auto",
 ) -> dict[str, float]:
     """Targets of a trained network on its test samples.
@@ -89,13 +99,15 @@ def measure_targets(
         What `Training.history` holds; without it how fast the network converged is not known.
     targets
         Name -> settings, of `TARGETS`; all of them with their usual settings unless given.
+    loss
+        As for `topo.training.train`.
     device
         ``"auto"`` (CUDA when it is there), ``"cpu"`` or ``"cuda"``.
 
     Returns
     -------
     dict
-        Column -> value; NaN where a target has none, as of corrupted tokens.
+        Column -> value; NaN where a target has none, as of corrupted tokens, or where answers are no classes.
 
     Raises
     ------
@@ -115,14 +127,14 @@ def measure_targets(
         check_settings(TARGETS[name], settings, f"target {name!r}")
     where = resolve_device(device)
     model.to(where)
-    dataset = as_dataset(data).to(where)
+    dataset = as_dataset(data).to(where, dtype_of(model))
     dataset.split("test")
-    check_fit(model, dataset)
+    check_fit(model, dataset, loss)
     was_training = model.training
     model.eval()
     columns: dict[str, float] = {}
     try:
-        trained = Trained(model, dataset, pd.DataFrame() if history is None else history)
+        trained = Trained(model, dataset, pd.DataFrame() if history is None else history, loss)
         for name, settings in wanted.items():
             with failures_named(f"target {name!r}", torch.OutOfMemoryError):
                 found = TARGETS[name](trained, **settings)
@@ -148,6 +160,8 @@ def calibration(trained: Trained, *, bins: int = 15) -> dict[str, float]:
         How many.
     """
     whole_number("bins", bins, minimum=1)
+    if not trained.has_classes:
+        return {"calibration_error": nan}
     sums = torch.zeros(2, bins, dtype=torch.float64, device=trained.dataset.device)
     count = 0
     for logits, right in trained.answers():
@@ -191,7 +205,7 @@ def corruption(trained: Trained, *, noise: float = 0.5, contrast: float = 0.4, s
         return mean + contrast * (x - mean)
 
     example = trained.dataset.example
-    numbers = isinstance(example, Tensor) and example.is_floating_point()
+    numbers = isinstance(example, Tensor) and example.is_floating_point() and trained.has_classes
     images = numbers and isinstance(example, Tensor) and example.ndim == 4
     return {
         "accuracy_noise": _accuracy(trained, noisy) if numbers else nan,

@@ -216,8 +216,9 @@ class VariationalCallback(Callback):
         recalibrate(self.model, state.dataset, state.recipe.batch_size, seed=state.seed)
         if state.history and state.dataset.test is not None:
             # What is returned is not what the last epoch ended with: its batch norms have been measured anew.
-            found = evaluate(self.model, state.dataset, device=state.dataset.device)
-            state.history[-1] |= {"test_loss": found["loss"], "test_accuracy": found["accuracy"]}
+            found = evaluate(self.model, state.dataset, device=state.dataset.device, loss=state.recipe.loss)
+            row = {f"test_{name}": value for name, value in found.items()}
+            state.history[-1] |= {name: value for name, value in row.items() if name in state.history[-1]}
 
     def _progress(self, state: TrainingState) -> float:
         """How far the training of theta is: below 0 before it begins, about 1 when gates are decided."""
