@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import torch
 from torch import Tensor
 
-from ...validation import flag, whole_number
-from ..allocation import ALLOCATIONS
-from ..input_statistics import squares, visit_layers
 from ..registry import PRUNERS
 from ..task import Task
-from ..weight_rows import Rows, as_matrix, written_back
 from ..weight_scoring import by_score
+from .activation_scores import activation_scores
 
-__all__ = ["wanda"]
+__all__ = ["size_times_norm", "wanda"]
 
 
 @PRUNERS.register("wanda", family="trained", stage="trained", paper="Sun et al. 2024", needs_data=True)
@@ -35,27 +29,22 @@ def wanda(task: Task, *, samples: int = 128, sequential: bool = True) -> dict[st
         True: the inputs of a layer are those that come out of the layers before it once they are pruned, as in the
         paper; False: those of the dense network.
     """
-    density = task.kept / task.total
-    scores, dense = {}, {}
+    return activation_scores(task, size_times_norm, samples=samples, sequential=sequential)
 
-    def visit(name: str, inputs: Mapping[Rows, Tensor]) -> None:
-        weight = task.weights[name]
-        scores[name] = torch.zeros_like(weight, dtype=torch.float64, requires_grad=False)
-        for rows, squared in inputs.items():
-            used = rows.view(weight) if rows.computed is None else rows.computed
-            norms = squared.sqrt().view(rows.shape[0], 1, *rows.shape[2:])
-            rows.write(scores[name], used.abs() * norms)
-        task.rows[name] = list(inputs)
-        if sequential:
-            dense[name] = weight.detach().clone()
-            matrix = as_matrix(scores[name], task.rows[name])
-            kept = ALLOCATIONS["row"]({name: matrix}, round(density * weight.numel()))[name]
-            weight.masked_fill_(~written_back(kept, task.rows[name], weight), 0.0)
 
-    flag("sequential", sequential)
-    batch = task.samples.batch(whole_number("samples", samples, minimum=1))
-    visit_layers(task, batch, visit, statistic=squares, sequential=sequential)
-    with torch.no_grad():
-        for name, weight in dense.items():
-            task.weights[name].copy_(weight)
-    return {name: scores[name] for name in task.weights}
+def size_times_norm(sizes: Tensor, norms: Tensor) -> Tensor:
+    """The score |W_ij| * ||X_j||.
+
+    Parameters
+    ----------
+    sizes
+        Absolute weights, (groups, rows, inputs, *kernel).
+    norms
+        Norms of their inputs, (groups, 1, inputs, *kernel).
+
+    Returns
+    -------
+    Tensor
+        In the shape of the sizes.
+    """
+    return sizes * norms
