@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..results.collapsed import collapsed_networks, unknown_chance
 from ..results.labels import counted, listed, percent, signed
+from ..results.regressions import regressions
 from ..results.schema import ALL_FAMILIES, GROUPS, PAIR, metric_label
 from ..stats.collinearity import collinear_groups
 from ..stats.significance import FALSE_DISCOVERY_RATE, significant
@@ -90,7 +91,7 @@ def failures(table: pd.DataFrame) -> pd.DataFrame:
     >>> failures(table)[["status", "networks"]].values.tolist()
     [['near chance', 1]]
     """
-    bad = table[~table["status"].isin(NOT_FAILED) | table["accuracy"].isna()]
+    bad = table[~table["status"].isin(NOT_FAILED) | (table["accuracy"].isna() & ~regressions(table))]
     status = bad["status"].where(~bad["status"].isin(NOT_FAILED), "no accuracy")
     bad = bad.assign(status=status, reason=bad["reason"].where(bad["reason"] != "", "no reason recorded"))
     collapsed = collapsed_networks(table.reset_index(drop=True))
@@ -121,6 +122,8 @@ def no_failures(table: pd.DataFrame) -> str:
     >>> no_failures(example_results())
     'None: every network in the table has an accuracy, a path from input to output, and is better than chance.'
     """
+    if regressions(table).any():
+        return "None: every network that predicts classes has an accuracy, and every other one an error."
     unknown = unknown_chance(table)
     if unknown:
         return f"None is known: every network in the table has an accuracy. {unknown}"
@@ -146,10 +149,15 @@ def lost_sentence(table: pd.DataFrame) -> str:
     lost = table.loc[table["accuracy"].isna(), "status"]
     if lost.empty:
         return ""
-    counts = lost.where(~lost.isin(NOT_FAILED), "without a reason").value_counts()
+    numbers = regressions(table)[lost.index]
+    counts = lost.where(~lost.isin(NOT_FAILED), "without a reason").mask(numbers, "predict numbers").value_counts()
     reasons = listed([f"{number:,} {status}" for status, number in counts.items()])
     have = "has" if len(lost) == 1 else "have"
-    return f"{len(lost):,} of {counted(len(table), 'network')} {have} no accuracy ({reasons})."
+    instead = " Numbers are not right or wrong: accuracy=table['r2'] asks the same questions of R^2."
+    return (
+        f"{len(lost):,} of {counted(len(table), 'network')} {have} no accuracy ({reasons})."
+        f"{instead if numbers.any() else ''}"
+    )
 
 
 def collapsed_sentence(table: pd.DataFrame) -> str:
