@@ -150,6 +150,23 @@ def test_no_text_collides_or_shrinks_in_a_width_that_is_given(name, width, make_
     assert collisions(figure) == []
 
 
+@pytest.mark.slow
+def test_three_networks_in_a_column_fill_it(make_graph, collisions):
+    shapes = [(1, 8, 8), (8, 8, 8), (8, 8, 8), (16, 4, 4), (16, 4, 4), (10,)]
+    graphs = {name: make_graph(shapes, density=0.03, skips=[(1, 3)]) for name in ("one", "two", "a longer name")}
+    figure = draw_graphs(graphs, columns=3, width="column")
+    assert min(text.get_fontsize() for text in letters(figure)) >= 6
+    feet = []
+    for panel in figure.axes[:3]:
+        extents = np.array([image.get_extent() for image in panel.images])
+        shown = np.ptp(extents[:, :2])
+        assert shown > 0.8 * np.ptp(panel.get_xlim())  # it was half of it
+        assert np.ptp(extents[:, 2:]) > 0.25 * np.ptp(panel.get_ylim())
+        feet.append(panel.get_position().y0 + extents[:, 2].min() - panel.get_ylim()[0])
+    assert np.ptp(feet) < 1e-9  # they stand on one line
+    assert collisions(figure) == []
+
+
 def test_several_graphs_share_one_scale(make_graph, collisions):
     graphs = {"thin": make_graph([(4, 8, 8), (6, 8, 8), (10,)], density=0.01)}
     graphs["thick"] = make_graph([(4, 8, 8), (6, 8, 8), (10,)], density=0.6)

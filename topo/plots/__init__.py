@@ -6,6 +6,7 @@ from .distributions import degree_distribution, metric_distribution
 from .graph import draw_graph, draw_graphs
 from .heatmap import correlation_heatmap, spearman_heatmap
 from .interactive import InteractiveDrawing, draw_interactively
+from .layer_profiles import layer_profiles
 from .layers import layer_density, layer_density_grid
 from .level_factors import draw_lifting
 from .overview import accuracy_overview
@@ -28,6 +29,7 @@ __all__ = [
     "layer_allocation",
     "layer_density",
     "layer_density_grid",
+    "layer_profiles",
     "metric_distribution",
     "pruner_color",
     "pruning_course",

@@ -151,6 +151,10 @@ def draw_graphs(
         for drawing in drawings:
             drawing.fit(inches / columns, with_key=False)
         rows = [drawings[i : i + columns] for i in range(0, len(drawings), columns)]
+        for row in rows:
+            lines = max(drawing.head_lines for drawing in row)
+            for drawing in row:
+                drawing.head_lines = lines
         heights = [max(drawing.height for drawing in row) for row in rows]
         key_height = drawings[0].key_height(marks, inches)
         total = sum(heights) + key_height

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from math import ceil
 from textwrap import wrap
 from typing import Any
@@ -18,7 +17,7 @@ from matplotlib.patches import Rectangle
 from ..encoding.graph import MultipartiteGraph
 from ..encoding.parts import Block
 from ..errors import InputError
-from .graph_layout import PartLayout, chosen_parts, edges_between_groups, lay_out_part
+from .graph_layout import PartLayout, PlacedPart, chosen_parts, edges_between_groups, lay_out_part
 from .labels import short_number, text_width
 from .theme import INK, MUTED, PAPER, SEQUENTIAL
 
@@ -32,18 +31,6 @@ PITCHES = ((5, 2.0), (8, 1.45), (14, 1.05), (32, 0.62), (float("inf"), 0.42))
 EDGE, SKIP, DEAD = "#3d76a8", "#7b4fa3", "#e8a33d"
 # Points of the head, of names and of the key.
 HEAD, NAME, SMALL_NAME, SMALLEST, KEY = 9.5, 7.5, 6.5, 6.0, 7.5
-
-
-@dataclass
-class _Placed:
-    layout: PartLayout
-    x: float
-    y: np.ndarray
-    side: float
-
-    @property
-    def top(self) -> float:
-        return float(self.y[0] + self.side / 2)
 
 
 class Drawing:
@@ -130,6 +117,9 @@ class Drawing:
         self.with_key, self.with_names = with_key, True
         self._make_room(height)
         self.placed = self._place()
+        if height is None:  # squares that narrow columns keep small leave no empty space above and below
+            self.tall = max(2 * max(placed.top, -placed.bottom) for placed in self.placed)
+            self.arcs = min(self.arcs, max(0.4 * self.tall, 0.4))
         self.roof = max(placed.top for placed in self.placed) + 0.12
         self.height = self.roof + self.arcs + self._top + self.tall / 2 + self.foot if height is None else height
 
@@ -138,7 +128,8 @@ class Drawing:
         names = self._names()
         self._longest = max(self._name_width(lines) for lines in names.values())
         outer = max(self._name_width(names[column]) for column in (0, len(self._column) - 1))
-        margin = 0.35 if self.upright else max(0.45, outer / 2 + 0.08)
+        upright = 0.35 if width is None else min(0.35, 0.07 * width)
+        margin = upright if self.upright else max(0.45, outer / 2 + 0.08)
         natural = next(pitch for most, pitch in PITCHES if len(self._column) <= most)
         steps = max(len(self._column) - 1, 1)
         self.pitch = natural if width is None else min(natural, max(width - 2 * margin, 0.1) / steps)
@@ -189,8 +180,9 @@ class Drawing:
         self._draw_arcs(ax)
         self._draw_parts(ax, norm)
         self._draw_names(ax)
-        for line, text in enumerate(self._heads):
-            ax.text(left + 0.1, top - 0.1 - 0.17 * line, text, fontsize=HEAD, va="top", fontweight="bold", color=INK)
+        for line, (text, size) in enumerate(self._heads):
+            look = {"fontweight": "bold", "color": INK} if size == HEAD else {"color": MUTED}
+            ax.text(left + 0.1, top - 0.1 - 0.17 * line, text, fontsize=size, va="top", **look)
         if key and self.with_key:
             self.draw_key(ax, left + 0.1, top - 0.22 - 0.17 * len(self._heads), norm, self.marks, self.width)
 
@@ -266,23 +258,37 @@ class Drawing:
             x += length
         return lines
 
-    def _wrapped(self) -> list[str]:
-        """The head in as many lines as its width needs."""
+    def _wrapped(self) -> list[tuple[str, float]]:
+        """The head in as many lines as its width needs, with the size of their letters: in panels, smaller."""
         whole = " · ".join(self.head)
-        room = self.width - 0.2
+        room = self.width - 0.15
         if text_width(whole, HEAD, bold=True) <= room:
-            return [whole]
+            return [(whole, HEAD)]
         lines = []
         for text in self.head:
-            most = max(int(len(text) * room / text_width(text, HEAD, bold=True)), 6)
-            lines += wrap(text, most)
+            fits = text_width(text, HEAD, bold=True) <= room
+            size = HEAD if fits or text is self.head[0] else KEY
+            most = max(int(len(text) * room / text_width(text, size, bold=size == HEAD)), 6)
+            lines += [(line, size) for line in wrap(text, most)]
         return lines
+
+    @property
+    def head_lines(self) -> int:
+        """Lines of the head; more leave the last ones empty, so that drawings side by side line up."""
+        return len(self._heads)
+
+    @head_lines.setter
+    def head_lines(self, lines: int) -> None:
+        more = lines - len(self._heads)
+        self._heads += [("", HEAD)] * more
+        self._top += 0.17 * more
+        self.height += 0.17 * more
 
     def _span(self, block: Block) -> int:
         parts = self.graph.parts
         return self._column[parts[block.target].level] - self._column[parts[block.source].level]
 
-    def _place(self) -> list[_Placed]:
+    def _place(self) -> list[PlacedPart]:
         placed = {}
         by_level: dict[int, list[PartLayout]] = {}
         for layout in self.layouts:
@@ -302,7 +308,9 @@ class Drawing:
             start = 0
             for layout in stack:
                 x = self._column[level] * self.pitch
-                placed[layout.part.offset, layout.part.name] = _Placed(layout, x, y[start : start + layout.count], side)
+                placed[layout.part.offset, layout.part.name] = PlacedPart(
+                    layout, x, y[start : start + layout.count], side
+                )
                 start += layout.count
         return [placed[layout.part.offset, layout.part.name] for layout in self.layouts]
 

@@ -14,7 +14,7 @@ from ..encoding.graph import MultipartiteGraph
 from ..encoding.parts import Block, Part
 from ..errors import InputError
 
-__all__ = ["PartLayout", "chosen_parts", "edges_between_groups", "lay_out_part"]
+__all__ = ["PartLayout", "PlacedPart", "chosen_parts", "edges_between_groups", "lay_out_part"]
 
 EDGES_AT_ONCE = 1 << 22
 
@@ -45,6 +45,24 @@ class PartLayout:
     def count(self) -> int:
         """Number of groups."""
         return len(self.sizes)
+
+
+@dataclass
+class PlacedPart:
+    """A stack of groups at its place in a drawing, in inches: its column, and the middle of every square."""
+
+    layout: PartLayout
+    x: float
+    y: np.ndarray
+    side: float
+
+    @property
+    def top(self) -> float:
+        return float(self.y[0] + self.side / 2)
+
+    @property
+    def bottom(self) -> float:
+        return float(self.y[-1] - self.side / 2)
 
 
 def chosen_parts(
