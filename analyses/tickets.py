@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=3, help="iterations between two looks at the loss")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--results", type=Path, default=HERE.parent / "benchmarks" / "results")
+    parser.add_argument("--results", type=Path, help="where the record and the figures go")
     a = parser.parse_args()
     data = topo.datasets.load(a.dataset, root=a.data_root)
     plan = recipe(a.recipe, epochs=a.epochs, label_smoothing=0.1)
@@ -136,7 +136,7 @@ def main() -> None:
     setting = {key: str(value) if isinstance(value, Path) else value for key, value in vars(a).items()}
     del setting["results"], setting["data_root"]
     name = f"tickets_{a.dataset}_{a.model}_{a.granularity}"
-    write(table, pd.DataFrame(curves, columns=["seed", "arm", "step", "loss"]), threshold, setting, a.results, name)
+    write(table, pd.DataFrame(curves, columns=["seed", "arm", "step", "loss"]), threshold, setting, name, a.results)
 
 
 def shuffled(model: nn.Module, ticket: topo.Masks, example: torch.Tensor, seed: int) -> topo.Masks:
@@ -190,9 +190,12 @@ def _interval(name: str, values: pd.Series) -> dict[str, float]:
     return {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}
 
 
-def write(table: pd.DataFrame, curves: pd.DataFrame, threshold: float, setting: dict, folder: Path, name: str) -> None:
+def write(
+    table: pd.DataFrame, curves: pd.DataFrame, threshold: float, setting: dict, name: str, into: Path | None
+) -> None:
     """The record as JSON, the figure as PNG and SVG, the findings on the screen."""
-    folder.mkdir(parents=True, exist_ok=True)
+    records, figures = (into, into) if into else (HERE.parent / "benchmarks" / "results", HERE / "results")
+    records.mkdir(parents=True, exist_ok=True)
     arms = summary(table)
     record = {
         "run": "python analyses/tickets.py",
@@ -201,10 +204,10 @@ def write(table: pd.DataFrame, curves: pd.DataFrame, threshold: float, setting: 
         "arms": json.loads(arms.round(5).to_json(orient="records")),
         "networks": json.loads(table.round(5).to_json(orient="records")),
     }
-    (folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (records / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     drawn = draw(curves, threshold)
     for kind in ("png", "svg"):
-        drawn.savefig(HERE / "results" / f"{name}.{kind}")
+        drawn.savefig(figures / f"{name}.{kind}")
     print(arms.to_string(index=False))
     ticket, control = (arms.set_index("arm").loc[arm] for arm in ("ticket", "fresh"))
     print(

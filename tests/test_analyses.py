@@ -64,6 +64,18 @@ def test_structured_pruning_is_compared_at_equal_epochs(tmp_path):
         assert (tmp_path / f"structured_comparison_digits_digits-cnn.{kind}").stat().st_size > 500
 
 
+def test_figures_of_tickets_go_where_their_record_goes(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    import tickets
+
+    columns = {"density": 0.5, "iterations": 3.0, "final_loss": 0.1, "accuracy": 0.9}
+    table = pd.DataFrame([{"seed": seed, "arm": arm, **columns} for seed in (0, 1) for arm in tickets.ARMS])
+    curves = table[["seed", "arm"]].assign(step=0, loss=1.0)
+    tickets.write(table, pd.concat([curves, curves.assign(step=3, loss=0.1)]), 0.2, {}, "t", tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {"t.json", "t.png", "t.svg"}
+    assert "dense" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_sentences_on_the_stored_study_are_true():
     text = run("recompute", "--study", ROOT / "data" / "digits_study.parquet", "--questions", "0", "1")

@@ -194,7 +194,7 @@ def test_nan_weights_name_the_layer(awkward):
 def test_a_dead_network_has_no_order():
     net = nn.Linear(3, 3)
     nn.init.zeros_(net.weight)
-    with pytest.raises(InputError, match=r"every score of pruner .* is zero"):
+    with pytest.raises(InputError, match="scores every weight zero"):
         topo.prune(net, "magnitude", sparsity=0.5)
 
 

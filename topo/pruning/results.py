@@ -8,9 +8,44 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import InputError, nearest
+from ..errors import InputError, listed, nearest
 
-__all__ = ["checked_masks", "checked_tensors"]
+__all__ = ["all_zero", "checked_masks", "checked_tensors"]
+
+
+def all_zero(pruner: str, what: str, values: Mapping[str, Tensor]) -> InputError:
+    """The error for scores that are all zero, which names the weights that are why.
+
+    Parameters
+    ----------
+    pruner
+        Its name.
+    what
+        What is scored.
+    values
+        Name -> parameter of the model, of all of them.
+
+    Returns
+    -------
+    InputError
+        To be raised by the caller.
+
+    Examples
+    --------
+    >>> print(all_zero("snip", "every weight", {"head.weight": torch.zeros(2, 3)}))
+    pruner 'snip' scores every weight zero, for 'head.weight' is all zero, as a fresh head may be, or a layer that
+    earlier rounds emptied, and lets no gradient pass; initialise it, as by torch.nn.init.kaiming_uniform_, train the
+    network a little first, or lower the sparsity.
+    """
+    zeros = [name for name, value in values.items() if value.ndim > 1 and value.is_floating_point() and not value.any()]
+    if not zeros:
+        return InputError(f"pruner {pruner!r} scores {what} zero: what is scored depends on none; is the network dead?")
+    are, let, them = ("are", "let", "them") if len(zeros) > 1 else ("is", "lets", "it")
+    return InputError(
+        f"pruner {pruner!r} scores {what} zero, for {listed(zeros)} {are} all zero, as a fresh head may be, or a layer "
+        f"that earlier rounds emptied, and {let} no gradient pass; initialise {them}, as by "
+        "torch.nn.init.kaiming_uniform_, train the network a little first, or lower the sparsity."
+    )
 
 
 def checked_masks(

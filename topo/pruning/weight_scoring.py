@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError
+from ..parameter_names import named_parameters
 from ..validation import whole_number
 from .allocation import SHARES, Allocation
 from .allocation import allocation as find_allocation
 from .input_statistics import rows_of_weights
-from .results import checked_tensors
+from .results import all_zero, checked_tensors
 from .schedules import exponential
 from .task import Task
 from .weight_rows import as_matrix, covers, written_back
@@ -156,8 +157,5 @@ def check_scores(scores: Any, task: Task) -> dict[str, Tensor]:
             "weights or the data, or for a network whose outputs overflow."
         )
     if not any(nonzero):
-        raise InputError(
-            f"every score of pruner {task.name!r} is zero: what is scored does not depend on the weights; is the "
-            "network dead?"
-        )
+        raise all_zero(task.name, "every weight", named_parameters(task.model))
     return checked

@@ -65,7 +65,10 @@ def _rank_share(maps: Tensor) -> Tensor:
         maps = maps.flatten(2) if maps.ndim == 3 else maps.unsqueeze(2)
         return maps.any(dim=2).double()
     maps = maps.flatten(2, -2)
-    return torch.linalg.matrix_rank(maps) / min(maps.shape[-2:])
+    sides = maps.shape[-2:]
+    if maps.element_size() < 4:  # no decomposition of 16 bits: what they round away is no rank
+        return torch.linalg.matrix_rank(maps.float(), rtol=max(sides) * torch.finfo(maps.dtype).eps) / min(sides)
+    return torch.linalg.matrix_rank(maps) / min(sides)
 
 
 def _maps(dag: Dag) -> list[tuple[int, int]]:

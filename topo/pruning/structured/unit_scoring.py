@@ -19,6 +19,7 @@ from ...masks import Masks
 from ...parameter_names import named_parameters
 from ...training import Callback
 from ...validation import one_of, whole_number
+from ..results import all_zero
 from ..schedules import exponential
 from ..task import Task
 from .unreachable import excluded, too_small
@@ -363,5 +364,5 @@ def _checked(scores: Any, channels: CoupledChannels, name: str) -> Tensor:
             f"the scores that pruner {name!r} gives units are not all numbers; look for NaN in the weights or the data."
         )
     if not scores.any():
-        raise InputError(f"pruner {name!r} scores every unit zero; is the network dead?")
+        raise all_zero(name, "every unit", channels.dag.state)
     return scores

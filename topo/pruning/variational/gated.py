@@ -107,7 +107,8 @@ class GatedModel(nn.Module):
                 for name, (full_name, part) in self._slices.items()
             }
         parameters = named_parameters(self.model)
-        scaled = {name: parameters[name] * multiplier for name, multiplier in multipliers.items()}
+        # Gates are float32: weights of 16 bits stay what they are.
+        scaled = {name: (parameters[name] * m).to(parameters[name].dtype) for name, m in multipliers.items()}
         return called_with(self.model, scaled, inputs, named)
 
     def norms(self) -> Tensor:
