@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from time import sleep
 
 import numpy as np
@@ -246,3 +248,20 @@ def test_weights_of_any_scale_and_broken_ones() -> None:
     np.testing.assert_allclose(tiny[SPECTRA] * 2.0**90, plain[SPECTRA], rtol=1e-5)
     net[0].weight.data[0] = float("inf")
     assert topo.measure(net, **settings).attrs["undefined"]["spectral_gap"] == "some weights are not finite"
+
+
+@pytest.mark.parametrize("engine", ["edges", "structure"])
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_measuring_where_torch_keeps_no_gradients(context: Callable[[], AbstractContextManager], engine: str) -> None:
+    """Products against the edges are gradients of products along them."""
+    net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Flatten(), nn.Linear(108, 5))
+    settings = {
+        "example": (1, 8, 8),
+        "engine": engine,
+        "device": "cpu",
+        "metrics": ["expansion", "sparsity", "degrees"],
+    }
+    masks = topo.prune(net, "er", sparsity=0.6, example=(1, 8, 8), seed=0)
+    expected = topo.measure(net, masks, **settings)
+    with context():
+        assert topo.measure(net, masks, **settings).equals(expected)

@@ -237,6 +237,8 @@ class WeightCounts:
     effective: int
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def weight_counts(dag: Dag, masks: Mapping[str, Any] | None = None, **options: Any) -> WeightCounts:
     """Count a network's weights, and those on some path from input to output.
 

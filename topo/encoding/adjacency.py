@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -143,7 +144,7 @@ class Products:
         array
             float64 (nodes,).
         """
-        with torch.no_grad(), _exact():
+        with _exact():
             return self._add_blocks(self._gathered(self._run(self._scattered(x))), x, transposed=False)
 
     def out_of(self, x: np.ndarray) -> np.ndarray:
@@ -160,7 +161,7 @@ class Products:
             float64 (nodes,).
         """
         nodes = list(self._scattered(x))
-        with _exact():
+        with _exact(gradients=True):
             if self._graph is None:
                 leaves = {node: v.requires_grad_() for node, v in self._scattered(np.zeros(len(x))).items()}
                 self._graph = leaves, self._run(leaves)
@@ -205,7 +206,7 @@ class Products:
             The finished values, float64 (nodes,).
         """
         own, values = self._scattered(start), dict[int, Tensor]()
-        with torch.no_grad(), _exact():
+        with _exact():
             for index, node in enumerate(self.adjacency.network.nodes):
                 total = own.get(index, torch.zeros(node.shape, dtype=self.dtype, device=self.adjacency.device))
                 for arc in self._arcs_into[index]:
@@ -234,7 +235,7 @@ class Products:
             own.get(index, torch.zeros(node.shape, dtype=self.dtype, device=self.adjacency.device))
             for index, node in enumerate(nodes)
         ]
-        with _exact():
+        with _exact(gradients=True):
             for index in reversed(range(len(nodes))):
                 totals[index] = finish(totals[index])
                 for arc in self._arcs_into[index]:
@@ -308,9 +309,15 @@ class Products:
         return result
 
 
-def _exact() -> Any:
-    """Sums of products without transforms that round, also on a GPU."""
-    return torch.backends.cudnn.flags(enabled=False)
+@contextmanager
+def _exact(*, gradients: bool = False) -> Iterator[None]:
+    """Sums of products without transforms that round, also on a GPU; with gradients, whatever the caller has set."""
+    with (
+        torch.inference_mode(False),
+        torch.set_grad_enabled(gradients),
+        torch.backends.cudnn.flags(enabled=False),
+    ):
+        yield
 
 
 def _on(linear_map: LinearMap, device: torch.device) -> LinearMap:
