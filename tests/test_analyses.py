@@ -64,6 +64,7 @@ def test_structured_pruning_is_compared_at_equal_epochs(tmp_path):
         assert (tmp_path / f"structured_comparison_digits_digits-cnn.{kind}").stat().st_size > 500
 
 
+@pytest.mark.slow
 def test_figures_of_tickets_go_where_their_record_goes(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(ROOT / "analyses"))
     import tickets

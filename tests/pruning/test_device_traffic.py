@@ -60,11 +60,28 @@ def test_a_round_takes_few_copies_and_looks(name, most, monkeypatch):
     assert more - few <= 2 * (most + (name == "taylor") * 3)
 
 
-@pytest.mark.parametrize(("name", "most"), [("variational", 4), ("movement", 2), ("er", 2)])
+@pytest.mark.parametrize(("name", "most"), [("variational", 1), ("movement", 1), ("rigl", 0), ("mest", 0)])
 def test_a_step_takes_few_copies_and_looks(name, most, monkeypatch):
     few, many = (traffic(name, monkeypatch, epochs=3, batch_size=size) for size in (12, 4))
     steps = 3 * (len(data().train) // 4 - len(data().train) // 12)
     assert many.count - few.count <= most * steps, (few.copies, few.waits, many.copies, many.waits)
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_training_and_evaluation_look_at_nothing_in_their_loops(augment, monkeypatch):
+    """What is random of a batch is one copy; the loss is looked at once in many steps, and at the end of an epoch."""
+    found = []
+    for size in (12, 4):
+        torch.manual_seed(0)
+        net, device = network(), ForeignDevice()
+        masks = topo.prune(net, "er", sparsity=0.5)
+        with monkeypatch.context() as patch, device.entered(patch):
+            plan = recipe("digits", epochs=2, batch_size=size, augment=augment)
+            topo.training.train(net, data(), plan, masks=masks, device="cuda")
+            topo.training.evaluate(net, data(), device="cuda", batch_size=size)
+        found.append(device.count)
+    steps = 2 * (len(data().train) // 4 - len(data().train) // 12)
+    assert found[1] - found[0] == augment * steps
 
 
 def test_the_device_counts_and_refuses_mixtures():

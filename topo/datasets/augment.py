@@ -36,8 +36,8 @@ class Augmentation:
         count = len(images)
         offsets = torch.randint(0, 2 * self.padding + 1, (2, count), generator=generator)
         mirrored = torch.rand(count, generator=generator) < (0.5 if self.flip else 0.0)
-        rows, columns = offsets.to(images.device)
-        return crop(images, self.padding, rows, columns, mirrored.to(images.device))
+        rows, columns, flips = torch.cat([offsets, mirrored[None].long()]).to(images.device)  # one copy
+        return crop(images, self.padding, rows, columns, flips.bool())
 
 
 def crop(

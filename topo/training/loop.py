@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 COLUMNS = ["epoch", "learning_rate", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds"]
 COLUMNS_OF_NUMBERS = ["epoch", "learning_rate", "train_loss", "test_loss", "test_rmse", "test_r2", "seconds"]
-CHECK_EVERY = 50  # steps between two looks at the loss on CUDA, where looking waits for the device
+CHECK_EVERY = 50  # steps between two looks at the loss on a device, where looking waits for it
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +195,7 @@ def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
     model, recipe, dataset = state.model, state.recipe, state.dataset
     started = time.perf_counter()
     model.train()
-    check_every = CHECK_EVERY if dataset.device.type == "cuda" else 1
+    check_every = 1 if dataset.device.type == "cpu" else CHECK_EVERY
     total_loss, total_right = torch.zeros(2, dtype=torch.float64, device=dataset.device)
     batches = dataset.batches("train", recipe.batch_size, generator=state.generator, augment=recipe.augment)
     for inputs, targets in batches:
