@@ -21,3 +21,10 @@ def test_costs_of_metrics_are_those_of_the_record(page: str, table: str) -> None
     made = runpy.run_path(str(ROOT / "benchmarks" / "cost_report.py"))[table]
     shown = re.findall(rf"<!-- {table}: .*?-->\n+(.*?)\n+<!-- end -->", (ROOT / page).read_text(), re.DOTALL)
     assert shown == [made(record)]
+
+
+def test_the_comparison_with_other_tools_is_that_of_the_record() -> None:
+    record = json.loads((ROOT / "benchmarks" / "results" / "other_tools.json").read_text())
+    tables = runpy.run_path(str(ROOT / "benchmarks" / "other_tools_tables.py"))
+    page = (ROOT / "docs" / "comparison.md").read_text()
+    assert tables["with_tables"](page, record) == page

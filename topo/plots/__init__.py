@@ -6,10 +6,10 @@ from .distributions import degree_distribution, metric_distribution
 from .graph import draw_graph, draw_graphs
 from .heatmap import correlation_heatmap, spearman_heatmap
 from .interactive import InteractiveDrawing, draw_interactively
-from .layer_profiles import layer_profiles
 from .layers import layer_density, layer_density_grid
 from .level_factors import draw_lifting
 from .overview import accuracy_overview
+from .profiles import layer_profiles
 from .scatter import accuracy_against_metric, scatter_panels
 from .theme import pruner_color, style
 from .variational_run import pruning_course
