@@ -225,6 +225,18 @@ def test_a_compiler_that_fails_is_as_none(monkeypatch: pytest.MonkeyPatch) -> No
         compiler.available.cache_clear()
 
 
+def test_kernels_do_not_run_as_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    import numba
+
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    compiler.available.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="numba does not compile .NUMBA_DISABLE_JIT is set"):
+            assert not compiler.available()
+    finally:
+        compiler.available.cache_clear()
+
+
 def test_compiling_is_said_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     import numba
 
