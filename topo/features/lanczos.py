@@ -35,6 +35,8 @@ FEWEST_STEPS = 8
 # The random part of a vector that is known to be near.
 RANDOM = 0.05
 
+NOT_CONVERGED = "the eigenvalue iteration did not converge, from two different starts"
+
 _kept = threading.local()
 
 
@@ -87,33 +89,46 @@ def extreme_eigenvalues(
     Undefined
         When the iteration does not converge.
     """
+
+    def outwards(value: float) -> float:
+        return abs(value) if which == "LM" else value
+
     rng = np.random.default_rng(seed)
     found: list[float] = []
-    vectors = np.empty((0, size))
-    while True:
-        start = rng.standard_normal(size)
-        if not found:
-            # A positive vector is never orthogonal to the leading one of a non-negative matrix.
-            start = rng.random(size) if near is None else 1 + RANDOM * start
-        if near is not None:
-            start *= near
-        if inside is not None:
-            start *= inside
-        whole = np.linalg.norm(start)
-        _take_out(vectors, start)
-        if np.linalg.norm(start) <= 1e-10 * whole:
-            break  # nothing is left
-        last = len(found) == count - 1 and which == "LA"
-        largest = abs(found[0]) if found else 0.0
-        values, new = _run(product, start, vectors, which, tolerance, largest, with_vectors=not last)
-        found += values
-        found.sort(key=lambda value: -abs(value) if which == "LM" else -value)
-        # No other eigenvalue is as far out as what the run was after.
-        certain = sum(abs(value) >= abs(values[0]) if which == "LM" else value >= values[0] for value in found)
-        if certain >= count:
-            break
-        vectors = np.concatenate([vectors, new])
-    return np.array(found[:count])
+    vectors, again = np.empty((0, size)), np.empty((0, size))
+    for _ in range(MOST_RUNS + count):
+        if len(again):
+            start = again[0]
+        else:
+            start = rng.standard_normal(size)
+            if not found:
+                # A positive vector is never orthogonal to the leading one of a non-negative matrix.
+                start = rng.random(size) if near is None else 1 + RANDOM * start
+            if near is not None:
+                start *= near
+            if inside is not None:
+                start *= inside
+            whole = np.linalg.norm(start)
+            _take_out(vectors, start)
+            if np.linalg.norm(start) <= 1e-10 * whole:
+                return np.array(sorted(found, key=outwards, reverse=True))  # nothing is left
+        steps = _Steps(product, start, vectors, keep=len(found) < count - 1)
+        largest = max((abs(value) for value in found), default=0.0)
+        ends = _converged(steps, which, tolerance, largest)
+        values = [end.value for end in ends]
+        so_far = sorted(found + values, key=outwards, reverse=True)
+        # No other eigenvalue is as far out as the first of these.
+        if sum(outwards(value) >= outwards(values[0]) for value in so_far) >= count:
+            return np.array(so_far[:count])
+        new = steps.combined([end.vector for end in ends])
+        allowed = 10 * max(MOST_RESIDUAL, tolerance) * max(largest, abs(values[0]))
+        good = [_residual(product, *pair, vectors) <= allowed for pair in zip(values, new, strict=True)]
+        # Vectors that inexact products gave a second time may differ from those of the first.
+        again = np.empty((0, size)) if good[0] else new
+        if good[0]:
+            vectors = np.concatenate([vectors, new[good]])
+            found += [value for value, kept in zip(values, good, strict=True) if kept]
+    raise Undefined(NOT_CONVERGED)
 
 
 class _End(NamedTuple):
@@ -137,54 +152,27 @@ class _End(NamedTuple):
         return self.residual / most if self.residual else 0.0
 
 
-def _run(
-    product: Product,
-    start: np.ndarray,
-    without: np.ndarray,
-    which: str,
-    tolerance: float,
-    largest: float,
-    *,
-    with_vectors: bool,
-) -> tuple[list[float], np.ndarray]:
-    """The most extreme eigenvalue beyond known eigenvectors, and that of the other end if it has converged as well.
-
-    And their eigenvectors, (values, size).
-    """
-    for _ in range(MOST_RUNS):
-        steps = _Steps(product, start, without, keep=with_vectors)
-        done: dict[int, _End] = {}
-        excess, wait = np.inf, FEWEST_STEPS
-        while True:
-            steps.advance(wait)
-            ends = steps.ends(which)
-            scale = max(largest, *(abs(end.value) for end in ends))
-            for side, end in enumerate(ends):
-                if side not in done and (steps.is_over or end.excess(scale, tolerance) <= 1):
-                    done[side] = end
-            first = max(range(len(ends)), key=lambda side: abs(ends[side].value))
-            waiting = [end.excess(scale, tolerance) for side, end in enumerate(ends) if side not in done]
-            if first in done and all(more > NEARLY for more in waiting):
-                break
-            if len(steps.diagonal) >= MOST_STEPS:
-                raise Undefined("the eigenvalue iteration did not converge, from two different starts")
-            # The residual falls by about the same factor with every step.
-            rate = np.log(excess / waiting[0]) / wait
-            excess, wait = waiting[0], max(FEWEST_STEPS, len(steps.diagonal) // 2)
-            if 0 < rate < np.inf:
-                wait = min(wait, max(FEWEST_STEPS // 2, ceil(np.log(excess) / rate)))
-        chosen = [done[first], *(end for side, end in done.items() if side != first)]
-        values = [end.value for end in chosen]
-        if not with_vectors:
-            return values, np.empty((0, steps.size))
-        vectors = steps.combined([end.vector for end in chosen])
-        residuals = [_residual(product, *pair, without) for pair in zip(values, vectors, strict=True)]
-        # Vectors that are computed a second time by inexact products may differ from those of the first.
-        good = np.array(residuals) <= 10 * max(MOST_RESIDUAL, tolerance) * scale
-        if good[0]:
-            return [value for value, kept in zip(values, good, strict=True) if kept], vectors[good]
-        start = vectors[0]
-    raise Undefined("the eigenvalue iteration did not converge, from two different starts")
+def _converged(steps: _Steps, which: str, tolerance: float, largest: float) -> list[_End]:
+    """The more extreme end of the spectrum, once it has converged, and the other one if it has converged by then."""
+    done: dict[int, _End] = {}
+    excess, wait = np.inf, FEWEST_STEPS
+    while len(steps.diagonal) < MOST_STEPS:
+        steps.advance(wait)
+        ends = steps.ends(which)
+        scale = max(largest, *(abs(end.value) for end in ends))
+        for side, end in enumerate(ends):
+            if side not in done and (steps.is_over or end.excess(scale, tolerance) <= 1):
+                done[side] = end
+        first = max(range(len(ends)), key=lambda side: abs(ends[side].value))
+        waiting = [end.excess(scale, tolerance) for side, end in enumerate(ends) if side not in done]
+        if first in done and all(more > NEARLY for more in waiting):
+            return [done[first], *(end for side, end in done.items() if side != first)]
+        # The residual falls by about the same factor with every step.
+        rate = np.log(excess / waiting[0]) / wait
+        excess, wait = waiting[0], max(FEWEST_STEPS, len(steps.diagonal) // 2)
+        if 0 < rate < np.inf:
+            wait = min(wait, max(FEWEST_STEPS // 2, ceil(np.log(excess) / rate)))
+    raise Undefined(NOT_CONVERGED)
 
 
 class _Steps:

@@ -26,7 +26,9 @@ def available() -> bool:
         import numba
     except Exception as error:  # a compiler that does not fit the machine fails in ways of its own
         return _not_there("does not load", error)
-    if numba.config.DISABLE_JIT:  # kernels would run as they are written, a hundred times as slow as anything else
+    if getattr(
+        numba.config, "DISABLE_JIT", False
+    ):  # kernels would run as they are written, a hundred times as slow as anything else
         return _not_there("does not compile", RuntimeError("NUMBA_DISABLE_JIT is set"))
     try:
         _compiled(numba, _one_more)(1)
