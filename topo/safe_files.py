@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -137,7 +138,7 @@ def require_file(path: str | Path) -> Path:
     --------
     >>> require_file("/dev/null")
     Traceback (most recent call last):
-    topo.errors.InputError: /dev/null is no file.
+    topo.errors.InputError: /dev/null is no file but a device.
     """
     path = Path(path)
     try:
@@ -145,10 +146,21 @@ def require_file(path: str | Path) -> Path:
     except (OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError) and not path.is_symlink():
             raise InputError(f"{path} does not exist.") from error
-        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+        raise InputError(f"{path} cannot be read: {_why_not(path, error)}.") from error
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{path} is a folder.")
     if not stat.S_ISREG(mode):
-        raise InputError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'no file'}.")
+        kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+        raise InputError(f"{path} is no file but {kinds.get(stat.S_IFMT(mode), 'a device')}.")
     return path
+
+
+def _why_not(path: Path, error: Exception) -> str:
+    if getattr(error, "errno", None) == errno.ELOOP:
+        return "it is a link that leads back to itself"
+    if isinstance(error, FileNotFoundError):
+        return f"it is a link to {os.readlink(path)}, which does not exist"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def unsealed(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from .errors import InputError, nearest, unknown_name
 
 __all__ = [
     "Setting",
+    "SettingError",
     "check_settings",
     "check_type",
     "check_values",
@@ -28,6 +29,30 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+
+class SettingError(InputError):
+    """A value that a setting cannot have.
+
+    Parameters
+    ----------
+    name
+        What the sentence calls the setting: its name, or its name and more behind a comma.
+    sentence
+        What is wrong.
+
+    Attributes
+    ----------
+    setting
+        The name alone.
+    """
+
+    def __init__(self, name: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.setting = name.partition(",")[0].partition(" ")[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SettingError, (self.setting, str(self))
 
 
 def whole_number(name: str, value: Any, *, minimum: int | None = None, maximum: int | None = None) -> int:
@@ -62,7 +87,7 @@ def whole_number(name: str, value: Any, *, minimum: int | None = None, maximum: 
     """
     number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
     if number is None or (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
-        raise InputError(f"{name} must be a whole number{_bounds(minimum, maximum)}, not {value!r}.")
+        raise SettingError(name, f"{name} must be a whole number{_bounds(minimum, maximum)}, not {value!r}.")
     return number
 
 
@@ -121,7 +146,8 @@ def real_number(
         kind = "finite number" if number and not finite and not infinite else "number"
         is_share = {maximum, below} & {1} and {minimum, above} & {0}
         percent = f"; {value:g}% is {value / 100:g}" if finite and is_share and 5 <= value <= 100 else ""
-        raise InputError(f"{name} must be a {kind}{_bounds(minimum, maximum, above, below)}, not {value!r}{percent}.")
+        wanted = f"{name} must be a {kind}{_bounds(minimum, maximum, above, below)}"
+        raise SettingError(name, f"{wanted}, not {value!r}{percent}.")
     return float(value)
 
 
@@ -209,7 +235,8 @@ def one_of(name: str, value: T, options: Iterable[str]) -> T:
     """
     names = list(options)
     if value not in names:
-        raise unknown_name(f"value of {name}", value if isinstance(value, str) else repr(value), names)
+        shown = value if isinstance(value, str) else repr(value)
+        raise SettingError(name, str(unknown_name(f"value of {name}", shown, names)))
     return value
 
 

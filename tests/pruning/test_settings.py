@@ -10,6 +10,7 @@ from torch import nn
 import topo
 from topo.errors import InputError
 from topo.pruning import PRUNERS, settings_of
+from topo.pruning.setting_ranges import check_ranges
 
 
 @pytest.mark.parametrize("name", PRUNERS)
@@ -37,3 +38,17 @@ def test_settings_keep_the_defaults_and_the_order_of_the_signature():
     assert by_name["interval"].type == "int | None"
     with pytest.raises(InputError, match="unknown pruner 'snipp'; did you mean 'snip'"):
         settings_of("snipp")
+
+
+LOOKED_AT_LATER = {("taylor", "batch_size"), ("grasp", "batch_size"), ("obs", "damping"), ("sparsegpt", "damping")}
+"""What an algorithm looks at only with data at hand."""
+
+
+@pytest.mark.parametrize("name", PRUNERS)
+def test_settings_out_of_range_are_known_without_a_network(name):
+    for setting in settings_of(name):
+        wrong = {"int": -3, "float": -3.0}.get(setting.type.partition(" ")[0])
+        if wrong is not None and (name, setting.name) not in LOOKED_AT_LATER:
+            with pytest.raises(InputError, match=rf"^{setting.name}\b.* must be .*not -3"):
+                check_ranges(name, {setting.name: wrong})
+    check_ranges(name, {setting.name: setting.default for setting in settings_of(name)})

@@ -61,6 +61,14 @@ def test_other_datasets_get_the_published_recipe(tmp_path: Path):
             "line 5: .*unknown setting of encoding 'multipartite' 'skip'; did you mean 'skips'",
         ),
         (SMALLEST + "encodings:\n  - {name: multipartite, skips: al}\n", "unknown value of skips 'al'"),
+        (
+            "models: m\nsparsities: 0.5\npruners:\n  - {name: synflow, rounds: -1}\n".replace("m\n", "digits-mlp\n"),
+            r"line 4: .*rounds must be a whole number of at least 1, not -1",
+        ),
+        (
+            SMALLEST + "targets:\n  - {name: calibration, bins: 0}\n",
+            r"targets.*bins must be a whole number of at least 1",
+        ),
         (SMALLEST.replace("0.9", "90"), "line 3: sparsities: sparsity 90 is not at least 0 and below 1; 90% is 0.9"),
         (SMALLEST.replace("0.9", "1.0"), "sparsity 1 is not at least 0 and below 1"),
         (SMALLEST.replace("0.9", "-0.1"), "sparsity -0.1 is not"),

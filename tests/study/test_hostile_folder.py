@@ -36,7 +36,7 @@ def test_pipes_and_devices(put, tmp_path: Path):
         study.status()
     study.store.config_file.unlink()
     put(study.store.config_file)
-    with pytest.raises(InputError, match="is not the folder of a study"):
+    with pytest.raises(InputError, match=r"study\.yaml is no file but"):
         Study.load(study.folder)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topo.errors import InputError
+from topo.questions import Evidence
+from topo.study import Study
 from topo.study.yaml_file import parse_value, read_yaml, written_yaml
 
 
@@ -91,16 +94,37 @@ def test_what_is_wrong_with_a_file_is_said_with_its_line(tmp_path: Path, text: s
 def test_files_that_cannot_be_read(tmp_path: Path):
     with pytest.raises(InputError, match="does not exist"):
         read_yaml(tmp_path / "none.yaml")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder"):
         read_yaml(tmp_path)
     (tmp_path / "latin.yaml").write_bytes("a: \xe9\n".encode("latin-1"))
     with pytest.raises(InputError, match="cannot be read"):
         read_yaml(tmp_path / "latin.yaml")
 
 
-def test_a_device_without_end_is_read_up_to_a_bound():
+def test_a_long_file_is_read_up_to_a_bound(tmp_path: Path):
     with pytest.raises(InputError, match="longer than"):
-        read_yaml("/dev/zero")
+        read_yaml(write(tmp_path, "a: 1\n" * 60_000))
+
+
+def put_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("put", "message"),
+    [
+        (put_pipe, "is no file but a pipe"),
+        (Path.mkdir, "is a folder"),
+        (lambda path: path.symlink_to("/dev/zero"), "is no file but a device"),
+        (lambda path: path.symlink_to(path), "it is a link that leads back to itself"),
+        (lambda path: path.symlink_to("nowhere"), "it is a link to nowhere, which does not exist"),
+    ],
+)
+def test_what_is_no_study_file_is_named_as_what_it_is(put, message, tmp_path: Path):
+    put(tmp_path / "study.yaml")
+    for read in (Study.load, Evidence.read, lambda folder: Study.read(folder / "study.yaml")):
+        with pytest.raises(InputError, match=rf"study\.yaml .*{message}"):
+            read(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["[a", "&a [*a]", "? [a]\n: 1", "9" * 100, "[\n" * 50_000, "!!python/name:os.system"])

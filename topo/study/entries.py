@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -15,6 +16,7 @@ from ..errors import InputError, unknown_name
 from ..models import MODELS, torchvision_names
 from ..pruning import PRUNERS
 from ..pruning.allocation import ALLOCATIONS
+from ..pruning.setting_ranges import check_ranges
 from ..registry import Registry, Source
 from ..training import RECIPES, TARGETS, Recipe, recipe
 from ..validation import check_settings, check_values, flag, settings_of, whole_number
@@ -168,6 +170,7 @@ class PrunerChoice(Choice):
         allocation = self.settings.get("allocation", "global")
         if allocation not in ALLOCATIONS and not re.fullmatch(r"\d+:\d+", allocation):
             raise unknown_name("allocation", allocation, [*ALLOCATIONS, "2:4"])
+        check_ranges(self.name, self.settings)
         if self.stage is not None and PRUNERS.entry(self.name).info["stage"] == "training":
             raise InputError(f"pruner {self.name!r} works during training; leave out stage: {self.stage}.")
 
@@ -218,6 +221,12 @@ class TargetChoice(Choice):
 
     kind = "target"
     registry = TARGETS
+
+    def check(self) -> None:
+        super().check()
+        if self.source is not None and self.source.built_in:
+            with suppress(TypeError, AttributeError):  # of no network, which it asks for after it has seen its settings
+                TARGETS[self.name](None, **self.settings)
 
 
 def enough_controls(controls: int | None) -> int | None:

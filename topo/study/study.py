@@ -97,12 +97,15 @@ class Study(OwnCode):
         Returns
         -------
         bool
-            Whether it can be loaded.
+            Whether something has the name of its study file; `load` says what is wrong with one that is no file.
         """
         try:
-            return Store(folder).config_file.is_file()
+            Store(folder).config_file.lstat()
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return False
         except OSError:  # which cannot be read; `load` says so
             return True
+        return True
 
     @classmethod
     def load(cls, folder: str | Path, **overrides: Any) -> Study:
@@ -129,7 +132,7 @@ class Study(OwnCode):
         """
         file = Store(folder).config_file
         if not cls.is_study(folder):
-            raise InputError(f"{folder} is not the folder of a study (it has no {file.name} that can be read).")
+            raise InputError(f"{folder} is not the folder of a study (it has no {file.name}).")
         return cls(StudyConfig.read(file, check=False, **overrides), Path(folder))
 
     def importing(self, sources: Iterable[str]) -> Study:

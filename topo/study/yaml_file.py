@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import yaml
 
 from ..errors import InputError
+from ..safe_files import require_file
 
 __all__ = ["KeyPath", "parse_value", "read_yaml", "written_path", "written_yaml"]
 
@@ -122,10 +124,10 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     """
     path = Path(path)
     try:
-        with path.open(encoding="utf-8") as file:
+        if not os.path.lexists(path):
+            raise InputError(f"{path} does not exist; give the path of a study file.")
+        with require_file(path).open(encoding="utf-8") as file:
             text = file.read(MOST_CHARACTERS + 1)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; give the path of a study file.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     data, lines = _parsed(text, str(path))

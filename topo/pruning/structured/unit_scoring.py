@@ -76,6 +76,7 @@ class UnitScored:
 
     def __call__(self, task: Task, **settings: Any) -> dict[str, Tensor]:
         own = {name: settings.pop(name, default) for name, default in self._defaults.items()}
+        _check_settings(own["scope"], own["budget"], own["floor"])
         channels = find_channels(task)
         alive = torch.ones(channels.count, dtype=torch.bool)
         for share in exponential(1 - task.sparsity, whole_number("rounds", own.get("rounds", 1), minimum=1)):
@@ -242,9 +243,7 @@ def select_units(
     InputError
         When the budget cannot be met, a setting is unknown or a score is not a number.
     """
-    one_of("scope", scope, SCOPES)
-    one_of("budget", budget, BUDGETS)
-    whole_number("floor", floor, minimum=1)
+    _check_settings(scope, budget, floor)
     scores = _checked(scores, channels, task.name)
     groups = channels.groups()
     ascending = torch.where(alive, scores, -torch.inf).argsort(stable=True)
@@ -348,6 +347,12 @@ def train_units(task: Task, channels: CoupledChannels, alive: Tensor, callback: 
     """
     task.train(None if alive.all() else Masks(unit_masks(task, channels, alive)), callbacks=[callback])
     task.keep_state = True
+
+
+def _check_settings(scope: str, budget: str, floor: int) -> None:
+    one_of("scope", scope, SCOPES)
+    one_of("budget", budget, BUDGETS)
+    whole_number("floor", floor, minimum=1)
 
 
 def _checked(scores: Any, channels: CoupledChannels, name: str) -> Tensor:
