@@ -26,6 +26,25 @@ def test_every_registry_has_a_list():
         assert _registry(kind).entry_point_group == f"topo.{kind}"
 
 
+def test_columns_say_what_they_are(topo_command, tmp_path):
+    told = topo_command("list", "columns", "rolled__two_hop_norm_max").stdout
+    assert "at most two steps" in told and "largest of the layers" in told
+    assert {line.split()[0] for line in topo_command("list", "columns", "seconds_*").stdout.splitlines()} >= {
+        "seconds_train",
+        "seconds_measure",
+    }
+    (tmp_path / "table.csv").write_text("accuracy,mine\n0.5,1\n")
+    said = topo_command("list", "columns", str(tmp_path / "table.csv")).stdout.splitlines()
+    assert [line.split()[0] for line in said] == ["accuracy", "mine"] and "Not a column" in said[1]
+    assert "did you mean 'accuracy'" in topo_command("list", "columns", "acuracy").stderr
+    assert "No column matches" in topo_command("list", "columns", "zz*").stdout
+
+
+def test_a_column_leads_to_its_metric(topo_command):
+    told = topo_command("list", "metrics", "two_hop_norm").stdout
+    assert told.startswith("two_hop") and "bounds: two_hop from 1 + E / N to (N + 1) / 2" in told
+
+
 def test_patterns_select_names(topo_command):
     lines = topo_command("list", "pruners", "*snip*").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["initial", "snip", "iterative-snip"]

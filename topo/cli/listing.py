@@ -33,17 +33,25 @@ REGISTRIES = {
     "questions": "questions.QUESTIONS",
 }
 """Where the registry of each list is: a package of topo and its attribute, loaded when asked for."""
+COLUMNS = "columns"
+"""The list that is of no registry: what the columns of tables say."""
 WIDTH = 100
 
 
 def list_names(
     kind: Annotated[
-        str, typer.Argument(metavar="|".join(REGISTRIES), help="What to list.", autocompletion=lambda: list(REGISTRIES))
+        str,
+        typer.Argument(
+            metavar="|".join((*REGISTRIES, COLUMNS)),
+            help="What to list.",
+            autocompletion=lambda: [*REGISTRIES, COLUMNS],
+        ),
     ],
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME|FAMILY|PATTERN]", help="One of them, with its settings; or a family, or a pattern."
+            metavar="[NAME|FAMILY|PATTERN]",
+            help="One of them, with its settings; or a family, or a pattern. Of columns also a file of a table.",
         ),
     ] = None,
     imports: Imports = None,
@@ -57,17 +65,53 @@ def list_names(
       topo list metrics                by category; a category's name selects all of it
       topo list metrics local          those of one category, as of one family of pruners
       topo list encodings              with their options
+      topo list columns rolled__k_core_norm_max    what a column of a table says; of a file, of all of its columns
     """
+    if kind == COLUMNS:
+        typer.echo("\n".join(_columns(name)))
+        return
     if kind not in REGISTRIES:
-        raise unknown_name("list", kind, REGISTRIES)
+        raise unknown_name("list", kind, (*REGISTRIES, COLUMNS))
     registry = _registry(kind)
     if name is None or any(character in name for character in "*?["):
         lines = list(_table(kind, registry, name))
     elif name not in registry and name in _families(kind, registry):
         lines = list(_table(kind, registry, family=name))
     else:
-        lines = list(_card(kind, registry.entry(name)))
+        lines = list(_card(kind, registry.entry(_metric_of(name) if kind == "metrics" else name)))
     typer.echo("\n".join(lines))
+
+
+def _metric_of(name: str) -> str:
+    """The metric that fills a column, for a name that is a column's."""
+    from ..features.registry import METRICS, columns_of
+
+    filling = [entry.name for entry in METRICS.entries() if name in columns_of(entry)]
+    return name if name in METRICS or not filling else filling[0]
+
+
+def _columns(name: str | None) -> Iterator[str]:
+    """What a column says, or all that match a pattern, or those of a table in a file."""
+    from ..features.registry import METRICS, columns_of
+    from ..results.dictionary import RUN_COLUMNS, describe_columns
+
+    known = [*RUN_COLUMNS, *(column for entry in METRICS.entries() for column in columns_of(entry))]
+    if name is None or any(character in name for character in "*?["):
+        asked = [column for column in known if name is None or fnmatchcase(column, name)]
+    elif name.endswith((".parquet", ".csv")):
+        from ..tables import read_table
+
+        asked = list(read_table(name).columns)
+    else:
+        asked = [name]
+    told = describe_columns(asked)["description"]
+    if len(asked) == 1 and not told.iloc[0]:
+        raise unknown_name("column", asked[0], known)
+    if not asked:
+        yield f"No column matches {name}."
+    width = max((len(column) for column in told.index), default=0)
+    for column, text in told.items():
+        yield f"  {column:<{width}}  {text or 'Not a column that topo fills.'}"
 
 
 def _registry(kind: str) -> Registry[Any]:

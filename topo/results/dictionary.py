@@ -72,6 +72,8 @@ RUN_COLUMNS = {
 }
 """Column -> what it says, for all columns that are no metrics."""
 
+FACTS = ["description", "metric", "category", "encoding", "reads_weights"]
+
 MEASURED_SUFFIXES = {
     "norm": "The value divided by the number of nodes or edges, as the metric says.",
     "mean": "Mean over the layers.",
@@ -111,7 +113,8 @@ def describe_columns(columns: pd.DataFrame | Iterable[str]) -> pd.DataFrame:
     """
     names = [str(name) for name in (columns.columns if isinstance(columns, pd.DataFrame) else columns)]
     entries = {column: entry for entry in METRICS.entries() for column in columns_of(entry)}
-    return pd.DataFrame([_described(name, entries) for name in names], index=pd.Index(names, name="column"))
+    told = [_described(name, entries) for name in names]
+    return pd.DataFrame(told, index=pd.Index(names, name="column"), columns=FACTS)
 
 
 def _described(name: str, entries: Mapping[str, Entry[Metric]]) -> dict[str, Any]:
