@@ -1,16 +1,41 @@
-"""The one exception that bad input raises, and the help it gives."""
+"""The exception that bad input raises, and the help it gives."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-__all__ = ["InputError", "described", "failures_named", "listed", "nearest", "unknown_name"]
+__all__ = ["InputError", "SettingError", "described", "failures_named", "listed", "nearest", "unknown_name"]
 
 
 class InputError(ValueError):
     """Bad input, described in one sentence that says what was wrong and what to do."""
+
+
+class SettingError(InputError):
+    """A value that a setting cannot have.
+
+    Parameters
+    ----------
+    name
+        What the sentence calls the setting: its name, or its name and more behind a comma.
+    sentence
+        What is wrong.
+
+    Attributes
+    ----------
+    setting
+        The name alone.
+    """
+
+    def __init__(self, name: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.setting = name.partition(",")[0].partition(" ")[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SettingError, (self.setting, str(self))
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:

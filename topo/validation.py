@@ -12,11 +12,10 @@ from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from .errors import InputError, nearest, unknown_name
+from .errors import InputError, SettingError, nearest, unknown_name
 
 __all__ = [
     "Setting",
-    "SettingError",
     "check_settings",
     "check_type",
     "check_values",
@@ -29,30 +28,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-
-class SettingError(InputError):
-    """A value that a setting cannot have.
-
-    Parameters
-    ----------
-    name
-        What the sentence calls the setting: its name, or its name and more behind a comma.
-    sentence
-        What is wrong.
-
-    Attributes
-    ----------
-    setting
-        The name alone.
-    """
-
-    def __init__(self, name: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.setting = name.partition(",")[0].partition(" ")[0]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return SettingError, (self.setting, str(self))
 
 
 def whole_number(name: str, value: Any, *, minimum: int | None = None, maximum: int | None = None) -> int:

@@ -44,5 +44,5 @@ def diabetes(root: Path | None = None, download: bool = False) -> Dataset:
     targets, held_out = torch.from_numpy(values), torch.arange(len(values)) % 4 == 0
     known = targets[~held_out]
     targets = ((targets - known.mean()) / known.std(correction=0)).float()
-    splits = [Split(features[where], targets[where]) for where in (~held_out, held_out)]
-    return make_dataset("diabetes", *splits, normalise=False)
+    train, test = (Split(features[where], targets[where]) for where in (~held_out, held_out))
+    return make_dataset("diabetes", train, test, normalise=False)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
-from ..validation import SettingError
+from ..errors import SettingError
 from .opening import open_task
 from .registry import PRUNERS
 from .task import Task

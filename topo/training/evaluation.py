@@ -128,8 +128,7 @@ def _sums(loss: Loss, output: Any, targets: Tensor) -> dict[str, Tensor]:
     """What of a batch adds up, in float64 and on its device: nothing is looked at before the last batch."""
     pair = loss.paired(output, targets)
     right = None if pair is None else loss.right(*pair)
-    of_numbers = loss.kind != "classes" or pair is None
-    count = (targets.numel() if pair is not None else len(targets)) if of_numbers else len(pair[1])
+    count = len(targets) if pair is None else len(pair[1]) if loss.kind == "classes" else pair[1].numel()
     if not loss.own and loss.name == "cross-entropy" and pair is not None and not pair[1].is_floating_point():
         total = functional.cross_entropy(*pair, reduction="sum")
     elif loss.own or pair is None:
