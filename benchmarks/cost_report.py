@@ -46,12 +46,13 @@ def draw(record: dict[str, Any], path: Path) -> None:
                 edges, seconds = zip(*points, strict=True)
                 ax.loglog(edges, seconds, marker="o", markersize=4, color=color, label=name, linewidth=1.4)
         for case in cases:
+            at_the_end = case["edges"] > cases[-1]["edges"] / 10
             ax.annotate(
                 case["case"],
                 (case["edges"], case["seconds"]),
-                xytext=(6, -9),
+                xytext=(-7, 5) if at_the_end else (6, -9),
                 textcoords="offset points",
-                ha="left",
+                ha="right" if at_the_end else "left",
                 fontsize=7,
                 color=theme.MUTED,
             )
