@@ -96,7 +96,7 @@ def test_every_pruner_with_data_prunes_a_regression(name, loss):
         topo.prune(network(), name, sparsity=0.4, data=numbers(), recipe=PLAN, loss=asked, device="cpu")
         for asked in ((None, "mse") if loss == "mse" else (own,))
     ]
-    assert masks[0] == masks[-1] and masks[0].sparsity >= 0.35
+    assert masks[0] == masks[-1] and masks[0].sparsity >= 0.35 and masks[-1].settings["loss"] == loss
     if loss == "own":
         assert masks[0] == topo.prune(network(), name, sparsity=0.4, data=numbers(), recipe=PLAN, device="cpu")
         assert calls or name not in READ_TARGETS

@@ -19,7 +19,7 @@ from ..errors import InputError, failures_named
 from ..masks import Masks
 from ..parameter_names import named_parameters
 from ..training import Recipe
-from ..training.losses import AskedLoss
+from ..training.losses import AskedLoss, loss_name
 from ..validation import check_settings
 from .masks_within import kept_within
 from .opening import open_task
@@ -148,7 +148,7 @@ def prune(
         masks = Masks(
             kept_within(found, task.within, exact, task.generator),
             algorithm=name,
-            settings=_all_settings(name, settings, include, exclude),
+            settings=_all_settings(name, settings, include, exclude, loss),
             seed=seed,
             sparsity=float(sparsity),
             **task.share(found),
@@ -314,7 +314,7 @@ def sparse_training_callback(
     callback.masks = Masks(
         start,
         algorithm=name,
-        settings=_all_settings(name, settings, include, exclude),
+        settings=_all_settings(name, settings, include, exclude, loss),
         seed=seed,
         sparsity=float(sparsity),
         **share,
@@ -348,11 +348,13 @@ def _all_settings(
     settings: dict[str, Any],
     include: str | Iterable[str] | None,
     exclude: str | Iterable[str] | None,
+    loss: AskedLoss,
 ) -> dict[str, Any]:
-    """The settings of a call with the defaults of all others, and its patterns."""
+    """The settings of a call with the defaults of all others, and its patterns and the loss that it names."""
     patterns = {
         key: [value] if isinstance(value, str) else list(value)
         for key, value in (("include", include), ("exclude", exclude))
         if value is not None
     }
-    return {**{setting.name: setting.default for setting in settings_of(name)}, **settings, **patterns}
+    named = {} if loss is None else {"loss": loss_name(loss)}
+    return {**{setting.name: setting.default for setting in settings_of(name)}, **settings, **patterns, **named}
