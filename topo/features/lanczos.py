@@ -24,8 +24,8 @@ MOST_STEPS = 20_000
 MOST_RUNS = 8
 # Vectors of a run are kept as long as they are so many float32 numbers together, and else computed a second time.
 NUMBERS = 1 << 25
-VECTORS = 16
-"""What an iteration holds at a time besides, at most."""
+VECTORS = 28
+"""What an iteration takes besides, in vectors, products without edges included."""
 # Of the largest eigenvalue.
 MOST_RESIDUAL = 1e-6
 # Up to what excess of its residual a run waits for the other end of the spectrum.
