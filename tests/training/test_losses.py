@@ -186,7 +186,8 @@ def test_a_loss_of_ones_own_meets_whatever_the_model_returns():
 
 
 def test_variational_training_takes_a_loss():
-    run = topo.pruning.variational.train(network(), numbers(), recipe("table", epochs=2, loss="l1"), device="cpu")
+    net, plan = network().double(), recipe("table", epochs=2)
+    run = topo.pruning.variational.train(net, numbers(), plan, loss="l1", device="cpu")
     assert run.training.history["train_loss"].notna().all() and "test_r2" in run.training.history
 
 

@@ -21,6 +21,8 @@ from ...parameter_names import named_parameters
 from ...training import Callback, Diverged, Recipe, Training
 from ...training import recipe as find_recipe
 from ...training import train as train_network
+from ...training.evaluation import dtype_of
+from ...training.losses import AskedLoss
 from .callback import VariationalCallback
 from .computed_weights import computed_weights
 from .config import VariationalConfig
@@ -80,6 +82,7 @@ def train(
     progress: bool | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: str | Path | None = None,
+    loss: AskedLoss = None,
 ) -> VariationalRun:
     """Train a network and prune its units and layers meanwhile; no trained network is needed to begin with.
 
@@ -116,6 +119,8 @@ def train(
     checkpoint
         A file, written after every epoch. Where it exists, the run goes on from it, and ends as it would have without
         the interruption.
+    loss
+        As for `topo.training.train`.
 
     Returns
     -------
@@ -139,14 +144,15 @@ def train(
     """
     model = module_of(model, "topo.pruning.variational.train", values=True)
     check_unwrapped(model)
+    plan = find_recipe(recipe) if loss is None else find_recipe(recipe, loss=loss)
     dataset = as_dataset(data)
-    example = dataset.example if example is None else example
+    example = dataset.to(dataset.device, dtype_of(model)).example if example is None else example
     callback = VariationalCallback(partial(find_gates, example=example), nu, kappa, alpha, config=config)
     was_training = model.training
     training = train_network(
         model,
         dataset,
-        recipe,
+        plan,
         seed=seed,
         device=device,
         progress=progress,
@@ -165,7 +171,7 @@ def train(
         # As long as it is trained, a weight that is computed from parameters is cut to zero and not out.
         masks = callback.gates.masks(callback.is_open)
         small = compact(callback.write_back(), masks, example=example)
-    if find_recipe(recipe).channels_last:
+    if plan.channels_last:
         small.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as `train` leaves a network
     return VariationalRun(
         model=small.train(was_training),
