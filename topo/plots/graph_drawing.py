@@ -181,7 +181,7 @@ class Drawing:
         self._draw_parts(ax, norm)
         self._draw_names(ax)
         for line, (text, size) in enumerate(self._heads):
-            look = {"fontweight": "bold", "color": INK} if size == HEAD else {"color": MUTED}
+            look: dict[str, Any] = {"fontweight": "bold", "color": INK} if size == HEAD else {"color": MUTED}
             ax.text(left + 0.1, top - 0.1 - 0.17 * line, text, fontsize=size, va="top", **look)
         if key and self.with_key:
             self.draw_key(ax, left + 0.1, top - 0.22 - 0.17 * len(self._heads), norm, self.marks, self.width)
