@@ -21,7 +21,7 @@ import platform
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +31,7 @@ from unittest import mock
 import numpy as np
 import torch
 from measuring import write_record
+from other_tools_models import zoo
 from scipy import sparse
 from torch import Tensor, nn
 
@@ -39,7 +40,7 @@ from topo.torchvision_import import import_torchvision
 
 HERE = Path(__file__).parent
 RUNS = 3
-PATIENCE = 150
+PATIENCE = 120
 """Seconds that a tool has for a model."""
 CLONES = {
     "shrinkbench": "b24497451b6815a4dbdf2ded7b10c264805e772b",
@@ -158,79 +159,11 @@ def count(model: nn.Module) -> int:
 # --- Torch-Pruning: which models each can prune
 
 
-class Functional(nn.Module):
-    """Weights that no layer module holds."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.two = nn.Parameter(torch.randn(32, 16)), nn.Parameter(torch.randn(8, 32))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(x @ self.one.t()) @ self.two.t()
-
-
-class Recurrent(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.lstm, self.head = nn.LSTM(8, 16, batch_first=True), nn.Linear(16, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.lstm(x)[0][:, -1])
-
-
-class Branching(nn.Module):
-    """What runs depends on the values of the data."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.two, self.head = nn.Linear(8, 16), nn.Linear(8, 16), nn.Linear(16, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(torch.relu(self.one(x) if x.sum() > 0 else self.two(x)))
-
-
-def zoo() -> dict[str, tuple[Callable[[], nn.Module], Any]]:
-    """Name -> how to build a model, and an input."""
-    torchvision = import_torchvision()
-
-    def of(name: str, size: int) -> tuple[Callable[[], nn.Module], Tensor]:
-        return lambda: torchvision.models.get_model(name, weights=None), torch.rand(2, 3, size, size)
-
-    sizes = {
-        "alexnet": 64, "vgg11_bn": 32, "resnext50_32x4d": 32, "densenet121": 32, "googlenet": 64, "inception_v3": 96,
-        "mobilenet_v2": 32, "mobilenet_v3_small": 32, "mnasnet0_5": 32, "shufflenet_v2_x0_5": 32, "squeezenet1_1": 64,
-        "efficientnet_b0": 32, "regnet_y_400mf": 32, "convnext_tiny": 32, "swin_t": 64, "vit_b_16": 224,
-        "maxvit_t": 224,
-    }  # fmt: skip
-
-    def segmentation() -> nn.Module:
-        return torchvision.models.get_model("lraspp_mobilenet_v3_large", weights=None, weights_backbone=None)
-
-    def detection() -> nn.Module:
-        return torchvision.models.get_model("ssdlite320_mobilenet_v3_large", weights=None, weights_backbone=None)
-
-    return {
-        **{name: of(name, size) for name, size in sizes.items()},
-        "lraspp_mobilenet_v3_large": (segmentation, torch.rand(2, 3, 64, 64)),
-        "ssdlite320_mobilenet_v3_large": (detection, torch.rand(2, 3, 320, 320)),
-        "padding shortcuts (resnet20)": (
-            lambda: topo.models.build("resnet20", input_shape=(3, 32, 32), n_classes=10),
-            torch.rand(2, 3, 32, 32),
-        ),
-        "nn.TransformerEncoderLayer": (
-            lambda: nn.TransformerEncoderLayer(32, 4, 64, batch_first=True),
-            torch.rand(2, 5, 32),
-        ),
-        "nn.LSTM and a head": (Recurrent, torch.rand(2, 6, 8)),
-        "products with parameters": (Functional, torch.rand(2, 16)),
-        "a branch on values of the data": (Branching, torch.rand(2, 8)),
-    }
-
-
-def models() -> list[dict[str, Any]]:
+def models(names: Iterable[str]) -> list[dict[str, Any]]:
     """What each tool makes of a model: whether it prunes, runs, keeps the shape, and equals the network it prunes."""
-    rows = []
-    for name, (build, x) in zoo().items():
+    rows, known = [], zoo()
+    for name in names:
+        build, x = known[name]
         torch.manual_seed(0)
         model = with_statistics(build())
         normalised = any(isinstance(module, nn.LayerNorm) for module in model.modules())
@@ -479,12 +412,13 @@ def main() -> None:
     parser.add_argument("--clones", type=Path, default=HERE / "clones", help="folder with shrinkbench and open_lth")
     parts = {
         "removal": removal,
-        "models": models,
+        "models": None,
         "graph_metrics": graph_metrics,
         "graphs_of_networks": graphs_of_networks,
         "magnitude_masks": None,
     }
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts), help="parts to measure anew")
+    parser.add_argument("--models", nargs="+", choices=zoo(), default=list(zoo()), help="models to try anew")
     parser.add_argument("--output", type=Path, default=HERE / "results" / "other_tools.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -500,6 +434,10 @@ def main() -> None:
     for part in parts:
         if part not in arguments.only:
             record[part] = old.get(part, [])
+        elif part == "models":
+            kept = {row["model"]: row for row in old.get(part, [])}
+            kept |= {row["model"]: row for row in models(arguments.models)}
+            record[part] = [kept[name] for name in zoo() if name in kept]
         elif part == "magnitude_masks":
             record[part] = magnitude_masks(arguments.clones)
         else:
