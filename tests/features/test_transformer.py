@@ -100,8 +100,12 @@ def test_a_network_that_fails_is_a_row_of_nan(batch: list[MultipartiteGraph]) ->
     assert table.isna().all(axis=1).tolist() == [False, True, True]
     assert "no node" in table.attrs["failed"][1]
     assert "did you mean 'weight'" in table.attrs["failed"][2]
-    with pytest.raises(InputError, match="no node"):
-        Topometrics().transform([empty])
+    with pytest.raises(InputError, match="item 1: the graph has no node"):
+        Topometrics().transform([batch[0], empty])
+    with pytest.raises(InputError, match="'three': the graph has no node"):
+        Topometrics().transform({"one": batch[0], "three": empty})
+    with pytest.raises(InputError, match="'three' is a str"):
+        Topometrics().transform({"one": batch[0], "three": "graph"})
 
 
 MODEL = torch.nn.Linear(3, 2)

@@ -139,7 +139,7 @@ class Topometrics(TransformerMixin, BaseEstimator):
         """
         self._check()
         names, batch = _named(X)
-        items: Iterable[Any] = self._checked(batch)
+        items: Iterable[tuple[str, Any]] = self._checked(batch, names)
         if isinstance(batch, Collection):
             items = list(items)
         settings = {
@@ -208,33 +208,34 @@ class Topometrics(TransformerMixin, BaseEstimator):
         one_of("imdb_rule", self.imdb_rule, IMDB_RULES)
         self.get_feature_names_out()
 
-    def _checked(self, batch: Any) -> Iterator[Any]:
-        """The items of a batch, each refused when it is neither a graph of the right kind nor a network."""
+    def _checked(self, batch: Any, names: pd.Index | None) -> Iterator[tuple[str, Any]]:
+        """What to call each item, and the item, refused when it is neither a graph of the right kind nor a network."""
         if isinstance(batch, str | Mapping | MultipartiteGraph | nn.Module | Dag) or not isinstance(batch, Iterable):
             raise InputError(f"pass a list of graphs or of (model, masks) pairs, not one {type(batch).__name__}.")
         if isinstance(batch, tuple) and len(batch) == 2 and _is_network(batch):
             raise InputError("pass a list of (model, masks) pairs, not one pair: [(model, masks)].")
         kind = LayerGraphs if ENCODINGS.entry(self.encoding).info["layers"] else MultipartiteGraph
         for position, item in enumerate(batch):
+            name = f"item {position}" if names is None else repr(names[position])
             if isinstance(item, MultipartiteGraph | LayerGraphs):
                 if not isinstance(item, kind):
                     raise InputError(
-                        f"item {position} is a {type(item).__name__}, but encoding {self.encoding!r} makes "
+                        f"{name} is a {type(item).__name__}, but encoding {self.encoding!r} makes "
                         f"{kind.__name__}; set encoding to match the graphs."
                     )
                 if self.engine == "structure":
-                    raise InputError(f"item {position} is a graph; engine='structure' is for (model, masks) pairs.")
+                    raise InputError(f"{name} is a graph; engine='structure' is for (model, masks) pairs.")
             elif not isinstance(item, tuple) or len(item) != 2 or not _is_network(item):
                 raise InputError(
-                    f"item {position} is {_described(item)}; give graphs that topo.encode returns, or (model, masks) "
+                    f"{name} is {_described(item)}; give graphs that topo.encode returns, or (model, masks) "
                     "pairs, where masks may be None."
                 )
             elif self.example is None and not isinstance(item[0], Dag):
                 raise InputError(
-                    f"the model of item {position} is not traced, so that Topometrics needs example=, an input of the "
+                    f"the model of {name} is not traced, so that Topometrics needs example=, an input of the "
                     "models or its shape, such as (3, 32, 32)."
                 )
-            yield item
+            yield name, item
 
 
 def _named(batch: Any) -> tuple[pd.Index | None, Any]:
@@ -270,8 +271,11 @@ def _described(item: Any) -> str:
     return f"a {type(item).__name__}"
 
 
-def _measured(item: Any, settings: dict[str, Any], kwargs: dict[str, Any], strict: bool) -> pd.Series | str:
+def _measured(
+    named: tuple[str, Any], settings: dict[str, Any], kwargs: dict[str, Any], strict: bool
+) -> pd.Series | str:
     """An item's row; or the message of its failure."""
+    name, item = named
     try:
         if isinstance(item, tuple):
             model, masks = item
@@ -280,7 +284,12 @@ def _measured(item: Any, settings: dict[str, Any], kwargs: dict[str, Any], stric
             # The columns are those of a multipartite graph, also where the graph happens to be bipartite.
             kwargs = {**kwargs, "metrics": kwargs["metrics"] or column_names()}
         return measure(item, **kwargs)
+    except InputError as error:
+        if strict:
+            raise InputError(f"{name}: {error}") from error
+        return f"{type(error).__name__}: {error}"
     except Exception as error:
         if strict:
+            error.add_note(f"while {name} was measured")
             raise
         return f"{type(error).__name__}: {error}"
