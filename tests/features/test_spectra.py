@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
 from scipy.linalg import block_diag, circulant
+from torch import nn
 
+import topo
 from topo.encoding.graph import BipartiteGraph, Block, MultipartiteGraph, Part
-from topo.features import GraphView, Undefined, lanczos, measure, spectra
+from topo.features import GraphView, Undefined, lanczos, measure, measure_layers, spectra
 from topo.features.expansion import top_magnitudes
 from topo.features.kernels.products import diagonal_runs
 from topo.features.spectra import largest_eigenvalues, top_singular_values
@@ -319,3 +322,25 @@ def test_copies_of_a_network_have_its_eigenvalues_again(copies: int) -> None:
         Block(*pair, sparse.csr_array(block_diag(*[m.astype(np.float32)] * copies))) for pair, m in pieces.items()
     ]
     assert top_magnitudes(GraphView(MultipartiteGraph(parts, blocks))) == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("density", [0.02, 0.05, 0.3])
+def test_sparse_convolutions_on_positions(density: float) -> None:
+    """Components that are shifts of each other, rows of them, and eigenvalues as near as those of waves in a box."""
+    generator = torch.Generator().manual_seed(int(1000 * density))
+    net = nn.Sequential(nn.Conv2d(4, 6, 3, padding=1, bias=False), nn.Conv2d(6, 8, 3, stride=2, padding=1, bias=False))
+    masks = {}
+    for name, weight in net.named_parameters():
+        weight.data = torch.rand(weight.shape, generator=generator)
+        masks[name] = torch.rand(weight.shape, generator=generator) < density
+        masks[name].view(-1)[0] = True
+    graphs = topo.encode(net, masks, example=(4, 8, 8), encoding="unrolled")
+    table = measure_layers(graphs, metrics=["expansion", "delta_r"])
+    for name, graph in graphs.items():
+        matrix = graph.matrix.toarray().astype(float)
+        first, second = np.linalg.svd(matrix, compute_uv=False)[:2]
+        # abs(l1) to abs(l3) of the graph are the first singular value, again, and the second.
+        assert table.loc[name, "spectral_gap"] == pytest.approx(first - second, abs=1e-8 * first)
+        whole = np.block([[np.zeros((len(matrix),) * 2), matrix], [matrix.T, np.zeros((matrix.shape[1],) * 2)]])
+        radius = np.linalg.eigvalsh(np.diag(whole.sum(0)) - whole)[-1]
+        assert table.loc[name, "spectral_radius"] == pytest.approx(radius, rel=1e-8)
