@@ -1,41 +1,44 @@
-"""The exception that bad input raises, and the help it gives."""
+"""The one exception that bad input raises, and the help it gives."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-__all__ = ["InputError", "SettingError", "described", "failures_named", "listed", "nearest", "unknown_name"]
+__all__ = ["InputError", "described", "failures_named", "listed", "nearest", "unknown_name"]
 
 
 class InputError(ValueError):
-    """Bad input, described in one sentence that says what was wrong and what to do."""
-
-
-class SettingError(InputError):
-    """A value that a setting cannot have.
-
-    Parameters
-    ----------
-    name
-        What the sentence calls the setting: its name, or its name and more behind a comma.
-    sentence
-        What is wrong.
+    """Bad input, described in one sentence that says what was wrong and what to do.
 
     Attributes
     ----------
     setting
-        The name alone.
+        Name of the setting whose value is out of range, where that is what is wrong.
     """
 
-    def __init__(self, name: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.setting = name.partition(",")[0].partition(" ")[0]
+    setting: str | None = None
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return SettingError, (self.setting, str(self))
+    @classmethod
+    def of_setting(cls, name: str, sentence: str) -> InputError:
+        """The error of a value that a setting cannot have.
+
+        Parameters
+        ----------
+        name
+            What the sentence calls the setting: its name, which more may follow.
+        sentence
+            What is wrong.
+
+        Returns
+        -------
+        InputError
+            To be raised by the caller.
+        """
+        error = cls(sentence)
+        error.setting = name.partition(",")[0].partition(" ")[0]
+        return error
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:

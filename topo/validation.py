@@ -12,7 +12,7 @@ from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from .errors import InputError, SettingError, nearest, unknown_name
+from .errors import InputError, nearest, unknown_name
 
 __all__ = [
     "Setting",
@@ -62,7 +62,7 @@ def whole_number(name: str, value: Any, *, minimum: int | None = None, maximum: 
     """
     number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
     if number is None or (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
-        raise SettingError(name, f"{name} must be a whole number{_bounds(minimum, maximum)}, not {value!r}.")
+        raise InputError.of_setting(name, f"{name} must be a whole number{_bounds(minimum, maximum)}, not {value!r}.")
     return number
 
 
@@ -122,7 +122,7 @@ def real_number(
         is_share = {maximum, below} & {1} and {minimum, above} & {0}
         percent = f"; {value:g}% is {value / 100:g}" if finite and is_share and 5 <= value <= 100 else ""
         wanted = f"{name} must be a {kind}{_bounds(minimum, maximum, above, below)}"
-        raise SettingError(name, f"{wanted}, not {value!r}{percent}.")
+        raise InputError.of_setting(name, f"{wanted}, not {value!r}{percent}.")
     return float(value)
 
 
@@ -211,7 +211,7 @@ def one_of(name: str, value: T, options: Iterable[str]) -> T:
     names = list(options)
     if value not in names:
         shown = value if isinstance(value, str) else repr(value)
-        raise SettingError(name, str(unknown_name(f"value of {name}", shown, names)))
+        raise InputError.of_setting(name, str(unknown_name(f"value of {name}", shown, names)))
     return value
 
 

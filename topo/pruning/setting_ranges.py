@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
-from ..errors import SettingError
+from ..errors import InputError
 from .opening import open_task
 from .registry import PRUNERS
 from .task import Task
@@ -72,7 +72,7 @@ def check_ranges(name: str, settings: Mapping[str, Any]) -> None:
     source = PRUNERS.entry(name).source
     if not settings or source is None or not source.built_in:
         return
-    found: SettingError | None = None
+    found: InputError | None = None
     # Whatever else is wrong is so of a network of this size.
     with (
         suppress(Exception),
@@ -91,7 +91,7 @@ def check_ranges(name: str, settings: Mapping[str, Any]) -> None:
         probe = _WithoutData(**{field.name: getattr(task, field.name) for field in fields(task) if field.init})
         try:
             PRUNERS[name](probe, **settings)
-        except SettingError as error:
+        except InputError as error:
             found = error if error.setting in settings else None
     if found is not None:
         raise found
