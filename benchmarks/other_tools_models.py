@@ -53,7 +53,7 @@ def zoo() -> dict[str, tuple[Callable[[], nn.Module], Any]]:
     sizes = {
         "alexnet": 64, "vgg11_bn": 32, "resnext50_32x4d": 32, "densenet121": 32, "googlenet": 64, "inception_v3": 96,
         "mobilenet_v2": 32, "mobilenet_v3_small": 32, "mnasnet0_5": 32, "shufflenet_v2_x0_5": 32, "squeezenet1_1": 64,
-        "efficientnet_b0": 32, "regnet_y_400mf": 32, "convnext_tiny": 32, "swin_t": 64,
+        "efficientnet_b0": 32, "regnet_y_400mf": 32, "convnext_tiny": 32, 
     }  # fmt: skip
 
     def transformer() -> nn.Module:
@@ -62,14 +62,10 @@ def zoo() -> dict[str, tuple[Callable[[], nn.Module], Any]]:
     def segmentation() -> nn.Module:
         return torchvision.models.get_model("lraspp_mobilenet_v3_large", weights=None, weights_backbone=None)
 
-    def detection() -> nn.Module:
-        return torchvision.models.get_model("ssdlite320_mobilenet_v3_large", weights=None, weights_backbone=None)
-
     return {
         **{name: of(name, size) for name, size in sizes.items()},
         "vit_b_16": (transformer, torch.rand(2, 3, 32, 32)),
         "lraspp_mobilenet_v3_large": (segmentation, torch.rand(2, 3, 64, 64)),
-        "ssdlite320_mobilenet_v3_large": (detection, torch.rand(2, 3, 320, 320)),
         "padding shortcuts (resnet20)": (
             lambda: topo.models.build("resnet20", input_shape=(3, 32, 32), n_classes=10),
             torch.rand(2, 3, 32, 32),
