@@ -53,7 +53,7 @@ def zoo() -> dict[str, tuple[Callable[[], nn.Module], Any]]:
     sizes = {
         "alexnet": 64, "vgg11_bn": 32, "resnext50_32x4d": 32, "densenet121": 32, "googlenet": 64, "inception_v3": 96,
         "mobilenet_v2": 32, "mobilenet_v3_small": 32, "mnasnet0_5": 32, "shufflenet_v2_x0_5": 32, "squeezenet1_1": 64,
-        "efficientnet_b0": 32, "regnet_y_400mf": 32, "convnext_tiny": 32, 
+        "efficientnet_b0": 32, "regnet_y_400mf": 32, "convnext_tiny": 32,
     }  # fmt: skip
 
     def transformer() -> nn.Module:
