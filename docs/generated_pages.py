@@ -280,7 +280,9 @@ def _undefined_reasons(function: Any) -> list[str]:
                 if inspect.isfunction(used) and used.__module__.startswith("topo.features."):
                     waiting.append(used)
             elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Undefined" and node.args:
-                reasons[_said(node.args[0])] = None
+                reason = node.args[0]
+                named = here.__globals__.get(reason.id) if isinstance(reason, ast.Name) else None
+                reasons[named if isinstance(named, str) else _said(reason)] = None
     return list(reasons)
 
 
