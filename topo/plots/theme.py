@@ -66,7 +66,7 @@ PRUNERS = (
     *("dsr", "mest", "cht", "force", "iterative-snip", "imp", "wanda", "sparsegpt"),
     *("movement", "obd", "obs", "ramanujan", "l1-filter", "fpgm", "slimming", "taylor"),
     *("magnitude-init", "expander", "chts", "l2-filter", "hrank", "group-norm", "l0", "dag", "variational"),
-    *("random-allocation", "ria", "owl", "woodfisher"),
+    *("random-allocation", "ria", "owl", "woodfisher", "ac-dc", "str", "continuous-sparsification", "edge-popup"),
 )
 POSITIONS = {name: i for i, name in enumerate(PRUNERS)}
 

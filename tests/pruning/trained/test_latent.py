@@ -1,0 +1,210 @@
+"""Training of weights behind those of the network: soft thresholds, soft masks, scores."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+import topo.pruning
+from topo.datasets import load
+from topo.errors import InputError
+from topo.pruning.trained.latent import threshold
+from topo.training import Callback, Recipe, train
+
+DATA = load("digits", subset=4)
+PLAN = Recipe(
+    epochs=16, batch_size=64, learning_rate=0.5, momentum=0.0, weight_decay=0.01, schedule="constant", augment=False
+)
+NAMES = ("str", "continuous-sparsification", "edge-popup")
+
+
+def net() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 10)).double()
+
+
+class Adam:
+    """Adam as in its paper, in a few lines."""
+
+    def __init__(self, rate: float, like: list[torch.Tensor]) -> None:
+        self.rate, self.t = rate, 0
+        self.m, self.v = ([torch.zeros_like(x) for x in like] for _ in range(2))
+
+    def step(self, values: list[torch.Tensor], slopes: list[torch.Tensor]) -> None:
+        self.t += 1
+        for x, g, m, v in zip(values, slopes, self.m, self.v, strict=True):
+            m.mul_(0.9).add_(0.1 * g)
+            v.mul_(0.999).add_(0.001 * g * g)
+            x -= self.rate * (m / (1 - 0.9**self.t)) / ((v / (1 - 0.999**self.t)).sqrt() + 1e-8)
+
+
+def count_at(step: int, last: int, kept: int, total: int) -> int:
+    return (
+        kept if step >= last else max(kept, round((kept / total + (1 - kept / total) * (1 - step / last) ** 3) * total))
+    )
+
+
+def kth(scores: list[torch.Tensor], k: int) -> torch.Tensor:
+    return torch.cat([s.flatten() for s in scores]).sort(descending=True).values[k - 1]
+
+
+def soft_thresholds(weights, numbers, step, last, kept, total):
+    """The function that STR computes with, and how it orders weights."""
+    scores = [w.detach().abs().log() - s.detach() for w, s in zip(weights, numbers, strict=True)]
+    count = count_at(step, last, kept, total)
+    common = -torch.inf if count == total else (kth(scores, count) + kth(scores, count + 1)) / 2
+    made = [w.sign() * (w.abs() - torch.exp(s + common)).relu() for w, s in zip(weights, numbers, strict=True)]
+    return made, scores
+
+
+def soft_masks(weights, numbers, step, last, kept, total):
+    """The function that continuous sparsification computes with, and how it orders weights."""
+    scores = [s.detach() for s in numbers]
+    common, beta = kth(scores, count_at(step, last, kept, total)), 200 ** (step / last)
+    return [w * torch.sigmoid(beta * (s - common)) for w, s in zip(weights, numbers, strict=True)], scores
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "shape"),
+    [("str", soft_thresholds, lambda w: ()), ("continuous-sparsification", soft_masks, lambda w: w.shape)],
+)
+def test_training_written_out_with_autograd(name, function, shape):
+    model = net()
+    inputs, targets = next(iter(DATA.batches("train", 64)))
+    inputs = inputs.double().flatten(1)
+    values = {key: p.detach().clone() for key, p in model.named_parameters()}
+    weights, biases = ([values[f"{i}.{kind}"] for i in (1, 3)] for kind in ("weight", "bias"))
+    numbers = [torch.zeros(shape(w), dtype=torch.float64) for w in weights]
+    adam, last, total = Adam(0.01, numbers), 12, 888
+    kept, mask = round(0.3 * total), [torch.ones_like(w) for w in weights]
+    for step in range(16):
+        for tensor in (*weights, *biases, *numbers):
+            tensor.requires_grad_()
+        made, _ = function(weights, numbers, step, last, kept, total) if step < last else (weights, None)
+        hidden = (inputs @ made[0].T + biases[0]).relu()
+        loss = nn.functional.cross_entropy(hidden @ made[1].T + biases[1], targets)
+        slopes = torch.autograd.grad(loss, (*weights, *biases, *numbers), allow_unused=True)
+        for tensor in (*weights, *biases, *numbers):
+            tensor.requires_grad_(False)
+        for tensor, g in zip((*weights, *biases), slopes, strict=False):
+            tensor -= 0.5 * (g + 0.01 * tensor)
+        if step < last:
+            adam.step(numbers, list(slopes[4:]))
+        if step + 1 == last:
+            made, scores = function(weights, numbers, last, last, kept, total)
+            mask = [(s >= kth(scores, kept)).double() for s in scores]
+            weights = [(m if name == "str" else w) * k for m, w, k in zip(made, weights, mask, strict=True)]
+        weights = [w * k for w, k in zip(weights, mask, strict=True)]
+    pruner = topo.pruning.sparse_training_callback(model, name, sparsity=0.7)
+    run = train(model, DATA, PLAN, masks=pruner.masks, callbacks=[pruner], device="cpu", progress=False)
+    for i, key in enumerate(("1.weight", "3.weight")):
+        # Numbers are learned in float32.
+        assert (run.masks[key] != mask[i].bool()).sum() <= 2
+        torch.testing.assert_close(dict(model.named_parameters())[key].detach(), weights[i], rtol=1e-2, atol=2e-3)
+
+
+class Watch(Callback):
+    """What the network computes with after every step."""
+
+    def on_start(self, state):
+        self.seen = [state.model[1].weight.detach().clone()]
+
+    def on_step_end(self, state):
+        self.seen.append(state.model[1].weight.detach().clone())
+
+
+def watched(name: str, **settings):
+    model, watch = net().float(), Watch()
+    pruner = topo.pruning.sparse_training_callback(model, name, sparsity=0.7, **settings)
+    run = train(model, DATA, PLAN, masks=pruner.masks, callbacks=[pruner, watch], device="cpu", progress=False)
+    return model, run, watch.seen, pruner
+
+
+def test_soft_thresholds_leave_as_many_weights_as_the_schedule_says():
+    model, watch = net().float(), Watch()
+    pruner = topo.pruning.sparse_training_callback(model, "str", sparsity=0.7, include="1.*")
+    train(model, DATA, PLAN, masks=pruner.masks, callbacks=[pruner, watch], device="cpu", progress=False)
+    counts = [int((weight != 0).sum()) for weight in watch.seen]
+    assert counts == [count_at(step, 12, 230, 768) for step in range(13)] + 4 * [230]
+
+
+def test_thresholds_of_layers_are_learned():
+    _, _, _, pruner = watched("str")
+    learned = torch.stack(list(pruner.numbers.values()))
+    assert learned.min() < 0 < learned.max() or (learned != 0).all()
+    _, _, _, still = watched("str", learning_rate=0.0)
+    assert all(number == 0 for number in still.numbers.values())
+
+
+def test_edge_popup_trains_scores_alone():
+    """Weights are +-sqrt(2 / (k fan_in)); the scores are those of a straight-through estimate, written out."""
+    start = net().float()
+    model, run, seen, _ = watched("edge-popup")
+    kept = torch.tensor([w.count_nonzero() for w in seen])
+    assert (kept == 230).all()
+    for i, fan_in in ((1, 64), (3, 12)):
+        mask = run.masks[f"{i}.weight"]
+        size = (2 / (float(mask.double().mean()) * fan_in)) ** 0.5
+        expected = torch.where(mask, start[i].weight.sign() * size, 0.0)
+        torch.testing.assert_close(model[i].weight, expected)
+        assert torch.equal(model[i].bias, start[i].bias)
+    assert any(not torch.equal(a != 0, b != 0) for a, b in pairwise(seen))
+    assert run.history["train_loss"].iloc[-1] < run.history["train_loss"].iloc[0]
+
+
+def test_scores_of_edge_popup_follow_gradient_times_weight_also_where_pruned():
+    model = net().float()
+    inputs, targets = next(iter(DATA.batches("train", 64)))
+    pruner = topo.pruning.sparse_training_callback(model, "edge-popup", sparsity=0.7, constant=False)
+    before: dict[str, torch.Tensor] = {}
+
+    class First(Callback):
+        def on_start(self, state):
+            self.scores = {n: s.clone() for n, s in pruner.numbers.items()}
+            for n, p in state.model.named_parameters():
+                before[n] = p.detach().clone()
+
+        def on_step_end(self, state):
+            if state.step == 1:
+                self.moved = {n: s - self.scores[n] for n, s in pruner.numbers.items()}
+
+    first = First()
+    train(model, DATA, PLAN, masks=pruner.masks, callbacks=[pruner, first], device="cpu", progress=False)
+    hidden = (inputs.flatten(1) @ before["1.weight"].T + before["1.bias"]).relu()
+    used = before["3.weight"].clone().requires_grad_()
+    loss = nn.functional.cross_entropy(hidden @ used.T + before["3.bias"], targets)
+    (slope,) = torch.autograd.grad(loss, used)
+    latent = pruner.latent["3.weight"]
+    assert (used == 0).any()
+    large = (slope * latent).abs() > 1e-6
+    # The first step of Adam goes by the learning rate against the sign.
+    torch.testing.assert_close(
+        first.moved["3.weight"][large], -0.01 * (slope * latent).sign()[large], rtol=1e-2, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.97])
+def test_counts_are_exact(name, sparsity):
+    masks = topo.prune(net().float(), name, sparsity=sparsity, data=DATA, recipe=PLAN)
+    assert sum(int(mask.sum()) for mask in masks.values()) == round((1 - sparsity) * 888)
+
+
+def test_the_smallest_of_the_largest():
+    scores = {"a": torch.tensor([[5.0, 1.0]]), "b": torch.tensor([3.0, 2.0])}
+    assert [float(threshold(scores, k)) for k in (1, 2, 3, 4)] == [5, 3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("str", {"stop": 0}), ("str", {"learning_rate": -1}), ("continuous-sparsification", {"hardness": 0.5}),
+     ("edge-popup", {"constant": 1})],
+    ids=str,
+)  # fmt: skip
+def test_settings_out_of_range_are_refused(name, settings):
+    with pytest.raises(InputError, match=next(iter(settings))):
+        topo.prune(net(), name, sparsity=0.7, data=DATA, recipe="digits", **settings)

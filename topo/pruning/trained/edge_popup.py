@@ -1,0 +1,84 @@
+"""edge-popup: subnetworks of untrained networks (Ramanujan et al., CVPR 2020, arXiv 1911.13299)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ...training import TrainingState
+from ...validation import flag
+from ..allocation import SHARES, keep_best, layer_counts
+from ..registry import PRUNERS
+from ..task import Task
+from .latent import LatentWeights
+
+__all__ = ["EdgePopup"]
+
+
+@PRUNERS.register("edge-popup", family="trained", stage="training", paper="Ramanujan et al. 2020", needs_data=False)
+class EdgePopup(LatentWeights):
+    """Scores that are trained while the weights stay as they are: which part of an untrained network is good?
+
+    Every layer computes with the weights of its largest scores alone. By the straight-through estimate the gradient by
+    the score of any weight, in the network or not, is that by the weight times its value. No parameter of the model is
+    trained, neither biases nor affine parameters of norms, which the networks of the paper lack.
+    The weights of the network, scaled, go with the masks.
+
+    Parameters
+    ----------
+    task
+        The model, its weights and how many to keep.
+    constant
+        True: weights become +-sqrt(2 / (k fan_in)), k the layer's density, with their own signs (the paper's signed
+        Kaiming constant), the best in the paper; False: they are scaled by 1/sqrt(k).
+    learning_rate
+        Of the Adam that moves the scores, from 0 up. The paper has SGD with a rate of 0.1.
+
+    Raises
+    ------
+    InputError
+        When a setting is out of range.
+    """
+
+    def __init__(self, task: Task, *, constant: bool = True, learning_rate: float = 0.01) -> None:
+        super().__init__(task, stop=1.0, learning_rate=learning_rate)
+        self.constant = flag("constant", constant)
+        shapes = {name: weight.shape for name, weight in task.weights.items()}
+        counts = layer_counts(shapes, task.kept, SHARES["uniform"])
+        self.counts = dict(zip(shapes, counts, strict=True))
+
+    def learned(self, name: str, weight: Tensor) -> Tensor:
+        bound = 1 / math.sqrt(max(1, weight[0].numel()))
+        return torch.empty(weight.shape).uniform_(-bound, bound, generator=self.generator).abs_().to(weight.device)
+
+    def on_start(self, state: TrainingState) -> None:
+        with torch.no_grad():
+            for name, weight in self.weights(state).items():
+                density = self.counts[name] / weight.numel()
+                if not weight.requires_grad:
+                    continue
+                if self.constant:
+                    weight.copy_(weight.sign() * math.sqrt(2 / (density * max(1, weight[0].numel()))))
+                else:
+                    weight.div_(math.sqrt(density))
+        super().on_start(state)
+
+    def best(self, name: str) -> Tensor:
+        return self.numbers[name]
+
+    def chosen(self, scores: dict[str, Tensor]) -> dict[str, Tensor]:
+        return keep_best(scores, [self.counts[name] for name in scores])
+
+    def made(self, name: str) -> Tensor:
+        latent, scores = self.latent[name], self.numbers[name]
+        least = scores.flatten().kthvalue(scores.numel() - self.counts[name] + 1).values
+        return latent * (scores >= least).to(latent.dtype)
+
+    def slopes(self, name: str, slope: Tensor) -> tuple[None, Tensor]:
+        return None, (slope * self.latent[name]).float()
+
+    def on_gradients(self, state: TrainingState) -> None:
+        super().on_gradients(state)
+        state.optimizer.zero_grad(set_to_none=True)
