@@ -93,7 +93,7 @@ def test_masks_that_are_none_are_refused_in_a_sentence_that_names_the_pruner(net
             full(float("inf"), torch.float32),
             "the scores that pruner 'mine' gives 0.weight, 2.weight are not all finite",
         ),
-        (full(0.0, torch.float32), "every score of pruner 'mine' is zero"),
+        (full(0.0, torch.float32), "pruner 'mine' scores every weight zero"),
     ],
 )
 def test_scores_that_are_none_are_refused_in_a_sentence_that_names_the_pruner(net, own, returned, message):

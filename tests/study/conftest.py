@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -46,3 +47,11 @@ def here() -> Iterator[ThreadPoolExecutor]:
     """An executor in this process, where monkeypatching reaches."""
     with ThreadPoolExecutor(1) as executor:
         yield executor
+
+
+@pytest.fixture(autouse=True)
+def hangups_heeded() -> Iterator[None]:
+    """A job in the background, as CI may be, is started with SIGHUP ignored, and hands that on."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

@@ -7,14 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset, default_collate
 
 from ..errors import InputError
 from ..randomness import own_randomness
 from .dataset import Dataset, check_splits, make_dataset
-from .inputs import IGNORED, Batch, checked_batch, is_batch, joined, labels_name
+from .inputs import IGNORED, Batch, checked_batch, is_batch, joined, kind_of, labels_name
 from .split import Split
 
 __all__ = ["as_dataset", "collated", "is_map_style", "tensors_as_batch"]
@@ -60,6 +59,7 @@ def as_dataset(data: Any, test: Any = None, *, name: str = "data") -> Dataset:
 
     Examples
     --------
+    >>> import torch
     >>> features, more = torch.rand(6, 4), torch.rand(6, 2)
     >>> data = as_dataset(((features, more), torch.tensor([0, 1, 2, 0, 1, 2])))
     >>> data.n_classes, len(data.train), [tuple(part.shape) for part in data.example]
@@ -166,7 +166,7 @@ def _split(data: Any, name: str) -> Split:
         return data.train
     with own_randomness(0):
         inputs, targets = _read(data)
-    if targets.is_floating_point() or targets.dtype == torch.bool:
+    if kind_of(targets) != "classes":
         return Split(inputs, targets)
     counted = targets if targets.ndim == 1 else targets[targets != IGNORED]
     if (counted < 0).any():

@@ -21,6 +21,7 @@ __all__ = [
     "input_tensors",
     "is_batch",
     "joined",
+    "kind_of",
     "labels_name",
     "map_inputs",
     "selected",
@@ -202,7 +203,7 @@ def checked_batch(value: Any) -> Batch:
     if not isinstance(inputs, Tensor | np.ndarray):
         inputs = dict(inputs) if isinstance(inputs, Mapping) else tuple(inputs)
     inputs, targets = pytree.tree_map_only(np.ndarray, _as_tensor, (inputs, targets))
-    if not targets.is_floating_point() and targets.dtype != torch.bool:
+    if kind_of(targets) == "classes":
         targets = targets.long()
     if any(tensor.ndim == 0 for tensor in (*input_tensors(inputs), targets)):
         raise InputError(
@@ -256,6 +257,27 @@ def _as_tensor(array: np.ndarray) -> Tensor:
         raise InputError(f"data holds an array of {array.dtype}, which no tensor can hold; give numbers.") from error
 
 
+def kind_of(targets: Tensor) -> str:
+    """What targets are by their type: whole numbers are classes, bools are labels.
+
+    Parameters
+    ----------
+    targets
+        Of any shape.
+
+    Returns
+    -------
+    str
+        ``"classes"``, ``"labels"`` or ``"numbers"``.
+
+    Examples
+    --------
+    >>> [kind_of(torch.tensor(targets)) for targets in ([0, 2], [True], [0.5])]
+    ['classes', 'labels', 'numbers']
+    """
+    return "labels" if targets.dtype == torch.bool else "numbers" if targets.is_floating_point() else "classes"
+
+
 def unfit_labels(targets: Tensor, outputs: int, *, name: str = "data") -> InputError:
     """The error for labels that a model of so many outputs cannot learn.
 
@@ -281,7 +303,7 @@ def unfit_labels(targets: Tensor, outputs: int, *, name: str = "data") -> InputE
     data has labels from 0 to 0 (torch.float32 of shape (6,)) and the model has 3 outputs; give one label a sample, a
     whole number from 0 to 2.
     """
-    labels = not targets.is_floating_point() and targets.dtype != torch.bool
+    labels = kind_of(targets) == "classes"
     of_positions = labels and targets.ndim > 1
     counted = targets[targets != IGNORED] if of_positions and (targets != IGNORED).any() else targets
     low, high = float(counted.min()), float(counted.max())

@@ -9,7 +9,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from .inputs import IGNORED, Inputs, map_inputs
+from .inputs import IGNORED, Inputs, kind_of, map_inputs
 
 __all__ = ["Split", "samples_for"]
 
@@ -44,7 +44,7 @@ class Split:
     @property
     def has_classes(self) -> bool:
         """Whether targets are classes, not numbers or labels."""
-        return not self.targets.is_floating_point() and self.targets.dtype != torch.bool
+        return kind_of(self.targets) == "classes"
 
     @cached_property
     def n_answers(self) -> int:

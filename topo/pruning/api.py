@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..dag.dag import Dag
 from ..dag.example import Example
+from ..dag.operators.probing import rules_alone
 from ..dag.structure import is_connected
 from ..dag.tracing import module_of
 from ..dag.undefined_weights import warn_of_undefined_weights
@@ -328,7 +329,8 @@ def _failures_named(name: str) -> AbstractContextManager[None]:
 
 
 def _warn_of_disconnection(dag: Dag, masks: Masks) -> None:
-    with suppress(InputError):  # of an operation whose elements are not known nothing can be said
+    # Of an operation whose elements are not known nothing is said, and a call that only prunes probes none.
+    with suppress(InputError), rules_alone():
         if not is_connected(dag, masks):
             warnings.warn(
                 f"the masks of {masks.algorithm!r} at sparsity {masks.asked_sparsity:g} connect no input to an output, "

@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 
 from ..datasets import Dataset
 from ..datasets.conversion import collated, is_map_style, tensors_as_batch
-from ..datasets.inputs import IGNORED, Batch, Inputs, checked_batch, is_batch, joined, map_inputs, selected
+from ..datasets.inputs import IGNORED, Batch, Inputs, checked_batch, is_batch, joined, kind_of, map_inputs, selected
 from ..datasets.split import samples_for
 from ..errors import InputError
 from ..randomness import own_randomness
@@ -237,8 +237,8 @@ def chunks(pair: Batch, size: int) -> Iterator[Batch]:
 
 
 def _are_labels(targets: Tensor) -> bool:
-    return targets.ndim == 1 and not targets.is_floating_point() and targets.dtype != torch.bool
+    return targets.ndim == 1 and kind_of(targets) == "classes"
 
 
 def _are_of_positions(targets: Tensor) -> bool:
-    return targets.ndim > 1 and not targets.is_floating_point() and targets.dtype != torch.bool
+    return targets.ndim > 1 and kind_of(targets) == "classes"

@@ -20,8 +20,8 @@ __all__ = ["SparseTrainingCallback"]
 class SparseTrainingCallback(Callback):
     """A callback of the training loop that owns the masks; a subclass is an algorithm of stage ``"training"``.
 
-    Its constructor takes a `Task` and the algorithm's settings, all keyword-only: it sets `masks`, those in force from
-    the first step, from a copy of the untrained model, and keeps nothing of that copy. Later it calls `change`.
+    Its constructor takes a `Task` and the algorithm's settings, all keyword-only. It may set `masks`, those in force
+    from the first step, from a copy of the untrained model, and keeps nothing of that copy. Later it calls `change`.
 
     Parameters
     ----------
@@ -31,7 +31,8 @@ class SparseTrainingCallback(Callback):
     Attributes
     ----------
     masks
-        Parameter name -> bool tensor on the CPU, in force before the first step.
+        Parameter name -> bool tensor on the CPU, in force before the first step; all weights are kept unless a
+        subclass says otherwise.
     pruner
         The name under which the algorithm is registered.
     names, total, kept
@@ -47,6 +48,7 @@ class SparseTrainingCallback(Callback):
         self.pruner = task.name
         self.total, self.kept = task.total, task.kept
         self.generator = task.generator
+        self.masks = {name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in task.weights.items()}
         frozen = set(map(id, task.frozen))
         self._frozen = {name: weight.detach().clone() for name, weight in task.weights.items() if id(weight) in frozen}
 
@@ -70,6 +72,21 @@ class SparseTrainingCallback(Callback):
         """
         parameters = named_parameters(state.model)
         return {name: parameters[name] for name in self.names}
+
+    def magnitudes(self, state: TrainingState) -> dict[str, Tensor]:
+        """The absolute values of the prunable weights in training.
+
+        Parameters
+        ----------
+        state
+            The training run.
+
+        Returns
+        -------
+        dict
+            Name -> tensor in the weight's shape.
+        """
+        return {name: weight.detach().abs() for name, weight in self.weights(state).items()}
 
     def held(self, state: TrainingState) -> Masks:
         """The masks that the training run holds now.

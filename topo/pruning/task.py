@@ -15,13 +15,13 @@ from ..dag import Dag
 from ..dag.effective_weights import computed_magnitudes
 from ..dag.example import unfit_inputs_named
 from ..datasets import Dataset, as_dataset
-from ..datasets.inputs import IGNORED, Batch, Inputs, call_model, unfit_labels
+from ..datasets.inputs import IGNORED, Batch, Inputs, call_model, kind_of, unfit_labels
 from ..errors import InputError
 from ..held_masks import PrunedWeights
 from ..masks import Masks
 from ..parameter_names import named_parameters
 from ..training import Callback, Diverged, Recipe, Training, train
-from ..training.losses import AskedLoss, find_loss, kind_of, refuse_ambiguous
+from ..training.losses import AskedLoss, find_loss, refuse_ambiguous
 from ..training.predictions import logits_of
 from .samples import Samples
 from .weight_rows import Rows
@@ -234,7 +234,7 @@ class Task:
         """
         inputs, targets = batch
         counted = targets[targets != IGNORED] if targets.ndim > 1 else targets
-        whole = not targets.is_floating_point() and targets.dtype != torch.bool and counted.numel() > 0
+        whole = kind_of(targets) == "classes" and counted.numel() > 0
         refuse_ambiguous(self.asked_loss, targets)
         ends = tuple(torch.stack(torch.aminmax(counted)).tolist()) if whole else (0, 0)
         targets = targets.to(self.device)

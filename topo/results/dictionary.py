@@ -107,7 +107,7 @@ def describe_columns(columns: pd.DataFrame | Iterable[str]) -> pd.DataFrame:
     ['k_core', 'strength', 'rolled']
     >>> for text in told["description"]:
     ...     print(text)
-    Share of test answers that are right.
+    Share of test answers that are right; none where targets are numbers.
     Mean coreness over nodes, direction ignored; divided by the number of edges; largest of the layers.
     <BLANKLINE>
     """

@@ -379,15 +379,17 @@ class StudyConfig(BaseModel):
         str
             The hash.
         """
-        code = list(self.code(recorded).values())
-        modules = [name for name in self.imports if not is_file_name(name)]
-        # A study without controls or targets has the hash that it had when there were none.
+        code, modules = list(self.code(recorded).values()), [name for name in self.imports if not is_file_name(name)]
+        # A study that does as before there were controls, targets or a choice of sparsity has the hash that it had.
         decides = self.model_dump(mode="json", exclude=NOT_IN_TABLE)
         if not decides["targets"]:
             del decides["targets"]
         for part in (decides, *decides["encodings"]):
             if not part["controls"]:
                 del part["controls"]
+        for part, choice in zip(decides["pruners"], self.pruners, strict=True):
+            if "sparsity_of" not in choice.decides():
+                del part["sparsity_of"]
         data = [decides, code, modules]
         return sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 

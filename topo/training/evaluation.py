@@ -12,10 +12,10 @@ from torch.nn import functional
 
 from ..dag.example import unfit_inputs_named
 from ..datasets import Dataset, as_dataset
-from ..datasets.inputs import call_model, unfit_labels
+from ..datasets.inputs import call_model, kind_of, unfit_labels
 from ..device import resolve_device
 from ..errors import InputError
-from .losses import AskedLoss, Loss, find_loss, kind_of, refuse_ambiguous
+from .losses import AskedLoss, Loss, find_loss, refuse_ambiguous
 from .predictions import logits_of
 
 __all__ = ["check_fit", "dtype_of", "evaluate", "full_precision", "measure_split"]

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..datasets.inputs import kind_of
 from ..errors import InputError, failures_named, unknown_name
 from ..registry import Registry
 from .predictions import answers, cross_entropy, fit, logits_of
 
-__all__ = ["KINDS", "LOSSES", "AskedLoss", "Loss", "find_loss", "kind_of", "loss_name", "refuse_ambiguous"]
+__all__ = ["KINDS", "LOSSES", "AskedLoss", "Loss", "find_loss", "loss_name", "refuse_ambiguous"]
 
 KINDS = {
     "classes": "whole numbers from 0 up, one a sample or one a position",
@@ -223,27 +224,6 @@ class Loss:
             f"{tuple(targets.shape)} and the model returns {returned}: give targets or a model that fit, or another "
             f"loss= ({', '.join(LOSSES)}, or a function of outputs and targets){whole}."
         )
-
-
-def kind_of(targets: Tensor) -> str:
-    """What targets are by their type: whole numbers are classes, bools are labels.
-
-    Parameters
-    ----------
-    targets
-        Of any shape.
-
-    Returns
-    -------
-    str
-        One of `KINDS`.
-
-    Examples
-    --------
-    >>> [kind_of(torch.tensor(targets)) for targets in ([0, 2], [True], [0.5])]
-    ['classes', 'labels', 'numbers']
-    """
-    return "labels" if targets.dtype == torch.bool else "numbers" if targets.is_floating_point() else "classes"
 
 
 USUAL = {"classes": "cross-entropy", "labels": "bce-with-logits", "numbers": "mse"}

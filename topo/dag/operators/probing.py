@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -23,7 +25,7 @@ from ..maps import Gather, LinearMap
 from .call import Call
 from .record import holes, operator_of
 
-__all__ = ["MOST_ENTRIES", "probed_map"]
+__all__ = ["MOST_ENTRIES", "probed_map", "rules_alone"]
 
 MOST_ENTRIES = 2**25
 """An operation is probed when its Jacobian, blocks of independent elements aside, has at most so many entries."""
@@ -31,11 +33,28 @@ MOST_ENTRIES = 2**25
 AGREEING, MOST_PROBES = 4, 24
 ROWS_AT_ONCE = 2**24
 
+_RULES_ALONE: ContextVar[bool] = ContextVar("rules_alone", default=False)
 _KNOWN: WeakKeyDictionary[Step, dict[int, LinearMap]] = WeakKeyDictionary()
 _FAILURES = (RuntimeError, TypeError, IndexError, ValueError)
 Function = Callable[[Tensor], Tensor]
 _Shape = tuple[int, ...]
 _Draw = Callable[[_Shape, torch.Generator, Sequence[_Shape]], Tensor]
+
+
+@contextmanager
+def rules_alone() -> Iterator[None]:
+    """Refuse operations without a rule, in place of probing them, which takes time and warns.
+
+    Yields
+    ------
+    None
+        For a ``with`` block.
+    """
+    token = _RULES_ALONE.set(True)
+    try:
+        yield
+    finally:
+        _RULES_ALONE.reset(token)
 
 
 def probed_map(call: Call) -> LinearMap:
@@ -58,7 +77,7 @@ def probed_map(call: Call) -> LinearMap:
         When the operation can not be differentiated, or its Jacobian is too large.
     """
     step = call.step
-    if call.is_open:
+    if call.is_open or (_RULES_ALONE.get() and step not in _KNOWN):
         raise call.refusal("it has no rule")
     if step not in _KNOWN:
         started = time.perf_counter()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from ...errors import InputError
@@ -57,7 +56,6 @@ class ACDC(SparseTrainingCallback):
         self.turns = whole_number("turns", turns, minimum=0)
         if self.start >= self.stop:
             raise InputError(f"start ({start}) must lie before stop ({stop}).")
-        self.masks = {name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in task.weights.items()}
         # Refuses, before any training, a count that the allocation cannot reach.
         self.allocate(task.weights, task.kept)
 
@@ -75,27 +73,11 @@ class ACDC(SparseTrainingCallback):
         if phase == self.phase:
             return
         if phase % 2:
-            self.change(state, self.largest(state))
+            self.change(state, self.allocate(self.magnitudes(state), self.kept))
         else:
-            self.change(state, {name: torch.ones_like(m) for name, m in self.masks.items()})
+            self.change(state, self.masks)
             for weight in self.weights(state).values():
                 for value in state.optimizer.state.get(weight, {}).values():
                     if isinstance(value, Tensor) and value.shape == weight.shape:
                         value.zero_()
         self.phase = phase
-
-    def largest(self, state: TrainingState) -> dict[str, Tensor]:
-        """Masks of the largest weights.
-
-        Parameters
-        ----------
-        state
-            The training run.
-
-        Returns
-        -------
-        dict
-            Name -> bool mask.
-        """
-        magnitudes = {name: weight.detach().abs() for name, weight in self.weights(state).items()}
-        return self.allocate(magnitudes, self.kept)

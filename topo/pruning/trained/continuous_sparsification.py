@@ -9,7 +9,7 @@ from ...training import TrainingState
 from ...validation import real_number
 from ..registry import PRUNERS
 from ..task import Task
-from .latent import LatentWeights, threshold
+from .latent import LatentWeights, precision, threshold
 
 __all__ = ["ContinuousSparsification"]
 
@@ -46,7 +46,7 @@ class ContinuousSparsification(LatentWeights):
         self.hardness = real_number("hardness", hardness, minimum=1)
 
     def learned(self, name: str, weight: Tensor) -> Tensor:
-        return torch.zeros(weight.shape, device=weight.device)
+        return torch.zeros(weight.shape, dtype=precision(weight), device=weight.device)
 
     def best(self, name: str) -> Tensor:
         return self.numbers[name]
@@ -77,5 +77,5 @@ class ContinuousSparsification(LatentWeights):
 
     def slopes(self, name: str, slope: Tensor) -> tuple[Tensor, Tensor]:
         gates = self.gates(name)
-        of_numbers = (slope * self.latent[name]).float() * self.beta * gates * (1 - gates)
+        of_numbers = (slope * self.latent[name]).to(gates.dtype) * self.beta * gates * (1 - gates)
         return slope * gates.to(slope.dtype), of_numbers

@@ -12,7 +12,7 @@ from ...validation import flag
 from ..allocation import SHARES, keep_best, layer_counts
 from ..registry import PRUNERS
 from ..task import Task
-from .latent import LatentWeights
+from .latent import LatentWeights, precision
 
 __all__ = ["EdgePopup"]
 
@@ -51,7 +51,8 @@ class EdgePopup(LatentWeights):
 
     def learned(self, name: str, weight: Tensor) -> Tensor:
         bound = 1 / math.sqrt(max(1, weight[0].numel()))
-        return torch.empty(weight.shape).uniform_(-bound, bound, generator=self.generator).abs_().to(weight.device)
+        scores = torch.empty(weight.shape).uniform_(0, bound, generator=self.generator)
+        return scores.to(weight.device, precision(weight))
 
     def on_start(self, state: TrainingState) -> None:
         with torch.no_grad():
@@ -77,7 +78,7 @@ class EdgePopup(LatentWeights):
         return latent * (scores >= least).to(latent.dtype)
 
     def slopes(self, name: str, slope: Tensor) -> tuple[None, Tensor]:
-        return None, (slope * self.latent[name]).float()
+        return None, (slope * self.latent[name]).to(self.numbers[name].dtype)
 
     def on_gradients(self, state: TrainingState) -> None:
         super().on_gradients(state)

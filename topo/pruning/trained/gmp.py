@@ -20,4 +20,4 @@ class GMP(Gradual):
     """
 
     def scores(self, state: TrainingState) -> dict[str, Tensor]:
-        return {name: weight.detach().abs() for name, weight in self.weights(state).items()}
+        return self.magnitudes(state)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 
-import torch
 from torch import Tensor
 
 from ...errors import InputError
@@ -63,7 +62,6 @@ class Gradual(SparseTrainingCallback):
         if self.start > self.stop or self.stop == 0:
             raise InputError(f"start ({start}) must not lie after stop ({stop}), which must be above 0.")
         self.interval = None if interval is None else whole_number("interval", interval, minimum=1)
-        self.masks = {name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in task.weights.items()}
         # Refuses, before any training, a count that the allocation cannot reach.
         self.allocate(task.weights, task.kept)
 

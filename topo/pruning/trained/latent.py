@@ -17,7 +17,7 @@ from ..schedules import cubic
 from ..sparse_training import SparseTrainingCallback
 from ..task import Task
 
-__all__ = ["LatentWeights", "threshold"]
+__all__ = ["LatentWeights", "precision", "threshold"]
 
 
 class LatentWeights(SparseTrainingCallback):
@@ -48,7 +48,6 @@ class LatentWeights(SparseTrainingCallback):
         if not self.stop:
             raise InputError("stop must be above 0, for nothing would be learned.")
         self.learning_rate = real_number("learning_rate", learning_rate, minimum=0)
-        self.masks = {name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in task.weights.items()}
 
     @abstractmethod
     def learned(self, name: str, weight: Tensor) -> Tensor:
@@ -190,6 +189,22 @@ class LatentWeights(SparseTrainingCallback):
         if state.step >= self.last:
             return self.kept
         return max(self.kept, round(cubic(self.kept / self.total, state.step / self.last) * self.total))
+
+
+def precision(weight: Tensor) -> torch.dtype:
+    """In which type numbers beside a weight are learned: its own, float32 for those of 16 bits.
+
+    Parameters
+    ----------
+    weight
+        A parameter.
+
+    Returns
+    -------
+    dtype
+        Of floating-point numbers.
+    """
+    return torch.promote_types(weight.dtype, torch.float32)
 
 
 def threshold(scores: dict[str, Tensor], count: int) -> Tensor:

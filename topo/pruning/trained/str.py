@@ -8,7 +8,7 @@ from torch import Tensor
 from ...training import TrainingState
 from ..registry import PRUNERS
 from ..task import Task
-from .latent import LatentWeights, threshold
+from .latent import LatentWeights, precision, threshold
 
 __all__ = ["STR"]
 
@@ -45,11 +45,11 @@ class STR(LatentWeights):
         super().__init__(task, stop=stop, learning_rate=learning_rate)
 
     def learned(self, name: str, weight: Tensor) -> Tensor:
-        return torch.zeros((), device=weight.device)
+        return torch.zeros((), dtype=precision(weight), device=weight.device)
 
     def best(self, name: str) -> Tensor:
         """Logarithms of sizes in multiples of the layer's threshold, but for the common factor."""
-        return self.latent[name].float().abs().clamp_min(SMALLEST).log() - self.numbers[name]
+        return self.latent[name].abs().to(self.numbers[name].dtype).clamp_min(SMALLEST).log() - self.numbers[name]
 
     def prepare(self, state: TrainingState) -> None:
         scores = {name: self.best(name) for name in self.names}
@@ -81,4 +81,4 @@ class STR(LatentWeights):
     def slopes(self, name: str, slope: Tensor) -> tuple[Tensor, Tensor]:
         latent, level = self.latent[name], self.level(name)
         kept = slope.masked_fill(latent.abs() <= level, 0.0)
-        return kept, -(kept * latent.sign()).float().sum() * level
+        return kept, -(kept * latent.sign()).to(level.dtype).sum() * level
