@@ -5,6 +5,8 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+import latex2mathml.converter
+from docutils.nodes import SkipNode
 from sphinx_gallery.scrapers import figure_rst
 
 import topo
@@ -20,7 +22,6 @@ extensions = [
     "myst_nb",
     "numpydoc",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
@@ -28,6 +29,8 @@ extensions = [
 # Pages. Notebooks are shown with the outputs that they are committed with.
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
+myst_update_mathjax = False
+html_math_renderer = "mathml"
 nb_execution_mode = "off"
 exclude_patterns = [
     "gallery/*",
@@ -80,6 +83,16 @@ html_show_sourcelink = False
 copybutton_exclude = ".linenos, .gp, .go"
 
 
+# Formulas are MathML, which browsers draw without a script from another machine.
+def formula(display):
+    def visit(translator, node) -> None:
+        translator.body.append(latex2mathml.converter.convert(node.astext(), display=display))
+        raise SkipNode
+
+    return visit, None
+
+
 def setup(app) -> None:
+    app.add_html_math_renderer("mathml", formula("inline"), formula("block"))
     write = runpy.run_path(str(HERE / "generated_pages.py"))["write"]
     app.connect("builder-inited", lambda app: write(Path(app.srcdir)))
