@@ -5,7 +5,7 @@
 
 Each tool gets the same network, weights and graph as `topo` in the same process, on one thread; seconds are of the
 processor, the least of three runs unless said otherwise. shrinkbench and open_lth are in no package index: FOLDER holds
-clones of them by these names. `other_tools_tables.py` writes the tables of docs/comparison.md from the record.
+clones of them by these names. `docs/comparison_tables.py` writes the tables of its page from the record.
 """
 
 from __future__ import annotations

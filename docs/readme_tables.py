@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from itertools import groupby
 from pathlib import Path
+
+from marked_tables import with_tables
 
 from topo.encoding import ENCODINGS
 from topo.features import CATEGORIES, METRICS
@@ -56,19 +57,10 @@ def metrics() -> str:
 TABLES = {"pruners": pruners, "encodings": encodings, "metrics": metrics}
 
 
-def with_tables(text: str) -> str:
-    """README with each table between its marks as the registries have it."""
-    for name, made in TABLES.items():
-        text, found = re.subn(
-            rf"(<!-- {name}: .*? -->\n).*?(\n<!-- end -->)",
-            lambda match, made=made: f"{match[1]}\n{made()}\n{match[2]}",
-            text,
-            flags=re.DOTALL,
-        )
-        if found != 1:
-            raise ValueError(f"README has {found} places for the table of {name}")
-    return text
+def page(text: str) -> str:
+    """README with each table as the registries have it."""
+    return with_tables(text, {name: made() for name, made in TABLES.items()})
 
 
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text()))
+    README.write_text(page(README.read_text()))

@@ -1,16 +1,17 @@
-"""The tables of docs/comparison.md, from the record: ``python benchmarks/other_tools_tables.py`` writes them anew."""
+"""The tables of docs/comparison.md, from the record: ``python docs/comparison_tables.py`` writes them anew."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from marked_tables import with_tables
+
 HERE = Path(__file__).resolve().parent
-PAGE = HERE.parent / "docs" / "comparison.md"
-RECORD = HERE / "results" / "other_tools.json"
+PAGE = HERE / "comparison.md"
+RECORD = HERE.parent / "benchmarks" / "results" / "other_tools.json"
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
@@ -118,19 +119,10 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def with_tables(text: str, record: dict[str, Any]) -> str:
-    """The page with each table between its marks as the record has it."""
-    for name, made in TABLES.items():
-        text, found = re.subn(
-            rf"(<!-- {name}: .*? -->\n).*?(\n<!-- end -->)",
-            lambda match, made=made: f"{match[1]}\n{made(record)}\n{match[2]}",
-            text,
-            flags=re.DOTALL,
-        )
-        if found != 1:
-            raise ValueError(f"the page has {found} places for the table {name}")
-    return text
+def page(text: str, record: dict[str, Any]) -> str:
+    """The page with each table as the record has it."""
+    return with_tables(text, {name: made(record) for name, made in TABLES.items()})
 
 
 if __name__ == "__main__":
-    PAGE.write_text(with_tables(PAGE.read_text(), json.loads(RECORD.read_text())))
+    PAGE.write_text(page(PAGE.read_text(), json.loads(RECORD.read_text())))
