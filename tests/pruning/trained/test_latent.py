@@ -99,7 +99,7 @@ def test_training_written_out_with_autograd(name, function, shape):
             mask = [(s >= kth(scores, kept)).double() for s in scores]
             weights = [(m if name == "str" else w) * k for m, w, k in zip(made, weights, mask, strict=True)]
         weights = [w * k for w, k in zip(weights, mask, strict=True)]
-    pruner = topo.pruning.sparse_training_callback(model, name, sparsity=0.7)
+    pruner = topo.pruning.sparse_training_callback(model, name, sparsity=0.7, learning_rate=0.01)
     run = train(model, DATA, PLAN, masks=pruner.masks, callbacks=[pruner], device="cpu", progress=False)
     for i, key in enumerate(("1.weight", "3.weight")):
         assert torch.equal(run.masks[key], mask[i].bool())

@@ -33,7 +33,8 @@ class ContinuousSparsification(LatentWeights):
     stop
         Share of the steps of training, above 0 and at most 1, after which the masks are hard and stay.
     learning_rate
-        Of the Adam that moves s, from 0 up.
+        Of the Adam that moves s, from 0 up. In short trainings a low one may empty small layers; .1, also the paper's
+        rate for its SGD, was better than .01 and .03 on held-out training images of digits.
 
     Raises
     ------
@@ -41,7 +42,7 @@ class ContinuousSparsification(LatentWeights):
         When a setting is out of range.
     """
 
-    def __init__(self, task: Task, *, hardness: float = 200.0, stop: float = 0.75, learning_rate: float = 0.01) -> None:
+    def __init__(self, task: Task, *, hardness: float = 200.0, stop: float = 0.75, learning_rate: float = 0.1) -> None:
         super().__init__(task, stop=stop, learning_rate=learning_rate)
         self.hardness = real_number("hardness", hardness, minimum=1)
 
