@@ -6,8 +6,8 @@ import pytest
 from torch import nn
 
 from topo.datasets import DATASETS
-from topo.encoding import ENCODINGS
-from topo.features import CATEGORIES, METRICS
+from topo.encoding import ENCODINGS, encoding
+from topo.features import CATEGORIES, METRICS, metric
 from topo.models import MODELS
 from topo.pruning import PRUNERS
 from topo.publishing import cite, references
@@ -70,16 +70,27 @@ def test_what_has_no_reference_is_named_and_own_bibtex_is_used():
     def mine(task):
         """Mine."""
 
+    @metric("my_count", category="local", bibtex="@misc{count2026, title = {Count}}")
+    def my_count(view):
+        """My count."""
+
+    @encoding("my-graph", bibtex="@misc{graph2026, title = {Graph}}")
+    def my_graph(dag, masks):
+        """My graph."""
+
     @MODELS.register("my-net")
     def my_net(**_):
         """My net."""
         return nn.Identity()
 
     try:
-        text = cite(StudyConfig.parse({"models": ["my-net"], "pruners": ["mine"], "sparsities": [0.5], "controls": 2}))
+        data = {"models": ["my-net"], "pruners": ["mine"], "sparsities": [0.5], "controls": 2, "metrics": ["my_count"]}
+        text = cite(StudyConfig.parse(data | {"encodings": ["my-graph"]}))
     finally:
-        del PRUNERS._entries["mine"], MODELS._entries["my-net"]
+        del PRUNERS._entries["mine"], MODELS._entries["my-net"], METRICS._entries["my_count"]
+        del ENCODINGS._entries["my-graph"]
     assert "@misc{me2026, title = {Mine}}" in text and "milo2002" in text
+    assert "@misc{count2026, title = {Count}}" in text and "@misc{graph2026, title = {Graph}}" in text
     assert text.rstrip().endswith("% No reference is known here for model my-net.")
 
 

@@ -43,7 +43,14 @@ BYTES_A_NODE = 8
 
 
 def encoding(
-    name: str, *, layers: bool = False, nodes: str = "", edge: str = "", weight: str = "", formula: str = ""
+    name: str,
+    *,
+    layers: bool = False,
+    nodes: str = "",
+    edge: str = "",
+    weight: str = "",
+    formula: str = "",
+    bibtex: str = "",
 ) -> Callable[[Encoder], Encoder]:
     """Register a function ``encoder(dag, masks, *, ...options)`` as an encoding.
 
@@ -60,6 +67,8 @@ def encoding(
         What its nodes are, what an edge stands for and what the weight of an edge is, for lists and its page.
     formula
         When there is an edge, and its weight, in LaTeX.
+    bibtex
+        The BibTeX entry of its paper, for `topo.publishing.cite`.
 
     Returns
     -------
@@ -76,7 +85,9 @@ def encoding(
     {'weights': 'sum'}
     >>> del ENCODINGS._entries["reversed"]
     """
-    return ENCODINGS.register(name, layers=layers, nodes=nodes, edge=edge, weight=weight, formula=formula)
+    return ENCODINGS.register(
+        name, layers=layers, nodes=nodes, edge=edge, weight=weight, formula=formula, bibtex=bibtex
+    )
 
 
 def encoding_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -105,6 +105,7 @@ def metric(
     bounds: Bounds | Mapping[str, Bounds] | None = None,
     cost: str = "",
     computed_by: str = "",
+    bibtex: str = "",
 ) -> Callable[[Metric], Metric]:
     """Declare a function of a `GraphView` as a topometric.
 
@@ -136,6 +137,8 @@ def metric(
         How its time grows, in words.
     computed_by
         What computes it, a key of ``COMPUTED_BY``.
+    bibtex
+        The BibTeX entry of its paper, for `topo.publishing.cite`.
 
     Returns
     -------
@@ -189,6 +192,7 @@ def metric(
         bounds=ranges,
         cost=cost,
         computed_by=computed_by,
+        bibtex=bibtex,
     )
 
 
