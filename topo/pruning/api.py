@@ -61,7 +61,7 @@ def prune(
     sparsity
         Share of the weights to remove, from 0 up to but not including 1, the same for all algorithms: of the weights
         that may be pruned, see `sparsity_of`. Exactly ``round((1 - sparsity) * total)`` of them are kept; structured
-        algorithms remove the fewest units that reach it.
+        algorithms remove the worst units until it is reached, and nothing that they removed could stay within it.
     data
         For the algorithms that look at data or train: (inputs, targets) of tensors or NumPy arrays, where inputs are
         one, a tuple of them or a dict of them by argument name; a dataset of `topo.datasets`; a map-style
@@ -110,7 +110,8 @@ def prune(
     UserWarning
         Where the model itself computes NaN with the masks in force, as of a row pruned whole and divided by its norm,
         and where no kept weight connects an input to an output, so that the output is the same for all inputs
-        (`Masks.connected`); both as far as data or an example of the input let it see.
+        (`Masks.connected`); both as far as data or an example of the input let it see. Where a structured algorithm
+        leaves less than nine tenths of what may stay, since what it could keep beside comes in large pieces only.
 
     Examples
     --------

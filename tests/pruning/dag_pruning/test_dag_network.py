@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from functools import cache
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from topo.dag.costs import cost
 from topo.masks import prunable_parameters
 from topo.pruning.dag_pruning.candidates import candidates, drop
 from topo.pruning.dag_pruning.prunable_network import PrunableNetwork
-from topo.pruning.dag_pruning.removal import Removals
+from topo.pruning.dag_pruning.removal import Removals, bring_back
 
 
 def names(network, granularity):
@@ -146,6 +147,50 @@ def test_any_walk_keeps_a_path_a_unit_of_each_group_and_equals_its_compaction(ma
         torch.testing.assert_close(smaller(x), masked(x), rtol=1e-10, atol=1e-10)
     if make is Blocks:
         assert cost(smaller, x[:1])["macs"] <= network.cost(removals.parts, "macs")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [Blocks, Dense, Repeated, Gated])
+def test_no_set_of_what_was_dropped_fits_when_all_that_fits_has_come_back(make):
+    """All sets, by brute force: of what is still gone, any that masks can express costs too much."""
+    _, _, network = prepared(make)
+    known = list(names(network, "mixed").values())
+    intact, came_back = network.intact(), 0
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        removals = Removals(network, network.intact(), "weights", 1, 1)
+        for place in torch.randperm(len(known), generator=generator)[:8].tolist():
+            removals.drop(known[place])
+        low, high = removals.cost(), removals.cost(0)
+        allowed = low + float(torch.rand((), generator=generator)) * 0.5 * (high - low)
+        parts = bring_back(network, removals.dropped, "weights", allowed)
+        left = network.cost(parts, "weights")
+        assert low <= left <= allowed and network.is_sound(parts)
+        came_back += left > low
+        gone = [c for c in removals.dropped if _is_gone(c, parts)]
+        for size in range(len(gone)):
+            for some in combinations(gone, size):
+                arcs = {arc for c in some for arc in c.arcs} & set(intact.counts.live)
+                more = intact.without(arcs=arcs, units=[c.unit for c in some if c.unit is not None])
+                assert not network.is_sound(more) or not left < network.cost(more, "weights") <= allowed
+    assert came_back or len(known) < 9
+
+
+def _is_gone(candidate, parts):
+    return (
+        not parts.alive[candidate.unit] if candidate.arcs == () else set(candidate.arcs).isdisjoint(parts.counts.live)
+    )
+
+
+def test_nothing_comes_back_into_a_budget_that_is_met_exactly():
+    _, _, network = prepared(Blocks)
+    removals = Removals(network, network.intact(), "macs", 1, 1)
+    for candidate in list(names(network, "mixed").values())[:6]:
+        removals.drop(candidate)
+    parts = bring_back(network, removals.dropped, "macs", removals.cost())
+    assert parts.counts.live == removals.parts.counts.live and (parts.alive == removals.parts.alive).all()
+    parts = bring_back(network, removals.dropped, "macs", removals.cost(0))
+    assert parts.counts.live == network.intact().counts.live and parts.alive.all()
 
 
 def test_what_is_left_is_what_the_smaller_module_costs():

@@ -94,3 +94,14 @@ def short() -> Recipe:
 
 def find(model: nn.Module) -> CoupledChannels:
     return coupled_channels(pruning.trace(model, torch.zeros(1, 1, 8, 8, dtype=next(model.parameters()).dtype)))
+
+
+def kept_units(channels: CoupledChannels, masks: topo.Masks) -> Tensor:
+    """The units that masks keep: those that any kept weight writes."""
+    kept = torch.zeros(channels.count, dtype=torch.bool)
+    for name, layers in channels.layers.items():
+        axis = layers[0].writes
+        if name in channels.axes and (channels.axes[name][axis] >= 0).all():
+            others = [d for d in range(masks[name].ndim) if d != axis]
+            kept[channels.axes[name][axis][masks[name].amax(others)]] = True
+    return kept

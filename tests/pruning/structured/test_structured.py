@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import topo.pruning
-from tests.pruning.structured.conftest import Little, find
+from tests.pruning.structured.conftest import Little, find, kept_units
 from topo.dag.channel_coupling import coupled_channels
 from topo.dag.compaction.compactor import compact
 from topo.dag.costs import cost
@@ -115,9 +115,14 @@ def test_the_budget_is_kept(little, few_digits, name, budget):
         sum(p.numel() for key, p in net.named_parameters() if p.ndim > 1) for net in (little, small)
     )
     assert left[budget] <= 0.6 * dense[budget]
-    # The largest unit, one of the stream, holds two filters, two columns and what belongs to them.
-    largest = {"weights": 9 + 54 + 54 + 5, "parameters": 9 + 54 + 54 + 5 + 6, "macs": 64 * (9 + 54 + 54 + 5)}[budget]
-    assert left[budget] > 0.6 * dense[budget] - largest
+    channels, allowed = find(little), 0.6 * dense[budget]
+    kept = kept_units(channels, masks)
+    assert channels.costs(kept)[budget] == left[budget]
+    norms = [name for name, module in little.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    scaled = torch.cat([channels.axes[f"{norm}.weight"][0] for norm in norms])
+    for unit in (~kept).nonzero().flatten():
+        assert name != "slimming" or unit in scaled
+        assert channels.costs(kept.index_fill(0, unit[None], True))[budget] > allowed
 
 
 @pytest.mark.parametrize("name", SCORED)

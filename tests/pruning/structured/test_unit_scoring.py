@@ -43,7 +43,7 @@ def everything(channels):
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("budget", BUDGETS)
 @pytest.mark.parametrize("share", [0.97, 0.6, 0.25])
-def test_the_fewest_of_the_worst_units_go(net, channels, scope, budget, share):
+def test_the_fewest_of_the_worst_units_go_and_what_fits_comes_back(net, channels, scope, budget, share):
     groups = channels.groups()
     for seed in range(10):
         scores = torch.randn(channels.count, generator=torch.Generator().manual_seed(seed))
@@ -56,12 +56,19 @@ def test_the_fewest_of_the_worst_units_go(net, channels, scope, budget, share):
         key = (scores if scope == "global" else below).tolist()
         best = (~same | (scores <= scores[:, None])).all(1)
         order = sorted((~best).nonzero().flatten().tolist(), key=key.__getitem__)
-        gone = (~alive).nonzero().flatten().tolist()
-        assert sorted(gone) == sorted(order[: len(gone)])
-        last = order[len(gone) - 1] if gone else None
-        if last is not None:
-            alive[last] = True
-            assert channels.costs(alive)[budget] > allowed
+        staying = everything(channels)
+        count = next(n for n in range(len(order) + 1) if costs_without(channels, order[:n], budget) <= allowed)
+        staying[order[:count]] = False
+        for unit in reversed(order[:count]):
+            staying[unit] = True
+            staying[unit] = channels.costs(staying)[budget] <= allowed
+        assert torch.equal(alive, staying)
+
+
+def costs_without(channels, units, budget):
+    staying = everything(channels)
+    staying[units] = False
+    return channels.costs(staying)[budget]
 
 
 def test_the_floor_of_every_group_stays(net, channels):

@@ -157,7 +157,25 @@ def test_a_target_is_met_by_at_most_one_unit_too_many(budget, share):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("budget", "share"), [("weights", 0.5), ("parameters", 0.3), ("macs", 0.6)])
+@pytest.mark.parametrize(("budget", "share"), [("parameters", 0.8), ("macs", 0.5)])
+def test_no_set_of_closed_gates_could_open_again_within_a_target(budget, share):
+    """All sets, by brute force; the first layer is the least likely of all gates."""
+    gates, _ = gates_and_complexity()
+    theta = torch.rand(gates.count, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    theta[gates.is_layer] = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    target = selection(share, budget)
+    is_open = target.within_target(theta, torch.ones(gates.count, dtype=torch.bool))
+    left, closed = target.share(is_open), (~is_open).nonzero().flatten()
+    assert left <= share and torch.equal(gates.closure(is_open), is_open)
+    assert gates.is_layer[closed].any() and 4 < len(closed) < 9
+    for size in range(1, len(closed) + 1):
+        for some in torch.combinations(closed, size):
+            reached = target.share(gates.closure(is_open.index_fill(0, some, True)))
+            assert reached == left or reached > share
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("budget", "share"), [("weights", 0.5), ("parameters", 0.3), ("macs", 0.5)])
 def test_training_meets_its_target(budget, share):
     target = callback(0.5, target=BudgetTarget(share, budget))
     run(cnn(), target)

@@ -15,12 +15,13 @@ from ...errors import InputError, unknown_name
 from ...validation import whole_number
 from ..registry import PRUNERS
 from ..schedules import exponential
+from ..structured.refilling import allowance, warn_of_shortfall
 from ..structured.unit_scoring import find_channels
 from ..structured.unreachable import excluded
 from ..task import Task
 from .candidates import GRANULARITIES, Candidate, candidates, drop
 from .prunable_network import LiveParts, PrunableNetwork
-from .removal import ORDERS, Removals, remove_by_level, remove_overall
+from .removal import ORDERS, Removals, bring_back, remove_by_level, remove_overall
 from .scores import SCORES, Scoring
 
 __all__ = ["NORMALISATIONS", "RANKINGS", "dag"]
@@ -71,7 +72,8 @@ def dag(
     normalise
         ``"level"`` divides scores by the root of the sum of their squares over the level; ``"none"`` does not.
     rounds
-        After round k of n the share left is (share)^(k/n), and what is left is scored again. Rounds do not
+        After round k of n the share left is (share)^(k/n), and what is left is scored again; in the end what went comes
+        back as far as it fits, the last that went first. Rounds do not
         cure that first-order scores underrate whole branches: in ``"mixed"`` they take them early.
     min_paths
         The least number of paths from the input to the output that stay.
@@ -94,14 +96,17 @@ def dag(
         raise InputError(f"the network has {parts.counts.total} paths to begin with; min_paths is {min_paths}.")
     known = candidates(network, granularity, excluded(task.weights, channels).numpy())
     full_cost = network.cost(parts, budget)
-    masks: dict[str, Tensor] = {}
+    dropped: list[Candidate] = []
     for share in exponential(1 - task.sparsity, rounds):
         if share < 1:
             scoring = Scoring(task, network, parts, known, samples, batch_size, limit)
-            parts = _round(scoring, settings, share * full_cost, full_cost)
-        masks = network.masks(parts, prunable)
-        task.clear(masks)
-    return masks
+            parts, went = _round(scoring, settings, allowance(share, full_cost), full_cost)
+            dropped += went
+        task.clear(network.masks(parts, prunable))
+    allowed = allowance(1 - task.sparsity, full_cost)
+    parts = bring_back(network, dropped, budget, allowed)
+    warn_of_shortfall(task.name, network.cost(parts, budget), allowed, full_cost, budget)
+    return network.masks(parts, prunable)
 
 
 @dataclass(frozen=True)
@@ -133,11 +138,14 @@ class Settings:
             whole_number(name, getattr(self, name), minimum=1)
 
 
-def _round(scoring: Scoring, settings: Settings, allowed: float, full_cost: int) -> LiveParts:
-    """What is left after a round; `InputError` when more than `allowed` is with all gone that may go."""
+def _round(
+    scoring: Scoring, settings: Settings, allowed: float, full_cost: int
+) -> tuple[LiveParts, Sequence[Candidate]]:
+    """What is left after a round, and what went in it; `InputError` when more than `allowed` is with all gone that
+    may go."""
     name, network = scoring.task.name, scoring.network
     if network.cost(scoring.parts, settings.budget) <= allowed:
-        return scoring.parts
+        return scoring.parts, ()
     scoring = _possible(scoring, settings.min_paths)
     removals = Removals(network, scoring.parts, settings.budget, settings.min_paths, settings.floor)
     if not scoring.candidates:
@@ -161,7 +169,7 @@ def _round(scoring: Scoring, settings: Settings, allowed: float, full_cost: int)
         reached = remove_by_level(removals, ranked, costs[ranking].tolist(), allowed, settings.order == "backward")
     if not reached:
         raise _too_far(name, removals, settings, allowed, full_cost)
-    return removals.parts
+    return removals.parts, removals.dropped
 
 
 def _too_far(name: str, removals: Removals, settings: Settings, allowed: float, full_cost: int) -> InputError:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ..structured.refilling import unit_kinds
 from .candidates import Candidate, drop
 from .prunable_network import LiveParts, PrunableNetwork
 
-__all__ = ["ORDERS", "Removals", "remove_by_level", "remove_overall"]
+__all__ = ["ORDERS", "Removals", "bring_back", "remove_by_level", "remove_overall"]
 
 ORDERS = ("global", "forward", "backward")
 
@@ -211,3 +212,63 @@ def remove_by_level(
             removals.drop(ranked[place])
         removals.undo(max(start, removals.first(least.__gt__, start) - 1))
     return remove_overall(removals, ranked, allowed)
+
+
+def bring_back(network: PrunableNetwork, dropped: Sequence[Candidate], budget: str, allowed: float) -> LiveParts:
+    """What is left when candidates that were dropped come back as far as they fit, the last that went first.
+
+    Parameters
+    ----------
+    network
+        The network.
+    dropped
+        What was dropped from the whole of it, in order.
+    budget
+        What is counted.
+    allowed
+        What may be left of it.
+
+    Returns
+    -------
+    LiveParts
+        A part of the network to which no candidate can be added.
+    """
+    kinds = unit_kinds(network.channels).tolist()
+    intact = network.intact()
+    branches = [c for c in reversed(dropped) if c.unit is None]
+    parts = _without(intact, branches, [c.unit for c in dropped if c.unit is not None])
+    left = network.cost(parts, budget)
+
+    def fits(after: LiveParts) -> bool:
+        return left < network.cost(after, budget) <= allowed
+
+    waiting = list(reversed(dropped))
+    while waiting:
+        too_large: set[int] = set()
+        still_gone = []
+        restored_branch = False
+        for candidate in waiting:
+            after = None
+            if candidate.unit is None:
+                others = [c for c in branches if c is not candidate]
+                after = LiveParts(_without(intact, others, []).counts, parts.alive)
+                after = after if network.is_sound(after) else None
+            elif kinds[candidate.unit] not in too_large:
+                alive = parts.alive.copy()
+                alive[candidate.unit] = True
+                after = LiveParts(parts.counts, alive)
+            if after is not None and fits(after):
+                parts, left = after, network.cost(after, budget)
+                if candidate.unit is None:
+                    branches.remove(candidate)
+                    restored_branch = True
+                continue
+            still_gone.append(candidate)
+            if candidate.unit is not None:
+                too_large.add(kinds[candidate.unit])
+        waiting = still_gone if restored_branch else []
+    return parts
+
+
+def _without(intact: LiveParts, branches: Sequence[Candidate], units: Sequence[int]) -> LiveParts:
+    return intact.without(arcs={a for c in branches for a in c.arcs} & set(intact.counts.live), units=units)

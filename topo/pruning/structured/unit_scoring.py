@@ -1,4 +1,6 @@
-"""Structured algorithms: whole units are scored and the worst go, until those that remain fit the budget."""
+"""Structured algorithms: whole units are scored and the worst go, until those that remain fit the budget.
+
+The last one to go may be large, so that the best of those that went which still fit come back."""
 
 from __future__ import annotations
 
@@ -22,6 +24,7 @@ from ...validation import one_of, whole_number
 from ..results import all_zero
 from ..schedules import exponential
 from ..task import Task
+from .refilling import allowance, refill, unit_kinds, warn_of_shortfall
 from .unreachable import excluded, too_small
 
 __all__ = [
@@ -79,12 +82,20 @@ class UnitScored:
         _check_settings(own["scope"], own["budget"], own["floor"])
         channels = find_channels(task)
         alive = torch.ones(channels.count, dtype=torch.bool)
+        gone = torch.zeros(0, dtype=torch.int64)
         for share in exponential(1 - task.sparsity, whole_number("rounds", own.get("rounds", 1), minimum=1)):
-            scores = self._scores(task, channels, alive, settings)
+            scores, before = self._scores(task, channels, alive, settings), alive
             alive = select_units(task, channels, scores, share, alive, own["scope"], own["budget"], own["floor"])
-            masks = unit_masks(task, channels, alive)
-            task.clear(masks)
-        return masks
+            task.clear(unit_masks(task, channels, alive))
+            went = (before & ~alive).nonzero().flatten()
+            gone = torch.cat([went[scores[went].argsort(descending=True, stable=True)], gone])
+        cost = _cost_of(task, channels, own["budget"])
+        full = cost(torch.ones_like(alive))
+        allowed = allowance(1 - task.sparsity, full)
+        if not task.keep_state:  # the weights of earlier rounds' units are zero in what was trained
+            alive = refill(alive, gone, unit_kinds(channels), lambda staying: cost(staying) <= allowed)
+        warn_of_shortfall(task.name, cost(alive), allowed, full, own["budget"])
+        return unit_masks(task, channels, alive)
 
     def _scores(self, task: Task, channels: CoupledChannels, alive: Tensor, settings: dict[str, Any]) -> Tensor:
         scores = self.unit_score(task, channels, **settings, **({"alive": alive} if self._asks_alive else {}))
@@ -212,7 +223,8 @@ def select_units(
 ) -> Tensor:
     """The units that stay, bool (count,): the fewest with the smallest scores go so that at most `share` remains.
 
-    Units written by layers that the patterns exclude stay, and of every group the `floor` best.
+    Of these, the last to go come back first as far as they fit. Units written by layers that the patterns exclude stay,
+    and of every group the `floor` best.
 
     Parameters
     ----------
@@ -261,22 +273,26 @@ def select_units(
         staying[order[:removed]] = False
         return staying
 
-    names = task.counted or weight_names(task, channels)
-
-    def cost(staying: Tensor) -> int:
-        if budget == "weights":
-            return sum(channels.kept(name, staying) for name in names)
-        return channels.costs(staying)[budget]
-
-    allowed = share * cost(torch.ones(channels.count, dtype=torch.bool))
+    cost = _cost_of(task, channels, budget)
+    allowed = allowance(share, cost(torch.ones(channels.count, dtype=torch.bool)))
     smallest = remaining(len(order))
     if cost(smallest) > allowed:
         raise too_small(task, channels, smallest, cost, allowed, scores, budget, floor)
-    low, high = int((~alive).sum()), len(order)
+    before = int((~alive).sum())
+    low, high = before, len(order)
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if cost(remaining(middle)) <= allowed else (middle + 1, high)
-    return remaining(low)
+    gone = order[before:low].flip(0)
+    return refill(remaining(low), gone, unit_kinds(channels), lambda staying: cost(staying) <= allowed)
+
+
+def _cost_of(task: Task, channels: CoupledChannels, budget: str) -> Callable[[Tensor], int]:
+    """What is left of a budget with the units that stay."""
+    names = task.counted or weight_names(task, channels)
+    if budget == "weights":
+        return lambda staying: sum(channels.kept(name, staying) for name in names)
+    return lambda staying: channels.costs(staying)[budget]
 
 
 def along(channels: CoupledChannels, name: str, values: Tensor, side: str = "both", fixed: float = 0.0) -> Tensor:

@@ -15,6 +15,7 @@ from ...training import TrainingState
 from ...validation import one_of
 from ..registry import PRUNERS
 from ..sparse_training import SparseTrainingCallback
+from ..structured.refilling import warn_of_shortfall
 from ..structured.unreachable import excluded
 from ..task import Task
 from .budget_target import BudgetTarget
@@ -122,3 +123,7 @@ class VariationalPruner(SparseTrainingCallback):
         state.replace(self.inner.write_back(), self._optimizer)
         state.masks = held
         self.change(state, self.inner.gates.masks(self.inner.is_open))
+        selection = self.inner.selection
+        if selection is not None:
+            left = selection.share(self.inner.is_open)
+            warn_of_shortfall("variational", left, selection.target.share, 1.0, selection.target.budget)
