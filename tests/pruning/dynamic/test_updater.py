@@ -19,6 +19,8 @@ from topo.training import recipe
 ALL = sorted(name for name in PRUNERS if isinstance(PRUNERS[name], type) and issubclass(PRUNERS[name], TopologyUpdater))
 SGD = {"optimizer": "sgd", "momentum": 0.9, "nesterov": True}
 ADAMW = {"optimizer": "adamw", "learning_rate": 0.01}
+# The count is the same all along.
+STEADY = {"granet": {"start_sparsity": 1.0}}
 
 
 def plan_of(**changes):
@@ -38,7 +40,8 @@ def test_all_eight_are_registered():
 @settings(max_examples=8)
 @given(sparsity=st.floats(0, 0.985), drop=st.floats(0.05, 1), seed=st.integers(0, 9))
 def test_the_count_is_exact_after_every_update(follow, name, sparsity, drop, seed):
-    run = follow(name, sparsity=sparsity, seed=seed, interval=1, drop_fraction=drop, plan=plan_of(epochs=1))
+    steady = STEADY.get(name, {})
+    run = follow(name, sparsity=sparsity, seed=seed, interval=1, drop_fraction=drop, plan=plan_of(epochs=1), **steady)
     total = sum(mask.numel() for mask in run.callback.masks.values())
     counts = [sum(int(m.sum()) for m in u.after.values()) for u in run.updates]
     assert counts == [round((1 - sparsity) * total)] * len(run.updates) and len(counts) >= 2
@@ -49,7 +52,8 @@ def test_the_count_is_exact_after_every_update(follow, name, sparsity, drop, see
 @pytest.mark.parametrize("optimizer", [SGD, ADAMW], ids=["sgd", "adamw"])
 @pytest.mark.parametrize("name", ALL)
 def test_what_came_or_went_is_forgotten_and_starts_from_zero(follow, name, optimizer):
-    run = follow(name, interval=3, plan=plan_of(**optimizer), **({"threshold": 0.02} if name == "dsr" else {}))
+    changed = {"threshold": 0.02} if name == "dsr" else STEADY.get(name, {})
+    run = follow(name, interval=3, plan=plan_of(**optimizer), **changed)
     grown = dropped = 0
     for update in run.updates:
         for layer, after in update.after.items():
@@ -174,6 +178,12 @@ def test_prune_trains_a_copy_and_returns_its_weights(few):
         ("mest", {"soft_bound": 1}, "soft_bound must be true or false, not 1"),
         ("cht", {"settled": 2}, "settled must be a number from 0 to 1, not 2"),
         ("chts", {"alpha": None}, "alpha must be a number from 0 to 1, not None"),
+        ("granet", {"start_sparsity": 2}, "start_sparsity must be a number from 0 to 1, not 2"),
+        ("granet", {"prune_until": 0}, "prune_until must be above 0"),
+        ("srigl", {"salient": 1.5}, "salient must be a number from 0 to 1, not 1.5"),
+        ("top-kast", {"backward": 0.5}, "backward must be a number of at least 1, not 0.5"),
+        ("top-kast", {"penalty": -1}, "penalty must be a number of at least 0, not -1"),
+        ("top-kast", {"stop": 0}, "stop must be above 0"),
     ],
 )
 def test_impossible_settings(name, setting, message):

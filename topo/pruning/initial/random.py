@@ -13,7 +13,9 @@ from ..task import Task
 __all__ = ["random_masks"]
 
 
-def random_masks(task: Task, share: Callable[[Sequence[int]], float] | Sequence[float]) -> dict[str, Tensor]:
+def random_masks(
+    task: Task, share: Callable[[Sequence[int]], float] | Sequence[float], kept: int | None = None
+) -> dict[str, Tensor]:
     """Masks that keep weights drawn at random, in numbers given by `layer_counts`.
 
     Parameters
@@ -22,6 +24,8 @@ def random_masks(task: Task, share: Callable[[Sequence[int]], float] | Sequence[
         The weights, how many to keep, and the source of random numbers.
     share
         Density of a weight by its shape, or one a weight, as for `layer_counts`.
+    kept
+        How many to keep in the place of the task's number.
 
     Returns
     -------
@@ -30,7 +34,8 @@ def random_masks(task: Task, share: Callable[[Sequence[int]], float] | Sequence[
     """
     shapes = {name: weight.shape for name, weight in task.weights.items()}
     masks = {}
-    for (name, shape), count in zip(shapes.items(), layer_counts(shapes, task.kept, share), strict=True):
+    counts = layer_counts(shapes, task.kept if kept is None else kept, share)
+    for (name, shape), count in zip(shapes.items(), counts, strict=True):
         mask = torch.zeros(shape.numel(), dtype=torch.bool)
         mask[torch.randperm(mask.numel(), generator=task.generator)[:count]] = True
         masks[name] = mask.view(shape)
