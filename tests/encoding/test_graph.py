@@ -8,7 +8,7 @@ from scipy import sparse
 
 import topo
 from tests.zoo import small
-from topo.encoding import Block, MultipartiteGraph, Part
+from topo.encoding import BipartiteGraph, Block, LayerGraphs, MultipartiteGraph, Part
 from topo.errors import InputError
 
 
@@ -70,3 +70,10 @@ def test_impossible_graphs() -> None:
         MultipartiteGraph(parts, [Block(1, 0, sparse.csr_array((3, 2)))])
     with pytest.raises(InputError, match="part 'b' starts at node 2; expected 1"):
         MultipartiteGraph([Part("a", (1,), 0, 0), parts[1]], [])
+
+
+def test_layers_count_their_nodes_and_edges_together() -> None:
+    layers = [BipartiteGraph(sparse.csr_array(m.astype(np.float32))) for m in (np.eye(2, 3), np.ones((3, 4)))]
+    graphs = LayerGraphs(dict(zip("ab", layers, strict=True)))
+    assert (graphs.n_nodes, graphs.n_edges) == (2 + 3 + 3 + 4, 2 + 12)
+    assert (LayerGraphs({}).n_nodes, LayerGraphs({}).n_edges) == (0, 0)

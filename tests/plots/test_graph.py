@@ -183,6 +183,13 @@ def test_several_graphs_share_one_scale(make_graph, collisions):
         draw_graphs(graphs, columns=0)
 
 
+def test_several_graphs_are_drawn_by_channel_where_asked():
+    graph = BipartiteGraph(sparse.csr_array(np.eye(1, 2, dtype=np.float32)))
+    single, grouped = (draw_graphs({"a": graph}, max_single_nodes=n).axes[0] for n in (4, 3))
+    assert len(single.images) == 0 and len(grouped.images) == 3
+    assert any(text.get_text().endswith("3 nodes · 1 edge") for text in single.texts)
+
+
 def test_only_the_layers_asked_for_are_drawn(make_graph):
     graph = make_graph([(3, 8, 8), (8, 8, 8), (8, 8, 8), (10,)], density=0.05, skips=[(0, 2)])
     names = [part.name for part in graph.parts]

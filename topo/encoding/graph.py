@@ -362,8 +362,15 @@ class LayerGraphs(Mapping[str, BipartiteGraph]):
         return len(self._graphs)
 
     def __repr__(self) -> str:
-        nodes, edges = sum(g.n_nodes for g in self.values()), sum(g.n_edges for g in self.values())
-        return f"LayerGraphs({len(self)} layers, {nodes:,} nodes, {edges:,} edges)"
+        return f"LayerGraphs({len(self)} layers, {self.n_nodes:,} nodes, {self.n_edges:,} edges)"
+
+    @property
+    def n_nodes(self) -> int:
+        return sum(graph.n_nodes for graph in self.values())
+
+    @property
+    def n_edges(self) -> int:
+        return sum(graph.n_edges for graph in self.values())
 
     def save(self, folder: str | Path) -> Path:
         """Write one file a layer and an index into `folder`, which is made if need be.

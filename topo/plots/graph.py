@@ -108,6 +108,8 @@ def draw_graphs(
     vmin: float | None = None,
     vmax: float | None = None,
     max_groups: int = 16,
+    max_single_nodes: int = 400,
+    max_single_edges: int = 4000,
 ) -> Figure:
     """Draw several graphs, a panel each, with one scale of shades for all, so that they can be compared.
 
@@ -119,7 +121,7 @@ def draw_graphs(
         Panels beside each other.
     width
         Of the figure: inches, or ``"column"`` (3.4) or ``"page"`` (7) of a journal.
-    layers, vmin, vmax, max_groups
+    layers, vmin, vmax, max_groups, max_single_nodes, max_single_edges
         As for `draw_graph`.
 
     Returns
@@ -144,7 +146,8 @@ def draw_graphs(
         raise InputError("draw_graphs needs a mapping from titles to graphs, with one graph at least.")
     columns = min(whole_number("columns", columns, minimum=1), len(graphs))
     inches = _inches(width) or WIDTHS["page"]
-    drawings = [Drawing(g, layers=layers, title=title, max_groups=max_groups) for title, g in graphs.items()]
+    options = {"max_groups": max_groups, "max_single_nodes": max_single_nodes, "max_single_edges": max_single_edges}
+    drawings = [Drawing(g, layers=layers, title=title, **options) for title, g in graphs.items()]
     norm = _scale(np.concatenate([drawing.shades for drawing in drawings]), vmin, vmax)
     marks = list(dict.fromkeys(mark for drawing in drawings for mark in drawing.marks))
     with style():

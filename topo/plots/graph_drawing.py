@@ -17,6 +17,7 @@ from matplotlib.patches import Rectangle
 from ..encoding.graph import MultipartiteGraph
 from ..encoding.parts import Block
 from ..errors import InputError
+from ..results.labels import counted
 from .graph_layout import PartLayout, PlacedPart, chosen_parts, edges_between_groups, lay_out_part
 from .labels import short_number, text_width
 from .theme import INK, MUTED, PAPER, SEQUENTIAL
@@ -62,7 +63,10 @@ class Drawing:
             raise InputError(f"draw_graph draws a MultipartiteGraph or BipartiteGraph; got {type(graph).__name__}.")
         if not graph.parts:
             raise InputError("the graph has no parts, so there is nothing to draw.")
-        self.head = [*([title] if title else []), f"{graph.n_nodes:,} nodes · {graph.n_edges:,} edges"]
+        self.head = [
+            *([title] if title else []),
+            f"{counted(graph.n_nodes, 'node')} · {counted(graph.n_edges, 'edge')}",
+        ]
         self.graph, degree = chosen_parts(graph, graph.degrees(), layers)
         parts = self.graph.parts
         self.single = (
