@@ -189,11 +189,19 @@ def test_torchvision_settings():
         ("resnet20", {"n_classes": 0}, "n_classes must be a whole number of at least 1"),
         ("digits-mlp", {"widths": (8, 0)}, "every number of widths must be a whole number of at least 1"),
         ("digits-cnn", {"width": 0}, "width, in channels, must be a whole number of at least 1"),
+        ("digits-cnn", {"blocks": 0}, "blocks, in each of two stages, must be a whole number of at least 1"),
     ],
 )
 def test_bad_input(name, options, message):
     with pytest.raises(InputError, match=message):
         build(name, **options)
+
+
+def test_blocks_of_the_small_residual_network():
+    """By hand: a further block of 8 channels has 2 (9 * 64 + 16) parameters, one of 16 has 2 (9 * 256 + 32)."""
+    one, three = (build("digits-cnn", input_shape=(1, 8, 8), blocks=n) for n in (1, 3))
+    counts = [sum(p.numel() for p in net.parameters()) for net in (one, three)]
+    assert counts[1] - counts[0] == 2 * (2 * (9 * 64 + 16) + 2 * (9 * 256 + 32))
 
 
 def test_weights_of_lazy_layers_are_seeded():

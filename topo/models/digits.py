@@ -24,8 +24,10 @@ def digits_mlp(input_shape: tuple[int, int, int], n_classes: int, *, widths: Seq
 
 @MODELS.register("digits-cnn", family="digits")
 def digits_cnn(
-    input_shape: tuple[int, int, int], n_classes: int, *, width: int = 8, shortcut: str = "projection"
+    input_shape: tuple[int, int, int], n_classes: int, *, width: int = 8, blocks: int = 1, shortcut: str = "projection"
 ) -> nn.Module:
-    """Small residual network for 8x8 digits: a stem, a block of `width` channels, one of twice as many at stride 2."""
+    """Small residual network for 8x8 digits: stem, `blocks` of `width` channels, as many twice as wide, stride 2."""
     whole_number("width, in channels,", width, minimum=1)
-    return initialise(ResNet(input_shape[0], n_classes, blocks=(1, 1), widths=(width, 2 * width), shortcut=shortcut))
+    whole_number("blocks, in each of two stages,", blocks, minimum=1)
+    stages = {"blocks": (blocks, blocks), "widths": (width, 2 * width)}
+    return initialise(ResNet(input_shape[0], n_classes, **stages, shortcut=shortcut))

@@ -3,6 +3,7 @@
 from .accuracy import accuracy_against_sparsity, accuracy_grid
 from .allocation import layer_allocation
 from .distributions import degree_distribution, metric_distribution
+from .gate_rows import gate_course
 from .graph import draw_graph, draw_graphs
 from .heatmap import correlation_heatmap, spearman_heatmap
 from .interactive import InteractiveDrawing, draw_interactively
@@ -26,6 +27,7 @@ __all__ = [
     "draw_graphs",
     "draw_interactively",
     "draw_lifting",
+    "gate_course",
     "layer_allocation",
     "layer_density",
     "layer_density_grid",

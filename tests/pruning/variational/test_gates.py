@@ -49,6 +49,12 @@ def test_counts_of_small_networks(name):
     assert gates.is_layer.tolist() == [False] * len(gates.units) + [True] * len(gates.layers)
 
 
+def test_a_gate_is_called_by_the_layer_that_writes_its_unit_or_ends_its_branch():
+    gates = find_gates(topo.models.build("digits-cnn", input_shape=(1, 8, 8), width=2), (1, 8, 8))
+    units = ["stages.0.0.conv1"] * 2 + ["stages.1.0.conv1"] * 4
+    assert gates.names == (*units, "stages.0.0.conv2", "stages.1.0.conv2")
+
+
 @pytest.mark.parametrize("name", [*COUNTS, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])
 def test_counts_of_published_networks(name):
     gates = published(name)

@@ -168,8 +168,7 @@ class Complexity:
             members = (group_of_gate == group).nonzero().flatten()
             unit = int(gates.units[members[0]])
             within = [layers[g].name for g in sorted(frozenset.intersection(*conditions[number[unit]]))]
-            name = gates.network.unit_levels[unit][1].partition("[")[0].removesuffix(".weight")
-            rows.append(("unit", name, members, ", ".join(within)))
+            rows.append(("unit", gates.names[int(members[0])], members, ", ".join(within)))
         for index, layer in enumerate(layers):
             around = [other.name for other in layers if other is not layer and set(layer.arcs) < set(other.arcs)]
             rows.append(("layer", layer.name, torch.tensor([len(gates.units) + index]), ", ".join(around)))

@@ -70,6 +70,18 @@ class Gates:
         return torch.arange(self.count) >= len(self.units)
 
     @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What each gate closes, (count,): a unit of the layer that writes it, or the branch that this layer ends."""
+        group = self.channels.groups()[self.units].tolist()
+        first: dict[int, int] = {}
+        for unit, g in zip(self.units.tolist(), group, strict=True):
+            first.setdefault(g, unit)
+        written = {
+            g: self.network.unit_levels[u][1].partition("[")[0].removesuffix(".weight") for g, u in first.items()
+        }
+        return (*(written[g] for g in group), *(layer.name for layer in self.layers))
+
+    @cached_property
     def gate_of_unit(self) -> Tensor:
         """Unit -> its gate, int64 (units + 1,); `count` for units without one, and as the last entry for unit -1."""
         gate = torch.full((self.channels.count + 1,), self.count)
