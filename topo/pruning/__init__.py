@@ -6,6 +6,7 @@ from . import dag_pruning, dynamic, initial, structured, trained, variational
 from .api import Task, prune, score, sparse_training_callback
 from .registry import PRUNERS, settings_of
 from .sparse_training import SparseTrainingCallback
+from .structured.narrowing import narrowed
 from .weight_scoring import by_score
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "dag_pruning",
     "dynamic",
     "initial",
+    "narrowed",
     "prune",
     "score",
     "settings_of",

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from ..features.controls import standard_scores
 from ..features.preparation import prepare_kernels
 from ..masks import Masks
 from ..models import MODELS, build
-from ..pruning import PRUNERS, prune, sparse_training_callback
+from ..pruning import narrowed, prune, sparse_training_callback
 from ..training import Callback, Diverged, evaluate, measure_targets, train
 from .controls import controls_of
 from .entries import PrunerChoice
@@ -87,6 +88,7 @@ def compute(
         except Diverged as error:
             row |= {"status": "diverged", "reason": str(error), "device": target.type}
             return CellResult(row | _seconds_columns(seconds), provenance=facts)
+    trained_for = cell.recipe.epochs * (1 + cell.needs_dense + (masks is not None and masks.state is not None))
     trajectory = MaskTrajectory() if cell.save_trajectory and masks is not None else None
     if trajectory is not None:
         callbacks.append(trajectory)
@@ -120,6 +122,9 @@ def compute(
         model.cpu()
         measured, layers = _measured(cell, model, dataset, masks, seconds, controls)
         metrics = _compact_columns(cell, model, dataset, masks) | measured
+        if cell.dense_of_equal_cost:
+            with _timed(seconds, "small_dense"):
+                row |= _small_dense_columns(cell, dataset, metrics["compact_macs"], trained_for, target)
     row |= {"device": target.type} | _seconds_columns(seconds)
     whole = training.status != "diverged"
     kept = model if cell.save_weights and whole else None
@@ -223,11 +228,28 @@ def _measured(
 
 def _compact_columns(cell: Cell, model: nn.Module, dataset: Dataset, masks: Masks | None) -> dict[str, int]:
     """What the smaller module without the dead units costs, for pruners that remove whole units."""
-    if cell.pruner is None or PRUNERS.entry(cell.pruner.name).family != "structured":
+    if cell.pruner is None or not cell.pruner.removes_units:
         return {}
     smaller = compact(model, masks, channels=coupled_channels(_dag(cell, model, dataset)))
     costs = cost(smaller, example_of(dataset))
     return {"compact_parameters": costs["parameters"], "compact_macs": costs["macs"]}
+
+
+def _small_dense_columns(
+    cell: Cell, dataset: Dataset, macs: int, epochs: int, device: torch.device
+) -> dict[str, float]:
+    """What a dense network of so few multiply-accumulates reaches in so many epochs; nothing where none is as small."""
+    example = example_of(dataset)
+    try:
+        small = narrowed(build_model(cell, dataset), macs, example, seed=cell.seed)
+    except InputError:
+        return {}
+    facts: dict[str, float] = {"epochs": epochs, **cost(small, example)}
+    plan = replace(cell.recipe, epochs=epochs)
+    if train(small, dataset, plan, seed=cell.seed, device=device, progress=False).status == "finished":
+        reached = evaluate(small, dataset, device=device, loss=cell.recipe.loss)
+        facts |= {name: reached[name] for name in ("accuracy", "loss") if name in reached}
+    return {f"small_dense_{name}": value for name, value in facts.items()}
 
 
 def _dataset_columns(dataset: Dataset) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from ..datasets import DATASETS
 from ..errors import InputError, unknown_name
 from ..features import column_names
 from ..own_code import digest_of, import_code, is_file_name
@@ -71,6 +70,8 @@ class StudyConfig(BaseModel):
         have a number of its own, as in ``{name: rolled, controls: 0}``.
     measure_dense
         Whether the dense baselines are encoded and measured too, which takes much memory for large networks.
+    dense_of_equal_cost
+        Whether beside every structured network a dense one of its multiply-accumulates is trained for as many epochs.
     save_weights
         Whether the trained weights of the sparse networks are kept; those of dense ones always are.
     save_trajectory
@@ -114,12 +115,13 @@ class StudyConfig(BaseModel):
     pruners: tuple[PrunerChoice, ...]
     sparsities: tuple[float, ...]
     seeds: tuple[int, ...] = (0,)
-    recipe: RecipeChoice = Field(default_factory=lambda given: _usual_recipe(given))
+    recipe: RecipeChoice = Field(default_factory=lambda given: RecipeChoice.usual(given.get("datasets", ())))
     encodings: tuple[EncodingChoice, ...] = Field(default_factory=lambda: (EncodingChoice(name="multipartite"),))
     metrics: tuple[str, ...] | None = None
     targets: tuple[TargetChoice, ...] = ()
     controls: int = Field(default=0, ge=0)
     measure_dense: bool = False
+    dense_of_equal_cost: bool = False
     save_weights: bool = False
     save_trajectory: bool = False
     device: str = "auto"
@@ -140,7 +142,7 @@ class StudyConfig(BaseModel):
     def _whole(cls, value: Any, info: ValidationInfo) -> Any:
         return None if value is None and info.field_name == "workers" else whole_number(str(info.field_name), value)
 
-    @field_validator("measure_dense", "save_weights", "save_trajectory", mode="before")
+    @field_validator("measure_dense", "dense_of_equal_cost", "save_weights", "save_trajectory", mode="before")
     @classmethod
     def _truth(cls, value: Any, info: ValidationInfo) -> bool:
         return flag(str(info.field_name), value)
@@ -382,8 +384,9 @@ class StudyConfig(BaseModel):
         code, modules = list(self.code(recorded).values()), [name for name in self.imports if not is_file_name(name)]
         # A study that does as before there were controls, targets or a choice of sparsity has the hash that it had.
         decides = self.model_dump(mode="json", exclude=NOT_IN_TABLE)
-        if not decides["targets"]:
-            del decides["targets"]
+        for key in ("targets", "dense_of_equal_cost"):
+            if not decides[key]:
+                del decides[key]
         for part in (decides, *decides["encodings"]):
             if not part["controls"]:
                 del part["controls"]
@@ -392,12 +395,6 @@ class StudyConfig(BaseModel):
                 del part["sparsity_of"]
         data = [decides, code, modules]
         return sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
-
-
-def _usual_recipe(given: Mapping[str, Any]) -> RecipeChoice:
-    """The recipe that all the datasets name as theirs, else the reference."""
-    own = [DATASETS.entry(d.name).info.get("recipe") if d.name in DATASETS else None for d in given.get("datasets", ())]
-    return RecipeChoice(name=own[0] if own and own[0] and set(own) == {own[0]} else "reference")
 
 
 def _import_all(sources: Iterable[str], study: str, lines: Mapping[KeyPath, int]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar, Literal
 
@@ -185,6 +185,11 @@ class PrunerChoice(Choice):
         return self.stage or PRUNERS.entry(self.name).family
 
     @property
+    def removes_units(self) -> bool:
+        """Whether the algorithm leaves a smaller network."""
+        return self.name in PRUNERS and PRUNERS.entry(self.name).family == "structured"
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """The settings and patterns with which the algorithm is called."""
         return {**self.settings, **self._patterns, "sparsity_of": self.sparsity_of}
@@ -214,6 +219,12 @@ class RecipeChoice(Choice):
     def resolved(self) -> Recipe:
         """The recipe itself."""
         return recipe(self.name, **self.settings)
+
+    @staticmethod
+    def usual(datasets: Iterable[DatasetChoice]) -> RecipeChoice:
+        """The recipe that all the datasets name as theirs, else the reference."""
+        own = [DATASETS.entry(d.name).info.get("recipe") if d.name in DATASETS else None for d in datasets]
+        return RecipeChoice(name=own[0] if own and own[0] and set(own) == {own[0]} else "reference")
 
 
 class TargetChoice(Choice):

@@ -133,6 +133,8 @@ class Cell:
         What is measured; metrics None for all.
     targets
         What is asked of the trained network beside its accuracy.
+    dense_of_equal_cost
+        Whether a dense network of its cost is trained beside a structured one.
     save_weights, save_trajectory
         What is kept beside the row.
     track
@@ -154,6 +156,7 @@ class Cell:
     encodings: tuple[EncodingChoice, ...]
     metrics: tuple[str, ...] | None
     targets: tuple[TargetChoice, ...] = ()
+    dense_of_equal_cost: bool = False
     save_weights: bool = False
     save_trajectory: bool = False
     track: tuple[str, str] | None = None
@@ -183,6 +186,8 @@ class Cell:
             decides["controls"] = controls
         if self.targets:
             decides["targets"] = once("targets", self.targets, lambda: [target.decides() for target in self.targets])
+        if self.dense_of_equal_cost:
+            decides["dense_of_equal_cost"] = True
         own = {source.digest for source in self.own_sources()}
         if own:  # one file of a study's own code may use another
             decides["code"] = sorted(own | {code.digest for code in self.imports})
@@ -314,6 +319,7 @@ def cells_of(config: StudyConfig) -> list[Cell]:
                 pruner=pruner,
                 sparsity=sparsity,
                 encodings=encodings,
+                dense_of_equal_cost=config.dense_of_equal_cost and pruner.removes_units,
                 save_weights=config.save_weights,
                 save_trajectory=config.save_trajectory,
                 baseline=dense,

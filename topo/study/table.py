@@ -18,6 +18,7 @@ RESERVED = frozenset(
         *(*FIRST, "cell", "date", "provenance"),
         *("dense_accuracy", "accuracy_drop", "reached_sparsity", "kept_weights", "total_weights", "device", "study"),
         *("layer_density_min", "layer_density_max", "compact_parameters", "compact_macs", "seconds", "undefined"),
+        *(f"small_dense_{name}" for name in ("accuracy", "loss", "parameters", "macs", "epochs")),
         *("classes", "test_samples", "chance", "perplexity", "mean_iou", "rmse", "r2"),
         *("reached_of_included", "reached_of_all", "connected"),
         *("calibration_error", "accuracy_noise", "accuracy_blur", "accuracy_contrast", "epochs_to_share"),
