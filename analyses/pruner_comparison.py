@@ -35,6 +35,8 @@ CLAIMS = [
     ("iterative-snip", "snip", HIGH, "de Jorge et al. 2021"),
     ("prospr", "snip", None, "Alizadeh et al. 2022: looking ahead beats the first gradient"),
     ("phew", "synflow", None, "Patil & Dovrolis 2021"),
+    ("ntk-sap", "synflow", None, "Wang et al. 2023: the spectrum of the tangent kernel beats synaptic flow"),
+    ("px", "ntk-sap", HIGH, "Iurada et al. 2024: a bound of it that sees the data beats the random estimate"),
     ("ramanujan", "er", None, "Hoang et al. 2023: Ramanujan supports beat random ones"),
     ("erk", "uniform", None, "Evci et al. 2020: ERK beats uniform densities"),
     ("set", "erk", None, "Mocanu et al. 2018, Evci et al. 2020: dynamic beats static"),

@@ -48,6 +48,7 @@ FORMS = {
 }
 FEW_STEPS = {"recipe": recipe("digits", epochs=2, batch_size=16)}
 SETTINGS = {"slimming": {"penalty": 1e-4}, "group-norm": {"penalty": 1e-4}, "synflow": {"rounds": 5}}
+SETTINGS |= {name: {"rounds": 2} for name in ("ntk-sap", "px")}
 
 
 def pruned(name: str, data: object):
@@ -79,14 +80,14 @@ def test_pruners_that_train_take_every_form_of_data(name, form):
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["torch dataset", "loader", "topo dataset"])
 @pytest.mark.parametrize(
-    "name", ["snip", "grasp", "prospr", "wanda", "obd", "taylor", "hrank", "synflow", "phew", "dag"]
+    "name", ["snip", "grasp", "prospr", "wanda", "obd", "taylor", "hrank", "synflow", "ntk-sap", "px", "phew", "dag"]
 )
 def test_pruners_that_read_take_every_form_of_data(name, form):
     assert pruned(name, FORMS[form]).sparsity >= 0.29
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["synflow", "phew", "l1-filter", "dag"])
+@pytest.mark.parametrize("name", ["synflow", "ntk-sap", "phew", "l1-filter", "dag"])
 def test_an_example_takes_the_place_of_data(name):
     torch.manual_seed(1)
     net = TwoInputs()

@@ -13,7 +13,7 @@ from tests.foreign_device import DEVICE, ForeignDevice, Mixed
 from topo.pruning import PRUNERS
 from topo.training import recipe
 
-ROUNDS = {"force", "iterative-snip", "synflow", "taylor"}
+ROUNDS = {"force", "iterative-snip", "synflow", "ntk-sap", "px", "taylor"}
 """Those that copy and wait once a round."""
 SETTINGS = {name: {"rounds": 3} for name in ROUNDS} | {"obd": {"samples": 40}, "hrank": {"samples": 10}}
 
@@ -53,7 +53,10 @@ def test_every_pruner_runs_on_a_device(name, monkeypatch):
     assert found.copies.total() + found.waits.total() <= (260 if trains else 60), (found.copies, found.waits)
 
 
-@pytest.mark.parametrize(("name", "most"), [("force", 4), ("iterative-snip", 4), ("synflow", 3), ("taylor", 8)])
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("force", 4), ("iterative-snip", 4), ("synflow", 3), ("ntk-sap", 8), ("px", 5), ("taylor", 8)],
+)
 def test_a_round_takes_few_copies_and_looks(name, most, monkeypatch):
     few, more = (traffic(name, monkeypatch, rounds=rounds).count for rounds in (3, 5))
     # The weights' masks go to the device once a round.

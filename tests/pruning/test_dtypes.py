@@ -11,7 +11,7 @@ from topo.pruning import PRUNERS
 from topo.training import evaluate, recipe, train
 
 PLAN = recipe("digits", epochs=1, batch_size=10)
-OPTIONS = {name: {"rounds": 2} for name in ("synflow", "force", "iterative-snip")}
+OPTIONS = {name: {"rounds": 2} for name in ("synflow", "force", "iterative-snip", "ntk-sap", "px")}
 DATA = topo.datasets.load("digits", subset=2)
 
 

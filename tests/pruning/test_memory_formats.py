@@ -61,7 +61,7 @@ def test_a_network_is_rebuilt_channels_last_as_often_as_it_shrinks():
         assert run.training.history["test_accuracy"].iloc[-1] == found
 
 
-@pytest.mark.parametrize("name", ["force", "iterative-snip"])
+@pytest.mark.parametrize("name", ["force", "iterative-snip", "ntk-sap", "px"])
 def test_rounds_do_not_amplify_rounding(name):
     """In float32 the masks of two memory formats had a fifth to a third of their weights in common."""
     data = topo.datasets.load("digits", subset=6)

@@ -311,7 +311,9 @@ def test_on_a_dataset_and_a_model_of_the_package(name):
     masks.check(model)
 
 
-@pytest.mark.parametrize("name", ["snip", "grasp", "iterative-snip", "force", "prospr", "synflow", "obd"])
+@pytest.mark.parametrize(
+    "name", ["snip", "grasp", "iterative-snip", "force", "prospr", "synflow", "ntk-sap", "px", "obd"]
+)
 def test_weights_without_a_gradient_are_refused_by_name(name):
     class Idle(nn.Module):
         def __init__(self):

@@ -16,7 +16,9 @@ from topo.study.config import StudyConfig
 from topo.training import recipe
 
 WITHOUT = "3.weight"
-OPTIONS = {name: {"rounds": 2} for name in ("synflow", "force", "iterative-snip")} | {"variational": {"settle": 0.9}}
+OPTIONS = {name: {"rounds": 2} for name in ("synflow", "force", "iterative-snip", "ntk-sap", "px")} | {
+    "variational": {"settle": 0.9}
+}
 
 
 @cache

@@ -13,7 +13,8 @@ from topo.pruning import PRUNERS
 from topo.training import recipe
 
 FEW_STEPS = recipe("text", epochs=1, batch_size=16)
-SETTINGS = {"group-norm": {"penalty": 1e-4}, "synflow": {"rounds": 3}, "iterative-snip": {"rounds": 2}}
+SETTINGS = {"group-norm": {"penalty": 1e-4}, "synflow": {"rounds": 3}}
+SETTINGS |= {name: {"rounds": 2} for name in ("iterative-snip", "ntk-sap", "px")}
 
 
 @pytest.fixture(scope="module")

@@ -67,7 +67,7 @@ PRUNERS = (
     *("movement", "obd", "obs", "ramanujan", "l1-filter", "fpgm", "slimming", "taylor"),
     *("magnitude-init", "expander", "chts", "l2-filter", "hrank", "group-norm", "l0", "dag", "variational"),
     *("random-allocation", "ria", "owl", "woodfisher", "ac-dc", "str", "continuous-sparsification", "edge-popup"),
-    *("granet", "top-kast", "srigl"),
+    *("granet", "top-kast", "srigl", "ntk-sap", "px"),
 )
 POSITIONS = {name: i for i, name in enumerate(PRUNERS)}
 

@@ -15,7 +15,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from ..dag.operators import Composer, operator_called
 from ..dag.operators.linearized import table_columns
 
-__all__ = ["LinearizedOperations", "linearize_parameters"]
+__all__ = ["LinearizedOperations", "linearize_parameters", "ones_for", "whole_numbers"]
 
 
 @torch.no_grad()
@@ -51,12 +51,51 @@ class _Computed(nn.ModuleList):
 
     def __init__(self, value: Tensor) -> None:
         super().__init__()
-        self.register_buffer("original", value)
-
-    original: Tensor
+        self.original = nn.Parameter(value, requires_grad=False)
 
     def forward(self) -> Tensor:
         return self.original
+
+
+def ones_for(inputs: Any) -> Any:
+    """One sample of ones, which require gradients; of whole numbers, such as those of tokens, the first sample's own.
+
+    Parameters
+    ----------
+    inputs
+        Tensors in any structure, samples along their first axes.
+
+    Returns
+    -------
+    object
+        The same structure.
+
+    Examples
+    --------
+    >>> ones_for((torch.zeros(4, 2), torch.tensor([[3], [5]])))
+    (tensor([[1., 1.]], requires_grad=True), tensor([[3]]))
+    """
+
+    def first(value: Tensor) -> Tensor:
+        return torch.ones_like(value[:1]).requires_grad_(True) if value.is_floating_point() else value[:1]
+
+    return pytree.tree_map_only(Tensor, first, inputs)
+
+
+def whole_numbers(inputs: Any) -> list[Tensor]:
+    """The tensors that are not floating-point.
+
+    Parameters
+    ----------
+    inputs
+        Tensors in any structure.
+
+    Returns
+    -------
+    list
+        Of tensors, such as tokens.
+    """
+    return [value for value in _tensors(inputs) if not value.is_floating_point()]
 
 
 class LinearizedOperations(TorchFunctionMode):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..datasets.inputs import IGNORED, Batch, Inputs, call_model, kind_of, unfit
 from ..errors import InputError
 from ..held_masks import PrunedWeights
 from ..masks import Masks
-from ..parameter_names import named_parameters
+from ..parameter_names import called_with, named_parameters
 from ..training import Callback, Diverged, Recipe, Training, train
 from ..training.losses import AskedLoss, find_loss, refuse_ambiguous
 from ..training.predictions import logits_of
@@ -77,6 +77,8 @@ class Task:
         copy, and stays pruned.
     dag
         The copy as it is traced with the example, or with the form of the data; None without these.
+    cleared
+        What `clear` has last set to zero, by masks of the rounds before.
     keep_state
         Set by an algorithm that adjusts or trains the weights: what the model holds at the end goes with the masks,
         as `Masks.state`.
@@ -104,6 +106,7 @@ class Task:
     frozen: Sequence[nn.Parameter] = ()
     within: Mapping[str, Tensor] = field(default_factory=dict)
     dag: Dag | None = None
+    cleared: Mapping[str, Tensor] = field(default_factory=dict)
     _known: tuple[Any, tuple[int, int]] | None = field(default=None, init=False, repr=False)
 
     def share(self, masks: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -182,6 +185,7 @@ class Task:
         """
         # A whole layer may go here that masks of a model must not take, for what is left is only looked at.
         PrunedWeights(masks, self.model, strict=False).clear()
+        self.cleared = {**self.cleared, **masks}
 
     @property
     def magnitudes(self) -> dict[str, Tensor]:
@@ -216,6 +220,25 @@ class Task:
         inputs = self.on_device(inputs)
         with unfit_inputs_named(inputs):
             return call_model(self.call or self.model, inputs)
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> Task:
+        """The same task, whose `forward` and `loss` see tensors in the place of the model's own parameters.
+
+        Parameters
+        ----------
+        tensors
+            Plain name -> what stands in for that parameter.
+
+        Returns
+        -------
+        Task
+            Shares everything else with this one.
+        """
+
+        def called(*inputs: Any, **named: Any) -> Any:
+            return called_with(self.model, tensors, inputs, named)
+
+        return replace(self, call=called)
 
     def moved(self, batch: Batch, *, targets_only: bool = False) -> Batch:
         """A batch on the task's device, whose labels have been looked at, so that parts of it can do without.

@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import Tensor
 from torch.nn import functional
+from torch.utils import _pytree as pytree
 
 from ..datasets.inputs import IGNORED
 
-__all__ = ["answers", "cross_entropy", "fit", "logits_of"]
+__all__ = ["answers", "cross_entropy", "fit", "logits_of", "tensors_of"]
 
 
 def logits_of(output: Any) -> Tensor | None:
@@ -35,6 +36,32 @@ def logits_of(output: Any) -> Tensor | None:
     if not isinstance(output, Tensor):
         output = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
     return output if isinstance(output, Tensor) else None
+
+
+def tensors_of(output: Any) -> list[Tensor]:
+    """What of a model's output counts: its logits, or else all its floating-point tensors.
+
+    Parameters
+    ----------
+    output
+        What the model returns.
+
+    Returns
+    -------
+    list
+        Of tensors, in their order.
+
+    Examples
+    --------
+    >>> import torch
+    >>> zeros = torch.zeros(2, 3)
+    >>> [len(tensors_of(output)) for output in (zeros, {"logits": zeros, "loss": zeros}, (zeros, [zeros]), "none")]
+    [1, 1, 2, 0]
+    """
+    logits = logits_of(output)
+    if logits is not None:
+        return [logits]
+    return [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
 
 
 def answers(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

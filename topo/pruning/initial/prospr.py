@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from itertools import islice
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...datasets.inputs import Batch
-from ...parameter_names import called_with, named_parameters
+from ...parameter_names import named_parameters
 from ...validation import real_number, whole_number
 from ..registry import PRUNERS
 from ..task import Task
@@ -54,20 +50,11 @@ def prospr(
     velocity = {name: torch.zeros_like(p) for name, p in theta.items()}
     for batch in islice(batches, steps):
         gradients = torch.autograd.grad(
-            _loss(task, theta, batch), list(theta.values()), create_graph=True, materialize_grads=True
+            task.with_tensors(theta).loss(*batch), list(theta.values()), create_graph=True, materialize_grads=True
         )
         for name, gradient in zip(theta, gradients, strict=True):
             velocity[name] = momentum * velocity[name] + gradient
         theta = {name: p - lr * velocity[name] for name, p in theta.items()}
-    loss = _loss(task, theta, next(batches))
+    loss = task.with_tensors(theta).loss(*next(batches))
     gradients = torch.autograd.grad(loss, list(masks.values()), allow_unused=True)
     return {name: gradient.abs() for name, gradient in task.by_name(gradients).items()}
-
-
-def _loss(task: Task, theta: Mapping[str, Tensor], batch: Batch) -> Tensor:
-    """The loss with these parameters in place of the model's own."""
-
-    def called(*inputs: Any, **named: Any) -> Any:
-        return called_with(task.model, theta, inputs, named)
-
-    return replace(task, call=called).loss(*batch)

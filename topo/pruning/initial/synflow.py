@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
-from ...training.predictions import logits_of
-from ..linearized_model import LinearizedOperations, linearize_parameters
+from ...training.predictions import tensors_of
+from ..linearized_model import LinearizedOperations, linearize_parameters, ones_for, whole_numbers
 from ..registry import PRUNERS
 from ..task import Task
 from ..weight_scoring import by_score
@@ -31,23 +28,8 @@ def synflow(task: Task) -> dict[str, Tensor]:
     done in float64. Of what a model returns beside logits, the logits alone count.
     """
     linearize_parameters(task.model, task.weights)
-    inputs = pytree.tree_map_only(Tensor, _ones, task.example)
-    tokens = [value for value in pytree.tree_leaves(inputs) if isinstance(value, Tensor) and not value.requires_grad]
-    with LinearizedOperations(*tokens):
-        output = task.forward(inputs)
-        logits = logits_of(output)
-        flow = _total(output) if logits is None else logits.sum()
+    inputs = ones_for(task.example)
+    with LinearizedOperations(*whole_numbers(inputs)):
+        flow = torch.stack([tensor.sum() for tensor in tensors_of(task.forward(inputs))]).sum()
     gradients = task.gradients(flow)
     return {name: (weight.detach() * gradients[name]).abs() for name, weight in task.weights.items()}
-
-
-def _ones(value: Tensor) -> Tensor:
-    """One sample of ones; of whole numbers, such as those of tokens, the first sample's own."""
-    first = value[:1]
-    return torch.ones_like(first).requires_grad_(True) if value.is_floating_point() else first
-
-
-def _total(outputs: Any) -> Tensor:
-    """Sum of all the tensors a model returns."""
-    tensors = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
-    return sum((tensor.sum() for tensor in tensors), start=torch.zeros(()))
