@@ -101,3 +101,24 @@ def test_named_inputs_may_come_in_any_order():
     swapped = ({"b": B, "a": A}, TARGETS)
     assert pruned("snip", swapped) == pruned("snip", FORMS["dict"])
     assert pruned("rigl", swapped) == pruned("rigl", FORMS["dict"])
+
+
+@pytest.mark.parametrize("name", [e.name for e in PRUNERS.entries() if e.info["needs_data"]])
+@pytest.mark.parametrize("batches", [False, True])
+def test_data_made_in_inference_mode_are_data_like_others(name, batches):
+    if batches and PRUNERS.entry(name).info["stage"] == "training":
+        pytest.skip("one that trains makes a dataset of both")
+    generator = torch.Generator().manual_seed(0)
+    usual = torch.randn(12, 1, 4, 4, generator=generator), torch.arange(12) % 3
+    with torch.inference_mode():
+        pair = usual[0].clone(), usual[1].clone()
+    assert pair[0].is_inference()
+    settings = {"rounds": 2} if name in ("force", "iterative-snip", "px") else {}
+
+    def masks(data: object) -> topo.Masks:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 3))
+        plan = recipe("digits", epochs=1, batch_size=6)
+        return topo.prune(net, name, sparsity=0.4, data=data, recipe=plan, device="cpu", **settings)
+
+    assert masks([pair] if batches else pair) == masks([usual] if batches else usual)

@@ -198,7 +198,7 @@ class Task:
         return magnitudes if self.dag is None else magnitudes | computed_magnitudes(self.dag, magnitudes)
 
     def on_device(self, inputs: Any) -> Any:
-        """Inputs on the task's device, floating-point ones of the weights' type.
+        """Inputs on the task's device, floating-point ones of the weights' type; all are such that gradients may pass.
 
         Parameters
         ----------
@@ -212,7 +212,7 @@ class Task:
         """
         dtype = next(iter(self.weights.values())).dtype
         return pytree.tree_map_only(
-            Tensor, lambda t: t.to(self.device, dtype if t.is_floating_point() else t.dtype), inputs
+            Tensor, lambda t: _tracked(t.to(self.device, dtype if t.is_floating_point() else t.dtype)), inputs
         )
 
     def forward(self, inputs: Inputs) -> Any:
@@ -260,7 +260,7 @@ class Task:
         whole = kind_of(targets) == "classes" and counted.numel() > 0
         refuse_ambiguous(self.asked_loss, targets)
         ends = tuple(torch.stack(torch.aminmax(counted)).tolist()) if whole else (0, 0)
-        targets = targets.to(self.device)
+        targets = _tracked(targets.to(self.device))
         self._known = targets.untyped_storage(), ends
         return (inputs if targets_only else self.on_device(inputs)), targets
 
@@ -437,3 +437,8 @@ class Task:
                 f"so pruner {self.name!r} cannot score them; exclude them."
             )
         return {name: gradient for name, gradient in named.items() if gradient is not None}
+
+
+def _tracked(tensor: Tensor) -> Tensor:
+    """A tensor that autograd may save, which it does not of those that were made in inference mode."""
+    return tensor.clone() if tensor.is_inference() else tensor
