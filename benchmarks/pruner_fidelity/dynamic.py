@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import importlib
 import importlib.metadata
-from collections.abc import Mapping
+import logging
+import math
+import typing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import topo
+from topo.pruning.allocation import keep_in_rows
 from topo.pruning.dynamic.bipartite import ch2_l3n, ch3_l3p, link_scores
 
 from .comparisons import Found, comparison, flat, top
@@ -36,7 +40,7 @@ class Update:
         state = SimpleNamespace(
             model=copy.deepcopy(self.model),
             optimizer=torch.optim.SGD([torch.zeros(1)], 0.1),
-            masks=self.masks,
+            masks=topo.Masks(self.masks),
             step=1,
             steps_per_epoch=100,
             total_steps=100,
@@ -50,10 +54,13 @@ class Update:
         return {name: state.masks[name] for name in self.masks}
 
 
-def update(initial: str = "erk", power: float = 0.0) -> Update:
-    """Momentum is as large as the size of the layer to this power."""
+def update(
+    initial: str = "erk", power: float = 0.0, *, sparsity: float = 0.8, even: Callable[[Tensor], Tensor] | None = None
+) -> Update:
+    """Momentum is as large as the size of the layer to this power; `even` makes other masks of those drawn."""
     model = network()
-    masks = prune(model, initial, sparsity=0.8)
+    masks: Any = prune(model, initial, sparsity=sparsity)
+    masks = masks if even is None else {name: even(mask) for name, mask in masks.items()}
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
     momentum = {}
     generator = torch.Generator().manual_seed(3)
@@ -215,6 +222,98 @@ def snfs_changes(source: Reference, initial: str, power: float) -> Found:
     theirs.init_growth_prune_and_redist()
     theirs.truncate_weights()
     return changes(before, after, theirs.masks)
+
+
+@comparison(
+    "granet",
+    "VITA-Group/GraNet",
+    "weights dropped and grown by one update",
+    "resnet20, from 50% of the weights by the cubic schedule towards 20%, 30% of the rest dropped and grown",
+)
+def granet_changes(source: Reference) -> Found:
+    made = update(sparsity=0.5)
+    before = {name: mask.clone() for name, mask in made.masks.items()}
+    ours = made.after(training_callback(made, "granet", prune_until=0.68), FRACTION)
+    options = SimpleNamespace(
+        **{"fix": False, "update_frequency": 1, "sparse_init": "ERK", "method": "GraNet", "multiplier": 1},
+        **{"init_prune_epoch": 0, "final_prune_epoch": 68, "init_density": 0.5, "final_density": 0.2},
+    )
+    theirs = source.module("sparselearning.core", "CIFAR").Masking(
+        made.optimizer, FRACTION, growth_mode="gradient", redistribution_mode="none", args=options, train_loader=[None]
+    )
+    theirs.modules = [made.model]
+    theirs.masks = {name: mask.double() for name, mask in made.masks.items()}
+    theirs.pruning(1)
+    theirs.truncate_weights(1)
+    return changes(before, ours, theirs.masks)
+
+
+def even_rows(mask: Tensor) -> Tensor:
+    """As many weights in every row, drawn at random, which the reference takes for granted."""
+    rows = mask.flatten(1)
+    return keep_in_rows(torch.rand(rows.shape), len(rows) * (int(rows.sum()) // len(rows))).view(mask.shape)
+
+
+@comparison(
+    "srigl",
+    "calgaryml/condensed-sparsity",
+    "weights dropped and grown by one update",
+    "resnet20, as many weights in every row, gamma_sal 0.3",
+    share=0.3,
+)
+@comparison(
+    "srigl",
+    "calgaryml/condensed-sparsity",
+    "weights dropped and grown by one update",
+    "resnet20, as many weights in every row, gamma_sal 0.9",
+    "Neurons are ablated. Where the others have fewer weights than are to be kept, the reference keeps pruned ones "
+    "beside them, in no order, and ours grows by gradients; it rounds the fan-in down, ours keeps the count of "
+    "weights.",
+    share=0.9,
+)
+def srigl_changes(source: Reference, share: float) -> Found:
+    made = update(even=even_rows)
+    before = {name: mask.clone() for name, mask in made.masks.items()}
+    ours = made.after(training_callback(made, "srigl", salient=share), FRACTION)
+    names = {name: getattr(typing, name) for name in ("List", "Tuple", "Union", "Optional", "Dict", "Any")}
+    helpers = ("get_fan_in_after_ablation", "get_fan_in_tensor")
+    given = vars(source.definitions("src/rigl_torch/utils/rigl_utils.py", *helpers, **names))
+    steps = ("_get_neurons_to_ablate", "_get_drop_mask", "_get_grow_mask")
+    path = "src/rigl_torch/rigl_constant_fan.py"
+    step = source.definitions(path, *(f"RigLConstFanScheduler.{name}" for name in steps), math=math, **names, **given)
+    made_of = SimpleNamespace(
+        dynamic_ablation=True,
+        min_salient_weights_per_neuron=share,
+        use_sparse_const_fan_in_for_ablation=True,
+        static_ablation=False,
+        static_ablated_filters=[0] * len(before),
+        _min_sal_per_layer=[],
+        _logger=logging.getLogger("reference"),
+    )
+    theirs = {}
+    for name, mask in made.masks.items():
+        weight = made.model.get_parameter(name).detach()
+        ones = int(mask.sum())
+        if ones == mask.numel():
+            theirs[name] = mask  # it passes over dense layers
+            continue
+        pruned = int(ones * FRACTION)
+        # A hair less, for the reference rounds the count that it computes from the sparsity down.
+        sparsity = 1 - ones / mask.numel() - 1e-9
+        scores = {"score_drop": weight.abs(), "score_grow": made.model.get_parameter(name).grad.abs()}
+        counts = {"n_keep": ones - pruned, "n_prune": pruned, "n_ones": ones}
+        last = name == list(before)[-1]
+        ablated = (
+            []
+            if last
+            else step._get_neurons_to_ablate(
+                made_of, **scores, **counts, sparsity=sparsity, mask=mask, weight=weight, mod_name=name
+            )
+        )
+        fan_in = given["get_fan_in_after_ablation"](weight, len(ablated), sparsity)
+        left = step._get_drop_mask(made_of, scores["score_drop"], ones - pruned, ablated, fan_in)
+        theirs[name] = left | step._get_grow_mask(made_of, scores["score_grow"], left, fan_in, ablated)
+    return changes(before, ours, theirs)
 
 
 CHT = "biomedical-cybernetics/Cannistraci-Hebb-Training-Soft-Rule-"

@@ -23,6 +23,7 @@ REPOSITORIES = {
     "AMLab-Amsterdam/L0_regularization": "39a5fe68062c9b8540dba732339c1f5def451f1b",
     "biomedical-cybernetics/Cannistraci-Hebb-Training-Soft-Rule-": "1f91f316ce449024ea8ed0ef73d819c14bfdd310",
     "boone891214/MEST": "a4280265512564928c322fb078c33fe5b76ca87c",
+    "calgaryml/condensed-sparsity": "3052bb8bd708918576df4e6e66f273e37c960b24",
     "facebookresearch/open_lth": "2ce732fe48abd5a80c10a153c45d397b048e980c",
     "ganguli-lab/Synaptic-Flow": "9dfa57aa4012c34028ee646d367f18e32f0e3bc7",
     "google-research/rigl": "d39fc7d46505cb3196cb1edeb32ed0b6dd44c0f9",
@@ -38,6 +39,7 @@ REPOSITORIES = {
     "Shiweiliuiiiiiii/In-Time-Over-Parameterization": "1b6a89e6a467c8fc09f5c9571927ca5ad7c7ef00",
     "ShreyasMalakarjunPatil/PHEW": "c4a0d40be8582a8ea51a4eb01338202f62277225",
     "TimDettmers/sparse_learning": "e19ff16c475462d50ad247ec2927113617662a4e",
+    "VITA-Group/GraNet": "f338a2479758ba35660c3d64422ee9c83abb02a5",
 }
 TORCH_PRUNING = "VainF/Torch-Pruning"
 CPU = torch.device("cpu")

@@ -18,12 +18,12 @@ def by_hand(weight, slope, before, fraction, share, ablates):
     """One update of a layer of lists of rows: rows that stay, and the places that each of them has."""
     rows, columns = len(weight), len(weight[0])
     held = [(r, c) for r in range(rows) for c in range(columns) if before[r][c]]
-    pruned = [(r, c) for r in range(rows) for c in range(columns) if not before[r][c]]
+    steepest = [(r, c) for r in range(rows) for c in range(columns)]
     total, gone = len(held), int(fraction * len(held))
     held.sort(key=lambda place: -abs(weight[place[0]][place[1]]))
-    pruned.sort(key=lambda place: -abs(slope[place[0]][place[1]]))
+    steepest.sort(key=lambda place: -abs(slope[place[0]][place[1]]))
     salient = [0] * rows
-    for r, _ in held[: total - gone] + pruned[:gone]:
+    for r, _ in {*held[: total - gone], *steepest[:gone]}:
         salient[r] += 1
     active = list(range(rows))
     if ablates:

@@ -24,11 +24,11 @@ class SRigL(TopologyUpdater):
     """RigL whose neurons all have as many weights, but for those that are ablated for want of salient ones.
 
     A weight of a layer is salient if it is among the largest |w| that an update leaves, or among as many of the largest
-    |dL/dw| of pruned weights as it drops. A neuron with too few salient weights, next to the fan-in that all neurons
-    together would have, is ablated: it loses all its weights, and the fan-in of the others rises; it comes back when it
-    is salient again. The smallest |w| of the layer are dropped, and each neuron that is not ablated grows its largest
-    |dL/dw| up to the common fan-in. None of the last layer is ablated, and none that the layer's weights need for room.
-    The public code takes the largest |dL/dw| of all weights, kept ones too, for salient.
+    |dL/dw| as it drops; as in the public code, of all weights, kept ones too. A neuron with too few salient weights,
+    next to the fan-in that all neurons together would have, is ablated: it loses all its weights, and the fan-in of the
+    others rises; it comes back when it is salient again. The smallest |w| of the layer are dropped, and each neuron
+    that is not ablated grows its largest |dL/dw| up to the common fan-in. None of the last layer is ablated, and none
+    that the layer's weights need for room.
 
     For the count of weights to be exact, fan-ins differ by one where they must: neurons with most weights left have one
     more. A neuron is an element of the first axis of a weight, an output but for transposed convolutions.
@@ -63,7 +63,7 @@ class SRigL(TopologyUpdater):
             total = int(held.sum())
             gone = self.quota(name, mask, fraction)
             left = largest(size, held, total - gone)
-            salient = left | largest(slope.abs(), ~held, min(gone, held.numel() - total))
+            salient = left | largest(slope.abs(), torch.ones_like(held), gone)
             active = self.active(name, salient.sum(1), total, held.shape[1])
             among = held & active[:, None]
             left = largest(size, among, min(total - gone, int(among.sum())))
