@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from tests.fresh import script_fresh
+from topo.datasets import load
 from topo.pruning import PRUNERS
 from topo.results import example_results
 
@@ -58,10 +61,81 @@ def test_structured_pruning_is_compared_at_equal_epochs(tmp_path):
     text = run("structured_comparison", *options)
     assert "The dense network reaches" in text
     table = pd.read_csv(tmp_path / "structured_comparison_digits_digits-cnn.csv")
+    assert (tmp_path / "structured_comparison_digits_digits-cnn_gaps.csv").exists()
     assert table.groupby("seed")["method"].nunique().tolist() == [10]
     assert (table.loc[table["method"] != "dense", "macs"] <= 135840).all()
     for kind in ("png", "svg"):
         assert (tmp_path / f"structured_comparison_digits_digits-cnn.{kind}").stat().st_size > 500
+
+
+@pytest.fixture
+def comparison(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    import structured_comparison
+
+    return structured_comparison
+
+
+def test_a_structured_comparison_goes_on_where_it_stopped(comparison, tmp_path, monkeypatch):
+    a = Namespace(recipe="digits", alpha=1.0, dataset="digits", choose=False, epochs=[2], seeds=[0, 1], device="cpu")
+    data, trained = load("digits", subset=3), []
+
+    def networks(one):
+        for setting in (0.3, 0.5):
+            yield "DAG", setting, lambda setting=setting: trained.append((one.seed, setting)) or one.fresh()
+
+    monkeypatch.setattr(comparison.Comparison, "networks", networks)
+    path = tmp_path / "table.csv"
+    whole = comparison.completed(path, a, data, "digits-mlp")
+    assert trained == [(0, 0.3), (0, 0.5), (1, 0.3), (1, 0.5)] and whole["accuracy"].notna().all()
+    whole.iloc[[0, 1, 3]].to_csv(path, index=False)
+    again = comparison.completed(path, a, data, "digits-mlp")
+    assert trained[4:] == [(1, 0.3)] and len(again) == 4
+    with pytest.raises(SystemExit, match="give another --results"):
+        comparison.completed(path, Namespace(**vars(a) | {"alpha": 0.5}), data, "digits-mlp")
+
+
+def test_the_best_settings_on_held_out_images_are_taken(comparison, tmp_path):
+    accuracies = {"dag {}": 0.5, 'dag {"per": "score"}': 0.6, "variational {}": 0.7, 'variational {"kappa": 0.1}': 0.6}
+    rows = [
+        {"epochs": 2, "method": method, "setting": sparsity, "seed": seed, "accuracy": value + seed / 100}
+        for method, value in accuracies.items()
+        for seed in (0, 1, 2)
+        for sparsity in (0.3, 0.5)
+    ]
+    # Of a setting that is best where it has a network at all, the networks of the others count there alone.
+    rows += [{"epochs": 2, "method": "dag {}", "setting": 0.9, "seed": 0, "accuracy": 1.0}]
+    pd.DataFrame(rows).to_csv(tmp_path / "table_choice.csv", index=False)
+    assert comparison.best_settings(tmp_path / "table.csv") == {"dag": {"per": "score"}, "variational": {}}
+    assert comparison.best_settings(tmp_path / "other.csv") == {}
+    chosen = comparison.choices(pd.DataFrame(rows)).set_index(["pruner", "settings"])
+    assert chosen.loc[("dag", '{"per": "score"}'), "gap"] == pytest.approx(0.1)
+    assert chosen.loc[("dag", '{"per": "score"}'), "networks"] == 6
+    held_out = comparison.loaded(Namespace(dataset="digits", data_root=None, subset=10, choose=True))
+    whole = comparison.loaded(Namespace(dataset="digits", data_root=None, subset=10, choose=False))
+    assert len(held_out.test) == 20 and len(held_out.train) == 80 and len(whole.train) == 100
+    images = [whole.train.inputs.flatten(1), torch.cat([held_out.train.inputs, held_out.test.inputs]).flatten(1)]
+    assert torch.equal(*(torch.unique(part, dim=0) for part in images))
+
+
+def test_gaps_to_small_dense_networks_are_paired_by_seed(comparison):
+    rows = [
+        {"epochs": 2, "method": method, "setting": setting, "seed": seed, "accuracy": accuracy, "macs": 100 * share}
+        for seed in (0, 1)
+        for method, setting, share, accuracy in [
+            ("dense", 0, 1.0, 0.9),
+            ("DAG", 1, 0.25, 0.6 + seed / 10),
+            ("DAG", 2, 1.0, 0.8 + seed / 10),
+            ("small dense", 1, 0.25, 0.5),
+            ("small dense", 2, 1.0, 0.9),
+        ]
+    ]
+    found = comparison.gaps(pd.DataFrame(rows), [0.5, 0.1]).set_index("share")
+    # Half way between a quarter and one in the logarithm: .7 and .8 against .7; nothing has a tenth.
+    assert found.index.tolist() == [0.5] and found.loc[0.5, "gap"] == pytest.approx(0.05)
+    assert found.loc[0.5, "low"] == pytest.approx(0.05 - 12.706205 * 0.05)
+    text = comparison.sentences(pd.DataFrame(rows), [0.5])
+    assert "DAG 0.7500, +0.0500 (-0.5853 to +0.6853, 2 seeds), not told apart" in text
 
 
 @pytest.mark.slow
