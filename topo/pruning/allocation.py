@@ -110,18 +110,16 @@ def keep_largest(scores: Mapping[str, Tensor], kept: int) -> dict[str, Tensor]:
         return {name: torch.zeros_like(score, dtype=torch.bool) for name, score in scores.items()}
     threshold = _kth_largest(scores, kept)
     masks = {name: (score.to(threshold.dtype) >= threshold).contiguous() for name, score in scores.items()}
-    # One look at all counts: each waits for the device.
-    surplus = int(torch.stack([mask.sum() for mask in masks.values()]).sum()) - kept
-    if not surplus:
-        return masks
-    ties = {name: (score.to(threshold.dtype) == threshold).flatten() for name, score in scores.items()}
-    counts = torch.stack([tied.sum() for tied in ties.values()]).tolist()
-    for (name, tied), count in reversed(list(zip(ties.items(), counts, strict=True))):
-        dropped = tied if count <= surplus else tied & (tied.flip(0).cumsum(0).flip(0) <= surplus)
-        masks[name].view(-1).masked_fill_(dropped, False)
-        surplus -= min(count, surplus)
-        if not surplus:
+    surplus = torch.stack([mask.sum() for mask in masks.values()]).sum() - kept
+    # Where a look at a number waits for a device, ties are sought without one.
+    free = surplus.device.type == "cpu"
+    for name, score in reversed(list(scores.items())):
+        if free and not surplus:
             break
+        tied = (score.to(threshold.dtype) == threshold).flatten()
+        from_here = tied.flip(0).cumsum(0).flip(0)
+        masks[name].view(-1).masked_fill_(tied & (from_here <= surplus), False)
+        surplus = (surplus - tied.sum()).clamp(min=0)
     return masks
 
 

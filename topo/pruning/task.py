@@ -107,6 +107,7 @@ class Task:
     within: Mapping[str, Tensor] = field(default_factory=dict)
     dag: Dag | None = None
     cleared: Mapping[str, Tensor] = field(default_factory=dict)
+    _example: Any = field(default=None, init=False, repr=False)
     _known: tuple[Any, tuple[int, int]] | None = field(default=None, init=False, repr=False)
 
     def share(self, masks: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -164,16 +165,18 @@ class Task:
         InputError
             When the call gave neither an example nor data.
         """
-        example: Any = self.given_example
-        if example is None:
-            if self.given_samples is None:
+        if self._example is None:
+            example: Any = self.given_example
+            if example is None and self.given_samples is None:
                 raise InputError(
                     f"pruner {self.name!r} needs an example of the model's input; give example=, a tensor, a "
                     "tuple or a dict of tensors, or the shape of one sample such as (3, 32, 32), or data."
                 )
-            inputs = self.samples.example()
-            example = (inputs,) if isinstance(inputs, Tensor) else inputs
-        return self.on_device(example)
+            if example is None:
+                inputs = self.samples.example()
+                example = (inputs,) if isinstance(inputs, Tensor) else inputs
+            self._example = self.on_device(example)
+        return self.on_device(self._example)
 
     def clear(self, masks: Mapping[str, Tensor]) -> None:
         """Set the weights of the copy that masks prune to zero.
