@@ -129,6 +129,17 @@ def test_keys_are_those_of_studies_that_exist():
     assert [cell.key for cell in cells_of(StudyConfig.parse(config))] == ["0d3d3506279ea9db", "24d1b7e4d1d128f7"]
 
 
+def test_cells_of_structured_pruners_that_left_less_than_they_may_have_other_keys():
+    keys = {}
+    for name in ("magnitude", "l1-filter"):
+        config = {"datasets": ["cifar10"], "models": ["resnet20"], "pruners": [name], "sparsities": [0.8]}
+        cell = cells_of(StudyConfig.parse(config))[-1]
+        before = cell.decides()
+        before["pruner"] = {key: value for key, value in before["pruner"].items() if key != "budget_met"}
+        keys[name] = before == cell.decides()
+    assert keys == {"magnitude": True, "l1-filter": False}
+
+
 def test_settings_of_a_dataset_decide_whether_they_are_written_or_not():
     plain, written, other = (
         dense_key(datasets=[{"name": "digits", **settings}]) for settings in ({}, {"test": 899}, {"test": 360})

@@ -204,7 +204,9 @@ class PrunerChoice(Choice):
         # do as then keep their keys.
         of = decides.pop("sparsity_of")
         earlier = "all" if PRUNERS.entry(self.name).family == "structured" else "included"
-        return decides | ({"sparsity_of": of} if self._patterns and of != earlier else {})
+        decides |= {"sparsity_of": of} if self._patterns and of != earlier else {}
+        # Before, they left less than they may.
+        return decides | ({"budget_met": "to the unit"} if self.removes_units else {})
 
 
 class RecipeChoice(Choice):

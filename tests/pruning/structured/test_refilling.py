@@ -84,8 +84,14 @@ def test_no_unit_that_a_pruner_removed_from_a_digits_net_fits(model, sparsity, m
     channels = coupled_channels(dag)
     names = list(topo.masks.prunable_parameters(net))
     total = sum(channels.kept(name, torch.ones(channels.count, dtype=torch.bool)) for name in names)
-    for name in [*SCORED, *(["slimming"] if model == "digits-cnn" else [])]:
-        settings = {"penalty": 0} if name == "slimming" else {"samples": 40} if name in ("taylor", "hrank") else {}
+    settings_of = {
+        "slimming": {"penalty": 0},
+        "taylor": {"samples": 40},
+        "hrank": {"samples": 40},
+        "dag": {"granularity": "channel"},
+    }
+    for name in [*SCORED, "dag", *(["slimming"] if model == "digits-cnn" else [])]:
+        settings = settings_of.get(name, {})
         masks = topo.prune(net, name, sparsity=sparsity, data=data, device="cpu", **settings)
         kept = kept_units(channels, masks)
         left = sum(channels.kept(name, kept) for name in names)
