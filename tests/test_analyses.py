@@ -153,7 +153,7 @@ def test_figures_of_tickets_go_where_their_record_goes(tmp_path, monkeypatch, ca
 
 @pytest.mark.slow
 def test_sentences_on_the_stored_study_are_true():
-    text = run("recompute", "--study", ROOT / "data" / "digits_study.parquet", "--questions", "0", "1")
+    text = run("recompute", "--study", ROOT / "topo" / "results" / "digits_study.parquet", "--questions", "0", "1")
     said = [line for line in text.splitlines() if " compared)" in line]
     assert len(said) > 12
     assert all(": agrees (" in line for line in said), text
@@ -161,7 +161,7 @@ def test_sentences_on_the_stored_study_are_true():
 
 @pytest.mark.slow
 def test_claims_are_simulated_on_the_design_of_a_study():
-    study = ("--study", ROOT / "data" / "digits_study.parquet")
+    study = ("--study", ROOT / "topo" / "results" / "digits_study.parquet")
     text = run("simulate_claims", *study, "--questions", 7, "--times", 1, "--trees", 2)
     assert text.startswith("question 7, no effect, 1 tables: {'yes': ")
 

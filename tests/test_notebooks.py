@@ -1,13 +1,17 @@
-"""Every notebook runs from top to bottom, and what it carries is small and free of errors."""
+"""Every notebook runs from an installed package in an empty folder, and what it carries is small and free of errors."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+from filelock import FileLock
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,17 +38,48 @@ def test_a_notebook_is_valid_small_and_stored_with_its_outputs(path: Path):
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
 
 
+@BY_NAME
+def test_a_notebook_begins_with_how_to_run_it_without_a_clone(path: Path):
+    first = nbformat.read(path, as_version=4).cells[0]
+    assert first.cell_type == "markdown" and first.source.startswith("# ")
+    assert "on Colab, run `%pip install topo-sparse` first" in " ".join(first.source.split())
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder with the package as its wheel installs it, the same one for all workers: its code is compiled there."""
+    session = tmp_path_factory.getbasetemp()
+    session = session if worker_id == "master" else session.parent
+    target, source = session / "installed", session / "source"
+    with FileLock(session / "installed.lock"):
+        if not target.exists():
+            # From a copy, for a build leaves files in the folder of its source.
+            shutil.copytree(ROOT / "topo", source / "topo", ignore=shutil.ignore_patterns("__pycache__"))
+            for name in ("pyproject.toml", "README.md", "LICENSE"):
+                shutil.copy(ROOT / name, source)
+            install = ["install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(target), str(source)]
+            subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", *install], check=True)
+    return target
+
+
 @pytest.mark.slow
 # The client and the kernel leave sockets to the garbage collector, and the kernel says how it is connected.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:jupyter_client.*", "ignore::DeprecationWarning:zmq.*")
 @BY_NAME
-def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_notebook_runs_from_an_installed_package_in_an_empty_folder(
+    path: Path, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+    monkeypatch.setenv("PYTHONPATH", str(installed))
+    monkeypatch.delenv("TOPO_PUBLISHED", raising=False)
+    empty = tmp_path / "empty"
+    empty.mkdir()
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(
-        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
-    ).execute()
+    notebook.cells.append(nbformat.v4.new_code_cell("import topo\nprint(topo.__file__)"))
+    NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(empty)}}).execute()
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
+    assert Path(notebook.cells[-1].outputs[0].text.strip()) == installed / "topo" / "__init__.py"
+    assert list(empty.iterdir()) == []

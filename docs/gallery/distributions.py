@@ -5,8 +5,6 @@ Distributions
 The share of nodes with at least so many edges, of several networks: regular, random and gathered wiring look apart.
 """
 
-import pandas as pd
-
 import topo
 
 model = topo.models.build("digits-mlp", input_shape=(1, 8, 8), seed=0)
@@ -19,6 +17,6 @@ figure = topo.plots.degree_distribution(graphs, title="digits-mlp at 90%").figur
 # %%
 # A metric over the networks of a study.
 
-table = pd.read_parquet("../../data/digits_study.parquet")  # the table of `make study`
+table = topo.results.digits_study()  # the table of `make study`
 networks = table[(table["dataset"] == "digits") & (table["model"] == "digits-cnn") & (table["pruner"] != "dense")]
 figure = topo.plots.metric_distribution(networks, "log10_paths").figure

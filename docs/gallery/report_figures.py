@@ -5,11 +5,10 @@ Figures of a report
 Every research question answers with a figure of its own.
 """
 
-import pandas as pd
-
+import topo
 from topo.questions import QUESTIONS, Evidence
 
-evidence = Evidence.of(pd.read_parquet("../../data/digits_study.parquet"))  # the table of `make study`
+evidence = Evidence.of(topo.results.digits_study())  # the table of `make study`
 answer = QUESTIONS["metrics_and_accuracy"](evidence)
 print(answer.summary)
 figure = next(iter(answer.figures.values()))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from topo.questions.grouping import networks_with_drop
+from topo.results import digits_study
 from topo.results.copies import copies_of, copies_sentence
 from topo.results.evidence import Evidence
 
@@ -78,8 +77,8 @@ def test_questions_take_every_network_once() -> None:
     assert len(networks_with_drop(evidence)[0]) == 20
 
 
-def test_no_two_pruners_of_the_stored_study_give_the_same_network(repository: Path) -> None:
-    table = pd.read_parquet(repository / "data" / "digits_study.parquet")
+def test_no_two_pruners_of_the_stored_study_give_the_same_network() -> None:
+    table = digits_study()
     assert (copies_of(table) == "").all()
     renamed = table[table["pruner"] == "er"].assign(pruner="erk")
     assert set(copies_of(pd.concat([table, renamed], ignore_index=True))) == {"", "er"}

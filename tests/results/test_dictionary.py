@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-from pathlib import Path
-
-import pandas as pd
-
-from topo.results import describe_columns, example_results
+from topo.results import describe_columns, digits_study, example_results
 from topo.results.dictionary import MEASURED_SUFFIXES, RUN_COLUMNS
 from topo.results.schema import SUFFIXES
 from topo.study.table import RESERVED
 
 
-def test_every_column_of_a_finished_study_is_described(repository: Path):
-    told = describe_columns(pd.read_parquet(repository / "data" / "digits_study.parquet"))
+def test_every_column_of_a_finished_study_is_described():
+    told = describe_columns(digits_study())
     assert len(told) > 400
     assert told.index[told["description"] == ""].tolist() == []
     assert (told["metric"] != "").sum() > 400

@@ -4,7 +4,7 @@ from .collapsed import collapsed_networks, unknown_chance
 from .controls import control_columns
 from .dictionary import describe_columns
 from .draws import draws_as_algorithms
-from .example import example_results
+from .example import digits_study, example_results
 from .layers import layer_table
 from .published import load_published
 from .schema import category_of, metric_columns, metric_label, ordered_metrics, tidy_results
@@ -14,6 +14,7 @@ __all__ = [
     "collapsed_networks",
     "control_columns",
     "describe_columns",
+    "digits_study",
     "draws_as_algorithms",
     "example_results",
     "layer_table",
