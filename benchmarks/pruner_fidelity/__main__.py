@@ -24,7 +24,7 @@ import topo
 from topo.torchvision_import import import_torchvision
 
 from ..measuring import write_record
-from . import dense_to_sparse, dynamic, initialisation, layer_sizes, structured  # noqa: F401  (register)
+from . import dense_to_sparse, dynamic, initialisation, layer_sizes, structured, tangent_kernel  # noqa: F401  (register)
 from .comparisons import COMPARISONS, compare
 from .references import REPOSITORIES
 

@@ -30,6 +30,7 @@ REPOSITORIES = {
     "he-y/filter-pruning-geometric-median": "44fbab47b246e8b11bc8008a7bebfe06c0e391b8",
     "IST-DASLab/OBC": "9b7979bfc9ee20d87db553823a32ee9890beaa99",
     "IST-DASLab/sparsegpt": "147d2159dc4f3e9f73e47b32c04d7b3708f44436",
+    "iurada/px-ntk-pruning": "ed6c40ea576e4651d6665b3a45741f6eb67ceef8",
     "jaeho-lee/layer-adaptive-sparsity": "94e53b1c45c41add98b5c9bc3b03e7203a620221",
     "lmbxmu/HRank": "c03ac851ec93413a6937a477490217e3ba4f8156",
     "locuslab/wanda": "8e8fc87b4a2f9955baa7e76e64d5fce7fa8724a6",
@@ -40,6 +41,7 @@ REPOSITORIES = {
     "ShreyasMalakarjunPatil/PHEW": "c4a0d40be8582a8ea51a4eb01338202f62277225",
     "TimDettmers/sparse_learning": "e19ff16c475462d50ad247ec2927113617662a4e",
     "VITA-Group/GraNet": "f338a2479758ba35660c3d64422ee9c83abb02a5",
+    "YiteWang/NTK-SAP": "e23682bc8798795107961af1afb236d349bf5c00",
 }
 TORCH_PRUNING = "VainF/Torch-Pruning"
 CPU = torch.device("cpu")
