@@ -174,6 +174,25 @@ def test_no_set_of_closed_gates_could_open_again_within_a_target(budget, share):
             assert reached == left or reached > share
 
 
+def test_layers_alone_meet_a_target_with_all_that_fits():
+    gates = replace(gates_and_complexity()[0], units=torch.zeros(0, dtype=torch.int64))
+    complexity = Complexity(gates)
+    everything = torch.ones(2, dtype=torch.bool)
+    shares = {}
+    for closed in ([], [0], [1], [0, 1]):
+        is_open = everything.index_fill(0, torch.tensor(closed, dtype=torch.int64), False)
+        cost = complexity.expected(gates.closure(is_open).double(), "macs")
+        shares[tuple(is_open.tolist())] = float(cost) / complexity.full_cost["macs"]
+    for theta in ([0.1, 0.2], [0.2, 0.1]):
+        for share in (0.4, 0.6, 0.7, 0.9):
+            target = TargetSelection(BudgetTarget(share, "macs"), gates, complexity)
+            is_open = target.within_target(torch.tensor(theta, dtype=torch.float64), everything)
+            kept = shares[tuple(is_open.tolist())]
+            assert kept <= share
+            more = [s for key, s in shares.items() if all(a <= b for a, b in zip(is_open.tolist(), key)) and s > kept]
+            assert all(s > share for s in more)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("budget", "share"), [("weights", 0.5), ("parameters", 0.3), ("macs", 0.5)])
 def test_training_meets_its_target(budget, share):

@@ -228,6 +228,8 @@ class TargetSelection:
     def _likeliest(self, theta: Tensor, inside: Tensor) -> Tensor:
         """Of these unit gates the likeliest of each group, bool (gates,)."""
         gates = inside.nonzero().flatten()
+        if not len(gates):
+            return inside
         gates = gates[theta[gates].argsort(descending=True, stable=True)]
         groups = self.gates.channels.groups()[self.gates.units[gates]]
         first = (groups[:, None] == groups).int().argmax(1).unique()
