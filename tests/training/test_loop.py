@@ -464,3 +464,11 @@ def test_a_traced_network_cannot_be_trained():
     dag = topo.trace(nn.Linear(4, 2), (4,))
     with pytest.raises(InputError, match=r"needs an nn.Module; got Dag"):
         train(dag, (torch.zeros(4, 4), torch.arange(4) % 2), "digits")
+
+
+def test_a_model_made_in_inference_mode_is_told_what_to_do(few):
+    with torch.inference_mode():
+        model = small_net()
+    with pytest.raises(InputError, match=r"inside torch.inference_mode.*copy.deepcopy\(model\)"):
+        run(model, few)
+    assert run(copy.deepcopy(model), few, recipe("digits", epochs=1)).status == "finished"

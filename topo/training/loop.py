@@ -142,6 +142,11 @@ def train(
     target = resolve_device(device)
     if not isinstance(model, nn.Module):
         raise InputError(f"training changes a model in place, so it needs an nn.Module; got {type(model).__name__}.")
+    if any(parameter.is_inference() for parameter in model.parameters()):
+        raise InputError(
+            "the model was made inside torch.inference_mode, where parameters cannot be trained; build it outside, or "
+            "train copy.deepcopy(model)."
+        )
     model.to(target)
     dataset = as_dataset(data).to(target, dtype_of(model))
     check_fit(model, dataset, recipe.loss)
