@@ -13,6 +13,7 @@ from .overview import accuracy_overview
 from .profiles import layer_profiles
 from .scatter import accuracy_against_metric, scatter_panels
 from .theme import pruner_color, style
+from .training_course import metric_course
 from .variational_run import pruning_course
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "layer_density",
     "layer_density_grid",
     "layer_profiles",
+    "metric_course",
     "metric_distribution",
     "pruner_color",
     "pruning_course",
