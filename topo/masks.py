@@ -49,6 +49,8 @@ class Masks(Mapping[str, Tensor]):
     state
         Values of the model's parameters and buffers that go with the masks, when the algorithm also adjusted or
         trained them, else None. `install` writes them into a model; `save` leaves them out.
+    record
+        What the algorithm did and when, a row for each step, where it says so, else None; `save` leaves it out.
 
     Raises
     ------
@@ -88,6 +90,7 @@ class Masks(Mapping[str, Tensor]):
         self.asked_sparsity = sparsity
         self.sparsity_of, self._included, self._prunable = checked_scope(self._masks, sparsity_of, included, prunable)
         self.state: dict[str, Tensor] | None = None
+        self.record: pd.DataFrame | None = None
 
     @classmethod
     def dense(cls, model: nn.Module | Dag, example: Example | None = None) -> Masks:

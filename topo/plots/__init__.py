@@ -11,6 +11,7 @@ from .layers import layer_density, layer_density_grid
 from .level_factors import draw_lifting
 from .overview import accuracy_overview
 from .profiles import layer_profiles
+from .removals import removal_course
 from .scatter import accuracy_against_metric, scatter_panels
 from .theme import pruner_color, style
 from .training_course import metric_course
@@ -37,6 +38,7 @@ __all__ = [
     "metric_distribution",
     "pruner_color",
     "pruning_course",
+    "removal_course",
     "scatter_panels",
     "spearman_heatmap",
     "style",

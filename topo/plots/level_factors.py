@@ -203,8 +203,10 @@ def _write(ax: Axes, label: str, at: tuple[float, float], room: float, color: ob
 
 
 def _cut(name: str) -> str:
-    """A layer's name by its last part, an operation's by its beginning, at most ten characters."""
-    name = name if len(name) <= 10 else name.rpartition(".")[2]
+    """A layer's name by its last part that is no number, an operation's by its beginning, at most ten characters."""
+    if len(name) > 10:
+        last = name.split(".")
+        name = ".".join(last[-2:] if last[-1].isdigit() else last[-1:])
     return name if len(name) <= 10 else f"{name[:9]}…"
 
 

@@ -159,6 +159,7 @@ def prune(
             dag = task.dag.bind(model)
             warn_of_undefined_weights(dag, masks)
             _warn_of_disconnection(dag, masks)
+        masks.record = task.record
         if task.keep_state:
             masks.state = {key: value.detach().cpu().clone() for key, value in task.model.state_dict().items()}
     empty = masks.empty_layers()

@@ -80,8 +80,9 @@ class Task:
     cleared
         What `clear` has last set to zero, by masks of the rounds before.
     keep_state
-        Set by an algorithm that adjusts or trains the weights: what the model holds at the end goes with the masks,
-        as `Masks.state`.
+        Set by an algorithm that changes the weights: what the model holds at the end goes along as `Masks.state`.
+    record
+        Set by an algorithm that says what it did and when: a table, which goes along as `Masks.record`.
     """
 
     model: nn.Module
@@ -96,6 +97,7 @@ class Task:
     asked_loss: AskedLoss = None
     seed: int = 0
     keep_state: bool = False
+    record: Any = None
     sparsity: float = 0.0
     sparsity_of: str = "included"
     counted: Collection[str] = ()

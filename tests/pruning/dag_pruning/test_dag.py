@@ -96,7 +96,7 @@ def test_rate_zero_drops_nothing():
     model, data = lively(Blocks()), images()
     masks = topo.prune(model, "dag", sparsity=0.0, data=data, device="cpu")
     assert set(masks) == set(prunable_parameters(model))
-    assert masks.sparsity == 0.0
+    assert masks.sparsity == 0.0 and masks.record.empty
 
 
 def test_the_lowest_score_goes_first():
@@ -151,6 +151,31 @@ def test_the_global_order_takes_the_smallest_magnitudes():
     sizes = [float(block.weight.detach().abs().sum()) for block in model.blocks]
     gone = {int(name.split(".")[1]) for name in dropped(None, masks) if name.endswith("weight")}
     assert gone == set(np.argsort(sizes)[:3].tolist())
+
+
+def test_the_record_says_what_went_and_when():
+    model = lively(Chain())
+    options = {"score": "magnitude", "granularity": "arc", "example": (4,), "per": "score", "device": "cpu"}
+    masks = topo.prune(model, "dag", sparsity=0.4, rounds=3, **options)
+    record = masks.record
+    sizes = [float(block.weight.detach().abs().sum()) for block in model.blocks]
+    assert record["name"].tolist() == [f"blocks.{i}" for i in np.argsort(sizes)[:3]]
+    assert record["score"].tolist() == pytest.approx(sorted(sizes)[:3])
+    assert record["cost"].tolist() == [16, 16, 16]
+    assert record["paths"].tolist() == [32, 16, 8]
+    # Of 116 weights 97.8, 82.5 and 69.6 may stay after a round: it takes two blocks, one, and none.
+    assert record["round"].tolist() == [1, 1, 2] and record["left"].tolist() == [84, 84, 68]
+    assert set(record["kind"]) == {"arcs"} and not record["came_back"].any()
+    assert topo.prune(model, "magnitude", sparsity=0.4).record is None
+
+
+def test_what_came_back_is_kept_and_what_did_not_is_masked():
+    model, data = lively(Blocks()), images()
+    masks = topo.prune(model, "dag", sparsity=0.35, data=data, granularity="channel", device="cpu")
+    back = masks.record["came_back"]
+    units = [name.removesuffix("]").rpartition("[")[::2] for name in masks.record["name"]]
+    assert [bool(masks[weight][int(unit)].any()) for weight, unit in units] == back.tolist()
+    assert 0 < back.sum() < len(back)
 
 
 def test_min_paths():

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -48,6 +49,10 @@ def dag(
     limit: int = 1000,
 ) -> dict[str, Tensor]:
     """Branches, nodes or channels of the network's DAG with the lowest scores, as long as a path is left.
+
+    `Masks.record` has a row for everything that went, in order: the round; its name, kind (unit, or arcs) and level;
+    its score; its cost, what goes of the budget with it alone; the paths left after it; what the round left of the
+    budget; and whether it came back in the end.
 
     Parameters
     ----------
@@ -96,17 +101,42 @@ def dag(
         raise InputError(f"the network has {parts.counts.total} paths to begin with; min_paths is {min_paths}.")
     known = candidates(network, granularity, excluded(task.weights, channels).numpy())
     full_cost = network.cost(parts, budget)
-    dropped: list[Candidate] = []
-    for share in exponential(1 - task.sparsity, rounds):
+    gone: list[Gone] = []
+    course: list[tuple[int, int]] = []
+    for number, share in enumerate(exponential(1 - task.sparsity, rounds), start=1):
         if share < 1:
             scoring = Scoring(task, network, parts, known, samples, batch_size, limit)
             parts, went = _round(scoring, settings, allowance(share, full_cost), full_cost)
-            dropped += went
+            gone += went
+            course += [(number, network.cost(parts, budget))] * len(went)
         task.clear(network.masks(parts, prunable))
     allowed = allowance(1 - task.sparsity, full_cost)
-    parts = bring_back(network, dropped, budget, allowed)
+    parts = bring_back(network, [one.candidate for one in gone], budget, allowed)
+    task.record = _record(gone, course, parts)
     warn_of_shortfall(task.name, network.cost(parts, budget), allowed, full_cost, budget)
     return network.masks(parts, prunable)
+
+
+@dataclass(frozen=True)
+class Gone:
+    """What went, its score, what went of the budget with it alone, and how many paths it left."""
+
+    candidate: Candidate
+    score: float
+    cost: float
+    paths: int
+
+
+def _record(gone: Sequence[Gone], course: Sequence[tuple[int, int]], parts: LiveParts) -> pd.DataFrame:
+    """A row for each that went; `course` has its round and what that left, `parts` are left in the end."""
+    live = set(parts.counts.live)
+    rows = []
+    for (number, left), one in zip(course, gone, strict=True):
+        unit, arcs = one.candidate.unit, one.candidate.arcs
+        back = bool(parts.alive[unit]) if unit is not None else not live.isdisjoint(arcs)
+        kind = "arcs" if unit is None else "unit"
+        rows.append((number, one.candidate.name, kind, one.candidate.level, one.score, one.cost, one.paths, left, back))
+    return pd.DataFrame(rows, columns=["round", "name", "kind", "level", "score", "cost", "paths", "left", "came_back"])
 
 
 @dataclass(frozen=True)
@@ -138,9 +168,7 @@ class Settings:
             whole_number(name, getattr(self, name), minimum=1)
 
 
-def _round(
-    scoring: Scoring, settings: Settings, allowed: float, full_cost: int
-) -> tuple[LiveParts, Sequence[Candidate]]:
+def _round(scoring: Scoring, settings: Settings, allowed: float, full_cost: int) -> tuple[LiveParts, Sequence[Gone]]:
     """What is left after a round, and what went in it; `InputError` when more than `allowed` is with all gone that
     may go."""
     name, network = scoring.task.name, scoring.network
@@ -169,7 +197,9 @@ def _round(
         reached = remove_by_level(removals, ranked, costs[ranking].tolist(), allowed, settings.order == "backward")
     if not reached:
         raise _too_far(name, removals, settings, allowed, full_cost)
-    return removals.parts, removals.dropped
+    row = {candidate: place for place, candidate in enumerate(scoring.candidates)}
+    went = [(candidate, row[candidate], left) for candidate, left in zip(removals.dropped, removals.paths, strict=True)]
+    return removals.parts, [Gone(one, float(scores[place]), float(costs[place]), left) for one, place, left in went]
 
 
 def _too_far(name: str, removals: Removals, settings: Settings, allowed: float, full_cost: int) -> InputError:

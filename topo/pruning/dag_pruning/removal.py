@@ -47,6 +47,11 @@ class Removals:
         self._groups = network.channels.groups().numpy()
         self._units_left = np.bincount(self._groups[parts.alive], minlength=self._groups.max(initial=-1) + 1)
 
+    @property
+    def paths(self) -> list[int]:
+        """How many paths were left after each drop."""
+        return [counts.total for counts in self._counts[1:]]
+
     def at(self, drops: int) -> LiveParts:
         """What was left after so many drops.
 
