@@ -69,7 +69,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"normalise": "level"},
         {"per": "score"},
     ],
-    "variational": [{}, {"alpha": 1.0}, {"kappa": 0.1}, {"kappa": 0.9}, {"settle": 0.7}],
+    "variational": [{}, {"alpha": 1.0}, {"kappa": 0.1}, {"kappa": 0.9}],
 }
 """Settings that `--choose` tries; the first of each are the defaults."""
 
@@ -121,7 +121,10 @@ class Comparison:
         return topo.compact(masks.install(copy.deepcopy(model)).cpu(), masks, self.data.input_shape)
 
     def variational(self, nu: float, kappa: float) -> nn.Module:
-        knobs = {"nu": nu, "kappa": kappa, "alpha": self.a.alpha}
+        chosen = self.chosen.get("variational", {})
+        if kappa == BALANCES["variational"]:
+            kappa = chosen.get("kappa", kappa)
+        knobs = {"nu": nu, "kappa": kappa, "alpha": chosen.get("alpha", self.a.alpha)}
         return train_pruning(self.fresh(), self.data, self.full_plan, **knobs, **self.options).model
 
     def after_half(self, pruner: str, sparsity: float, **settings: Any) -> nn.Module:
@@ -209,12 +212,14 @@ def choices(table: pd.DataFrame) -> pd.DataFrame:
     parts = table["method"].str.split(" ", n=1, expand=True)
     for pruner, part in table.assign(pruner=parts[0], settings=parts[1]).groupby("pruner"):
         by = part.pivot_table(index=["epochs", "setting", "seed"], columns="settings", values="accuracy").dropna()
-        for settings in by.columns:
+        for settings in sorted(by.columns, key="{}".__ne__):  # of equals the defaults are first
             gap = by[settings] - by["{}"]
             low, high = _interval(gap)
             rows.append([pruner, settings, by[settings].mean(), gap.mean(), low, high, len(by)])
     columns = ["pruner", "settings", "accuracy", "gap", "low", "high", "networks"]
-    return pd.DataFrame(rows, columns=columns).sort_values(["pruner", "accuracy"], ascending=[True, False])
+    return pd.DataFrame(rows, columns=columns).sort_values(
+        ["pruner", "accuracy"], ascending=[True, False], kind="stable"
+    )
 
 
 def best_settings(path: Path) -> dict[str, dict[str, Any]]:
