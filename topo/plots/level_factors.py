@@ -16,12 +16,13 @@ from ..dag.operators import is_parametric
 from ..dag.path_counts import count_paths
 from ..decomposition.lifting import Lifting
 from ..errors import InputError
+from .graph_drawing import SKIP
 from .labels import short_number
 from .theme import GRID, INK, MUTED, SEQUENTIAL, own_axes, style
 
 __all__ = ["draw_lifting"]
 
-IDENTITY, SKIP, FUNCTION, FUSION = "#d4d8de", "#d55e00", "#b2a25f", "#8c6fc4"
+IDENTITY, FUNCTION, FUSION = "#d4d8de", "#b2a25f", "#1f8a7d"
 COLORS = {"skip": SKIP, "no layer": FUNCTION, "fusion": FUSION}
 # Fixed inks on fixed cell colours: they must not follow the report's scheme.
 DARK, LIGHT = "#1a1d21", "#ffffff"
