@@ -185,3 +185,12 @@ def test_the_interval_leaves_zero_out_where_p_is_small() -> None:
     # Of four algorithms no order is rarer than one in 24, but for its reverse.
     few = permutation_correlation(drawn(0, algorithms=4, models=1, sparsities=1), NAMES, level=0.99)
     assert (few["low"] == -1).all() and (few["high"] == 1).all()
+
+
+def test_a_table_of_one_dataset_and_model_need_not_name_them() -> None:
+    table = drawn(3, algorithms=6, models=1, sparsities=2, effect=1.0)
+    whole = permutation_correlation(table, NAMES)
+    pd.testing.assert_frame_equal(permutation_correlation(table.drop(columns=["dataset", "model"]), NAMES), whole)
+    assert not permutation_correlation(table, NAMES, by=[]).equals(whole)
+    with pytest.raises(InputError, match="no column 'sparsity'"):
+        permutation_correlation(table.drop(columns="sparsity"), NAMES)

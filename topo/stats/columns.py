@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from ..errors import InputError
 from ..results.labels import listed
+from ..results.schema import GROUPS, PAIR
 
-__all__ = ["listed_columns", "require_columns", "require_rows"]
+__all__ = ["group_columns", "listed_columns", "require_columns", "require_rows"]
 
 # Where columns come from that tables of one's own may lack.
 SOURCES = {
     "family": "topo.results.tidy_results adds the family",
     "drop": "topo.results.accuracy_drop.with_drop adds the drop",
 }
+
+
+def group_columns(table: pd.DataFrame, by: Sequence[str] | None = None) -> list[str]:
+    """Columns whose values form the groups of a table: those asked for, or else dataset, model and sparsity.
+
+    A table of one dataset or model may lack the column that names it.
+
+    Parameters
+    ----------
+    table
+        One row a network.
+    by
+        Columns; none for those of the table.
+
+    Returns
+    -------
+    list
+        Of names.
+
+    Raises
+    ------
+    InputError
+        `by` is a text.
+
+    Examples
+    --------
+    >>> group_columns(pd.DataFrame({"model": ["mine"], "sparsity": [0.9]}))
+    ['model', 'sparsity']
+    """
+    if by is not None:
+        listed_columns(by=by)
+        return list(by)
+    return [name for name in GROUPS if name not in PAIR or name in table]
 
 
 def listed_columns(**columns: Iterable[str]) -> None:

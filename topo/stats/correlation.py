@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from ..errors import InputError, unknown_name
-from ..results.schema import GROUPS
-from .columns import listed_columns, require_columns
+from .columns import group_columns, listed_columns, require_columns
 from .label_permutations import p_and_interval, permuted_correlations
 from .resampling import KINDS, correlations, draw_counts
 from .significance import FEWEST_ALGORITHMS, cluster_column
@@ -117,7 +116,7 @@ def grouped_correlation(
     *,
     kind: str = "spearman",
     target: str = "accuracy",
-    by: Sequence[str] = GROUPS,
+    by: Sequence[str] | None = None,
     cluster: str | None = BY_TABLE,
     n_boot: int = 1000,
     level: float = 0.95,
@@ -137,7 +136,8 @@ def grouped_correlation(
     target
         Column that metrics are correlated with.
     by
-        Columns that form the groups; none means all rows together.
+        Columns that form the groups: unless given dataset, model and sparsity, of which a table may lack the first two;
+        an empty list means all rows together.
     cluster
         Column whose values are the sample, such as ``"pruner"``, since the seeds of one algorithm are no independent
         evidence: each of them is one point of a group, the mean of its rows there. Left out, it is the pruner where
@@ -170,8 +170,8 @@ def grouped_correlation(
     >>> grouped_correlation(table, ["edges"], by=["sparsity"])[["sparsity", "n", "clusters"]].values.tolist()[0]
     [0.8, 16.0, 8.0]
     """
-    listed_columns(metrics=metrics, by=by)
-    by, metrics = list(by), list(metrics)
+    listed_columns(metrics=metrics)
+    by, metrics = group_columns(table, by), list(metrics)
     require_columns(table, [target, *by, *metrics])
     if cluster == BY_TABLE:
         cluster = cluster_column(table, by) if "pruner" in table.columns else None

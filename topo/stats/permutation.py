@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError, unknown_name
-from ..results.schema import GROUPS
-from .columns import listed_columns, require_columns
+from .columns import group_columns, listed_columns, require_columns
 from .label_permutations import SAME, LabelOrders, critical_size, p_and_interval
 from .residuals import DETERMINED, basis_of, residuals_of, scores_of
 from .significance import FEWEST_ALGORITHMS
@@ -42,7 +41,7 @@ def permutation_correlation(
     given: Sequence[str] = (),
     kind: str = "spearman",
     target: str = "accuracy",
-    by: Sequence[str] = GROUPS,
+    by: Sequence[str] | None = None,
     min_units: int = FEWEST_ALGORITHMS,
     permutations: int = 5000,
     level: float | None = 0.95,
@@ -67,7 +66,8 @@ def permutation_correlation(
     target
         Column that metrics are correlated with.
     by
-        Columns that form the groups; none means one group.
+        Columns that form the groups: unless given dataset, model and sparsity, of which a table may lack the first two;
+        an empty list means one group.
     min_units
         Fewest units of a group; covariates ask for three more than there are of them.
     permutations
@@ -180,7 +180,7 @@ def permuted_means(
     given: Sequence[str] = (),
     kind: str = "spearman",
     target: str = "accuracy",
-    by: Sequence[str] = GROUPS,
+    by: Sequence[str] | None = None,
     min_units: int = FEWEST_ALGORITHMS,
     permutations: int = 5000,
     seed: int = 0,
@@ -209,8 +209,8 @@ def permuted_means(
     >>> permuted_means(table, ["edges"]).means.shape
     (720, 1)
     """
-    listed_columns(metrics=metrics, by=by, given=given)
-    by, metrics, given = list(by), list(metrics), list(given)
+    listed_columns(metrics=metrics, given=given)
+    by, metrics, given = group_columns(table, by), list(metrics), list(given)
     require_columns(table, [target, *by, *metrics, *given, *([unit] if unit else [])])
     if kind not in ("spearman", "pearson"):
         raise unknown_name("permutation correlation", kind, ("spearman", "pearson"))
