@@ -40,6 +40,20 @@ def test_the_best_of_a_column_is_bold_and_what_is_missing_a_dash():
     assert cells(text, r"c\&d") == ["$60.0$", r"$\mathbf{10.0}$"]
 
 
+def test_dense_networks_of_equal_cost_stand_below_their_pruner():
+    rows = [
+        ("er", 0.5, 0.6, np.nan),
+        ("taylor", 0.5, 0.5, 0.9),
+        ("taylor", 0.5, 0.5, 0.8),
+        ("taylor", 0.9, 0.4, np.nan),
+    ]
+    text = accuracy_latex(pd.DataFrame(rows, columns=["pruner", "sparsity", "accuracy", "small_dense_accuracy"]))
+    names = [line.split(" &")[0] for line in text.splitlines() if " & $" in line]
+    assert names == ["er", "taylor", r"\quad dense, equal cost"]
+    assert cells(text, r"\quad dense, equal cost") == [r"$85.0 \pm 7.1$", "--"]
+    assert cells(text, "er")[0] == r"$\mathbf{60.0}$"
+
+
 def test_tables_without_accuracy_are_refused():
     with pytest.raises(InputError, match="no network"):
         accuracy_latex(pd.DataFrame({"pruner": ["a"], "sparsity": [0.5], "accuracy": [np.nan]}))

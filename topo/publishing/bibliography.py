@@ -149,6 +149,8 @@ def _used(config: StudyConfig) -> Iterator[str]:
             yield f"category {entry.family}"
     if config.controls or any(encoding.controls for encoding in config.encodings):
         yield "controls z-scores"
+    if config.dense_of_equal_cost:
+        yield "controls dense_of_equal_cost"
 
 
 def _own_bibtex(used: str) -> str:

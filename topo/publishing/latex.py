@@ -23,7 +23,8 @@ def accuracy_latex(table: pd.DataFrame, *, digits: int = 1) -> str:
 
     Each dataset and model is a part of its own. The highest mean of a column is bold, which does not say that it is
     better: few seeds cannot show that. A pruner that failed or diverged at a sparsity has the mean of its other seeds,
-    and a dash where there is none.
+    and a dash where there is none. Below a structured pruner stand the dense networks of equal cost that were trained
+    beside its networks, where the table has them; they are never bold.
 
     Parameters
     ----------
@@ -87,6 +88,11 @@ def _part(names: Sequence[str], part: pd.DataFrame, sparsities: list[float], dig
             best = len(values) and np.isclose(means.loc[pruner, sparsity], means[sparsity].max())
             row.append(_written(values, digits, bold=bool(best)) if len(values) else "--")
         lines.append(" & ".join([_escaped(pruner), *row]) + r" \\")
+        if "small_dense_accuracy" in part.columns:
+            small = part[(part["pruner"] == pruner) & part["small_dense_accuracy"].notna()]
+            groups = {s: small.loc[small["sparsity"] == s, "small_dense_accuracy"] for s in sparsities}
+            row = [_written(values, digits) if len(values) else "--" for values in groups.values()]
+            lines += [" & ".join([r"\quad dense, equal cost", *row]) + r" \\"] if len(small) else []
     return lines
 
 

@@ -21,7 +21,7 @@ __all__ = ["methods"]
 STAGES = {
     "initial": "Fresh networks were pruned by {} and then trained.",
     "training": "While they were trained, networks were pruned by {}.",
-    "trained": "Trained dense networks were pruned by {} and trained on.",
+    "trained": "Trained dense networks were pruned by {} and trained by the same recipe once more.",
 }
 LIBRARIES = {"torch": "PyTorch", "igraph": "igraph", "numpy": "NumPy", "scipy": "SciPy"}
 
@@ -53,6 +53,7 @@ def methods(study: Study | str | Path, *, latex: bool = False) -> str:
         *_networks(study, table, cites),
         *_pruning(study, cites),
         _training(study.config.recipe.resolved()),
+        _small_dense(table, cites),
         *_measuring(study, cites),
         _outcome(table),
         *_environment(study, table),
@@ -79,15 +80,33 @@ def _networks(study: Study, table: pd.DataFrame, cites: _Citations) -> list[str]
     datasets = []
     for choice in config.datasets:
         rows = table[table["dataset"] == (choice.label or choice.name)]
-        size = ""
-        if len(rows) and "test_samples" in rows.columns and rows["test_samples"].notna().any():
-            first = rows.dropna(subset="test_samples").iloc[0]
-            size = f" ({int(first['classes'])} classes, {int(first['test_samples']):,} test answers)"
+        size = _size(study, rows)
         datasets.append(f"{_called(choice)}{cites('dataset', choice.name)}{size}")
     models = [f"{_called(choice)}{cites('model', choice.name)}" for choice in config.models]
     seeds = len(config.seeds)
     from_seeds = f"{seeds} random initialisations" if seeds > 1 else "one random initialisation"
     return [f"We trained {_joined(models)} on {_joined(datasets)}, from {from_seeds} each."]
+
+
+def _size(study: Study, rows: pd.DataFrame) -> str:
+    """How large the data are: samples where the data are at hand, else what accuracies are shares of."""
+    rows = rows[rows["test_samples"].notna()] if "test_samples" in rows.columns else rows[:0]
+    if rows.empty:
+        return ""
+    first = rows.iloc[0]
+    classes, answers = first.get("classes"), int(first["test_samples"])
+    facts = [f"{int(classes)} classes"] if pd.notna(classes) else []
+    try:
+        data = study.dataset(first["cell"])
+    except (InputError, OSError):
+        return f" ({', '.join([*facts, f'{answers:,} test answers'])})"
+    if data.test is None:
+        facts.append(f"{len(data.train):,} samples")
+    else:
+        facts.append(f"{len(data.train):,} training and {len(data.test):,} test samples")
+    if answers != len(data.test or data.train):
+        facts.append(f"{answers:,} test answers")
+    return f" ({', '.join(facts)})"
 
 
 def _pruning(study: Study, cites: _Citations) -> list[str]:
@@ -109,18 +128,36 @@ def _pruning(study: Study, cites: _Citations) -> list[str]:
 def _training(recipe: Recipe) -> str:
     epochs = f"{recipe.epochs} epochs" if recipe.epochs > 1 else "one epoch"
     optimizer = "AdamW" if recipe.optimizer == "adamw" else "SGD"
-    momentum = f", momentum {recipe.momentum:g}" if recipe.optimizer == "sgd" else ""
+    nesterov = "Nesterov " if recipe.nesterov else ""
+    momentum = f", {nesterov}momentum {recipe.momentum:g}" if recipe.optimizer == "sgd" else ""
     drops = _joined([f"{100 * milestone:g}%" for milestone in recipe.milestones]) if recipe.milestones else ""
     schedule = {
         "constant": "constant",
         "cosine": "annealed by a cosine",
         "milestones": f"multiplied by {recipe.decay:g} after {drops} of the epochs" if drops else "constant",
     }[recipe.schedule]
+    rising = f"rose linearly over the first {100 * recipe.warmup:g}% of the steps and " if recipe.warmup else ""
+    further = [
+        *([f"label smoothing of {recipe.label_smoothing:g}"] if recipe.label_smoothing else []),
+        *([f"gradients clipped to a norm of {recipe.gradient_clip:g}"] if recipe.gradient_clip else []),
+        *(["the biases of layers left untrained"] if recipe.freeze_biases else []),
+        *(["bfloat16 where it ran on CUDA"] if recipe.bf16 else []),
+    ]
     augmented = ", under random crops and flips where the data have them" if recipe.augment else ""
     return (
         f"Training took {epochs} of {optimizer} in batches of {recipe.batch_size}{augmented}, with a "
-        f"learning rate of {recipe.learning_rate:g} that was {schedule}{momentum} and weight decay "
-        f"{recipe.weight_decay:g}."
+        f"learning rate of {recipe.learning_rate:g} that {rising}was {schedule}{momentum} and weight decay "
+        f"{recipe.weight_decay:g}{f', with {_joined(further)}' if further else ''}."
+    )
+
+
+def _small_dense(table: pd.DataFrame, cites: _Citations) -> str:
+    if "small_dense_epochs" not in table.columns or not table["small_dense_epochs"].notna().any():
+        return ""
+    return (
+        "Beside every network of a structured algorithm a dense one of the same architecture, narrowed to at most the "
+        "multiply-accumulates of what was left, was trained from scratch for as many epochs as that had been in all"
+        f"{cites('controls', 'dense_of_equal_cost')}."
     )
 
 
