@@ -310,6 +310,11 @@ class TestFiles:
         with pytest.raises(InputError, match=r"not a whole safetensors file"):
             Masks.load(path)
 
+    def test_masks_that_torch_has_saved(self, tmp_path: Path):
+        torch.save({"w": torch.ones(2)}, tmp_path / "m.pt")
+        with pytest.raises(InputError, match=r"not a whole safetensors file.*topo.Masks\(.*\).save\(FILE\) writes"):
+            Masks.load(tmp_path / "m.pt")
+
     def test_files_of_other_kinds(self, tmp_path: Path):
         path = tmp_path / "m.safetensors"
         path.write_bytes(b"This is a text file and nothing else. " * 9)

@@ -420,7 +420,13 @@ class Masks(Mapping[str, Tensor]):
         InputError
             When the file is missing, damaged or holds something else.
         """
-        arrays, metadata = read_arrays(path)
+        try:
+            arrays, metadata = read_arrays(path)
+        except InputError as error:
+            if Path(path).suffix == ".safetensors" or not Path(path).is_file():
+                raise
+            hint = "topo.Masks(tensors by parameter name, algorithm=...).save(FILE) writes a file of masks."
+            raise InputError(f"{error} {hint}") from error
         try:
             # The format sorts tensors by size and name; the order is that of the network.
             order = parsed_json(metadata.get("order", "null"), "the order of its tensors")

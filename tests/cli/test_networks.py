@@ -268,6 +268,10 @@ def test_tables_of_something_else_are_not_replaced(topo_command, refused, mask_f
     assert "a folder without .safetensors files" in refused(*MEASURE, "--masks", "empty", "-o", "n.csv")
     topo_command("encode", "digits-mlp", "--example", "1,8,8", "-o", "g.safetensors")
     assert "not for a graph" in refused("measure", "g.safetensors", "--masks", "masks")
+    Path("mine.py").write_text("")
+    for name in ("mine.py", "mine:Mine", "package.mine"):
+        assert "--import FILE" in refused("prune", name, "--pruner", "er", "--sparsity", 0.5, "--example", "1,8,8")
+    assert "--import FILE" in refused("measure", "mine.py", "--masks", "masks", "--example", "1,8,8", "-o", "n.csv")
 
 
 def test_masks_given_twice_are_both_measured(topo_command, refused, mask_files: Path):

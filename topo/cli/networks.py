@@ -219,7 +219,7 @@ def measure(
     if profile and (controls or output is not None):
         raise InputError("--profile prints what metrics cost and measures nothing; leave out --controls and --output.")
     one_of("--engine", engine, ENGINES)
-    if Path(source).exists() or "/" in source or "." in source:
+    if not source.endswith(".py") and (Path(source).exists() or "/" in source or "." in source):
         if controls:
             raise InputError("--controls needs a network and its masks, not a graph: give its name, and --masks FILE.")
         if masks or engine != "auto":

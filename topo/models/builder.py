@@ -115,6 +115,11 @@ def _torchvision_name(name: str) -> str:
     names = torchvision_names()
     short = str(name).removeprefix(PREFIX)
     if short not in names:
+        if short.endswith(".py") or ":" in short or "." in short:
+            raise InputError(
+                f"{name!r} names no model: a file of your own registers one with @topo.models.MODELS.register(NAME, "
+                "family=...), and after --import FILE (in Python: an import) NAME is known."
+            )
         raise unknown_name("model", name, [*MODELS, *nearest(short, names)])
     return short
 
