@@ -143,6 +143,7 @@ def prune(
             result: Any = algorithm(task, **settings)
         if isinstance(result, SparseTrainingCallback):
             start = checked_masks(result.masks, name, task.weights, named_parameters(model))
+            start = kept_within(start, task.within, result.exact, task.generator)
             result = task.train(Masks(start), callbacks=[result]).masks
             task.keep_state = True
         found = checked_masks(result, name, task.weights, named_parameters(model))
@@ -312,7 +313,7 @@ def sparse_training_callback(
                 f"{type(callback).__name__}."
             )
         start = checked_masks(callback.masks, name, task.weights, named_parameters(model))
-        start = kept_within(start, task.within, True, task.generator)
+        start = kept_within(start, task.within, callback.exact, task.generator)
         share = task.share(start)
     callback.masks = Masks(
         start,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-__all__ = ["kept_within"]
+__all__ = ["kept_within", "ranked_within"]
 
 
 def kept_within(
@@ -65,3 +65,29 @@ def kept_within(
         added[places] = True
         kept = {n: kept[n] | part.view_as(kept[n]) for n, part in zip(names, added.split(sizes), strict=True)}
     return kept
+
+
+def ranked_within(scores: Mapping[str, Tensor], within: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Scores by which nothing that masks prune comes before what they keep.
+
+    Parameters
+    ----------
+    scores
+        Name -> scores, the larger the better kept.
+    within
+        Name -> bool mask of what may be kept, for some of the names.
+
+    Returns
+    -------
+    dict
+        Name -> scores, minus infinity where a mask prunes.
+
+    Examples
+    --------
+    >>> ranked_within({"w": torch.tensor([-1.0, 0.0])}, {"w": torch.tensor([True, False])})["w"].tolist()
+    [-1.0, -inf]
+    """
+    return {
+        name: score.masked_fill(~within[name].to(score.device), -torch.inf) if name in within else score
+        for name, score in scores.items()
+    }

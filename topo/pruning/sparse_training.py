@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..masks import Masks
 from ..parameter_names import named_parameters
 from ..training import Callback, TrainingState
+from .masks_within import kept_within
 from .task import Task
 
 __all__ = ["SparseTrainingCallback"]
@@ -39,15 +40,22 @@ class SparseTrainingCallback(Callback):
         The prunable weights, their number, and how many are to be kept at the end.
     generator
         Source of every random choice, on the CPU.
+    within
+        Masks that the model holds itself, for some of the names: what they prune stays pruned.
+    exact
+        Whether as many weights are kept as an algorithm asks for where `within` prunes some of them: others of the
+        same weight, drawn at random, take their place.
     """
 
     masks: Mapping[str, Tensor]
+    exact: ClassVar[bool] = True
 
     def __init__(self, task: Task) -> None:
         self.names = list(task.weights)
         self.pruner = task.name
         self.total, self.kept = task.total, task.kept
         self.generator = task.generator
+        self.within = task.within
         self.masks = {name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in task.weights.items()}
         frozen = set(map(id, task.frozen))
         self._frozen = {name: weight.detach().clone() for name, weight in task.weights.items() if id(weight) in frozen}
@@ -122,6 +130,8 @@ class SparseTrainingCallback(Callback):
         masks
             Masks by name.
         """
+        if self.within:
+            masks = kept_within(masks, self.within, self.exact, self.generator)
         weights = self.weights(state) if self._frozen else {}
         with torch.no_grad():
             for name, value in self._frozen.items():

@@ -17,6 +17,7 @@ from ..validation import whole_number
 from .allocation import SHARES, Allocation
 from .allocation import allocation as find_allocation
 from .input_statistics import rows_of_weights
+from .masks_within import ranked_within
 from .results import all_zero, checked_tensors
 from .schedules import exponential
 from .task import Task
@@ -61,13 +62,13 @@ class WeightScoring:
         allocate = find_allocation(allocation, task.kept, task.total)
         rounds = self.rounds if rounds is None else whole_number("rounds", rounds, minimum=1)
         masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in task.weights.items()}
-        masks |= {name: mask.to(task.device) for name, mask in task.within.items()}
         for density in exponential(task.kept / task.total, rounds):
             scores = check_scores(self.score(task, **settings), task)
             if allocation != "global" and allocation not in SHARES:
                 _find_rows(task)
             with torch.no_grad():
                 scores = {name: score.masked_fill(~masks[name], -torch.inf) for name, score in scores.items()}
+                scores = ranked_within(scores, task.within)
                 masks = _in_rows(task, allocate, scores, round(density * task.total))
             task.clear(masks)
         return masks

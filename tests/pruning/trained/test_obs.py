@@ -192,7 +192,7 @@ def test_inputs_that_are_always_zero(name, layer):
         ({"damping": True}, "damping must be"),
         ({"samples": 0}, "samples must be a whole number"),
         ({"allocation": "global"}, "unknown value of allocation 'global'"),
-        ({"damping": 0.0, "samples": 5}, "the inputs of weight do not span its columns.*raise damping"),
+        ({"damping": 0.0, "samples": 5}, "the samples do not span its columns.*raise damping"),
         ({"include": "bias"}, "multiplies its inputs by bias"),
     ],
 )

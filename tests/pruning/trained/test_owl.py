@@ -65,3 +65,10 @@ def test_settings_out_of_range_are_refused(settings):
     net, data = two_layers()
     with pytest.raises(InputError, match=next(iter(settings))):
         topo.prune(net, "owl", sparsity=0.5, data=data, **settings)
+
+
+@pytest.mark.parametrize("name", ["owl", "ria", "wanda", "woodfisher"])
+def test_data_that_are_no_numbers_are_refused(name):
+    net, (inputs, targets) = two_layers()
+    with pytest.raises(InputError, match="not all finite; look for NaN in the weights or the data"):
+        topo.prune(net, name, sparsity=0.7, data=(inputs * torch.nan, targets), device="cpu")

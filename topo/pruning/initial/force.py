@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ...validation import whole_number
 from ..allocation import allocation as find_allocation
+from ..masks_within import ranked_within
 from ..registry import PRUNERS
 from ..schedules import exponential
 from ..task import Task
@@ -42,7 +43,7 @@ def force(task: Task, *, batch_size: int = 128, allocation: str = "global", roun
     for density in exponential(task.kept / task.total, whole_number("rounds", rounds, minimum=1)):
         gradients = task.gradients(task.loss(*task.samples.batch(whole_number("batch_size", batch_size, minimum=1))))
         scores = check_scores({name: (original[name] * gradients[name]).abs() for name in original}, task)
-        masks = allocate(scores, round(density * task.total))
+        masks = allocate(ranked_within(scores, task.within), round(density * task.total))
         with torch.no_grad():
             for name, weight in task.weights.items():
                 weight.copy_(original[name] * masks[name])

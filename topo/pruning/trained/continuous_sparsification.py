@@ -54,7 +54,7 @@ class ContinuousSparsification(LatentWeights):
 
     def prepare(self, state: TrainingState) -> None:
         self.beta = self.hardness ** min(state.step / self.last, 1.0)
-        self.common = threshold(self.numbers, self.scheduled(state))
+        self.common = threshold(self.ranking(), self.scheduled(state))
 
     def gates(self, name: str) -> Tensor:
         """The soft masks of a weight.

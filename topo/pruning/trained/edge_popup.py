@@ -10,6 +10,7 @@ from torch import Tensor
 from ...training import TrainingState
 from ...validation import flag
 from ..allocation import SHARES, keep_best, layer_counts
+from ..masks_within import ranked_within
 from ..registry import PRUNERS
 from ..task import Task
 from .latent import LatentWeights, precision
@@ -67,13 +68,13 @@ class EdgePopup(LatentWeights):
         super().on_start(state)
 
     def best(self, name: str) -> Tensor:
-        return self.numbers[name]
+        return ranked_within({name: self.numbers[name]}, self.within)[name]
 
     def chosen(self, scores: dict[str, Tensor]) -> dict[str, Tensor]:
         return keep_best(scores, [self.counts[name] for name in scores])
 
     def made(self, name: str) -> Tensor:
-        latent, scores = self.latent[name], self.numbers[name]
+        latent, scores = self.latent[name], self.best(name)
         least = scores.flatten().kthvalue(scores.numel() - self.counts[name] + 1).values
         return latent * (scores >= least).to(latent.dtype)
 

@@ -11,6 +11,7 @@ from ...errors import InputError
 from ...training import TrainingState
 from ...validation import share, whole_number
 from ..allocation import allocation as find_allocation
+from ..masks_within import ranked_within
 from ..schedules import cubic
 from ..sparse_training import SparseTrainingCallback
 from ..task import Task
@@ -91,7 +92,8 @@ class Gradual(SparseTrainingCallback):
             return
         self.finished = state.step >= self.last
         if self.finished or (state.step > self.first and (state.step - self.first) % self.every == 0):
-            self.change(state, self.allocate(self.scores(state), self.count(state.step)))
+            scores = ranked_within(self.scores(state), self.within)
+            self.change(state, self.allocate(scores, self.count(state.step)))
 
     def count(self, step: int) -> int:
         """How many weights are kept after so many steps.

@@ -13,6 +13,7 @@ from ...training import TrainingState
 from ...validation import real_number, share
 from ..allocation import keep_largest
 from ..dynamic.updater import gradient
+from ..masks_within import ranked_within
 from ..schedules import cubic
 from ..sparse_training import SparseTrainingCallback
 from ..task import Task
@@ -111,6 +112,16 @@ class LatentWeights(SparseTrainingCallback):
             In its shape.
         """
 
+    def ranking(self) -> dict[str, Tensor]:
+        """The scores of all weights; what a mask of the model itself prunes comes last.
+
+        Returns
+        -------
+        dict
+            Name -> what is `best`.
+        """
+        return ranked_within({name: self.best(name) for name in self.names}, self.within)
+
     def prepare(self, state: TrainingState) -> None:
         """Called after every step, before weights are made, while masks are not fixed.
 
@@ -166,7 +177,7 @@ class LatentWeights(SparseTrainingCallback):
         self.prepare(state)
         self._show(state)
         if self.finished:
-            self.change(state, self.chosen({name: self.best(name) for name in self.names}))
+            self.change(state, self.chosen(self.ranking()))
 
     @torch.no_grad()
     def _show(self, state: TrainingState) -> None:
@@ -184,11 +195,12 @@ class LatentWeights(SparseTrainingCallback):
         Returns
         -------
         int
-            Between the number asked for and all weights.
+            Between the number asked for and all that may be kept.
         """
         if state.step >= self.last:
             return self.kept
-        return max(self.kept, round(cubic(self.kept / self.total, state.step / self.last) * self.total))
+        most = self.total - sum(int((~mask).sum()) for mask in self.within.values())
+        return max(self.kept, min(most, round(cubic(self.kept / self.total, state.step / self.last) * self.total)))
 
 
 def precision(weight: Tensor) -> torch.dtype:

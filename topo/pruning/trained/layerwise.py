@@ -162,9 +162,11 @@ def cholesky(name: str, matrix: Tensor) -> Tensor:
         When a matrix is not positive definite.
     """
     factor, failed = torch.linalg.cholesky_ex(matrix)
+    if failed.any() and not matrix.isfinite().all():
+        raise InputError(f"H of {name} is not all finite; look for NaN in the weights or the data.")
     if failed.any():
         raise InputError(
-            f"the inputs of {name} do not span its columns, and H has no inverse; raise damping or give more samples."
+            f"H of {name} has no inverse, for the samples do not span its columns; raise damping or give more samples."
         )
     return factor
 

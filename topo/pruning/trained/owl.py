@@ -12,6 +12,7 @@ from ...validation import flag, real_number
 from ..allocation import layer_counts
 from ..registry import PRUNERS
 from ..task import Task
+from ..weight_scoring import check_scores
 from .activation_scores import activation_scores, kept_in_rows
 from .wanda import size_times_norm
 
@@ -47,7 +48,7 @@ def owl(
     real_number("outliers", outliers, above=0)
     real_number("spread", spread, minimum=0)
     flag("sequential", sequential)
-    dense = activation_scores(task, size_times_norm, samples=samples, sequential=False)
+    dense = check_scores(activation_scores(task, size_times_norm, samples=samples, sequential=False), task)
     shares = torch.stack([(score > outliers * score.mean()).double().mean() for score in dense.values()]).tolist()
     densities = outlier_densities(shares, [w.numel() for w in task.weights.values()], task.kept / task.total, spread)
     shapes = {name: weight.shape for name, weight in task.weights.items()}

@@ -52,7 +52,7 @@ class STR(LatentWeights):
         return self.latent[name].abs().to(self.numbers[name].dtype).clamp_min(SMALLEST).log() - self.numbers[name]
 
     def prepare(self, state: TrainingState) -> None:
-        scores = {name: self.best(name) for name in self.names}
+        scores = self.ranking()
         count = self.scheduled(state)
         least = threshold(scores, count)
         below = threshold(scores, count + 1) if count < self.total else least - torch.inf

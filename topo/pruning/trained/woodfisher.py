@@ -10,6 +10,7 @@ from torch import Tensor
 from ...datasets.inputs import map_inputs
 from ...validation import one_of, real_number, whole_number
 from ..allocation import ALLOCATIONS, SHARES
+from ..masks_within import kept_within
 from ..registry import PRUNERS
 from ..schedules import exponential
 from ..task import Task
@@ -74,6 +75,9 @@ def woodfisher(
             score = values[name].square() / (2 * inverse_diagonal(name, fishers[name], inside))
             scores[name] = _unblocked(score, weight).masked_fill(~masks[name], -torch.inf)
         masks = allocate(scores, round(density * task.total))
+        if task.within:
+            masks = kept_within(masks, task.within, True, task.generator)
+            masks = {name: mask.to(task.device) for name, mask in masks.items()}
         values = {
             name: optimum(name, dense[name], fishers[name], _in_blocks(mask, size)) for name, mask in masks.items()
         }

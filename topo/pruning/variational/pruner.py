@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 
@@ -60,6 +62,8 @@ class VariationalPruner(SparseTrainingCallback):
     InputError
         When the model has nothing to gate that is not excluded.
     """
+
+    exact: ClassVar[bool] = False
 
     def __init__(
         self,
