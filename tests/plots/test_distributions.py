@@ -8,6 +8,7 @@ from scipy import sparse
 from topo.encoding.graph import BipartiteGraph
 from topo.errors import InputError
 from topo.plots import degree_distribution, metric_distribution
+from topo.plots.theme import HUES, pruner_color
 from topo.results import example_results
 
 
@@ -28,6 +29,19 @@ def test_a_line_is_the_share_of_nodes_with_as_many_edges_or_more(make_graph, col
         for degree, share in line.get_xydata():
             assert share == pytest.approx((graph.degrees() >= degree).mean())
     assert collisions(ax.figure) == []
+
+
+def test_pruners_have_their_colours_and_letters_fit_a_column(make_graph, collisions):
+    graph = make_graph([(30,), (20,), (10,)], density=0.3)
+    ax = degree_distribution({"synflow": graph, "rigl": graph}, width="column")
+    assert [line.get_color() for line in ax.lines] == [pruner_color("synflow"), pruner_color("rigl")]
+    assert ax.figure.get_figwidth() == 3.4 and collisions(ax.figure) == []
+    ax = degree_distribution({"synflow": graph, "rigl, at the end": graph}, width="page")
+    assert [line.get_color() for line in ax.lines] == list(HUES[:2])
+    many = degree_distribution({f"graph {i}": graph for i in range(8)})
+    assert collisions(many.figure) == []
+    with pytest.raises(InputError, match="width"):
+        degree_distribution({"a": graph}, width="broad")
 
 
 def test_graphs_without_edges_and_no_graphs_are_refused():

@@ -6,6 +6,7 @@ import pytest
 
 from topo.errors import InputError
 from topo.plots import layer_density, layer_density_grid
+from topo.plots.layers import short_layer_names
 
 
 @pytest.fixture
@@ -61,3 +62,13 @@ def test_bad_input(layers):
         layer_density(layers)
     with pytest.raises(InputError, match="no rows"):
         layer_density_grid(layers[:0])
+
+
+def test_long_names_begin_where_a_part_does():
+    names = ["stages.1.0.shortcut.0.weight", *(f"encoder.layers.{i}.attention.query" for i in (1, 11)), "x" * 30]
+    assert short_layer_names(names) == [
+        "stages.1.0.shortcut.0", "…1.attention.query", "…11.attention.query", "…" + "x" * 21
+    ]  # fmt: skip
+    assert short_layer_names(["one.two.three"], 6) == ["…three"] and short_layer_names(["one.two.three"], 7) == [
+        "…three"
+    ]

@@ -46,6 +46,15 @@ def test_random_masks_are_a_band_of_two_standard_deviations_where_they_have_a_va
     assert ["random" in [text.get_text() for text in ax.texts] for ax in (first, second, third)] == [True, False, False]
 
 
+def test_a_band_goes_no_lower_than_the_metric_can(table):
+    table = table.assign(disconnected_nodes=table["changed"], assortativity=table["changed"])
+    random = pd.DataFrame({"mean": [0.3] * 3, "sd": 0.4}, index=["disconnected_nodes", "assortativity", "changed"])
+    axes = metric_course(table, list(random.index), random=random, columns=3).axes
+    assert [ax.patches[0].get_y() for ax in axes] == pytest.approx([0, -0.5, -0.5])
+    for ax in axes:
+        assert ax.patches[0].get_y() + ax.patches[0].get_height() == pytest.approx(1.1)
+
+
 def test_a_value_that_is_missing_is_left_out(table):
     table.loc[(table["pruner"] == "set") | (table["epoch"] == 3), "k_core"] = np.nan
     (ax,) = metric_course(table, "k_core").axes

@@ -7,20 +7,30 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from ..encoding.graph import MultipartiteGraph
 from ..errors import InputError
 from ..results.schema import metric_label
+from ..validation import real_number
+from .graph import WIDTHS, Width
 from .labels import plain_number
-from .theme import HUES, own_axes, pruner_color, style
+from .theme import HUES, is_pruner, own_axes, pruner_color, style
 
 __all__ = ["degree_distribution", "metric_distribution"]
 
 MARGINS = (0.7, 1.75, 0.55, 0.4)
+MOST_INSIDE = 5
+"""Names that a key within the axes may have."""
 
 
 def degree_distribution(
-    graphs: Mapping[str, MultipartiteGraph], ax: Axes | None = None, *, direction: str = "all", title: str = ""
+    graphs: Mapping[str, MultipartiteGraph],
+    ax: Axes | None = None,
+    *,
+    direction: str = "all",
+    title: str = "",
+    width: Width = 4.95,
 ) -> Axes:
     """Share of nodes with at least so many edges, of several graphs, on logarithmic axes.
 
@@ -30,13 +40,15 @@ def degree_distribution(
     Parameters
     ----------
     graphs
-        Name -> graph.
+        Name -> graph. Where all are named after pruners, lines have the colours of these.
     ax
         Axes to draw on; new ones when left out.
     direction
         ``"all"`` edges of a node, those that come ``"in"``, or those that go ``"out"``.
     title
         Title of the figure.
+    width
+        Of new axes: inches, or ``"column"`` (3.4) or ``"page"`` (7) of a journal. Letters keep their size.
 
     Returns
     -------
@@ -61,20 +73,28 @@ def degree_distribution(
     degrees = {name: graph.degrees(direction) for name, graph in graphs.items()}
     if not any(degree.any() for degree in degrees.values()):
         raise InputError("no graph has an edge, so there is no distribution of degrees to draw.")
+    inches = WIDTHS[width] if isinstance(width, str) and width in WIDTHS else real_number("width", width, above=0)
+    inside = len(degrees) <= MOST_INSIDE
+    named = all(is_pruner(name) for name in degrees)
     with style():
-        ax, _ = own_axes(ax, 4.95, 3.2, MARGINS)
+        ax, _ = own_axes(ax, inches, min(0.75 * inches, 3.2), (0.7, 0.15 if inside else 1.75, 0.5, 0.35))
         for i, (name, degree) in enumerate(degrees.items()):
             values, counts = np.unique(degree, return_counts=True)
             share = counts[::-1].cumsum()[::-1] / len(degree)
             shown = values > 0
-            ax.plot(values[shown], share[shown], color=HUES[i % len(HUES)], label=name, drawstyle="steps-pre")
+            color = pruner_color(name) if named else HUES[i % len(HUES)]
+            ax.plot(values[shown], share[shown], color=color, label=name, drawstyle="steps-pre")
         ax.set_xscale("log")
         ax.set_yscale("log")
-        ax.xaxis.set_major_formatter(plain_number)
-        ax.yaxis.set_major_formatter(plain_number)
+        for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
+            axis.set_major_formatter(plain_number)
+            axis.set_minor_formatter(NullFormatter())
         ax.set_xlabel({"all": "edges at a node", "in": "edges into a node", "out": "edges out of a node"}[direction])
-        ax.set_ylabel("share of nodes with as many or more")
-        ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
+        ax.set_ylabel("nodes with as many or more")
+        # A falling line leaves the corner below it free.
+        place = {"loc": "lower left"} if inside else {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)}
+        ax.legend(**place)
         ax.set_title(title)
     return ax
 

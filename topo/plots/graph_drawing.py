@@ -214,7 +214,7 @@ class Drawing:
                 if what == "shades":
                     words = f"{self._shade_words} {short_number(low)}"
                     ax.text(left, high, words, **text)
-                    left += 0.06 + text_width(words, KEY)
+                    left += 0.14 + text_width(words, KEY)  # on a screen letters are up to .1 inches wider than in print
                     ramp = SEQUENTIAL(np.linspace(0, 1, 64))[None]
                     ax.imshow(ramp, extent=(left, left + 0.6, high - 0.05, high + 0.05), aspect="auto", zorder=3)
                     ax.set_aspect("equal")
@@ -250,7 +250,7 @@ class Drawing:
 
     def _key_places(self, marks: Sequence[str], width: float) -> list[list[tuple[float, str]]]:
         """Lines of the key: where each item begins, and what it is."""
-        lengths = [("shades", text_width(f"{self._shade_words} 0.00k", KEY) + text_width("0.00k", KEY) + 0.85)]
+        lengths = [("shades", text_width(f"{self._shade_words} 0.00k", KEY) + text_width("0.00k", KEY) + 0.93)]
         lengths += [(mark, 0.37 + text_width(mark, KEY)) for mark in marks]
         lines: list[list[tuple[float, str]]] = [[]]
         x = 0.0

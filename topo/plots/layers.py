@@ -171,8 +171,8 @@ def name_layers(ax: Axes, layers: list[str], fontsize: float = 7) -> None:
     ax.set_xticks(range(len(layers)), minor=True)
 
 
-def short_layer_names(layers: Sequence[str], length: int = 20) -> list[str]:
-    """Names of layers as figures write them: without ``.weight``, and only their end where they are long.
+def short_layer_names(layers: Sequence[str], length: int = 22) -> list[str]:
+    """Names of layers as figures write them: without ``.weight``, and only their last parts where they are long.
 
     Parameters
     ----------
@@ -189,10 +189,17 @@ def short_layer_names(layers: Sequence[str], length: int = 20) -> list[str]:
     Examples
     --------
     >>> short_layer_names(["conv1.weight", "encoder.layers.0.attention.query.weight"])
-    ['conv1', '…s.0.attention.query']
+    ['conv1', '…0.attention.query']
     """
-    names = [str(layer).removesuffix(".weight") for layer in layers]
-    return [name if len(name) <= length else "…" + name[-(length - 1) :] for name in names]
+    return [_short(str(layer).removesuffix(".weight"), length) for layer in layers]
+
+
+def _short(name: str, length: int) -> str:
+    if len(name) <= length:
+        return name
+    end = name[-(length - 1) :]
+    whole = end.partition(".")[2] if name[-length] != "." else end  # from where a part begins
+    return "…" + (whole or end)
 
 
 def layer_density_grid(table: pd.DataFrame, *, columns: int = 3) -> Figure:

@@ -31,6 +31,7 @@ __all__ = [
     "cell_ink",
     "corner_title",
     "figure",
+    "is_pruner",
     "name_cells",
     "pruner_color",
     "pruner_dashes",
@@ -231,6 +232,17 @@ def cell_ink(dark: bool) -> str:
 def palette() -> list[str]:
     """Every colour that a pruner can have."""
     return [_shade(hue, step) for step in range(4) for hue in HUES]
+
+
+def is_pruner(name: str) -> bool:
+    """Whether a name is that of the dense network or of a pruner of the library, which have colours of their own.
+
+    Parameters
+    ----------
+    name
+        Any name.
+    """
+    return name.lower() in ("dense", *PRUNERS)
 
 
 def pruner_color(name: str) -> str:

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ..errors import InputError
+from ..features import METRICS
 from ..results.labels import percent
-from ..results.schema import metric_label
+from ..results.schema import metric_column, metric_label
 from ..validation import real_number
 from .graph import WIDTHS, Width
 from .labels import label_line_ends, plain_number, text_width
@@ -50,7 +51,7 @@ def metric_course(
         The column of the time.
     random
         A table as of `topo.z_scores`: what random masks have, its ``mean`` plus and minus two of its ``sd``, is a grey
-        band in the panels of the metrics that it has.
+        band in the panels of the metrics that it has; of metrics that are never negative, it ends at 0.
     columns
         Panels beside each other.
     width
@@ -116,8 +117,10 @@ def _draw(ax: Axes, table: pd.DataFrame, metric: str, x: str, pruners: Sequence[
         colors.append(color)
     if random is not None and np.isfinite([random["mean"], random["sd"]]).all():
         low, high = (float(random["mean"] + sign * 2 * random["sd"]) for sign in (-1, 1))
+        if low < 0 and _is_never_negative(metric):
+            low = 0.0
         ax.axhspan(low, high, color=MUTED, alpha=0.22, linewidth=0, zorder=1)
-        ends.append((float(table[x].max()), (low + high) / 2))
+        ends.append((float(table[x].max()), float(random["mean"])))
         shown.append("random")
         colors.append(MUTED)
     ax.set_xlim(table[x].min(), max(table[x].max(), table[x].min() + 1))
@@ -129,6 +132,13 @@ def _draw(ax: Axes, table: pd.DataFrame, metric: str, x: str, pruners: Sequence[
     ax.grid(axis="y", color=GRID)
     ax.set_ylim(*ax.get_ylim())
     label_line_ends(ax, ends, shown, colors, fontsize=SMALL, inset=5)
+
+
+def _is_never_negative(column: str) -> bool:
+    known = metric_column(column)
+    if known is None or "z" in known.suffixes:
+        return False
+    return any(entry.info["bounds"].get(known.metric, ("",))[0] == 0 for entry in METRICS.entries())
 
 
 def _check(table: pd.DataFrame, metrics: Sequence[str], x: str, random: pd.DataFrame | None) -> None:
