@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
 import threading
 import warnings
@@ -188,10 +189,16 @@ class Registry(Mapping[str, T]):
         Raises
         ------
         InputError
-            When `name` is no such word, or is registered from another place already.
+            When `name` is no such word, or is registered from another place already, or ``bibtex`` is no BibTeX.
         """
         if not isinstance(name, str) or not name or any(c.isspace() for c in name):
             raise InputError(f"the name of a {self.kind} must be a word without blanks, not {name!r}.")
+        bibtex = info.get("bibtex") or ""
+        if bibtex and not _is_bibtex(bibtex):
+            raise InputError(
+                f"bibtex of {self.kind} {name!r} must be entries with a key each and all braces closed, such as "
+                f"'@misc{{me2026, title = {{Mine}}}}', not {bibtex!r}."
+            )
 
         def add(item: Item) -> Item:
             source = Source.of(item)
@@ -279,6 +286,11 @@ class Registry(Mapping[str, T]):
             while self._entry_points:  # one taken out is not loaded again, should its package look names up itself
                 _load(self._entry_points.pop(0))
         return self._entries
+
+
+def _is_bibtex(text: Any) -> bool:
+    entry = r"@\w+\s*\{\s*[^\s,{}]+\s*,"
+    return isinstance(text, str) and re.match(entry, text.strip()) is not None and text.count("{") == text.count("}")
 
 
 def _load(entry_point: EntryPoint) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 import pytest
+import torch
 from torch import nn
 
 import topo
@@ -52,3 +53,11 @@ def test_settings_out_of_range_are_known_without_a_network(name):
             with pytest.raises(InputError, match=rf"^{setting.name}\b.* must be .*not -3"):
                 check_ranges(name, {setting.name: wrong})
     check_ranges(name, {setting.name: setting.default for setting in settings_of(name)})
+
+
+@pytest.mark.parametrize("name", [name for name in PRUNERS if "budget" in {s.name for s in settings_of(name)}])
+def test_an_unknown_budget_is_named(name):
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    data = (torch.zeros(4, 6), torch.arange(4) % 3)
+    with pytest.raises(InputError, match=r"^unknown value of budget 'flops'; "):
+        topo.prune(net, name, sparsity=0.5, data=data, recipe="digits", device="cpu", budget="flops")

@@ -7,6 +7,7 @@ from torch import nn
 
 from topo.datasets import DATASETS
 from topo.encoding import ENCODINGS, encoding
+from topo.errors import InputError
 from topo.features import CATEGORIES, METRICS, metric
 from topo.models import MODELS
 from topo.pruning import PRUNERS
@@ -63,6 +64,29 @@ def test_a_study_cites_what_it_used_and_nothing_else():
     assert {"topo", "lee2019", "he2016", "alpaydin1998", "cunegatti2023", "paszke2019"} <= {*keys}
     assert "mocanu2018" not in keys and "milo2002" not in keys and len(keys) == len({*keys})
     assert "No reference" not in text
+
+
+@pytest.mark.parametrize("text", ["none", 5, "@misc{a, title = {A}", "@misc{, title = {A}}", "@misc{a}"])
+def test_what_is_no_bibtex_is_refused(text):
+    with pytest.raises(InputError, match="bibtex of metric 'bad' must be entries with a key each"):
+        metric("bad", category="local", bibtex=text)(lambda view: 0)
+
+
+def test_several_entries_of_one_thing_are_sorted_by_their_own_keys():
+    @metric("two_works", category="local", bibtex="@misc{a2026, title = {A}}\n@misc{z2026, title = {Z}}")
+    def two_works(view):
+        """From two works."""
+
+    try:
+        text = cite(
+            StudyConfig.parse(
+                {"models": ["resnet20"], "pruners": ["snip"], "sparsities": [0.5]} | {"metrics": ["two_works"]}
+            )
+        )
+    finally:
+        del METRICS._entries["two_works"]
+    keys = re.findall(r"^@\w+\{(\w+),", text, re.M)[1:]
+    assert {"a2026", "z2026"} <= {*keys} and keys == sorted(keys)
 
 
 def test_what_has_no_reference_is_named_and_own_bibtex_is_used():

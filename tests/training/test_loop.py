@@ -472,3 +472,11 @@ def test_a_model_made_in_inference_mode_is_told_what_to_do(few):
     with pytest.raises(InputError, match=r"inside torch.inference_mode.*copy.deepcopy\(model\)"):
         run(model, few)
     assert run(copy.deepcopy(model), few, recipe("digits", epochs=1)).status == "finished"
+
+
+def test_batch_norms_of_one_sample_are_told_what_they_lack():
+    net, data = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)), (torch.rand(1, 4), torch.tensor([0]))
+    with pytest.raises(InputError, match=r"module '1' .*batch norms have no statistics of one sample alone"):
+        train(net, data, recipe("digits", epochs=1), device="cpu", progress=False)
+    with pytest.raises(InputError, match=r"module '1' .*batch norms have no statistics of one sample alone"):
+        topo.prune(net, "px", sparsity=0.5, data=data, device="cpu")

@@ -194,10 +194,13 @@ _NO_INDICES = r"'indices'|used as indices must be|[Ee]xpected dtype int|index te
 _ONE_SAMPLE = "; a shape given as an example is that of one sample, such as (3, 32, 32): leave the batch axis out"
 
 
+_ONE_VALUE = "; batch norms have no statistics of one sample alone: give more samples at a time"
 _TOKENS = "; a shape stands for zeros that are no integers: give tokens, such as torch.zeros(1, 16, dtype=torch.long)"
 
 
 def _hint(reason: str, tensors: Sequence[Tensor]) -> str:
+    if "more than 1 value per channel" in reason:
+        return _ONE_VALUE
     if re.search(_NO_INDICES, reason) and any(tensor.is_floating_point() for tensor in tensors):
         return _TOKENS
     return _ONE_SAMPLE if any(map(_has_second_samples_axis, tensors)) else ""

@@ -121,7 +121,8 @@ def cite(study: Study | StudyConfig | str | Path) -> str:
     unknown = []
     for name in dict.fromkeys(used):
         own = _own_bibtex(name)
-        entries = {own.partition("{")[2].partition(",")[0].strip(): own} if own else {}
+        apart = [entry.strip() for entry in re.split(r"^(?=@)", own, flags=re.MULTILINE) if entry.strip()]
+        entries = {entry.partition("{")[2].partition(",")[0].strip(): entry for entry in apart}
         entries |= {reference.key: reference.bibtex for reference in references() if name in reference.used}
         known |= entries
         if not entries and name not in WITHOUT and not name.startswith(("category", "metric", "controls")):
@@ -156,4 +157,4 @@ def _used(config: StudyConfig) -> Iterator[str]:
 def _own_bibtex(used: str) -> str:
     kind, _, name = used.partition(" ")
     registry = REGISTRIES.get(kind)
-    return str(registry.entry(name).info.get("bibtex", "")).strip() if registry is not None and name in registry else ""
+    return (registry.entry(name).info.get("bibtex") or "").strip() if registry is not None and name in registry else ""

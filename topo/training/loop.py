@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import nn
 
+from ..dag.example import unfit_inputs_named
 from ..datasets import as_dataset
 from ..datasets.inputs import IGNORED, Inputs, call_model, map_inputs
 from ..device import resolve_device
@@ -267,14 +268,18 @@ def batch_loss(
     Raises
     ------
     InputError
-        When outputs and targets do not fit.
+        When outputs and targets do not fit, or the model does not take the inputs, such as batch norms one sample.
     """
     kind = targets.device.type
     if recipe.channels_last:
         inputs = map_inputs(_channels_last, inputs)
     bf16 = torch.autocast(kind, dtype=torch.bfloat16) if kind == "cuda" and recipe.bf16 else nullcontext()
     with bf16:
-        output = call_model(model, inputs)
+        try:
+            output = call_model(model, inputs)
+        except ValueError:  # such as batch norms raise of one sample
+            with unfit_inputs_named(inputs):
+                raise
     output = full_precision(output)
     found = find_loss(recipe.loss, targets)
     pair = found.paired(output, targets)

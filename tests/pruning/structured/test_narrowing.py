@@ -53,7 +53,7 @@ def test_weights_grow_by_what_their_layer_reads_less(net):
 def test_all_of_the_cost_is_the_network_itself_and_too_little_is_refused(net):
     same = narrowed(net, topo.cost(net, (6,))["macs"], (6,))
     assert same is not net and all(torch.equal(a, b) for a, b in zip(same.parameters(), net.parameters(), strict=True))
-    with pytest.raises(InputError, match="cannot go down to 9 macs"):
+    with pytest.raises(InputError, match=r"narrowed to 9 macs, for .* gone that may go 10 remain"):
         narrowed(net, 9, (6,))
     assert topo.cost(narrowed(net, 10, (6,)), (6,))["macs"] == 10
 
@@ -66,3 +66,37 @@ def test_residual_streams_are_narrowed_alike():
     shares = [narrow / wide for narrow, wide in zip(widths, full, strict=True)]
     assert max(shares) - min(shares) <= 1 / 16 + 1e-9
     assert small(torch.zeros(2, 3, 8, 8)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"budget": "flops"}, "unknown value of budget 'flops'"),
+        ({"budget": "flops", "at_most": 10**9}, "unknown value of budget 'flops'"),
+        ({"at_most": 0}, "at_most must be a number above 0"),
+        ({"model": 3}, r"topo\.pruning\.narrowed"),
+        ({"model": nn.Linear(6, 3)}, "cannot be narrowed to 9 macs, for the model has no unit"),
+    ],
+)
+def test_what_cannot_be_is_refused(net, arguments, message):
+    with pytest.raises(InputError, match=message):
+        narrowed(**({"model": net, "at_most": 9, "example": (6,)} | arguments))
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_units_too_large_for_what_is_missing_give_no_advice_on_sparsity():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        scalar = nn.Sequential(nn.Linear(6, 7), nn.ReLU(), nn.Linear(7, 1))
+    small = narrowed(topo.trace(scalar, (6,)), 24, (6,))
+    assert topo.cost(small, (6,))["macs"] == 21 < 0.9 * 24
+
+
+def test_a_network_that_holds_computed_weights_is_copied():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        nn.utils.weight_norm(net[0])
+    net(torch.rand(2, 6))
+    assert topo.cost(narrowed(net, 40, (6,)), (6,))["macs"] == 36

@@ -223,3 +223,17 @@ def test_multiple_inputs_come_from_the_data():
     assert masks == topo.prune(net, "l1-filter", sparsity=0.3, example=inputs, device="cpu")
     shapes = tuple(tuple(tensor.shape[1:]) for tensor in inputs)
     assert masks == topo.prune(net, "l1-filter", sparsity=0.3, example=shapes, device="cpu")
+
+
+def test_a_table_tied_to_a_layer_is_named_once():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.inner, self.out = nn.Embedding(11, 6), nn.Linear(6, 6), nn.Linear(6, 11, bias=False)
+            self.out.weight = self.table.weight
+
+        def forward(self, tokens):
+            return self.out(torch.relu(self.inner(self.table(tokens))))
+
+    with pytest.raises(InputError, match=r"leave fewer layers out than 'table\.weight'\."):
+        topo.prune(Tied(), "l1-filter", sparsity=0.6, example=torch.zeros(1, 5, dtype=torch.long), device="cpu")

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import copy
+import warnings
 from math import sqrt
 from typing import Any
 
 import torch
 from torch import nn
 
-from ...dag import compact, trace
+from ...dag import Dag, compact, trace
 from ...dag.channel_coupling import CoupledChannels, coupled_channels
+from ...dag.costs import BUDGETS
 from ...dag.example import Example
+from ...dag.tracing import module_of
+from ...errors import InputError
 from ...masks import Masks
-from ...parameter_names import named_parameters
-from ...validation import real_number
+from ...parameter_names import copied, named_parameters
+from ...validation import one_of, real_number
 from ..api import prune
 from .refilling import allowance
 
 __all__ = ["narrowed"]
 
 
-def narrowed(model: nn.Module, at_most: float, example: Example, *, budget: str = "macs", seed: int = 0) -> nn.Module:
+def narrowed(
+    model: nn.Module | Dag, at_most: float, example: Example, *, budget: str = "macs", seed: int = 0
+) -> nn.Module:
     """The same network with every group of channels narrowed alike, to be trained in the place of a pruned one.
 
     Of each group the channels with the largest norms stay, and their weights are scaled up by the root of the share of
@@ -30,7 +35,7 @@ def narrowed(model: nn.Module, at_most: float, example: Example, *, budget: str 
     Parameters
     ----------
     model
-        With fresh weights; it is not changed.
+        With fresh weights, or as `topo.trace` has traced it; it is not changed.
     at_most
         What it may cost: that of the pruned network, as of `topo.cost`.
     example
@@ -43,12 +48,13 @@ def narrowed(model: nn.Module, at_most: float, example: Example, *, budget: str 
     Returns
     -------
     Module
-        A plain one, on the CPU, as wide as the cost allows.
+        A plain one, on the CPU, as wide as the cost allows: `topo.cost` says what is left where a channel more, with
+        all that is coupled to it, costs much.
 
     Raises
     ------
     InputError
-        When one channel of each group costs more.
+        When one channel of each group costs more, or a setting is unknown.
 
     References
     ----------
@@ -63,14 +69,21 @@ def narrowed(model: nn.Module, at_most: float, example: Example, *, budget: str 
     >>> topo.cost(net, (1, 8, 8))["macs"], topo.cost(small, (1, 8, 8))["macs"]
     (135840, 33424)
     """
-    model = copy.deepcopy(model).cpu()
+    one_of("budget", budget, BUDGETS)
+    at_most = real_number("at_most", at_most, above=0)
+    model = copied(module_of(model, "topo.pruning.narrowed", values=True)).cpu()
     dag = trace(model, example)
     channels = coupled_channels(dag)
     full = channels.costs(torch.ones(channels.count, dtype=torch.bool))[budget]
-    if allowance(1.0, real_number("at_most", at_most, minimum=0)) >= full:
+    if allowance(1.0, at_most) >= full:
         return model
     options: dict[str, Any] = {"budget": budget, "scope": "group", "seed": seed, "device": "cpu"}
-    masks = prune(dag, "l1-filter", sparsity=1 - at_most / full, example=example, **options)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "pruner 'l1-filter' leaves")  # the advice there is for sparsities
+            masks = prune(dag, "l1-filter", sparsity=1 - at_most / full, example=example, **options)
+    except InputError as error:
+        raise InputError(f"the network cannot be narrowed to {at_most:g} {budget}, for {error}") from error
     _keep_size(model, channels, masks)
     return compact(masks.apply(model), masks, channels=channels)
 

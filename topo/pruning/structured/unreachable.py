@@ -111,6 +111,7 @@ def _settings(task: Task, channels: CoupledChannels, scores: Tensor, floor: int)
     if kept.any():
         held = [name for name in channels.layers if name not in task.weights and name in channels.axes]
         held += [name for name in sorted(channels.tables) if name not in task.weights]
+        held = list(dict.fromkeys(held))  # a table may be tied to a layer
         settings.append(
             f"leave fewer layers out than {', '.join(map(repr, held[:3]))}{' and more' if held[3:] else ''}"
         )

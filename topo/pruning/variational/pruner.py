@@ -78,7 +78,7 @@ class VariationalPruner(SparseTrainingCallback):
         settle: float = 0.5,
     ) -> None:
         super().__init__(task)
-        one_of("value of budget", budget, BUDGETS)
+        one_of("budget", budget, BUDGETS)
         self._example = task.example
         self._excluded = set(prunable_weights(task.model, self._example).names) - set(self.names)
         self.masks = Masks.dense(task.model, self._example)
