@@ -4,7 +4,7 @@ import pytest
 
 from topo.errors import InputError
 from topo.publishing import cite, methods
-from topo.publishing.methods_text import _training
+from topo.publishing.methods_text import _Citations, _pruning, _training
 from topo.study import Study, StudyConfig
 from topo.training import Recipe
 
@@ -64,6 +64,14 @@ def test_what_a_recipe_sets_is_said():
         "momentum 0.9 and weight decay 0.0001, with label smoothing of 0.1 and gradients clipped to a norm of 1."
     )
     assert "rose" in _training(Recipe(warmup=0.2)) and "Nesterov" not in _training(Recipe())
+
+
+def test_pruners_that_train_by_themselves_are_told(tmp_path):
+    config = StudyConfig.parse({"models": ["digits-mlp"], "pruners": ["snip", "imp", "l1-filter"], "sparsities": [0.5]})
+    text = " ".join(_pruning(Study(config, tmp_path / "study"), _Citations(latex=False)))
+    assert "Fresh networks were pruned by snip [lee2019] and then trained." in text
+    assert "were pruned by imp [frankle2019, frankle2020], training before the masks were final, and then" in text
+    assert "whole units until it is reached" in text
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ class PrunerRegistry(Registry[Callable[..., dict[str, Tensor]]]):
         stage
             One of `STAGES`.
         info
-            Further facts, such as ``paper`` and ``needs_data``.
+            Further facts, such as ``paper``, ``needs_data``, and ``trains`` for one that trains before it has masks.
 
         Returns
         -------

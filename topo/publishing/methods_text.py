@@ -20,6 +20,7 @@ __all__ = ["methods"]
 
 STAGES = {
     "initial": "Fresh networks were pruned by {} and then trained.",
+    "trains": "Fresh networks were pruned by {}, training before the masks were final, and then trained.",
     "training": "While they were trained, networks were pruned by {}.",
     "trained": "Trained dense networks were pruned by {} and trained by the same recipe once more.",
 }
@@ -113,13 +114,17 @@ def _pruning(study: Study, cites: _Citations) -> list[str]:
     sparsities = [f"{100 * sparsity:g}%" for sparsity in study.config.sparsities]
     sentences = []
     for stage, sentence in STAGES.items():
-        members = [choice for choice in study.config.pruners if choice.applied_at == stage]
+        members = [choice for choice in study.config.pruners if _applied(choice) == stage]
         if members:
             names = [f"{_called(c)}{cites('pruner', c.name)}{_settings(c.settings)}" for c in members]
             sentences.append(sentence.format(_joined(names)))
     share = "sparsities" if len(sparsities) > 1 else "a sparsity"
     structured = any(PRUNERS.entry(choice.name).family == "structured" for choice in study.config.pruners)
-    exact = " (structured algorithms remove the fewest units that reach it)" if structured else ""
+    exact = (
+        " (structured algorithms remove whole units until it is reached, and take back what still fits)"
+        if structured
+        else ""
+    )
     return (
         [*sentences, f"Each algorithm removed weights to {share} of {_joined(sparsities)}{exact}."] if sentences else []
     )
@@ -212,6 +217,12 @@ def _environment(study: Study, table: pd.DataFrame) -> list[str]:
 
 def _values(column: Iterable[Any]) -> str:
     return " or ".join(dict.fromkeys(str(value) for value in column))
+
+
+def _applied(choice: Any) -> str:
+    """The stage at which a pruner prunes, with one more for those that train before they have masks."""
+    trains = choice.applied_at == "initial" and PRUNERS.entry(choice.name).info.get("trains")
+    return "trains" if trains else choice.applied_at
 
 
 def _called(choice: Any) -> str:

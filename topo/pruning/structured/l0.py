@@ -79,7 +79,7 @@ def mean_gate(log_alpha: Tensor) -> Tensor:
     return (torch.sigmoid(log_alpha) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
 
 
-@PRUNERS.register("l0", family="structured", stage="initial", paper="Louizos et al. 2018", needs_data=True)
+@PRUNERS.register("l0", family="structured", stage="initial", paper="Louizos et al. 2018", needs_data=True, trains=True)
 @by_unit_score(scope="global", rounds=None)
 def l0(
     task: Task,

@@ -17,7 +17,9 @@ from .unit_scoring import by_unit_score, train_units
 __all__ = ["slimming"]
 
 
-@PRUNERS.register("slimming", family="structured", stage="initial", paper="Liu et al. 2017", needs_data=True)
+@PRUNERS.register(
+    "slimming", family="structured", stage="initial", paper="Liu et al. 2017", needs_data=True, trains=True
+)
 @by_unit_score(scope="global")
 def slimming(task: Task, channels: CoupledChannels, alive: Tensor, *, penalty: float = 1e-4) -> Tensor:
     """Absolute scale of the batch norm behind a channel, after training with an L1 penalty on all scales.

@@ -19,7 +19,12 @@ __all__ = ["imp", "round_counts"]
 
 
 @PRUNERS.register(
-    "imp", family="trained", stage="initial", paper="Frankle & Carbin 2019, Frankle et al. 2020", needs_data=True
+    "imp",
+    family="trained",
+    stage="initial",
+    paper="Frankle & Carbin 2019, Frankle et al. 2020",
+    needs_data=True,
+    trains=True,
 )
 def imp(task: Task, *, rate: float = 0.2, rewind: float = 0, allocation: str = "global") -> dict[str, Tensor]:
     """Absolute value of the trained weights, a fifth of them a round, each from the same early weights.
