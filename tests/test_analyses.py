@@ -59,7 +59,7 @@ def test_every_pruner_runs_in_one_study(tmp_path):
 def test_structured_pruning_is_compared_at_equal_epochs(tmp_path):
     options = ("--subset", 12, "--epochs", 2, "--nu", 1, "--sparsities", 0.5, "--seeds", 0, "--results", tmp_path)
     text = run("structured_comparison", *options)
-    assert "The dense network reaches" in text
+    assert "the dense network reaches" in text
     table = pd.read_csv(tmp_path / "structured_comparison_digits_digits-cnn.csv")
     assert (tmp_path / "structured_comparison_digits_digits-cnn_gaps.csv").exists()
     assert table.groupby("seed")["method"].nunique().tolist() == [10]

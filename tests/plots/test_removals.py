@@ -13,7 +13,7 @@ def record(steps: int = 12, rounds: int = 3) -> pd.DataFrame:
     unit = number % 4 > 0
     return pd.DataFrame(
         {
-            "round": 1 + number * rounds // steps,
+            "round_number": 1 + number * rounds // steps,
             "name": [f"layer{i % 3}.weight[{i}]" if u else f"branch{i}" for i, u in enumerate(unit)],
             "kind": np.where(unit, "unit", "arcs"),
             "level": np.where(unit, 9 - number % 3, 20 + number),

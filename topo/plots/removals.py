@@ -13,7 +13,7 @@ from .theme import GRID, HUES, INK, MUTED, PAPER, figure_of, own_axes, style
 
 __all__ = ["removal_course"]
 
-NEEDED = ("round", "name", "kind", "level", "left", "came_back")
+NEEDED = ("round_number", "name", "kind", "level", "left", "came_back")
 KINDS = {"unit": (HUES[0], "o", 22), "arcs": (HUES[6], "s", 40)}
 # Inches that a number of weights takes.
 LEFT_WIDTH = 0.38
@@ -45,7 +45,7 @@ def removal_course(record: pd.DataFrame, ax: Axes | None = None, *, title: str =
 
     Examples
     --------
-    >>> columns = ["round", "name", "kind", "level", "left", "came_back"]
+    >>> columns = ["round_number", "name", "kind", "level", "left", "came_back"]
     >>> rows = [(1, "conv.weight[3]", "unit", 1, 90, False), (2, "shortcut", "arcs", 3, 60, False)]
     >>> ax = removal_course(pd.DataFrame(rows, columns=columns))
     >>> [label.get_text() for label in ax.get_yticklabels()]
@@ -63,7 +63,7 @@ def removal_course(record: pd.DataFrame, ax: Axes | None = None, *, title: str =
     names = short_layer_names(rows)
     place = layer.map(rows.index).to_numpy()
     steps = np.arange(1, len(record) + 1)
-    ends = np.append(np.flatnonzero(np.diff(record["round"])), len(record) - 1)
+    ends = np.append(np.flatnonzero(np.diff(record["round_number"])), len(record) - 1)
     left = 0.3 + 0.066 * max(map(len, names))
     wide = float(np.clip(0.22 * len(record), 3.2, 7.0))
     high = 0.3 * len(rows) + 0.1

@@ -391,7 +391,7 @@ class StudyConfig(BaseModel):
             if not part["controls"]:
                 del part["controls"]
         for part, choice in zip(decides["pruners"], self.pruners, strict=True):
-            if "sparsity_of" not in choice.decides():
+            if not choice.counts_otherwise:
                 del part["sparsity_of"]
         data = [decides, code, modules]
         return sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

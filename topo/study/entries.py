@@ -190,6 +190,15 @@ class PrunerChoice(Choice):
         return self.name in PRUNERS and PRUNERS.entry(self.name).family == "structured"
 
     @property
+    def counts_otherwise(self) -> bool:
+        """Whether `sparsity` is of other weights than before there was `sparsity_of`; what does as then keeps its keys.
+
+        Structured algorithms counted all weights and others the included ones. Known also of an algorithm whose code
+        was not imported.
+        """
+        return bool(self._patterns) and self.sparsity_of != ("all" if self.removes_units else "included")
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """The settings and patterns with which the algorithm is called."""
         return {**self.settings, **self._patterns, "sparsity_of": self.sparsity_of}
@@ -200,11 +209,8 @@ class PrunerChoice(Choice):
 
     def decides(self) -> dict[str, Any]:
         decides = {**super().decides(), "stage": self.applied_at}
-        # Before there was a choice, structured algorithms counted all weights and others the included ones; cells that
-        # do as then keep their keys.
-        of = decides.pop("sparsity_of")
-        earlier = "all" if PRUNERS.entry(self.name).family == "structured" else "included"
-        decides |= {"sparsity_of": of} if self._patterns and of != earlier else {}
+        if not self.counts_otherwise:
+            del decides["sparsity_of"]
         # Before, they left less than they may.
         return decides | ({"budget_met": "to the unit"} if self.removes_units else {})
 

@@ -164,7 +164,7 @@ def test_the_record_says_what_went_and_when():
     assert record["cost"].tolist() == [16, 16, 16]
     assert record["paths"].tolist() == [32, 16, 8]
     # Of 116 weights 97.8, 82.5 and 69.6 may stay after a round: it takes two blocks, one, and none.
-    assert record["round"].tolist() == [1, 1, 2] and record["left"].tolist() == [84, 84, 68]
+    assert record["round_number"].tolist() == [1, 1, 2] and record["left"].tolist() == [84, 84, 68]
     assert set(record["kind"]) == {"arcs"} and not record["came_back"].any()
     assert topo.prune(model, "magnitude", sparsity=0.4).record is None
 

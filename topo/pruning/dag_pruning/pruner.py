@@ -136,7 +136,9 @@ def _record(gone: Sequence[Gone], course: Sequence[tuple[int, int]], parts: Live
         back = bool(parts.alive[unit]) if unit is not None else not live.isdisjoint(arcs)
         kind = "arcs" if unit is None else "unit"
         rows.append((number, one.candidate.name, kind, one.candidate.level, one.score, one.cost, one.paths, left, back))
-    return pd.DataFrame(rows, columns=["round", "name", "kind", "level", "score", "cost", "paths", "left", "came_back"])
+    return pd.DataFrame(
+        rows, columns=["round_number", "name", "kind", "level", "score", "cost", "paths", "left", "came_back"]
+    )
 
 
 @dataclass(frozen=True)
