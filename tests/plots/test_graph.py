@@ -196,6 +196,8 @@ def test_only_the_layers_asked_for_are_drawn(make_graph):
     ax = draw_graph(graph, layers=names[1:3])
     shown = [text.get_text() for text in ax.texts]
     assert names[1] in shown and names[0] not in shown
+    edges = sum(block.matrix.nnz for block in graph.blocks if (block.source, block.target) == (1, 2))
+    assert f"1,024 of {graph.n_nodes:,} nodes · {edges:,} of {graph.n_edges:,} edges" in shown
     few, degree = layout.chosen_parts(graph, graph.degrees(), names[1:3])
     assert [part.name for part in few.parts] == names[1:3] and len(few.blocks) == 1
     assert degree.tolist() == np.concatenate([graph.degrees()[p.nodes] for p in graph.parts[1:3]]).tolist()

@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 from ..encoding.graph import MultipartiteGraph
 from ..encoding.parts import Block
 from ..errors import InputError
-from ..results.labels import counted
+from ..results.labels import counted_of
 from .graph_layout import PartLayout, PlacedPart, chosen_parts, edges_between_groups, lay_out_part
 from .labels import short_number, text_width
 from .theme import INK, MUTED, PAPER, SEQUENTIAL
@@ -63,11 +63,9 @@ class Drawing:
             raise InputError(f"draw_graph draws a MultipartiteGraph or BipartiteGraph; got {type(graph).__name__}.")
         if not graph.parts:
             raise InputError("the graph has no parts, so there is nothing to draw.")
-        self.head = [
-            *([title] if title else []),
-            f"{counted(graph.n_nodes, 'node')} · {counted(graph.n_edges, 'edge')}",
-        ]
         self.graph, degree = chosen_parts(graph, graph.degrees(), layers)
+        sizes = (self.graph.n_nodes, graph.n_nodes, "node"), (self.graph.n_edges, graph.n_edges, "edge")
+        self.head = [*([title] if title else []), " · ".join(counted_of(*size) for size in sizes)]
         parts = self.graph.parts
         self.single = (
             self.graph.n_nodes <= max_single_nodes
