@@ -6,7 +6,8 @@ ResNet-20 on 3x32x32 inputs, random masks at 98%, all metrics. The command runs 
 the files and on all of them: the difference is what a file costs, the rest what starting and tracing cost. Seconds are
 of the processor, all threads together, so that what else the machine does matters little; what 1,000 files take on free
 cores is worked out from them. Beside it, what encoding a second mask costs when the model is given (its trace is found
-again) over encoding from a Dag.
+again) over encoding from a Dag; and how long `Topometrics` takes with one thread over with two, by turns in one
+process, by the clock: only a machine that does nothing else says something there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import contextlib
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -47,6 +49,17 @@ def used_by_command(*arguments: str) -> tuple[float, float]:
     return used.ru_utime + used.ru_stime, peak
 
 
+def one_thread_over_two(model: torch.nn.Module, masks: list[topo.Masks], repeats: int = 3) -> float:
+    """The median over turns of the seconds with one thread over those with two."""
+
+    def seconds(n_jobs: int) -> float:
+        measured = topo.Topometrics(example=SHAPE, n_jobs=n_jobs)
+        return times(lambda: measured.transform([(model, one) for one in masks]))[0]
+
+    seconds(1)
+    return statistics.median(seconds(1) / seconds(2) for _ in range(repeats))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--files", type=int, default=60)
@@ -60,11 +73,12 @@ def main() -> None:
     clock = time.process_time
     with_model = min(times(lambda: topo.encode(model, masks, example=SHAPE), 10, clock=clock))
     from_dag = min(times(lambda: topo.encode(dag, masks), 10, clock=clock))
+    drawn = [topo.prune(model, "er", sparsity=SPARSITY, seed=seed) for seed in range(options.files)]
+    one_over_two = {count: one_thread_over_two(model, drawn[:count]) for count in (4, options.files)}
     few, seconds, peaks = options.files // 3, {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        for seed in range(options.files):
-            part = "few" if seed < few else "rest"
-            topo.prune(model, "er", sparsity=SPARSITY, seed=seed).save(Path(folder) / part / f"{seed}.safetensors")
+        for seed, one in enumerate(drawn):
+            one.save(Path(folder) / ("few" if seed < few else "rest") / f"{seed}.safetensors")
         used_by_command("measure", "resnet20", "--masks", f"{folder}/few/0.safetensors", "-o", f"{folder}/row.csv")
         for count, parts in ((few, ["few"]), (options.files, ["few", "rest"])):
             named = [word for part in parts for word in ("--masks", f"{folder}/{part}")]
@@ -84,6 +98,7 @@ def main() -> None:
         f"minutes_for_{MANY}_on_{options.workers}_free_cores": (start + MANY * a_file) / options.workers / 60,
         "peak_mib": peaks,
         "second_mask_over_encoding_from_a_dag": with_model / from_dag,
+        "one_thread_over_two_by_networks": one_over_two,
     }
     write_record(options.output, record)
     for name, value in record.items():
