@@ -366,10 +366,12 @@ class LayerGraphs(Mapping[str, BipartiteGraph]):
 
     @property
     def n_nodes(self) -> int:
+        """Nodes of all layers; what one layer writes and the next one reads counts in both."""
         return sum(graph.n_nodes for graph in self.values())
 
     @property
     def n_edges(self) -> int:
+        """Edges of all layers."""
         return sum(graph.n_edges for graph in self.values())
 
     def save(self, folder: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""Three networks of different kinds for images of about 16x16 pixels, each trained in half a minute on one core."""
+"""Three networks of different kinds for images of about 16x16 pixels, small enough for hundreds on a few cores."""
 
 from __future__ import annotations
 

@@ -12,10 +12,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from ..encoding.graph import MultipartiteGraph
 from ..errors import InputError
 from ..results.schema import metric_label
-from ..validation import real_number
-from .graph import WIDTHS, Width
 from .labels import plain_number
-from .theme import HUES, is_pruner, own_axes, pruner_color, style
+from .theme import HUES, Width, inches_of, is_pruner, own_axes, pruner_color, style
 
 __all__ = ["degree_distribution", "metric_distribution"]
 
@@ -73,7 +71,7 @@ def degree_distribution(
     degrees = {name: graph.degrees(direction) for name, graph in graphs.items()}
     if not any(degree.any() for degree in degrees.values()):
         raise InputError("no graph has an edge, so there is no distribution of degrees to draw.")
-    inches = WIDTHS[width] if isinstance(width, str) and width in WIDTHS else real_number("width", width, above=0)
+    inches = inches_of(width)
     inside = len(degrees) <= MOST_INSIDE
     named = all(is_pruner(name) for name in degrees)
     with style():

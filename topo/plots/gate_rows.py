@@ -12,15 +12,12 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from ..errors import InputError
-from ..validation import real_number
-from .graph import WIDTHS, Width
 from .labels import text_width
 from .layers import short_layer_names
-from .theme import INK, MUTED, SEQUENTIAL, corner_title, figure, style
+from .theme import INK, MUTED, SEQUENTIAL, SMALL, Width, corner_title, figure, inches_of, style
 
 __all__ = ["gate_course"]
 
-SMALL = 7.0
 ROW, LAYER_ROW, SHORTEST, TALLEST, GAP = 0.075, 0.14, 0.16, 1.6, 0.07
 """Inches: a gate of a unit and of a layer, the least and the most of a block of units, and between blocks."""
 MOST_COLUMNS = 1200
@@ -91,7 +88,7 @@ def gate_course(
     chosen = np.unique(np.linspace(0, len(values) - 1, MOST_COLUMNS).round().astype(int))
     values, when = values[chosen], when[chosen]
     blocks = _blocks(values, names, layers)
-    inches = WIDTHS[width] if isinstance(width, str) and width in WIDTHS else real_number("width", width, above=0)
+    inches = inches_of(width)
     left = 0.2 + max(text_width(name, SMALL) for block in blocks for name in block.names)
     ends = [f"{int((values[-1, block.gates] > OPEN).sum())} of {len(block.gates)}" for block in blocks]
     right, top, bottom = 0.15 + max(text_width(end, SMALL) for end in ends), 0.3, 0.78

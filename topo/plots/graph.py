@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,16 +12,11 @@ from matplotlib.figure import Figure
 from ..encoding.drawers import DRAWERS
 from ..encoding.graph import MultipartiteGraph
 from ..errors import InputError
-from ..validation import one_of, real_number, whole_number
+from ..validation import real_number, whole_number
 from .graph_drawing import Drawing
-from .theme import figure, style
+from .theme import Width, figure, inches_of, style
 
 __all__ = ["draw_graph", "draw_graphs"]
-
-WIDTHS = {"column": 3.4, "page": 7.0}
-"""Inches of a column and of a page of most journals, by what `width` calls them."""
-
-Width = float | Literal["column", "page"]
 
 
 @DRAWERS.register("matplotlib")
@@ -90,7 +84,7 @@ def draw_graph(
     drawing = Drawing(graph, layers=layers, title=title, **options)
     with style():
         if ax is None:
-            drawing.fit(_inches(width))
+            drawing.fit(None if width is None else inches_of(width))
             ax = figure(drawing.width, drawing.height).add_axes((0, 0, 1, 1))
         else:
             box, dpi = ax.get_window_extent(), ax.figure.dpi
@@ -145,7 +139,7 @@ def draw_graphs(
     if not isinstance(graphs, Mapping) or not graphs:
         raise InputError("draw_graphs needs a mapping from titles to graphs, with one graph at least.")
     columns = min(whole_number("columns", columns, minimum=1), len(graphs))
-    inches = _inches(width) or WIDTHS["page"]
+    inches = inches_of(width)
     options = {"max_groups": max_groups, "max_single_nodes": max_single_nodes, "max_single_edges": max_single_edges}
     drawings = [Drawing(g, layers=layers, title=title, **options) for title, g in graphs.items()]
     norm = _scale(np.concatenate([drawing.shades for drawing in drawings]), vmin, vmax)
@@ -174,14 +168,6 @@ def draw_graphs(
         key.axis("off")
         drawings[0].draw_key(key, 0.1, key_height - 0.15, norm, marks, inches)
     return drawn
-
-
-def _inches(width: Width | None) -> float | None:
-    if width is None:
-        return None
-    if isinstance(width, str):
-        return WIDTHS[one_of("width", width, WIDTHS)]
-    return real_number("width", width, above=0)
 
 
 def _scale(shades: np.ndarray, vmin: float | None, vmax: float | None) -> LogNorm:

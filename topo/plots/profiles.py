@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,14 +14,12 @@ from ..errors import InputError
 from ..results.labels import percent
 from ..results.schema import metric_label
 from ..validation import real_number
-from .graph import WIDTHS
 from .labels import label_line_ends, plain_number, text_width
 from .layers import checked_layers, name_layers, short_layer_names
-from .theme import GRID, figure, pruner_color, pruner_dashes, pruner_order, style
+from .theme import GRID, SMALL, Width, figure, inches_of, pruner_color, pruner_dashes, pruner_order, style
 
 __all__ = ["layer_profiles"]
 
-SMALL = 7.0
 PANEL = 1.15
 WIDE_RANGE = 20
 """Values whose largest is so many times the smallest have a logarithmic axis."""
@@ -34,7 +31,7 @@ def layer_profiles(
     columns: str | Sequence[str] = "density",
     *,
     sparsity: float | None = None,
-    width: float | Literal["column", "page"] = "column",
+    width: Width = "column",
 ) -> Figure:
     """Quantities along the layers, one panel below the other, a line a pruner.
 
@@ -84,7 +81,7 @@ def layer_profiles(
     rows = table[np.isclose(table["sparsity"], chosen)]
     if rows.empty:
         raise InputError(f"no network has sparsity {chosen:g}; the table has {', '.join(f'{s:g}' for s in known)}.")
-    inches = WIDTHS[width] if isinstance(width, str) and width in WIDTHS else real_number("width", width, above=0)
+    inches = inches_of(width)
     layers, pruners = list(dict.fromkeys(rows["layer"])), pruner_order(rows["pruner"].unique())
     names = max(text_width(pruner, SMALL, bold=True) for pruner in pruners)
     left, right, top = 0.62, min(names + 0.22, inches / 2), 0.3

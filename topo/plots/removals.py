@@ -14,7 +14,7 @@ from .theme import GRID, HUES, INK, MUTED, PAPER, figure_of, own_axes, style
 __all__ = ["removal_course"]
 
 NEEDED = ("round_number", "name", "kind", "level", "left", "came_back")
-KINDS = {"unit": (HUES[0], "o", 22), "arcs": (HUES[6], "s", 40)}
+KINDS = {"unit": ("unit", HUES[0], "o", 22), "arcs": ("branch", HUES[6], "s", 40)}
 # Inches that a number of weights takes.
 LEFT_WIDTH = 0.38
 
@@ -72,12 +72,12 @@ def removal_course(record: pd.DataFrame, ax: Axes | None = None, *, title: str =
         box, dpi = ax.get_window_extent(), figure_of(ax).dpi
         ax.set_xlim(0.3, len(record) + 0.7)
         ax.set_ylim(len(rows) - 0.4, -0.6)
-        for kind, (color, marker, size) in KINDS.items():
+        for kind, (called, color, marker, size) in KINDS.items():
             here = (record["kind"] == kind).to_numpy()
             back = record["came_back"].to_numpy(dtype=bool)
             for shown, face in ((here & ~back, color), (here & back, PAPER)):
                 if shown.any():
-                    label = {"unit": "unit", "arcs": "branch"}[kind] + (", came back" if face == PAPER else "")
+                    label = called + (", came back" if face == PAPER else "")
                     ax.scatter(
                         steps[shown], place[shown], s=size, marker=marker, c=face, edgecolors=color, linewidths=1.1,
                         zorder=3, label=label,

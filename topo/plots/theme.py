@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -17,6 +17,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from ..results.schema import ALL_FAMILIES
+from ..validation import one_of, real_number
 
 __all__ = [
     "DIVERGING",
@@ -28,9 +29,13 @@ __all__ = [
     "MUTED",
     "PAPER",
     "SEQUENTIAL",
+    "SMALL",
+    "WIDTHS",
+    "Width",
     "cell_ink",
     "corner_title",
     "figure",
+    "inches_of",
     "is_pruner",
     "name_cells",
     "pruner_color",
@@ -42,6 +47,12 @@ __all__ = [
 
 # The report replaces these four by variables of its light and dark scheme: use them for nothing else.
 INK, MUTED, GRID, PAPER = "#20242b", "#6a7281", "#e2e5ea", "#fffffe"
+
+WIDTHS = {"column": 3.4, "page": 7.0}
+"""Inches of a column and of a page of most journals, by what `width` calls them."""
+Width = float | Literal["column", "page"]
+SMALL = 7.0
+"""Points of the letters of figures that are made for one of these widths."""
 
 # Hues that stay apart under protanopia, deuteranopia and tritanopia (the first eight the furthest), and that show on
 # white and on near-black.
@@ -170,6 +181,32 @@ def figure_of(ax: Axes) -> Figure:
     if root is None:
         raise ValueError("the Axes belong to no figure")
     return root
+
+
+def inches_of(width: Width) -> float:
+    """The width of a figure in inches.
+
+    Parameters
+    ----------
+    width
+        Inches, or a key of ``WIDTHS``.
+
+    Returns
+    -------
+    float
+        Inches.
+
+    Raises
+    ------
+    InputError
+        It is neither.
+
+    Examples
+    --------
+    >>> inches_of("column"), inches_of(5)
+    (3.4, 5.0)
+    """
+    return WIDTHS[one_of("width", width, WIDTHS)] if isinstance(width, str) else real_number("width", width, above=0)
 
 
 def own_axes(ax: Axes | None, width: float, height: float, margins: Sequence[float]) -> tuple[Axes, bool]:

@@ -14,14 +14,11 @@ from ..errors import InputError
 from ..features import METRICS
 from ..results.labels import percent
 from ..results.schema import metric_column, metric_label
-from ..validation import real_number
-from .graph import WIDTHS, Width
 from .labels import label_line_ends, plain_number, text_width
-from .theme import GRID, MUTED, figure, pruner_color, pruner_dashes, pruner_order, style
+from .theme import GRID, MUTED, SMALL, Width, figure, inches_of, pruner_color, pruner_dashes, pruner_order, style
 
 __all__ = ["metric_course"]
 
-SMALL = 7.0
 PANEL, LEFT, TOP, BOTTOM = 1.15, 0.62, 0.28, 0.42
 """Inches: the height of a panel, and what is beside, above and below it."""
 SHARES = ("changed", "explored", "sparsity", "density", "accuracy", "test_accuracy", "train_accuracy")
@@ -79,7 +76,7 @@ def metric_course(
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     _check(table, metrics, x, random)
     pruners = pruner_order(table["pruner"].unique())
-    inches = WIDTHS[width] if isinstance(width, str) and width in WIDTHS else real_number("width", width, above=0)
+    inches = inches_of(width)
     columns = max(1, min(columns, len(metrics)))
     rows = -(-len(metrics) // columns)
     names = [*pruners, "random"] if random is not None else pruners

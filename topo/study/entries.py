@@ -193,8 +193,8 @@ class PrunerChoice(Choice):
     def counts_otherwise(self) -> bool:
         """Whether `sparsity` is of other weights than before there was `sparsity_of`; what does as then keeps its keys.
 
-        Structured algorithms counted all weights and others the included ones. Known also of an algorithm whose code
-        was not imported.
+        Structured algorithms counted all weights and others the included ones. An algorithm whose code was not imported
+        is taken for one of the others.
         """
         return bool(self._patterns) and self.sparsity_of != ("all" if self.removes_units else "included")
 

@@ -215,7 +215,7 @@ RECIPES.register("cifar-short", summary="CIFAR in 20 epochs: cosine, warm-up, la
         channels_last=True,
     )
 )
-RECIPES.register("small-images", summary="Half a minute on one core for 10,000 images of 16x16: cosine, warm-up.")(
+RECIPES.register("small-images", summary="For some 10,000 images of 16x16 pixels: cosine, warm-up.")(
     Recipe(
         epochs=20,
         nesterov=True,

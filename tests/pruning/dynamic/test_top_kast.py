@@ -5,20 +5,10 @@ import torch
 from torch import nn
 
 import topo
-from topo.datasets import load
-from topo.training import Callback, Recipe, train
+from tests.pruning.full_batch import DATA, net, plan
+from topo.training import Callback, train
 
-DATA = load("digits", subset=4)
-PLAN = Recipe(
-    epochs=12, batch_size=64, learning_rate=0.5, momentum=0.9, weight_decay=0.01, schedule="constant", augment=False,
-    nesterov=False,
-)  # fmt: skip
-
-
-def net() -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+PLAN = plan(12, momentum=0.9, weight_decay=0.01)
 
 
 def top(weight: torch.Tensor, count: int) -> torch.Tensor:

@@ -5,21 +5,11 @@ import torch
 from torch import nn
 
 import topo.pruning
-from topo.datasets import load
+from tests.pruning.full_batch import DATA, net, plan
 from topo.errors import InputError
 from topo.training import Callback, Recipe, train
 
-DATA = load("digits", subset=4)
-PLAN = Recipe(
-    epochs=20, batch_size=64, learning_rate=0.5, momentum=0.9, weight_decay=0.0, schedule="constant", augment=False,
-    nesterov=False,
-)  # fmt: skip
-
-
-def net() -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+PLAN = plan(20, momentum=0.9)
 
 
 def by_hand(model: nn.Module, kept: int, begins: dict[int, bool]):

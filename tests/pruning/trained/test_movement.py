@@ -5,19 +5,10 @@ import torch
 from torch import nn
 
 import topo.pruning
-from topo.datasets import load
+from tests.pruning.full_batch import DATA, net, plan
 from topo.training import Callback, Recipe, train
 
-DATA = load("digits", subset=4)
-PLAN = Recipe(
-    epochs=24, batch_size=64, learning_rate=0.5, momentum=0.0, weight_decay=0.0, schedule="constant", augment=False
-)
-
-
-def net() -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+PLAN = plan(24)
 
 
 def by_hand(model: nn.Module, kept: int, interval: int, last: int):
@@ -75,8 +66,8 @@ def test_pruned_weights_are_zero_in_the_network_and_come_back_with_their_values(
     model = net()
     watch = Watch(model[1].weight)
     pruner = topo.pruning.sparse_training_callback(model, "movement", sparsity=0.7, interval=1)
-    plan = Recipe(epochs=24, batch_size=64, weight_decay=0.01, schedule="cosine", augment=False)
-    train(model, DATA, plan, masks=pruner.masks, callbacks=[watch, pruner], device="cpu", progress=False)
+    annealed = Recipe(epochs=24, batch_size=64, weight_decay=0.01, schedule="cosine", augment=False)
+    train(model, DATA, annealed, masks=pruner.masks, callbacks=[watch, pruner], device="cpu", progress=False)
     assert watch.returned > 0
 
 

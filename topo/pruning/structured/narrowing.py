@@ -29,8 +29,8 @@ def narrowed(
 ) -> nn.Module:
     """The same network with every group of channels narrowed alike, to be trained in the place of a pruned one.
 
-    Of each group the channels with the largest norms stay, and their weights are scaled up by the root of the share of
-    inputs that a layer loses, so that what it passes on is as large as before.
+    Of each group the channels with the largest norms stay, and the weights of a layer are scaled up by the root of how
+    many times fewer inputs it reads, so that what it passes on is as large as before.
 
     Parameters
     ----------
