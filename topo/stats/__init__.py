@@ -1,5 +1,6 @@
 """Statistics on results tables: tables in, tables out."""
 
+from .accuracy_error import accuracy_error
 from .collinearity import collinear_groups, determined_columns, repeated_metrics
 from .correlation import grouped_correlation, spearman
 from .family_correlations import correlations_by_family, strongest_metrics
@@ -11,6 +12,7 @@ from .ranking import rank_agreement, ranking_table
 from .significance import q_values, significant, with_q_values
 
 __all__ = [
+    "accuracy_error",
     "accuracy_summary",
     "collinear_groups",
     "correlations_by_family",
