@@ -1,6 +1,6 @@
 """Statistics on results tables: tables in, tables out."""
 
-from .accuracy_error import accuracy_error
+from .accuracies import accuracy_error
 from .collinearity import collinear_groups, determined_columns, repeated_metrics
 from .correlation import grouped_correlation, spearman
 from .family_correlations import correlations_by_family, strongest_metrics
