@@ -15,6 +15,7 @@ from torch.nn.utils import parametrizations, parametrize
 import topo
 from tests.public_models import public_dag, public_model
 from topo.dag.derived_weights import carried_elements, kept_elements
+from topo.dag.parameter_axes import parameter_axis
 from topo.errors import InputError
 from topo.masks import Masks, prunable_parameters
 from topo.parameter_names import masks_within, named_parameters
@@ -357,6 +358,39 @@ def test_torchs_own_masks_are_of_the_whole():
     assert topo.prune(net, "magnitude", sparsity=0).counts()["kept"].sum() == 110
     with pytest.raises(InputError, match=r"keep 110 of its 130 weights, and sparsity 0.1 asks for 117"):
         topo.prune(net, "magnitude", sparsity=0.1)
+
+
+class Stacked(nn.Module):
+    """Two weights that are multiplied as one, and a mask of the first that is all zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Parameter(torch.randn(3, 4)), nn.Parameter(torch.randn(2, 4))
+        self.register_buffer("mask", torch.zeros(3, 4))
+
+    def forward(self, x):
+        return x @ torch.cat([self.first * self.mask, self.second]).T
+
+
+def test_layers_that_torchs_own_masks_prune_whole_are_layers_still():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    nn.utils.prune.custom_from_mask(net[0], "weight", torch.zeros(6, 4))
+    assert roles(net, (4,)) == {"0.bias": "bias", "0.weight": "weight", "2.weight": "weight", "2.bias": "bias"}
+    dag = topo.trace(net, (4,))
+    axis = parameter_axis(dag, dag.arcs[0].steps[0].args[1].name, 0)
+    assert (axis.name, axis.axis, axis.places.tolist()) == ("0.weight", 0, list(range(6)))
+    masks = topo.prune(net, "magnitude", sparsity=0.7, example=(4,))
+    kept = {name: int(mask.sum()) for name, mask in masks.items()}
+    assert kept == {"0.weight": 0, "2.weight": 13}
+    counts = topo.encode(dag, encoding="rolled")["0"].attributes
+    assert (counts["weights_total"], counts["weights_kept"]) == (24, 0)
+    x = torch.randn(5, 4)
+    torch.testing.assert_close(topo.compact(net, masks, (4,))(x), masks.apply(net)(x))
+
+
+def test_a_part_of_a_weight_that_a_mask_makes_zero_is_a_weight_still():
+    assert roles(Stacked(), (4,)) == {"first": "weight", "second": "weight"}
 
 
 @pytest.mark.parametrize("kind", ["both", "older weight norm"])

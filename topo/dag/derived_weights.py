@@ -95,6 +95,7 @@ def carried_elements(dag: AdditiveGraph, weight: str, parameter: str) -> Tensor 
 
     So it is through views, and through parametrisations that treat every element alike or scale it: pruning elements of
     the parameter prunes elements of the weight. It is not where elements are mixed, as where their mean is taken off.
+    A mask in the model that is all zero, as of a layer that `torch.nn.utils.prune` has pruned whole, is looked through.
 
     Parameters
     ----------
@@ -135,8 +136,31 @@ def carried_elements(dag: AdditiveGraph, weight: str, parameter: str) -> Tensor 
         others = {name: torch.zeros_like(p) for name, p in parameters.items()}
         found = _computed(dag, weight, {**others, parameter: numbers.to(value.device).double() + 1})
         return None if not found.any() else found.long().cpu() - 1
+    found = _followed(dag, weight, parameter, parameters)
+    if found is None and (hidden := _zero_buffers(dag, weight)):
+        return _followed(dag, weight, parameter, parameters, hidden)
+    return found
+
+
+def _zero_buffers(dag: AdditiveGraph, weight: str) -> dict[str, Tensor]:
+    """Ones in the place of each buffer of zeros that a weight is computed from."""
+    behind = {value for name in constants_behind(dag, weight) for value in dag.constants[name].values}
+    buffers = behind & dag.state.keys() - dag.parameters_behind([weight])
+    return {name: torch.ones_like(dag.state[name]) for name in sorted(buffers) if not dag.state[name].any()}
+
+
+def _followed(
+    dag: AdditiveGraph,
+    weight: str,
+    parameter: str,
+    parameters: Mapping[str, Tensor],
+    buffers: Mapping[str, Tensor] | None = None,
+) -> Tensor | None:
+    """`carried_elements` of a weight that is computed, with other values in the place of some buffers."""
+    value = dag.state[parameter]
+    numbers = torch.arange(value.numel()).reshape(value.shape)
     for draw in (_positive, _signed):
-        drawn = {name: draw(p, place) for place, (name, p) in enumerate(parameters.items())}
+        drawn = {name: draw(p, place) for place, (name, p) in enumerate(parameters.items())} | (buffers or {})
 
         def is_zero(zeros: Tensor, drawn: dict[str, Tensor] = drawn) -> Tensor:
             state = {**drawn, parameter: drawn[parameter].masked_fill(zeros.to(value.device), 0.0)}
