@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
+from ..dag.weight_table import parameter_uses
 from ..datasets.inputs import Batch
 from ..errors import InputError
 from .samples import chunks
 from .task import Task
-from .weight_rows import Rows, uses_of_elements
+from .weight_rows import Rows, covers, uses_of_elements
 from .weight_uses import Use, WeightUses, separate_operations
 
-__all__ = ["gram", "rows_of_weights", "squares", "visit_layers"]
+__all__ = ["fan_ins", "find_rows", "gram", "rows_of_weights", "squares", "visit_layers"]
 
 
 def gram(inputs: Tensor) -> Tensor:
@@ -144,6 +148,62 @@ def rows_of_weights(task: Task, samples: Batch) -> dict[str, list[Rows]]:
     found: dict[str, dict[Rows, None]] = {}
     _run(task, next(chunks(samples, 2)), lambda rows, inputs: found.setdefault(rows.name, {}).update({rows: None}))
     return {name: list(rows) for name, rows in found.items()}
+
+
+def find_rows(task: Task) -> None:
+    """Note in `Task.rows` the rows by output of the weights, where data or an example let see how these are used.
+
+    Parameters
+    ----------
+    task
+        The model and its weights; rows that are known already stay.
+    """
+    inputs: Any = task.given_example
+    if inputs is None and task.given_samples is not None:
+        inputs = task.given_samples.glimpse()
+    if inputs is None or task.rows:
+        return
+    samples = inputs, torch.zeros(len(pytree.tree_leaves(inputs)[0]))
+    for name, rows in rows_of_weights(task, samples).items():
+        if covers(task.weights[name], rows):
+            task.rows[name] = rows
+
+
+def fan_ins(task: Task) -> dict[str, Tensor]:
+    """With how many weights of its row each weight is summed, which random weights are scaled by (He et al. 2015).
+
+    Parameters
+    ----------
+    task
+        The model and its weights. Where neither data nor an example let see how one is used, and for tables of
+        embeddings, its first axis runs over the rows.
+
+    Returns
+    -------
+    dict
+        Name -> float64 in the weight's shape, on the CPU.
+
+    Examples
+    --------
+    >>> import topo
+    >>> from topo.pruning.opening import open_task
+    >>> call = {"sparsity": 0.5, "data": None, "seed": 0, "device": "cpu", "include": None, "exclude": None}
+    >>> layer = torch.nn.ConvTranspose2d(6, 4, 3, groups=2)  # each output reads three inputs at nine places
+    >>> with open_task(layer, "random", example=(6, 5, 5), **call) as task:
+    ...     fan_ins(task)["weight"].unique()
+    tensor([27.], dtype=torch.float64)
+    """
+    find_rows(task)
+    uses = {} if task.dag is None else parameter_uses(task.dag)
+    found = {}
+    for name, weight in task.weights.items():
+        first = prod(weight.shape[1:]) if weight.ndim > 1 else 1
+        found[name] = torch.full(weight.shape, float(max(1, first)), dtype=torch.float64)
+        if not any(use.role == "embedding" for use in uses.get(name, ())):
+            for rows in task.rows.get(name, ()):
+                numbers = torch.full(rows.shape, float(prod(rows.shape[2:])), dtype=torch.float64)
+                rows.write(found[name], numbers)
+    return found
 
 
 def _run(task: Task, batch: Batch, on_use: Use) -> None:

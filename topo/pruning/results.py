@@ -39,7 +39,10 @@ def all_zero(pruner: str, what: str, values: Mapping[str, Tensor]) -> InputError
     """
     zeros = [name for name, value in values.items() if value.ndim > 1 and value.is_floating_point() and not value.any()]
     if not zeros:
-        return InputError(f"pruner {pruner!r} scores {what} zero: what is scored depends on none; is the network dead?")
+        return InputError(
+            f"pruner {pruner!r} scores {what} zero: what is scored depends on none; is the network dead, or are its "
+            "weights all equal?"
+        )
     are, let, them = ("are", "let", "them") if len(zeros) > 1 else ("is", "lets", "it")
     return InputError(
         f"pruner {pruner!r} scores {what} zero, for {listed(zeros)} {are} all zero, as a fresh head may be, or a layer "

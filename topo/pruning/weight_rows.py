@@ -62,7 +62,7 @@ class Rows:
             (groups, rows, inputs, *kernel).
         """
         if self.index is not None:
-            return tensor.detach().flatten()[self.index]
+            return tensor.detach().flatten()[self.index.to(tensor.device)]
         assert self.strides is not None, "rows have either strides or an index"
         laid = self._laid(tensor.detach())
         return laid.as_strided(self.shape, self.strides, laid.storage_offset() + self.offset)
@@ -91,7 +91,7 @@ class Rows:
                 tensor.copy_(laid)
         else:
             flat = tensor.flatten()
-            flat[self.index] = values
+            flat[self.index.to(tensor.device)] = values
             tensor.copy_(flat.view(tensor.shape))
 
     def matrices(self, tensor: Tensor) -> Tensor:

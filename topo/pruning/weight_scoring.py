@@ -9,19 +9,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from ..errors import InputError
 from ..parameter_names import named_parameters
 from ..validation import whole_number
 from .allocation import SHARES, Allocation
 from .allocation import allocation as find_allocation
-from .input_statistics import rows_of_weights
+from .input_statistics import find_rows
 from .masks_within import ranked_within
 from .results import all_zero, checked_tensors
 from .schedules import exponential
 from .task import Task
-from .weight_rows import as_matrix, covers, written_back
+from .weight_rows import as_matrix, written_back
 
 __all__ = ["WeightScoring", "by_score", "check_scores", "in_double"]
 
@@ -65,26 +64,13 @@ class WeightScoring:
         for density in exponential(task.kept / task.total, rounds):
             scores = check_scores(self.score(task, **settings), task)
             if allocation != "global" and allocation not in SHARES:
-                _find_rows(task)
+                find_rows(task)
             with torch.no_grad():
                 scores = {name: score.masked_fill(~masks[name], -torch.inf) for name, score in scores.items()}
                 scores = ranked_within(scores, task.within)
                 masks = _in_rows(task, allocate, scores, round(density * task.total))
             task.clear(masks)
         return masks
-
-
-def _find_rows(task: Task) -> None:
-    """Note the rows by output of weights that lie otherwise than along the first axis, where the call lets see them."""
-    inputs: Any = task.given_example
-    if inputs is None and task.given_samples is not None:
-        inputs = task.given_samples.glimpse()
-    if inputs is None or task.rows:
-        return
-    samples = inputs, torch.zeros(len(pytree.tree_leaves(inputs)[0]))
-    for name, rows in rows_of_weights(task, samples).items():
-        if covers(task.weights[name], rows):
-            task.rows[name] = rows
 
 
 def _in_rows(task: Task, allocate: Allocation, scores: Mapping[str, Tensor], kept: int) -> dict[str, Tensor]:

@@ -6,8 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
+import topo
 from topo.pruning.dynamic.srigl import places
+from topo.training import Recipe
 
 
 def fan_ins(mask) -> list[int]:
@@ -83,3 +86,15 @@ def test_places_are_those_of_sorting(rows, columns, seed):
     for row, mask, ranks in zip(scores.tolist(), among.tolist(), found.tolist(), strict=True):
         order = sorted(range(columns), key=lambda c: (not mask[c], -row[c] if mask[c] else c))
         assert [order.index(c) for c in range(columns)] == ranks
+
+
+def test_the_fan_in_of_a_transposed_convolution_is_that_of_its_outputs():
+    generator = torch.Generator().manual_seed(0)
+    inputs, targets = torch.randn(12, 6, 2, 2, generator=generator), torch.arange(12) % 8
+    net = nn.Sequential(nn.ConvTranspose2d(6, 8, 2, groups=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net = nn.Sequential(*net, nn.Linear(8, 8))
+    plan = Recipe(epochs=3, batch_size=4, learning_rate=0.1, augment=False)
+    settings = {"interval": 1, "salient": 0.0, "initial": "uniform"}
+    masks = topo.prune(net, "srigl", sparsity=0.5, data=(inputs, targets), recipe=plan, **settings)
+    by_output = masks["0.weight"].unflatten(0, (2, 3)).sum((1, 3, 4)).flatten().tolist()
+    assert by_output == [6] * 8

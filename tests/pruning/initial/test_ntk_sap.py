@@ -147,3 +147,28 @@ def test_it_is_a_pruner_of_studies_that_train_afterwards(digits, smooth):
 def test_settings_are_checked(smooth, settings):
     with pytest.raises(InputError, match=next(iter(settings))):
         topo.prune(smooth, "ntk-sap", sparsity=0.5, example=SHAPE, **settings)
+
+
+class Written(nn.Module):
+    """A transposed convolution of stride 1 as a convolution, by the mirrored kernel of the same parameter."""
+
+    def __init__(self, layer: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        self.weight, self.bias, self.groups = layer.weight, layer.bias, layer.groups
+
+    def forward(self, x):
+        kernel = self.weight.unflatten(0, (self.groups, -1)).transpose(1, 2).flatten(0, 1).flip(-1, -2)
+        return F.conv2d(x, kernel, self.bias, padding=self.weight.shape[-1] - 1, groups=self.groups)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_transposed_convolution_is_the_convolution_that_computes_the_same(groups, drawn):
+    layer = nn.ConvTranspose2d(6, 40, 2, groups=groups)
+    head = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(40, 3))
+    nets = nn.Sequential(layer, *head), nn.Sequential(Written(layer), *head)
+    x = torch.randn(2, 6, 3, 3)
+    torch.testing.assert_close(nets[0](x), nets[1](x))
+    own, written = (topo.pruning.score(net, "ntk-sap", example=(6, 3, 3), draws=2) for net in nets)
+    for name, score in own.items():
+        torch.testing.assert_close(score, written[name], rtol=1e-9, atol=1e-12)
+    assert drawn[0][1]["0.weight"].var() * (6 // groups * 4) == pytest.approx(2, rel=0.15)

@@ -149,3 +149,10 @@ def test_bad_settings(name):
     if name == "ramanujan":
         with pytest.raises(InputError, match="draws"):
             topo.prune(net(), name, sparsity=0.5, draws=0)
+
+
+def test_degrees_of_single_weights_are_those_of_outputs_also_of_transposed_convolutions():
+    layer = nn.ConvTranspose2d(6, 4, 3, groups=2)
+    masks = topo.prune(layer, "expander", sparsity=0.5, example=(6, 5, 5), unit="weight")
+    by_output = masks["weight"].unflatten(0, (2, 3)).sum((1, 3, 4))
+    assert sorted(by_output.flatten().tolist()) == [13, 13, 14, 14]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 import topo.pruning
 from topo.datasets import load
 from topo.errors import InputError
+from topo.pruning.allocation import keep_largest
 from topo.pruning.trained.latent import threshold
 from topo.training import Callback, Recipe, train
 
@@ -207,3 +209,63 @@ def test_the_smallest_of_the_largest():
 def test_settings_out_of_range_are_refused(name, settings):
     with pytest.raises(InputError, match=next(iter(settings))):
         topo.prune(net(), name, sparsity=0.7, data=DATA, recipe="digits", **settings)
+
+
+def equal() -> nn.Module:
+    """Weights of one size, of both signs."""
+    model = net().float()
+    with torch.no_grad():
+        for layer in (model[1], model[3]):
+            layer.weight.sign_().mul_(0.1)
+    return model
+
+
+def test_soft_thresholds_part_weights_of_equal_size_by_their_order():
+    watch, model = Watch(), equal()
+    pruner = topo.pruning.sparse_training_callback(model, "str", sparsity=0.7, include="1.*")
+    run = train(model, DATA, PLAN, masks=pruner.masks, callbacks=[pruner, watch], device="cpu", progress=False)
+    counts = [int((weight != 0).sum()) for weight in watch.seen]
+    assert counts == [count_at(step, 12, 230, 768) for step in range(13)] + 4 * [230]
+    assert run.history["train_loss"].iloc[-1] < run.history["train_loss"].iloc[0]
+
+
+def test_of_equal_thresholds_none_is_left_where_nothing_smaller_is_pruned():
+    weights = torch.tensor([[0.5, -0.5, 0.5, 0.5]])
+    pruner = topo.pruning.sparse_training_callback(nn.Linear(4, 1), "str", sparsity=0.5)
+    pruner.names, pruner.latent, pruner.numbers = ["weight"], {"weight": weights}, {"weight": torch.zeros(())}
+    pruner.last = 1
+    pruner.prepare(SimpleNamespace(step=1))
+    assert pruner.made("weight").tolist() == [[0.5, -0.5, 0.0, 0.0]]
+    latent, number = pruner.slopes("weight", torch.ones(1, 4))
+    assert (latent.tolist(), float(number)) == ([[1.0, 1.0, 0.0, 0.0]], 0.0)
+
+
+def test_masks_that_never_move_keep_the_largest_weights():
+    model = net().float()
+    pruner = topo.pruning.sparse_training_callback(model, "continuous-sparsification", sparsity=0.7, learning_rate=0)
+    run = train(model, DATA, PLAN, masks=pruner.masks, callbacks=[pruner], device="cpu", progress=False)
+    # Latent weights are those of the moment at which masks were fixed.
+    expected = keep_largest({n: w.abs() for n, w in pruner.latent.items()}, round(0.3 * 888))
+    assert all(torch.equal(run.masks[name], mask) for name, mask in expected.items())
+
+
+def test_of_equal_soft_masks_the_larger_weights_stay():
+    pruner = topo.pruning.sparse_training_callback(nn.Linear(4, 1), "continuous-sparsification", sparsity=0.5)
+    pruner.latent = {"weight": torch.tensor([[1.0, 2.0, -3.0, 9.0]])}
+    chosen = pruner.chosen({"weight": torch.tensor([[0.5, 0.1, 0.1, -torch.inf]])})
+    assert chosen["weight"].tolist() == [[True, False, True, False]]
+
+
+def test_equal_scores_of_edge_popup_let_no_more_weights_in():
+    pruner = topo.pruning.sparse_training_callback(nn.Linear(4, 1), "edge-popup", sparsity=0.5)
+    pruner.latent, pruner.numbers = {"weight": torch.ones(1, 4)}, {"weight": torch.ones(1, 4)}
+    assert pruner.made("weight").tolist() == [[1.0, 1.0, 0.0, 0.0]]
+
+
+def test_edge_popup_scales_by_the_inputs_of_an_output():
+    """A transposed convolution by 1 x 1 is a convolution with the transposed kernel."""
+    inputs, targets = torch.randn(6, 6, 2, 2, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 2
+    up = nn.Sequential(nn.ConvTranspose2d(6, 2, 1, groups=2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    masks = topo.prune(up, "edge-popup", sparsity=0.5, data=(inputs, targets), recipe=PLAN)
+    weight = masks.state["0.weight"]
+    assert weight[masks["0.weight"]].abs().unique().tolist() == pytest.approx([(2 / (0.5 * 3)) ** 0.5])

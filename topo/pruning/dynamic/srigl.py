@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from ...validation import share
 from ..allocation import keep_in_rows, keep_largest
+from ..input_statistics import find_rows
 from ..registry import PRUNERS
 from ..task import Task
+from ..weight_rows import Rows, as_matrix, written_back
 from .updater import TopologyUpdater, gradient, largest
 
 __all__ = ["SRigL"]
@@ -31,7 +33,8 @@ class SRigL(TopologyUpdater):
     that the layer's weights need for room.
 
     For the count of weights to be exact, fan-ins differ by one where they must: neurons with most weights left have one
-    more. A neuron is an element of the first axis of a weight, an output but for transposed convolutions.
+    more. A neuron is an output of a layer where data or an example let see which weights that has, and else an element
+    of the weight's first axis, which of a transposed convolution is an input.
 
     Parameters
     ----------
@@ -47,11 +50,13 @@ class SRigL(TopologyUpdater):
     def __post_init__(self, task: Task) -> None:
         super().__post_init__(task)
         self.salient = share("salient", self.salient)
+        find_rows(task)
+        self.rows: dict[str, list[Rows]] = task.rows
         self.fan_in: dict[str, Tensor] = {}
         masks = {}
         for name, mask in self.masks.items():
-            scores = torch.rand(in_rows(mask).shape, generator=self.generator)
-            masks[name] = keep_in_rows(scores, int(mask.sum())).view(mask.shape)
+            scores = torch.rand(self.by_neuron(name, mask).shape, generator=self.generator)
+            masks[name] = self.of_neurons(name, keep_in_rows(scores, int(mask.sum())), mask)
         self.masks = masks
 
     def dropped(
@@ -59,7 +64,9 @@ class SRigL(TopologyUpdater):
     ) -> dict[str, Tensor]:
         surviving = {}
         for name, mask in masks.items():
-            held, size, slope = in_rows(mask), in_rows(weights[name].detach().abs()), in_rows(gradient(weights[name]))
+            held = self.by_neuron(name, mask)
+            size = self.by_neuron(name, weights[name].detach().abs())
+            slope = self.by_neuron(name, gradient(weights[name]))
             total = int(held.sum())
             gone = self.quota(name, mask, fraction)
             left = largest(size, held, total - gone)
@@ -70,7 +77,7 @@ class SRigL(TopologyUpdater):
             each, more = divmod(total, int(active.sum()))
             most = keep_largest({name: left.sum(1).float().masked_fill(~active, -1.0)}, more)[name]
             self.fan_in[name] = (each * active + most)[:, None]
-            surviving[name] = (left & (places(size, left) < self.fan_in[name])).view(mask.shape)
+            surviving[name] = self.of_neurons(name, left & (places(size, left) < self.fan_in[name]), mask)
         return surviving
 
     def active(self, name: str, salient: Tensor, total: int, columns: int) -> Tensor:
@@ -100,26 +107,49 @@ class SRigL(TopologyUpdater):
     ) -> dict[str, Tensor]:
         after = {}
         for name, mask in surviving.items():
-            held, slope = in_rows(mask), in_rows(gradient(weights[name])).abs().nan_to_num(nan=0.0)
+            held = self.by_neuron(name, mask)
+            slope = self.by_neuron(name, gradient(weights[name])).abs().nan_to_num(nan=0.0)
             lacking = self.fan_in[name] - held.sum(1, keepdim=True)
-            after[name] = (held | (places(slope, ~held) < lacking)).view(mask.shape)
+            after[name] = self.of_neurons(name, held | (places(slope, ~held) < lacking), mask)
         return after
 
+    def by_neuron(self, name: str, tensor: Tensor) -> Tensor:
+        """A tensor of a weight's shape as a matrix with a row for each neuron; a vector is one row.
 
-def in_rows(tensor: Tensor) -> Tensor:
-    """A tensor as a matrix with a row for each element of its first axis; a vector is one row.
+        Parameters
+        ----------
+        name
+            Of the weight.
+        tensor
+            Such as its mask.
 
-    Parameters
-    ----------
-    tensor
-        Of any shape.
+        Returns
+        -------
+        Tensor
+            (neurons, weights of each).
+        """
+        if name in self.rows:
+            return as_matrix(tensor, self.rows[name]).flatten(1)
+        return tensor.flatten(1) if tensor.ndim > 1 else tensor[None]
 
-    Returns
-    -------
-    Tensor
-        (rows, columns).
-    """
-    return tensor.flatten(1) if tensor.ndim > 1 else tensor[None]
+    def of_neurons(self, name: str, matrix: Tensor, like: Tensor) -> Tensor:
+        """The tensor of a weight's shape from what `by_neuron` makes of it.
+
+        Parameters
+        ----------
+        name
+            Of the weight.
+        matrix
+            (neurons, weights of each).
+        like
+            A tensor of the weight's shape.
+
+        Returns
+        -------
+        Tensor
+            In that shape, of the type of the matrix.
+        """
+        return written_back(matrix, self.rows[name], like) if name in self.rows else matrix.view(like.shape)
 
 
 def places(scores: Tensor, among: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from ...training.predictions import tensors_of
 from ...validation import real_number, whole_number
+from ..input_statistics import fan_ins
 from ..linearized_model import whole_numbers
 from ..registry import PRUNERS
 from ..task import Task
@@ -28,9 +28,9 @@ def ntk_sap(task: Task, *, draws: int = 5, batch_size: int = 100, perturbation: 
     The score is |d/dm sum ||f(x; theta * m) - f(x; (theta + delta) * m)||^2|: for a small normal delta the expected
     distance is, but for a factor, the squared norm of the Jacobian by the kept weights, and with it the trace of the
     kernel. The mask stands in both networks. Theta are not the weights of the model: each draw takes new ones, normal
-    with variance 2 / inputs of a row (He et al. 2015), new inputs, standard normal, and a new delta; biases, norms and
-    what is not scored stay as they are. Batch norms take the statistics of theta * m on these inputs, as constants, in
-    both networks. The gradients of all draws are summed before the absolute value is taken. Inputs that are whole
+    with variance 2 / inputs of an output (He et al. 2015), new inputs, standard normal, and a new delta; biases, norms
+    and what is not scored stay as they are. Batch norms take the statistics of theta * m on these inputs, as constants,
+    in both networks. The gradients of all draws are summed before the absolute value is taken. Inputs that are whole
     numbers, such as tokens, are those of the data, or else of the example. Given the same draws the authors' code has
     the same scores. Everything is done in float64: which weights go depends on which went, so that differences of
     rounding grow from round to round.
@@ -63,8 +63,9 @@ def ntk_sap(task: Task, *, draws: int = 5, batch_size: int = 100, perturbation: 
     norms = [module for module in task.model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     gradients = [torch.zeros_like(mask) for mask in masks.values()]
     form = _form(task, batch_size)
+    spreads = {name: (2 / count.to(task.device)).sqrt() for name, count in fan_ins(task).items()}
     for _ in range(draws):
-        inputs, theta, delta = _drawn(task, form)
+        inputs, theta, delta = _drawn(task, form, spreads)
         for norm in norms:
             norm.momentum = 1.0
             norm.train()
@@ -88,7 +89,7 @@ def _form(task: Task, batch_size: int) -> Any:
     return pytree.tree_map_only(Tensor, lambda t: t[:1].expand(batch_size, *t.shape[1:]), example)
 
 
-def _drawn(task: Task, form: Any) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
+def _drawn(task: Task, form: Any, spreads: Mapping[str, Tensor]) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
     """Random inputs of a form, weights, and directions in which to move these."""
     numbers = [t for t in pytree.tree_leaves(form) if isinstance(t, Tensor) and t.is_floating_point()]
     shapes = [t.shape for t in (*numbers, *task.weights.values(), *task.weights.values())]
@@ -97,10 +98,10 @@ def _drawn(task: Task, form: Any) -> tuple[Any, dict[str, Tensor], dict[str, Ten
     normal = torch.randn(sum(sizes), generator=task.generator, dtype=torch.float64).to(task.device)
     parts = (part.view(shape) for part, shape in zip(normal.split(sizes), shapes, strict=True))
     inputs = pytree.tree_map_only(Tensor, lambda t: next(parts) if t.is_floating_point() else t, form)
-    theta = {name: _scaled(next(parts), weight.detach()) for name, weight in task.weights.items()}
+    drawn = {name: next(parts) for name in task.weights}
+    # Vectors, such as biases, are the model's own.
+    theta = {
+        name: drawn[name] * spreads[name] if weight.ndim > 1 else weight.detach()
+        for name, weight in task.weights.items()
+    }
     return inputs, theta, dict(zip(theta, parts, strict=True))
-
-
-def _scaled(normal: Tensor, weight: Tensor) -> Tensor:
-    """Weights of a row with n inputs, of variance 2/n; vectors, such as biases, are the model's own."""
-    return normal * math.sqrt(2 * len(weight) / weight.numel()) if weight.ndim > 1 else weight

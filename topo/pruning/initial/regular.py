@@ -11,7 +11,9 @@ from torch import Tensor
 from ...features.spectra import top_singular_values
 from ...validation import one_of
 from ..allocation import SHARES, layer_counts
+from ..input_statistics import find_rows
 from ..task import Task
+from ..weight_rows import as_matrix, written_back
 
 __all__ = ["bound_gap", "draw_regular", "regular_masks"]
 
@@ -23,9 +25,10 @@ Draw = Callable[[int, int, int], Tensor]
 def regular_masks(task: Task, draw: Draw, *, unit: str, allocation: str) -> dict[str, Tensor]:
     """Masks whose tensors are bipartite graphs ``draw(outputs, inputs, edges)``, bool of shape (outputs, inputs).
 
-    The first axis of a weight runs over the outputs, the second over the inputs. An edge is a kernel, between
-    channels, or a single weight, the inputs then being all pairs of an input channel and a place in the kernel. What
-    is too much of a kernel for the exact count is taken from one kernel, at random places.
+    The first axis of a weight runs over the outputs, the second over the inputs, or the other way round, which does not
+    matter where an edge is a kernel, between channels. Where it is a single weight, the inputs being all pairs of an
+    input channel and a place in the kernel, outputs are told by data or an example, if there are any. What is too
+    much of a kernel for the exact count is taken from one kernel, at random places.
 
     Parameters
     ----------
@@ -46,8 +49,13 @@ def regular_masks(task: Task, draw: Draw, *, unit: str, allocation: str) -> dict
     one_of("unit", unit, UNITS)
     one_of("allocation", allocation, SHARES)
     shapes = {name: weight.shape for name, weight in task.weights.items()}
+    if unit == "weight":
+        find_rows(task)
     masks = {}
     for (name, shape), count in zip(shapes.items(), layer_counts(shapes, task.kept, SHARES[allocation]), strict=True):
+        rows = task.rows.get(name) if unit == "weight" else None
+        if rows is not None:
+            shape = as_matrix(task.weights[name], rows).shape
         outputs = shape[0] if len(shape) > 1 else 1
         size = shape[2:].numel() if unit == "kernel" else 1
         edges = -(-count // size)
@@ -57,7 +65,7 @@ def regular_masks(task: Task, draw: Draw, *, unit: str, allocation: str) -> dict
             cut = int(graph.flatten().nonzero()[torch.randint(edges, (), generator=task.generator)])
             places = torch.randperm(size, generator=task.generator)[: edges * size - count]
             mask.view(-1, size)[cut, places] = False
-        masks[name] = mask.view(shape)
+        masks[name] = mask.view(shape) if rows is None else written_back(mask, rows, task.weights[name])
     return masks
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ...training import TrainingState
 from ...validation import real_number
+from ..allocation import keep_largest
 from ..registry import PRUNERS
 from ..task import Task
 from .latent import LatentWeights, precision, threshold
@@ -22,7 +23,8 @@ class ContinuousSparsification(LatentWeights):
 
     In the paper the start of s and a penalty on the masks decide how sparse the network becomes. Here a number c common
     to all masks makes how many of them are above 1/2 follow the cubic schedule of gradual pruning, to the exact count
-    in the end, so that neither is needed.
+    in the end, so that neither is needed. Of equal s, of which short trainings leave many since the first step of Adam
+    only knows signs, those of the larger weights are kept.
 
     Parameters
     ----------
@@ -33,8 +35,9 @@ class ContinuousSparsification(LatentWeights):
     stop
         Share of the steps of training, above 0 and at most 1, after which the masks are hard and stay.
     learning_rate
-        Of the Adam that moves s, from 0 up. In short trainings a low one may empty small layers; .1, also the paper's
-        rate for its SGD, was better than .01 and .03 on held-out training images of digits.
+        Of the Adam that moves s, from 0 up; 0 leaves all equal, so that the largest weights stay. In short trainings a
+        low one may empty small layers; .1, also the paper's rate for its SGD, was better than .01 and .03 on held-out
+        training images of digits.
 
     Raises
     ------
@@ -51,6 +54,29 @@ class ContinuousSparsification(LatentWeights):
 
     def best(self, name: str) -> Tensor:
         return self.numbers[name]
+
+    def chosen(self, scores: dict[str, Tensor]) -> dict[str, Tensor]:
+        sizes = self.places({name: self.latent[name].abs() for name in scores})
+        most = sum(score.numel() for score in scores.values())
+        places = self.places(scores)
+        return keep_largest({name: places[name] * (most + 1) + sizes[name] for name in scores}, self.kept)
+
+    def places(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The place of each number among the different ones of all weights, in ascending order; equal ones share one.
+
+        Parameters
+        ----------
+        values
+            Name -> numbers.
+
+        Returns
+        -------
+        dict
+            Name -> int64, in their shapes.
+        """
+        flat = torch.cat([value.flatten() for value in values.values()])
+        parts = flat.unique(return_inverse=True)[1].split([value.numel() for value in values.values()])
+        return {name: part.view(value.shape) for (name, value), part in zip(values.items(), parts, strict=True)}
 
     def prepare(self, state: TrainingState) -> None:
         self.beta = self.hardness ** min(state.step / self.last, 1.0)

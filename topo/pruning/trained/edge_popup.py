@@ -10,6 +10,7 @@ from torch import Tensor
 from ...training import TrainingState
 from ...validation import flag
 from ..allocation import SHARES, keep_best, layer_counts
+from ..input_statistics import fan_ins
 from ..masks_within import ranked_within
 from ..registry import PRUNERS
 from ..task import Task
@@ -49,10 +50,10 @@ class EdgePopup(LatentWeights):
         shapes = {name: weight.shape for name, weight in task.weights.items()}
         counts = layer_counts(shapes, task.kept, SHARES["uniform"])
         self.counts = dict(zip(shapes, counts, strict=True))
+        self.fan_ins = fan_ins(task)
 
     def learned(self, name: str, weight: Tensor) -> Tensor:
-        bound = 1 / math.sqrt(max(1, weight[0].numel()))
-        scores = torch.empty(weight.shape).uniform_(0, bound, generator=self.generator)
+        scores = torch.rand(weight.shape, generator=self.generator) * self.fan_ins[name].rsqrt()
         return scores.to(weight.device, precision(weight))
 
     def on_start(self, state: TrainingState) -> None:
@@ -62,7 +63,7 @@ class EdgePopup(LatentWeights):
                 if not weight.requires_grad:
                     continue
                 if self.constant:
-                    weight.copy_(weight.sign() * math.sqrt(2 / (density * max(1, weight[0].numel()))))
+                    weight.copy_(weight.sign() * (2 / density / self.fan_ins[name]).sqrt().to(weight.device))
                 else:
                     weight.div_(math.sqrt(density))
         super().on_start(state)
@@ -74,9 +75,8 @@ class EdgePopup(LatentWeights):
         return keep_best(scores, [self.counts[name] for name in scores])
 
     def made(self, name: str) -> Tensor:
-        latent, scores = self.latent[name], self.best(name)
-        least = scores.flatten().kthvalue(scores.numel() - self.counts[name] + 1).values
-        return latent * (scores >= least).to(latent.dtype)
+        latent = self.latent[name]
+        return latent * self.chosen({name: self.best(name)})[name].to(latent.dtype)
 
     def slopes(self, name: str, slope: Tensor) -> tuple[None, Tensor]:
         return None, (slope * self.latent[name]).to(self.numbers[name].dtype)

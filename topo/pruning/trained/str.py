@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from ...training import TrainingState
+from ..allocation import keep_largest
 from ..registry import PRUNERS
 from ..task import Task
-from .latent import LatentWeights, precision, threshold
+from .latent import LatentWeights, precision
 
 __all__ = ["STR"]
 
@@ -24,7 +25,8 @@ class STR(LatentWeights):
     layers are learned; weights below it get no gradient. Two things differ from the paper, where the weight decay of
     thresholds decides how sparse the network becomes: a factor common to all thresholds makes the number of kept
     weights follow the cubic schedule of gradual pruning, to the exact count in the end, and a threshold is the
-    exponential of its parameter, which is what the paper's sigmoid is for small ones.
+    exponential of its parameter, which is what the paper's sigmoid is for small ones. Of weights of equal size, which
+    no threshold parts, the first ones are kept, as everywhere.
 
     Parameters
     ----------
@@ -53,11 +55,12 @@ class STR(LatentWeights):
 
     def prepare(self, state: TrainingState) -> None:
         scores = self.ranking()
-        count = self.scheduled(state)
-        least = threshold(scores, count)
-        below = threshold(scores, count + 1) if count < self.total else least - torch.inf
+        self.above = keep_largest(scores, self.scheduled(state))
+        parts = [torch.where(self.above[name], score, torch.inf).amin() for name, score in scores.items()]
+        least = torch.stack(parts).amin()
+        parts = [score.masked_fill(score >= least, -torch.inf).amax() for score in scores.values()]
         # Halfway to the next smaller one, so that none that is kept is zero.
-        self.common = (least + below) / 2
+        self.common = (least + torch.stack(parts).amax()) / 2
 
     def level(self, name: str) -> Tensor:
         """The threshold of a layer.
@@ -76,9 +79,9 @@ class STR(LatentWeights):
 
     def made(self, name: str) -> Tensor:
         latent = self.latent[name]
-        return latent.sign() * (latent.abs() - self.level(name)).clamp_min(0.0)
+        return latent.sign() * (latent.abs() - self.level(name)).clamp_min(0.0) * self.above[name]
 
     def slopes(self, name: str, slope: Tensor) -> tuple[Tensor, Tensor]:
         latent, level = self.latent[name], self.level(name)
-        kept = slope.masked_fill(latent.abs() <= level, 0.0)
+        kept = slope.masked_fill((latent.abs() <= level) | ~self.above[name], 0.0)
         return kept, -(kept * latent.sign()).to(level.dtype).sum() * level
