@@ -136,10 +136,10 @@ def carried_elements(dag: AdditiveGraph, weight: str, parameter: str) -> Tensor 
         others = {name: torch.zeros_like(p) for name, p in parameters.items()}
         found = _computed(dag, weight, {**others, parameter: numbers.to(value.device).double() + 1})
         return None if not found.any() else found.long().cpu() - 1
-    found = _followed(dag, weight, parameter, parameters)
-    if found is None and (hidden := _zero_buffers(dag, weight)):
+    followed = _followed(dag, weight, parameter, parameters, {})
+    if followed is None and (hidden := _zero_buffers(dag, weight)):
         return _followed(dag, weight, parameter, parameters, hidden)
-    return found
+    return followed
 
 
 def _zero_buffers(dag: AdditiveGraph, weight: str) -> dict[str, Tensor]:
@@ -150,20 +150,16 @@ def _zero_buffers(dag: AdditiveGraph, weight: str) -> dict[str, Tensor]:
 
 
 def _followed(
-    dag: AdditiveGraph,
-    weight: str,
-    parameter: str,
-    parameters: Mapping[str, Tensor],
-    buffers: Mapping[str, Tensor] | None = None,
+    dag: AdditiveGraph, weight: str, parameter: str, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]
 ) -> Tensor | None:
     """`carried_elements` of a weight that is computed, with other values in the place of some buffers."""
     value = dag.state[parameter]
     numbers = torch.arange(value.numel()).reshape(value.shape)
     for draw in (_positive, _signed):
-        drawn = {name: draw(p, place) for place, (name, p) in enumerate(parameters.items())} | (buffers or {})
+        drawn = {name: draw(p, place) for place, (name, p) in enumerate(parameters.items())}
 
         def is_zero(zeros: Tensor, drawn: dict[str, Tensor] = drawn) -> Tensor:
-            state = {**drawn, parameter: drawn[parameter].masked_fill(zeros.to(value.device), 0.0)}
+            state = {**buffers, **drawn, parameter: drawn[parameter].masked_fill(zeros.to(value.device), 0.0)}
             return (_computed(dag, weight, state) == 0).cpu()
 
         never = is_zero(torch.zeros_like(numbers, dtype=torch.bool))
