@@ -30,6 +30,11 @@ def test_a_study_from_file_to_report(
     assert again.exit_code == 0 and again.stderr == "3 cells: 3 have their results.\n"
     assert "leave out --output" in refused("study", "run", "studies/small", "--output", "other")
 
+    measured = topo_command("study", "measure", "studies/small", "--metrics", "effective_nodes,active_nodes")
+    assert measured.exit_code == 0, measured.output
+    assert "new columns in the table studies/small/results.parquet" in measured.stdout
+    assert "did you mean" in refused("study", "measure", "studies/small", "--metrics", "efective_nodes")
+
     result = topo_command("report", "studies/small")
     assert result.exit_code == 0 and Path("studies/small/report.html").stat().st_size > 10_000
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from topo.errors import InputError
-from topo.study import measure_finished
+from topo.features import measure
+from topo.study import Study, measure_finished, measuring
 
 
 def test_more_metrics_of_a_finished_study(tiny, here):
@@ -23,8 +25,19 @@ def test_more_metrics_of_a_finished_study(tiny, here):
         assert again[column].notna().tolist() == dense.tolist()
     narrow = measure_finished(study, "width", encodings=["rolled-channel"])
     assert (narrow["rolled_channel__matching_share_max"] <= 1).all() and "matching" not in narrow
+    assert narrow["channel_path_length"].tolist() == again["channel_path_length"].tolist()
     with pytest.raises(InputError, match="did you mean"):
         measure_finished(study, "chanels")
+
+
+def test_what_was_measured_of_trained_weights_stays_where_they_are_not_kept(tiny, here):
+    study = tiny(pruners=["er"], sparsities=[0.5], metrics=["strength"])
+    study.run(executor=here, progress=False)
+    strength = study.results()["rolled__strength_mean"]
+    assert strength.notna().sum() == 1
+    again = measure_finished(study, ["strength", "local"])
+    assert again["rolled__strength_mean"].dropna().tolist() == strength.dropna().tolist()
+    assert again["rolled__sink_nodes_mean"].notna().sum() == 1
 
 
 def test_a_study_without_encodings_needs_some(tiny, here):
@@ -32,3 +45,42 @@ def test_a_study_without_encodings_needs_some(tiny, here):
     study.run(executor=here, progress=False)
     with pytest.raises(InputError, match="the study has no encoding; name some"):
         measure_finished(study, "local")
+
+
+def test_the_study_keeps_what_was_measured_later(tiny, here, monkeypatch):
+    study = tiny(pruners=["er"], sparsities=[0.5, 0.8], measure_dense=True, encodings=["multipartite"])
+    study.run(executor=here, progress=False)
+    measured = []
+
+    def stopping(graph, **options):
+        measured.append(graph)
+        if len(measured) == 3:
+            raise KeyboardInterrupt
+        return measure(graph, **options)
+
+    monkeypatch.setattr(measuring, "measure", stopping)
+    monkeypatch.setattr(measuring, "SECONDS_BETWEEN_WRITES", -1.0)
+    with pytest.raises(KeyboardInterrupt):
+        measure_finished(study, ["effective_nodes"])
+    assert Study.load(study.folder).results()["effective_nodes"].notna().sum() == 2
+    table = measure_finished(study, ["effective_nodes"])
+    assert len(measured) == 4 and table["effective_nodes"].notna().all()
+    for row in table.itertuples():
+        assert row.effective_nodes == measure(study.graph(row.cell), metrics=["effective_nodes"])["effective_nodes"]
+    again = study.run(executor=here, progress=False)
+    assert again["effective_nodes"].tolist() == table["effective_nodes"].tolist()
+    assert pd.read_parquet(study.store.table_file)["effective_nodes"].tolist() == table["effective_nodes"].tolist()
+
+
+def test_a_network_computed_again_is_measured_again(tiny, here):
+    study = tiny(pruners=["er"], sparsities=[0.5], measure_dense=True, encodings=["multipartite"])
+    study.run(executor=here, progress=False)
+    table = measure_finished(study, ["effective_nodes"])
+    file = study.store.measured_file
+    dates = pd.read_parquet(file)
+    dates.assign(date="2020-01-01T00:00:00+00:00").to_parquet(file)
+    assert "effective_nodes" not in study.results() or study.results()["effective_nodes"].isna().all()
+    assert measure_finished(study, ["effective_nodes"])["effective_nodes"].tolist() == table["effective_nodes"].tolist()
+    file.write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"measured\.parquet cannot be read; delete it, and measure again"):
+        study.results()

@@ -11,6 +11,7 @@ from .command import Command
 from .options import Imports
 from .output import say, say_table
 from .rerun import rerun
+from .study_measuring import measure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,7 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Run a grid of networks and follow it.")
 app.command(cls=Command)(rerun)
+app.command(cls=Command)(measure)
 
 SHOWN = 10
 MOST_RUNNING = 20

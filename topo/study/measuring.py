@@ -1,31 +1,44 @@
-"""More metrics of the networks of a study that has run, without training any of them."""
+"""More metrics of networks that a study has trained, from the masks and weights that it keeps."""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterable
-from math import nan
 from typing import Any
 
 import pandas as pd
 
-from ..encoding import LayerGraphs
+from ..encoding import ENCODINGS
 from ..errors import InputError
-from ..features import column_names, measure
-from ..features.registry import metric_facts
-from .entries import EncodingChoice
+from ..features import measure
+from ..features.measurement import column_names
+from ..features.registry import metric_facts, select
+from ..progress import progress as showing
+from .config import EncodingChoice
 from .study import Study
+from .table_files import TableFiles
 
 __all__ = ["measure_finished"]
 
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_WRITES = 60.0
+
 
 def measure_finished(
-    study: Study, metrics: str | Iterable[str], *, encodings: Iterable[str | dict[str, Any]] | None = None
+    study: Study,
+    metrics: str | Iterable[str],
+    *,
+    encodings: Iterable[str | dict[str, Any]] | None = None,
+    progress: bool | None = False,
 ) -> pd.DataFrame:
-    """The results of a study with more metrics of the networks that it holds.
+    """The results of a study with more metrics of the networks that it holds; the study keeps them.
 
     Graphs are made from the masks that the study keeps, and from the trained weights where it keeps these
-    (``save_weights: true``, and those of the dense networks). Where it does not, a metric that reads weights has no
-    value.
+    (``save_weights: true``, and those of the dense networks). Where it does not, a metric that reads weights has the
+    value that it had when the network was trained, or none. What was measured is written to ``measured.parquet`` every
+    minute, and a run that was cut short goes on there; `Study.results` and reports have it from then on.
 
     Parameters
     ----------
@@ -35,12 +48,14 @@ def measure_finished(
         Names of metrics or categories, or ``"all"``, as for `topo.measure`.
     encodings
         Names of encodings, or mappings with ``name`` and options as in a study file; those of the study unless given.
+    progress
+        A bar on a terminal and lines of the log elsewhere (None), or neither (False).
 
     Returns
     -------
     DataFrame
-        As `Study.results`, with the new columns in the place of those of the same names. Rows without masks or, where
-        the study does not measure dense networks, without a pruner have none.
+        `Study.results`, with the new columns. Rows without masks or, where the study does not measure dense networks,
+        without a pruner have none.
 
     Raises
     ------
@@ -53,33 +68,40 @@ def measure_finished(
     >>> table = measure_finished(Study.load("studies/digits"), "channels")  # doctest: +SKIP
     """
     wanted = metrics if isinstance(metrics, str) else list(metrics)
-    column_names(wanted)
     chosen = study.config.encodings if encodings is None else tuple(map(EncodingChoice.model_validate, encodings))
     if not chosen:
         raise InputError("the study has no encoding; name some, such as encodings=['multipartite'].")
+    facts = metric_facts()
+    names: list[tuple[EncodingChoice, set[str], set[str]]] = []
     for choice in chosen:
         choice.check()
-    reading = {column for column, facts in metric_facts().items() if facts["reads_weights"]}
+        layers = bool(ENCODINGS.entry(choice.name).info["layers"])
+        mask_only = [e.name for e in select(wanted, layers=layers) if not facts[e.name]["reads_weights"]]
+        of_all, of_masks = (
+            {f"{choice.prefix}{name}" for name in column_names(some, layers=layers)} if some else set()
+            for some in (wanted, mask_only)
+        )
+        names.append((choice, of_all, of_masks))
     table = study.results()
-    rows: list[dict[str, float]] = []
-    for key, status in zip(table["cell"], table["status"], strict=True):
-        cell = study.cell(key)
-        row: dict[str, float] = {}
-        if status in ("finished", "collapsed") and (cell.pruner is not None or study.config.measure_dense):
-            known = study.store.state(key).promises("weights")
-            for choice in chosen:
-                graph = study.graph(key, choice.name, **choice.options)
-                values = measure(graph, metrics=wanted, on_failure="undefined")
-                for name, value in values.items():
-                    unknown = not known and _is_of(str(name), reading, isinstance(graph, LayerGraphs))
-                    row[f"{choice.prefix}{name}"] = nan if unknown else float(value)
-        rows.append(row)
-    added = pd.DataFrame(rows, index=table.index)
-    kept = table.drop(columns=[column for column in added.columns if column in table.columns])
-    return kept.join(added)
-
-
-def _is_of(column: str, names: set[str], layers: bool) -> bool:
-    """Whether a column, of layers with the statistic over them at its end, is of one of these metrics."""
-    bare = column.rpartition("_")[0] if layers else column
-    return bare.removesuffix("_norm") in names
+    measurable = table["status"].isin(["finished", "collapsed"])
+    if not study.config.measure_dense:
+        measurable &= table["pruner"] != "dense"
+    files = TableFiles(study.folder)
+    measured = files.read_measured()
+    written = time.monotonic()
+    with showing("networks measured", int(measurable.sum()), logger, shown=progress) as advance:
+        for cell in table.loc[measurable, ["cell", "date"]].itertuples(index=False):
+            row = measured.setdefault((cell.cell, cell.date), {})
+            weights_known = study.store.state(cell.cell).promises("weights")
+            for choice, of_all, of_masks in names:
+                known = of_all if weights_known else of_masks
+                if known and known.isdisjoint(name for name, value in row.items() if value == value):
+                    graph = study.graph(cell.cell, choice.name, **choice.options)
+                    values = measure(graph, metrics=wanted, on_failure="undefined").add_prefix(choice.prefix)
+                    row.update(values[[name for name in values.index if name in known]].astype(float))
+            if time.monotonic() - written > SECONDS_BETWEEN_WRITES:
+                files.write_measured(measured)
+                written = time.monotonic()
+            advance()
+    files.write_measured(measured)
+    return study.results()

@@ -244,7 +244,7 @@ class Study(OwnCode):
         return self._write_tables()
 
     def _write_tables(self) -> pd.DataFrame:
-        table = self.store.gather(self._catalogue.plan)
+        table = self.store.with_measured(self.store.gather(self._catalogue.plan))
         self.store.write_table(table, self.store.journal.facts)
         self.store.write_layers(layer_rows(self.store, ({**who, "cell": key} for key, who in self._catalogue.plan)))
         return table
@@ -258,7 +258,8 @@ class Study(OwnCode):
             When nothing has been computed yet, or what there is cannot be read.
         """
         store = self.store
-        table = store.gather(self._catalogue.plan) if store.has_records() else store.read_table()
+        has_records = store.has_records()
+        table = store.with_measured(store.gather(self._catalogue.plan)) if has_records else store.read_table()
         if table.empty:
             raise InputError(f"{self.folder} has no results yet; run topo study run {self.folder}.")
         table.attrs["metrics"] = store.recorded_metrics()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from .journal import StudyError
 
 __all__ = ["TableFiles", "reported"]
 
+KEY = ["cell", "date"]  # a cell that is computed again has a later date, and what was measured of the earlier one goes
+
 
 class TableFiles:
-    """``results.parquet`` and ``layers.parquet`` of a study.
+    """``results.parquet``, ``layers.parquet`` and, of what was measured later, ``measured.parquet`` of a study.
 
     Parameters
     ----------
@@ -35,6 +37,7 @@ class TableFiles:
         self.folder = Path(folder)
         self.table_file = self.folder / "results.parquet"
         self.layers_file = self.folder / "layers.parquet"
+        self.measured_file = self.folder / "measured.parquet"
 
     def write_table(self, table: pd.DataFrame, facts: Callable[[str], Any] = lambda digest: None) -> Path:
         """Write ``results.parquet``, whole or not at all.
@@ -70,6 +73,64 @@ class TableFiles:
             The file.
         """
         return self._write_parquet(self.layers_file, layers, {})
+
+    def write_measured(self, measured: Mapping[tuple[str, str], Mapping[str, float]]) -> Path:
+        """Write ``measured.parquet``, whole or not at all.
+
+        Parameters
+        ----------
+        measured
+            Cell and date of its result -> column -> value.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        keys = pd.DataFrame(list(measured), columns=KEY, dtype=object)
+        values = pd.DataFrame(list(measured.values()), index=keys.index).astype(float)
+        return self._write_parquet(self.measured_file, keys.join(values), {})
+
+    def read_measured(self) -> dict[tuple[str, str], dict[str, float]]:
+        """What `write_measured` wrote; nothing where there is no such file.
+
+        Raises
+        ------
+        StudyError
+            When the file is there but cannot be read.
+        """
+        if not os.path.lexists(self.measured_file):
+            return {}
+        try:
+            table = read_table(self.measured_file).set_index(KEY)
+        except (InputError, KeyError) as error:
+            raise StudyError(
+                f"{self.measured_file} cannot be read; delete it, and measure again with "
+                f"topo study measure {self.folder}."
+            ) from error
+        return dict(zip(table.index, table.to_dict("records"), strict=True))
+
+    def with_measured(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A results table with what ``measured.parquet`` has of the same results.
+
+        Parameters
+        ----------
+        table
+            With the columns `cell` and `date`.
+
+        Returns
+        -------
+        DataFrame
+            The same rows; of a column in both, what was measured later counts where it is there.
+        """
+        measured = self.read_measured()
+        if not measured or table.empty:
+            return table
+        rows = [measured.get(key, {}) for key in zip(table["cell"], table["date"], strict=True)]
+        later = pd.DataFrame(rows, index=table.index)
+        both = [name for name in later.columns if name in table.columns]
+        joined = table.assign(**{name: later[name].fillna(table[name]) for name in both})
+        return joined.join(later.drop(columns=both))
 
     def _write_parquet(self, file: Path, table: pd.DataFrame, provenance: dict[str, Any]) -> Path:
         content = pa.Table.from_pandas(table, preserve_index=False)

@@ -1,0 +1,49 @@
+"""``topo study measure``: more metrics of the networks that a study holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Imports
+from .output import say
+
+__all__ = ["measure"]
+
+
+def measure(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a study.")],
+    metrics: Annotated[
+        list[str],
+        typer.Option("--metrics", "-m", help="Metrics or categories, see topo list metrics; all for every metric."),
+    ],
+    encodings: Annotated[
+        list[str] | None, typer.Option("--encoding", "-e", help="Those of the study unless given; may be repeated.")
+    ] = None,
+    data_root: Annotated[
+        str | None, typer.Option(help="Folder that holds each dataset in a folder of its name.")
+    ] = None,
+    imports: Imports = None,
+) -> None:
+    """Measure more of the networks that a study has trained, from the masks and weights that it keeps.
+
+    \b
+      topo study measure studies/digits --metrics channels,effective
+      topo study measure studies/digits --metrics local --encoding unrolled
+
+    The study keeps what was measured, in measured.parquet: its table and its report have it from then on. Metrics that
+    read trained weights are measured only where these were saved (save_weights: true, and dense networks).
+    """
+    from ..study import Study, measure_finished
+
+    study = Study.load(folder, **({} if data_root is None else {"data_root": data_root}))
+    names = [name for text in metrics for name in text.split(",") if name]
+    before = set(study.results().columns)
+    table = measure_finished(study, "all" if names == ["all"] else names, encodings=encodings or None, progress=None)
+    added = len(set(table.columns) - before)
+    study.store.write_table(table, study.store.journal.facts)
+    from ..results.labels import counted
+
+    say(f"{counted(added, 'new column')} in the table {study.store.table_file}; see it with: topo report {folder}")
