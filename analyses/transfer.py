@@ -25,13 +25,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from topo.errors import InputError
+from topo.errors import InputError, counted
 from topo.plots.interval_dots import interval_dots
 from topo.questions.grouping import networks_with_drop
 from topo.results import metric_label
 from topo.results.evidence import Evidence
 from topo.results.feature_sets import WHOLE_NETWORK, encodings_of, feature_sets, mask_only_set, set_label
-from topo.results.labels import counted, in_points, listed
+from topo.results.labels import in_points, listed
 from topo.results.schema import encoding_label, metric_column, metric_columns, ordered_metrics
 from topo.stats.baselines import CELL_LABELS
 from topo.stats.comparison import paired_difference

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topo.errors import InputError, nearest, unknown_name
+import topo.errors
+from topo.errors import InputError, counted, nearest, unknown_name
 
 PRUNERS = ["er", "erk", "grasp", "magnitude", "magnitude-layerwise", "snip", "synflow", "uniform"]
 
@@ -56,3 +60,22 @@ def test_unknown_name_lists_known_names_sorted_and_gives_no_hint_without_a_near_
 
 def test_unknown_name_accepts_what_is_not_a_string():
     assert "unknown metric 7" in str(unknown_name("metric", 7, ["nodes"]))
+
+
+@pytest.mark.parametrize(
+    ("noun", "plural"),
+    [("weight", "weights"), ("family", "families"), ("day", "days"), ("class", "classes"), ("batch", "batches"),
+     ("tested difference", "tested differences"), ("index", "indexes")],
+)  # fmt: skip
+def test_one_is_counted_in_the_singular(noun: str, plural: str):
+    assert [counted(number, noun) for number in (0, 1, 2, 1000)] == [
+        f"0 {plural}", f"1 {noun}", f"2 {plural}", f"1,000 {plural}"
+    ]  # fmt: skip
+    assert counted(1, noun, "has", "have") == f"1 {noun} has" and counted(3, noun, "has", "have") == f"3 {plural} have"
+
+
+def test_messages_that_count_leave_the_plural_to_counted():
+    count_of_things = re.compile(r"\{len\([^{}]*\)(:,)?\} ([a-z-]+ )?[a-z]+s\b")
+    package = Path(topo.errors.__file__).parent
+    found = [f"{file}: {m[0]}" for file in package.rglob("*.py") for m in count_of_things.finditer(file.read_text())]
+    assert not found

@@ -6,7 +6,16 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-__all__ = ["InputError", "described", "failures_named", "listed", "nearest", "unknown_name"]
+__all__ = [
+    "InputError",
+    "counted",
+    "counted_of",
+    "described",
+    "failures_named",
+    "listed",
+    "nearest",
+    "unknown_name",
+]
 
 
 class InputError(ValueError):
@@ -86,6 +95,61 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(repr, names[:most])) + more
+
+
+def counted(number: int, noun: str, *verbs: str) -> str:
+    """A number of things in words.
+
+    Parameters
+    ----------
+    number
+        How many.
+    noun
+        What, in the singular.
+    verbs
+        What follows, of one and of several, such as ``"is", "are"``.
+
+    Returns
+    -------
+    str
+        The number and the noun, in the plural where there is not just one.
+
+    Examples
+    --------
+    >>> counted(1, "group"), counted(2, "family"), counted(1200, "network"), counted(0, "class")
+    ('1 group', '2 families', '1,200 networks', '0 classes')
+    >>> counted(1, "row", "is", "are"), counted(2, "row", "is", "are")
+    ('1 row is', '2 rows are')
+    """
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        plural = f"{noun[:-1]}ies"
+    else:
+        plural = f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
+    words = (noun, *verbs[:1]) if number == 1 else (plural, *verbs[1:])
+    return " ".join([f"{number:,}", *words])
+
+
+def counted_of(number: int, whole: int, noun: str) -> str:
+    """A number of things and of how many they are, where they are not all.
+
+    Parameters
+    ----------
+    number, whole
+        How many, and how many there are.
+    noun
+        What, in the singular.
+
+    Returns
+    -------
+    str
+        In words.
+
+    Examples
+    --------
+    >>> counted_of(3, 3, "node"), counted_of(1200, 3000, "edge")
+    ('3 nodes', '1,200 of 3,000 edges')
+    """
+    return ("" if number == whole else f"{number:,} of ") + counted(whole, noun)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:

@@ -18,7 +18,7 @@ from .dag.mask_tensors import mask_tensors
 from .dag.prunable import prunable_parameters
 from .dag.structure import is_connected
 from .dag.tracing import module_of, traced
-from .errors import InputError, listed, nearest
+from .errors import InputError, counted, listed, nearest
 from .held_masks import HeldMasks, PrunedWeights
 from .mask_provenance import checked_provenance, checked_scope, plain_settings, reached_sparsity
 from .parameter_names import masks_within, named_parameters
@@ -205,7 +205,7 @@ class Masks(Mapping[str, Tensor]):
 
     def __repr__(self) -> str:
         origin = f", algorithm={self.algorithm!r}" if self.algorithm else ""
-        return f"Masks({len(self)} tensors, sparsity={self.sparsity:.4f}{origin})"
+        return f"Masks({counted(len(self), 'tensor')}, sparsity={self.sparsity:.4f}{origin})"
 
     @property
     def density(self) -> float:

@@ -61,7 +61,7 @@ def test_every_command_takes_own_code(folder: Path):
 
     own = ["--import", "my_code", "--example", "1,4,4"]  # a module, found in the working folder
     done = run("prune", "own-net", "-p", "largest-last", "-s", "0.5", "--set", "power=2", *own, folder=folder)
-    assert "sparsity 0.5 over 1 layers by largest-last" in done.stdout, done.stderr
+    assert "sparsity 0.5 over 1 layer by largest-last" in done.stdout, done.stderr
     done = run("measure", "own-net", "--masks", "masks.safetensors", "-m", "three", *own, folder=folder)
     assert done.stdout.split() == ["three", "3"], done.stderr
 

@@ -76,7 +76,7 @@ def test_an_interrupted_study_exits_with_130(
     monkeypatch.setattr(topo.Study, "run", interrupt)
     result = topo_command("study", "run", "small.yaml")
     assert result.exit_code == 130
-    assert result.stderr == "Stopped; 0 of 3 cells are finished and kept. Go on with: topo study run studies/small\n"
+    assert result.stderr == "Stopped; 0 of 3 cells finished and kept. Go on with: topo study run studies/small\n"
 
 
 def test_clusters_that_cannot_be_had(topo_command, in_folder: Path, monkeypatch: pytest.MonkeyPatch, study_text: str):

@@ -211,7 +211,7 @@ def test_wrong_input_shape_is_refused() -> None:
     dag = topo.trace(nn.Linear(3, 2), torch.zeros(1, 3))
     with pytest.raises(InputError, match=r"input 'input' has shape \(2, 4\); expected \(N, 3\)"):
         dag(torch.zeros(2, 4))
-    with pytest.raises(InputError, match="has 1 inputs; got 2 tensors"):
+    with pytest.raises(InputError, match="has 1 input; got 2 tensors"):
         dag(torch.zeros(2, 3), torch.zeros(2, 3))
 
 

@@ -341,7 +341,7 @@ def test_bad_input() -> None:
         lifting.factor(1, [3])
     with pytest.raises(InputError, match=r"expected \(N, 3\)"):
         lifting(torch.zeros(2, 4))
-    with pytest.raises(InputError, match="has 1 inputs; got 2"):
+    with pytest.raises(InputError, match="has 1 input; got 2"):
         lifting(torch.zeros(2, 3), torch.zeros(2, 3))
     with pytest.raises(InputError, match="unknown node 'f3'; did you mean"):
         lifting.state_of({"f3": torch.zeros(1, 3)})

@@ -99,7 +99,7 @@ def test_functions_by_hand() -> None:
     assert pruned.arcs == (skip, rho) and not list(pruned.parameters())
     assert torch.equal(pruned(x), torch.relu(x))
     assert not SubNetwork(lifting, [f1, f2])(x).any()
-    assert repr(SubNetwork(lifting, [skip, rho])) == "SubNetwork(2 of 4 arcs, 1 paths)"
+    assert repr(SubNetwork(lifting, [skip, rho])) == "SubNetwork(2 of 4 arcs, 1 path)"
 
 
 def test_a_slot_or_an_output_that_is_gone_is_zero() -> None:

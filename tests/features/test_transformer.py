@@ -66,7 +66,7 @@ def test_names_are_the_index(batch: list[MultipartiteGraph]) -> None:
         Topometrics(metrics="spectral_gap").transform(pd.Series(batch, index=[*"abc"])), table
     )
     failing = {"good": batch[0], "bad": MultipartiteGraph([], [])}
-    with pytest.warns(RuntimeWarning, match=r"1 of 2 items failed and are rows of NaN; 'bad': InputError: .*no node"):
+    with pytest.warns(RuntimeWarning, match=r"1 of 2 items failed, a row of NaN each; 'bad': InputError: .*no node"):
         table = Topometrics(metrics="nodes", errors="nan", n_jobs=2).transform(failing)
     assert table.attrs["failed"].keys() == {"bad"} and table.loc["bad"].isna().all()
 

@@ -82,6 +82,8 @@ def test_a_starved_layer_keeps_one_weight():
 def test_fewer_weights_than_layers():
     with pytest.raises(InputError, match="2 weights cannot be spread over 3 layers"):
         layer_counts({"a": (5, 5), "b": (5, 5), "c": (5, 5)}, 2, uniform_share)
+    with pytest.raises(InputError, match="1 weight cannot be spread over 2 layers"):
+        layer_counts({"a": (5, 5), "b": (5, 5)}, 1, uniform_share)
 
 
 @given(lists=score_lists, fraction=st.floats(0, 1))

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from .options import parsed_example, parsed_settings
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class NamedNetwork:
                 instead = (
                     ""
                     if self.dataset is None
-                    else f" and --example in place of --dataset, which has {self.n_classes} classes"
+                    else f" and --example in place of --dataset, which has {counted(self.n_classes, 'class')}"
                 )
                 remedy = f"give --classes {size}{instead}"
                 break

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..validation import one_of, whole_number
 from .network import NamedNetwork
 from .options import (
@@ -104,7 +104,7 @@ def prune(
         ) from error
     masks.save(output)
     empty = masks.empty_layers()
-    say(f"{output}: sparsity {masks.reached(masks.sparsity_of):.6g} over {len(masks)} layers by {pruner}.")
+    say(f"{output}: sparsity {masks.reached(masks.sparsity_of):.6g} over {counted(len(masks), 'layer')} by {pruner}.")
     if weights is not None:
         save_checkpoint(masks.install(network.model), weights)
         say(f"{weights}: the weights, for --checkpoint.")
@@ -249,7 +249,7 @@ def measure(
             files = find_mask_files(several)
             if profile:
                 table = profile_mask_files(network.model, files, example=network.example, **how)
-                _print_profile(table, f"{source}, the mean over {table.attrs['networks']} files of masks")
+                _print_profile(table, f"{source}, the mean over {counted(table.attrs['networks'], 'file')} of masks")
                 _end_with_failures(table.attrs["failed"], len(files))
             else:
                 _measure_files(network, files, output, workers, controls, how)
@@ -264,7 +264,7 @@ def measure(
             row = _with_z_scores(row, network.z_scores(loaded, controls, how))
     if output is not None:
         _write_row(row, output)
-        say(f"{output}: {row.notna().sum()} values, {row.isna().sum()} undefined.")
+        say(f"{output}: {counted(row.notna().sum(), 'value')}, {row.isna().sum()} undefined.")
         return
     width = max(map(len, row.index))
     undefined = row.attrs.get("undefined", {})
@@ -318,7 +318,7 @@ def _measure_files(
         say(f"Stopped; finished rows are kept. The same command goes on, into {output}.", err=True)
         raise typer.Exit(130) from None
     failed = table[table["status"] == "failed"]
-    say(f"{output}: {len(table) - len(failed)} of {len(table)} files measured, {len(failed)} failed.")
+    say(f"{output}: {len(table) - len(failed)} of {counted(len(table), 'file')} measured, {len(failed)} failed.")
     _end_with_failures(dict(zip(failed["file"], failed["reason"], strict=True)), len(table))
 
 

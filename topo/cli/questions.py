@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..questions.registry import QUESTIONS
 from ..results.evidence import Evidence
 from .output import say
@@ -51,7 +51,10 @@ def main(name: str, arguments: Sequence[str] | None = None) -> int:
     folder = options.out or Path("analyses") / "results" / _slug(evidence.name) / name
     files = answer.save(folder)
     say(answer.text(), lines=True)
-    say(f"\n{len(files)} files are in {folder}." if files else "\nThere is nothing to draw.", lines=True)
+    say(
+        f"\n{counted(len(files), 'file', 'is', 'are')} in {folder}." if files else "\nThere is nothing to draw.",
+        lines=True,
+    )
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import counted_of
 from .output import say
 
 __all__ = ["rerun"]
@@ -33,7 +34,7 @@ def rerun(
     for name, (before, now) in found.changed.items():
         say(f"{name}: {before} in the study, {now} now")
     if found.changed:
-        say(f"{len(found.changed)} of {found.compared} values of cell {found.cell} differ.")
+        say(f"Not the same: {counted_of(len(found.changed), found.compared, 'value')} of cell {found.cell}.")
         raise typer.Exit(1)
     kept = "and the masks and weights that it keeps are as they were"
     say(f"All {found.compared} values of cell {found.cell} are those of the study, {kept}.")

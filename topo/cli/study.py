@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import counted
 from .command import Command
 from .options import Imports
 from .output import say, say_table
@@ -109,7 +110,10 @@ def run(
         _say_failures(status, study)
         cause = f" by {stop.name}" if isinstance(stop, ToldToStop) else ""
         again = " ".join(["topo study run", str(study.folder), *(["--scheduler", scheduler] if scheduler else [])])
-        say(f"Stopped{cause}; {done} of {len(status)} cells are finished and kept. Go on with: {again}", err=True)
+        say(
+            f"Stopped{cause}; {done} of {counted(len(status), 'cell')} finished and kept. Go on with: {again}",
+            err=True,
+        )
         raise typer.Exit(stop.code if isinstance(stop, ToldToStop) else 130) from None
     status = study.status()
     failed = _say_failures(status, study)
@@ -170,7 +174,6 @@ def _options(given: list[str]) -> dict[str, Any]:
 
 def _say_runs(study: Study) -> None:
     """Say which runs work on the study now, and on which cells."""
-    from ..results.labels import counted
     from ..study.claims import active_runs
     from ..study.limits import duration
 
@@ -195,12 +198,11 @@ def _say_failures(status: pd.DataFrame, study: Study) -> bool:
         where = f" (see {file})" if file.is_file() else ""
         say(f"{count} failed: {reason}{where}", err=True, color="yellow")
     if len(reasons) > SHOWN:
-        say(f"... and for {len(reasons) - SHOWN} more reasons.", err=True, color="yellow")
+        say(f"... and for {counted(len(reasons) - SHOWN, 'more reason')}.", err=True, color="yellow")
     return bool(len(failed))
 
 
 def _counted(status: pd.DataFrame) -> str:
     counts = status["status"].value_counts(sort=False)
-    from ..results.labels import counted
 
     return f"{counted(len(status), 'cell')}: " + ", ".join(f"{count} {name}" for name, count in counts.items())

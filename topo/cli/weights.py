@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from .network import NamedNetwork
 from .options import Checkpoint, Classes, DataFolder, DatasetName, Example, Imports, Model, ModelSettings, Seed
 from .output import say
@@ -49,4 +49,4 @@ def weights(
     else:
         write_table(output, table.assign(shape=[list(shape) for shape in table["shape"]]))
     pruned = table.loc[table["pruned"], "number"].sum()
-    say(f"{pruned:,} of {table['number'].sum():,} parameters are weights that pruning may remove.")
+    say(f"Pruning may remove {pruned:,} of {counted(table['number'].sum(), 'parameter')}.")

@@ -11,7 +11,7 @@ import sympy
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from .elements import Arc, Node, Output, Step, Values
 
 __all__ = ["AdditiveGraph"]
@@ -210,7 +210,9 @@ class AdditiveGraph:
             When their number or the shape of their samples is another.
         """
         if len(tensors) != len(self.inputs):
-            raise InputError(f"the network has {len(self.inputs)} inputs; got {len(tensors)} tensors.")
+            raise InputError(
+                f"the network has {counted(len(self.inputs), 'input')}; got {counted(len(tensors), 'tensor')}."
+            )
         for index, tensor in zip(self.inputs, tensors, strict=True):
             node = self.nodes[index]
             if tuple(tensor.shape[1:]) != node.shape[1:] or tensor.ndim != len(node.shape):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..parameter_names import named_tensors
 from .additive_graph import AdditiveGraph
 from .elements import Arc, Hole, Node, Output, Size, Step, Value
@@ -64,7 +64,7 @@ class Dag(AdditiveGraph):
     example: tuple[Any, ...] | dict[str, Any] | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
-        return f"Dag({len(self.nodes)} nodes, {len(self.arcs)} arcs, depth {self.depth})"
+        return f"Dag({counted(len(self.nodes), 'node')}, {counted(len(self.arcs), 'arc')}, depth {self.depth})"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The network's output on a batch, equal to the traced model's own in evaluation mode."""
@@ -91,7 +91,7 @@ class Dag(AdditiveGraph):
         if self.fits(self.input_tensors(*args, **kwargs)):
             return self
         if self.retrace is None:
-            raise InputError(f"this network was traced for exactly {self.samples} samples; trace it again.")
+            raise InputError(f"this network was traced for exactly {counted(self.samples, 'sample')}; trace it again.")
         return self.retrace(*args, **kwargs)
 
     def bind(self, model: nn.Module) -> Dag:
@@ -136,7 +136,7 @@ class Dag(AdditiveGraph):
         if self.samples == 1:
             return self
         if self.retrace is None:
-            raise InputError(f"this network was traced for {self.samples} samples; trace it with one.")
+            raise InputError(f"this network was traced for {counted(self.samples, 'sample')}; trace it with one.")
         first = pytree.tree_map_only(Tensor, lambda t: t[:1], self.example)
         dag = self.retrace(**first) if isinstance(first, dict) else self.retrace(*first)
         pairs = zip(*map(pytree.tree_leaves, (first, dag.example)), strict=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from .additive_graph import AdditiveGraph
 from .elements import Output, Step, Values
 
@@ -105,7 +105,9 @@ class Interpreter:
             When the network is for another number of samples.
         """
         if not self.dag.fits(tensors):
-            raise InputError(f"this network was traced for exactly {self.dag.samples} samples; trace it again.")
+            raise InputError(
+                f"this network was traced for exactly {counted(self.dag.samples, 'sample')}; trace it again."
+            )
         self.values = self.dag.values(self._state, self.dag.sizes(tensors))
 
     def evaluate(self, inputs: Sequence[Any]) -> list[Any]:

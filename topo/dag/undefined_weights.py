@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ..errors import counted
 from ..weight_norms import norm_scales
 from .dag import Dag
 from .derived_weights import is_view, main_parameter
@@ -84,7 +85,7 @@ def warn_of_undefined_weights(dag: Dag, masks: Mapping[str, Tensor], stacklevel:
     found = undefined_weights(dag, masks)
     if not found:
         return
-    parts = ", ".join(f"{lost} weights computed from {name!r}" for name, lost in found.items())
+    parts = ", ".join(f"{counted(lost, 'weight')} computed from {name!r}" for name, lost in found.items())
     whole = all(_has_whole_rows(masks[name]) for name in found if name in masks)
     why = "rows of it that are pruned whole are divided by their own size, then zero" if whole else "by a division"
     warnings.warn(

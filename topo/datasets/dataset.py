@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..validation import one_of, whole_number
 from .augment import Augmentation
 from .inputs import IGNORED, Batch, Inputs, map_inputs
@@ -65,7 +65,7 @@ class Dataset:
         """
         if not isinstance(self.train.inputs, Tensor):
             raise InputError(
-                f"dataset {self.name!r} has {len(self.train.inputs)} inputs, so that no one shape is theirs."
+                f"dataset {self.name!r} has {counted(len(self.train.inputs), 'input')}, so that no one shape is theirs."
             )
         return tuple(self.train.inputs.shape[1:])
 
@@ -240,7 +240,7 @@ class Dataset:
         counts = torch.bincount(self.train.targets, minlength=self.n_classes)
         if per_class < 1 or per_class > int(counts.min()):
             raise InputError(
-                f"a balanced batch of {per_class} samples a class is impossible: "
+                f"a balanced batch of {counted(per_class, 'sample')} a class is impossible: "
                 f"the smallest class of {self.name!r} has {int(counts.min())} (at least 1 is needed)."
             )
         shuffled = torch.randperm(len(self.train), generator=generator).to(self.device)

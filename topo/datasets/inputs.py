@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ..errors import InputError
+from ..errors import InputError, counted
 
 __all__ = [
     "IGNORED",
@@ -214,8 +214,8 @@ def checked_batch(value: Any) -> Batch:
         raise InputError("data holds no samples; give at least one input and its target.")
     if {*lengths} != {count}:
         raise InputError(
-            f"inputs and targets of data differ in length ({' and '.join(map(str, lengths))} inputs, {count} targets); "
-            "give one target an input."
+            f"inputs and targets of data differ in length ({' and '.join(map(str, lengths))} inputs, "
+            f"{counted(count, 'target')}); give one target an input."
         )
     return inputs, targets
 
@@ -305,8 +305,8 @@ def unfit_labels(targets: Tensor, outputs: int, *, name: str = "data") -> InputE
     """
     labels = kind_of(targets) == "classes"
     of_positions = labels and targets.ndim > 1
-    counted = targets[targets != IGNORED] if of_positions and (targets != IGNORED).any() else targets
-    low, high = float(counted.min()), float(counted.max())
+    asked = targets[targets != IGNORED] if of_positions and (targets != IGNORED).any() else targets
+    low, high = float(asked.min()), float(asked.max())
     kind = "" if labels and not of_positions else f" ({targets.dtype} of shape {tuple(targets.shape)})"
     if labels and low >= 0 and high >= outputs:
         remedy = f"give labels from 0 to {outputs - 1}, or a model of {high + 1:.0f} outputs"
@@ -314,5 +314,5 @@ def unfit_labels(targets: Tensor, outputs: int, *, name: str = "data") -> InputE
         each = f"position, {IGNORED} for none," if of_positions else "sample,"
         remedy = f"give one label a {each} a whole number from 0 to {outputs - 1}"
     return InputError(
-        f"{name} has labels from {low:g} to {high:g}{kind} and the model has {outputs} outputs; {remedy}."
+        f"{name} has labels from {low:g} to {high:g}{kind} and the model has {counted(outputs, 'output')}; {remedy}."
     )

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..validation import whole_number
 from .split import Split
 
@@ -80,8 +80,8 @@ def reduced(
         chosen["train"] = chosen["train"][free[chosen["train"]]]
         if len(chosen["train"]) < (wanted if train_images is not None else 1):
             raise InputError(
-                f"dataset {name!r} has {len(train)} training images, too few for {wanted} to train on and {validation} "
-                "others of the same classes for validation; give smaller numbers."
+                f"dataset {name!r} has {counted(len(train), 'training image')}, too few for {wanted} to train on and "
+                f"{counted(validation, 'other')} of the same classes for validation; give smaller numbers."
             )
     splits = train.take(chosen["train"]), test.take(chosen["test"])
     return splits if size is None else (_smaller(splits[0], size), _smaller(splits[1], size))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..validation import real_number, whole_number
 from .dataset import Dataset, make_dataset
 from .registry import DATASETS
@@ -132,8 +132,8 @@ def _of_file(path: Path, context: int, test_share: float) -> list[str]:
     samples = (len(text) - 1) // context
     if samples < 2:
         raise InputError(
-            f"{path} has {len(text)} characters, and two samples of {context} need {2 * context + 1}; give a longer "
-            "text or a smaller context."
+            f"{path} has {counted(len(text), 'character')}, and two samples of {context} need {2 * context + 1}; "
+            "give a longer text or a smaller context."
         )
     cut = min(max(round(samples * (1 - test_share)), 1), samples - 1) * context
     return [text[: cut + 1], text[cut : samples * context + 1]]

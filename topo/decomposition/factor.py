@@ -8,7 +8,7 @@ from typing import Any
 
 from ..dag.dag import Dag
 from ..dag.path_counts import checked_arcs
-from ..errors import InputError
+from ..errors import InputError, counted
 from .arc_labels import arc_labels
 from .state import State, minus, plus
 
@@ -49,7 +49,7 @@ class Factor:
         self.arcs = tuple(i for i in here if i in chosen)
 
     def __repr__(self) -> str:
-        return f"Factor(level {self.level}, {len(self.arcs)} arcs)"
+        return f"Factor(level {self.level}, {counted(len(self.arcs), 'arc')})"
 
     @cached_property
     def _rows(self) -> dict[int, list[int]]:

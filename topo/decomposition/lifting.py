@@ -28,7 +28,7 @@ from ..dag.dag import Dag
 from ..dag.example import Example
 from ..dag.path_counts import PathCounts, checked_arcs, count_paths
 from ..dag.tracing import traced
-from ..errors import InputError, unknown_name
+from ..errors import InputError, counted, unknown_name
 from ..validation import whole_number
 from .arc_labels import arc_labels, description
 from .factor import Factor
@@ -127,8 +127,9 @@ class Lifting:
 
     def __repr__(self) -> str:
         paths = count_paths(self.dag)
-        count = f"{paths:,}" if paths < 10**12 else f"{paths:.2e}"
-        return f"Lifting({len(self.dag.nodes)} nodes, {len(self.dag.arcs)} arcs, {self.levels} levels, {count} paths)"
+        count = counted(paths, "path") if paths < 10**12 else f"{paths:.2e} paths"
+        parts = (len(self.dag.nodes), "node"), (len(self.dag.arcs), "arc"), (self.levels, "level")
+        return f"Lifting({', '.join(counted(*part) for part in parts)}, {count})"
 
     @property
     def sink(self) -> int:

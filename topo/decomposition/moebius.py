@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..dag.path_counts import checked_arcs
-from ..errors import InputError
+from ..errors import InputError, counted
 from .lifting import Lifting
 from .subarchitectures import SubNetwork, count_subarchitectures, iterate_subarchitectures
 
@@ -136,8 +136,8 @@ def moebius_decomposition(
         members = [checked_arcs(dag, group) for group in groups]
         if 2 ** len(members) > limit:
             raise InputError(
-                f"{len(members)} groups have 2^{len(members)} subsets, more than {limit:,}; take fewer groups, or "
-                "raise the limit."
+                f"the subsets of {counted(len(members), 'group')} are 2^{len(members)}, more than {limit:,}; "
+                "take fewer, or raise the limit."
             )
         if sum(map(len, members)) > len(frozenset().union(*members)):
             raise InputError("groups share an arc; each arc belongs to one group at most.")

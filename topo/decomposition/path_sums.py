@@ -29,7 +29,7 @@ from torch.utils import _pytree as pytree
 from ..dag.blocks import residual_blocks
 from ..dag.operators import is_piecewise_affine
 from ..dag.path_counts import count_paths_by_weight
-from ..errors import InputError
+from ..errors import InputError, counted
 from .lifting import Lifting
 
 __all__ = ["Linearisation", "PathTerm", "jacobian_by_block", "jacobian_by_branches", "unrectified_terms"]
@@ -188,8 +188,8 @@ class Linearisation:
         chosen = range(sum(sizes)) if outputs is None else list(outputs)
         if len(chosen) > limit:
             raise InputError(
-                f"the network has {len(chosen):,} outputs a sample, each of which takes a sweep; choose at most "
-                f"{limit} with outputs=."
+                f"the network has {counted(len(chosen), 'output')} a sample, each of which takes a sweep; choose at "
+                f"most {limit} with outputs=."
             )
         wrong = [o for o in chosen if not 0 <= o < sum(sizes)]
         if wrong:

@@ -14,6 +14,7 @@ from ..dag.additive_graph import AdditiveGraph
 from ..dag.elements import Step
 from ..dag.interpreter import Interpreter
 from ..dag.operators import operator_of
+from ..errors import counted
 
 __all__ = ["BatchInterpreter", "State", "minus", "plus"]
 
@@ -237,7 +238,7 @@ class State(Mapping[str, Any]):
         return len(self.order)
 
     def __repr__(self) -> str:
-        return f"State({len(self)} nodes, {len(self.values_by_node)} of them written)"
+        return f"State({counted(len(self), 'node')}, {len(self.values_by_node)} of them written)"
 
     def at(self, node: int) -> Any:
         """The value of the node with this index.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..dag.dag import Dag
 from ..dag.path_counts import checked_arcs, trim
-from ..errors import InputError
+from ..errors import InputError, counted
 from .lifting import Lifting
 from .state import BatchInterpreter
 
@@ -210,7 +210,7 @@ class SubNetwork(nn.Module):
 
     def __repr__(self) -> str:
         paths = self.lifting.path_counts(self.arcs).total
-        return f"SubNetwork({len(self.arcs)} of {len(self.lifting.dag.arcs)} arcs, {paths:,} paths)"
+        return f"SubNetwork({len(self.arcs)} of {counted(len(self.lifting.dag.arcs), 'arc')}, {counted(paths, 'path')})"
 
     def forward(self, *inputs: Any, **keywords: Any) -> Any:
         """The output, put together as the model returns it."""

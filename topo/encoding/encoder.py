@@ -12,7 +12,7 @@ from ..dag import Dag, trace
 from ..dag.example import Example
 from ..dag.structure import checked_masks
 from ..dag.undefined_weights import warn_of_undefined_weights
-from ..errors import InputError, failures_named
+from ..errors import InputError, counted, failures_named
 from ..memory import available_memory, in_words
 from ..registry import Registry
 from ..validation import check_settings, check_values, settings_of
@@ -140,7 +140,7 @@ def refuse_above(max_edges: int, count: int, layer: str) -> None:
     """
     if count > max_edges:
         raise InputError(
-            f"layer {layer!r} alone has {count:,} edges, more than max_edges={max_edges:,}: prune more, use a "
+            f"layer {layer!r} alone has {counted(count, 'edge')}, more than max_edges={max_edges:,}: prune more, use a "
             "smaller input, attention='values', tokens='positions' or a rolled encoding, or raise max_edges."
         )
 
@@ -195,9 +195,9 @@ def refuse_beyond_memory(edges: int, nodes: int | None = None) -> None:
         why = f"and the indices of a graph end at {MOST_EDGES:,}"
     else:
         return
-    has = "the graphs of the layers have" if nodes is None else f"the graph has about {nodes:,} nodes and"
+    has = "the graphs of the layers have" if nodes is None else f"the graph has about {counted(nodes, 'node')} and"
     raise InputError(
-        f"{has} about {edges:,} edges, {why}: prune more, use a smaller input or the encoding 'rolled' or "
+        f"{has} about {counted(edges, 'edge')}, {why}: prune more, use a smaller input or the encoding 'rolled' or "
         "'rolled-channel'; topo.measure(model, masks, example=..., engine='structure') or topo measure MODEL --engine "
         "structure measures the whole network without building edges."
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..validation import one_of
 from .drawers import DRAWERS
 from .graph_files import read_graph, read_layers, write_graph, write_layers
@@ -75,13 +75,14 @@ class MultipartiteGraph:
             if block.matrix.shape != (source.size, target.size):
                 raise InputError(
                     f"the block from {source.name!r} to {target.name!r} has shape {block.matrix.shape}; "
-                    f"its parts have {source.size} and {target.size} nodes."
+                    f"its parts have {source.size} and {counted(target.size, 'node')}."
                 )
             if source.level >= target.level:
                 raise InputError(f"the block from {source.name!r} to {target.name!r} does not rise in level.")
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({len(self.parts)} parts, {self.n_nodes:,} nodes, {self.n_edges:,} edges)"
+        counts = (len(self.parts), "part"), (self.n_nodes, "node"), (self.n_edges, "edge")
+        return f"{type(self).__name__}({', '.join(counted(*pair) for pair in counts)})"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_attributes": self.attributes, "_pending": None}
@@ -362,7 +363,8 @@ class LayerGraphs(Mapping[str, BipartiteGraph]):
         return len(self._graphs)
 
     def __repr__(self) -> str:
-        return f"LayerGraphs({len(self)} layers, {self.n_nodes:,} nodes, {self.n_edges:,} edges)"
+        counts = (len(self), "layer"), (self.n_nodes, "node"), (self.n_edges, "edge")
+        return f"LayerGraphs({', '.join(counted(*pair) for pair in counts)})"
 
     @property
     def n_nodes(self) -> int:

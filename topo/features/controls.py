@@ -19,7 +19,7 @@ from torch import nn
 from ..dag import Dag, trace
 from ..dag.example import Example
 from ..encoding import ENCODINGS
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..masks import Masks
 from ..validation import whole_number
 from .measurement import measure
@@ -237,7 +237,7 @@ def standard_scores(row: pd.Series, controls: pd.DataFrame) -> pd.DataFrame:
         if isnan(value):
             reason = undefined.get(column, "undefined for this network")
         elif n < 2:
-            reason = f"undefined in {len(controls) - n} of {len(controls)} random masks"
+            reason = f"undefined in {len(controls) - n} of {counted(len(controls), 'random mask')}"
         elif sd > LEAST_SPREAD * abs(mean):
             z = (value - mean) / sd
         elif abs(value - mean) <= LEAST_SPREAD * abs(mean):

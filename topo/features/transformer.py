@@ -18,7 +18,7 @@ from ..dag import Dag
 from ..dag.example import Example
 from ..encoding import ENCODINGS, encoding_options
 from ..encoding.graph import LayerGraphs, MultipartiteGraph
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..progress import progress
 from ..validation import flag, one_of
 from .engines import ENGINES, choices_said_once
@@ -252,7 +252,7 @@ def _warn_of(failed: Mapping[Any, str], total: int) -> None:
     if failed:
         name, why = next(iter(failed.items()))
         warnings.warn(
-            f"{len(failed)} of {total} items failed and are rows of NaN; {name!r}: {why} All reasons are in "
+            f"{len(failed)} of {counted(total, 'item')} failed, a row of NaN each; {name!r}: {why} All reasons are in "
             'table.attrs["failed"].',
             RuntimeWarning,
             stacklevel=3,

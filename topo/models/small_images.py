@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..validation import whole_number
 from .initialise import initialise
 from .registry import MODELS
@@ -128,8 +128,8 @@ def small_plain(
     least = 2 ** (len(_checked(widths)) - 1)
     if min(sides) < least:
         raise InputError(
-            f"model 'small-plain' with {len(widths)} widths halves its input {len(widths) - 1} times and needs "
-            f"{least}x{least} pixels at least, not {sides[0]}x{sides[1]}."
+            f"model 'small-plain' with {counted(len(widths), 'width')} halves its input "
+            f"{counted(len(widths) - 1, 'time')} and needs {least}x{least} pixels at least, not {sides[0]}x{sides[1]}."
         )
     return initialise(SmallPlain(channels, n_classes, widths))
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..results.labels import percent
 from ..results.schema import PAIR, tidy_results
 from ..stats.pruners import accuracy_summary
@@ -64,7 +64,8 @@ def accuracy_against_sparsity(
     table = tidy_results(table)
     pairs = table[[*PAIR]].drop_duplicates()
     if len(pairs) != 1:
-        raise InputError(f"the table holds {len(pairs)} pairs of dataset and model; use accuracy_grid for several.")
+        held = counted(len(pairs), "pair")
+        raise InputError(f"the table holds {held} of dataset and model; use accuracy_grid for several.")
     summary = accuracy_summary(table)
     if summary.empty:
         raise InputError("no network in the table has an accuracy, so there is nothing to draw.")

@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from .labels import text_width
 from .layers import short_layer_names
 from .theme import INK, MUTED, SEQUENTIAL, SMALL, Width, corner_title, figure, inches_of, style
@@ -150,8 +150,9 @@ def _check(values: np.ndarray, names: Sequence[str], layers: np.ndarray, when: n
         raise InputError(f"thetas has the shape {values.shape}; it needs (records, gates), one of each at least.")
     if len(names) != values.shape[1] or layers.shape != values.shape[1:] or when.shape != values.shape[:1]:
         raise InputError(
-            f"thetas has the shape {values.shape}, with {len(names)} names, is_layer of shape {layers.shape} and times "
-            f"of shape {when.shape}; names and is_layer need one entry a gate, times one a record."
+            f"thetas has the shape {values.shape}, with {counted(len(names), 'name')}, is_layer of shape "
+            f"{layers.shape} and times of shape {when.shape}; names and is_layer need one entry a "
+            "gate, times one a record."
         )
     if not ((values >= 0) & (values <= 1)).all():
         raise InputError("thetas has numbers outside 0 to 1, or none; they are probabilities that gates are open.")

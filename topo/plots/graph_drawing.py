@@ -16,8 +16,7 @@ from matplotlib.patches import Rectangle
 
 from ..encoding.graph import MultipartiteGraph
 from ..encoding.parts import Block
-from ..errors import InputError
-from ..results.labels import counted_of
+from ..errors import InputError, counted_of
 from .graph_layout import PartLayout, PlacedPart, chosen_parts, edges_between_groups, lay_out_part
 from .labels import short_number, text_width
 from .theme import INK, MUTED, PAPER, SEQUENTIAL

@@ -18,7 +18,7 @@ from matplotlib.colors import to_hex
 from ..encoding.drawers import DRAWERS
 from ..encoding.graph import MultipartiteGraph
 from ..encoding.parts import Block, Part
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..safe_files import replacing
 from ..validation import whole_number
 from .graph_drawing import DEAD, EDGE, SKIP
@@ -117,7 +117,7 @@ def draw_interactively(
     levels = {level: column for column, level in enumerate(sorted({part.level for part in graph.parts}))}
     data = {
         "title": title,
-        "head": f"{graph.n_nodes:,} nodes · {graph.n_edges:,} edges",
+        "head": f"{counted(graph.n_nodes, 'node')} · {counted(graph.n_edges, 'edge')}",
         "parts": [
             {"name": p.name, "shape": list(p.shape), "offset": p.offset, "size": p.size, "column": levels[p.level]}
             for p in graph.parts

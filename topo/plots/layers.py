@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..results.labels import percent
 from ..results.schema import PAIR
 from .labels import label_line_ends
@@ -100,7 +100,9 @@ def layer_density(
     table = checked_layers(table)
     pruners = table["pruner"].unique()
     if len(pruners) != 1:
-        raise InputError(f"the layer table holds {len(pruners)} pruners; use layer_density_grid for several.")
+        raise InputError(
+            f"the layer table holds {counted(len(pruners), 'pruner')}; use layer_density_grid for several."
+        )
     layers = list(dict.fromkeys(table["layer"]))
     sparsities = sorted(table["sparsity"].unique())
     with style():

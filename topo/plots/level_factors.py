@@ -15,7 +15,7 @@ from ..dag.dag import Arc
 from ..dag.operators import is_parametric
 from ..dag.path_counts import count_paths
 from ..decomposition.lifting import Lifting
-from ..errors import InputError
+from ..errors import InputError, counted
 from .graph_drawing import SKIP
 from .labels import short_number
 from .theme import GRID, INK, MUTED, SEQUENTIAL, own_axes, style
@@ -215,8 +215,8 @@ def _draw_head(ax: Axes, lifting: Lifting, title: str, height: float, width: flo
     """The title with the size of the network, and what the colours say."""
     dag = lifting.dag
     paths = count_paths(dag)
-    number = f"{paths:,}" if paths < 10**7 else f"{paths:.1e}"
-    size = f"{lifting.levels} levels · {len(dag.arcs)} arcs · {number} path{'s' * (paths != 1)}"
+    number = counted(paths, "path") if paths < 10**7 else f"{paths:.1e} paths"
+    size = f"{counted(lifting.levels, 'level')} · {counted(len(dag.arcs), 'arc')} · {number}"
     y = 1 - 0.22 / height
     if title:
         ax.figure.text(0.15 / width, y, title, fontsize=9.5, fontweight="bold", va="center", color=INK)
@@ -238,7 +238,7 @@ def _draw_head(ax: Axes, lifting: Lifting, title: str, height: float, width: flo
     if scale is not None and scale.vmin is not None and scale.vmax is not None:
         key.imshow(SEQUENTIAL(np.linspace(0, 1, 64))[None], extent=(x, x + 0.6, 0.05, 0.15), aspect="auto")
         low, high = short_number(round(scale.vmin / 0.9)), short_number(scale.vmax)
-        text = f"{low} to {high} weights" if low != high else f"{high} weights"
+        text = f"{low} to {high} weights" if low != high else f"{high} weight{'s' * (scale.vmax != 1)}"
         key.text(x + 0.67, 0.1, text, fontsize=7.5, va="center", color=MUTED)
         key.set_xlim(0, width)
         key.set_ylim(0, 0.2)

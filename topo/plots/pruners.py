@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..results.labels import percent
 from ..results.schema import PAIR, tidy_results
 from ..stats.pruners import pruner_means, pruner_ranking
@@ -53,7 +53,7 @@ def ranked_pruners(table: pd.DataFrame) -> Figure:
     table = tidy_results(table)
     pairs = table[[*PAIR]].drop_duplicates()
     if len(pairs) != 1:
-        raise InputError(f"the table holds {len(pairs)} pairs of dataset and model; choose one.")
+        raise InputError(f"the table holds {counted(len(pairs), 'pair')} of dataset and model; choose one.")
     means = pruner_means(table)
     if means["mean"].notna().sum() == 0:
         raise InputError("no pruned network in the table has an accuracy, so there is nothing to draw.")

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from .theme import HUES, INK, MUTED, figure, style
 
 __all__ = ["pruning_course"]
@@ -49,8 +49,8 @@ def pruning_course(record: pd.DataFrame, thetas: np.ndarray, is_layer: np.ndarra
     thetas, is_layer = np.asarray(thetas, dtype=float), np.asarray(is_layer, dtype=bool)
     if thetas.shape != (len(record), len(is_layer)):
         raise InputError(
-            f"thetas has the shape {thetas.shape}; {len(record)} rows and {len(is_layer)} gates need "
-            f"({len(record)}, {len(is_layer)})."
+            f"thetas has the shape {thetas.shape}; {counted(len(record), 'row')} and {counted(len(is_layer), 'gate')} "
+            f"need ({len(record)}, {len(is_layer)})."
         )
     epochs = record["epoch"].to_numpy()
     with style():

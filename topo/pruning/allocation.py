@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import InputError, unknown_name
+from ..errors import InputError, counted, unknown_name
 
 __all__ = [
     "ALLOCATIONS",
@@ -79,7 +79,7 @@ def allocation(name: str, kept: int, total: int) -> Allocation:
         raise InputError(f"allocation {name!r} must keep between 1 and M of every M weights, such as '2:4'.")
     if abs(kept - total * n / m) > 0.5 + 1e-6:
         raise InputError(
-            f"allocation {name!r} keeps {n} of every {m} weights, and {kept} of {total} were to be kept; "
+            f"allocation {name!r} keeps {n} of every {counted(m, 'weight')}, and {kept} of {total} were to be kept; "
             f"give sparsity={1 - n / m!r} of the included weights."
         )
     return lambda scores, count: _keep_of_every(scores, count, n, m)
@@ -275,7 +275,8 @@ def layer_counts(
     """
     if kept < len(shapes):
         raise InputError(
-            f"{kept} weights cannot be spread over {len(shapes)} layers with at least one in each; lower the sparsity."
+            f"{counted(kept, 'weight')} cannot be spread over {counted(len(shapes), 'layer')} with at least one in "
+            "each; lower the sparsity."
         )
     sizes = np.array([math.prod(shape) for shape in shapes.values()], dtype=float)
     rates = sizes * ([share(shape) for shape in shapes.values()] if callable(share) else np.asarray(share))

@@ -181,7 +181,7 @@ def fan_ins(task: Task) -> dict[str, Tensor]:
     Returns
     -------
     dict
-        Name -> float64 in the weight's shape, on the CPU.
+        Name -> float64 in the weight's shape, on its device.
 
     Examples
     --------
@@ -198,11 +198,10 @@ def fan_ins(task: Task) -> dict[str, Tensor]:
     found = {}
     for name, weight in task.weights.items():
         first = prod(weight.shape[1:]) if weight.ndim > 1 else 1
-        found[name] = torch.full(weight.shape, float(max(1, first)), dtype=torch.float64)
+        found[name] = torch.full(weight.shape, float(max(1, first)), dtype=torch.float64, device=weight.device)
         if not any(use.role == "embedding" for use in uses.get(name, ())):
             for rows in task.rows.get(name, ()):
-                numbers = torch.full(rows.shape, float(prod(rows.shape[2:])), dtype=torch.float64)
-                rows.write(found[name], numbers)
+                rows.write(found[name], found[name].new_full(rows.shape, float(prod(rows.shape[2:]))))
     return found
 
 

@@ -16,7 +16,7 @@ from ..dag.example import Example, example_arguments
 from ..dag.prunable import prunable_weights
 from ..dag.tracing import module_of
 from ..device import resolve_device
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..mask_provenance import SPARSITY_OF
 from ..masks import prunable_parameters
 from ..parameter_names import copied, masks_within, named_parameters
@@ -90,15 +90,15 @@ def open_task(
     prunable = _prunable(dag or model, shown, names) if include is not None or exclude is not None else names
     one_of("sparsity_of", sparsity_of, SPARSITY_OF)
     is_structured = PRUNERS.entry(name).family == "structured"
-    counted = prunable if sparsity_of == "all" else names
-    kept = _kept(sparsity, total, sum(weight.numel() for weight in counted.values()), is_structured)
+    of = prunable if sparsity_of == "all" else names
+    kept = _kept(sparsity, total, sum(weight.numel() for weight in of.values()), is_structured)
     within = {name: mask for name, mask in masks_within(model).items() if name in names}
     unpruned = total - sum(int((~mask).sum()) for mask in within.values())
     kept = kept if sparsity else unpruned
     if unpruned < kept:
         raise InputError(
-            f"the masks within the model keep {unpruned} of its {total} weights, and sparsity {sparsity} asks for "
-            f"{kept}; ask for more sparsity than they have."
+            f"the masks within the model keep {unpruned} of its {counted(total, 'weight')}, and sparsity {sparsity} "
+            f"asks for {kept}; ask for more sparsity than they have."
         )
     # Attention's fused kernels have no second derivative, which some algorithms need.
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
@@ -133,7 +133,7 @@ def open_task(
             # Of what is counted; where that is more than single weights are removed from, the share of these that goes.
             sparsity=sparsity if is_structured or sparsity_of == "included" else 1 - kept / total,
             sparsity_of=sparsity_of,
-            counted=tuple(counted),
+            counted=tuple(of),
             prunable=sum(weight.numel() for weight in prunable.values()),
             given_example=named or positional or None,
             frozen=[parameters[name] for name, p in named_parameters(model).items() if not p.requires_grad],
@@ -151,16 +151,18 @@ def _prunable(
     return {name: parameters[name] for name in dict.fromkeys([*by_default, *selected])}
 
 
-def _kept(sparsity: float, total: int, counted: int, is_structured: bool) -> int:
-    """How many of `total` weights stay so that a share of those `counted`, which hold them, goes."""
-    left = round((1 - sparsity) * counted)
+def _kept(sparsity: float, total: int, n_counted: int, is_structured: bool) -> int:
+    """How many of `total` weights stay so that a share of those counted, `n_counted`, which hold them, goes."""
+    left = round((1 - sparsity) * n_counted)
     if left == 0:
-        raise InputError(f"sparsity {sparsity} leaves none of the {counted} weights; lower it.")
-    kept = left - (counted - total)
+        of_all = "the one weight" if n_counted == 1 else f"the {counted(n_counted, 'weight')}"
+        raise InputError(f"sparsity {sparsity} leaves none of {of_all}; lower it.")
+    kept = left - (n_counted - total)
     if kept <= 0 and not is_structured:
+        closed = f"{n_counted - total} {'is' if n_counted - total == 1 else 'are'}"
         raise InputError(
-            f"sparsity {sparsity} of all weights leaves {left} of {counted}, and {counted - total} are not open to "
-            f"pruning; lower it below {total / counted:.4g}, let the patterns leave more open, or give "
+            f"sparsity {sparsity} of all weights leaves {left} of {n_counted}, and {closed} not open to "
+            f"pruning; lower it below {total / n_counted:.4g}, let the patterns leave more open, or give "
             'sparsity_of="included".'
         )
     return max(kept, 1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..features.registry import columns_of, select
 from ..pruning import PRUNERS
 from ..study import Study
@@ -96,15 +96,15 @@ def _size(study: Study, rows: pd.DataFrame) -> str:
         return ""
     first = rows.iloc[0]
     classes, answers = first.get("classes"), int(first["test_samples"])
-    facts = [f"{int(classes)} classes"] if pd.notna(classes) else []
+    facts = [counted(int(classes), "class")] if pd.notna(classes) else []
     try:
         data = study.dataset(first["cell"])
     except (InputError, OSError):
         return f" ({', '.join([*facts, f'{answers:,} test answers'])})"
     if data.test is None:
-        facts.append(f"{len(data.train):,} samples")
+        facts.append(counted(len(data.train), "sample"))
     else:
-        facts.append(f"{len(data.train):,} training and {len(data.test):,} test samples")
+        facts.append(f"{len(data.train):,} training and {counted(len(data.test), 'test sample')}")
     if answers != len(data.test or data.train):
         facts.append(f"{answers:,} test answers")
     return f" ({', '.join(facts)})"
@@ -175,8 +175,8 @@ def _measuring(study: Study, cites: _Citations) -> list[str]:
     categories = list(dict.fromkeys(entry.family for entry in chosen.values()))
     columns = {column for entry in chosen.values() for column in columns_of(entry)}
     sentence = (
-        f"Sparse networks were encoded as {_joined(encodings)} graphs, of which {len(columns)} topometrics were "
-        f"computed ({_joined(categories)})."
+        f"Sparse networks were encoded as {_joined(encodings)} graphs, of which "
+        f"{counted(len(columns), 'topometric', 'was', 'were')} computed ({_joined(categories)})."
     )
     controls = max(encoding.controls or config.controls for encoding in config.encodings)
     if controls:
@@ -190,7 +190,9 @@ def _outcome(table: pd.DataFrame) -> str:
     dense = int((table["pruner"] == "dense").sum())
     others = [f"{int(counts[status])} {status}" for status in counts.index if status != "finished"]
     told = f"; {_joined(others)}" if others else ""
-    return f"Of {len(table)} networks, {dense} of them dense, {int(counts.get('finished', 0))} finished{told}."
+    return (
+        f"Of {counted(len(table), 'network')}, {dense} of them dense, {int(counts.get('finished', 0))} finished{told}."
+    )
 
 
 def _environment(study: Study, table: pd.DataFrame) -> list[str]:

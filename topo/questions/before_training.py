@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..plots.interval_dots import interval_dots
 from ..plots.predicted import predicted_against_true
 from ..results.accuracy_drop import TO_BEST
 from ..results.evidence import Evidence
 from ..results.feature_sets import WHOLE_NETWORK, encodings_of, feature_sets, mask_only_set
-from ..results.labels import counted
 from ..stats.baselines import cell_sets, strongest
 from ..stats.comparison import comparison_table
 from ..stats.regression import regression_table, same_rows, score

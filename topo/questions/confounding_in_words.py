@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ..results.labels import counted, listed, p_value_text, signed
+from ..errors import counted
+from ..results.labels import listed, p_value_text, signed
 from ..results.schema import ALL_FAMILIES, metric_label
 from ..stats.power import Detectable
 from ..stats.significance import significant

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..results.labels import counted, listed, p_value_text, signed
+from ..errors import counted
+from ..results.labels import listed, p_value_text, signed
 from ..results.schema import ALL_FAMILIES, UNKNOWN_FAMILY, metric_label
 from ..stats.power import Detectable
 from ..stats.significance import FEWEST_ALGORITHMS, significant

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from ..errors import counted
 from ..results.accuracy_drop import with_drop
 from ..results.evidence import Evidence
 from ..results.feature_sets import Z_SCORES, encodings_of, with_norms
@@ -210,5 +211,6 @@ def limit_networks(table: pd.DataFrame, *, most: int = MOST_NETWORKS, seed: int 
     sizes = code.value_counts().loc[order].cumsum()
     kept = sizes.index[: max(1, int((sizes <= most).sum()))]
     part = table[code.isin(kept)].reset_index(drop=True)
-    note = f" Of {len(table)} networks {len(part)} were used, drawn at random with all algorithms of a group and seed."
+    used = f"{len(part)} {'was' if len(part) == 1 else 'were'} used"
+    note = f" Of {counted(len(table), 'network')} {used}, drawn at random with all algorithms of a group and seed."
     return part, note

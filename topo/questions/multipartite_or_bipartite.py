@@ -8,12 +8,12 @@ from math import isfinite
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..plots.interval_dots import interval_dots
 from ..results.accuracy_drop import TO_BEST
 from ..results.evidence import Evidence
 from ..results.feature_sets import BASELINES, WHOLE_NETWORK, encodings_of, feature_sets, mask_only_set, set_label
-from ..results.labels import counted, listed
+from ..results.labels import listed
 from ..results.schema import GROUPS, PAIR, metric_label, reads_weights
 from ..stats.baselines import cell_sets, strongest
 from ..stats.collinearity import collinear_groups

@@ -7,8 +7,9 @@ from math import isfinite, nan
 
 import pandas as pd
 
+from ..errors import counted
 from ..results.feature_sets import BASELINES, WHOLE_NETWORK, encodings_of, set_label
-from ..results.labels import counted, decimal, in_points, listed
+from ..results.labels import decimal, in_points, listed
 from ..stats.baselines import CELL_LABELS, strongest
 from ..stats.significance import significant
 from .answer import Said, Verdict
@@ -220,8 +221,8 @@ def _predicted(scores: pd.DataFrame, differences: pd.DataFrame) -> str:
         return f"{text}; too few algorithms to test differences."
     clear = int(significant(differences).sum())
     verb = "is" if clear == 1 else "are"
-    some = f"{clear} of {counted(int(tested.sum()), 'tested difference')} {verb} clear" if clear else ""
-    return f"{text}; {some or f'none of {int(tested.sum())} tested differences is clear'}."
+    of = counted(int(tested.sum()), "tested difference")
+    return f"{text}; {f'{clear} of {of} {verb} clear' if clear else f'none of {of} is clear'}."
 
 
 def _with_chance(row: pd.Series) -> str:

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ..dag import coupled_channels, trace
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..masks import Masks
 from ..results.evidence import Evidence
 from ..results.feature_sets import WHOLE_NETWORK, encodings_of, feature_sets, mask_only_set
-from ..results.labels import counted
 from ..results.schema import GROUPS, NETWORK, PAIR
 from ..similarity.distance_tests import GroupDistances
 from ..similarity.permutable_units import PermutableUnits

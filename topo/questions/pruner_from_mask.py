@@ -8,13 +8,13 @@ from math import isfinite
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..plots.confusion import confusion_matrix
 from ..plots.interval_dots import interval_dots
 from ..plots.theme import figure_of
 from ..results.evidence import Evidence
 from ..results.feature_sets import WHOLE_NETWORK, encodings_of, feature_sets, mask_only_set, set_label
-from ..results.labels import counted, listed, p_value_text
+from ..results.labels import listed, p_value_text
 from ..results.schema import PAIR
 from ..stats.classification import confusion_shares, relative_to_group
 from ..stats.recognition_table import recognition_table

@@ -8,8 +8,9 @@ from math import isfinite
 
 import pandas as pd
 
+from ..errors import counted
 from ..results.feature_sets import set_label
-from ..results.labels import counted, decimal, listed, p_value_text
+from ..results.labels import decimal, listed, p_value_text
 from ..results.schema import ALL_FAMILIES
 from ..stats.baselines import CELL_LABELS, strongest
 from ..stats.ranking import RANDOM

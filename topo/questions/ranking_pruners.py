@@ -7,12 +7,12 @@ from math import isfinite, nan
 import numpy as np
 import pandas as pd
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..plots.interval_dots import interval_dots
 from ..results.accuracy_drop import TO_BEST
 from ..results.evidence import Evidence
 from ..results.feature_sets import WHOLE_NETWORK, encodings_of, feature_sets, mask_only_set
-from ..results.labels import counted, listed
+from ..results.labels import listed
 from ..results.schema import ALL_FAMILIES
 from ..stats.held_out_orders import label_permutation_p
 from ..stats.ranking import RANDOM, perfect_tau, ranking_differences, ranking_table

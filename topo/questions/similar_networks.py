@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..plots.clustered_distances import clustered_distances
 from ..plots.interval_dots import interval_dots
 from ..plots.mds_map import mds_map
 from ..results.evidence import Evidence
-from ..results.labels import counted, p_value_text, percent
+from ..results.labels import p_value_text, percent
 from ..results.schema import GROUPS
 from ..similarity.distance_tests import (
     GroupDistances,

@@ -6,7 +6,8 @@ from math import isfinite
 
 import pandas as pd
 
-from ..results.labels import counted, p_value_text
+from ..errors import counted
+from ..results.labels import p_value_text
 from ..similarity.distance_tests import family_gap, seed_effect
 from ..stats.significance import FALSE_DISCOVERY_RATE, significant
 from .answer import Said, Verdict
@@ -202,7 +203,7 @@ def most_and_least_similar(pairs: pd.DataFrame) -> str:
     if len(other) == 1:
         return f"{near['pruner']} and {near['other']} lie {near['distance']:.2f} apart"
     if near["distance"] == far["distance"]:
-        return f"All {len(other)} pairs of algorithms lie {near['distance']:.2f} apart"
+        return f"All {counted(len(other), 'pair')} of algorithms lie {near['distance']:.2f} apart"
     return (
         f"Most similar are {near['pruner']} and {near['other']} ({near['distance']:.2f}), least {far['pruner']} "
         f"and {far['other']} ({far['distance']:.2f})"

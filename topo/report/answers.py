@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from threadpoolctl import threadpool_limits
 
+from ..errors import counted
 from ..questions import QUESTIONS, Answer, Evidence
-from ..results.labels import counted, listed
+from ..results.labels import listed
 from .cells import Table, summary_table, table_of
 from .content import Part, Said, Section
 from .pictures import Picture, picture

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from ..errors import counted
 from ..results.collapsed import collapsed_networks, unknown_chance
-from ..results.labels import counted, listed, percent, signed
+from ..results.labels import listed, percent, signed
 from ..results.regressions import regressions
 from ..results.schema import ALL_FAMILIES, GROUPS, PAIR, metric_label
 from ..stats.collinearity import collinear_groups

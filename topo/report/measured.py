@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..plots import (
     accuracy_grid,
     accuracy_overview,
@@ -21,7 +21,7 @@ from ..plots import (
 from ..plots.overview import networks_of, telling_pairs
 from ..results.copies import copies_sentence
 from ..results.evidence import Evidence
-from ..results.labels import counted, listed, percent
+from ..results.labels import listed, percent
 from ..results.schema import PAIR, encoding_label, metric_columns, ordered_metrics
 from ..stats.family_correlations import CORRELATION_COLUMNS, correlations_by_family, strongest_metrics
 from ..stats.pruners import accuracy_summary

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..errors import InputError
-from .labels import counted
+from ..errors import InputError, counted
 from .schema import NETWORK, PAIR, tidy_results
 
 __all__ = ["TO_BEST", "TO_DENSE", "with_drop"]

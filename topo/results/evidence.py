@@ -12,14 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..study import Study
 from ..tables import read_table
 from .cleaning import cleaned
 from .copies import copies_of
 from .data_issues import DataIssues
 from .draws import draws_as_algorithms
-from .labels import counted
 from .published import load_published
 from .schema import NETWORK, PAIR, metric_columns, ordered_metrics, tidy_results
 from .unread import unread_columns

@@ -7,8 +7,6 @@ from math import isfinite
 
 __all__ = [
     "column_in_words",
-    "counted",
-    "counted_of",
     "decimal",
     "in_points",
     "listed",
@@ -40,53 +38,6 @@ def column_in_words(column: str) -> str:
     ('accuracy drop', 'algorithm', 'my_score')
     """
     return WORDS.get(column, column)
-
-
-def counted(number: int, noun: str) -> str:
-    """A number of things in words.
-
-    Parameters
-    ----------
-    number
-        How many.
-    noun
-        What, in the singular.
-
-    Returns
-    -------
-    str
-        The number and the noun, in the plural where there is not just one.
-
-    Examples
-    --------
-    >>> counted(1, "group"), counted(2, "family"), counted(1200, "network"), counted(0, "row")
-    ('1 group', '2 families', '1,200 networks', '0 rows')
-    """
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else plural}"
-
-
-def counted_of(number: int, whole: int, noun: str) -> str:
-    """A number of things and of how many they are, where they are not all.
-
-    Parameters
-    ----------
-    number, whole
-        How many, and how many there are.
-    noun
-        What, in the singular.
-
-    Returns
-    -------
-    str
-        In words.
-
-    Examples
-    --------
-    >>> counted_of(3, 3, "node"), counted_of(1200, 3000, "edge")
-    ('3 nodes', '1,200 of 3,000 edges')
-    """
-    return ("" if number == whole else f"{number:,} of ") + counted(whole, noun)
 
 
 def decimal(value: float, digits: int = 2) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..errors import counted
 from .data_issues import DataIssues
 from .published_columns import AS_THEY_ARE, LEFT_OUT, NAMES, RAMANUJAN, RAMANUJAN_AS_THEY_ARE, read_csv, without_repeats
 from .schema import NETWORK, metric_columns, tidy_results
@@ -138,7 +139,7 @@ def _usable(table: pd.DataFrame, name: str, issues: DataIssues) -> pd.DataFrame:
         rows, why_here = len(table), why
         if column in ("sink_nodes", "source_nodes"):
             negative = int((table[column] < 0).sum())
-            why_here = f"{why}: {negative} rows, down to {table[column].min():g}"
+            why_here = f"{why}: {counted(negative, 'row')}, down to {table[column].min():g}"
         issues.add(f"{name}/", column, rows, why_here, "left out")
     table = table.drop(columns=list(LEFT_OUT))
     issues.add(f"{name}/", "edges", int((table["edges"] == 0).sum()), "layers have no edge left", "kept")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..encoding import ENCODINGS
-from ..errors import InputError, nearest
+from ..errors import InputError, counted, nearest
 from ..features import CATEGORIES
 from ..features.registry import STATISTICS, metric_facts
 from .names import shown_names, with_shown_columns
@@ -208,7 +208,7 @@ def tidy_results(table: pd.DataFrame) -> pd.DataFrame:
         if name not in table.columns:
             close = nearest(name, map(str, table.columns))
             hint = f" (nearest: {', '.join(close)})" if close else ""
-            raise InputError(f"the results table has no column {name!r}{hint}; it has {len(table.columns)} columns.")
+            raise InputError(f"the table has no column {name!r}{hint}; it has {counted(len(table.columns), 'column')}.")
     for name in ("accuracy", "sparsity"):
         table[name] = as_numbers(table, name)
     table["pruner"] = shown_names(table["pruner"]).str.lower()

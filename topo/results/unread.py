@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..errors import counted
 from ..study.table import RESERVED
 from .controls import control_columns
-from .labels import counted, listed
+from .labels import listed
 from .schema import metric_columns
 
 __all__ = ["unread_columns"]

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from ..dag.channel_coupling import CoupledChannels
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..masks import Masks
 
 __all__ = ["AxisUnits", "LayerMasks", "PermutableUnits", "WeightUnits"]
@@ -194,8 +194,9 @@ class PermutableUnits:
             repeats, rest = divmod(shape[1], len(written))
             if rest:
                 raise InputError(
-                    f"the masks are no chain: {name!r} reads {shape[1]} inputs and {len(written)} are written before "
-                    "it; give the units of the traced network (topo.dag.coupled_channels)."
+                    f"the masks are no chain: {name!r} reads {counted(shape[1], 'input')} and "
+                    f"{len(written)} {'is' if len(written) == 1 else 'are'} written before it; give the units of the "
+                    "traced network (topo.dag.coupled_channels)."
                 )
             reads = np.repeat(written, repeats)
             last = name == names[-1]

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from ..results.labels import counted
+from ..errors import counted
 from ..results.schema import GROUPS, PAIR
 from .columns import require_columns
 from .label_permutations import LabelOrders
@@ -94,7 +94,11 @@ def adjusted_r2(
     moments = _moments(x, y, code)
     rank = int(np.linalg.matrix_rank(moments.sum(0)[1:-1, 1:-1], hermitian=True, rtol=1e-10))
     if len(y) - groups - rank < 1:
-        return {**empty, "rank": rank, "reason": f"{len(y)} networks are too few for {counted(rank, 'column')}"}
+        return {
+            **empty,
+            "rank": rank,
+            "reason": f"{counted(len(y), 'network', 'is', 'are')} too few for {counted(rank, 'column')}",
+        }
     r2 = float(_r2(moments.sum(0)[None])[0])
     value = float(_adjusted(r2, len(y), groups, rank))
     low = high = nan

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import InputError
-from ..results.labels import column_in_words, counted
+from ..errors import InputError, counted
+from ..results.labels import column_in_words
 from ..results.schema import GROUPS, PAIR
 from .label_permutations import LabelOrders
 from .rank_score import group_means, rank_features, rank_model, shared_paths, training_rows

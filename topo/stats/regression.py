@@ -14,8 +14,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline
 
-from ..errors import InputError
-from ..results.labels import column_in_words, counted
+from ..errors import InputError, counted
+from ..results.labels import column_in_words
 from ..results.schema import PAIR
 from .columns import require_rows
 from .predictors import PREDICTORS, predictor, reads_names
@@ -399,7 +399,9 @@ def regression_table(
             head = {"held_out": hold, "features": name, "columns": len(columns), "model": model}
             try:
                 if model == "ols" and len(columns) > 1 and len(table) <= 2 * len(columns):
-                    raise InputError(f"too few networks ({len(table)}) for least squares on {len(columns)} columns.")
+                    raise InputError(
+                        f"too few networks ({len(table)}) for least squares on {counted(len(columns), 'column')}."
+                    )
                 predicted = held_out(
                     table,
                     columns,

@@ -12,6 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
+from ..errors import counted
+
 __all__ = ["PartFiles", "clear_leftovers", "flaw"]
 
 PART = ".part"
@@ -92,7 +94,7 @@ def flaw(path: Path, written: Mapping[str, Any], *, thorough: bool = False) -> s
         if not stat.S_ISREG(found.st_mode):
             return "is no file"
         if found.st_size != written["size"]:
-            return f"has {found.st_size} bytes in place of {written['size']}"
+            return f"has {counted(found.st_size, 'byte')} in place of {written['size']}"
         if found.st_mtime_ns == written["time"] and not thorough:
             return ""
         same = _hash(path) == written["sha256"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from ..errors import InputError, nearest
+from ..errors import InputError, counted, nearest
 from .config import StudyConfig
 from .grid import Cell, Planned, cells_of, registered
 from .store import Store
@@ -80,6 +80,6 @@ class Catalogue:
             hint = f"did you mean {close[0]!r}? " if close else ""
             raise InputError(
                 f"the study has no cell {wanted!r}; {hint}study.status(), like the column cell of the table, "
-                f"names its {len(places)} cells."
+                f"names its {counted(len(places), 'cell')}."
             )
         return places[wanted], plan[places[wanted]].key

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..checkpoint import load_checkpoint
-from ..errors import InputError
+from ..errors import InputError, counted
 from .cell_result import CellResult
 from .computation import build_model, compute, load_data
 from .grid import Cell
@@ -102,10 +102,10 @@ def _arrays(study: Study, cell: Cell, result: CellResult) -> Iterator[tuple[str,
         masks = study.masks(cell.key)
         count = sum(int((masks[name] != mask).sum()) for name, mask in result.masks.items())
         if count:
-            yield "masks", ("as kept", f"{count} entries differ")
+            yield "masks", ("as kept", counted(count, "entry", "differs", "differ"))
     if result.weights is not None and study.store.state(cell.key).promises("weights"):
         kept = load_checkpoint(build_model(cell, load_data(cell)), study.store.weights_file(cell.key)).state_dict()
         now = result.weights.state_dict()
         count = sum(int(np.sum(kept[name].cpu().numpy() != value.cpu().numpy())) for name, value in now.items())
         if count:
-            yield "weights", ("as kept", f"{count} entries differ")
+            yield "weights", ("as kept", counted(count, "entry", "differs", "differ"))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ..device import resolve_device
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..features import column_names
 from ..features.preparation import prepare_kernels
 from ..registry import Source
@@ -300,10 +300,13 @@ def _log_outlook(total: int, todo: Sequence[Cell], store: Store, last_run: LastR
     """The first lines of a run: how many cells there are, how many are to be computed, and why some are anew."""
     done = total - len(todo)
     before = Counter(state.status for state in store.states(cell.key for cell in todo))
-    parts = [f"{done} have their results" if done else "", f"{len(todo)} to compute" if todo else ""]
+    parts = [
+        f"{done} {'has its' if done == 1 else 'have their'} results" if done else "",
+        f"{len(todo)} to compute" if todo else "",
+    ]
     again = [f"{before[FAILED]} of which failed before"] if before[FAILED] else []
     again += [f"{before[DAMAGED]} of which lost or damaged files"] if before[DAMAGED] else []
-    logger.info("%d cells: %s.", total, ", ".join([*filter(None, parts), *again]))
+    logger.info("%s: %s.", counted(total, "cell"), ", ".join([*filter(None, parts), *again]))
     if last_run is None:
         return
     keys = {_name(planned): planned.key for planned in last_run.cells}

@@ -15,7 +15,7 @@ from torch import nn
 from ..dag import Dag, trace
 from ..dag.example import Example
 from ..encoding import encode
-from ..errors import InputError, unknown_name
+from ..errors import InputError, counted, unknown_name
 from ..features import measure
 from ..masks import Masks
 from ..safe_files import parsed_json, read_arrays, write_arrays
@@ -180,7 +180,9 @@ class MaskTrajectory(Callback, Sequence[Masks]):
             raise InputError("it has not the arrays bits, steps and epochs.")
         bits, steps, epochs = arrays["bits"], arrays["steps"], arrays["epochs"]
         if bits.dtype != np.uint8 or bits.ndim != 2 or not len(bits) or bits.shape[1] != -(-weights // 8):
-            raise InputError(f"its bits, {bits.dtype} of shape {bits.shape}, are not those of {weights:,} weights.")
+            raise InputError(
+                f"its bits, {bits.dtype} of shape {bits.shape}, are not those of {counted(weights, 'weight')}."
+            )
         if weights % 8 and (bits[:, -1] & (0xFF >> weights % 8)).any():
             raise InputError(f"more bits are set than it has weights ({weights:,}).")
         for counts in (steps, epochs):

@@ -156,7 +156,7 @@ def test_state_goes_over_a_checkpoint():
 def test_settings_are_shown():
     assert (
         repr(GateUpdates(real(1.0), horizon=1200))
-        == "GateUpdates(1 gates, horizon=1200, ema_decay=0.9, square_decay=0.99)"
+        == "GateUpdates(1 gate, horizon=1200, ema_decay=0.9, square_decay=0.99)"
     )
 
 

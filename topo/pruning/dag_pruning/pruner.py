@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...dag.costs import BUDGETS
 from ...dag.prunable import prunable_weights
-from ...errors import InputError, unknown_name
+from ...errors import InputError, counted, unknown_name
 from ...validation import whole_number
 from ..registry import PRUNERS
 from ..schedules import exponential
@@ -98,7 +98,9 @@ def dag(
     network = PrunableNetwork(channels, excluded_names, task.counted or None)
     parts = network.intact()
     if parts.counts.total < min_paths:
-        raise InputError(f"the network has {parts.counts.total} paths to begin with; min_paths is {min_paths}.")
+        raise InputError(
+            f"the network has {counted(parts.counts.total, 'path')} to begin with; min_paths is {min_paths}."
+        )
     known = candidates(network, granularity, excluded(task.weights, channels).numpy())
     full_cost = network.cost(parts, budget)
     gone: list[Gone] = []
@@ -265,7 +267,8 @@ def _nothing_to_drop(name: str, network: PrunableNetwork, parts: LiveParts, sett
     )
     layers = sum(bool(network.layers[arc]) for arc in parts.counts.live)
     return (
-        f"pruner {name!r} has nothing to drop with granularity {settings.granularity!r}: of {layers} arcs with a layer "
-        f"{bridges} are bridges, which every path takes, and masks can make no other zero that may go; "
+        f"pruner {name!r} has nothing to drop with granularity {settings.granularity!r}: of "
+        f"{counted(layers, 'arc')} with a layer {bridges} {'is a bridge' if bridges == 1 else 'are bridges'}, which "
+        "every path takes, and masks can make no other zero that may go; "
         f"{'exclude fewer layers' if settings.granularity == 'mixed' else 'choose granularity mixed or channel'}."
     )

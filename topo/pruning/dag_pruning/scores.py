@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...dag.prunable import prunable_weights
 from ...datasets.inputs import Batch
-from ...errors import InputError
+from ...errors import InputError, counted
 from ...held_masks import PrunedWeights
 from ..samples import chunks
 from ..task import Task
@@ -183,8 +183,9 @@ def ablation(scoring: Scoring) -> np.ndarray:
     task, network = scoring.task, scoring.network
     if len(scoring.candidates) > scoring.limit:
         raise InputError(
-            f"the score 'ablation' would evaluate the network once for each of {len(scoring.candidates):,} candidates; "
-            f"choose a coarser granularity, another score, or raise limit (now {scoring.limit:,})."
+            f"the score 'ablation' would evaluate the network once for each of "
+            f"{counted(len(scoring.candidates), 'candidate')}; choose a coarser granularity, another "
+            f"score, or raise limit (now {scoring.limit:,})."
         )
     batches = scoring.batches("ablation")
     count = sum(len(targets) for _, targets in batches)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...errors import InputError
+from ...errors import InputError, counted
 from ...training import TrainingState
 from ...validation import one_of, share, whole_number
 from ..allocation import SHARES, largest_remainder
@@ -411,7 +411,9 @@ def spread(amount: int, shares: Sequence[float], room: Sequence[int]) -> list[in
     """
     space = np.asarray(room, dtype=float)
     if amount > space.sum():
-        raise InputError(f"{amount} weights do not fit in layers with room for {int(space.sum())}.")
+        raise InputError(
+            f"{counted(amount, 'weight', 'does', 'do')} not fit in layers with room for {int(space.sum())}."
+        )
     weight = np.nan_to_num(np.maximum(np.asarray(shares, dtype=float), 0.0), posinf=0.0)
     # A share too small for a float's digits is none.
     open_ = (weight > 1e-12 * weight.max()) & (space > 0)

@@ -63,7 +63,7 @@ def ntk_sap(task: Task, *, draws: int = 5, batch_size: int = 100, perturbation: 
     norms = [module for module in task.model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     gradients = [torch.zeros_like(mask) for mask in masks.values()]
     form = _form(task, batch_size)
-    spreads = {name: (2 / count.to(task.device)).sqrt() for name, count in fan_ins(task).items()}
+    spreads = {name: (2 / count).sqrt() for name, count in fan_ins(task).items()}
     for _ in range(draws):
         inputs, theta, delta = _drawn(task, form, spreads)
         for norm in norms:

@@ -53,8 +53,8 @@ class EdgePopup(LatentWeights):
         self.fan_ins = fan_ins(task)
 
     def learned(self, name: str, weight: Tensor) -> Tensor:
-        scores = torch.rand(weight.shape, generator=self.generator) * self.fan_ins[name].rsqrt()
-        return scores.to(weight.device, precision(weight))
+        scores = torch.rand(weight.shape, generator=self.generator).to(weight.device, precision(weight))
+        return scores * self.fan_ins[name].rsqrt().to(scores)
 
     def on_start(self, state: TrainingState) -> None:
         with torch.no_grad():

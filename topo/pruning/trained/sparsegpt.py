@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ...errors import InputError
+from ...errors import InputError, counted
 from ...validation import whole_number
 from ..allocation import ALLOCATIONS, keep_largest
 from ..allocation import allocation as find_allocation
@@ -193,13 +193,13 @@ def in_pattern(
     first = full * kernel
     rest = kept - allowed[..., :first].numel() // m * n
     if not 0 <= rest <= allowed[..., first:].numel():
-        raise InputError(f"pattern {pattern!r} does not fit {kept} weights of {name}; exclude it.")
+        raise InputError(f"pattern {pattern!r} does not fit {counted(kept, 'weight')} of {name}; exclude it.")
     order = torch.cat([places[:full].T.flatten(), places[full:].flatten()])
     in_groups = allowed[..., order[:first]].unflatten(-1, (-1, m)) if first else allowed[..., :0, None]
     if not (in_groups.sum(-1) >= n).all():
         raise InputError(
             f"pattern {pattern!r} does not fit {name}, of which the masks within the model keep fewer than {n} of some "
-            f"{m} neighbours; take the masks off (remove of torch.nn.utils.prune) or exclude it."
+            f"{counted(m, 'neighbour')}; take the masks off (remove of torch.nn.utils.prune) or exclude it."
         )
     choices: list[Choice] = [(stop, partial(_largest_of_rows, count=n)) for stop in range(m, first + 1, m)]
     return order, choices + in_blocks(allowed, rest, block, first)[1]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import InputError
+from ...errors import InputError, counted
 from ...validation import real_number
 
 __all__ = ["GateUpdates"]
@@ -87,7 +87,7 @@ class GateUpdates:
     def __repr__(self) -> str:
         settings = ("horizon", "ema_decay", "square_decay")
         listed = ", ".join(f"{name}={getattr(self, name):g}" for name in settings)
-        return f"GateUpdates({len(self.scale)} gates, {listed})"
+        return f"GateUpdates({counted(len(self.scale), 'gate')}, {listed})"
 
     @property
     def step_sizes(self) -> Tensor:
