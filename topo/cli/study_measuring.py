@@ -44,6 +44,6 @@ def measure(
     table = measure_finished(study, "all" if names == ["all"] else names, encodings=encodings or None, progress=None)
     added = len(set(table.columns) - before)
     study.store.write_table(table, study.store.journal.facts)
-    from ..results.labels import counted
+    from ..errors import counted
 
     say(f"{counted(added, 'new column')} in the table {study.store.table_file}; see it with: topo report {folder}")
