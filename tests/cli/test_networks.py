@@ -12,6 +12,7 @@ import torch
 import topo
 from topo.cli import show_warning
 from topo.features import spectra
+from topo.features.mask_files import passed_over
 from topo.models import build
 from topo.safe_files import write_arrays
 
@@ -186,8 +187,12 @@ MEASURE = ["measure", "digits-mlp", "--example", "1,8,8", "-m", "local,k_core"]
 
 
 def test_a_folder_of_masks_becomes_a_table(topo_command, mask_files: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("notes.txt", "old.pt", ".hidden"):
+        Path("masks", name).touch()
     result = topo_command(*MEASURE, "--masks", "masks", "-o", "table.parquet", "--workers", 2)
     assert result.exit_code == 1 and result.stdout == "table.parquet: 2 of 3 files measured, 1 failed.\n"
+    passed = "2 files were passed over, not ending in .safetensors: 'masks/notes.txt', 'masks/old.pt'.\n"
+    assert passed in result.stderr
     assert "masks/damaged.safetensors: masks/damaged.safetensors is not" in result.stderr
     table = pd.read_parquet("table.parquet")
     assert table["file"].tolist() == [f"masks/{name}.safetensors" for name in ("0", "1", "damaged")]
@@ -208,6 +213,13 @@ def test_a_folder_of_masks_becomes_a_table(topo_command, mask_files: Path, monke
     again = pd.read_parquet("table.parquet")
     assert again["file"].tolist() == ["masks/1.safetensors", "masks/new.safetensors"]
     assert again["sink_nodes"].tolist() == table["sink_nodes"].tolist()[1::-1]
+
+
+def test_files_that_are_passed_over_do_not_include_the_table(tmp_path: Path):
+    for name in ("table.csv", "table.csv.unfinished.jsonl", "a.safetensors", "other.csv"):
+        (tmp_path / name).touch()
+    assert passed_over([tmp_path], tmp_path / "table.csv") == [tmp_path / "other.csv"]
+    assert passed_over([tmp_path / "other.csv"]) == []
 
 
 def test_what_is_no_file_is_a_failed_row_beside_the_others(topo_command, mask_files: Path):
@@ -381,7 +393,7 @@ def test_weights_are_listed(topo_command, in_folder: Path):
     result = topo_command("weights", "digits-mlp", "--dataset", "digits")
     assert result.exit_code == 0
     assert result.stdout.splitlines()[1].split() == ["1.weight", "64x64", "4096", "weight", "True"]
-    assert "6,464 of 6,570 parameters are weights" in result.stdout
+    assert "Pruning may remove 6,464 of 6,570 parameters." in result.stdout
     for suffix, read in (("csv", pd.read_csv), ("parquet", pd.read_parquet)):
         assert topo_command("weights", "digits-mlp", "--dataset", "digits", "-o", f"table.{suffix}").exit_code == 0
         assert read(f"table.{suffix}")["pruned"].sum() == 3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from topo.study import StudyConfig
+from topo.study import Study, StudyConfig
 from topo.study import grid as grid_module
 from topo.study.grid import cells_of
 
@@ -190,3 +190,18 @@ def test_where_the_data_lies():
 def test_the_study_of_real_images_has_as_many_networks_as_its_file_says():
     file = Path(__file__).parents[2] / "examples" / "cifar10_16px.yaml"
     assert f"{len(cells_of(StudyConfig.read(file)))} networks" in file.read_text()
+
+
+def test_lists_of_cells_are_shown_in_one_line(tmp_path):
+    study = Study(StudyConfig.parse(BASE | {"pruners": ["er", "snip"], "seeds": [0, 1, 2, 3, 4]}), tmp_path / "study")
+    told = (
+        "<15 networks, 5 of them dense: 1 dataset (digits), 1 model (digits-mlp), 2 pruners (er, snip), "
+        "1 sparsity (0.5), 5 seeds (0, 1, 2, 3, ...)>"
+    )
+    assert repr(study.cells) == repr(study.plan) == told
+    assert study.cells == cells_of(study.config) and repr(study.cells[-1]) == "<Cell digits digits-mlp snip 0.5 seed 4>"
+    dense = [cell for cell in study.cells if cell.pruner is None]
+    assert repr(grid_module.Networks(dense[:1])) == (
+        "<1 network, 1 of them dense: 1 dataset (digits), 1 model (digits-mlp), 1 seed (0)>"
+    )
+    assert repr(grid_module.Networks([])) == "<0 networks>"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import InputError, counted
+from ..errors import InputError, counted, listed
 from ..validation import one_of, whole_number
 from .network import NamedNetwork
 from .options import (
@@ -207,7 +207,7 @@ def measure(
     from ..features import measure as measure_graph
     from ..features import profile as measured_costs
     from ..features.engines import ENGINES
-    from ..features.mask_files import find_mask_files
+    from ..features.mask_files import find_mask_files, passed_over
     from ..features.preparation import prepare_kernels
     from ..features.profiling import profile_mask_files
 
@@ -247,6 +247,7 @@ def measure(
         prepare_kernels()
         if several:
             files = find_mask_files(several)
+            _say_passed_over(passed_over(several, output))
             if profile:
                 table = profile_mask_files(network.model, files, example=network.example, **how)
                 _print_profile(table, f"{source}, the mean over {counted(table.attrs['networks'], 'file')} of masks")
@@ -285,6 +286,13 @@ def _print_profile(table: pd.DataFrame, what: str) -> None:
     say(f"{'':<{width}}  {'seconds':>10}  {'products':>10}")
     for row in table.itertuples():
         say(f"{row.Index:<{width}}  {row.seconds:>10.4f}  {row.products:>10.1f}")
+
+
+def _say_passed_over(files: list[Path]) -> None:
+    """Name the first files that a folder of masks holds beside them."""
+    if files:
+        were = counted(len(files), "file", "was", "were")
+        say(f"{were} passed over, not ending in .safetensors: {listed([str(file) for file in files])}.", err=True)
 
 
 def _means_several(path: Path) -> bool:

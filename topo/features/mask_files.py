@@ -30,7 +30,7 @@ from .measurement import column_names, measure
 from .parallel import in_threads
 from .registry import select
 
-__all__ = ["find_mask_files", "fitting_masks", "measure_mask_files"]
+__all__ = ["find_mask_files", "fitting_masks", "measure_mask_files", "passed_over"]
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,31 @@ def find_mask_files(places: Iterable[str | Path]) -> list[Path]:
             raise InputError(f"{place} is {what}; give files of masks, folders of them or patterns such as 'm/*.s*'.")
         found |= dict.fromkeys(files)
     return list(found)
+
+
+def passed_over(places: Iterable[str | Path], output: Path | None = None) -> list[Path]:
+    """The files in folders that `find_mask_files` takes for no masks, by their names.
+
+    Parameters
+    ----------
+    places
+        As for `find_mask_files`.
+    output
+        The table that is written, which may lie in such a folder and counts as no such file.
+
+    Returns
+    -------
+    list
+        Paths, hidden files left out.
+    """
+    own = "" if output is None else str(output.absolute())
+    files = (file for place in map(Path, places) if place.is_dir() for file in sorted(place.iterdir()))
+    return [
+        file
+        for file in files
+        if file.is_file() and file.suffix != ".safetensors" and not file.name.startswith(".")
+        if not own or not str(file.absolute()).startswith(own)
+    ]
 
 
 def fitting_masks(dag: Dag, file: str | Path) -> Masks:

@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from ..errors import counted
 from ..features import METRICS
 from ..features.registry import select
 from ..own_code import is_file_name
@@ -19,9 +20,13 @@ from ..training import Recipe
 from .config import StudyConfig
 from .entries import DatasetChoice, EncodingChoice, ModelChoice, PrunerChoice, TargetChoice
 
-__all__ = ["FORMAT", "Cell", "Import", "Planned", "cells_of", "registered"]
+__all__ = ["FORMAT", "Cell", "Import", "Networks", "Planned", "cells_of", "registered"]
 
 T = TypeVar("T")
+N = TypeVar("N", bound="Cell | Planned")
+
+SHOWN = 4
+"""Names that are written out where a list of networks is shown."""
 
 FORMAT = 1
 """Version of what a cell computes; raised when the same settings come to give other results."""
@@ -230,7 +235,12 @@ class Cell:
     @property
     def planned(self) -> Planned:
         """Its key and identity."""
-        identity = {
+        return Planned(self.key, self.identity)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The columns of the results that say which network it is."""
+        return {
             "dataset": self.dataset.label,
             "model": self.model.label,
             "pruner": self.pruner.label if self.pruner else "dense",
@@ -238,11 +248,29 @@ class Cell:
             "sparsity": self.sparsity,
             "seed": self.seed,
         }
-        return Planned(self.key, identity)
+
+    def __repr__(self) -> str:
+        return f"<Cell {self}>"
 
     def __str__(self) -> str:
         pruner = f"{self.pruner.label} {self.sparsity:g}" if self.pruner else "dense"
         return f"{self.dataset.label} {self.model.label} {pruner} seed {self.seed}"
+
+
+class Networks(list[N]):
+    """Cells, or what a plan says of them, in a list that is shown in one line."""
+
+    def __repr__(self) -> str:
+        identities = [one.identity for one in self]
+        sparse = [identity for identity in identities if identity["pruner"] != "dense"]
+        told = []
+        for column in ("dataset", "model", "pruner", "sparsity", "seed"):
+            of = sparse if column in ("pruner", "sparsity") else identities
+            values = list(dict.fromkeys(str(identity[column]) for identity in of))
+            names = ", ".join(values[:SHOWN]) + ", ..." * (len(values) > SHOWN)
+            told += [f"{counted(len(values), column)} ({names})"] if values else []
+        dense = f", {len(identities) - len(sparse)} of them dense: " if told else ""
+        return f"<{counted(len(self), 'network')}{dense}{', '.join(told)}>"
 
 
 def _metric_sources(metrics: tuple[str, ...] | None) -> list[Source]:

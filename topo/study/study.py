@@ -21,7 +21,7 @@ from ..own_code import is_file_name
 from .catalogue import Catalogue
 from .computation import build_model, example_of, load_data
 from .config import StudyConfig
-from .grid import Cell, Planned
+from .grid import Cell, Networks, Planned
 from .layer_rows import layer_rows
 from .limits import Limits
 from .own_code_of import OwnCode
@@ -156,16 +156,16 @@ class Study(OwnCode):
         return Store(self.folder)
 
     @property
-    def cells(self) -> list[Cell]:
+    def cells(self) -> Networks[Cell]:
         """All cells, the dense baselines first."""
-        return list(self._catalogue.cells)
+        return Networks(self._catalogue.cells)
 
     @property
-    def plan(self) -> list[Planned]:
+    def plan(self) -> Networks[Planned]:
         """Key and identity of all cells: those of the last run of this very study, else as they would be now."""
-        return list(self._catalogue.plan)
+        return Networks(self._catalogue.plan)
 
-    def prepare(self) -> list[Cell]:
+    def prepare(self) -> Networks[Cell]:
         """Check every name, make the folder with the study file, own code and plan, and return the cells.
 
         Raises
@@ -176,7 +176,7 @@ class Study(OwnCode):
             When the folder cannot be written.
         """
         self.config.check(str(self.store.config_file))
-        cells = self._catalogue.cells
+        cells = self.cells
         self.store.prepare(self.config, [cell.planned for cell in cells])
         return cells
 
