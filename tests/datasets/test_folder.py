@@ -31,6 +31,13 @@ def test_classes_are_folders_in_alphabetical_order(root):
     assert data.test.inputs[:, :, 0, 0].tolist() == [[255, 0, 0], [0, 0, 255]]
 
 
+def test_a_folder_of_datasets_holds_each_in_a_folder_of_its_name(root):
+    everything = root.parent / "everything"
+    everything.mkdir()
+    root.rename(everything / "folder")
+    assert load("folder", root=everything).test_targets.tolist() == [0, 1]
+
+
 def test_test_folder_serves_where_val_is_missing(root):
     (root / "val").rename(root / "test")
     assert load("folder", root=root).test_targets.tolist() == [0, 1]

@@ -32,7 +32,7 @@ def load(
     name
         One of `DATASETS`.
     root
-        Folder of the files, for those that need one.
+        Folder of the files, for those that need one, or a folder that holds them in a folder of the dataset's name.
     device
         ``"cpu"``, ``"cuda"`` or ``"auto"``.
     download
@@ -61,8 +61,11 @@ def load(
     loader = DATASETS[name]
     check_settings(loader, settings, f"dataset {name!r}")
     target = resolve_device(device)
+    folder = None if root is None else Path(root).expanduser()
+    if folder is not None and (folder / name).is_dir():
+        folder = folder / name
     with failures_named(f"dataset {name!r}"):
-        dataset = loader(None if root is None else Path(root).expanduser(), download, **settings)
+        dataset = loader(folder, download, **settings)
     if not isinstance(dataset, Dataset):
         raise InputError(
             f"dataset {name!r} returned a {type(dataset).__name__}; it must return a topo.datasets.Dataset."
