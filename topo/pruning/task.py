@@ -15,15 +15,16 @@ from ..dag import Dag
 from ..dag.effective_weights import computed_magnitudes
 from ..dag.example import unfit_inputs_named
 from ..datasets import Dataset, as_dataset
-from ..datasets.inputs import IGNORED, Batch, Inputs, call_model, kind_of, unfit_labels
+from ..datasets.inputs import IGNORED, Batch, Inputs, call_model, kind_of
 from ..errors import InputError
 from ..held_masks import PrunedWeights
 from ..masks import Masks
-from ..parameter_names import called_with, named_parameters
+from ..parameter_names import called_with
 from ..training import Callback, Diverged, Recipe, Training, train
-from ..training.losses import AskedLoss, find_loss, refuse_ambiguous
-from ..training.predictions import logits_of
+from ..training.losses import AskedLoss, refuse_ambiguous
+from .batch_loss import batch_loss
 from .samples import Samples
+from .trainable import trainable
 from .weight_rows import Rows
 
 __all__ = ["RecipeMissing", "Task"]
@@ -295,30 +296,8 @@ class Task:
         output = self.forward(inputs)
         if not self._is_known(targets):
             _, targets = self.moved((inputs, targets), targets_only=True)
-        loss = find_loss(self.asked_loss, targets)
-        if loss.own:
-            return loss(output, targets)
-        logits, of_classes = logits_of(output), loss.name == "cross-entropy" and kind_of(targets) == "classes"
-        if logits is None or (of_classes and logits.ndim < 2):
-            raise InputError(
-                "the model must return one tensor of logits (samples x classes) for this pruner, or one that fits "
-                "another loss."
-            )
-        pair = loss.paired(output, targets)
-        if pair is None and of_classes and targets.ndim > 1:
-            raise InputError(
-                f"the model returns logits of shape {tuple(logits.shape)} for targets of shape {tuple(targets.shape)}; "
-                "targets of positions (samples, positions) need logits (samples, positions, classes)."
-            )
-        if pair is None:
-            raise loss.unfit(output, targets)
-        logits, asked = pair
-        if of_classes and asked.numel():
-            assert self._known is not None, "targets have been moved"
-            least, largest = self._known[1]
-            if not 0 <= least <= largest < logits.shape[1]:
-                raise unfit_labels(asked, logits.shape[1])
-        return loss.of_pair(logits, asked, temperature=temperature)
+        assert self._known is not None, "targets have been moved"
+        return batch_loss(output, targets, self.asked_loss, self._known[1], temperature)
 
     def train(
         self,
@@ -356,12 +335,7 @@ class Task:
                 f"pruner {self.name!r} trains the network; give data= and recipe=, such as "
                 'data=topo.datasets.load("digits"), recipe="digits".'
             )
-        asked = {name: p.requires_grad for name, p in named_parameters(self.model).items()}
-        modes = {module: module.training for module in self.model.modules()}
-        frozen = set(map(id, self.frozen))
-        for p in self.model.parameters():
-            p.requires_grad_(id(p) not in frozen)
-        try:
+        with trainable(self.model, self.frozen):
             run = train(
                 self.model,
                 self.dataset,
@@ -372,12 +346,6 @@ class Task:
                 progress=False,
                 callbacks=callbacks,
             )
-        finally:
-            for name, p in named_parameters(self.model).items():
-                p.requires_grad_(asked[name])
-                p.grad = None
-            for module, mode in modes.items():
-                module.training = mode
         if run.status != "finished":
             raise Diverged(f"pruner {self.name!r} trains the network, and {run.reason}")
         return run
