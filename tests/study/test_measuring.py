@@ -35,7 +35,7 @@ def test_what_was_measured_of_trained_weights_stays_where_they_are_not_kept(tiny
     study.run(executor=here, progress=False)
     strength = study.results()["rolled__strength_mean"]
     assert strength.notna().sum() == 1
-    again = measure_finished(study, ["strength", "local"])
+    again = measure_finished(study, "all")
     assert again["rolled__strength_mean"].dropna().tolist() == strength.dropna().tolist()
     assert again["rolled__sink_nodes_mean"].notna().sum() == 1
 

@@ -195,7 +195,9 @@ def measure_layers(
     return table
 
 
-def column_names(metrics: str | Iterable[str] | None = None, *, layers: bool = False) -> list[str]:
+def column_names(
+    metrics: str | Iterable[str] | None = None, *, layers: bool = False, reading_weights: bool = True
+) -> list[str]:
     """The columns of `measure`'s row, of a multipartite graph or (`layers`) of a network's layers.
 
     Parameters
@@ -204,6 +206,8 @@ def column_names(metrics: str | Iterable[str] | None = None, *, layers: bool = F
         Names of metrics, columns or categories; all by default.
     layers
         Whether of layers, whose columns end in the statistic over them (``_mean``, ``_min``, ...).
+    reading_weights
+        Whether those that read weights are among them.
 
     Returns
     -------
@@ -216,7 +220,12 @@ def column_names(metrics: str | Iterable[str] | None = None, *, layers: bool = F
         When a name is unknown.
     """
     metrics = metrics if metrics is None or isinstance(metrics, str) else list(metrics)
-    columns = [column for entry in select(metrics, layers=layers) for column in columns_of(entry)]
+    columns = [
+        column
+        for entry in select(metrics, layers=layers)
+        for column in columns_of(entry)
+        if reading_weights or column.removesuffix("_norm") not in entry.info["reads_weights"]
+    ]
     if not layers:
         return columns
     return [f"{column}_{statistic}" for column in columns for statistic in STATISTICS]

@@ -13,7 +13,6 @@ from ..encoding import ENCODINGS
 from ..errors import InputError
 from ..features import measure
 from ..features.measurement import column_names
-from ..features.registry import metric_facts, select
 from ..progress import progress as showing
 from .config import EncodingChoice
 from .study import Study
@@ -71,15 +70,13 @@ def measure_finished(
     chosen = study.config.encodings if encodings is None else tuple(map(EncodingChoice.model_validate, encodings))
     if not chosen:
         raise InputError("the study has no encoding; name some, such as encodings=['multipartite'].")
-    facts = metric_facts()
     names: list[tuple[EncodingChoice, set[str], set[str]]] = []
     for choice in chosen:
         choice.check()
         layers = bool(ENCODINGS.entry(choice.name).info["layers"])
-        mask_only = [e.name for e in select(wanted, layers=layers) if not facts[e.name]["reads_weights"]]
         of_all, of_masks = (
-            {f"{choice.prefix}{name}" for name in column_names(some, layers=layers)} if some else set()
-            for some in (wanted, mask_only)
+            {f"{choice.prefix}{name}" for name in column_names(wanted, layers=layers, reading_weights=reading)}
+            for reading in (True, False)
         )
         names.append((choice, of_all, of_masks))
     table = study.results()
