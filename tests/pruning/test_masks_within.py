@@ -52,6 +52,28 @@ def test_scores_choose_within_the_masks_of_the_model(name, settings, monkeypatch
     assert moved and not any(moved)
 
 
+BY_LAYER = [
+    *(("magnitude", {"allocation": allocation}) for allocation in ("uniform", "erk", "row")),
+    *((name, {}) for name in ("obs", "sparsegpt", "owl", "edge-popup", "top-kast", "srigl", "erk", "expander")),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), BY_LAYER, ids=lambda value: str(value))
+def test_layers_that_the_model_has_pruned_whole_leave_their_share_to_the_others(name, settings):
+    net = network()
+    prune.custom_from_mask(net[2], "weight", torch.zeros(8, 8))
+    masks = topo.prune(net, name, sparsity=0.8, data=DATA, recipe=PLAN, device="cpu", **settings)
+    kept = {key: int(mask.sum()) for key, mask in masks.items()}
+    assert sum(kept.values()) == round(0.2 * 136) and kept["2.weight"] == 0
+    if settings.get("allocation") == "uniform":
+        # Shares of 27 in proportion to 48 and 24 weights, the largest of those that the masks let stay.
+        assert kept == {"0.weight": 18, "2.weight": 0, "4.weight": 9}
+        for layer in (0, 4):
+            sizes = net[layer].weight.detach().abs()
+            least = sizes[masks[f"{layer}.weight"]].min()
+            assert bool((sizes[~masks[f"{layer}.weight"]] <= least).all())
+
+
 @pytest.mark.parametrize("name", [e.name for e in PRUNERS.entries() if e.info["stage"] == "training"])
 def test_training_never_holds_more_than_the_masks_of_the_model(name, monkeypatch):
     """From the first step on, so that what is trained is what is kept in the end."""

@@ -238,13 +238,16 @@ def erk_share(shape: Sequence[int]) -> float:
 
 
 def layer_counts(
-    shapes: Mapping[str, Sequence[int]], kept: int, share: Callable[[Sequence[int]], float] | Sequence[float]
+    shapes: Mapping[str, Sequence[int]],
+    kept: int,
+    share: Callable[[Sequence[int]], float] | Sequence[float],
+    room: Mapping[str, int] | None = None,
 ) -> list[int]:
     """How many weights each tensor keeps when its density is proportional to its share, such as `share(shape)`.
 
     Solves sum_l min(max(epsilon * share_l * size_l, 1), size_l) = kept for epsilon: overfull tensors become dense
-    and each keeps at least one weight. The sum is exact; the fractions are rounded by the largest remainder, so that
-    each count is within one of its formula.
+    and each keeps at least one weight, if it has room for one. The sum is exact; the fractions are rounded by the
+    largest remainder, so that each count is within one of its formula.
 
     Parameters
     ----------
@@ -255,6 +258,8 @@ def layer_counts(
     share
         From a shape to a density, up to a common factor: `uniform_share`, `er_share` or `erk_share`; or the densities
         themselves, one a tensor, up to a common factor.
+    room
+        Name -> the most that a tensor may keep; its size unless given.
 
     Returns
     -------
@@ -272,20 +277,24 @@ def layer_counts(
     [20, 200]
     >>> layer_counts({"a": (2, 2), "b": (100, 100)}, 220, er_share)
     [4, 216]
+    >>> layer_counts({"a": (10, 10), "b": (10, 10), "c": (10, 10)}, 30, uniform_share, {"a": 0, "b": 100, "c": 100})
+    [0, 15, 15]
     """
-    if kept < len(shapes):
-        raise InputError(
-            f"{counted(kept, 'weight')} cannot be spread over {counted(len(shapes), 'layer')} with at least one in "
-            "each; lower the sparsity."
-        )
     sizes = np.array([math.prod(shape) for shape in shapes.values()], dtype=float)
+    most = sizes if room is None else np.array([room[name] for name in shapes], dtype=float)
+    least = np.minimum(most, 1.0)
+    if kept < least.sum():
+        raise InputError(
+            f"{counted(kept, 'weight')} cannot be spread over {counted(int(least.sum()), 'layer')} with at least one "
+            "in each; lower the sparsity."
+        )
     rates = sizes * ([share(shape) for shape in shapes.values()] if callable(share) else np.asarray(share))
     # The sum is piecewise linear in epsilon and bends where a tensor leaves one weight or becomes full.
-    bends = np.sort(np.concatenate([1.0 / rates, sizes / rates]))
-    totals = np.clip(bends[:, None] * rates, 1.0, sizes).sum(axis=1)
+    bends = np.sort(np.concatenate([least / rates, most / rates]))
+    totals = np.clip(bends[:, None] * rates, least, most).sum(axis=1)
     epsilon = np.interp(kept, totals, bends)
-    ideal = np.clip(epsilon * rates, 1.0, sizes)
-    return largest_remainder(ideal, sizes, kept).tolist()
+    ideal = np.clip(epsilon * rates, least, most)
+    return largest_remainder(ideal, most, kept).tolist()
 
 
 def largest_remainder(ideal: np.ndarray, room: np.ndarray, total: int) -> np.ndarray:
@@ -320,13 +329,21 @@ def largest_remainder(ideal: np.ndarray, room: np.ndarray, total: int) -> np.nda
 
 def _in_layers(share: Callable[[Sequence[int]], float]) -> Allocation:
     def allocate(scores: Mapping[str, Tensor], kept: int) -> dict[str, Tensor]:
-        return keep_best(scores, layer_counts({name: score.shape for name, score in scores.items()}, kept, share))
+        shapes = {name: score.shape for name, score in scores.items()}
+        return keep_best(scores, layer_counts(shapes, kept, share, _room(scores)))
 
     return allocate
 
 
+def _room(scores: Mapping[str, Tensor]) -> dict[str, int]:
+    """How many weights of each tensor are not pruned yet, of which one look tells."""
+    counts = torch.stack([(score > -torch.inf).sum() for score in scores.values()]).tolist()
+    return dict(zip(scores, counts, strict=True))
+
+
 def _in_rows(scores: Mapping[str, Tensor], kept: int) -> dict[str, Tensor]:
-    counts = layer_counts({name: score.shape for name, score in scores.items()}, kept, uniform_share)
+    shapes = {name: score.shape for name, score in scores.items()}
+    counts = layer_counts(shapes, kept, uniform_share, _room(scores))
     return {
         name: keep_in_rows(_rows(score).flatten(1), count).view(score.shape)
         for (name, score), count in zip(scores.items(), counts, strict=True)

@@ -34,8 +34,8 @@ def all_zero(pruner: str, what: str, values: Mapping[str, Tensor]) -> InputError
     --------
     >>> print(all_zero("snip", "every weight", {"head.weight": torch.zeros(2, 3)}))
     pruner 'snip' scores every weight zero, for 'head.weight' is all zero, as a fresh head may be, or a layer that
-    earlier rounds emptied, and lets no gradient pass; initialise it, as by torch.nn.init.kaiming_uniform_, train the
-    network a little first, or lower the sparsity.
+    masks of the model or earlier rounds emptied, and lets no gradient pass; initialise it, as by
+    torch.nn.init.kaiming_uniform_, train the network a little first, or lower the sparsity.
     """
     zeros = [name for name, value in values.items() if value.ndim > 1 and value.is_floating_point() and not value.any()]
     if not zeros:
@@ -46,7 +46,7 @@ def all_zero(pruner: str, what: str, values: Mapping[str, Tensor]) -> InputError
     are, let, them = ("are", "let", "them") if len(zeros) > 1 else ("is", "lets", "it")
     return InputError(
         f"pruner {pruner!r} scores {what} zero, for {listed(zeros)} {are} all zero, as a fresh head may be, or a layer "
-        f"that earlier rounds emptied, and {let} no gradient pass; initialise {them}, as by "
+        f"that masks of the model or earlier rounds emptied, and {let} no gradient pass; initialise {them}, as by "
         "torch.nn.init.kaiming_uniform_, train the network a little first, or lower the sparsity."
     )
 

@@ -138,6 +138,12 @@ class Task:
         return sum(weight.numel() for weight in self.weights.values())
 
     @property
+    def room(self) -> dict[str, int]:
+        """Name -> how many elements of a weight masks within the model let stay."""
+        own = {name: int(mask.sum()) for name, mask in self.within.items()}
+        return {name: own.get(name, weight.numel()) for name, weight in self.weights.items()}
+
+    @property
     def samples(self) -> Samples:
         """The data to look at; `InputError` when none were given.
 

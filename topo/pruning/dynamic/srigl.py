@@ -74,7 +74,7 @@ class SRigL(TopologyUpdater):
             active = self.active(name, salient.sum(1), total, held.shape[1])
             among = held & active[:, None]
             left = largest(size, among, min(total - gone, int(among.sum())))
-            each, more = divmod(total, int(active.sum()))
+            each, more = divmod(total, max(1, int(active.sum())))
             most = keep_largest({name: left.sum(1).float().masked_fill(~active, -1.0)}, more)[name]
             self.fan_in[name] = (each * active + most)[:, None]
             surviving[name] = self.of_neurons(name, left & (places(size, left) < self.fan_in[name]), mask)

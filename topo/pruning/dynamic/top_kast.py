@@ -70,7 +70,8 @@ class TopKAST(SparseTrainingCallback):
         if not self.stop:
             raise InputError("stop must be above 0, for nothing would be learned.")
         shapes = {name: weight.shape for name, weight in task.weights.items()}
-        self.counts = dict(zip(shapes, layer_counts(shapes, task.kept, SHARES[initial]), strict=True))
+        self.room = task.room
+        self.counts = dict(zip(shapes, layer_counts(shapes, task.kept, SHARES[initial], self.room), strict=True))
 
     def on_start(self, state: TrainingState) -> None:
         self.last = max(1, math.floor(self.stop * state.total_steps))
@@ -85,7 +86,7 @@ class TopKAST(SparseTrainingCallback):
         for name, weight in self.weights(state).items():
             dense, used = self.dense[name], self.used[name]
             if weight.requires_grad:
-                held_down = torch.where(used, dense, dense * (dense.numel() / self.counts[name]))
+                held_down = torch.where(used, dense, dense * (dense.numel() / max(1, self.counts[name])))
                 slope = gradient(weight) + self.factor * held_down
                 weight.grad = slope.masked_fill(~self.trained[name], 0.0)
             with torch.no_grad():
@@ -112,8 +113,9 @@ class TopKAST(SparseTrainingCallback):
         self.trained: dict[str, Tensor] = {}
         for name, dense in self.dense.items():
             count, size = self.counts[name], dense.abs()
-            more = min(dense.numel(), round(self.backward * count))
-            self.trained[name] = largest(size, torch.ones_like(size, dtype=torch.bool), more)
+            allowed = self.within.get(name, torch.ones(size.shape, dtype=torch.bool)).to(size.device)
+            more = min(self.room[name], round(self.backward * count))
+            self.trained[name] = largest(size, allowed, more)
             self.used[name] = largest(size, self.trained[name], count)
 
     @torch.no_grad()

@@ -34,7 +34,7 @@ def random_masks(
     """
     shapes = {name: weight.shape for name, weight in task.weights.items()}
     masks = {}
-    counts = layer_counts(shapes, task.kept if kept is None else kept, share)
+    counts = layer_counts(shapes, task.kept if kept is None else kept, share, task.room)
     for (name, shape), count in zip(shapes.items(), counts, strict=True):
         mask = torch.zeros(shape.numel(), dtype=torch.bool)
         mask[torch.randperm(mask.numel(), generator=task.generator)[:count]] = True

@@ -52,7 +52,8 @@ def regular_masks(task: Task, draw: Draw, *, unit: str, allocation: str) -> dict
     if unit == "weight":
         find_rows(task)
     masks = {}
-    for (name, shape), count in zip(shapes.items(), layer_counts(shapes, task.kept, SHARES[allocation]), strict=True):
+    counts = layer_counts(shapes, task.kept, SHARES[allocation], task.room)
+    for (name, shape), count in zip(shapes.items(), counts, strict=True):
         rows = task.rows.get(name) if unit == "weight" else None
         if rows is not None:
             shape = as_matrix(task.weights[name], rows).shape

@@ -48,7 +48,7 @@ class EdgePopup(LatentWeights):
         super().__init__(task, stop=1.0, learning_rate=learning_rate)
         self.constant = flag("constant", constant)
         shapes = {name: weight.shape for name, weight in task.weights.items()}
-        counts = layer_counts(shapes, task.kept, SHARES["uniform"])
+        counts = layer_counts(shapes, task.kept, SHARES["uniform"], task.room)
         self.counts = dict(zip(shapes, counts, strict=True))
         self.fan_ins = fan_ins(task)
 
@@ -60,7 +60,7 @@ class EdgePopup(LatentWeights):
         with torch.no_grad():
             for name, weight in self.weights(state).items():
                 density = self.counts[name] / weight.numel()
-                if not weight.requires_grad:
+                if not weight.requires_grad or not density:
                     continue
                 if self.constant:
                     weight.copy_(weight.sign() * (2 / density / self.fan_ins[name]).sqrt().to(weight.device))

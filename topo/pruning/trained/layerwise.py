@@ -64,6 +64,7 @@ def prune_layers(
     def visit(name: str, inputs: Mapping[Rows, Tensor]) -> None:
         weight, done = task.weights[name], 0
         may_stay = task.within.get(name, torch.ones(weight.shape, dtype=torch.bool)).to(weight.device)
+        room = max(1, int(may_stay.sum()))
         count = min(counts[name], int(may_stay.sum()))
         multiplied = weight.detach().clone()
         for rows in inputs:
@@ -72,7 +73,7 @@ def prune_layers(
         for rows, gram in inputs.items():
             matrix, allowed = rows.matrices(multiplied).double(), rows.matrices(may_stay)
             before, done = done, done + int(allowed.sum())
-            kept = count * done // int(may_stay.sum()) - count * before // int(may_stay.sum())
+            kept = count * done // room - count * before // room
             # Weights of inputs that are always zero go first and make up for nothing.
             dead = (gram.diagonal(dim1=-2, dim2=-1) == 0)[:, None]
             dead = dead & ~dead.all(-1, keepdim=True)
@@ -109,7 +110,7 @@ def layer_budgets(task: Task, allocation: str) -> dict[str, int]:
     """
     one_of("allocation", allocation, SHARES)
     shapes = {name: weight.shape for name, weight in task.weights.items()}
-    return dict(zip(shapes, layer_counts(shapes, task.kept, SHARES[allocation]), strict=True))
+    return dict(zip(shapes, layer_counts(shapes, task.kept, SHARES[allocation], task.room), strict=True))
 
 
 def damped(name: str, gram: Tensor, share: float) -> Tensor:

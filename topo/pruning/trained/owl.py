@@ -52,7 +52,7 @@ def owl(
     shares = torch.stack([(score > outliers * score.mean()).double().mean() for score in dense.values()]).tolist()
     densities = outlier_densities(shares, [w.numel() for w in task.weights.values()], task.kept / task.total, spread)
     shapes = {name: weight.shape for name, weight in task.weights.items()}
-    counts = dict(zip(shapes, layer_counts(shapes, task.kept, densities), strict=True))
+    counts = dict(zip(shapes, layer_counts(shapes, task.kept, densities, task.room), strict=True))
     scores = dense
     if sequential:
         scores = activation_scores(task, size_times_norm, samples=samples, sequential=True, counts=counts)
