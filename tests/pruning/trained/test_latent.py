@@ -195,6 +195,13 @@ def test_counts_are_exact(name, sparsity):
     assert sum(int(mask.sum()) for mask in masks.values()) == round((1 - sparsity) * 888)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_counts_are_exact_where_nothing_is_learned(name):
+    plan = topo.training.recipe("digits", epochs=1, batch_size=64)
+    masks = topo.prune(net().float(), name, sparsity=0.9, data=DATA, recipe=plan, learning_rate=0)
+    assert sum(int(mask.sum()) for mask in masks.values()) == 89
+
+
 def test_the_smallest_of_the_largest():
     scores = {"a": torch.tensor([[5.0, 1.0]]), "b": torch.tensor([3.0, 2.0])}
     assert [float(threshold(scores, k)) for k in (1, 2, 3, 4)] == [5, 3, 2, 1]
