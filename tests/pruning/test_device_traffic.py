@@ -54,6 +54,31 @@ def test_every_pruner_runs_on_a_device(name, monkeypatch):
     assert found.copies.total() + found.waits.total() <= (260 if trains else 60), (found.copies, found.waits)
 
 
+class Mirrored(nn.Module):
+    """Reads the kernel of a transposed convolution in another order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.head = nn.Parameter(torch.randn(1, 4, 2, 2)), nn.Linear(4, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.conv2d(x, self.weight.transpose(0, 1).flip(-1, -2), padding=1)
+        return self.head(torch.relu(x).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"name": "expander", "unit": "weight"}, {"name": "srigl", "interval": 1}], ids=str
+)
+def test_rows_in_another_order_are_on_the_device(settings, monkeypatch):
+    torch.manual_seed(0)
+    net, device = Mirrored(), ForeignDevice()
+    topo.trace(net, (1, 8, 8))
+    with monkeypatch.context() as patch, device.entered(patch):
+        plan = recipe("digits", epochs=2, batch_size=15)
+        masks = topo.prune(net, sparsity=0.5, data=data(), recipe=plan, device="cuda", **settings)
+    assert masks.counts()["kept"].sum() == 28
+
+
 @pytest.mark.parametrize(
     ("name", "most"),
     [("magnitude", 1), ("synflow", 1), ("px", 2), ("force", 3), ("iterative-snip", 3), ("ntk-sap", 6), ("taylor", 6)],

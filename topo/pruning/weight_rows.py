@@ -83,7 +83,7 @@ class Rows:
         values
             As many as `view` gives, in their order.
         """
-        tensor, values = tensor.detach(), values.to(tensor.dtype).view(self.shape)
+        tensor, values = tensor.detach(), values.to(tensor).view(self.shape)
         if self.index is None:
             laid = self._laid(tensor)
             self.view(laid).copy_(values)
