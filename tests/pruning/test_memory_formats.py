@@ -61,6 +61,34 @@ def test_a_network_is_rebuilt_channels_last_as_often_as_it_shrinks():
         assert run.training.history["test_accuracy"].iloc[-1] == found
 
 
+def test_a_network_leaves_channels_last_memory_when_it_shrinks_to_where_gradients_would_be_wrong(monkeypatch):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        *(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 20, 3), nn.BatchNorm2d(20), nn.ReLU()),
+        *(nn.Conv2d(20, 24, 1, stride=2), nn.BatchNorm2d(24), nn.ReLU(), nn.Flatten(), nn.Linear(96, 10)),
+    )
+    layouts = []
+    call = topo.training.loop.call_model
+
+    def watched(model, inputs):
+        channels = [module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)][-1]
+        layouts.append((channels, any(not p.is_contiguous() for p in model.parameters())))
+        return call(model, inputs)
+
+    monkeypatch.setattr(topo.training.loop, "call_model", watched)
+    run = topo.pruning.variational.train(
+        net,
+        topo.datasets.load("digits", subset=12),
+        recipe("digits", epochs=8, batch_size=20, channels_last=True),
+        nu=1.0,
+        config=topo.pruning.variational.VariationalConfig(horizon=0.05, caution=0.0, min_saving=0.0),
+        device="cpu",
+    )
+    assert {last for channels, last in layouts if channels >= 16} == {True}
+    assert {last for channels, last in layouts if channels < 16} == {False}
+    assert all(p.is_contiguous() for p in run.model.parameters())
+
+
 @pytest.mark.parametrize("name", ["force", "iterative-snip", "ntk-sap", "px"])
 def test_rounds_do_not_amplify_rounding(name):
     """In float32 the masks of two memory formats had a fifth to a third of their weights in common."""

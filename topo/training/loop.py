@@ -19,7 +19,7 @@ from torch import nn
 
 from ..dag.example import unfit_inputs_named
 from ..datasets import as_dataset
-from ..datasets.inputs import IGNORED, Inputs, call_model, map_inputs
+from ..datasets.inputs import IGNORED, Inputs, call_model
 from ..device import resolve_device
 from ..errors import InputError, failures_named
 from ..masks import Masks
@@ -27,6 +27,7 @@ from ..randomness import own_randomness
 from .callback import Callback, TrainingState
 from .evaluation import check_fit, dtype_of, full_precision, measure_split
 from .losses import AskedLoss, find_loss
+from .memory_format import in_memory_format, weights_in_channels_last
 from .predictions import logits_of
 from .recipes import Recipe
 from .recipes import recipe as find_recipe
@@ -160,7 +161,7 @@ def train(
         if target.type == "cuda":
             stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
         if recipe.channels_last:
-            stack.enter_context(_channels_last_weights(model))
+            stack.enter_context(weights_in_channels_last(model))
         state = TrainingState(
             model=model,
             optimizer=_optimizer(model, recipe),
@@ -272,7 +273,7 @@ def batch_loss(
     """
     kind = targets.device.type
     if recipe.channels_last:
-        inputs = map_inputs(_channels_last, inputs)
+        inputs = in_memory_format(inputs, model)
     bf16 = torch.autocast(kind, dtype=torch.bfloat16) if kind == "cuda" and recipe.bf16 else nullcontext()
     with bf16:
         try:
@@ -293,10 +294,6 @@ def batch_loss(
     else:
         raise found.unfit(output, targets)
     return loss, torch.full_like(loss.detach(), math.nan) if right is None else right
-
-
-def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
 
 def _require_finite(value: torch.Tensor, message: str, state: TrainingState) -> None:
@@ -325,16 +322,6 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         nesterov=recipe.nesterov,
         fused=fused,
     )
-
-
-@contextmanager
-def _channels_last_weights(model: nn.Module) -> Iterator[None]:
-    """The model's weights in channels-last memory; afterwards as usual."""
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack this overload
-    try:
-        yield
-    finally:
-        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 @contextmanager

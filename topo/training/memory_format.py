@@ -1,0 +1,86 @@
+"""Channels-last memory of images and weights in training, where gradients in it are right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..datasets.inputs import map_inputs
+
+__all__ = ["in_channels_last", "in_memory_format", "weights_in_channels_last"]
+
+# oneDNN writes past its buffer in the gradient of the weights of a 1x1 convolution that leaves out positions, in
+# channels-last memory, where it has fewer input channels than fill a vector register: 8 with AVX2, 16 with AVX-512
+# (https://github.com/uxlfoundation/oneDNN/issues/6035). Gradients are wrong then, or the process dies.
+FEWEST_CHANNELS = 16
+
+
+def in_channels_last(model: nn.Module) -> bool:
+    """Whether gradients are right where images and weights are in channels-last memory.
+
+    Parameters
+    ----------
+    model
+        The network, on the device that it is trained on.
+
+    Returns
+    -------
+    bool
+        False on the CPU where a 1x1 convolution of stride 2 or more has fewer than 16 input channels.
+
+    Examples
+    --------
+    >>> [in_channels_last(nn.Conv2d(channels, 32, 1, stride=2)) for channels in (15, 16)]
+    [False, True]
+    """
+    return not any(
+        isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+        and module.weight.device.type == "cpu"
+        and set(module.kernel_size) == {1}
+        and set(module.stride) != {1}
+        and min(module.weight.shape[:2] if module.transposed else module.weight.shape[1:2]) < FEWEST_CHANNELS
+        for module in model.modules()
+    )
+
+
+def in_memory_format(inputs: Any, model: nn.Module) -> Any:
+    """Images in channels-last memory where `in_channels_last`; all other inputs, and elsewhere, as they are.
+
+    Parameters
+    ----------
+    inputs
+        Tensor, tuple or dict.
+    model
+        Of the network that they are given to.
+
+    Returns
+    -------
+    Tensor, tuple or dict
+        With the same numbers.
+    """
+    return map_inputs(_channels_last, inputs) if in_channels_last(model) else inputs
+
+
+@contextmanager
+def weights_in_channels_last(model: nn.Module) -> Iterator[None]:
+    """The model's weights in channels-last memory where `in_channels_last`; afterwards as usual.
+
+    Parameters
+    ----------
+    model
+        The network.
+    """
+    if in_channels_last(model):
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack this overload
+    try:
+        yield
+    finally:
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
