@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,7 +47,7 @@ def in_channels_last(model: nn.Module) -> bool:
     )
 
 
-def in_memory_format(inputs: Any, model: nn.Module) -> Any:
+def in_memory_format(inputs: Any, model: Callable[..., Any]) -> Any:
     """Images in channels-last memory where `in_channels_last`; all other inputs, and elsewhere, as they are.
 
     Parameters
@@ -55,14 +55,15 @@ def in_memory_format(inputs: Any, model: nn.Module) -> Any:
     inputs
         Tensor, tuple or dict.
     model
-        Of the network that they are given to.
+        The network that they are given to, or a function, of which nothing is known.
 
     Returns
     -------
     Tensor, tuple or dict
         With the same numbers.
     """
-    return map_inputs(_channels_last, inputs) if in_channels_last(model) else inputs
+    stay = isinstance(model, nn.Module) and not in_channels_last(model)
+    return inputs if stay else map_inputs(_channels_last, inputs)
 
 
 @contextmanager
