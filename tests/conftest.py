@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from hypothesis import HealthCheck, settings
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ["MPLBACKEND"] = "Agg"
+# Processes that tests start need not compile all of topo each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # A loaded machine must not fail a property test, so neither deadline nor the check on slow examples.
 settings.register_profile(
@@ -25,6 +29,27 @@ settings.register_profile(
 settings.load_profile("topo")
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Have the garbage collector go through less, and less often: modules and tests all stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+        gc.set_threshold(10_000, 20, 20)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traces_of_all_tests() -> None:
+    """Keep the traces of all tests, many of which trace the same networks."""
+    from topo.dag import kept_traces
+
+    kept_traces.MAX_TRACES = 1000
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import topo
+from tests.fresh import topo_fresh
+from topo.study.signals import ToldToStop
 
 
 @pytest.mark.slow
@@ -66,17 +69,24 @@ def test_failed_cells_are_told_with_their_reasons(
     assert f"{lost}. <a href" in Path("out/report.html").read_text()
 
 
-def test_an_interrupted_study_exits_with_130(
-    topo_command, in_folder: Path, monkeypatch: pytest.MonkeyPatch, study_text: str
+@pytest.mark.parametrize(
+    ("stop", "cause", "code"),
+    [(KeyboardInterrupt(), "", 130), (ToldToStop(signal.SIGHUP), " by SIGHUP", 128 + signal.SIGHUP)],
+    ids=["Ctrl-C", "SIGHUP"],
+)
+def test_a_study_that_was_told_to_stop_says_so_by_its_exit_code(
+    topo_command, in_folder: Path, monkeypatch: pytest.MonkeyPatch, study_text: str, stop, cause: str, code: int
 ):
     def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+        raise stop
 
     Path("small.yaml").write_text(study_text)
     monkeypatch.setattr(topo.Study, "run", interrupt)
     result = topo_command("study", "run", "small.yaml")
-    assert result.exit_code == 130
-    assert result.stderr == "Stopped; 0 of 3 cells finished and kept. Go on with: topo study run studies/small\n"
+    assert result.exit_code == code
+    assert result.stderr == (
+        f"Stopped{cause}; 0 of 3 cells finished and kept. Go on with: topo study run studies/small\n"
+    )
 
 
 def test_clusters_that_cannot_be_had(topo_command, in_folder: Path, monkeypatch: pytest.MonkeyPatch, study_text: str):
@@ -117,13 +127,13 @@ def test_a_study_that_cannot_be_written(refused, in_folder: Path, study_text: st
 
 @pytest.mark.slow
 def test_the_installed_command(in_folder: Path, study_text: str):
-    command = [sys.executable, "-m", "topo", "study", "run", "small.yaml"]
+    command = ["study", "run", "small.yaml"]
     Path("small.yaml").write_text(study_text.replace("[er,", "[err,"))
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = topo_fresh(*command, folder=Path.cwd())
     assert done.returncode == 2 and done.stderr.startswith("topo: small.yaml, line 4: pruners[0]: unknown pruner 'err'")
     assert "Traceback" not in done.stderr and done.stdout == ""
     Path("small.yaml").write_text(study_text)
-    done = subprocess.run([*command, "--workers", "1"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "topo", *command, "--workers", "1"], capture_output=True, text=True)
     assert done.returncode == 0 and "3 cells: 3 finished" in done.stdout, done.stderr
     # Code of the metrics is compiled by the first process on a machine that needs it.
     lines = [line for line in done.stderr.splitlines() if "compiled code" not in line]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.zoo import SMALL, small
+from tests.zoo import SMALL, small, small_densenet
 from topo import models
 from topo.dag import CoupledChannels, coupled_channels, trace
 from topo.masks import prunable_parameters
@@ -98,7 +98,7 @@ def test_operations_without_a_rule_hold_everything_that_meets_them():
 
 @pytest.mark.slow
 def test_dense_connections_keep_their_sources_apart():
-    channels = units_of(models.build("densenet121"), 3, 32, 32)
+    channels = units_of(small_densenet(), 3, 32, 32)
     reads = channels.axes["features.denseblock1.denselayer3.conv1.weight"][1]
     sources = ["features.conv0", "features.denseblock1.denselayer1.conv2", "features.denseblock1.denselayer2.conv2"]
     assert torch.equal(reads, torch.cat([channels.axes[f"{name}.weight"][0] for name in sources]))

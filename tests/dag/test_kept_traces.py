@@ -6,6 +6,7 @@ import copy
 import gc
 import pickle
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -67,7 +68,7 @@ def exports(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         return export(model, *inputs)
 
     monkeypatch.setattr(tracing, "export", counted)
-    kept_traces.forget_traces()
+    monkeypatch.setattr(kept_traces, "_kept", OrderedDict())
     yield made
 
 

@@ -1,4 +1,4 @@
-"""An encoding of one's own is one registration, with its options, in encode, batches and studies."""
+"""An encoding of one's own is one registration, with its options, in encode and in batches."""
 
 from __future__ import annotations
 
@@ -63,43 +63,6 @@ def test_its_options_are_its_own():
 def test_its_options_are_checked(options: dict[str, object], sentence: str):
     with pytest.raises(topo.InputError, match=sentence):
         encoding_options("fan", options)
-
-
-@pytest.mark.slow
-def test_it_is_part_of_a_study(tmp_path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ENCODINGS, "_entries", dict(ENCODINGS._entries))
-    code = tmp_path / "fans.py"
-    code.write_text(
-        """
-import numpy as np
-from scipy import sparse
-from topo.encoding import BipartiteGraph, LayerGraphs, encoding
-
-@encoding("fan", layers=True)
-def fan(dag, masks, *, least: int = 1):
-    \"\"\"A graph a layer: its outputs with enough edges.\"\"\"
-    counts = {name: mask.flatten(1).sum(1).numpy() for name, mask in masks.items()}
-    return LayerGraphs(
-        {n: BipartiteGraph(sparse.csr_array((c >= least).astype(np.float32)[:, None]), n) for n, c in counts.items()}
-    )
-"""
-    )
-    study = tmp_path / "study.yaml"
-    study.write_text(
-        """
-imports: [fans.py]
-datasets: [{name: digits, subset: 60}]
-models: [{name: digits-mlp, widths: [8]}]
-pruners: [er]
-sparsities: [0.5]
-seeds: [0]
-recipe: {name: digits, epochs: 1}
-encodings: [multipartite, {name: fan, least: 2}]
-metrics: [edges]
-"""
-    )
-    table = topo.Study.read(study, tmp_path / "results").run(workers=1, progress=False)
-    assert {"edges", "fan__edges_mean"} <= set(table.columns), table["reason"].tolist()
 
 
 def test_an_encoding_that_fails_is_named(monkeypatch: pytest.MonkeyPatch):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import igraph
 import numpy as np
@@ -17,6 +16,7 @@ from torch import nn
 
 import topo
 from tests.features.graphs import graphs, layers, random_graph, random_layer
+from tests.fresh import run_fresh
 from topo.encoding.graph import BipartiteGraph, Block, MultipartiteGraph, Part
 from topo.features import GraphView, measure, preparation
 from topo.features.kernels import compiler
@@ -195,11 +195,10 @@ def test_a_folder_that_can_not_be_written_only_costs_the_copy_on_disk(monkeypatc
     assert compiler.njit(lambda x: x + 1)(1) == 2
 
 
-@pytest.mark.slow
-def test_numba_is_loaded_when_a_kernel_is_needed_and_not_before() -> None:
+def test_numba_is_loaded_when_a_kernel_is_needed_and_not_before(tmp_path: Path) -> None:
     code = "import sys, topo, topo.features, topo.cli, topo.features.measurement; assert 'numba' not in sys.modules"
-    with warnings.catch_warnings():
-        subprocess.run([sys.executable, "-c", code], check=True)
+    done = run_fresh(code, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_compiler_that_fails_is_as_none(monkeypatch: pytest.MonkeyPatch) -> None:

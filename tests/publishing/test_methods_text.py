@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from topo.errors import InputError
@@ -7,6 +9,12 @@ from topo.publishing import cite, methods
 from topo.publishing.methods_text import _Citations, _pruning, _training
 from topo.study import Study, StudyConfig
 from topo.training import Recipe
+
+
+def run(study: Study) -> None:
+    """Run it in this process, which has imported torch."""
+    with ThreadPoolExecutor(1) as executor:
+        study.run(executor=executor, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +31,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
         }
     )
     study = Study(config, tmp_path_factory.mktemp("study"))
-    study.run(progress=False)
+    run(study)
     return study
 
 
@@ -89,7 +97,7 @@ def test_dense_networks_of_equal_cost_and_regressions_are_told(tmp_path):
         }
     )
     study = Study(config, tmp_path / "study")
-    study.run(progress=False)
+    run(study)
     text = methods(study)
     data = study.dataset(study.results()["cell"].iloc[0])
     assert f"on diabetes [efron2004] ({len(data.train)} training and {len(data.test)} test samples)" in text

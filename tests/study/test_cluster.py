@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests.fresh import TOPO, Fresh
 from topo.errors import InputError
 from topo.study import Study, StudyConfig
 from topo.study.claims import active_runs
@@ -58,14 +60,18 @@ class Terminals:
     """Processes in sessions of their own, ended with the test."""
 
     def __init__(self) -> None:
-        self.running: list[subprocess.Popen] = []
+        self.running: list[subprocess.Popen | Fresh] = []
+
+    def topo(self, line: str, folder: Path) -> Fresh:
+        process = Fresh(TOPO, *shlex.split(line)[1:], folder=folder)
+        self.running.append(process)
+        return process
 
     def run(self, script: str, folder: Path, **variables: str) -> subprocess.Popen:
         folder.mkdir(exist_ok=True)
-        programs = "".join(f'{name}() {{ "{sys.executable}" -m {name} "$@"; }}\n' for name in ("dask", "topo"))
         with open(folder / "stderr.txt", "w") as errors:
             process = subprocess.Popen(
-                ["bash", "-c", programs + script],
+                ["bash", "-c", f'dask() {{ "{sys.executable}" -m dask "$@"; }}\n{script}'],
                 cwd=folder,
                 env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])} | variables,
                 stdout=subprocess.PIPE,
@@ -76,7 +82,7 @@ class Terminals:
         self.running.append(process)
         return process
 
-    def kill(self, process: subprocess.Popen) -> None:
+    def kill(self, process: subprocess.Popen | Fresh) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
@@ -113,17 +119,14 @@ def test_a_study_outlives_its_worker_and_its_scheduler(
     )
     worker = terminals.run(
         f"dask worker tcp://127.0.0.1:{port} --nthreads 1 --no-nanny --no-dashboard", tmp_path / "worker",
-        PYTHONHASHSEED="1",
+        PYTHONHASHSEED="3",  # hashes are others than where the study runs
     )  # fmt: skip
     # In the worker this name of the study's folder leads to another place, as on a machine without a disk in common.
-    run = terminals.run(
-        f"topo study run study.yaml --scheduler tcp://127.0.0.1:{port} --into /proc/self/cwd/studies/study",
-        driver,
-        PYTHONHASHSEED="2",
+    run = terminals.topo(
+        f"topo study run study.yaml --scheduler tcp://127.0.0.1:{port} --into /proc/self/cwd/studies/study", driver
     )
-    said = driver / "stderr.txt"
     wait_until(lambda: (tmp_path / "entered").exists() or run.poll() is not None)
-    assert run.poll() is None, said.read_text()
+    assert run.poll() is None, run.errors
     wait_until(lambda: any(cell.where for active in active_runs(folder) for cell in active.cells), 30)
     (active,) = active_runs(folder)
     (where,) = {cell.where for cell in active.cells} - {""}
@@ -131,23 +134,25 @@ def test_a_study_outlives_its_worker_and_its_scheduler(
     kept = finished(folder)
     assert 1 <= len(kept) <= 3 and not (tmp_path / "worker" / "studies").exists()
     terminals.kill(worker)
-    wait_until(lambda: f"No worker is connected to tcp://127.0.0.1:{port}; start some with" in said.read_text(), 60)
+    wait_until(lambda: f"No worker is connected to tcp://127.0.0.1:{port}; start some with" in run.errors, 60)
     terminals.kill(scheduler)
-    assert run.wait(60) == 2
-    last = said.read_text().splitlines()[-1]
+    _, said = run.communicate(60)
+    assert run.returncode == 2
+    last = said.splitlines()[-1]
     assert last.startswith(f"topo: the Dask scheduler at tcp://127.0.0.1:{port} is gone") and "Traceback" not in last
-    assert "Traceback" not in said.read_text() and last.endswith("run the same command again.")
+    assert "Traceback" not in said and last.endswith("run the same command again.")
     assert finished(folder) == kept and not active_runs(folder)
 
     # The two terminals of the documentation, the second where the study is.
     (tmp_path / "open").touch()
     first, second, *_ = re.findall(r"```bash\n(.*?)```", (repository / "docs" / "clusters.md").read_text(), re.DOTALL)
     again = str(free_port())
-    terminals.run(first.replace("8786", again), tmp_path / "second worker", PYTHONHASHSEED="3")
-    run = terminals.run(second.replace("8786", again), driver)
-    out, _ = run.communicate(timeout=240)
-    assert run.returncode == 0, said.read_text()
-    assert "5 cells: 5 finished." in out
+    terminals.run(first.replace("8786", again), tmp_path / "second worker")
+    for line in second.replace("8786", again).splitlines():
+        command = terminals.topo(line, driver)
+        out, said = command.communicate(timeout=240)
+        assert command.returncode == 0, said
+        assert "5 cells: 5 finished." in out
     assert kept.items() <= finished(folder).items() and how_often(folder) == {1}
     monkeypatch.chdir(driver)
     expected = Study.read("study.yaml", tmp_path / "undisturbed").run(executor=here, progress=False)

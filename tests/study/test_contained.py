@@ -89,14 +89,14 @@ def bad_code(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.slow
 def test_what_a_cell_does_to_its_process_is_its_own_failure(bad_code: Path, tmp_path: Path, here):
     changes = {"imports": [str(bad_code)], "encodings": [], "sparsities": [0.5], "metrics": None}
-    limit = {"memory_limit": "2 GiB"}
+    limit = {"memory_limit": "1.5 GiB"}
     config = StudyConfig.parse(TINY | changes | limit | {"pruners": [*REASONS, "er", "magnitude"]})
     study = Study(config, tmp_path / "study")
     table = study.run(workers=1, progress=False).set_index("pruner", drop=False)
     for name, reason in REASONS.items():
         assert table.loc[name, "status"] == "failed" and table.loc[name, "reason"].startswith(reason), name
     assert table.loc["eats", "reason"].endswith(
-        "more than its memory limit of 2.0 GiB; raise memory_limit if it needs more"
+        "more than its memory limit of 1.5 GiB; raise memory_limit if it needs more"
     )
 
     def details(name: str) -> str:

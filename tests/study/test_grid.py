@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.fresh import run_fresh
 from topo.study import Study, StudyConfig
 from topo.study import grid as grid_module
 from topo.study.grid import cells_of
@@ -169,13 +168,12 @@ def test_a_new_version_of_the_computation_changes_every_cell(monkeypatch: pytest
 
 
 @pytest.mark.slow
-def test_keys_are_the_same_in_another_process():
+def test_keys_are_the_same_in_another_process_with_other_hashes(tmp_path: Path):
     code = (
         "from topo.study import StudyConfig; from topo.study.grid import cells_of; "
         f"print(cells_of(StudyConfig.parse({BASE!r}))[-1].key)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == sparse_key()
+    assert run_fresh(code, folder=tmp_path).stdout.strip() == sparse_key()
 
 
 def test_where_the_data_lies():

@@ -20,10 +20,13 @@ from topo.study import Study, StudyConfig
 from topo.study.grid import cells_of
 
 CODE = '''
+import numpy as np
+from scipy import sparse
 from torch import nn
 
 from my_helper import SIGN
 from topo.datasets import DATASETS, load
+from topo.encoding import BipartiteGraph, LayerGraphs, encoding
 from topo.features import metric
 from topo.models import MODELS
 from topo.pruning import PRUNERS, by_score
@@ -52,6 +55,15 @@ def own_net(input_shape, n_classes, *, width=4):
 def own_data(root, download):
     """Some digits."""
     return load("digits", subset=3)
+
+
+@encoding("fan", layers=True)
+def fan(dag, masks, *, least: int = 1):
+    """A graph a layer: its outputs with enough edges."""
+    counts = {name: mask.flatten(1).sum(1).numpy() for name, mask in masks.items()}
+    return LayerGraphs(
+        {n: BipartiteGraph(sparse.csr_array((c >= least).astype(np.float32)[:, None]), n) for n, c in counts.items()}
+    )
 '''
 
 STUDY = """
@@ -61,7 +73,8 @@ models: [own-net]
 pruners: [own-pruner, er]
 sparsities: [0.5]
 recipe: {name: digits, epochs: 1}
-metrics: [sink_nodes, own_metric]
+encodings: [multipartite, {name: fan, least: 2}]
+metrics: [edges, sink_nodes, own_metric]
 workers: 1
 """
 
@@ -175,6 +188,8 @@ def test_a_study_of_own_code_is_run_changed_read_reported_and_moved(folder: Path
         ("own-net", "er", "initial", "finished"),
     ]
     assert [row["own_metric"] for row in before.values()] == [None, 3.0, 3.0]
+    assert [row["fan__own_metric_mean"] for row in before.values()] == [None, 3.0, 3.0]
+    assert 0 < before["er"]["fan__edges_mean"] < before["er"]["edges"]
 
     # Changed code computes its cells anew.
     (folder / "my_helper.py").write_text("SIGN = 1.0\n")

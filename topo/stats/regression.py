@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 
@@ -175,12 +175,13 @@ def folds(
     names = np.unique(groups)
     if len(names) < 2:
         raise InputError(f"the table holds one {column_in_words(by)} only; leaving one out needs at least two.")
+    centre = _centring(table, [] if reads_names(model) else features, target, within)
     splits = GroupKFold(min(len(names), max(2, max_folds))).split(table, groups=groups)
     for number, (train, test) in enumerate(splits):
         if len(train) < FEWEST_ROWS:
             left = f"{column_in_words(by)} {groups[test][0]!r} out leaves {counted(len(train), 'row')}"
             raise InputError(f"leaving {left} to learn from; at least {FEWEST_ROWS} are needed.")
-        x, y = centred(table, [] if reads_names(model) else features, target, within, train)
+        x, y = centre(train)
         x = table[list(features)] if reads_names(model) else x
         inner = inner_folds(table.iloc[train], by) if model in TUNED else None
         chosen = predictor(model if len(features) else "mean", x.iloc[train], seed=seed, inner=inner)
@@ -265,20 +266,31 @@ def centred(
     InputError
         There are groups, and a feature holds text.
     """
+    return _centring(table, features, target, within)(train)
+
+
+def _centring(
+    table: pd.DataFrame, features: Sequence[str], target: str, within: Sequence[str]
+) -> Callable[[np.ndarray], tuple[pd.DataFrame, np.ndarray]]:
+    """What `centred` returns as a function of the training rows."""
     x, y = table[list(features)], table[target].to_numpy(float)
     if not within:
-        return x, y
+        return lambda train: (x, y)
     text = [c for c in features if not pd.api.types.is_numeric_dtype(table[c])]
     if text:
         raise InputError(f"text columns ({', '.join(text)}) have no difference from a group's mean; leave them out.")
     code = table.groupby(list(within), dropna=False).ngroup().to_numpy()
     values = np.column_stack([x.to_numpy(float, na_value=nan), y])
     values[~np.isfinite(values)] = np.nan
-    seen = np.zeros(len(table), dtype=bool)
-    seen[train] = True
-    source = seen | ~np.isin(code, code[seen])
-    values -= _means(values[source], code[source])[code]
-    return pd.DataFrame(values[:, :-1], x.index, x.columns), values[:, -1]
+
+    def centre(train: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+        seen = np.zeros(len(code), dtype=bool)
+        seen[train] = True
+        source = seen | ~np.isin(code, code[seen])
+        less = values - _means(values[source], code[source])[code]
+        return pd.DataFrame(less[:, :-1], x.index, x.columns), less[:, -1]
+
+    return centre
 
 
 def _means(values: np.ndarray, code: np.ndarray) -> np.ndarray:
