@@ -48,6 +48,15 @@ def texts(answer: Answer) -> list[str]:
     ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_trees():
+    """Forests that are quick to grow: what is looked at is what is said, not what is found."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("topo.stats.predictors.TREES", 4)
+        patch.setattr("topo.stats.rank_score.TREES", 20)
+        yield
+
+
 HAVE_VERDICTS = ("pruner_from_mask", "similar_networks", "multipartite_or_bipartite", "before_training")
 STARTS = {"yes": "Yes", "no": "No", "open": "Can not tell"}
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.fresh import TOPO, Fresh
+from tests.fresh import TOPO, Fresh, script_fresh
 from topo.study import Study, StudyConfig
 from topo.study.claims import active_runs
 from topo.study.store import Store
@@ -172,5 +172,5 @@ def test_a_script_that_registers_a_pruner_runs_a_study_of_it(tmp_path: Path):
     config = TINY | {"pruners": ["mine"], "sparsities": [0.5], "encodings": [], "metrics": None}
     file = tmp_path / "script.py"
     file.write_text(SCRIPT.replace("CONFIG", repr(config)))
-    done = subprocess.run([sys.executable, file], capture_output=True, text=True, cwd=tmp_path)
+    done = script_fresh(file, folder=tmp_path)
     assert done.stdout == "['finished', 'finished']\n", done.stderr
