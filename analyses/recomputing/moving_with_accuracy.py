@@ -112,7 +112,7 @@ def question_1(answer: Answer, evidence: Evidence) -> list[Claim]:
         for metric in others.sort_values("r", key=lambda r: -r.abs()).index[:4]:
             sentence.says(f"{metric_label(metric)} ({{r}})", r=others.loc[metric, "r"])
         if "more" in sentence.text:
-            sentence.says("{count} more", count=Range(number.low - 5, number.high - 5))
+            sentence.says_pattern(r"(\d+) more", Range(number.low - 5, number.high - 5))
     else:
         sentence.says(f"mong {among(main)} the largest of {{all}} mean correlations", all=len(of_main))
         sentence.says("is that of {metric} (", metric=metric_label(best))

@@ -37,13 +37,16 @@ def main(name: str, arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--draws", metavar="PATTERN", help="only algorithms that match, every seed of each as an algorithm of its own"
     )
+    parser.add_argument("--without", metavar="PATTERN", help="leave out algorithms that match")
+    parser.add_argument("--without-collapsed", action="store_true", help="leave out networks that learned nothing")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where figures and tables go")
     parser.add_argument("--seed", type=int, default=0, help="seeds every resample and split")
     options = parser.parse_args(arguments)
     try:
         evidence = Evidence.open(study=options.study, published=options.published)
-        if options.draws is not None:
-            evidence = evidence.draws(options.draws)
+        evidence = evidence.select(
+            draws=options.draws, without=options.without, collapsed=not options.without_collapsed
+        )
         answer = entry.item(evidence, seed=options.seed)
     except InputError as error:
         say(error, err=True)

@@ -3,11 +3,11 @@
 from .collapsed import collapsed_networks, unknown_chance
 from .controls import control_columns
 from .dictionary import describe_columns
-from .draws import draws_as_algorithms
 from .example import digits_study, example_results
 from .layers import layer_table
 from .published import load_published
 from .schema import category_of, metric_columns, metric_label, ordered_metrics, tidy_results
+from .selection import draws_as_algorithms
 
 __all__ = [
     "category_of",

@@ -18,9 +18,9 @@ from ..tables import read_table
 from .cleaning import cleaned
 from .copies import copies_of
 from .data_issues import DataIssues
-from .draws import draws_as_algorithms
 from .published import load_published
 from .schema import NETWORK, PAIR, metric_columns, ordered_metrics, tidy_results
+from .selection import selected
 from .unread import unread_columns
 
 __all__ = ["Evidence", "together"]
@@ -239,27 +239,39 @@ class Evidence:
         networks = self.distinct
         return networks[(networks["pruner"] != "dense") & networks["accuracy"].notna()].reset_index(drop=True)
 
-    def draws(self, pattern: str) -> Evidence:
-        """The same with each draw of some algorithms as an algorithm of its own (`topo.results.draws_as_algorithms`).
+    def select(self, *, draws: str | None = None, without: str | None = None, collapsed: bool = True) -> Evidence:
+        """A part of the networks, with their layers.
 
         Parameters
         ----------
-        pattern
-            Of names of algorithms, such as ``"random-*"``.
+        draws
+            Pattern of names of algorithms, such as ``"random-*"``, that stay, each of their draws (seeds) as an
+            algorithm of its own (`topo.results.draws_as_algorithms`).
+        without
+            Pattern of names of algorithms that go.
+        collapsed
+            Whether those of `topo.results.collapsed_networks` stay.
 
         Returns
         -------
         Evidence
-            Without the other algorithms.
+            Named after what was selected.
 
         Raises
         ------
         InputError
             No algorithm matches.
+
+        Examples
+        --------
+        >>> from topo.results import example_results
+        >>> Evidence.of(example_results()).select(without="er*", collapsed=False)
+        <Evidence 'results table, without er*, without collapsed networks': 38 networks>
         """
-        layers = None if self.layers is None else draws_as_algorithms(self.layers, pattern)
-        networks = draws_as_algorithms(self.networks, pattern)
-        return replace(self, name=f"{self.name}, {pattern}", networks=networks, layers=layers)
+        networks, layers = selected(self.networks, self.layers, draws=draws, without=without, collapsed=collapsed)
+        words = [draws, without and f"without {without}", None if collapsed else "without collapsed networks"]
+        name = ", ".join([self.name, *filter(None, words)])
+        return replace(self, name=name, networks=networks, layers=layers)
 
     def no_metric(self, what: str = "the table has no metric that varies") -> str:
         """Why there is no metric to ask of, in a sentence that names the columns which might be meant as some.

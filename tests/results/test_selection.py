@@ -1,4 +1,4 @@
-"""Draws of an algorithm as algorithms of their own."""
+"""Parts of the evidence, and draws of an algorithm as algorithms of their own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,23 @@ def test_a_table_without_seeds_has_no_draws():
 
 def test_questions_count_draws_as_their_evidence():
     evidence = Evidence.of(example_results(seeds=8))
-    answer = QUESTIONS.get("metrics_and_accuracy")(evidence.draws("er"))
+    answer = QUESTIONS.get("metrics_and_accuracy")(evidence.select(draws="er"))
     assert set(answer.tables["pooled"]["units"]) == {8}
-    few = QUESTIONS.get("metrics_and_accuracy")(Evidence.of(example_results(seeds=2)).draws("er"))
+    few = QUESTIONS.get("metrics_and_accuracy")(Evidence.of(example_results(seeds=2)).select(draws="er"))
     assert few.tables.get("pooled") is None or few.tables["pooled"]["r"].isna().all()
+
+
+def test_algorithms_and_collapsed_networks_are_left_out_with_their_layers():
+    table = example_results(seeds=2)
+    collapsed = (table["pruner"] == "er") & (table["sparsity"] == 0.9)
+    table.loc[collapsed, "accuracy"] = 0.1
+    layers = table[["dataset", "model", "pruner", "sparsity", "seed"]].assign(layer="fc")
+    evidence = Evidence.of(table, layers=layers)
+    alive = evidence.select(collapsed=False)
+    assert len(alive.networks) == len(alive.layers) == len(table) - collapsed.sum() < len(table)
+    assert not ((alive.networks["pruner"] == "er") & (alive.networks["sparsity"] == 0.9)).any()
+    fewer = evidence.select(without="er*")
+    assert set(evidence.sparse["pruner"]) - set(fewer.sparse["pruner"]) == {"er", "erk"}
+    assert set(fewer.layers["pruner"]) == set(fewer.networks["pruner"]) and "dense" in set(fewer.networks["pruner"])
+    with pytest.raises(InputError, match="no algorithm matches 'xyz'; the table has "):
+        evidence.select(without="xyz")
