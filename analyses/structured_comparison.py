@@ -35,6 +35,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from named_dataset import dataset_label, load_named
 from scipy import stats
 from torch import nn
 
@@ -357,20 +358,10 @@ def sentences(table: pd.DataFrame, shares: list[float]) -> str:
     return "\n".join(lines)
 
 
-def label_of(dataset: str | dict[str, Any]) -> str:
-    """What files call a dataset: its label, or its name with its settings but for what is evaluated on."""
-    if isinstance(dataset, str):
-        return dataset
-    settings = [f"{key}{value}" for key, value in dataset.items() if key not in ("name", "label", "validation")]
-    return str(dataset.get("label") or "-".join([dataset["name"], *settings]))
-
-
 def loaded(a: argparse.Namespace) -> topo.datasets.Dataset:
     """The dataset; to choose by, with training images held out in the place of the test images."""
-    settings = {"name": a.dataset} if isinstance(a.dataset, str) else dict(a.dataset)
-    settings.pop("label", None)
-    data = topo.datasets.load(settings.pop("name"), root=a.data_root, subset=a.subset, **settings)
-    if not a.choose or "validation" in settings:
+    data = load_named(a.dataset, a.data_root, a.subset)
+    if not a.choose or (isinstance(a.dataset, dict) and "validation" in a.dataset):
         return data
     kept, held_out = reduced(data.name, data.train, data.train, validation=len(data.train) // 5)
     return replace(data, train=kept, test=held_out)
@@ -399,7 +390,9 @@ def main() -> None:
     a.results.mkdir(parents=True, exist_ok=True)
     data = None if a.read else loaded(a)
     for model in a.model:
-        name = a.results / f"structured_comparison_{label_of(a.dataset)}_{model}{'_choice' if a.choose else ''}.csv"
+        name = (
+            a.results / f"structured_comparison_{dataset_label(a.dataset)}_{model}{'_choice' if a.choose else ''}.csv"
+        )
         table = pd.read_csv(name) if data is None else completed(name, a, data, model)
         if a.choose:
             print(f"{model}, on held-out training images:\n{choices(table).to_string(index=False)}")

@@ -2,6 +2,8 @@
 
     python analyses/tickets.py [--model digits-cnn] [--dataset digits] [--data-root FOLDER] [--sparsity 0.5]
         [--granularity mixed] [--epochs 15] [--seeds 0 1 2 3 4] [--device auto] [--results FOLDER]
+    python analyses/tickets.py --dataset "{name: cifar10, size: 16, train: 10000}" --data-root FOLDER
+        --model small-resnet --recipe small-images --epochs 8 --every 40
 
 The protocol, for every seed: save the initial weights theta0; train the dense network for T iterations; prune it; set
 the survivors back to theta0; train for at most T iterations on the same batches in the same order. Beside it run
@@ -28,6 +30,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from named_dataset import dataset_label, load_named
 from scipy import stats
 from torch import nn
 
@@ -35,6 +38,7 @@ import topo
 from topo.dag import coupled_channels, trace
 from topo.datasets import Dataset
 from topo.plots.theme import HUES, INK, MUTED, figure, style
+from topo.study.yaml_file import parse_value
 from topo.training import Callback, Recipe, TrainingState, batch_loss, evaluate, recipe, train
 
 HERE = Path(__file__).resolve().parent
@@ -87,8 +91,8 @@ def run(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="digits-cnn")
-    parser.add_argument("--dataset", default="digits")
-    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--dataset", type=parse_value, default="digits", help="a name, or a mapping with settings")
+    parser.add_argument("--data-root", type=Path, help="folder of the dataset's files, where it needs one")
     parser.add_argument("--sparsity", type=float, default=0.5)
     parser.add_argument("--granularity", default="mixed", choices=["arc", "node", "channel", "mixed"])
     parser.add_argument("--recipe", default="digits")
@@ -98,7 +102,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--results", type=Path, help="where the record and the figures go")
     a = parser.parse_args()
-    data = topo.datasets.load(a.dataset, root=a.data_root)
+    data = load_named(a.dataset, a.data_root)
     of_classes = data.train.has_classes  # labels are smoothed, numbers are not
     plan = recipe(a.recipe, epochs=a.epochs, label_smoothing=0.1 if of_classes else 0.0)
 
@@ -136,7 +140,7 @@ def main() -> None:
     table = pd.DataFrame(rows, columns=columns)
     setting = {key: str(value) if isinstance(value, Path) else value for key, value in vars(a).items()}
     del setting["results"], setting["data_root"]
-    name = f"tickets_{a.dataset}_{a.model}_{a.granularity}"
+    name = f"tickets_{dataset_label(a.dataset)}_{a.model}_{a.granularity}"
     write(table, pd.DataFrame(curves, columns=["seed", "arm", "step", "loss"]), threshold, setting, name, a.results)
 
 
