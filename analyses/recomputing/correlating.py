@@ -70,6 +70,10 @@ def tested(
 
     Scale: ranks, ``"value"``, or ``"log"`` of the covariates with values of the others.
     """
+    if scale == "log":
+        # What a covariate does by its logarithm it does to single networks: the mean over seeds comes afterwards.
+        logs = {f"log {name}": np.log(networks[name].astype(float)) for name in given}
+        networks, given = networks.assign(**logs), list(logs)
     names = sorted(networks["pruner"].unique())
     orders = label_orders(len(names), draws)
     number = {name: i for i, name in enumerate(names)}
@@ -86,8 +90,6 @@ def tested(
                 continue
             present = np.array([number[n] for n in here.index])
             covariates = here[given].to_numpy(float)
-            if scale == "log":
-                covariates = np.log(covariates)
             x, y = here[metric].to_numpy(float), here["accuracy"].to_numpy(float)
             if scale == "rank":
                 x, y = rankdata(x), rankdata(y)

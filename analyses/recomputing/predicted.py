@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,8 @@ from .predicting import CELLS, HeldOut, Predictions, explained, gain, with_drop,
 HOLDS = {"dataset": "unseen dataset", "model": "unseen model", "pruner": "unseen algorithm", "seed": "unseen seed"}
 WAYS = {f"unseen {word}s": hold for hold, word in
         (("dataset", "dataset"), ("model", "model"), ("pruner", "algorithm"), ("seed", "seed"))}  # fmt: skip
+# q of differences that are clear whatever the seed of the forests is, and of those that are with some seed.
+SURELY_CLEAR_TO_MAYBE = (0.03, 0.08)
 STRONGEST = ("sparsity × model", "family × model × sparsity", "algorithm × model × sparsity")
 
 
@@ -86,6 +89,39 @@ def question_3(answer: Answer, evidence: Evidence) -> list[Claim]:
     return [*held_out_claims(answer, table, sets), one, two, title]
 
 
+@dataclass
+class Clear:
+    """How many differences of a kind are clear: surely, and with some seed of the forests."""
+
+    tests: int = 0
+    smaller: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    larger: np.ndarray = field(default_factory=lambda: np.zeros(2))
+
+    def add(self, q: np.ndarray, difference: np.ndarray) -> None:
+        """Count the tests of one table."""
+        self.tests += len(q)
+        for at, level in enumerate(SURELY_CLEAR_TO_MAYBE):
+            self.smaller[at] += ((q < level) & (difference > 0)).sum()
+            self.larger[at] += ((q < level) & (difference < 0)).sum()
+
+
+def comparisons(claim: Claim, said: dict[str, Clear]) -> None:
+    """In how many comparisons the error of multipartite metrics is said to be clearly smaller and larger."""
+    if re.search("none of [0-9]+ tested", claim.text):
+        claim.says_pattern(r"one of ([0-9]+) tested", sum(of.tests for of in said.values()))
+        claim.holds("none is clear", not any(of.smaller[0] or of.larger[0] for of in said.values()))
+        return
+    for name, of in said.items():
+        claim.says_pattern(
+            f"than that of {name} in ([0-9]+|none) of ([0-9]+)", Range(*of.smaller.tolist()), second=of.tests
+        )
+        larger = claim.text.partition("clearly larger")[2]
+        if f"than that of {name} in " in larger:
+            claim.says_pattern(f"than that of {name} in ([0-9]+)", Range(*of.larger.tolist()), larger)
+        else:
+            claim.holds(f"none is clearly larger than that of {name}", of.larger[0] == 0)
+
+
 def held_out_claims(answer: Answer, table: pd.DataFrame, sets: dict[str, list[str]]) -> list[Claim]:
     """What is said of predictions."""
     layers = [f"{e}_norm" if f"{e}_norm" in sets else e for e in encodings_of(sets)]
@@ -121,7 +157,7 @@ def held_out_claims(answer: Answer, table: pd.DataFrame, sets: dict[str, list[st
         "mask only": [(own, n) for n in masks] if own else [],
         "names": [("multipartite", n) for n in STRONGEST if n in cells],
     }
-    gains, number, clear, better = {}, {}, [0, 0], [0, 0]
+    gains, number, said = {}, {}, {"single layers": Clear(), "past results": Clear()}
     for kind, pairs in kinds.items():
         rows = []
         for inside in (False, True):
@@ -137,21 +173,11 @@ def held_out_claims(answer: Answer, table: pd.DataFrame, sets: dict[str, list[st
                     rows.append(gains[kind, inside, hold, second])
                     number[kind, inside] += 1
         q = adjusted(np.array([row.p for row in rows]))
-        for at, level in enumerate((0.02, 0.1)):
-            clear[at] += int((q < level).sum())
-            better[at] += int(((q < level) & (np.array([row.difference for row in rows]) > 0)).sum())
-    count = sum(number.values())
-    if "none of" in three.text:
-        three.says("none of {all} tested differences is clear", all=count)
-        three.holds("none is clear", clear[0] == 0)
-    else:
-        three.says_pattern(r"; ([0-9]+) of ([0-9]+) tested", Range(*map(float, clear)), second=count)
+        said["past results" if kind == "names" else "single layers"].add(q, np.array([row.difference for row in rows]))
     if "paired_differences" in answer.titles:
-        claims.append(paired := Claim("3 title paired_differences", answer.titles["paired_differences"]))
-        paired.says("Of {all} comparisons the", all=count)
-        paired.says("clearly better in {better} and", better=Range(*map(float, better)))
-        worse = (float(clear[0] - better[0]), float(clear[1] - better[1]))
-        paired.says("clearly worse in {worse}.", worse=Range(min(worse), max(worse)))
+        claims.append(Claim("3 title paired_differences", answer.titles["paired_differences"]))
+    for claim in (three, *claims[3:]):
+        comparisons(claim, {name: of for name, of in said.items() if of.tests})
     if "importance" in answer.titles:
         claims.append(further := Claim("3 title importance", answer.titles["importance"]))
         further.skip("permutation importance of a ridge regression with folds and draws of its own")

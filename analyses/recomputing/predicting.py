@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from scipy import optimize, stats
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.model_selection import GroupKFold
 
 from topo.results.evidence import Evidence
@@ -132,6 +132,11 @@ class HeldOut:
         return float(1 - ((self.actual - self.predicted) ** 2).sum() / spread)
 
 
+def trees(rows: int) -> int:
+    """Trees of a forest that learns from so many networks."""
+    return min(200, max(30, 120_000 // rows))
+
+
 def cell_means(seen: pd.DataFrame, y: np.ndarray, new: pd.DataFrame, columns: list[str]) -> np.ndarray:
     """The mean of what was seen under equal names; names never seen are left aside, then the last column, and so on."""
     seen, new = seen[columns].astype(str), new[columns].astype(str)
@@ -163,7 +168,6 @@ class Predictions:
     sets: Mapping[str, Sequence[str]]
     cells: Mapping[str, list[str]]
     folds: int
-    trees: int = 30
     made: dict[tuple[str, str, bool], HeldOut] = field(default_factory=dict)
 
     def of(self, name: str, by: str, inside: bool = False) -> HeldOut:
@@ -198,13 +202,13 @@ class Predictions:
                 # A code that the training rows do not have says nothing.
                 codes = codes.loc[:, codes.iloc[train].any().to_numpy()]
                 both = np.column_stack([filled, codes])
-                share = 4000 if len(train) > 4000 else None
-                forest = RandomForestRegressor(
-                    self.trees,
+                many = {"bootstrap": True, "max_samples": 4000} if len(train) > 4000 else {}
+                forest = ExtraTreesRegressor(
+                    trees(len(train)),
                     min_samples_leaf=3,
-                    max_features=0.4,
-                    max_samples=share,
+                    max_features=max(min(2, len(columns)), int(0.4 * len(columns))),
                     random_state=SEED + number + 100 * seed,
+                    **many,
                 )
                 guess = forest.fit(both[train], y[train]).predict(both[test])
             predicted[test] = np.clip(guess, y[train].min(), y[train].max())

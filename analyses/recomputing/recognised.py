@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 
 import numpy as np
 import pandas as pd
 from scipy import stats
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import GroupKFold
 
 from topo.questions.answer import Answer
 from topo.results.evidence import Evidence
 from topo.results.feature_sets import encodings_of, feature_sets, mask_only_set
 
-from .claims import Any, Claim, Range, near
+from .claims import Claim, Range, near
 from .correlating import GROUP, adjusted, label_orders
-from .predicting import with_drop, with_values
+from .predicting import trees, with_drop, with_values
 
 # How far forests of another seed may be off, in shares.
 MAY_DIFFER, ENDS_MAY_DIFFER = 0.06, 0.1
+# The same for the networks of one algorithm, and by how much shares differ that are named together.
+CELLS_MAY_DIFFER, AS_OFTEN = 0.15, 0.1
 SEEDS = (11, 12, 13)
 # Assignments of algorithms to families.
 DRAWS = 300
@@ -41,7 +44,10 @@ def shares(table: pd.DataFrame, x: pd.DataFrame, by: str, seed: int) -> pd.DataF
     groups = table[by].astype(str).to_numpy()
     for train, test in GroupKFold(min(len(np.unique(groups)), 12)).split(x, groups=groups):
         filled = x.fillna(x.iloc[train].median()).fillna(0.0).to_numpy()
-        forest = RandomForestClassifier(30, min_samples_leaf=2, class_weight="balanced", random_state=seed)
+        many = {"bootstrap": True, "max_samples": 4000} if len(train) > 4000 else {}
+        forest = ExtraTreesClassifier(
+            trees(len(train)), min_samples_leaf=2, class_weight="balanced", random_state=seed, **many
+        )
         forest.fit(filled[train], names[train])
         result.loc[table.index[test], forest.classes_] = forest.predict_proba(filled[test])
     return result
@@ -210,18 +216,22 @@ def found_of_families(sizes: list[int], needed: float) -> float:
 def confused(claim: Claim, table: pd.DataFrame, predicted: pd.Series, answer: Answer) -> Claim:
     """Which algorithms are told best and worst, and which two are confused."""
     own = (predicted == table["pruner"]).groupby(table["pruner"]).mean()
-    for word, extreme in (("best", own.max()), ("worst", own.min())):
-        close = tuple(own.index[(own - extreme).abs() < 0.15])
-        claim.says(f"{word}: {{name}} ({{share}});", name=Any(close) if " and " not in claim.text else None,
-                   share=near(float(extreme), 0.15))  # fmt: skip
-    table_of = pd.crosstab(table["pruner"], predicted, normalize="index")
-    said = answer.tables["confusion_of_pruner"]
-    claim.says("most often {one} is taken for {other} ({share})",
-               one=None, other=None, share=near(max_off_diagonal(table_of), 0.15))  # fmt: skip
-    claim.holds("so many algorithms", len(said) == table["pruner"].nunique())
+    for word, extreme, place in (("best", own.max(), 1), ("worst", own.min(), 0)):
+        said = re.search(rf"{word}: ([^;]+) \((?:[0-9]+% to )?[0-9]+%\);", claim.text)
+        named = re.split(", | and ", said[1]) if said else []
+        for name in (n for n in named if n in own.index):
+            claim.holds(f"{name} is nearly {word}", abs(own[name] - extreme) <= AS_OFTEN + CELLS_MAY_DIFFER)
+        numbers = r"([0-9]+%) to [0-9]+%" if place == 0 else r"(?:[0-9]+% to )?([0-9]+%)"
+        if place == 0 and said and " to " not in said[0]:
+            numbers = "([0-9]+%)"
+        claim.says_pattern(rf"{word}: [^;]+ \({numbers}\);", near(float(extreme), CELLS_MAY_DIFFER))
+    shares_of = pd.crosstab(table["pruner"], predicted, normalize="index")
+    pairs = 0
+    for one, other in product(shares_of.index, shares_of.columns):
+        start = rf"{re.escape(one)} (?:is taken )?for {re.escape(other)} \("
+        if re.search(start, claim.text):
+            pairs += 1
+            claim.says_pattern(start + "([0-9]+%)", near(float(shares_of.loc[one, other]), CELLS_MAY_DIFFER))
+    claim.holds("some pair is confused", pairs > 0)
+    claim.holds("so many algorithms", len(answer.tables["confusion_of_pruner"]) == table["pruner"].nunique())
     return claim
-
-
-def max_off_diagonal(shares_of: pd.DataFrame) -> float:
-    """The largest share that is taken for another."""
-    return max(float(shares_of.loc[a, b]) for a in shares_of.index for b in shares_of.columns if a != b)

@@ -8,6 +8,7 @@ from tests.published_tables import write
 from tests.questions.networks import INITIAL, planted
 from topo.questions import QUESTIONS, Evidence
 from topo.questions.confounding import Steps
+from topo.stats.permutation import permutation_correlation
 
 ask = QUESTIONS["beyond_density"]
 
@@ -42,6 +43,22 @@ def test_confounding_is_exposed_at_the_stated_rate():
         hits.append([correlations.loc[control, "p"] < 0.05 for control in ("alone", "given edges")])
     alone, given = np.mean(hits, axis=0)
     assert alone > 0.9 and given <= 0.1
+
+
+def test_what_the_logarithm_of_edges_does_to_single_networks_is_not_left_to_a_metric():
+    """Seeds differ widely in edges, so that the logarithm of their mean is not the mean of their logarithms."""
+    generator = np.random.default_rng(2)
+    table = planted(families=(INITIAL,))
+    spread = 1.5 * generator.random(len(INITIAL))[pd.factorize(table["pruner"])[0]]
+    log = 10 + spread * (table["seed"] - 1) + generator.normal(size=len(table)) * 0.3
+    noise = generator.normal(size=(2, len(table))) * 0.02
+    table = table.assign(edges=np.exp(log), accuracy=0.5 + 0.01 * (log + noise[0]), k_core_norm=log + noise[1])
+    p = Steps(Evidence.of(table).sparse, ["k_core_norm"], 5, 0).correlations().set_index("control")["p"]
+    assert p["alone"] < 0.001 and p["given edges"] > 0.05
+    means = table.groupby(["model", "sparsity", "pruner"])[["edges", "accuracy", "k_core_norm"]].mean()
+    means = np.log(means[["edges"]]).join(means[["accuracy", "k_core_norm"]]).reset_index().assign(dataset="digits")
+    of_means = permutation_correlation(means, ["k_core_norm"], given=["edges"], kind="pearson")
+    assert of_means["p"].iloc[0] < 0.01
 
 
 def test_the_recipe_of_a_family_shows_in_its_weights():

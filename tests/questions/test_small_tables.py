@@ -110,8 +110,18 @@ def test_two_algorithms_are_not_called_most_and_least_similar():
         ([[1.0, 0.0], [0.0, 1.0]], "Every algorithm is recognised in all of its networks."),
         ([[0.5, 0.5], [0.5, 0.5]], "Every algorithm is recognised equally often (50%); most often b is taken for a"),
         ([[1.0, 0.0], [0.25, 0.75]], "Recognised best: a (100%); worst: b (75%); most often b is taken for a (25%)."),
+        (
+            [[0.9, 0.1, 0.0], [0.05, 0.95, 0.0], [0.55, 0.35, 0.1]],
+            "Recognised best: b and a (90% to 95%); worst: c (10%); most often c is taken for a (55%).",
+        ),
+        (
+            [[0.5, 0.5, 0.0], [0.46, 0.54, 0.0], [0.0, 0.0, 1.0]],
+            "Recognised best: c (100%); worst: a and b (50% to 54%); most often a is taken for b (50%) and b for a (46",
+        ),
+        (np.eye(5) * 0.5 + np.roll(np.eye(5), 1, axis=0) * 0.5, "Every algorithm is recognised equally often (50%); "),
     ],
 )
 def test_ties_of_recognition_are_said_plainly(shares: list, sentence: str):
-    table = pd.DataFrame(shares, index=["a", "b"], columns=["a", "b"]).rename_axis("made by")
-    assert _recognised(table, "algorithm").startswith(sentence)
+    names = list("abcde")[: len(shares)]
+    text = _recognised(pd.DataFrame(shares, index=names, columns=names).rename_axis("made by"), "algorithm")
+    assert text.startswith(sentence) and (len(names) < 5 or text.endswith(" and 2 more nearly as often."))

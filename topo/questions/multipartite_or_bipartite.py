@@ -117,7 +117,7 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
             "within groups of equal dataset, model and sparsity; beside it what the same columns explain when the "
             "names of the algorithms are permuted. Held out: R² on groups the model never saw; left of 0 "
             "the prediction is worse than one number for all. Differences of mean errors right of 0 favour the "
-            "multipartite metrics."
+            "multipartite metrics; those between metrics of masks only are in the table of differences."
         ),
         method=(
             f"Target: {meaning}. All sets on the same {counted(len(every_network), 'network')}. "
@@ -142,7 +142,7 @@ def multipartite_or_bipartite(evidence: Evidence, *, seed: int = 0) -> Answer:
             f"Held out are groups of {_held_out_counts(every_network)}: an interval over few of them is wide.",
             "Metrics of trained weights carry the training recipe, not only the topology.",
             "Pooled, whatever tells datasets and models apart predicts the drop.",
-            "Forests are random: where few groups are held out, R² depends on the seed too.",
+            "Forests are random: where few groups are held out, R² depends on the seed too, and so does a q near .05.",
             *(
                 ("The figure of importance is left out: no metric costs a hundredth of the drop's variance.",)
                 * bool(nothing)

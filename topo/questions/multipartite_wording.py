@@ -108,7 +108,7 @@ def verdict(scores: pd.DataFrame, differences: pd.DataFrame, *, with_chance: pd.
             text += f" and {in_points(layer.min())} from {set_label(str(layer.idxmin()))}"
         part = layers[(layers["held_out"] == hold) & (layers["scope"] == scope)]
         text += power_text(part[part["second"] == layer.idxmin()] if len(layer) else part, layer.min())
-    return Verdict(said, f"{start}{text}{_against_names(scores, scope, hold)}.")
+    return Verdict(said, f"{start}{text}{_against_names(scores, differences, scope, hold)}.")
 
 
 def _scope(scope: str) -> str:
@@ -133,13 +133,18 @@ def power_text(part: pd.DataFrame, error: float) -> str:
         return f"; a difference of {in_points(row['detectable'])} would have been found in 80% of cases"
     units = [counted(int(row[c]), noun) for c, noun in (("algorithms", "algorithm"), ("pairs", "pair")) if row[c] > 0]
     text = f"; {listed(units)} of dataset and model" if row["pairs"] > 0 else f"; {listed(units)}"
-    return f"{text} are too few to find any difference"
+    return f"{text} are too few to tell these two apart"
 
 
-def _against_names(scores: pd.DataFrame, scope: str, hold: str) -> str:
+def _against_names(scores: pd.DataFrame, differences: pd.DataFrame, scope: str, hold: str) -> str:
     table = _forest(scores, scope, "mae")
     cells = table.loc[[n for n in table.index if n in CELL_LABELS], hold].dropna()
-    return f". Without topology, {label(str(cells.idxmin()))} has {in_points(cells.min())}" if len(cells) else ""
+    if cells.empty:
+        return ""
+    best = str(cells.idxmin())
+    of = (differences[["scope", "held_out", "second"]] == [scope, hold, best]).all(axis=1) & significant(differences)
+    clearly = [", clearly more" if size > 0 else ", clearly less" for size in differences.loc[of, "difference"]]
+    return f". Without topology, {label(best)} has {in_points(cells.min())}{''.join(clearly[:1])}"
 
 
 def sentences(explained: pd.DataFrame, scores: pd.DataFrame, differences: pd.DataFrame) -> tuple[str, str, str]:
@@ -216,13 +221,32 @@ def _predicted(scores: pd.DataFrame, differences: pd.DataFrame) -> str:
         names = r2[[n for n in r2.index if n in CELL_LABELS]]
         if len(names):
             text += f"; past results by {label(names.idxmax())} have {decimal(names.max())}"
-    tested = differences["p"].notna()
-    if not tested.any():
+    if not differences["p"].notna().any():
         return f"{text}; too few algorithms to test differences."
-    clear = int(significant(differences).sum())
-    verb = "is" if clear == 1 else "are"
-    of = counted(int(tested.sum()), "tested difference")
-    return f"{text}; {f'{clear} of {of} {verb} clear' if clear else f'none of {of} is clear'}."
+    return f"{text}; {_clearly(differences)}."
+
+
+def _clearly(differences: pd.DataFrame) -> str:
+    """In how many comparisons with single layers, and with past results, the multipartite error is clearly another."""
+    tested = differences[differences["p"].notna()]
+    past = tested["against"] == "no topology"
+    kinds = {"single layers": tested[~past], "past results": tested[past]}
+    kinds = {name: part for name, part in kinds.items() if len(part)}
+    clear = {name: part[significant(part)] for name, part in kinds.items()}
+    if not any(map(len, clear.values())):
+        return f"none of {counted(len(tested), 'tested difference')} from {listed([*kinds])} is clear"
+    smaller: list[str] = []
+    for name, part in kinds.items():
+        found = clear[name][clear[name]["difference"] > 0]
+        count = f"{len(found) or 'none'} of {counted(len(part), 'comparison') if not smaller else len(part)}"
+        where = found[["scope", "held_out"]].drop_duplicates().to_numpy().tolist()
+        every = f" (on {WAYS[where[0][1]]}{_scope(where[0][0])})" if len(where) == 1 else ""
+        smaller.append(f"than that of {name} in {count}{every}")
+    larger = {name: int((part["difference"] < 0).sum()) for name, part in clear.items()}
+    text = f"the error of multipartite metrics is clearly smaller {listed(smaller)}"
+    if not any(larger.values()):
+        return f"{text}, and clearly larger in none"
+    return f"{text}, and clearly larger {listed([f'than that of {n} in {larger[n]}' for n in larger if larger[n]])}"
 
 
 def _with_chance(row: pd.Series) -> str:
@@ -249,17 +273,17 @@ def explained_title(explained: pd.DataFrame) -> str:
 
 
 def differences_title(differences: pd.DataFrame) -> str:
-    """How many inputs the multipartite metrics are clearly better and clearly worse than.
+    """In how many comparisons the multipartite metrics are clearly better and clearly worse.
 
     Parameters
     ----------
     differences
         Tested differences.
     """
-    clear = significant(differences)
-    better, worse = (int((clear & (sign * differences["difference"] > 0)).sum()) for sign in (1, -1))
-    text = f"Of {counted(len(differences), 'comparison')} the multipartite metrics are clearly better in {better}"
-    return f"{text} and clearly worse in {worse}."
+    if not differences["p"].notna().any():
+        return "Too few algorithms to test differences."
+    text = _clearly(differences)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def held_out_title(scores: pd.DataFrame) -> str:

@@ -48,6 +48,9 @@ LABELS = {
 }
 # An accuracy so near to chance, as a share of the way to certainty, is as good as none.
 AS_GOOD_AS_NONE = 0.1
+# Shares that differ by no more are named together: which one is largest hangs on the seed of the forests.
+AS_OFTEN = 0.1
+MOST_NAMES = 3
 COLUMNS = {
     "read from": "columns that the forest sees; z-scores are against random masks with equal layer densities",
     "algorithm named": "share of masks whose algorithm is named rightly, every algorithm weighing the same",
@@ -352,15 +355,31 @@ def _share(value: float | None) -> str:
 
 def _recognised(shares: pd.DataFrame, name: str) -> str:
     """Which kinds are recognised best and worst, and which two are confused most."""
-    own = pd.Series({n: shares.loc[n, n] for n in shares.index}).dropna()
+    own = pd.Series({n: shares.loc[n, n] for n in shares.index}).dropna().sort_values(ascending=False, kind="stable")
     away = shares.rename_axis("made by").rename_axis(columns="taken for").reset_index()
     away = away.melt("made by", value_name="share").dropna()
     away = away[away["made by"] != away["taken for"]]
     if own.min() == 1:
         return f"Every {name} is recognised in all of its networks."
-    most = away.loc[away["share"].idxmax()]
-    confused = f"most often {most['made by']} is taken for {most['taken for']} ({most['share']:.0%})."
-    if own.min() == own.max():
-        return f"Every {name} is recognised equally often ({own.max():.0%}); {confused}"
-    best, worst = (listed(own.index[own == value]) for value in (own.max(), own.min()))
-    return f"Recognised best: {best} ({own.max():.0%}); worst: {worst} ({own.min():.0%}); {confused}"
+    away = away[away["share"] >= away["share"].max() - AS_OFTEN].sort_values("share", ascending=False, kind="stable")
+    pairs = [f"for {row['taken for']} ({row['share']:.0%})" for _, row in away.head(MOST_NAMES).iterrows()]
+    verbs = ["is taken ", *[""] * (len(pairs) - 1)]
+    confused = listed([f"{n} {v}{p}" for n, v, p in zip(away["made by"].head(MOST_NAMES), verbs, pairs, strict=True)])
+    more = len(away) - len(pairs)
+    confused = f"most often {confused}{f' and {more} more nearly as often' if more else ''}."
+    if own.max() - own.min() <= AS_OFTEN:
+        about = "" if own.max() == own.min() else "about "
+        return f"Every {name} is recognised {about}equally often ({_ends(own)}); {confused}"
+    best, worst = own[own >= own.max() - AS_OFTEN], own[own <= own.min() + AS_OFTEN][::-1]
+    return f"Recognised best: {_names(best)}; worst: {_names(worst)}; {confused}"
+
+
+def _names(of: pd.Series) -> str:
+    more = len(of) - MOST_NAMES
+    names = [*of.index[:MOST_NAMES], *([f"{more} more"] if more > 0 else [])]
+    return f"{listed(names)} ({_ends(of)})"
+
+
+def _ends(of: pd.Series) -> str:
+    low, high = f"{of.min():.0%}", f"{of.max():.0%}"
+    return high if low == high else f"{low} to {high}"
