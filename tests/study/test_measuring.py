@@ -59,7 +59,6 @@ def test_the_study_keeps_what_was_measured_later(tiny, here, monkeypatch):
         return measure(graph, **options)
 
     monkeypatch.setattr(measuring, "measure", stopping)
-    monkeypatch.setattr(measuring, "SECONDS_BETWEEN_WRITES", -1.0)
     with pytest.raises(KeyboardInterrupt):
         measure_finished(study, ["effective_nodes"])
     assert Study.load(study.folder).results()["effective_nodes"].notna().sum() == 2
@@ -81,6 +80,81 @@ def test_a_network_computed_again_is_measured_again(tiny, here):
     dates.assign(date="2020-01-01T00:00:00+00:00").to_parquet(file)
     assert "effective_nodes" not in study.results() or study.results()["effective_nodes"].isna().all()
     assert measure_finished(study, ["effective_nodes"])["effective_nodes"].tolist() == table["effective_nodes"].tolist()
+    assert pd.read_parquet(file)["date"].tolist() == table["date"].tolist()
+
+
+def test_what_is_not_a_file_of_measured_metrics_is_refused(tiny, here):
+    study = tiny(pruners=[], sparsities=[])
+    table, file = study.run(executor=here, progress=False), study.store.measured_file
+    keys = table[["cell", "date"]]
+    for other in (
+        table,
+        table[["accuracy"]],
+        keys.assign(accuracy=1.0),
+        keys.assign(width="wide"),
+        keys.assign(cell=1),
+        keys.assign(undefined="{"),
+        keys.assign(undefined="[1]"),
+        keys.assign(undefined='{"accuracy": "none"}'),
+    ):
+        other.to_parquet(file)
+        with pytest.raises(InputError, match=r"measured\.parquet cannot be read; delete it, and measure again"):
+            study.results()
     file.write_bytes(b"PAR1")
     with pytest.raises(InputError, match=r"measured\.parquet cannot be read; delete it, and measure again"):
-        study.results()
+        measure_finished(study, "local")
+    keys.assign(cell="another").to_parquet(file)
+    assert study.results().equals(table)
+
+
+def test_each_metric_is_measured_once_and_says_why_it_has_no_value(tiny, here, monkeypatch):
+    study = tiny(pruners=["er"], sparsities=[0.5], measure_dense=True, encodings=["multipartite", "rolled"])
+    study.run(executor=here, progress=False)
+    asked = []
+
+    def noted(graph, metrics, **options):
+        asked.append(sorted(metrics))
+        return measure(graph, metrics=metrics, **options)
+
+    monkeypatch.setattr(measuring, "measure", noted)
+    measure_finished(study, ["narrowest_channels"])
+    table = measure_finished(study, ["narrowest_channels", "path_balance", "neural_persistence"])
+    first, then = [["narrowest_channels"]] * 4, ["neural_persistence", "path_balance"]
+    assert asked == [*first, then, then, ["path_balance"], ["path_balance"]]
+    assert table["path_balance"].notna().all() and "rolled__path_balance_mean" in table
+    dense, sparse = table["undefined"]
+    assert "rolled__narrowest_channels_mean, rolled__narrowest_channels_min" in dense and "reads trained" not in dense
+    assert "neural_persistence, rolled__neural_persistence_mean, " in sparse
+    assert ": it reads trained weights, which the study did not keep" in sparse
+    again = measure_finished(study, ["path_balance", "neural_persistence"])
+    assert len(asked) == 8 and again.equals(table)
+    assert study.run(executor=here, progress=False)["undefined"].tolist() == [dense, sparse]
+
+
+def test_two_processes_may_measure_and_damaged_networks_are_passed_over(tiny, here, monkeypatch, caplog):
+    study = tiny(pruners=["er"], sparsities=[0.5, 0.8], measure_dense=True, encodings=["multipartite"])
+    table = study.run(executor=here, progress=False)
+    key = tuple(table.loc[0, ["cell", "date"]])
+
+    def beside(graph, **options):
+        study.store.add_measured({key: {"narrowest_channels": 7.0}})
+        return measure(graph, **options)
+
+    monkeypatch.setattr(measuring, "measure", beside)
+    study.store.masks_file(table["cell"].iloc[-1]).unlink()
+    measured = measure_finished(study, "path_balance")
+    assert measured["path_balance"].notna().tolist() == [True, True, False]
+    assert measured["narrowest_channels"].tolist()[0] == 7.0
+    assert "1 network was passed over" in caplog.text and "is missing; topo study run" in caplog.text
+
+
+def test_columns_of_an_encoding_are_not_filled_with_other_options(tiny, here):
+    encodings = [{"name": "multipartite", "skips": "projection"}]
+    study = tiny(pruners=[], sparsities=[], measure_dense=True, encodings=encodings)
+    study.run(executor=here, progress=False)
+    assert measure_finished(study, "path_balance", encodings=["multipartite"])["path_balance"].notna().all()
+    for other in ({"name": "multipartite"}, 3, {"label": "x"}):
+        with pytest.raises(
+            InputError, match=r"fill the columns of 'multipartite'|is a name or a mapping|needs the key"
+        ):
+            measure_finished(study, "path_balance", encodings=[other])

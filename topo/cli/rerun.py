@@ -17,6 +17,9 @@ def rerun(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a study.")],
     cell: Annotated[str, typer.Argument(metavar="CELL", help="Key of a network, as in the column cell of the table.")],
     device: Annotated[str | None, typer.Option(help="In place of the device that it was computed on.")] = None,
+    data_root: Annotated[
+        str | None, typer.Option(help="Folder that holds each dataset in a folder of its name.")
+    ] = None,
 ) -> None:
     """Compute a network of a study again and say which of its numbers differ; the study stays as it is.
 
@@ -28,7 +31,8 @@ def rerun(
     from ..study import Study
     from ..study.rerun import rerun as compute_again
 
-    found = compute_again(Study.load(folder), cell, device=device)
+    study = Study.load(folder, **({} if data_root is None else {"data_root": data_root}))
+    found = compute_again(study, cell, device=device)
     for line in found.circumstances:
         say(line, err=True)
     for name, (before, now) in found.changed.items():

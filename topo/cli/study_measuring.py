@@ -33,17 +33,25 @@ def measure(
       topo study measure studies/digits --metrics channels,effective
       topo study measure studies/digits --metrics local --encoding unrolled
 
-    The study keeps what was measured, in measured.parquet: its table and its report have it from then on. Metrics that
-    read trained weights are measured only where these were saved (save_weights: true, and dense networks).
+    The study keeps what was measured, in measured.parquet, also where this is stopped: its table and its report have it
+    from then on. Metrics that read trained weights are measured only where these were saved (save_weights: true, and
+    dense networks).
     """
     from ..study import Study, measure_finished
 
     study = Study.load(folder, **({} if data_root is None else {"data_root": data_root}))
     names = [name for text in metrics for name in text.split(",") if name]
-    before = set(study.results().columns)
-    table = measure_finished(study, "all" if names == ["all"] else names, encodings=encodings or None, progress=None)
-    added = len(set(table.columns) - before)
+    before = study.results()
+    table = measure_finished(study, names, encodings=encodings or None, progress=None)
     study.store.write_table(table, study.store.journal.facts)
     from ..errors import counted
 
-    say(f"{counted(added, 'new column')} in the table {study.store.table_file}; see it with: topo report {folder}")
+    values = int(table.notna().sum().sum() - before.notna().sum().sum())
+    if not values:
+        say(
+            "Nothing new: what was asked for has been measured before, has no value (the column undefined of the table "
+            "says why), or reads trained weights, which the study did not keep."
+        )
+        return
+    new = f"{counted(values, 'new value')}, {counted(len(table.columns) - len(before.columns), 'new column')}"
+    say(f"{new} in the table {study.store.table_file}; see it with: topo report {folder}")

@@ -37,6 +37,7 @@ from .grid import Cell
 from .layer_metrics import layer_facts
 from .provenance import provenance
 from .store import CellResult
+from .table import undefined_text
 from .trajectory import MaskTrajectory
 
 __all__ = ["build_model", "compute", "example_of", "load_data"]
@@ -197,7 +198,7 @@ def _measured(
     """The metric columns of every encoding and why some have no value, and the metrics of layers by encoding."""
     columns: dict[str, Any] = {}
     layers: dict[str, pd.DataFrame] = {}
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, str] = {}
     if not cell.encodings:
         return columns, layers
     dag = _dag(cell, model, dataset)
@@ -213,17 +214,14 @@ def _measured(
             else:
                 row = measure(graph, metrics=cell.metrics, on_failure="undefined")
         columns |= {f"{encoding.prefix}{name}": float(value) for name, value in row.items()}
-        for name, reason in row.attrs["undefined"].items():
-            reasons.setdefault(reason, []).append(f"{encoding.prefix}{name}")
+        reasons |= {f"{encoding.prefix}{name}": reason for name, reason in row.attrs["undefined"].items()}
         if encoding.controls and masks is not None:
             with _timed(seconds, "controls"):
                 scores = standard_scores(row, controls_of(cell, dag, masks, encoding, controls))
             scores.index = [f"{encoding.prefix}{name}_z" for name in scores.index]
             columns |= scores["z"].to_dict()
-            for name, reason in scores.loc[scores["z"].isna(), "reason"].items():
-                reasons.setdefault(reason, []).append(name)
-    undefined = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
-    return columns | {"undefined": undefined}, layers
+            reasons |= scores.loc[scores["z"].isna(), "reason"].to_dict()
+    return columns | {"undefined": undefined_text(reasons)}, layers
 
 
 def _compact_columns(cell: Cell, model: nn.Module, dataset: Dataset, masks: Masks | None) -> dict[str, int]:

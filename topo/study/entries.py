@@ -61,7 +61,8 @@ class Choice(BaseModel):
         if isinstance(value, str):
             value = {"name": value}
         if not isinstance(value, Mapping):
-            raise InputError(f"a {cls.kind} is a name or a mapping with the key 'name', not {value!r}.")
+            article = "an" if cls.kind[0] in "aeiou" else "a"
+            raise InputError(f"{article} {cls.kind} is a name or a mapping with the key 'name', not {value!r}.")
         if "name" not in value:
             raise InputError(
                 f"a {cls.kind} with settings needs the key 'name'; it has only {', '.join(map(str, value))}."

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 import pandas as pd
 
-__all__ = ["FIRST", "RESERVED", "TEXT", "is_value", "results_table"]
+__all__ = ["FIRST", "RESERVED", "TEXT", "is_value", "results_table", "undefined_text"]
 
 FIRST = ("dataset", "model", "pruner", "family", "sparsity", "seed", "status", "reason", "accuracy", "loss")
 # Columns of every results table, which no metric may be called.
@@ -58,6 +58,30 @@ def results_table(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
             changed[name] = table[name].astype(float)
     table = table.assign(**changed)
     return _with_baselines(table[[*FIRST, *(c for c in table.columns if c not in FIRST)]])
+
+
+def undefined_text(reasons: Mapping[str, str]) -> str:
+    """What the column `undefined` says of a network: ``"metric, metric: reason; ..."``.
+
+    Parameters
+    ----------
+    reasons
+        Column of a metric -> why it has no value.
+
+    Returns
+    -------
+    str
+        Empty where all have one.
+
+    Examples
+    --------
+    >>> undefined_text({"matching_mean": "no layer", "path_balance": "no path", "matching_max": "no layer"})
+    'matching_mean, matching_max: no layer; path_balance: no path'
+    """
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return "; ".join(f"{', '.join(said)}: {reason}" for reason, said in names.items())
 
 
 def is_value(value: Any) -> bool:

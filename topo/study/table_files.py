@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,17 @@ from ..features.registry import metric_facts
 from ..safe_files import replacing, require_file
 from ..tables import read_table
 from .journal import StudyError
+from .table import RESERVED, undefined_text
+
+try:
+    import fcntl
+except ImportError:  # no locks: of two processes that write at once, one may take back what the other measured
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["TableFiles", "reported"]
+
+Measured = dict[tuple[str, str], dict[str, float | str]]
+"""Cell and date of its result -> column -> value, or the reason why there is none."""
 
 KEY = ["cell", "date"]  # a cell that is computed again has a later date, and what was measured of the earlier one goes
 
@@ -74,41 +84,60 @@ class TableFiles:
         """
         return self._write_parquet(self.layers_file, layers, {})
 
-    def write_measured(self, measured: Mapping[tuple[str, str], Mapping[str, float]]) -> Path:
-        """Write ``measured.parquet``, whole or not at all.
+    def add_measured(self, measured: Measured) -> Path:
+        """Add to ``measured.parquet``, whole or not at all, and beside what other processes add.
 
         Parameters
         ----------
         measured
-            Cell and date of its result -> column -> value.
+            Of cells, which keep what else is known of them. What was measured of an earlier result of a cell goes.
 
         Returns
         -------
         Path
             The file.
         """
-        keys = pd.DataFrame(list(measured), columns=KEY, dtype=object)
-        values = pd.DataFrame(list(measured.values()), index=keys.index).astype(float)
-        return self._write_parquet(self.measured_file, keys.join(values), {})
+        with reported(self.folder), _locked(self.folder):
+            found = self.read_measured()
+            for key, row in measured.items():
+                found.setdefault(key, {}).update(row)
+            latest = dict(sorted(found))
+            kept = {(cell, date): row for (cell, date), row in found.items() if latest[cell] == date}
+            reasons = [{name: value for name, value in row.items() if isinstance(value, str)} for row in kept.values()]
+            table = pd.DataFrame(list(kept), columns=KEY, dtype=object)
+            table["undefined"] = pd.Series([json.dumps(said) if said else "" for said in reasons], dtype=object)
+            return self._write_parquet(self.measured_file, table.join(_values(kept.values(), table.index)), {})
 
-    def read_measured(self) -> dict[tuple[str, str], dict[str, float]]:
-        """What `write_measured` wrote; nothing where there is no such file.
+    def read_measured(self) -> Measured:
+        """What `add_measured` wrote; nothing where there is no such file.
 
         Raises
         ------
         StudyError
-            When the file is there but cannot be read.
+            When the file is there but cannot be read, or holds something else.
         """
         if not os.path.lexists(self.measured_file):
             return {}
+        found: Measured = {}
         try:
-            table = read_table(self.measured_file).set_index(KEY)
-        except (InputError, KeyError) as error:
+            table = read_table(self.measured_file)
+            keys = zip(*(_texts(table[name]) for name in KEY), strict=True)
+            said = _texts(table["undefined"]) if "undefined" in table else [""] * len(table)
+            values = table.drop(columns=[*KEY, "undefined"], errors="ignore")
+            if set(values) & RESERVED or not all(map(pd.api.types.is_numeric_dtype, values.dtypes)):
+                raise ValueError
+            for key, reasons, row in zip(keys, said, values.astype(float).to_dict("records"), strict=True):
+                known = found.setdefault(key, {})
+                known.update({name: str(reason) for name, reason in json.loads(reasons or "{}").items()})
+                known.update({str(name): value for name, value in row.items() if not math.isnan(value)})
+            if RESERVED & {name for known in found.values() for name in known}:
+                raise ValueError
+        except (InputError, KeyError, ValueError, AttributeError, RecursionError) as error:
             raise StudyError(
                 f"{self.measured_file} cannot be read; delete it, and measure again with "
                 f"topo study measure {self.folder}."
             ) from error
-        return dict(zip(table.index, table.to_dict("records"), strict=True))
+        return found
 
     def with_measured(self, table: pd.DataFrame) -> pd.DataFrame:
         """A results table with what ``measured.parquet`` has of the same results.
@@ -116,7 +145,7 @@ class TableFiles:
         Parameters
         ----------
         table
-            With the columns `cell` and `date`.
+            With the columns `cell`, `date` and `undefined`.
 
         Returns
         -------
@@ -127,9 +156,14 @@ class TableFiles:
         if not measured or table.empty:
             return table
         rows = [measured.get(key, {}) for key in zip(table["cell"], table["date"], strict=True)]
-        later = pd.DataFrame(rows, index=table.index)
+        later = _values(rows, table.index)
         both = [name for name in later.columns if name in table.columns]
-        joined = table.assign(**{name: later[name].fillna(table[name]) for name in both})
+        added = [
+            undefined_text({name: value for name, value in row.items() if isinstance(value, str) and name not in table})
+            for row in rows
+        ]
+        undefined = ["; ".join(filter(None, texts)) for texts in zip(table["undefined"], added, strict=True)]
+        joined = table.assign(undefined=undefined, **{name: later[name].fillna(table[name]) for name in both})
         return joined.join(later.drop(columns=both))
 
     def _write_parquet(self, file: Path, table: pd.DataFrame, provenance: dict[str, Any]) -> Path:
@@ -174,6 +208,34 @@ class TableFiles:
         except Exception:  # whatever a reader trips over in bytes that anybody may have written
             return {}
         return recorded if isinstance(recorded, dict) else {}
+
+
+def _values(rows: Iterable[Mapping[str, float | str]], index: pd.Index) -> pd.DataFrame:
+    """The values of rows as columns; NaN where there is none."""
+    numbers = [{name: math.nan if isinstance(v, str) else v for name, v in row.items()} for row in rows]
+    return pd.DataFrame(numbers, index=index).astype(float)
+
+
+def _texts(column: pd.Series) -> list[str]:
+    texts = column.tolist()
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError
+    return texts
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes of this machine from the same block, where the file system has locks."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager
