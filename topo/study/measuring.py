@@ -126,7 +126,9 @@ class _Asked(NamedTuple):
 def _asked(choice: EncodingChoice, metrics: str | list[str]) -> _Asked:
     layers = choice.is_layered
     columns = {
-        entry.name: [f"{name}_{s}" for name in columns_of(entry) for s in STATISTICS] if layers else columns_of(entry)
+        entry.name: [f"{name}_{s}" for name in columns_of(entry) for s in STATISTICS]
+        if layers
+        else [*columns_of(entry)]
         for entry in select(metrics, layers=layers)
     }
     if not choice.prefix and (taken := RESERVED & {name for names in columns.values() for name in names}):
