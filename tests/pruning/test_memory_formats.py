@@ -98,3 +98,32 @@ def test_rounds_do_not_amplify_rounding(name):
         for net in (network(), network().to(memory_format=torch.channels_last))
     )
     assert usual == last
+
+
+@pytest.mark.parametrize("name", ["snip", "grasp", "taylor", "prospr", "rigl"])
+def test_networks_and_images_of_the_user_leave_channels_last_memory_where_gradients_would_be_wrong(name, monkeypatch):
+    """Elsewhere scores, or the training that a pruner does, may end the process."""
+
+    def net(layout: torch.memory_format) -> nn.Module:
+        torch.manual_seed(0)
+        layers = nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 32, 1, stride=2), nn.ReLU(), nn.Flatten()
+        return nn.Sequential(*layers, nn.Linear(288, 10)).to(memory_format=layout)
+
+    seen = []
+    forward = nn.Conv2d.forward
+
+    def watched(layer, x):
+        seen.append(all(tensor.stride() == torch.empty(tensor.shape).stride() for tensor in (x, layer.weight)))
+        return forward(layer, x)
+
+    data = topo.datasets.load("digits", subset=6)
+    images = data.train.inputs.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).permute(0, 3, 1, 2)
+    monkeypatch.setattr(nn.Conv2d, "forward", watched)
+    trains = {"recipe": recipe("digits", epochs=1)} if name == "rigl" else {}
+    last = net(torch.channels_last)
+    given = data if trains else (images, data.train.targets)
+    usual = data if trains else (data.train.inputs, data.train.targets)
+    masks = topo.prune(last, name, sparsity=0.6, data=given, device="cpu", **trains)
+    assert len(seen) > 2 and all(seen[2:])  # after the user's network has been traced
+    assert masks == topo.prune(net(torch.contiguous_format), name, sparsity=0.6, data=usual, device="cpu", **trains)
+    assert last[2].weight.is_contiguous(memory_format=torch.channels_last)

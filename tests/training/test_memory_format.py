@@ -6,7 +6,12 @@ from torch import nn
 from torch.nn import functional
 
 from topo.training import batch_loss, recipe
-from topo.training.memory_format import in_channels_last, in_memory_format, weights_in_channels_last
+from topo.training.memory_format import (
+    in_channels_last,
+    in_memory_format,
+    leave_channels_last,
+    weights_in_channels_last,
+)
 
 
 def shortcut(channels: int) -> nn.Sequential:
@@ -58,3 +63,15 @@ def test_where_images_and_weights_are_in_channels_last_memory(layer, right):
     with weights_in_channels_last(net):
         assert net[0].weight.is_contiguous(memory_format=torch.channels_last) == right
     assert net[0].weight.is_contiguous()
+
+
+def test_what_lies_in_channels_last_memory_already_leaves_it_where_gradients_would_be_wrong():
+    images = torch.zeros(2, 8, 8, 3).permute(0, 3, 1, 2)
+    for channels, right in ((5, False), (16, True)):
+        net = shortcut(channels).to(memory_format=torch.channels_last)
+        leave_channels_last(net)
+        assert net[0].weight.is_contiguous() != right
+        assert in_memory_format(images, net, channels_last=False).is_contiguous() != right
+        with weights_in_channels_last(net):
+            assert net[0].weight.is_contiguous() != right
+    assert in_memory_format(images, lambda x: x, channels_last=False) is images

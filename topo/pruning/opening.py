@@ -24,6 +24,7 @@ from ..randomness import own_randomness
 from ..training import Recipe
 from ..training import recipe as find_recipe
 from ..training.losses import LOSSES, AskedLoss
+from ..training.memory_format import leave_channels_last
 from ..validation import one_of, real_number, whole_number
 from .registry import PRUNERS
 from .samples import Samples
@@ -193,6 +194,7 @@ def _traced(model: nn.Module, example: Example | None) -> Dag | None:
 
 def _working_copy(model: nn.Module, device: torch.device, batch_statistics: bool) -> nn.Module:
     copy = copied(model).to(device).eval().requires_grad_(False)
+    leave_channels_last(copy)
     for module in copy.modules():
         if batch_statistics and isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.train()

@@ -22,6 +22,7 @@ from ..masks import Masks
 from ..parameter_names import called_with
 from ..training import Callback, Diverged, Recipe, Training, train
 from ..training.losses import AskedLoss, refuse_ambiguous
+from ..training.memory_format import in_memory_format
 from .batch_loss import batch_loss
 from .samples import Samples
 from .trainable import trainable
@@ -223,9 +224,12 @@ class Task:
             The same structure.
         """
         dtype = next(iter(self.weights.values())).dtype
-        return pytree.tree_map_only(
-            Tensor, lambda t: _tracked(t.to(self.device, dtype if t.is_floating_point() else t.dtype)), inputs
-        )
+
+        def placed(tensor: Tensor) -> Tensor:
+            there = tensor.to(self.device, dtype if tensor.is_floating_point() else tensor.dtype)
+            return _tracked(in_memory_format(there, self.model, channels_last=False))
+
+        return pytree.tree_map_only(Tensor, placed, inputs)
 
     def forward(self, inputs: Inputs) -> Any:
         """The model's output; `InputError` when it does not take such inputs."""

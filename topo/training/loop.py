@@ -27,7 +27,7 @@ from ..randomness import own_randomness
 from .callback import Callback, TrainingState
 from .evaluation import check_fit, dtype_of, full_precision, measure_split
 from .losses import AskedLoss, find_loss
-from .memory_format import in_memory_format, weights_in_channels_last
+from .memory_format import in_memory_format, leave_channels_last, weights_in_channels_last
 from .predictions import logits_of
 from .recipes import Recipe
 from .recipes import recipe as find_recipe
@@ -162,6 +162,7 @@ def train(
             stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
         if recipe.channels_last:
             stack.enter_context(weights_in_channels_last(model))
+        leave_channels_last(model)
         state = TrainingState(
             model=model,
             optimizer=_optimizer(model, recipe),
@@ -272,8 +273,7 @@ def batch_loss(
         When outputs and targets do not fit, or the model does not take the inputs, such as batch norms one sample.
     """
     kind = targets.device.type
-    if recipe.channels_last:
-        inputs = in_memory_format(inputs, model)
+    inputs = in_memory_format(inputs, model, channels_last=recipe.channels_last)
     bf16 = torch.autocast(kind, dtype=torch.bfloat16) if kind == "cuda" and recipe.bf16 else nullcontext()
     with bf16:
         try:

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..datasets.inputs import map_inputs
 
-__all__ = ["in_channels_last", "in_memory_format", "weights_in_channels_last"]
+__all__ = ["in_channels_last", "in_memory_format", "leave_channels_last", "weights_in_channels_last"]
 
 # oneDNN writes past its buffer in the gradient of the weights of a 1x1 convolution that leaves out positions, in
 # channels-last memory, where it has fewer input channels than fill a vector register: 8 with AVX2, 16 with AVX-512
@@ -47,23 +47,38 @@ def in_channels_last(model: nn.Module) -> bool:
     )
 
 
-def in_memory_format(inputs: Any, model: Callable[..., Any]) -> Any:
-    """Images in channels-last memory where `in_channels_last`; all other inputs, and elsewhere, as they are.
+def in_memory_format(inputs: Any, model: Callable[..., Any], *, channels_last: bool = True) -> Any:
+    """Images in the memory in which gradients are right, channels-last where that is asked for and `in_channels_last`.
 
     Parameters
     ----------
     inputs
-        Tensor, tuple or dict.
+        Tensor, tuple or dict; all but images stay as they are.
     model
         The network that they are given to, or a function, of which nothing is known.
+    channels_last
+        Whether channels-last memory is asked for; without, images stay as they are where gradients are right.
 
     Returns
     -------
     Tensor, tuple or dict
         With the same numbers.
     """
-    stay = isinstance(model, nn.Module) and not in_channels_last(model)
-    return inputs if stay else map_inputs(_channels_last, inputs)
+    if isinstance(model, nn.Module) and not in_channels_last(model):
+        return map_inputs(_contiguous, inputs)
+    return map_inputs(_channels_last, inputs) if channels_last else inputs
+
+
+def leave_channels_last(model: nn.Module) -> None:
+    """Put weights into contiguous memory, in place, where gradients are wrong in another.
+
+    Parameters
+    ----------
+    model
+        The network.
+    """
+    if not in_channels_last(model):
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's types lack this overload
 
 
 @contextmanager
@@ -75,12 +90,19 @@ def weights_in_channels_last(model: nn.Module) -> Iterator[None]:
     model
         The network.
     """
+    leave_channels_last(model)
     if in_channels_last(model):
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack this overload
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
         yield
     finally:
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def _contiguous(tensor: torch.Tensor) -> torch.Tensor:
+    # Of one channel or one pixel, a tensor counts as contiguous where its strides say channels-last.
+    usual = tensor.ndim != 4 or tensor.stride() == torch.empty(tensor.shape, device="meta").stride()
+    return tensor if usual else tensor.clone(memory_format=torch.contiguous_format)
 
 
 def _channels_last(tensor: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...parameter_names import called_with, named_parameters
-from ...training.memory_format import in_channels_last
+from ...training.memory_format import leave_channels_last
 from .gates import Gates, check_unwrapped
 from .transfer import ParameterTransfer, transfer_optimizer
 
@@ -176,6 +176,5 @@ def shrink(
     """
     transfer = ParameterTransfer(gated.write_back(), gated.gates, is_open)
     smaller = GatedModel(gated.full_model, gated.gates, transfer).train(gated.training)
-    if not in_channels_last(smaller.model):
-        smaller.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    leave_channels_last(smaller.model)
     return smaller, transfer_optimizer(optimizer, gated.model, gated.transfer, transfer)
