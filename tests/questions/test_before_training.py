@@ -91,4 +91,4 @@ def test_many_algorithms_in_one_setting_are_compared_with_their_mean(monkeypatch
 def test_a_difference_larger_than_the_whole_error_is_none_that_could_be_found(found, text):
     part = pd.DataFrame({"detectable": [found], "algorithms": 7, "pairs": 8})
     sentence = power_text(part, 0.06)
-    assert text in sentence and ("too few to tell these two apart" in sentence) == (found > 0.06)
+    assert text in sentence and ("too few to tell the two apart" in sentence) == (found > 0.06)

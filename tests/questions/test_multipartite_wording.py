@@ -78,7 +78,7 @@ def test_what_is_clear_elsewhere_is_said_so(changed, end):
 def test_a_verdict_says_which_two_are_not_told_apart_and_whether_past_results_err_clearly_more(q, words):
     said = verdict(scored(), differing((4, "q", q)), with_chance=EXPLAINED)
     assert said.said == "open" and said.sentence == (
-        "Can not tell: on unseen algorithms the mean error is 2.0 points from the multipartite metrics and 3.0 points "
-        "from rolled; 9 algorithms and 3 pairs of dataset and model are too few to tell these two apart. Without "
+        "Can not tell: on unseen algorithms the mean error is 2.0 points from multipartite metrics and 3.0 points "
+        "from rolled; 9 algorithms and 3 pairs of dataset and model are too few to tell the two apart. Without "
         f"topology, sparsity × model has {words}"
     )

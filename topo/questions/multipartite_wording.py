@@ -103,7 +103,7 @@ def verdict(scores: pd.DataFrame, differences: pd.DataFrame, *, with_chance: pd.
         said, start = "open", f"Can not tell: on {WAYS[hold]} "
         layer = table.loc[_layer_sets(table.index), hold].dropna()
         own = table[hold].get(WHOLE_NETWORK, nan)
-        text = f"the mean error is {in_points(own)} from the multipartite metrics"
+        text = f"the mean error is {in_points(own)} from multipartite metrics"
         if len(layer):
             text += f" and {in_points(layer.min())} from {set_label(str(layer.idxmin()))}"
         part = layers[(layers["held_out"] == hold) & (layers["scope"] == scope)]
@@ -133,7 +133,7 @@ def power_text(part: pd.DataFrame, error: float) -> str:
         return f"; a difference of {in_points(row['detectable'])} would have been found in 80% of cases"
     units = [counted(int(row[c]), noun) for c, noun in (("algorithms", "algorithm"), ("pairs", "pair")) if row[c] > 0]
     text = f"; {listed(units)} of dataset and model" if row["pairs"] > 0 else f"; {listed(units)}"
-    return f"{text} are too few to tell these two apart"
+    return f"{text} are too few to tell the two apart"
 
 
 def _against_names(scores: pd.DataFrame, differences: pd.DataFrame, scope: str, hold: str) -> str:
