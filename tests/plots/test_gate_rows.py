@@ -68,7 +68,7 @@ def test_letters_can_be_read_and_do_not_collide(units, layers, records, width, c
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"names": ["a"]}, r"with 1 names"),
+        ({"names": ["a"]}, r"with 1 name,"),
         ({"is_layer": [True]}, r"is_layer of shape \(1,\)"),
         ({"times": [0.0, 1.0]}, r"times of shape \(2,\)"),
         ({"times": [0.0] * 40}, "times must rise"),

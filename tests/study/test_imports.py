@@ -270,7 +270,7 @@ def test_code_of_a_notebook_is_refused_where_processes_compute(tiny, monkeypatch
             r"line 2: imports.*my_code.py is loaded as",
         ),
         (STUDY.replace("[my_helper.py, code/my_code.py]", "3"), "line 2: imports: .*"),
-        (STUDY.replace("my_helper.py, ", ""), r"my_code.py, line 4, cannot be imported: ModuleNotFoundError"),
+        (STUDY.replace("my_helper.py, ", ""), r"my_code.py, line 6, cannot be imported: ModuleNotFoundError"),
     ],
 )
 def test_what_is_wrong_with_imports_is_said_with_its_line(folder: Path, text: str, message: str):

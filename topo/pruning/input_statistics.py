@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from ..dag.export import evaluation_mode
 from ..dag.weight_table import parameter_uses
 from ..datasets.inputs import Batch
 from ..errors import InputError
@@ -146,7 +147,8 @@ def rows_of_weights(task: Task, samples: Batch) -> dict[str, list[Rows]]:
         Name -> rows, for weights that are used.
     """
     found: dict[str, dict[Rows, None]] = {}
-    _run(task, next(chunks(samples, 2)), lambda rows, inputs: found.setdefault(rows.name, {}).update({rows: None}))
+    with evaluation_mode(task.model):  # batch norms in training refuse one sample
+        _run(task, next(chunks(samples, 2)), lambda rows, inputs: found.setdefault(rows.name, {}).update({rows: None}))
     return {name: list(rows) for name, rows in found.items()}
 
 
@@ -189,7 +191,7 @@ def fan_ins(task: Task) -> dict[str, Tensor]:
     >>> from topo.pruning.opening import open_task
     >>> call = {"sparsity": 0.5, "data": None, "seed": 0, "device": "cpu", "include": None, "exclude": None}
     >>> layer = torch.nn.ConvTranspose2d(6, 4, 3, groups=2)  # each output reads three inputs at nine places
-    >>> with open_task(layer, "random", example=(6, 5, 5), **call) as task:
+    >>> with open_task(layer, "uniform", example=(6, 5, 5), **call) as task:
     ...     fan_ins(task)["weight"].unique()
     tensor([27.], dtype=torch.float64)
     """
