@@ -37,7 +37,7 @@ def test_a_planted_effect_stays():
 @pytest.mark.slow
 def test_confounding_is_exposed_at_the_stated_rate():
     hits = []
-    for seed in range(20):
+    for seed in range(40):
         networks = Evidence.of(planted(seed, size=1.5, families=(INITIAL,))).sparse
         correlations = Steps(networks, ["motifs_norm"], 5, seed).correlations().set_index("control")
         hits.append([correlations.loc[control, "p"] < 0.05 for control in ("alone", "given edges")])

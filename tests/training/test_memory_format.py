@@ -7,9 +7,9 @@ from torch.nn import functional
 
 from topo.training import batch_loss, recipe
 from topo.training.memory_format import (
-    in_channels_last,
     in_memory_format,
     leave_channels_last,
+    right_in_channels_last,
     weights_in_channels_last,
 )
 
@@ -56,7 +56,7 @@ def test_gradients_of_few_channels_are_those_of_contiguous_memory(channels):
 def test_where_images_and_weights_are_in_channels_last_memory(layer, right):
     net = nn.Sequential(nn.Conv2d(3, 5, 3), layer)
     images = torch.zeros(2, 3, 8, 8)
-    assert in_channels_last(net) == right
+    assert right_in_channels_last(net) == right
     assert in_memory_format(images, net).is_contiguous(memory_format=torch.channels_last) == right
     if layer.weight.is_meta:
         return

@@ -20,6 +20,7 @@ __all__ = [
     "Checkpoint",
     "Classes",
     "DataFolder",
+    "DataRoot",
     "DatasetName",
     "Encoding",
     "EncodingOptions",
@@ -72,6 +73,7 @@ MaskFiles = Annotated[
 ]
 DatasetName = Annotated[str | None, typer.Option("--dataset", help="Gives data, input shape and number of classes.")]
 DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of the dataset's files.")]
+DataRoot = Annotated[str | None, typer.Option(help="Folder that holds each dataset in a folder of its name.")]
 Example = Annotated[
     list[str] | None,
     typer.Option(

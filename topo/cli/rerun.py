@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import counted_of
+from .options import DataRoot
 from .output import say
 
 __all__ = ["rerun"]
@@ -17,9 +18,7 @@ def rerun(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a study.")],
     cell: Annotated[str, typer.Argument(metavar="CELL", help="Key of a network, as in the column cell of the table.")],
     device: Annotated[str | None, typer.Option(help="In place of the device that it was computed on.")] = None,
-    data_root: Annotated[
-        str | None, typer.Option(help="Folder that holds each dataset in a folder of its name.")
-    ] = None,
+    data_root: DataRoot = None,
 ) -> None:
     """Compute a network of a study again and say which of its numbers differ; the study stays as it is.
 

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import counted
 from .command import Command
-from .options import Imports
+from .options import DataRoot, Imports
 from .output import say, say_table
 from .rerun import rerun
 from .study_measuring import measure
@@ -42,9 +42,7 @@ def run(
         int | None, typer.Option(min=1, help="Processes; one a core unless given, one on a GPU.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
-    data_root: Annotated[
-        str | None, typer.Option(help="Folder that holds each dataset in a folder of its name.")
-    ] = None,
+    data_root: DataRoot = None,
     scheduler: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers compute.")
     ] = None,

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .options import Imports
+from ..errors import counted
+from .options import DataRoot, Imports
 from .output import say
 
 __all__ = ["measure"]
@@ -22,9 +23,7 @@ def measure(
     encodings: Annotated[
         list[str] | None, typer.Option("--encoding", "-e", help="Those of the study unless given; may be repeated.")
     ] = None,
-    data_root: Annotated[
-        str | None, typer.Option(help="Folder that holds each dataset in a folder of its name.")
-    ] = None,
+    data_root: DataRoot = None,
     imports: Imports = None,
 ) -> None:
     """Measure more of the networks that a study has trained, from the masks and weights that it keeps.
@@ -44,8 +43,6 @@ def measure(
     before = study.results()
     table = measure_finished(study, names, encodings=encodings or None, progress=None)
     study.store.write_table(table, study.store.journal.facts)
-    from ..errors import counted
-
     values = int(table.notna().sum().sum() - before.notna().sum().sum())
     if not values:
         say(

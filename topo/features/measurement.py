@@ -220,15 +220,11 @@ def column_names(
         When a name is unknown.
     """
     metrics = metrics if metrics is None or isinstance(metrics, str) else list(metrics)
-    columns = [
+    return [
         column
         for entry in select(metrics, layers=layers)
-        for column in columns_of(entry)
-        if reading_weights or column.removesuffix("_norm") not in entry.info["reads_weights"]
+        for column in columns_of(entry, layers=layers, reading_weights=reading_weights)
     ]
-    if not layers:
-        return columns
-    return [f"{column}_{statistic}" for column in columns for statistic in STATISTICS]
 
 
 class _Failed(Undefined):

@@ -196,13 +196,17 @@ def metric(
     )
 
 
-def columns_of(entry: Entry[Metric]) -> tuple[str, ...]:
+def columns_of(entry: Entry[Metric], *, layers: bool = False, reading_weights: bool = True) -> tuple[str, ...]:
     """The columns a metric fills, each raw value followed by its normalised one.
 
     Parameters
     ----------
     entry
         A registered metric.
+    layers
+        Whether of a network's layers, whose columns end in each of the `STATISTICS` over them.
+    reading_weights
+        Whether those that read weights are among them.
 
     Returns
     -------
@@ -210,7 +214,9 @@ def columns_of(entry: Entry[Metric]) -> tuple[str, ...]:
         Column names.
     """
     suffixes = ("", "_norm") if entry.info["per"] else ("",)
-    return tuple(column + suffix for column in entry.info["columns"] for suffix in suffixes)
+    bare = [c for c in entry.info["columns"] if reading_weights or c not in entry.info["reads_weights"]]
+    columns = tuple(column + suffix for column in bare for suffix in suffixes)
+    return tuple(f"{column}_{s}" for column in columns for s in STATISTICS) if layers else columns
 
 
 def metric_facts() -> dict[str, dict[str, Any]]:

@@ -23,7 +23,7 @@ from ..parameter_names import called_with
 from ..training import Callback, Diverged, Recipe, Training, train
 from ..training.losses import AskedLoss, refuse_ambiguous
 from ..training.memory_format import in_memory_format
-from .batch_loss import batch_loss
+from .loss_of_output import loss_of_output
 from .samples import Samples
 from .trainable import trainable
 from .weight_rows import Rows
@@ -307,7 +307,7 @@ class Task:
         if not self._is_known(targets):
             _, targets = self.moved((inputs, targets), targets_only=True)
         assert self._known is not None, "targets have been moved"
-        return batch_loss(output, targets, self.asked_loss, self._known[1], temperature)
+        return loss_of_output(output, targets, self.asked_loss, self._known[1], temperature)
 
     def train(
         self,

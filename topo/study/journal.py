@@ -14,11 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 from zlib import crc32
 
 from ..errors import InputError
-
-try:
-    import fcntl
-except ImportError:  # no locks, no sharing: every process then writes a file of its own
-    fcntl = None  # type: ignore[assignment]
+from .locks import lock
 
 __all__ = ["Journal", "Record", "StudyError"]
 
@@ -284,11 +280,7 @@ class Journal:
         usual, own = self.folder / f"{host}{SUFFIX}", self.folder / f"{host}.{os.getpid()}{SUFFIX}"
         odd = os.path.lexists(usual) and not (usual.is_file() and not usual.is_symlink())
         handle = os.open(own if odd else usual, flags, 0o666)
-        try:
-            if fcntl is None:
-                raise OSError
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError:
+        if not lock(handle):  # no sharing: every process then writes a file of its own
             os.close(handle)
             handle = os.open(own, flags, 0o666)
         try:

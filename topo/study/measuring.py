@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ..errors import InputError, counted
 from ..features import measure
 from ..features.measurement import column_names
-from ..features.registry import STATISTICS, columns_of, select
+from ..features.registry import columns_of, select
 from ..progress import progress as showing
 from .config import EncodingChoice
 from .study import Study
@@ -119,18 +119,13 @@ class _Asked(NamedTuple):
     """An encoding, the columns of each metric that is asked for, and which of them read no trained weights."""
 
     choice: EncodingChoice
-    columns: dict[str, list[str]]
+    columns: dict[str, tuple[str, ...]]
     of_masks: set[str]
 
 
 def _asked(choice: EncodingChoice, metrics: str | list[str]) -> _Asked:
     layers = choice.is_layered
-    columns = {
-        entry.name: [f"{name}_{s}" for name in columns_of(entry) for s in STATISTICS]
-        if layers
-        else [*columns_of(entry)]
-        for entry in select(metrics, layers=layers)
-    }
+    columns = {entry.name: columns_of(entry, layers=layers) for entry in select(metrics, layers=layers)}
     if not choice.prefix and (taken := RESERVED & {name for names in columns.values() for name in names}):
         raise InputError(
             f"a metric fills the column {min(taken)!r}, which every table of results has already; rename the metric."

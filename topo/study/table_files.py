@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,8 @@ from ..features.registry import metric_facts
 from ..safe_files import replacing, require_file
 from ..tables import read_table
 from .journal import StudyError
+from .locks import lock
 from .table import RESERVED, undefined_text
-
-try:
-    import fcntl
-except ImportError:  # no locks: of two processes that write at once, one may take back what the other measured
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["TableFiles", "reported"]
 
@@ -226,13 +222,12 @@ def _texts(column: pd.Series) -> list[str]:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Keep other processes of this machine from the same block, where the file system has locks."""
-    if fcntl is None:
+    if os.name == "nt":  # which opens no folders
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        lock(handle)  # without locks one of two processes that write at once may take back what the other measured
         yield
     finally:
         os.close(handle)

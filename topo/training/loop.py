@@ -160,9 +160,9 @@ def train(
             stack.enter_context(_frozen_biases(model))
         if target.type == "cuda":
             stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
+        leave_channels_last(model)
         if recipe.channels_last:
             stack.enter_context(weights_in_channels_last(model))
-        leave_channels_last(model)
         state = TrainingState(
             model=model,
             optimizer=_optimizer(model, recipe),

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..datasets.inputs import map_inputs
 
-__all__ = ["in_channels_last", "in_memory_format", "leave_channels_last", "weights_in_channels_last"]
+__all__ = ["in_memory_format", "leave_channels_last", "right_in_channels_last", "weights_in_channels_last"]
 
 # oneDNN writes past its buffer in the gradient of the weights of a 1x1 convolution that leaves out positions, in
 # channels-last memory, where it has fewer input channels than fill a vector register: 8 with AVX2, 16 with AVX-512
@@ -19,7 +19,7 @@ __all__ = ["in_channels_last", "in_memory_format", "leave_channels_last", "weigh
 FEWEST_CHANNELS = 16
 
 
-def in_channels_last(model: nn.Module) -> bool:
+def right_in_channels_last(model: nn.Module) -> bool:
     """Whether gradients are right where images and weights are in channels-last memory.
 
     Parameters
@@ -34,7 +34,7 @@ def in_channels_last(model: nn.Module) -> bool:
 
     Examples
     --------
-    >>> [in_channels_last(nn.Conv2d(channels, 32, 1, stride=2)) for channels in (15, 16)]
+    >>> [right_in_channels_last(nn.Conv2d(channels, 32, 1, stride=2)) for channels in (15, 16)]
     [False, True]
     """
     return not any(
@@ -48,7 +48,7 @@ def in_channels_last(model: nn.Module) -> bool:
 
 
 def in_memory_format(inputs: Any, model: Callable[..., Any], *, channels_last: bool = True) -> Any:
-    """Images in the memory in which gradients are right, channels-last where that is asked for and `in_channels_last`.
+    """Images in memory in which gradients are right: channels-last where it is asked for and `right_in_channels_last`.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def in_memory_format(inputs: Any, model: Callable[..., Any], *, channels_last: b
     Tensor, tuple or dict
         With the same numbers.
     """
-    if isinstance(model, nn.Module) and not in_channels_last(model):
+    if isinstance(model, nn.Module) and not right_in_channels_last(model):
         return map_inputs(_contiguous, inputs)
     return map_inputs(_channels_last, inputs) if channels_last else inputs
 
@@ -77,21 +77,20 @@ def leave_channels_last(model: nn.Module) -> None:
     model
         The network.
     """
-    if not in_channels_last(model):
+    if not right_in_channels_last(model):
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's types lack this overload
 
 
 @contextmanager
 def weights_in_channels_last(model: nn.Module) -> Iterator[None]:
-    """The model's weights in channels-last memory where `in_channels_last`; afterwards as usual.
+    """The model's weights in channels-last memory where `right_in_channels_last`; afterwards as usual.
 
     Parameters
     ----------
     model
         The network.
     """
-    leave_channels_last(model)
-    if in_channels_last(model):
+    if right_in_channels_last(model):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
         yield

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -125,7 +125,6 @@ def test_what_cannot_meet_the_bound_is_still_drawn_and_exact():
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=5)
 @given(seed=st.integers(0, 30))
 def test_masks_do_not_depend_on_the_weights_and_differ_by_seed(name, seed):
     assert topo.prune(net(), name, sparsity=0.9, seed=seed) == topo.prune(net(), name, sparsity=0.9, seed=seed)

@@ -1,4 +1,4 @@
-"""The loss of a batch that a pruner takes gradients of."""
+"""The loss of what a model returns, of which a pruner takes gradients."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..errors import InputError
 from ..training.losses import AskedLoss, find_loss
 from ..training.predictions import logits_of
 
-__all__ = ["batch_loss"]
+__all__ = ["loss_of_output"]
 
 
-def batch_loss(
+def loss_of_output(
     output: Any, targets: Tensor, asked: AskedLoss, ends: tuple[int, int], temperature: float = 1.0
 ) -> Tensor:
     """Mean loss of what a model returns, over the samples or positions that have targets.
