@@ -30,6 +30,14 @@ def test_texts_do_not_collide(table, collisions):
             assert collisions(drawn) == []
 
 
+def test_labels_of_three_lines_do_not_collide(collisions):
+    names = [f"mean component size (norm., mean) of {word}, rolled-channel" for word in ("one", "another", "a third")]
+    table = pd.DataFrame({"set": names, "by": "model", "r2": [0.1, 0.2, 0.3]})
+    drawn = interval_dots(table, row="set", value="r2", panel="by")
+    assert {label.get_text().count("\n") for label in drawn.axes[0].get_yticklabels()} == {2}
+    assert collisions(drawn) == []
+
+
 def test_a_key_wider_than_the_panels_fits(table, collisions):
     wide = table[table["by"] == "model"].replace({"scope": {"pooled": "a variant with an uncommonly long name"}})
     assert collisions(interval_dots(wide, row="set", value="r2", panel="by", variant="scope")) == []

@@ -19,6 +19,7 @@ __all__ = ["interval_dots"]
 
 ROW, GAP = 0.25, 0.26
 ROW_OF_VARIANTS = ROW_OF_WRAPPED = 0.3
+LINE = 0.14  # what a row with a label of more than two lines has more, a line
 # Inches: panels share what labels leave of the width, within limits.
 WIDTH, NARROWEST, WIDEST = 7.0, 0.95, 2.0
 # Characters of a label, and inches of a character of a panel's title, before either is wrapped.
@@ -88,8 +89,9 @@ def interval_dots(
     heads = {p: text for p, text in heads.items() if (known[panel] == p).any()}
     variants: list[str | None] = list(dict.fromkeys(known[variant])) if variant else [None]
     texts = [textwrap.fill(label(n), LABEL, break_long_words=False) for n in names]
-    wrapped = any("\n" in text for text in texts)
-    step = ROW_OF_VARIANTS if len(variants) > 1 else ROW_OF_WRAPPED if wrapped else ROW
+    most = max(text.count("\n") + 1 for text in texts)
+    step = ROW_OF_VARIANTS if len(variants) > 1 else ROW_OF_WRAPPED if most > 1 else ROW
+    step += LINE * max(0, most - 2)
     left = 0.2 + 0.073 * max(len(line) for text in texts for line in text.splitlines())
     panel_width = min(max((WIDTH - left) / len(heads) - GAP, NARROWEST), WIDEST)
     heads = {p: textwrap.fill(text, int((panel_width + GAP) / LETTER)) for p, text in heads.items()}
