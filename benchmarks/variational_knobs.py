@@ -1,27 +1,41 @@
 """What nu and kappa trade, how deterministic theta becomes, and whether gates that close early are worth nothing.
 
     python benchmarks/variational_knobs.py [--model digits-cnn] [--epochs 10] [--nu 0 0.1 0.3] [--kappa 0.1 0.5 0.9]
+    python benchmarks/variational_knobs.py --model "{name: digits-cnn, blocks: 3}" --epochs 5 10 20
+    python benchmarks/variational_knobs.py --draw FILE.json
 
-Every kappa is run at the first nu above 0, every nu at kappa 1/2, for each seed. A row has what remains and the
-accuracy; the share of thetas between .01 and .99 after every epoch before gates are decided; the accuracy of a dense
-network of the same family, whose width has it cost as many multiply-accumulates, trained by the same recipe; and, of
-the gates whose theta is 0 before gates are decided, most of them closed for good, how many have theta above 1/2 then in
-a run of the same seed in which theta below .01 alone closes a gate and the network is not rebuilt. These came back.
+For each seed every nu is run at kappa 1/2 for every number of epochs, and every kappa at one nu (`--kappa-at`) for the
+largest. A row has what remains and the accuracy; the share of thetas between .01 and .99 after every epoch before gates
+are decided; and the accuracy of a dense network of the same family, whose width has it cost as many
+multiply-accumulates, trained by the same recipe. With `--closing` it also has, of the gates whose theta is 0 before
+gates are decided, most of them closed for good, how many have theta above 1/2 then in a run of the same seed in which
+theta below .01 alone closes a gate and the network is not rebuilt. These came back.
+
+A figure is drawn beside the record. Rows that a record has already are not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from measuring import write_record
+from scipy import stats
 
 import topo
+from topo.plots.theme import HUES, MUTED, figure, style
 from topo.pruning.variational import VariationalConfig, VariationalRun
 from topo.pruning.variational import train as train_pruning
+from topo.study.yaml_file import parse_value
 from topo.training import evaluate, recipe, train
+
+SETTINGS = ("model", "dataset", "recipe", "kappa_at", "closing")
 
 
 class Knobs:
@@ -34,84 +48,159 @@ class Knobs:
     """
 
     def __init__(self, a: argparse.Namespace) -> None:
-        self.a, self.plan = a, recipe(a.recipe, epochs=a.epochs)
+        self.a = a
+        model = parse_value(a.model)
+        self.options = {"name": model} if isinstance(model, str) else dict(model)
         self.data = topo.datasets.load(a.dataset)
         self.shape = self.data.input_shape
         self.macs = {width: self._cost(self.net(0, width)) for width in range(1, a.widest + 1)}
-        self.dense: dict[tuple[int, int], float] = {}
+        self.dense: dict[tuple[int, int, int], float] = {}
 
     def _cost(self, net: torch.nn.Module) -> float:
         return float(topo.cost(net, self.shape)["macs"])
 
     def net(self, seed: int, width: int | None = None) -> torch.nn.Module:
         """A fresh network."""
-        options = {} if width is None else {"width": width}
-        n_classes = self.data.n_classes
-        return topo.models.build(self.a.model, input_shape=self.shape, n_classes=n_classes, seed=seed, **options)
+        options = self.options if width is None else {**self.options, "width": width}
+        return topo.models.build(input_shape=self.shape, n_classes=self.data.n_classes, seed=seed, **options)
 
-    def dense_accuracy(self, seed: int, macs: float) -> tuple[int, float]:
+    def dense_accuracy(self, epochs: int, seed: int, macs: float) -> tuple[int, float]:
         """The width whose cost is nearest, and its accuracy after dense training."""
         width = min(self.macs, key=lambda w: abs(self.macs[w] - macs))
-        if (seed, width) not in self.dense:
+        key = (epochs, seed, width)
+        if key not in self.dense:
             net = self.net(seed, width)
-            train(net, self.data, self.plan, seed=seed, device="cpu", progress=False)
-            self.dense[seed, width] = evaluate(net, self.data, device="cpu")["accuracy"]
-        return width, self.dense[seed, width]
+            plan = recipe(self.a.recipe, epochs=epochs)
+            train(net, self.data, plan, seed=seed, device="cpu", progress=False)
+            self.dense[key] = evaluate(net, self.data, device="cpu")["accuracy"]
+        return width, self.dense[key]
 
-    def run(self, seed: int, nu: float, kappa: float, **settings: float) -> VariationalRun:
+    def run(self, epochs: int, seed: int, nu: float, kappa: float, **settings: float) -> VariationalRun:
         """One training with pruning."""
-        config = VariationalConfig(**settings)
-        options = {"seed": seed, "device": "cpu", "progress": False}
-        return train_pruning(self.net(seed), self.data, self.plan, nu=nu, kappa=kappa, config=config, **options)
+        config, plan = VariationalConfig(**settings), recipe(self.a.recipe, epochs=epochs)
+        options = {"seed": seed, "device": "cpu", "progress": False, "checkpoint": None}
+        return train_pruning(self.net(seed), self.data, plan, nu=nu, kappa=kappa, config=config, **options)
 
-    def row(self, seed: int, nu: float, kappa: float) -> dict[str, Any]:
-        """One setting, beside its dense network and the run in which nothing closes early."""
-        run = self.run(seed, nu, kappa)
-        free = self.run(seed, nu, kappa, margin=0.0, min_saving=1.0)
-        decided = int(0.8 * self.a.epochs)
+    def row(self, epochs: int, seed: int, nu: float, kappa: float) -> dict[str, Any]:
+        """One setting, beside its dense network."""
+        run = self.run(epochs, seed, nu, kappa)
+        decided = int(0.8 * epochs)
         theta = run.thetas[1:decided]
-        early = (theta[-1] == 0) if len(theta) else torch.zeros(run.gates.count, dtype=torch.bool)
-        accuracy = evaluate(run.model, self.data, device="cpu")["accuracy"]
         last = run.record.iloc[-1]
-        width, dense = self.dense_accuracy(seed, last["macs"])
-        return {
+        width, dense = self.dense_accuracy(epochs, seed, last["macs"])
+        row = {
+            "epochs": epochs,
             "seed": seed,
             "nu": nu,
             "kappa": kappa,
             **{name: float(last[name] / run.record[name].iloc[0]) for name in ("parameters", "macs")},
             **{name: int(last[name]) for name in ("units", "layers")},
-            "accuracy": accuracy,
+            "accuracy": evaluate(run.model, self.data, device="cpu")["accuracy"],
             "dense_width": width,
             "dense_accuracy": dense,
             "undecided": [round(float(((t > 0.01) & (t < 0.99)).float().mean()), 3) for t in theta],
-            "closed_early": int(early.sum()),
-            "would_come_back": int((free.thetas[decided - 1][early] > 0.5).sum()),
         }
+        return {**row, **self.closing(run, epochs, seed, nu, kappa)} if self.a.closing else row
+
+    def closing(self, run: VariationalRun, epochs: int, seed: int, nu: float, kappa: float) -> dict[str, int]:
+        """The gates that closed early, and how many of them are open where nothing closes early."""
+        free = self.run(epochs, seed, nu, kappa, margin=0.0, min_saving=1.0)
+        decided = int(0.8 * epochs)
+        theta = run.thetas[1:decided]
+        early = (theta[-1] == 0) if len(theta) else torch.zeros(run.gates.count, dtype=torch.bool)
+        came_back = int((free.thetas[decided - 1][early] > 0.5).sum())
+        return {"closed_early": int(early.sum()), "would_come_back": came_back}
+
+
+def draw(rows: list[dict[str, Any]]) -> Figure:
+    """What remains by nu, accuracy less that of the dense network by what remains, layers and units by kappa."""
+    table = pd.DataFrame(rows)
+    swept = table.drop_duplicates(["epochs", "seed", "nu", "kappa"])
+    by_nu = swept[swept["kappa"] == 0.5]
+    longest = swept["epochs"].max()
+    at = swept.loc[swept["kappa"] != 0.5, "nu"].unique()
+    by_kappa = swept[(swept["epochs"] == longest) & swept["nu"].isin(at)]
+    with style():
+        shown = figure(10, 3.4)
+        axes = shown.subplots(1, 3)
+        lengths = sorted(by_nu["epochs"].unique())
+        positions = {nu: k for k, nu in enumerate(sorted(by_nu["nu"].unique()))}
+        for colour, epochs in zip(HUES, lengths, strict=False):
+            part = by_nu[by_nu["epochs"] == epochs]
+            _means(axes[0], part["nu"].map(positions), part["macs"], colour, f"{epochs} epochs")
+            gap = part["accuracy"] - part["dense_accuracy"]
+            axes[1].plot(part["macs"], gap, "o", color=colour, markersize=3, alpha=0.35, markeredgewidth=0)
+            means = pd.DataFrame({"macs": part["macs"], "gap": gap, "nu": part["nu"]}).groupby("nu").mean()
+            axes[1].plot(means["macs"], means["gap"], "o-", color=colour, markersize=5, label=f"{epochs} epochs")
+        axes[0].set_xticks(list(positions.values()), [f"{nu:g}" for nu in positions])
+        axes[0].set(xlabel="nu", ylabel="remaining multiply-accumulates", ylim=(0, 1.05))
+        axes[1].axhline(0, color=MUTED, linewidth=0.8)
+        axes[1].set(xlabel="remaining multiply-accumulates", ylabel="accuracy, less small dense")
+        for colour, name in zip(HUES, ("units", "layers"), strict=False):
+            _means(axes[2], by_kappa["kappa"], by_kappa[name] / table[name].max(), colour, name)
+        axes[2].set(xlabel="kappa", ylabel="share that remains", ylim=(0, 1.05))
+        titles = ("A larger nu leaves less", "Beside a dense network of equal cost", "kappa: units against layers")
+        for axis, title in zip(axes, titles, strict=True):
+            axis.set_title(title, loc="left")
+            axis.legend()
+    return shown
+
+
+def _means(axis: Any, x: pd.Series, y: pd.Series, colour: str, label: str) -> None:
+    groups = y.groupby(x)
+    means, count = groups.mean(), groups.count()
+    half = stats.t.ppf(0.975, np.maximum(count - 1, 1)) * groups.std().fillna(0) / np.sqrt(count)
+    axis.errorbar(means.index, means, yerr=half, color=colour, marker="o", markersize=4, linewidth=1.4, label=label)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="digits-cnn")
+    parser.add_argument("--model", default="digits-cnn", help="a name, or a mapping with options")
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--recipe", default="digits")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, nargs="+", default=[10])
     parser.add_argument("--nu", type=float, nargs="+", default=[0.0, 0.1, 0.3])
     parser.add_argument("--kappa", type=float, nargs="+", default=[0.1, 0.3, 0.5, 0.7, 0.9])
+    parser.add_argument("--kappa-at", type=float, help="the nu at which kappa varies; the first above 0 without it")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--closing", action="store_true", help="also train where nothing closes early")
     parser.add_argument("--widest", type=int, default=16)
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--draw", type=Path, help="draw a record and run nothing")
     a = parser.parse_args()
+    if a.draw:
+        draw(json.loads(a.draw.read_text())["rows"]).savefig(a.draw.with_suffix(".png"))
+        return
     torch.set_num_threads(1)
-    output = a.output or Path(__file__).parent / "results" / f"variational_knobs_{a.dataset}_{a.model}.json"
-    knobs, rows = Knobs(a), []
-    nu = next(nu for nu in a.nu if nu > 0)
-    cells = dict.fromkeys([*((each, 0.5) for each in a.nu), *((nu, kappa) for kappa in a.kappa)])
-    settings = {name: getattr(a, name) for name in ("model", "dataset", "recipe", "epochs")}
+    if a.kappa_at is None:
+        a.kappa_at = next(nu for nu in a.nu if nu > 0)
+    knobs = Knobs(a)
+    name = "-".join(f"{value}" if key == "name" else f"{key}{value}" for key, value in knobs.options.items())
+    output = a.output or Path(__file__).parent / "results" / f"variational_knobs_{a.dataset}_{name}.json"
+    settings = {name: getattr(a, name) for name in SETTINGS}
+    rows = _stored(output, settings)
+    done = {(row["epochs"], row["seed"], row["nu"], row["kappa"]) for row in rows}
+    cells = [(epochs, nu, 0.5) for epochs in a.epochs for nu in a.nu]
+    cells += [(max(a.epochs), a.kappa_at, kappa) for kappa in a.kappa]
     for seed in a.seeds:
-        for cell in cells:
-            rows.append(knobs.row(seed, *cell))
+        for epochs, nu, kappa in dict.fromkeys(cells):
+            if (epochs, seed, nu, kappa) in done:
+                continue
+            rows.append(knobs.row(epochs, seed, nu, kappa))
             print(rows[-1], flush=True)
             write_record(output, {"torch": torch.__version__, **settings, "rows": rows})
+    draw(rows).savefig(output.with_suffix(".png"))
+
+
+def _stored(output: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a record with these settings."""
+    if not output.exists():
+        return []
+    record = json.loads(output.read_text())
+    different = [name for name in SETTINGS if record.get(name) != settings[name]]
+    if different:
+        raise SystemExit(f"{output} was made with another {', '.join(different)}: give another --output, or remove it.")
+    return list(record["rows"])
 
 
 if __name__ == "__main__":
