@@ -14,7 +14,6 @@ INSTALLED := $(VENV)/installed
 study: $(INSTALLED)
 	$(VENV)/bin/topo study run examples/digits.yaml --into $(STUDY)
 	$(VENV)/bin/topo report $(STUDY)
-	@echo "The report is in $(STUDY)/report.html"
 
 test: $(INSTALLED)
 	$(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)

@@ -121,7 +121,8 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
     at = swept.loc[swept["kappa"] != 0.5, "nu"].unique()
     by_kappa = swept[(swept["epochs"] == longest) & swept["nu"].isin(at)]
     with style():
-        shown = figure(10, 3.4)
+        shown = figure(10, 3.2)
+        shown.set_layout_engine("constrained", w_pad=0.12)
         axes = shown.subplots(1, 3)
         lengths = sorted(by_nu["epochs"].unique())
         positions = {nu: k for k, nu in enumerate(sorted(by_nu["nu"].unique()))}
@@ -135,11 +136,11 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
         axes[0].set_xticks(list(positions.values()), [f"{nu:g}" for nu in positions])
         axes[0].set(xlabel="nu", ylabel="remaining multiply-accumulates", ylim=(0, 1.05))
         axes[1].axhline(0, color=MUTED, linewidth=0.8)
-        axes[1].set(xlabel="remaining multiply-accumulates", ylabel="accuracy, less small dense")
+        axes[1].set(xlabel="remaining multiply-accumulates", ylabel="accuracy, less dense")
         for colour, name in zip(HUES, ("units", "layers"), strict=False):
             _means(axes[2], by_kappa["kappa"], by_kappa[name] / table[name].max(), colour, name)
         axes[2].set(xlabel="kappa", ylabel="share that remains", ylim=(0, 1.05))
-        titles = ("A larger nu leaves less", "Beside a dense network of equal cost", "kappa: units against layers")
+        titles = ("What nu leaves", "Beside dense networks of equal cost", "What kappa leaves")
         for axis, title in zip(axes, titles, strict=True):
             axis.set_title(title, loc="left")
             axis.legend()
