@@ -7,7 +7,7 @@ owner and at the commit given there; `--list` prints the commands that clone the
 package. A reference that is not there or does not run is skipped, and the record says why. Their code runs unchanged,
 but for what old interfaces need: `.cuda()` stays on the CPU, packages that a function does not use are empty stand-ins,
 and from files that Python no longer reads or that start a training when imported, single functions are taken. One
-thread, on the CPU, without any training; about ten minutes.
+thread, on the CPU, with no more training than 30 steps of one layer; about ten minutes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,17 @@ import topo
 from topo.torchvision_import import import_torchvision
 
 from ..measuring import write_record
-from . import dense_to_sparse, dynamic, initialisation, layer_sizes, structured, tangent_kernel  # noqa: F401  (register)
+from . import (  # noqa: F401  (register)
+    dense_to_sparse,
+    dynamic,
+    initialisation,
+    language_models,
+    latent,
+    layer_sizes,
+    structured,
+    tangent_kernel,
+    woodfisher,
+)
 from .comparisons import COMPARISONS, compare
 from .references import REPOSITORIES
 

@@ -188,6 +188,47 @@ def test_scores_of_edge_popup_follow_gradient_times_weight_also_where_pruned():
     )
 
 
+class Begin(Callback):
+    """The numbers that are learned beside the weights, as they are in the beginning."""
+
+    def __init__(self, pruner):
+        self.pruner = pruner
+
+    def on_start(self, state):
+        self.numbers = {name: number.clone() for name, number in self.pruner.numbers.items()}
+
+
+def test_training_of_scores_written_out_with_autograd():
+    """The largest scores of each layer choose, and pass what reaches the choice on to themselves (straight through)."""
+    model = net()
+    inputs, targets = next(iter(DATA.batches("train", 64)))
+    inputs = inputs.double().flatten(1)
+    start = {key: p.detach().clone() for key, p in model.named_parameters()}
+    pruner = topo.pruning.sparse_training_callback(model, "edge-popup", sparsity=0.7, learning_rate=0.05)
+    begin = Begin(pruner)
+    run = train(model, DATA, PLAN, masks=pruner.masks, callbacks=[pruner, begin], device="cpu", progress=False)
+    scores = [begin.numbers[f"{i}.weight"] for i in (1, 3)]
+    for number, fan_in in zip(scores, (64, 12), strict=True):
+        assert 0 <= number.min() < 0.2 / fan_in**0.5 and 0.8 / fan_in**0.5 < number.max() <= 1 / fan_in**0.5
+    counts = [230, 36]
+    weights = [
+        start[f"{i}.weight"].sign() * (2 * number.numel() / (count * fan_in)) ** 0.5
+        for i, number, count, fan_in in zip((1, 3), scores, counts, (64, 12), strict=True)
+    ]
+    adam, first = Adam(0.05, scores), [number.clone() for number in scores]
+    for _ in range(16):
+        learned = [number.clone().requires_grad_() for number in scores]
+        chosen = [(number >= kth([number], count)).double() for number, count in zip(scores, counts, strict=True)]
+        used = [w * (mask + s - s.detach()) for w, mask, s in zip(weights, chosen, learned, strict=True)]
+        hidden = (inputs @ used[0].T + start["1.bias"]).relu()
+        loss = nn.functional.cross_entropy(hidden @ used[1].T + start["3.bias"], targets)
+        adam.step(scores, list(torch.autograd.grad(loss, learned)))
+    for i, number, count, old in zip((1, 3), scores, counts, first, strict=True):
+        mask = number >= kth([number], count)
+        assert torch.equal(run.masks[f"{i}.weight"], mask) and not torch.equal(mask, old >= kth([old], count))
+        torch.testing.assert_close(pruner.numbers[f"{i}.weight"], number, rtol=1e-6, atol=1e-9)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.97])
 def test_counts_are_exact(name, sparsity):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -32,6 +34,31 @@ def test_the_layer_with_outliers_keeps_more():
     assert masks["1.weight"][:, 3].all()
     rows = masks["0.weight"].sum(1)
     assert rows.max() - rows.min() <= 1
+
+
+@pytest.mark.parametrize(("sparsity", "outliers", "spread"), [(0.5, 3.0, 0.08), (0.7, 2.0, 0.2)])
+def test_densities_are_those_written_out(sparsity, outliers, spread):
+    """Shares D of scores above M times their mean, stretched to 2 lambda, around the density of all weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        widths = (30, 24, 20, 12)
+        layers = [nn.Linear(a, b, bias=False) for a, b in pairwise(widths)]
+        for power, layer in enumerate(layers):
+            layer.weight.data = torch.randn(layer.weight.shape) ** (2 * power + 1)
+        net, inputs = nn.Sequential(*layers).double(), torch.randn(40, 30, dtype=torch.float64)
+    shares, x = [], inputs
+    for layer in net:
+        scores = [abs(w) * float(x[:, j].norm()) for row in layer.weight.tolist() for j, w in enumerate(row)]
+        shares.append(sum(s > outliers * sum(scores) / len(scores) for s in scores) / len(scores))
+        x = layer(x).detach()
+    sizes = [a * b for a, b in pairwise(widths)]
+    stretched = [2 * spread * (d - min(shares)) / (max(shares) - min(shares)) for d in shares]
+    mean = sum(n * s for n, s in zip(sizes, stretched)) / sum(sizes)
+    data = inputs, torch.arange(40) % 12
+    masks = topo.prune(net, "owl", sparsity=sparsity, data=data, samples=40, outliers=outliers, spread=spread)
+    for kept, size, s in zip(masks.counts()["kept"], sizes, stretched, strict=True):
+        assert abs(kept - size * (1 - sparsity + s - mean)) < 1
+    assert len(set(shares)) == 3
 
 
 def test_without_a_spread_or_without_outliers_it_is_wanda():

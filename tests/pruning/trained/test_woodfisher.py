@@ -8,6 +8,9 @@ from torch import nn
 
 import topo
 from topo.errors import InputError
+from topo.pruning.samples import Samples
+from topo.pruning.task import Task
+from topo.pruning.trained.woodfisher import fisher_blocks
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,21 @@ def test_it_removes_what_the_inverse_fisher_says_and_the_others_make_up_for_it(t
     best = torch.zeros(20, dtype=torch.float64)
     best[kept] = torch.linalg.solve(blocks[kept][:, kept], (blocks @ weight)[kept])
     torch.testing.assert_close(masks.state["0.weight"].flatten(), best)
+
+
+def test_blocks_are_what_the_recursion_of_the_paper_inverts(trained):
+    """F^-1 starts at 1 / damping, and every sample takes (F^-1 g)(F^-1 g)^T / (N + g^T F^-1 g) off."""
+    net, (inputs, targets) = trained
+    generator, cpu = torch.Generator(), torch.device("cpu")
+    task = Task(net, {"0.weight": net[0].weight}, 0, Samples((inputs, targets), generator), generator, cpu)
+    blocks = fisher_blocks(task, 10, 1e-3, 24)["0.weight"]
+    inverse = torch.eye(10, dtype=torch.float64).repeat(2, 1, 1) / 1e-3
+    for x, y in zip(inputs, targets, strict=True):
+        (g,) = torch.autograd.grad(nn.functional.cross_entropy(net(x[None]), y[None]), [net[0].weight])
+        for k, part in enumerate(g.flatten().split(10)):
+            moved = inverse[k] @ part
+            inverse[k] -= moved.outer(moved) / (len(inputs) + part @ moved)
+    torch.testing.assert_close(torch.linalg.inv(blocks), inverse)
 
 
 def test_with_a_round_for_every_weight_it_removes_the_cheapest_one_after_the_other(trained):

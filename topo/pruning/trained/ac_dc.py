@@ -23,8 +23,10 @@ class ACDC(SparseTrainingCallback):
 
     After a dense start every phase of compression keeps the largest weights and trains them alone; every phase of
     decompression trains all weights, those that were pruned from zero, and the optimizer forgets what it remembers of
-    the weights. The last phase is compressed and lasts to the end of training. The phases are those of the paper in
-    shares of its hundred epochs: a dense tenth, seven turns, the last 15% sparse.
+    the weights; in the public code, of biases and norms too. The last phase is compressed and lasts to the end of
+    training. The start, the number of turns and the end are those of the paper's hundred epochs on ImageNet: a dense
+    tenth, seven turns, the last 15% sparse. In between all phases have one length, as on CIFAR-100 there; on ImageNet
+    the last dense one is twice as long as the others.
 
     Parameters
     ----------

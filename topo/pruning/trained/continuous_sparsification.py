@@ -24,7 +24,10 @@ class ContinuousSparsification(LatentWeights):
     In the paper the start of s and a penalty on the masks decide how sparse the network becomes. Here a number c common
     to all masks makes how many of them are above 1/2 follow the cubic schedule of gradual pruning, to the exact count
     in the end, so that neither is needed. Of equal s, of which short trainings leave many since the first step of Adam
-    only knows signs, those of the larger weights are kept.
+    only knows signs, those of the larger weights are kept. In the public code beta grows from epoch to epoch, here from
+    step to step; it divides masks by their first value, so that training begins with the weights as they are, where
+    here it begins with half of them; and it repeats the search in rounds before the ticket is trained, where here there
+    is one, after which training goes on under the hard masks.
 
     Parameters
     ----------

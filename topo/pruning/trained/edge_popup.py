@@ -26,17 +26,20 @@ class EdgePopup(LatentWeights):
     Every layer computes with the weights of its largest scores alone. By the straight-through estimate the gradient by
     the score of any weight, in the network or not, is that by the weight times its value. No parameter of the model is
     trained, neither biases nor affine parameters of norms, which the networks of the paper lack.
-    The weights of the network, scaled, go with the masks.
+    The weights of the network, scaled, go with the masks. The public code ranks absolute scores; they begin as here,
+    but one that falls below zero rises again there.
 
     Parameters
     ----------
     task
         The model, its weights and how many to keep.
     constant
-        True: weights become +-sqrt(2 / (k fan_in)), k the layer's density, with their own signs (the paper's signed
-        Kaiming constant), the best in the paper; False: they are scaled by 1/sqrt(k).
+        True: weights become +-sqrt(2 / (k fan_in)), k the layer's density, with their own signs, the paper's signed
+        Kaiming constant, the best there; the public code has it with and without k. False: they are scaled by
+        1/sqrt(k).
     learning_rate
-        Of the Adam that moves the scores, from 0 up. The paper has SGD with a rate of 0.1.
+        Of the Adam that moves the scores, from 0 up. The public code has SGD with a rate of 0.1, momentum and
+        weight decay.
 
     Raises
     ------

@@ -21,7 +21,8 @@ def ria(task: Task, *, exponent: float = 0.5, samples: int = 128, sequential: bo
     """Share of a weight in its row and in its column, times a power of the norm of its input.
 
     (|W_ij| / sum_i |W_ij| + |W_ij| / sum_j |W_ij|) * ||X_j||^a, compared within each output row: no channel, in or out,
-    is lost because all its weights are small. Rows, and inputs of convolutions, are those of `wanda`; a column are the
+    is lost because all its weights are small. The public code compares within a row on demand, and else within a layer,
+    which is ``allocation="uniform"``. Rows, and inputs of convolutions, are those of `wanda`; a column are the
     weights of one input at one place of the kernel. The permutation of channels that the paper adds for N:M patterns is
     left out.
 

@@ -22,11 +22,12 @@ class STR(LatentWeights):
     """Soft thresholds learned for every layer: the network computes with sign(w) max(|w| - t_l, 0).
 
     The gradient of the loss moves the threshold of a layer against those of the others, so that the densities of
-    layers are learned; weights below it get no gradient. Two things differ from the paper, where the weight decay of
+    layers are learned; weights below it get no gradient. Three things differ from the paper, where the weight decay of
     thresholds decides how sparse the network becomes: a factor common to all thresholds makes the number of kept
-    weights follow the cubic schedule of gradual pruning, to the exact count in the end, and a threshold is the
-    exponential of its parameter, which is what the paper's sigmoid is for small ones. Of weights of equal size, which
-    no threshold parts, the first ones are kept, as everywhere.
+    weights follow the cubic schedule of gradual pruning, to the exact count in the end; a threshold is the exponential
+    of its parameter, which is what the paper's sigmoid is for small ones, and Adam moves it, where in the public code
+    the optimizer of the weights does; and from `stop` on what is left is trained under fixed masks, without thresholds.
+    Of weights of equal size, which no threshold parts, the first ones are kept, as everywhere.
 
     Parameters
     ----------

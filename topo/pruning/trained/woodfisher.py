@@ -36,16 +36,19 @@ def woodfisher(
 
     F = damping + mean over samples of g g^T, g the gradient of a sample's loss, between weights of one block of a
     parameter only. The weights that stay are then the optimum of the quadratic model within their block, which is what
-    removing one after the other comes to; they go with the masks. Blocks are inverted as they are; the Woodbury
+    removing one after the other comes to; they go with the masks. The public code adds up what each weight that goes
+    would ask of the others if it went alone. Blocks are inverted as they are; the Woodbury
     identity, from which the paper has its name, gives the same.
 
     Parameters
     ----------
     block
         Number of consecutive weights of a parameter that make up for each other, from 1 up: 1 is the diagonal Fisher.
+        The public code has 1000 to 10000.
     rounds
         Number of rounds, from 1 up. With one, all rises are those of the dense network. With more, the density falls
-        exponentially and what remains is scored anew, so that correlated weights are not removed together, as in CAP.
+        exponentially and what remains is scored anew, so that correlated weights are not removed together, as in CAP;
+        F stays that of the dense network, where the public code of WoodFisher takes gradients anew.
     allocation
         Where the kept weights may lie: ``"global"`` compares all weights; ``"uniform"``, ``"er"`` and ``"erk"`` fix how
         many each parameter keeps.
