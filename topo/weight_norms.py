@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations, parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-__all__ = ["is_spectral", "norm_scales"]
+__all__ = ["is_spectral", "norm_axes", "norm_scales"]
 
 _WEIGHT_NORMS = (parametrizations._WeightNorm, WeightNorm)
 _SPECTRAL_NORMS = (parametrizations._SpectralNorm, SpectralNorm)
@@ -46,6 +46,35 @@ def norm_scales(model: nn.Module) -> dict[str, tuple[nn.Parameter, tuple[int, ..
             dim = norm.dim
             axes = tuple(axis for axis in range(weight.ndim) if dim in (None, -1) or axis != dim % weight.ndim)
             found[name] = scale, axes
+    return found
+
+
+def norm_axes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The axes over which norms of weights are taken, by the plain names of the weights.
+
+    Parameters
+    ----------
+    model
+        The network.
+
+    Returns
+    -------
+    dict
+        Of weights that a weight norm or a spectral norm divides.
+
+    Examples
+    --------
+    >>> layers = nn.Linear(4, 3), nn.Linear(3, 2)
+    >>> norm_axes(nn.Sequential(parametrizations.weight_norm(layers[0]), parametrizations.spectral_norm(layers[1])))
+    {'0.weight': (1,), '1.weight': (0, 1)}
+    """
+    found = {name: axes for name, (_, axes) in norm_scales(model).items()}
+    for module, plain, name, norm in _norms(model):
+        if isinstance(norm, _SPECTRAL_NORMS):
+            # Not the weight itself: computing it takes a step of the iteration that finds the norm.
+            stored: Any = getattr(module, f"{plain}_orig", None)
+            stored = module.parametrizations[plain].original if stored is None else stored  # type: ignore[index,union-attr]
+            found[name] = tuple(range(stored.ndim))
     return found
 
 

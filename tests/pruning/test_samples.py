@@ -166,7 +166,24 @@ def test_batches_without_end():
     assert len({tuple(batch) for batch in drawn}) > 1
     listed = [(torch.full((2, 1), float(i)), torch.tensor([0, 1])) for i in range(3)]
     samples = Samples(listed, torch.Generator())
-    assert [float(inputs[0]) for (inputs, _), _ in zip(samples.batches(9), range(5))] == [0, 1, 2, 0, 1]
+    numbers = [int(inputs[0]) for (inputs, _), _ in zip(samples.batches(9), range(6))]
+    assert sorted(numbers[:3]) == sorted(numbers[3:]) == [0, 1, 2]
+
+
+def test_the_order_of_storage_plays_no_part():
+    """Of data that are stored class by class, the first batch has one class only."""
+    inputs, targets = labelled([0] * 40 + [1] * 40 + [2] * 40)
+    stored = DataLoader(TensorDataset(inputs, targets), batch_size=20)
+    for loader in (stored, DataLoader(TensorDataset(inputs, targets), batch_size=20, collate_fn=stored.collate_fn)):
+        drawn, classes = Samples(loader, generator(1)).batch(20)
+        assert len(classes.unique()) == 3 and len(drawn) == 20
+        assert torch.equal(drawn, Samples(loader, generator(1)).batch(20)[0])
+        assert not torch.equal(drawn, Samples(loader, generator(2)).batch(20)[0])
+    listed = list(stored)
+    assert {int(Samples(listed, generator(seed)).batch(20)[1][0]) for seed in range(20)} == {0, 1, 2}
+    assert Samples(listed, generator()).balanced(4)[1].bincount().tolist() == [4, 4, 4]
+    chosen = DataLoader(TensorDataset(inputs, targets), sampler=[7, 3, 50], batch_size=2)
+    assert Samples(chosen, generator()).batch(2)[0][:, 0].tolist() == inputs[[7, 3], 0].tolist()
 
 
 def test_a_dataset_with_too_few_of_a_class_gives_what_its_smallest_class_has():

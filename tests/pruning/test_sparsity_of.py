@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 
 import pytest
@@ -124,6 +125,56 @@ def test_networks_whose_output_is_constant_are_told():
         net[0].weight[:] = torch.tensor([[3.0, 3.0, 3.0], [1.0, 1.0, 1.0]])
     whole = {"0.weight": torch.ones(2, 3), "2.weight": torch.ones(2, 2)}
     assert topo.Masks(whole).connected(topo.trace(net, (3,)))
+
+
+class Normalised(nn.Linear):
+    def forward(self, x):
+        return nn.functional.normalize(super().forward(x), dim=1)
+
+
+class Binary(nn.Linear):
+    def forward(self, x):
+        return (super().forward(x) > 0).to(x.dtype)
+
+
+class Largest(nn.Linear):
+    def forward(self, x):
+        return nn.functional.one_hot(super().forward(x).argmax(1), self.out_features).to(x.dtype)
+
+
+BY_VALUES = {
+    "layer norm": lambda: [nn.Linear(3, 3), nn.LayerNorm(3), nn.Linear(3, 2)],
+    "rms norm": lambda: [nn.Linear(3, 3), nn.RMSNorm(3), nn.Linear(3, 2)],
+    "group norm": lambda: [nn.Linear(3, 4), nn.GroupNorm(2, 4), nn.Linear(4, 2)],
+    "instance norm": lambda: [
+        *(nn.Unflatten(1, (1, 1, 3)), nn.Conv2d(1, 3, (1, 2), padding=(0, 1))),
+        *(nn.InstanceNorm2d(3), nn.Tanh(), nn.Flatten(), nn.Linear(12, 2)),
+    ],
+    "written norm": lambda: [Normalised(3, 3), nn.Linear(3, 2)],
+    "comparison": lambda: [Binary(3, 3), nn.Linear(3, 2)],
+    "places": lambda: [Largest(3, 3), nn.Linear(3, 2)],
+}
+
+
+@pytest.mark.parametrize("name", BY_VALUES)
+def test_networks_are_disconnected_only_where_their_output_is_constant(name):
+    """Statistics join what a norm treats together, and what has no slope is no constant either."""
+    torch.manual_seed(0)
+    net = nn.Sequential(*BY_VALUES[name]()).double().eval()
+    dag, inputs = topo.trace(net, (3,)), 3 * torch.randn(200, 3, dtype=torch.float64)
+    dense = copy.deepcopy(net.state_dict())
+    found = []
+    for _ in range(24):
+        net.load_state_dict(dense)
+        masks = topo.Masks({key: torch.rand(w.shape) < 0.4 for key, w in topo.masks.prunable_parameters(net).items()})
+        with torch.no_grad():
+            outputs = masks.apply(net)(inputs)
+        varies = bool((outputs - outputs[:1]).abs().max() > 1e-12)
+        found.append((masks.connected(dag), varies))
+    assert (True, True) in found
+    assert (False, True) not in found
+    if name not in ("comparison", "places"):  # which may come out the same for every input
+        assert (True, False) not in found
 
 
 def test_a_skip_without_weights_connects():

@@ -219,6 +219,16 @@ def test_a_loss_goes_with_a_recipe_and_a_checkpoint(tmp_path):
         (torch.arange(12) % 3, lambda o, t: o, r"loss '<lambda>' must return a tensor of one number, not a tensor of"),
         (torch.arange(12) % 3, lambda o, t: 1 / 0, r"loss '<lambda>' failed with ZeroDivisionError"),
         (torch.rand(12, 3), 3, "unknown loss 3"),
+        (torch.rand(12) > 0.5, "cross-entropy", r"takes whole numbers .* targets torch.bool .* as by targets.long\(\)"),
+        (
+            torch.rand(12, 3) * 3 - 1,
+            "bce-with-logits",
+            r"numbers from 0 to 1, .*; the targets of .* are torch.float32 from -",
+        ),
+        (torch.arange(36).view(12, 3) % 4, "bce-with-logits", r"the targets of .* are torch.int64 from 0 to 3"),
+        (torch.rand(12, 3) - 0.5, "cross-entropy", r"torch.float32 that are no probabilities, which are from 0 up"),
+        (torch.rand(12, 3), "cross-entropy", r"torch.float32 that are no probabilities, .* add up to 1 over"),
+        (torch.randn(12, 3, dtype=torch.complex64), None, r"targets of data are complex \(torch.complex64\)"),
     ],
 )
 def test_targets_that_do_not_fit_are_refused(targets, loss, message):
@@ -229,6 +239,23 @@ def test_targets_that_do_not_fit_are_refused(targets, loss, message):
         evaluate(network(3), (inputs, targets), loss=loss, device="cpu")
     with pytest.raises(InputError, match=message):
         train(network(3), (inputs, targets), PLAN, loss=loss, device="cpu")
+
+
+@pytest.mark.parametrize("loss", [lambda o, t: o.detach().sum(), lambda o, t: o.argmax(1).sum()])
+def test_a_loss_without_a_gradient_is_refused(loss):
+    pair = torch.randn(12, 5), torch.arange(12) % 3
+    with pytest.raises(InputError, match="does not depend on any parameter that is trained"):
+        train(network(3), pair, PLAN, loss=loss, device="cpu")
+    with pytest.raises(InputError, match="does not depend on any parameter that is trained"):
+        topo.prune(network(3), "set", sparsity=0.5, data=pair, recipe=PLAN, loss=loss, device="cpu")
+
+
+def test_a_network_of_frozen_parameters_cannot_be_trained():
+    frozen, pair = network(3).requires_grad_(False), (torch.randn(12, 5), torch.arange(12) % 3)
+    with pytest.raises(InputError, match="nothing to train: no parameter of the model requires a gradient"):
+        train(frozen, pair, PLAN, device="cpu")
+    with pytest.raises(InputError, match="nothing to train: no parameter of the model requires a gradient"):
+        topo.prune(frozen, "set", sparsity=0.5, data=pair, recipe=PLAN, device="cpu")
 
 
 def test_label_smoothing_belongs_to_cross_entropy():

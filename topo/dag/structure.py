@@ -293,7 +293,8 @@ def is_connected(dag: Dag, masks: Mapping[str, Any] | None = None, **options: An
 
     A network that is not connected computes the same output for every input, whatever its weights are: its biases alone
     decide it. The converse does not hold: a connected network may be constant too, as where an activation is always
-    off. Normalisations are element-wise, as in `structure`.
+    off. Unlike edges of graphs, which follow slopes, paths lead through the statistics of norms and softmax and through
+    comparisons.
 
     Parameters
     ----------
@@ -324,7 +325,8 @@ def is_connected(dag: Dag, masks: Mapping[str, Any] | None = None, **options: An
     >>> [is_connected(dag, {**first, "1.weight": torch.tensor([row])}) for row in ([1, 0], [0, 1])]
     [True, False]
     """
-    network = structure(dag, lookup=_UnitWeightLookup(dag, checked_masks(dag, masks)), **options)
+    lookup = _UnitWeightLookup(dag, checked_masks(dag, masks))
+    network = structure(dag, lookup=lookup, **{"reads": "values", **options})
     reached = _reached(network, _arcs_into(network))
     outputs = [r for node, r in zip(network.nodes, reached, strict=True) if node.role == "output"]
     return any(bool(output.any()) for output in outputs)

@@ -203,6 +203,11 @@ def checked_batch(value: Any) -> Batch:
     if not isinstance(inputs, Tensor | np.ndarray):
         inputs = dict(inputs) if isinstance(inputs, Mapping) else tuple(inputs)
     inputs, targets = pytree.tree_map_only(np.ndarray, _as_tensor, (inputs, targets))
+    if targets.is_complex():
+        raise InputError(
+            f"the targets of data are complex ({targets.dtype}), which no loss takes; give their parts side by side, "
+            "as by torch.view_as_real, or their absolute values."
+        )
     if kind_of(targets) == "classes":
         targets = targets.long()
     if any(tensor.ndim == 0 for tensor in (*input_tensors(inputs), targets)):

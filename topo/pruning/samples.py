@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, TensorDataset
 
 from ..datasets import Dataset
 from ..datasets.conversion import collated, is_map_style, tensors_as_batch
@@ -33,7 +33,9 @@ class Samples:
         A pair of tensors or NumPy arrays (inputs, targets); a dataset of `topo.datasets`; a map-style
         ``torch.utils.data.Dataset`` or a list of such pairs of one sample, of which as many are read as are asked for;
         or an iterable of batches, as a ``DataLoader``. Inputs may be a tuple, for a model that takes several arguments,
-        or a dict of them by name. Integer targets of one dimension are class labels.
+        or a dict of them by name. Integer targets of one dimension are class labels. The order in which samples are
+        stored plays no part, for they may be stored class by class: what a loader reads in that order is drawn at
+        random instead, and so are the batches of a list.
     generator
         Source of every random choice, on the CPU.
 
@@ -73,7 +75,7 @@ class Samples:
         elif self._items is not None:
             inputs, _ = collated(self._items, [0])
         else:
-            inputs, _ = self._pair or next(self._read())
+            inputs, _ = self._pair or next(self._checked(self._batches))
         return map_inputs(lambda t: torch.zeros_like(t[:1]) if t.is_floating_point() else t[:1], inputs)
 
     def glimpse(self) -> Inputs | None:
@@ -101,7 +103,8 @@ class Samples:
     def batch(self, size: int) -> Batch:
         """About `size` samples, as many of each class as there are; of targets of positions, so many at random.
 
-        Of batches the first one, whole; of a torch dataset so many at random.
+        Of batches one, whole: any of a list, and the first that a loader or another iterable gives. Of a torch dataset
+        so many at random.
 
         Parameters
         ----------
@@ -129,7 +132,7 @@ class Samples:
         return self.balanced(max(1, round(size / len(targets.unique()))))
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """Batches without end, each drawn anew as by `batch`; of batches one after the other, from the first again.
+        """Batches without end, each drawn anew as by `batch`; of batches one after the other, each once a round.
 
         Parameters
         ----------
@@ -150,10 +153,10 @@ class Samples:
     def balanced(self, per_class: int) -> Batch:
         """`per_class` samples of every class, in random order, or all there are of a class that has fewer.
 
-        A dataset gives as many of every class as its smallest class has, where that is fewer. Of batches, and of a
-        torch dataset, as many are read as it takes until each class seen has enough. Of samples with a target at each
-        position so many are drawn that a class has `per_class` targets on average. Data whose targets are not class
-        labels are used whole; of batches, the first one is.
+        A dataset gives as many of every class as its smallest class has, where that is fewer. Of a list of batches as
+        many are read as it takes until each of its classes has enough, and of a torch dataset or other batches until
+        each class seen has. Of samples with a target at each position so many are drawn that a class has `per_class`
+        targets on average. Data whose targets are not class labels are used whole; of batches, one is.
 
         Parameters
         ----------
@@ -197,21 +200,51 @@ class Samples:
             for index in self._permutation(len(self._items)).split(READ_AT_A_TIME):
                 yield collated(self._items, index.tolist())
             return
+        yield from self._checked(self._in_random_order())
+
+    @staticmethod
+    def _checked(batches: Iterable[Any]) -> Iterator[Batch]:
         empty = True
-        for batch in self._batches:
+        for batch in batches:
             empty = False
             yield checked_batch(batch)
         if empty:
             raise InputError("data holds no batches (or was an iterator that is used up); give it again.")
 
+    def _in_random_order(self) -> Iterable[Any]:
+        """The batches; those that lie in an order are drawn, others come as they are."""
+        batches = self._batches
+        if isinstance(batches, Sequence):
+            return (batches[number] for number in self._permutation(len(batches)).tolist())
+        if not (
+            isinstance(batches, DataLoader)
+            and type(batches.sampler) is SequentialSampler
+            and type(batches.batch_sampler) is BatchSampler
+        ):
+            return batches
+        order = self._permutation(len(batches.sampler)).tolist()
+        parts = BatchSampler(order, batches.batch_sampler.batch_size, batches.batch_sampler.drop_last)
+        return (batches.collate_fn([batches.dataset[number] for number in part]) for part in parts)
+
     def _read_until(self, per_class: int) -> Batch:
         batches: list[Batch] = []
+        classes = self._listed_classes()
         for batch in self._read():
             batches.append(batch)
             labels = torch.cat([targets for _, targets in batches])
-            if not _are_labels(labels) or labels.unique(return_counts=True)[1].min() >= per_class:
+            if not _are_labels(labels):
+                break
+            sizes = labels.unique(return_counts=True)[1]
+            if len(sizes) >= classes and sizes.min() >= per_class:
                 break
         return joined(batches)
+
+    def _listed_classes(self) -> int:
+        """How many classes a list of batches has, one of which may have but one; 1 where that is not known."""
+        if self._items is not None or not isinstance(self._batches, Sequence):
+            return 1
+        labels = [targets for _, targets in self._checked(self._batches)]
+        return len(torch.cat(labels).unique()) if all(map(_are_labels, labels)) else 1
 
 
 def chunks(pair: Batch, size: int) -> Iterator[Batch]:

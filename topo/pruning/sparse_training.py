@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..masks import Masks
 from ..parameter_names import named_parameters
 from ..training import Callback, TrainingState
+from ..weight_norms import norm_axes
 from .masks_within import kept_within
 from .task import Task
 
@@ -95,6 +96,33 @@ class SparseTrainingCallback(Callback):
             Name -> tensor in the weight's shape.
         """
         return {name: weight.detach().abs() for name, weight in self.weights(state).items()}
+
+    @torch.no_grad()
+    def show(self, state: TrainingState, values: Mapping[str, Tensor]) -> None:
+        """Let the network compute with other weights than those that stand behind them.
+
+        Parameters
+        ----------
+        state
+            The training run.
+        values
+            Name -> what it computes with from now on, in the weight's shape, zero where a weight is left out.
+
+        Raises
+        ------
+        InputError
+            When a norm would divide zeros by their norm.
+        """
+        for name, weight in self.weights(state).items():
+            weight.copy_(values[name])
+        for name, axes in norm_axes(state.model).items():
+            zero = values[name] == 0 if name in values else None
+            if zero is not None and bool((zero.all(dim=axes) if axes else zero).any()):
+                raise InputError(
+                    f"pruner {self.pruner!r} computes with zeros in the place of a row of {name!r}, or of all of it, "
+                    "and a norm of weights divides that by its own norm, then zero; remove the norm first, as by "
+                    "torch.nn.utils.parametrize.remove_parametrizations, exclude this weight, or lower the sparsity."
+                )
 
     def held(self, state: TrainingState) -> Masks:
         """The masks that the training run holds now.

@@ -21,7 +21,7 @@ from ..held_masks import PrunedWeights
 from ..masks import Masks
 from ..parameter_names import called_with
 from ..training import Callback, Diverged, Recipe, Training, train
-from ..training.losses import AskedLoss, refuse_ambiguous
+from ..training.losses import AskedLoss, check_targets
 from ..training.memory_format import in_memory_format
 from .loss_of_output import loss_of_output
 from .samples import Samples
@@ -274,7 +274,7 @@ class Task:
         inputs, targets = batch
         counted = targets[targets != IGNORED] if targets.ndim > 1 else targets
         whole = kind_of(targets) == "classes" and counted.numel() > 0
-        refuse_ambiguous(self.asked_loss, targets)
+        check_targets(self.asked_loss, targets)
         ends = tuple(torch.stack(torch.aminmax(counted)).tolist()) if whole else (0, 0)
         targets = _tracked(targets.to(self.device))
         self._known = targets.untyped_storage(), ends

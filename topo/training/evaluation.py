@@ -15,7 +15,7 @@ from ..datasets import Dataset, as_dataset
 from ..datasets.inputs import call_model, kind_of, unfit_labels
 from ..device import resolve_device
 from ..errors import InputError
-from .losses import AskedLoss, Loss, find_loss, refuse_ambiguous
+from .losses import AskedLoss, Loss, check_targets, find_loss
 from .predictions import logits_of
 
 __all__ = ["check_fit", "dtype_of", "evaluate", "full_precision", "measure_split"]
@@ -189,7 +189,9 @@ def check_fit(model: nn.Module, dataset: Dataset, loss: AskedLoss = None) -> Non
     InputError
         When the model does not take the inputs, or returns something else, or the targets do not tell the loss.
     """
-    refuse_ambiguous(loss, dataset.train.targets, f"dataset {dataset.name!r}")
+    for split in (dataset.train, dataset.test):
+        if split is not None:
+            check_targets(loss, split.targets, f"dataset {dataset.name!r}")
     found = find_loss(loss, dataset.train.targets)
     was_training = model.training
     model.eval()

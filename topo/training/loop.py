@@ -218,6 +218,12 @@ def _epoch(state: TrainingState, callbacks: Sequence[Callback]) -> None:
         total_right += right
         if state.step % check_every == 0:
             _require_finite(total_loss, f"the training loss became {{}} at step {state.step + 1}", state)
+        if not loss.requires_grad:
+            raise InputError(
+                "the loss of a batch does not depend on any parameter that is trained, so that it has no gradient; "
+                "compute it from the model's outputs by operations that can be differentiated, and freeze only what "
+                "need not learn."
+            )
         penalties = [penalty for penalty in _tell(callbacks, Callback.penalty, state) if penalty is not None]
         state.optimizer.zero_grad(set_to_none=True)
         sum(penalties, loss).backward()
@@ -304,6 +310,11 @@ def _require_finite(value: torch.Tensor, message: str, state: TrainingState) -> 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise InputError(
+            "there is nothing to train: no parameter of the model requires a gradient; unfreeze some, as by "
+            "model.requires_grad_(True)."
+        )
     # None leaves the choice to torch.
     fused = recipe.fused or None
     if recipe.optimizer == "adamw":

@@ -15,7 +15,7 @@ from ..errors import InputError, failures_named, unknown_name
 from ..registry import Registry
 from .predictions import answers, cross_entropy, fit, logits_of
 
-__all__ = ["KINDS", "LOSSES", "AskedLoss", "Loss", "find_loss", "loss_name", "refuse_ambiguous"]
+__all__ = ["KINDS", "LOSSES", "AskedLoss", "Loss", "check_targets", "find_loss", "loss_name"]
 
 KINDS = {
     "classes": "whole numbers from 0 up, one a sample or one a position",
@@ -105,6 +105,8 @@ class Loss:
         if outputs is None or not outputs.is_floating_point():
             return None
         if self.kind == "classes":
+            if targets.dtype == torch.bool:
+                return None
             if targets.is_floating_point():
                 return (outputs, targets) if outputs.shape == targets.shape and outputs.ndim > 1 else None
             return answers(outputs, targets) if fit(outputs, targets) else None
@@ -218,7 +220,11 @@ class Loss:
         """
         outputs = logits_of(output)
         returned = type(output).__name__ if outputs is None else f"{outputs.dtype} of shape {tuple(outputs.shape)}"
-        whole = "" if self.kind == "classes" else "; classes are given as whole numbers, as by targets.long()"
+        whole = (
+            ""
+            if self.kind == kind_of(targets) == "classes"
+            else "; classes are given as whole numbers, as by targets.long()"
+        )
         return InputError(
             f"loss {self.name!r} takes {KINDS[self.kind]}; {name} has targets {targets.dtype} of shape "
             f"{tuple(targets.shape)} and the model returns {returned}: give targets or a model that fit, or another "
@@ -280,8 +286,8 @@ def loss_name(asked: str | LossFunction) -> str:
     return asked if isinstance(asked, str) else getattr(asked, "__name__", type(asked).__name__)
 
 
-def refuse_ambiguous(asked: AskedLoss, targets: Tensor, name: str = "data") -> None:
-    """Refuse numbers that may as well be labels or probabilities, unless the loss is named.
+def check_targets(asked: AskedLoss, targets: Tensor, name: str = "data") -> None:
+    """Refuse targets whose values the loss cannot have, and numbers that may be of another kind unless it is named.
 
     Parameters
     ----------
@@ -295,15 +301,45 @@ def refuse_ambiguous(asked: AskedLoss, targets: Tensor, name: str = "data") -> N
     Raises
     ------
     InputError
-        When the targets are nothing but 0 and 1, or rows of probabilities, in floating-point numbers.
+        When the targets are nothing but 0 and 1, or rows of probabilities, in floating-point numbers, and no loss is
+        named; when labels are not from 0 to 1; when probabilities of classes are negative or do not add up to 1.
 
     Examples
     --------
-    >>> refuse_ambiguous(None, torch.eye(2))
+    >>> check_targets(None, torch.eye(2))
     Traceback (most recent call last):
     topo.errors.InputError: the targets of data are torch.float32 of shape (2, 2) and may be labels, probabilities ...
+    >>> check_targets("bce-with-logits", torch.tensor([0, 1, 2]))
+    Traceback (most recent call last):
+    topo.errors.InputError: loss 'bce-with-logits' takes bools, or numbers from 0 to 1, in the shape of the outputs; the
+    targets of data are torch.int64 from 0 to 2.
     """
-    if asked is not None or not targets.is_floating_point() or targets.numel() < 2:
+    if asked is None:
+        _refuse_ambiguous(targets, name)
+        return
+    loss = find_loss(asked, targets)
+    if loss.own or targets.numel() == 0 or targets.dtype == torch.bool:
+        return
+    fault = ""
+    if loss.kind == "labels" and bool(((targets < 0) | (targets > 1)).any()):
+        fault = f"{targets.dtype} from {float(targets.min()):g} to {float(targets.max()):g}"
+    elif loss.kind == "classes" and targets.is_floating_point() and not _are_probabilities(targets):
+        fault = f"{targets.dtype} that are no probabilities, which are from 0 up and add up to 1 over the classes of"
+        fault += " a sample"
+    if fault:
+        raise InputError(f"loss {loss.name!r} takes {KINDS[loss.kind]}; the targets of {name} are {fault}.")
+
+
+def _are_probabilities(targets: Tensor) -> bool:
+    """Whether the second axis are probabilities of classes, as exact as 16 bits let them be."""
+    if targets.ndim < 2 or not bool((targets >= 0).all()):
+        return False
+    sums = targets.float().sum(1)
+    return bool(torch.isclose(sums, torch.ones_like(sums), atol=1e-2).all())
+
+
+def _refuse_ambiguous(targets: Tensor, name: str) -> None:
+    if not targets.is_floating_point() or targets.numel() < 2:
         return
     may_be = []
     if bool(((targets == 0) | (targets == 1)).all()):

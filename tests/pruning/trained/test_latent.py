@@ -317,3 +317,20 @@ def test_edge_popup_scales_by_the_inputs_of_an_output():
     masks = topo.prune(up, "edge-popup", sparsity=0.5, data=(inputs, targets), recipe=PLAN)
     weight = masks.state["0.weight"]
     assert weight[masks["0.weight"]].abs().unique().tolist() == pytest.approx([(2 / (0.5 * 3)) ** 0.5])
+
+
+@pytest.mark.parametrize("name", ["str", "edge-popup", "top-kast"])
+def test_zeros_that_a_norm_would_divide_by_zero_are_refused(name):
+    """Such a network computes NaN, whatever the learning rate is."""
+    torch.manual_seed(0)
+    first = nn.utils.parametrizations.weight_norm(nn.Linear(2, 6))
+    model = nn.Sequential(first, nn.ReLU(), nn.Linear(6, 20))
+    data = torch.randn(20, 2), torch.arange(20) % 3
+    plan = Recipe(epochs=2, batch_size=10, learning_rate=0.1, augment=False)
+    call = {"sparsity": 0.9, "data": data, "recipe": plan, "device": "cpu"}
+    with pytest.raises(
+        InputError, match=rf"'{name}' computes with zeros in the place of a row of '0.weight', or of all"
+    ):
+        topo.prune(model, name, **call)
+    masks = topo.prune(nn.utils.parametrize.remove_parametrizations(first, "weight") and model, name, **call)
+    assert masks.sparsity == pytest.approx(0.9, abs=0.01)

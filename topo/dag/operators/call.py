@@ -38,7 +38,7 @@ class Call:
         ``weights="mean"`` divides by the pooling window; ``attention="values"`` leaves queries and keys out;
         ``masks="open"`` takes attention masks that are computed from the input to allow everything, and lets constants
         that select, such as masks, pass everything on; operations without a rule are then refused, and so they are with
-        ``probe=False``.
+        ``probe=False``. ``reads="values"`` counts all that the value of a result depends on, see `by_values`.
     constants
         As `values`, with trainable parameters as numbers other than zero: zeros are so by construction.
     fixed
@@ -57,6 +57,11 @@ class Call:
     def is_open(self) -> bool:
         """Whether masks and other constants that select are to be passed over."""
         return self.options.get("masks") == "open"
+
+    @property
+    def by_values(self) -> bool:
+        """Whether results read all that their values depend on: statistics count, and so does what has no slope."""
+        return self.options.get("reads") == "values"
 
     @property
     def entry(self) -> int:

@@ -10,15 +10,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..elements import Hole, Step
-from ..maps import AxisMaps, Chain, Gather, LinearMap
+from ..maps import AxisMaps, Chain, Gather, LinearMap, Weight
 from . import linearized
 from .aten import CAST
 from .contractions import ones
-from .record import FIRST, Call, argument, define, rule
+from .record import FIRST, Call, argument, define, operator_of, rule
 from .selection import (
     as_chosen,
     as_interpolated,
     by_factors,
+    compared,
     elementwise,
     forbidden_stay_out,
     nothing,
@@ -175,7 +176,23 @@ def _channels(step: Step, ndim: int) -> Sequence[int]:
     return [1]
 
 
-norm = partial(pointwise, norm=True)
+def _normalised(call: Call) -> LinearMap:
+    """Element by element, the statistics being constants; where values count, each reads all that goes into its own."""
+    record = operator_of(call.step)
+    if record.affine or not call.by_values or call.slot:
+        return elementwise(call)
+    shape = call.source_shape
+    axes = set(range(2, len(shape))) if record.channel_axis == 1 else set[int]()
+    maps = {axis: ones(shape[axis], shape[axis]) for axis in axes}
+    for axis in () if record.statistics is None else record.statistics(call.step, len(shape)):
+        groups = 1 if record.groups_at is None else call.step.args[record.groups_at]
+        each = torch.arange(shape[axis]) * groups // shape[axis]
+        together = each[:, None] == each
+        maps[axis] = Weight(together.float(), together)
+    return AxisMaps(shape, call.target_shape, tuple(maps.items()))
+
+
+norm = partial(pointwise, norm=True, map=_normalised)
 per_channel = partial(norm, channel_axis=1, linearized=linearized.scaled)
 per_channel(
     *("_native_batch_norm_legit_no_training", "batch_norm", "native_batch_norm", "cudnn_batch_norm"),
@@ -238,7 +255,7 @@ define("full_like", "new_full", fills=lambda args: args[-1])
 define("fill", fills=lambda args: args[-1] if isinstance(args[-1], int | float) else None)
 
 
-comparison = partial(define, map=nothing, comparison=True)
+comparison = partial(define, map=compared, comparison=True)
 comparison("gt", "ge", "lt", "le", "eq", "ne", "isnan", "isinf", "isfinite", "logical_or", "logical_not", "logical_xor")
 comparison("__or__", "__xor__", "bitwise_or", "bitwise_not", "bitwise_xor")
 comparison("logical_and", "__and__", "bitwise_and", passes=under_a_product)

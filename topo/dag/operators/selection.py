@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from ..elements import Hole
-from ..maps import Gather, LinearMap
+from ..maps import AxisMaps, Chain, Gather, LinearMap
 from .call import Call, argument
+from .contractions import ones
 from .record import operator_of
 
 __all__ = [
@@ -22,7 +23,9 @@ __all__ = [
     "as_interpolated",
     "broadcast",
     "by_factors",
+    "compared",
     "elementwise",
+    "everything",
     "forbidden_stay_out",
     "nothing",
     "of_ones",
@@ -75,7 +78,7 @@ def elementwise(call: Call) -> Gather:
 
 
 def nothing(call: Call) -> Gather:
-    """No element of the result reads one: what is constant almost everywhere, such as a comparison.
+    """No element of the result reads one: what is constant, or almost everywhere so.
 
     Parameters
     ----------
@@ -90,8 +93,15 @@ def nothing(call: Call) -> Gather:
     return Gather(call.source_shape, call.target_shape, np.full(call.target_shape, -1))
 
 
-def places(call: Call) -> Gather:
-    """Places, counts and other whole numbers are constant almost everywhere; which of them stay cannot be told.
+def everything(call: Call) -> LinearMap:
+    """Every element of the result reads all."""
+    shape = call.source_shape
+    summed = AxisMaps(shape, (1,) * len(shape), tuple((axis, ones(1, size)) for axis, size in enumerate(shape)))
+    return Chain((summed, Gather((1,) * len(shape), call.target_shape, np.zeros(call.target_shape, dtype=np.int64))))
+
+
+def compared(call: Call) -> LinearMap:
+    """A comparison is constant almost everywhere; its value depends on what it compares, element by element.
 
     Parameters
     ----------
@@ -100,12 +110,30 @@ def places(call: Call) -> Gather:
 
     Returns
     -------
-    Gather
-        Without an edge.
+    LinearMap
+        Without an edge, unless values count.
+    """
+    return elementwise(call) if call.by_values else nothing(call)
+
+
+def places(call: Call) -> LinearMap:
+    """Places, counts and other whole numbers are constant almost everywhere; which of them stay cannot be told.
+
+    Their values may depend on all elements.
+
+    Parameters
+    ----------
+    call
+        The step.
+
+    Returns
+    -------
+    LinearMap
+        Without an edge, unless values count.
     """
     if call.is_open:
         raise call.refusal("its result counts or numbers elements")
-    return nothing(call)
+    return everything(call) if call.by_values else nothing(call)
 
 
 def values_alone(rule: Callable[[Call], LinearMap]) -> Callable[[Call], LinearMap]:
@@ -119,7 +147,7 @@ def values_alone(rule: Callable[[Call], LinearMap]) -> Callable[[Call], LinearMa
     Returns
     -------
     callable
-        The same for the values, and nothing for the places.
+        The same for the values, and for the places as `places`.
     """
 
     def of_entry(call: Call) -> LinearMap:

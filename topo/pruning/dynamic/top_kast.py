@@ -118,7 +118,5 @@ class TopKAST(SparseTrainingCallback):
             self.trained[name] = largest(size, allowed, more)
             self.used[name] = largest(size, self.trained[name], count)
 
-    @torch.no_grad()
     def _show(self, state: TrainingState) -> None:
-        for name, weight in self.weights(state).items():
-            weight.copy_(self.dense[name].masked_fill(~self.used[name], 0.0))
+        self.show(state, {name: dense.masked_fill(~self.used[name], 0.0) for name, dense in self.dense.items()})

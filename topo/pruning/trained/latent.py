@@ -181,8 +181,7 @@ class LatentWeights(SparseTrainingCallback):
 
     @torch.no_grad()
     def _show(self, state: TrainingState) -> None:
-        for name, weight in self.weights(state).items():
-            weight.copy_(self.made(name))
+        self.show(state, {name: self.made(name) for name in self.names})
 
     def scheduled(self, state: TrainingState) -> int:
         """How many weights are to be kept now, by the cubic schedule of gradual pruning.
