@@ -22,6 +22,7 @@ from topo.features import CATEGORIES, METRICS
 from topo.features.registry import COMPUTED_BY
 from topo.models import MODELS, torchvision_names
 from topo.pruning import PRUNERS
+from topo.pruning.needs import NEEDS, needs_of
 from topo.questions import QUESTIONS
 from topo.registry import Entry, Registry
 from topo.results.dictionary import MEASURED_SUFFIXES, RUN_COLUMNS
@@ -366,11 +367,15 @@ def _pruners() -> dict[str, str]:
     sections = []
     for family in dict.fromkeys(entry.family for entry in entries):
         members = [entry for entry in entries if entry.family == family]
-        rows = [(f"[{e.name}]({e.name}.md)", _markdown(e.summary), e.info.get("paper", "")) for e in members]
-        sections += [f"## {family}", _table(("pruner", "what it scores or does", "source"), rows)]
+        rows = [
+            (f"[{e.name}]({e.name}.md)", _markdown(e.summary), needs_of(e.name), e.info.get("paper", ""))
+            for e in members
+        ]
+        sections += [f"## {family}", _table(("pruner", "what it scores or does", "needs", "source"), rows)]
     pages["pruners/index.md"] = _page(
         "Pruners",
-        "`topo.prune(model, name, sparsity=...)` runs one of them on any model that can be traced.",
+        "`topo.prune(model, name, sparsity=...)` runs one of them on any model that can be traced. What it needs: "
+        f"{'; '.join(f'*{need}*, {text}' for need, text in NEEDS.items())}.",
         *sections,
         _contents(sorted(entry.name for entry in entries)),
     )
@@ -378,7 +383,12 @@ def _pruners() -> dict[str, str]:
 
 
 def _pruner_page(entry: Entry[Any]) -> str:
-    facts = [("family", entry.family), ("stage", entry.info.get("stage", "")), ("source", entry.info.get("paper", ""))]
+    facts = [
+        ("family", entry.family),
+        ("stage", entry.info.get("stage", "")),
+        ("needs", NEEDS[needs_of(entry.name)]),
+        ("source", entry.info.get("paper", "")),
+    ]
     prose = _prose(entry.item) or _markdown(entry.summary)
     return _page(entry.name, prose, _table(("", ""), facts), _settings(entry.item), _definition(entry))
 

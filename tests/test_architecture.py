@@ -165,3 +165,24 @@ def test_files_are_short_and_say_what_they_are():
 def test_no_room_is_imported_by_a_string():
     hidden = [name for name, path in modules().items() if 'import_module("topo' in path.read_text()]
     assert hidden == []
+
+
+def test_warnings_are_given_at_the_line_of_the_caller():
+    elsewhere = [name for name, path in modules().items() if "warnings.warn(" in path.read_text()]
+    assert elsewhere == [], "topo.errors.warn finds that line"
+
+
+def test_what_holds_tables_and_tensors_says_what_it_is_in_one_line():
+    """A dataclass that a package exports does not spill its tables and arrays where it is looked at."""
+    exported = {name for module in modules() for name in getattr(import_module(module), "__all__", ())}
+    spilling = []
+    for module, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ClassDef) or node.name not in exported:
+                continue
+            held = [ast.unparse(item.annotation) for item in node.body if isinstance(item, ast.AnnAssign)]
+            is_dataclass = any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+            own = any(isinstance(item, ast.FunctionDef) and item.name == "__repr__" for item in node.body)
+            if is_dataclass and not own and any(kind.startswith(("Tensor", "np.", "pd.", "Gates")) for kind in held):
+                spilling.append(f"{module}.{node.name}")
+    assert spilling == []

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import inspect
 import re
 from pathlib import Path
 
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import topo.errors
-from topo.errors import InputError, counted, nearest, unknown_name
+from topo.errors import InputError, counted, nearest, unknown_name, warn
 
 PRUNERS = ["er", "erk", "grasp", "magnitude", "magnitude-layerwise", "snip", "synflow", "uniform"]
 
@@ -79,3 +81,16 @@ def test_messages_that_count_leave_the_plural_to_counted():
     package = Path(topo.errors.__file__).parent
     found = [f"{file}: {m[0]}" for file in package.rglob("*.py") for m in count_of_things.finditer(file.read_text())]
     assert not found
+
+
+def test_a_warning_is_at_the_line_that_called_the_package_however_deep_it_arose():
+    within = {"__name__": "topo.somewhere.deep", "warn": warn, "contextmanager": contextlib.contextmanager}
+    exec(
+        "@contextmanager\ndef opened():\n    warn('so it is', RuntimeWarning)\n    yield\n"
+        "def call():\n    with opened():\n        pass\n",
+        within,
+    )
+    with pytest.warns(RuntimeWarning, match="^so it is$") as told:
+        line = inspect.currentframe().f_lineno + 1
+        within["call"]()
+    assert [(w.filename, w.lineno) for w in told] == [(__file__, line)]

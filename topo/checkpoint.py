@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import safetensors.torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from .errors import InputError, described
+from .errors import InputError, described, warn
 from .safe_files import check_sealed, replacing, require_file, seal, unsealed
 from .torch_files import read_torch_file, unusual_tensor
 from .wrapped_names import matched_names
@@ -124,7 +123,7 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> nn.Module:
     except (RuntimeError, NotImplementedError, TypeError) as error:
         raise InputError(f"{path} does not fit the model: {described(error).rstrip('.')}.") from error
     if done:
-        warnings.warn(f"{path} was loaded, but not as it is: {'; '.join(done)}.", stacklevel=2)
+        warn(f"{path} was loaded, but not as it is: {'; '.join(done)}.")
     return model
 
 

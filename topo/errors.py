@@ -1,8 +1,10 @@
-"""The one exception that bad input raises, and the help it gives."""
+"""The one exception that bad input raises, the help it gives, and warnings."""
 
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -15,6 +17,7 @@ __all__ = [
     "listed",
     "nearest",
     "unknown_name",
+    "warn",
 ]
 
 
@@ -152,7 +155,7 @@ def counted_of(number: int, whole: int, noun: str) -> str:
     return ("" if number == whole else f"{number:,} of ") + counted(whole, noun)
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
+def unknown_name(kind: str, name: str, known: Iterable[str], also: Iterable[str] = ()) -> InputError:
     """An `InputError` for an unknown name, with the nearest right ones.
 
     Parameters
@@ -163,6 +166,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
         What was written.
     known
         The right names.
+    also
+        Names of something else that may have been meant, which are suggested and not listed.
 
     Returns
     -------
@@ -175,9 +180,10 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     "unknown pruner 'snipp'; did you mean 'snip'? Known: grasp, snip."
     """
     known = sorted(known)
-    close = nearest(str(name), known)
+    close = nearest(str(name), [*known, *also])
     hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
-    return InputError(f"unknown {kind} {name!r}; {hint}Known: {', '.join(known)}.")
+    listed = f"Known: {', '.join(known)}." if known or not close else ""
+    return InputError(f"unknown {kind} {name!r}; {hint}{listed}".rstrip())
 
 
 def described(error: BaseException) -> str:
@@ -229,3 +235,28 @@ def failures_named(what: str, *passed: type[BaseException]) -> Iterator[None]:
         raise
     except Exception as error:
         raise InputError(f"{what} failed with {described(error).rstrip('.')}.") from error
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line that called into this package, however deep in it the reason was found.
+
+    Parameters
+    ----------
+    message
+        One sentence: what is not as it may seem, and what to do.
+    category
+        The kind of warning.
+
+    Warns
+    -----
+    Warning
+        Of the category, at the line of the outermost caller that is not of this package.
+    """
+    package = __name__.partition(".")[0]
+    caller = frame = sys._getframe()
+    while frame.f_back is not None:
+        inside, frame = frame.f_globals.get("__name__", "").partition(".")[0] == package, frame.f_back
+        caller = frame if inside else caller
+    registry = caller.f_globals.setdefault("__warningregistry__", {})
+    module = caller.f_globals.get("__name__")
+    warnings.warn_explicit(message, category, caller.f_code.co_filename, caller.f_lineno, module, registry)

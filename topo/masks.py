@@ -39,7 +39,7 @@ class Masks(Mapping[str, Tensor]):
     algorithm, settings, seed
         What found the masks; the settings must be writable as JSON.
     sparsity
-        The share of pruned weights that was asked for; `Masks.sparsity` is the share reached.
+        The share of pruned weights that was asked for; `Masks.reached` is the share reached.
     sparsity_of, included, prunable
         What that is a share of, as for `topo.prune`; names of the weights that its patterns left open to pruning, all
         masked ones unless given; how many weights it could have pruned without patterns, those masked unless given.
@@ -205,16 +205,16 @@ class Masks(Mapping[str, Tensor]):
 
     def __repr__(self) -> str:
         origin = f", algorithm={self.algorithm!r}" if self.algorithm else ""
-        return f"Masks({counted(len(self), 'tensor')}, sparsity={self.sparsity:.4f}{origin})"
+        return f"Masks({counted(len(self), 'tensor')}, sparsity={self.reached(self.sparsity_of):.4f}{origin})"
 
     @property
     def density(self) -> float:
-        """Share of the masked weights that is kept."""
+        """Share of all masked elements that is kept."""
         return sum(int(m.sum()) for m in self.values()) / sum(m.numel() for m in self.values())
 
     @property
     def sparsity(self) -> float:
-        """Share of the masked weights that is pruned."""
+        """Share of all masked elements that is pruned, biases and norms too; `reached` is that of the weights."""
         return 1.0 - self.density
 
     def reached(self, of: str = "included") -> float:

@@ -8,7 +8,6 @@ import pkgutil
 import re
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -16,7 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from .errors import InputError, unknown_name
+from .errors import InputError, unknown_name, warn
 
 __all__ = ["Entry", "Registry", "Source", "import_submodules"]
 
@@ -300,10 +299,9 @@ def _load(entry_point: EntryPoint) -> None:
     except (Exception, SystemExit) as error:
         package = entry_point.dist.name if entry_point.dist is not None else entry_point.module
         reason = " ".join(str(error).split()) or type(error).__name__
-        warnings.warn(
+        warn(
             f"the package {package!r} cannot add to {entry_point.group}: its entry point {entry_point.name!r} "
             f"({entry_point.value}) does not load ({reason}); update or remove the package.",
-            stacklevel=2,
         )
 
 

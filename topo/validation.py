@@ -265,7 +265,7 @@ def settings_of(function: Callable[..., Any]) -> list[Setting]:
 
 
 def check_settings(
-    function: Callable[..., Any], settings: Iterable[str], owner: str, *, arguments: Iterable[str] = ()
+    function: Callable[..., Any], settings: Iterable[str], owner: str, *, caller: Callable[..., Any] | None = None
 ) -> None:
     """Refuse settings that are not keyword-only parameters of `function`.
 
@@ -277,8 +277,8 @@ def check_settings(
         The names that were given.
     owner
         What the error says that they were given to, such as ``"pruner 'snip'"``.
-    arguments
-        Other names that the caller takes, which the error suggests too.
+    caller
+        The function that was called with the settings, whose own arguments the error suggests, too.
 
     Raises
     ------
@@ -294,12 +294,12 @@ def check_settings(
     topo.errors.InputError: unknown setting of model 'net' 'widht'; did you mean 'width'? Known: width.
     """
     known = [setting.name for setting in settings_of(function)]
-    arguments = list(arguments)
+    arguments = [] if caller is None else list(inspect.signature(caller).parameters)
     for name in settings:
         if not known and not nearest(name, arguments):
             raise InputError(f"{owner} takes no settings, but {name!r} was given; leave it out.")
         if name not in known:
-            raise unknown_name(f"setting of {owner}", name, [*known, *arguments])
+            raise unknown_name(f"setting of {owner}", name, known, also=arguments)
 
 
 def check_values(function: Callable[..., Any], settings: Mapping[str, Any]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TypeVar
+
+from .errors import warn
 
 __all__ = ["matched_names", "renamed"]
 
@@ -96,5 +97,5 @@ def renamed(values: Mapping[str, T], known: Collection[str], *, what: str = "") 
         return values
     if what:
         rest = f", and {len(changed) - 1} more alike" if len(changed) > 1 else ""
-        warnings.warn(f"the {what} of {changed[0]!r} is taken for that of {names[changed[0]]!r}{rest}.", stacklevel=3)
+        warn(f"the {what} of {changed[0]!r} is taken for that of {names[changed[0]]!r}{rest}.")
     return {plain: values[name] for name, plain in names.items()}

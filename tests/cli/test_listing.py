@@ -47,7 +47,7 @@ def test_a_column_leads_to_its_metric(topo_command):
 
 def test_patterns_select_names(topo_command):
     lines = topo_command("list", "pruners", "*snip*").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["initial", "snip", "iterative-snip"]
+    assert [line.split()[:2] for line in lines] == [["initial"], ["snip", "data"], ["iterative-snip", "data"]]
     assert "vgg11" in topo_command("list", "models", "vgg?1").stdout
     assert topo_command("list", "models", "no*such").stdout == "No name matches no*such.\n"
 
@@ -67,8 +67,17 @@ def test_a_family_or_category_is_listed_by_its_name(topo_command):
             "synflow",
             ["Tanaka et al. 2020", "stage: initial", "rounds=100", "Number of rounds, from 1 up"],
         ),
-        ("pruners", "rigl", ["stage: training", "initial=erk", "How the random masks at the start spread"]),
-        ("pruners", "grasp", ["needs data: yes", "temperature=200.0", "logits"]),
+        (
+            "pruners",
+            "rigl",
+            [
+                "stage: training",
+                "needs: data, and a recipe to train with",
+                "initial=erk",
+                "How the random masks at the start spread",
+            ],
+        ),
+        ("pruners", "grasp", ["needs: data", "temperature=200.0", "logits"]),
         ("models", "digits-cnn", ["Small residual network", "width=8"]),
         ("encodings", "multipartite", ["weights=sum", "it is divided by the size of the window"]),
         ("metrics", "k_core", ["Mean coreness", "strength"]),

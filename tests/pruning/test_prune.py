@@ -139,6 +139,8 @@ def test_topo_prune_is_the_function_of_the_package(awkward):
         ({"name": "synflow"}, "pruner 'synflow' needs an example of the model's input; give example="),
         ({"roundss": 3}, "unknown setting of pruner 'magnitude' 'roundss'; did you mean 'rounds'"),
         ({"name": "er", "rounds": 3}, "takes no settings"),
+        ({"exlude": ["head"]}, r"'exlude'; did you mean 'exclude'\? Known: allocation, rounds"),
+        ({"name": "er", "exlude": ["head"]}, r"'exlude'; did you mean 'exclude'\?$"),
         ({"allocation": "erkk"}, "unknown allocation 'erkk'; did you mean"),
         ({"rounds": 0}, "rounds must be a whole number of at least 1"),
         ({"include": "nothing.*"}, "matches no parameter"),

@@ -24,6 +24,8 @@ def test_every_setting_of_every_pruner_is_documented(name):
         assert setting.text.endswith("."), setting.text
         assert setting.type, f"{name} does not say of what type {setting.name} is"
         assert setting.default is not inspect.Parameter.empty, f"{setting.name} of {name} has no default"
+    texts = [setting.text for setting in settings_of(name)]
+    assert len(set(texts)) == len(texts), f"settings of {name} share a text: `topo list` shows each with its own"
 
 
 @pytest.mark.parametrize("name", PRUNERS)

@@ -88,6 +88,14 @@ def test_a_checkpoint_of_another_run_is_refused(digits, tmp_path):
         train(net(), digits, recipe("digits", epochs=1), **options)
 
 
+def test_callbacks_that_remember_nothing_may_differ_where_a_run_goes_on(digits, tmp_path):
+    options = {"device": "cpu", "progress": False, "checkpoint": tmp_path / "run.pt"}
+    first = train(net(), digits, recipe("digits", epochs=1), callbacks=[Counting(), Callback()], **options)
+    again = train(net(), digits, recipe("digits", epochs=1), callbacks=[Counting()], **options)
+    assert again.history.equals(first.history)
+    assert repr(again).startswith("Training(finished, 1 epoch, test_loss=") and repr(digits).startswith("Dataset('dig")
+
+
 def test_a_pruner_that_cannot_be_resumed_says_so(digits, tmp_path):
     model = net()
     rigl = sparse_training_callback(model, "rigl", sparsity=0.5)

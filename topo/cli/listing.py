@@ -6,7 +6,7 @@ import importlib
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from fnmatch import fnmatchcase
 from itertools import groupby
@@ -59,7 +59,7 @@ def list_names(
     """List what there is by name, by family, one line each; or one of them with its settings.
 
     \b
-      topo list pruners                with the paper of each
+      topo list pruners                with what each needs beside the network, and its paper
       topo list pruners "*snip*"       those whose names match
       topo list pruners synflow        what it does, and its settings
       topo list metrics                by category; a category's name selects all of it
@@ -131,16 +131,26 @@ def _table(
         yield f"No name matches {pattern}." if family is None else f"Nothing is of {family} yet."
         return
     width = max((len(entry.name) for entry in entries), default=0)
+    needs = _needs(kind, entries)
     families = _families(kind, registry)
     for heading, members in groupby(sorted(entries, key=lambda e: families.index(e.family)), key=lambda e: e.family):
         if heading:
             yield typer.style(heading, bold=True)
         for entry in members:
             paper = f" [{entry.info['paper']}]" if "paper" in entry.info else ""
-            yield f"  {entry.name:<{width}}  {entry.summary}{paper}"
+            yield f"  {entry.name:<{width}}  {needs.get(entry.name, '')}{entry.summary}{paper}"
     if torchvision:
         yield typer.style("torchvision (torchvision:NAME where a name is also above)", bold=True)
         yield f"  {', '.join(torchvision)}"
+
+
+def _needs(kind: str, entries: Iterable[Entry[Any]]) -> dict[str, str]:
+    """What pruners need beside the network by name, in a column; nothing of other kinds."""
+    if kind != "pruners":
+        return {}
+    from ..pruning.needs import NEEDS, needs_of
+
+    return {entry.name: f"{needs_of(entry.name):<{max(map(len, NEEDS))}}  " for entry in entries}
 
 
 def _card(kind: str, entry: Entry[Any]) -> Iterator[str]:
@@ -152,10 +162,21 @@ def _card(kind: str, entry: Entry[Any]) -> Iterator[str]:
         yield from textwrap.wrap(paragraph, WIDTH, initial_indent="  ", subsequent_indent="  ")
     if not entry.source.built_in:
         yield f"  defined by {entry.source}"
-    for name, value in entry.info.items():
+    for name, value in _facts(kind, entry).items():
         if name not in ("paper", "formulas") and value not in (None, (), "", frozenset(), {}):
             yield f"  {name.replace('_', ' ')}: {_written(value)}"
     yield from _settings(_settings_of(kind, entry))
+
+
+def _facts(kind: str, entry: Entry[Any]) -> dict[str, Any]:
+    """What is told of an entry: of a pruner, in the place of single facts, what it needs in all."""
+    if kind != "pruners":
+        return entry.info
+    from ..pruning.needs import NEEDS, needs_of
+
+    single = ("needs_data", "needs_example", "trains")
+    others = {name: value for name, value in entry.info.items() if name not in single}
+    return {**others, "needs": NEEDS[needs_of(entry.name)]}
 
 
 def _prose(docstring: str | None) -> str:

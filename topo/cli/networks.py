@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 __all__ = ["encode", "measure", "prune"]
 
 SHOWN = 10
+NOT_GIVEN = {
+    "data": "needs data; give --dataset, such as --dataset digits",
+    "recipe": "trains the network; give --dataset and --recipe, such as --dataset digits --recipe digits",
+}
+"""What to give where a pruner has not what it needs; an example of the input it always has."""
 
 
 def prune(
@@ -76,11 +81,8 @@ def prune(
     """
     from .. import pruning
     from ..checkpoint import save_checkpoint
-    from ..pruning import PRUNERS
-    from ..pruning.task import RecipeMissing
+    from ..pruning.needs import NotGiven
 
-    if PRUNERS.entry(pruner).info.get("needs_data") and dataset is None:
-        raise InputError(f"pruner {pruner!r} needs data; give --dataset, such as --dataset digits.")
     if weights is not None and weights.suffix != ".safetensors":
         raise InputError(f"--weights {weights} must end in .safetensors.")
     network = NamedNetwork(model, checkpoint, dataset, data, example, classes, seed, model_set)
@@ -97,11 +99,8 @@ def prune(
             device=device,
             **parsed_settings(settings, pruning.prune),
         )
-    except RecipeMissing as error:
-        raise InputError(
-            f"pruner {pruner!r} trains the network; give --dataset and --recipe, such as --dataset digits --recipe "
-            "digits."
-        ) from error
+    except NotGiven as error:
+        raise InputError(f"pruner {pruner!r} {NOT_GIVEN[error.needs]}.") from error
     masks.save(output)
     empty = masks.empty_layers()
     say(f"{output}: sparsity {masks.reached(masks.sparsity_of):.6g} over {counted(len(masks), 'layer')} by {pruner}.")

@@ -88,7 +88,11 @@ Seed = Annotated[int, typer.Option(help="Of fresh weights and of every random ch
 ModelSettings = Annotated[list[str] | None, typer.Option("--model-set", help="A setting of the network, KEY=VALUE.")]
 PrunerSettings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="A setting of the pruner, KEY=VALUE; may be repeated. See topo list pruners NAME."),
+    typer.Option(
+        "--set",
+        help="A setting of the pruner, KEY=VALUE, see topo list pruners NAME; or include, exclude (patterns on names) "
+        "or sparsity_of. May be repeated.",
+    ),
 ]
 Encoding = Annotated[str, typer.Option("--encoding", "-e", help="See topo list encodings.")]
 EncodingOptions = Annotated[

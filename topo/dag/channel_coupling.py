@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ..errors import counted
 from .channel_labels import FIXED, ChannelLabels
 from .costs import BUDGETS, ElementCosts
 from .dag import Dag
@@ -63,6 +64,9 @@ class CoupledChannels:
     nodes: tuple[Tensor | tuple[Tensor, ...], ...]
     tables: frozenset[str] = frozenset()
     held: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"CoupledChannels({counted(self.count, 'unit')})"
 
     def alive(self, name: str, alive: Tensor) -> tuple[Tensor, ...]:
         """For each axis of a parameter, which of its indices stay when the units `alive` (bool (count,)) do.

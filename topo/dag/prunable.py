@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
-from ..errors import InputError, listed
+from ..errors import InputError, listed, warn
 from ..parameter_names import matching_names, named_parameters, plain_owners
 from ..weight_norms import norm_scales
 from .dag import Dag
@@ -162,7 +161,7 @@ def prunable_parameters(
         why = left or "name the parameters to prune in include, or exclude fewer."
         raise InputError(f"nothing is left to prune; {why}")
     if left:
-        warnings.warn(left, stacklevel=2)
+        warn(left)
     return {name: p for name, p in parameters.items() if name in selected}
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from ..errors import counted
+from ..errors import counted, warn
 from ..weight_norms import norm_scales
 from .dag import Dag
 from .derived_weights import is_view, main_parameter
@@ -65,7 +64,7 @@ def undefined_weights(dag: Dag, masks: Mapping[str, Tensor]) -> dict[str, int]:
     return found
 
 
-def warn_of_undefined_weights(dag: Dag, masks: Mapping[str, Tensor], stacklevel: int = 3) -> None:
+def warn_of_undefined_weights(dag: Dag, masks: Mapping[str, Tensor]) -> None:
     """Warn where masks turn weights that the model computes from its parameters into what is no finite number.
 
     Parameters
@@ -74,8 +73,6 @@ def warn_of_undefined_weights(dag: Dag, masks: Mapping[str, Tensor], stacklevel:
         The network.
     masks
         Parameter name -> bool mask in the parameter's shape.
-    stacklevel
-        As for `warnings.warn`, from here.
 
     Warns
     -----
@@ -88,11 +85,10 @@ def warn_of_undefined_weights(dag: Dag, masks: Mapping[str, Tensor], stacklevel:
     parts = ", ".join(f"{counted(lost, 'weight')} computed from {name!r}" for name, lost in found.items())
     whole = all(_has_whole_rows(masks[name]) for name in found if name in masks)
     why = "rows of it that are pruned whole are divided by their own size, then zero" if whole else "by a division"
-    warnings.warn(
+    warn(
         f"with these masks in force the model's own code makes {parts} NaN or infinite ({why}), and so its outputs; "
         "graphs and compacted networks count NaN weights as zero; to run the masked model, bound what it divides by "
         "from below, as by .clamp(min=1e-12), or exclude these parameters from pruning.",
-        stacklevel=stacklevel,
     )
 
 

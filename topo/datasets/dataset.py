@@ -47,6 +47,10 @@ class Dataset:
     augmentation: Augmentation | None = None
     dtype: torch.dtype = torch.float32
 
+    def __repr__(self) -> str:
+        tested = "no test samples" if self.test is None else counted(len(self.test), "test sample")
+        return f"Dataset({self.name!r}, {counted(len(self.train), 'training sample')}, {tested})"
+
     @property
     def n_outputs(self) -> int:
         """How many outputs a model has for it: one a class, or as many numbers or labels as the first axis of a sample

@@ -59,7 +59,7 @@ def load(
     (torch.Size([100, 1, 8, 8]), 10)
     """
     loader = DATASETS[name]
-    check_settings(loader, settings, f"dataset {name!r}")
+    check_settings(loader, settings, f"dataset {name!r}", caller=load)
     target = resolve_device(device)
     folder = None if root is None else Path(root).expanduser()
     if folder is not None and (folder / name).is_dir():

@@ -9,6 +9,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
+from ..errors import counted
 from .inputs import IGNORED, Inputs, kind_of, map_inputs
 
 __all__ = ["Split", "samples_for"]
@@ -35,6 +36,9 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def __repr__(self) -> str:
+        return f"Split({counted(len(self), 'sample')})"
 
     @property
     def is_of_positions(self) -> bool:

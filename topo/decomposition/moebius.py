@@ -45,6 +45,9 @@ class Moebius:
     terms: Tensor
     grouped: bool
 
+    def __repr__(self) -> str:
+        return f"Moebius({counted(len(self.sets), 'term')})"
+
     @property
     def output(self) -> Tensor:
         """The sum of all terms, (samples, outputs of a sample)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -18,7 +17,7 @@ from ..dag import Dag
 from ..dag.example import Example
 from ..encoding import ENCODINGS, encoding_options
 from ..encoding.graph import LayerGraphs, MultipartiteGraph
-from ..errors import InputError, counted
+from ..errors import InputError, counted, warn
 from ..progress import progress
 from ..validation import flag, one_of
 from .engines import ENGINES, choices_said_once
@@ -251,11 +250,10 @@ def _warn_of(failed: Mapping[Any, str], total: int) -> None:
     """Say how many items have no row of numbers, and why the first of them has none."""
     if failed:
         name, why = next(iter(failed.items()))
-        warnings.warn(
+        warn(
             f"{len(failed)} of {counted(total, 'item')} failed, a row of NaN each; {name!r}: {why} All reasons are in "
             'table.attrs["failed"].',
             RuntimeWarning,
-            stacklevel=3,
         )
 
 

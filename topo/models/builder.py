@@ -76,7 +76,7 @@ def build(
     whole_number("n_classes", n_classes, minimum=1)
     builder: Callable[..., nn.Module]
     if name in MODELS:
-        check_settings(MODELS[name], settings, f"model {name!r}", arguments=("input_shape", "n_classes", "seed"))
+        check_settings(MODELS[name], settings, f"model {name!r}", caller=build)
         builder = MODELS[name]
     else:
         builder = partial(torchvision_model, _torchvision_name(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import dag_pruning, dynamic, initial, structured, trained, variational
 from .api import Task, prune, score, sparse_training_callback
+from .needs import needs_of
 from .registry import PRUNERS, settings_of
 from .sparse_training import SparseTrainingCallback
 from .structured.narrowing import narrowed
@@ -18,6 +19,7 @@ __all__ = [
     "dynamic",
     "initial",
     "narrowed",
+    "needs_of",
     "prune",
     "score",
     "settings_of",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from typing import Any
@@ -16,13 +15,14 @@ from ..dag.operators.probing import rules_alone
 from ..dag.structure import is_connected
 from ..dag.tracing import module_of
 from ..dag.undefined_weights import warn_of_undefined_weights
-from ..errors import InputError, failures_named
+from ..errors import InputError, failures_named, warn
 from ..masks import Masks
 from ..parameter_names import named_parameters
 from ..training import Recipe
 from ..training.losses import AskedLoss, loss_name
 from ..validation import check_settings
 from .masks_within import kept_within
+from .needs import NotGiven, needs_of
 from .opening import open_task
 from .registry import PRUNERS, settings_of
 from .results import checked_masks, checked_tensors
@@ -124,7 +124,9 @@ def prune(
     example = _example_of(model, example)
     model = module_of(model, f"pruner {name!r}", values=True)
     algorithm = PRUNERS[name]
-    check_settings(algorithm, settings, f"pruner {name!r}")
+    check_settings(algorithm, settings, f"pruner {name!r}", caller=prune)
+    if needs_of(name) == "recipe" and (data is None or recipe is None):
+        raise NotGiven(name, "recipe")
     with open_task(
         model,
         name,
@@ -218,7 +220,7 @@ def score(
     if scores_of is None:
         known = ", ".join(n for n in PRUNERS if hasattr(PRUNERS[n], "score"))
         raise InputError(f"pruner {name!r} does not score weights; those that do: {known}.")
-    check_settings(scores_of, settings, f"the score of pruner {name!r}")
+    check_settings(scores_of, settings, f"the score of pruner {name!r}", caller=score)
     with open_task(
         model,
         name,
@@ -291,7 +293,7 @@ def sparse_training_callback(
     if PRUNERS.entry(name).info["stage"] != "training":
         known = ", ".join(n for n in PRUNERS if PRUNERS.entry(n).info["stage"] == "training")
         raise InputError(f"pruner {name!r} does not work during training; those that do: {known}.")
-    check_settings(algorithm, settings, f"pruner {name!r}")
+    check_settings(algorithm, settings, f"pruner {name!r}", caller=sparse_training_callback)
     with open_task(
         model,
         name,
@@ -335,11 +337,10 @@ def _warn_of_disconnection(dag: Dag, masks: Masks) -> None:
     # Of an operation whose elements are not known nothing is said, and a call that only prunes probes none.
     with suppress(InputError), rules_alone():
         if not is_connected(dag, masks):
-            warnings.warn(
+            warn(
                 f"the masks of {masks.algorithm!r} at sparsity {masks.asked_sparsity:g} connect no input to an output, "
                 "so that the output is the same for all inputs; lower the sparsity, exclude the layers that empty, or "
                 "choose another allocation or pruner.",
-                stacklevel=3,
             )
 
 

@@ -26,6 +26,7 @@ from ..training import recipe as find_recipe
 from ..training.losses import LOSSES, AskedLoss
 from ..training.memory_format import leave_channels_last
 from ..validation import one_of, real_number, whole_number
+from .needs import NotGiven
 from .registry import PRUNERS
 from .samples import Samples
 from .task import Task
@@ -77,7 +78,9 @@ def open_task(
     """
     sparsity, seed = real_number("sparsity", sparsity, minimum=0, below=1), whole_number("seed", seed)
     if data is None and PRUNERS.entry(name).info.get("needs_data"):
-        raise InputError(f"pruner {name!r} needs data; give data=(inputs, targets), a dataset, a loader or batches.")
+        raise NotGiven(name, "data")
+    if data is None and example is None and PRUNERS.entry(name).info.get("needs_example"):
+        raise NotGiven(name, "example")
     plan = None if recipe is None else find_recipe(recipe) if loss is None else find_recipe(recipe, loss=loss)
     if isinstance(loss, str):
         LOSSES.entry(loss)

@@ -57,7 +57,8 @@ class PrunerRegistry(Registry[Callable[..., dict[str, Tensor]]]):
         stage
             One of `STAGES`.
         info
-            Further facts, such as ``paper``, ``needs_data``, and ``trains`` for one that trains before it has masks.
+            Further facts, such as ``paper``, ``needs_data``, ``needs_example`` for one that traces the network, and
+            ``trains`` for one that trains before it has masks.
 
         Returns
         -------
@@ -93,7 +94,7 @@ def _meanings(options: dict[str, str]) -> str:
 PRUNERS = PrunerRegistry("pruner")
 """Algorithms ``algorithm(task, *, ...settings) -> {parameter name: bool tensor}``; see `topo.pruning.task.Task`.
 
-Facts of an entry: ``paper``; ``needs_data``; ``stage``, one of `STAGES`.
+Facts of an entry: ``paper``; ``stage``, one of `STAGES`; and those that `topo.pruning.needs_of` sums up.
 """
 
 

@@ -16,7 +16,7 @@ from ..dag.effective_weights import computed_magnitudes
 from ..dag.example import unfit_inputs_named
 from ..datasets import Dataset, as_dataset
 from ..datasets.inputs import IGNORED, Batch, Inputs, call_model, kind_of
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..held_masks import PrunedWeights
 from ..masks import Masks
 from ..parameter_names import called_with
@@ -24,15 +24,12 @@ from ..training import Callback, Diverged, Recipe, Training, train
 from ..training.losses import AskedLoss, check_targets
 from ..training.memory_format import in_memory_format
 from .loss_of_output import loss_of_output
+from .needs import NotGiven
 from .samples import Samples
 from .trainable import trainable
 from .weight_rows import Rows
 
-__all__ = ["RecipeMissing", "Task"]
-
-
-class RecipeMissing(InputError):
-    """A pruner trains the network, and the call gave no data or no recipe."""
+__all__ = ["Task"]
 
 
 @dataclass
@@ -114,6 +111,9 @@ class Task:
     _example: Any = field(default=None, init=False, repr=False)
     _known: tuple[Any, tuple[int, int]] | None = field(default=None, init=False, repr=False)
 
+    def __repr__(self) -> str:
+        return f"Task({self.name!r}, keep {self.kept:,} of {counted(self.total, 'weight')})"
+
     def share(self, masks: Mapping[str, Tensor]) -> dict[str, Any]:
         """What the sparsity of the call is a share of, as arguments of `topo.Masks`; empty where all are one.
 
@@ -154,9 +154,7 @@ class Task:
             When the call gave no data.
         """
         if self.given_samples is None:
-            raise InputError(
-                f"pruner {self.name!r} needs data; give data=(inputs, targets), a dataset, a loader or batches."
-            )
+            raise NotGiven(self.name, "data")
         return self.given_samples
 
     @cached_property
@@ -178,10 +176,7 @@ class Task:
         if self._example is None:
             example: Any = self.given_example
             if example is None and self.given_samples is None:
-                raise InputError(
-                    f"pruner {self.name!r} needs an example of the model's input; give example=, a tensor, a "
-                    "tuple or a dict of tensors, or the shape of one sample such as (3, 32, 32), or data."
-                )
+                raise NotGiven(self.name, "example")
             if example is None:
                 inputs = self.samples.example()
                 example = (inputs,) if isinstance(inputs, Tensor) else inputs
@@ -341,10 +336,7 @@ class Task:
             (`topo.training.Diverged`).
         """
         if self.dataset is None or self.recipe is None:
-            raise RecipeMissing(
-                f"pruner {self.name!r} trains the network; give data= and recipe=, such as "
-                'data=topo.datasets.load("digits"), recipe="digits".'
-            )
+            raise NotGiven(self.name, "recipe")
         with trainable(self.model, self.frozen):
             run = train(
                 self.model,

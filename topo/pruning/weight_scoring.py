@@ -53,6 +53,9 @@ class WeightScoring:
         signature = inspect.signature(score)
         self.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *own])
 
+    def __repr__(self) -> str:
+        return f"WeightScoring({getattr(self.score, '__name__', self.score)})"
+
     def __call__(
         self, task: Task, *, allocation: str | None = None, rounds: int | None = None, **settings: Any
     ) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from .collapsed import collapsed_networks
 from .data_issues import DataIssues
 from .labels import listed
@@ -66,6 +66,9 @@ class Published:
     layers: pd.DataFrame | None
     data_issues: pd.DataFrame
     missing: str = ""
+
+    def __repr__(self) -> str:
+        return f"Published({counted(len(self.networks), 'network')}, {counted(len(self.data_issues), 'issue')})"
 
 
 def load_published(folder: str | Path) -> Published:

@@ -46,6 +46,9 @@ class Matching:
     layers: dict[str, float]
     match: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"Matching(distance={self.distance:.4f})"
+
 
 def nnstd(first: Masks, second: Masks, permutable: PermutableUnits | None = None, *, rounds: int = ROUNDS) -> Matching:
     """Distance between the masks of two networks of one architecture, whatever the order of their units.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 import traceback
-import warnings
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, described
+from ..errors import InputError, described, warn
 from ..own_code import digest_of, import_code
 from ..training import TRACKERS, Forgiving, Tracker
 from .computation import build_model, compute, load_data
@@ -100,7 +99,7 @@ def _tracker(cell: Cell, store: Store) -> Tracker | None:
         settings = {"cell": cell.key, **cell.planned.identity}
         return Forgiving(TRACKERS[kind](store.folder / "tracking", str(cell), settings, experiment=experiment))
     except Exception as error:
-        warnings.warn(f"the cell is not tracked: {described(error)}", stacklevel=2)
+        warn(f"the cell is not tracked: {described(error)}")
         return None
 
 

@@ -52,6 +52,9 @@ class TrainingState:
     history: list[dict[str, float]] = field(default_factory=list)
     _handles: list[Any] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        return f"TrainingState(epoch {self.epoch} of {self.recipe.epochs}, step {self.step} of {self.total_steps})"
+
     @property
     def total_steps(self) -> int:
         """Steps of the whole run."""

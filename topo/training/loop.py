@@ -21,7 +21,7 @@ from ..dag.example import unfit_inputs_named
 from ..datasets import as_dataset
 from ..datasets.inputs import IGNORED, Inputs, call_model
 from ..device import resolve_device
-from ..errors import InputError, failures_named
+from ..errors import InputError, counted, failures_named
 from ..masks import Masks
 from ..randomness import own_randomness
 from .callback import Callback, TrainingState
@@ -66,6 +66,11 @@ class Training:
     status: str
     reason: str = ""
     masks: Masks | None = None
+
+    def __repr__(self) -> str:
+        last = {} if self.history.empty else self.history.iloc[-1].dropna()
+        shown = [f"{name}={last[name]:.4f}" for name in ("test_loss", "test_accuracy", "test_r2") if name in last]
+        return f"Training({', '.join([self.status, counted(len(self.history), 'epoch'), *shown])})"
 
 
 class Diverged(InputError):

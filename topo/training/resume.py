@@ -41,7 +41,7 @@ def save(state: TrainingState, callbacks: Sequence[Callback], path: str | Path) 
         "model": state.model.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "masks": None if state.masks is None else dict(state.masks),
-        "callbacks": [callback.state_dict() for callback in callbacks],
+        "callbacks": [callback.state_dict() for callback in _remembering(callbacks)],
         "generator": state.generator.get_state(),
         "random": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
@@ -58,7 +58,7 @@ def resume(state: TrainingState, callbacks: Sequence[Callback], path: str | Path
     state
         A fresh run, changed in place.
     callbacks
-        Its callbacks, in the order of the saved run.
+        Its callbacks; those that a checkpoint holds something of are those of the saved run, in its order.
     path
         What `save` has written.
 
@@ -80,12 +80,14 @@ def resume(state: TrainingState, callbacks: Sequence[Callback], path: str | Path
     if not isinstance(checkpoint, dict) or not {*own, *_STATE} <= checkpoint.keys():
         raise InputError(f"{path} is no checkpoint of a training run; give another file, or delete it.")
     other = [name for name, value in own.items() if checkpoint[name] != value]
-    if other or len(checkpoint["callbacks"]) != len(callbacks):
+    remembering = _remembering(callbacks)
+    if other or len(checkpoint["callbacks"]) != len(remembering):
+        differs = ", ".join(other) or "its callbacks"
         raise InputError(
-            f"{path} is the checkpoint of another run: it differs in {', '.join(other) or 'its callbacks'}; "
-            "give another file, or delete it."
+            f"{path} is the checkpoint of another run: it differs in {differs}; ask for the same, give another file, "
+            "or delete it."
         )
-    for callback, held in zip(callbacks, checkpoint["callbacks"], strict=True):
+    for callback, held in zip(remembering, checkpoint["callbacks"], strict=True):
         # They come first, for they may put another network in the place of the model.
         callback.load_state_dict(state, held)
     try:
@@ -101,6 +103,11 @@ def resume(state: TrainingState, callbacks: Sequence[Callback], path: str | Path
     if checkpoint["cuda"] is not None and device.type == "cuda":
         torch.cuda.set_rng_state(checkpoint["cuda"].cpu(), device)
     return True
+
+
+def _remembering(callbacks: Sequence[Callback]) -> list[Callback]:
+    """Those that a checkpoint holds something of; the others may differ where a run goes on."""
+    return [callback for callback in callbacks if type(callback).state_dict is not Callback.state_dict]
 
 
 def _identity(state: TrainingState) -> dict[str, Any]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, described
+from ..errors import InputError, described, warn
 from ..registry import Registry
 from .callback import Callback, TrainingState
 
@@ -237,7 +236,7 @@ class Forgiving(Tracker):
             getattr(self._tracker, event)(*arguments)
         except Exception as error:
             self._tracker = None
-            warnings.warn(f"the run is not tracked any more: {described(error)}", stacklevel=2)
+            warn(f"the run is not tracked any more: {described(error)}")
 
     def on_start(self, state: TrainingState) -> None:
         self._told("on_start", state)

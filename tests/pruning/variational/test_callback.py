@@ -352,6 +352,7 @@ def test_it_ends_settled_even_after_a_single_step():
     [
         ({"initial_theta": 1.5}, "initial_theta must be a number from 0 to 1, not 1.5"),
         ({"horizon": "long"}, "horizon must be a number from 0 to 1, not 'long'"),
+        ({"estimator": "layers:exact,units:trapezoidal"}, "'trapezoidal'; did you mean 'trapezoid'"),
         ({"warmup": 0.7, "settle": 0.5}, "settle must be above warmup, not 0.5 and 0.7"),
     ],
 )

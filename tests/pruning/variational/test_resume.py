@@ -94,6 +94,19 @@ def test_a_checkpoint_with_other_gates_is_refused(tmp_path):
         prune(cnn(), callbacks=[Stop()], checkpoint=file, seed=1)
 
 
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
+    file = tmp_path / "run.pt"
+    with pytest.raises(KeyboardInterrupt):
+        prune(cnn(), nu=1.0, callbacks=[Stop(STEPS + 1)], checkpoint=file)
+    for other, said in (
+        ({"nu": 0.5}, "another run: nu was 1.0 there and is 0.5 here"),
+        ({"nu": 1.0, "kappa": 0.25}, "kappa was 0.5 there and is 0.25 here"),
+        ({"nu": 1.0, "config": {"horizon": 0.3}}, "horizon was .* there and is 0.3 here"),
+    ):
+        with pytest.raises(InputError, match=said):
+            prune(cnn(), callbacks=[Stop()], checkpoint=file, **other)
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path):
     file, count = tmp_path / "run.pt", Stop()
     first = prune(cnn(), checkpoint=file, callbacks=[Stop()])

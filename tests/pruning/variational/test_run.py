@@ -80,6 +80,22 @@ def test_masks_say_where_they_come_from(tmp_path):
     assert [p.shape for p in small.parameters()] == [p.shape for p in result.model.parameters()]
 
 
+def test_the_network_given_has_the_trained_values_of_what_stays():
+    net = cnn()
+    result = prune(net, nu=1.0)
+    assert not result.is_open.all()
+    assert result.full_model is net
+    masks, inputs = result.masks(), digits().test_inputs
+    with torch.no_grad():
+        expected = result.model.eval()(inputs)
+        for masked in (masks.install(cnn(seed=4)), masks.apply(net)):
+            torch.testing.assert_close(masked.eval()(inputs), expected, rtol=1e-4, atol=1e-5)
+    assert list(topo.masks.prunable_parameters(net)) == list(masks._included) and masks.reached() > 0
+    first, last = result.record["macs"].iloc[[0, -1]].astype(int)
+    assert repr(result).endswith(f"macs {last:,} of {first:,})") and len(repr(result)) < 120
+    assert repr(result.gates).startswith(f"Gates({len(result.gates.units)} units, ")
+
+
 def test_batch_norms_are_measured_in_the_end():
     result = prune(cnn(), nu=1.0)
     before = {name: value.clone() for name, value in result.model.named_buffers() if "running" in name}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from ...errors import warn
 from ..channel_coupling import CoupledChannels
 from ..elements import Hole, Output, Step, place_of
 from ..interpreter import Interpreter
@@ -194,10 +194,9 @@ def _warn_of_copies(copies: Mapping[str, str], root: Mapping[str, Any]) -> None:
     }
     if trained:
         names = ", ".join(f"{of!r} (also {path!r})" for path, of in trained.items())
-        warnings.warn(
+        warn(
             "the smaller network holds parts of the same parameter apart, for places that use it have lost different "
             f"units: {names}. It computes what the masked model does; training it further unties them.",
-            stacklevel=4,
         )
 
 

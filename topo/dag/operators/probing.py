@@ -19,6 +19,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from ...errors import warn
 from ..edge_list import EdgeList
 from ..elements import Step, Values
 from ..maps import Gather, LinearMap
@@ -96,11 +97,10 @@ def _joins_nothing(known: LinearMap) -> bool:
 def _warn(call: Call, found: dict[int, LinearMap], seconds: float) -> None:
     where = f"module {call.step.module!r}" if call.step.module else "the model"
     sizes = " and ".join(f"{prod(known.source_shape):,} x {prod(known.target_shape):,}" for known in found.values())
-    warnings.warn(
+    warn(
         f"operation {call.step.name!r} of {where} has no rule: its edges are the non-zeros of its Jacobian "
         f"({sizes} elements) at random inputs, found in {seconds:.1f} s; edges that only other "
         "inputs would show may be missing, and a record of it would be exact.",
-        stacklevel=2,
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar, cast
+
+from ...errors import warn
 
 __all__ = ["available", "compilation_announced", "njit"]
 
@@ -39,10 +40,8 @@ def available() -> bool:
 
 def _not_there(what: str, error: Exception) -> bool:
     reason = " ".join(str(error).split()) or type(error).__name__
-    warnings.warn(
+    warn(
         f"numba {what} ({reason}), so graphs are measured without compiled code: slower, with equal values.",
-        UserWarning,
-        stacklevel=3,
     )
     return False
 

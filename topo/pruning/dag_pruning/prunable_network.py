@@ -16,6 +16,7 @@ from ...dag.compaction.zero_branches import ZeroValues
 from ...dag.costs import ElementCosts
 from ...dag.path_counts import PathCounts
 from ...dag.weighted_layers import layers_by_arc
+from ...errors import counted
 from .concat_columns import slot_columns
 
 __all__ = ["LiveParts", "PrunableNetwork"]
@@ -35,6 +36,9 @@ class LiveParts:
 
     counts: PathCounts
     alive: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"LiveParts({int(self.alive.sum())} of {counted(len(self.alive), 'unit')})"
 
     def without(self, arcs: Iterable[int] = (), units: Iterable[int] = ()) -> LiveParts:
         """What is left when these go too, and with the arcs all that is then on no path.

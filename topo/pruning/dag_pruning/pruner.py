@@ -31,7 +31,9 @@ RANKINGS = ("cost", "score")
 NORMALISATIONS = ("none", "level")
 
 
-@PRUNERS.register("dag", family="structured", stage="trained", paper="after Hwang 2023", needs_data=False)
+@PRUNERS.register(
+    "dag", family="structured", stage="trained", paper="after Hwang 2023", needs_data=False, needs_example=True
+)
 def dag(
     task: Task,
     *,
@@ -84,8 +86,10 @@ def dag(
         The least number of paths from the input to the output that stay.
     floor
         The least number of units that every group keeps.
-    samples, batch_size
-        About how many samples are looked at, and how many at a time.
+    samples
+        About how many samples are looked at.
+    batch_size
+        How many of them at a time.
     limit
         The most candidates that ``"ablation"`` evaluates.
     """

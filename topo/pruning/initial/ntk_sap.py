@@ -20,7 +20,9 @@ from ..weight_scoring import by_score, in_double
 __all__ = ["ntk_sap"]
 
 
-@PRUNERS.register("ntk-sap", family="initial", stage="initial", paper="Wang et al. 2023", needs_data=False)
+@PRUNERS.register(
+    "ntk-sap", family="initial", stage="initial", paper="Wang et al. 2023", needs_data=False, needs_example=True
+)
 @by_score(allocation="global", rounds=20)
 def ntk_sap(task: Task, *, draws: int = 5, batch_size: int = 100, perturbation: float = 0.01) -> dict[str, Tensor]:
     """Influence of a weight on the trace of the tangent kernel, over random weights and random inputs.

@@ -15,7 +15,9 @@ from .walks import WalkGraph
 __all__ = ["phew"]
 
 
-@PRUNERS.register("phew", family="initial", stage="initial", paper="Patil & Dovrolis 2021", needs_data=False)
+@PRUNERS.register(
+    "phew", family="initial", stage="initial", paper="Patil & Dovrolis 2021", needs_data=False, needs_example=True
+)
 def phew(task: Task) -> dict[str, Tensor]:
     """Weights on biased random walks between inputs and outputs, a step along w with probability ~ |w|.
 

@@ -14,7 +14,9 @@ from ..weight_scoring import by_score
 __all__ = ["synflow"]
 
 
-@PRUNERS.register("synflow", family="initial", stage="initial", paper="Tanaka et al. 2020", needs_data=False)
+@PRUNERS.register(
+    "synflow", family="initial", stage="initial", paper="Tanaka et al. 2020", needs_data=False, needs_example=True
+)
 @by_score(allocation="global", rounds=100)
 def synflow(task: Task) -> dict[str, Tensor]:
     """Flow through a weight, |theta * dR/dtheta|, R the summed response of the positive network to ones.

@@ -14,7 +14,9 @@ from .unit_scoring import by_unit_score
 __all__ = ["fpgm"]
 
 
-@PRUNERS.register("fpgm", family="structured", stage="trained", paper="He et al. 2019", needs_data=False)
+@PRUNERS.register(
+    "fpgm", family="structured", stage="trained", paper="He et al. 2019", needs_data=False, needs_example=True
+)
 @by_unit_score(scope="group")
 def fpgm(task: Task, channels: CoupledChannels, alive: Tensor) -> Tensor:
     """Sum of the distances of a filter to all other filters of its layer, ranked inside its layer.

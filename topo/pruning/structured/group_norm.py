@@ -16,7 +16,9 @@ from .unit_scoring import along, by_unit_score, train_units
 __all__ = ["GroupPenalty", "group_norm", "shrinkage", "squared_norms"]
 
 
-@PRUNERS.register("group-norm", family="structured", stage="trained", paper="Fang et al. 2023", needs_data=False)
+@PRUNERS.register(
+    "group-norm", family="structured", stage="trained", paper="Fang et al. 2023", needs_data=False, needs_example=True
+)
 @by_unit_score(scope="global")
 def group_norm(
     task: Task, channels: CoupledChannels, alive: Tensor, *, penalty: float = 0.0, alpha: float = 4.0

@@ -15,7 +15,9 @@ from .unit_scoring import by_unit_score
 __all__ = ["l1_filter", "l2_filter"]
 
 
-@PRUNERS.register("l1-filter", family="structured", stage="trained", paper="Li et al. 2017", needs_data=False)
+@PRUNERS.register(
+    "l1-filter", family="structured", stage="trained", paper="Li et al. 2017", needs_data=False, needs_example=True
+)
 @by_unit_score(scope="group")
 def l1_filter(task: Task, channels: CoupledChannels) -> Tensor:
     """L1 norm of the filters of a unit, ranked inside its layer.
@@ -25,7 +27,9 @@ def l1_filter(task: Task, channels: CoupledChannels) -> Tensor:
     return _sums(task, channels, Tensor.abs)
 
 
-@PRUNERS.register("l2-filter", family="structured", stage="trained", paper="Li et al. 2017", needs_data=False)
+@PRUNERS.register(
+    "l2-filter", family="structured", stage="trained", paper="Li et al. 2017", needs_data=False, needs_example=True
+)
 @by_unit_score(scope="group")
 def l2_filter(task: Task, channels: CoupledChannels) -> Tensor:
     """L2 norm of the filters of a unit, ranked inside its layer.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 from torch import Tensor
 
 from ...dag.channel_coupling import CoupledChannels
+from ...errors import warn
 
 __all__ = ["allowance", "refill", "unit_kinds", "warn_of_shortfall"]
 
@@ -101,7 +101,7 @@ def refill(staying: Tensor, order: Tensor, kinds: Tensor, fits: Callable[[Tensor
     return staying
 
 
-def warn_of_shortfall(name: str, left: float, allowed: float, full: float, budget: str, stacklevel: int = 4) -> None:
+def warn_of_shortfall(name: str, left: float, allowed: float, full: float, budget: str) -> None:
     """Warn where a structured pruner leaves much less than it may, for what it removed goes in large pieces only.
 
     Parameters
@@ -112,8 +112,6 @@ def warn_of_shortfall(name: str, left: float, allowed: float, full: float, budge
         What it leaves, what it may leave and what there was, in one unit.
     budget
         What is counted.
-    stacklevel
-        As for ``warnings.warn``.
 
     Warns
     -----
@@ -121,9 +119,8 @@ def warn_of_shortfall(name: str, left: float, allowed: float, full: float, budge
         Where less than nine tenths of what may stay are left.
     """
     if left < TOLERATED * allowed:
-        warnings.warn(
+        warn(
             f"pruner {name!r} leaves {left / full:.3g} of the {budget} where {allowed / full:.3g} may stay: each thing "
             "that it removed, with all that is coupled to it, is larger than what is missing; Masks.reached says what "
             "was reached, and a pruner of single weights meets any sparsity.",
-            stacklevel=stacklevel,
         )

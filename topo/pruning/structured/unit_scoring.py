@@ -77,6 +77,9 @@ class UnitScored:
         self.score = weight_scores
         self._asks_alive = "alive" in inspect.signature(score).parameters
 
+    def __repr__(self) -> str:
+        return f"UnitScored({getattr(self.unit_score, '__name__', self.unit_score)})"
+
     def __call__(self, task: Task, **settings: Any) -> dict[str, Tensor]:
         own = {name: settings.pop(name, default) for name, default in self._defaults.items()}
         _check_settings(own["scope"], own["budget"], own["floor"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -95,6 +95,7 @@ class VariationalCallback(Callback):
         self.find_gates = find_gates
         self.nu, self.kappa, self.alpha = float(nu), float(kappa), float(alpha)
         self.config, self.target = config or VariationalConfig(), target
+        self._asked = {name: _plain(value) for name, value in self.settings().items()}
         self.record = Record()
         self.decided = False
 
@@ -370,6 +371,7 @@ class VariationalCallback(Callback):
     def state_dict(self) -> dict[str, Any]:
         current = self._coefficients
         return {
+            "settings": self._asked,
             "is_open": self.is_open,
             "theta": self.theta,
             "closed": self.closed,
@@ -385,6 +387,13 @@ class VariationalCallback(Callback):
 
     def load_state_dict(self, state: TrainingState, held: dict[str, Any]) -> None:
         held = {name: value.cpu() if isinstance(value, Tensor) else value for name, value in held.items()}
+        for name, value in self._asked.items():
+            before = held["settings"].get(name)
+            if value != before:
+                raise InputError(
+                    f"the checkpoint is of another run: {name} was {before} there and is {value} here; give another "
+                    "file, or delete it."
+                )
         if len(held["is_open"]) != self.gates.count:
             raise InputError("the checkpoint is of a network with other gates.")
         self.theta, self.closed, self.nu = held["theta"].to(self._device), held["closed"], held["nu"]
@@ -399,3 +408,10 @@ class VariationalCallback(Callback):
         self.record.load_state_dict(held["record"])
         if held["decided"]:
             self._use_plain(state)
+
+
+def _plain(value: Any) -> Any:
+    """A setting as a checkpoint may hold it."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return value if isinstance(value, str | int | float) else repr(value)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
+
 from ...errors import InputError
 from ...validation import one_of, real_number, share
-from .estimators import Estimator
+from .estimators import Estimator, make_estimator
 from .objective import MATCHINGS
 
 __all__ = ["VariationalConfig"]
@@ -74,6 +76,7 @@ class VariationalConfig:
     def __post_init__(self) -> None:
         real_number("caution", self.caution, minimum=0)
         one_of("matching", self.matching, MATCHINGS)
+        make_estimator(self.estimator, torch.zeros(0, dtype=torch.bool))  # refuses unknown ones
         for name in _SHARES:
             share(name, getattr(self, name))
         if not self.warmup < self.settle:

@@ -14,7 +14,7 @@ from ...dag.channel_coupling import CoupledChannels, coupled_channels
 from ...dag.example import Example
 from ...dag.prunable import prunable_weights
 from ...dag.tracing import module_of
-from ...errors import InputError
+from ...errors import InputError, counted
 from ..dag_pruning.candidates import Candidate, drop
 from ..dag_pruning.prunable_network import LiveParts, PrunableNetwork
 from .branches import LayerGate, find_layer_gates
@@ -53,6 +53,9 @@ class Gates:
     layers: tuple[LayerGate, ...]
     prunable: tuple[str, ...]
     unread_parameters: int = 0
+
+    def __repr__(self) -> str:
+        return f"Gates({counted(len(self.units), 'unit')}, {counted(len(self.layers), 'layer')})"
 
     @property
     def channels(self) -> CoupledChannels:

@@ -29,7 +29,12 @@ __all__ = ["VariationalPruner"]
 
 
 @PRUNERS.register(
-    "variational", family="structured", stage="training", paper="after Guenter & Sideris 2024", needs_data=False
+    "variational",
+    family="structured",
+    stage="training",
+    paper="after Guenter & Sideris 2024",
+    needs_data=False,
+    needs_example=True,
 )
 class VariationalPruner(SparseTrainingCallback):
     """Random gates on units and branches, their probabilities trained with the weights, aware of what they cost.
@@ -52,9 +57,13 @@ class VariationalPruner(SparseTrainingCallback):
         Layers against units, from 0 (units only) to 1 (layers only).
     alpha
         Computation against parameters, from 0 (parameters only) to 1 (multiply-accumulates only).
-    estimator, matching, settle
-        See `topo.pruning.variational.VariationalConfig`. Gates are decided earlier than with a fixed nu, which closes
-        most of them in the beginning: on the way to a target they close steadily, and the network needs time
+    estimator
+        How the change of the loss when a gate closes is estimated, see `topo.pruning.variational.VariationalConfig`.
+    matching
+        How the regulariser follows the complexity, ``"gradient"`` or ``"value"``.
+    settle
+        Share of all steps after which the remaining gates are decided. That is earlier than with a fixed nu, which
+        closes most of them in the beginning: on the way to a target they close steadily, and the network needs time
         afterwards.
 
     Raises

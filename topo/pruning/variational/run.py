@@ -39,6 +39,8 @@ class VariationalRun:
     ----------
     model
         The small network: a plain module without gates, in the mode of the one it came from.
+    full_model
+        The network that was given, with the trained values of all that stays.
     record
         One row before the first and after every epoch: epoch, seconds, training_macs, expected_parameters,
         expected_macs, parameters, macs, units, layers, nu.
@@ -55,6 +57,7 @@ class VariationalRun:
     """
 
     model: nn.Module
+    full_model: nn.Module
     record: pd.DataFrame
     thetas: Tensor
     gates: Gates
@@ -63,8 +66,21 @@ class VariationalRun:
     settings: dict[str, Any]
 
     def masks(self) -> Masks:
-        """Masks of the full network that leave the small one, to encode and compare it like any other."""
-        return Masks(self.gates.masks(self.is_open), algorithm="variational", settings=self.settings)
+        """Masks of the full network that leave the small one, to encode and compare it like any other.
+
+        The weights of the full network go along as `Masks.state`, so that `Masks.install` writes them, too.
+        """
+        masks = self.gates.masks(self.is_open)
+        found = Masks(masks, algorithm="variational", settings=self.settings, included=self.gates.prunable)
+        found.state = {name: value.detach().cpu().clone() for name, value in self.full_model.state_dict().items()}
+        return found
+
+    def __repr__(self) -> str:
+        first, last = self.record.iloc[0], self.record.iloc[-1]
+        parts = [
+            f"{name} {last[name]:,.0f} of {first[name]:,.0f}" for name in ("units", "layers", "parameters", "macs")
+        ]
+        return f"VariationalRun({', '.join(parts)})"
 
 
 def train(
@@ -92,8 +108,8 @@ def train(
     Parameters
     ----------
     model
-        Returns logits (N, classes), or a traced network of such a model. It is trained in place until something is
-        removed; from then on a smaller copy is.
+        Any module that can be traced, or a traced network. It is trained in place: in the end it has the trained values
+        of all that stays, so that the masks of the run fit it.
     data
         What to train on, in any of the forms that `topo.training.train` takes.
     recipe
@@ -161,6 +177,7 @@ def train(
     )
     if training.status != "finished":
         raise Diverged(f"{training.reason[0].upper()}{training.reason[1:]}")
+    full_model = callback.write_back()
     # A recipe may have frozen some parameters while it lasted; by now those of the full network are as they were.
     full = named_parameters(model)
     for name, parameter in named_parameters(callback.model).items():
@@ -170,11 +187,12 @@ def train(
     if callback.transfer is not None and any(computed_weights(callback.gates.network)):
         # As long as it is trained, a weight that is computed from parameters is cut to zero and not out.
         masks = callback.gates.masks(callback.is_open)
-        small = compact(callback.write_back(), masks, example=example)
+        small = compact(full_model, masks, example=example)
     if plan.channels_last:
         small.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as `train` leaves a network
     return VariationalRun(
         model=small.train(was_training),
+        full_model=full_model,
         record=callback.record.table(),
         thetas=callback.record.theta_table(),
         gates=callback.gates,
