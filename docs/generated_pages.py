@@ -23,6 +23,7 @@ from topo.features.registry import COMPUTED_BY
 from topo.models import MODELS, torchvision_names
 from topo.pruning import PRUNERS
 from topo.pruning.needs import NEEDS, needs_of
+from topo.pruning.registry import FAMILIES
 from topo.questions import QUESTIONS
 from topo.registry import Entry, Registry
 from topo.results.dictionary import MEASURED_SUFFIXES, RUN_COLUMNS
@@ -365,7 +366,7 @@ def _pruners() -> dict[str, str]:
     entries = _own(PRUNERS)
     pages = {f"pruners/{entry.name}.md": _pruner_page(entry) for entry in entries}
     sections = []
-    for family in dict.fromkeys(entry.family for entry in entries):
+    for family in FAMILIES:
         members = [entry for entry in entries if entry.family == family]
         rows = [
             (f"[{e.name}]({e.name}.md)", _markdown(e.summary), needs_of(e.name), e.info.get("paper", ""))

@@ -34,6 +34,13 @@ def test_every_metric_encoding_and_pruner_has_a_page(generated: Path):
         assert all(f"[{name}]({name}.md)" in index for name in own)
 
 
+def test_pages_of_pruners_say_what_these_need(generated: Path):
+    assert "| data, and a recipe to train with |" in (generated / "pruners" / "rigl.md").read_text()
+    index = (generated / "pruners" / "index.md").read_text()
+    for name, needed in (("er", "nothing"), ("l1-filter", "example"), ("snip", "data"), ("imp", "recipe")):
+        assert re.search(rf"^\| \[{name}\].*\| {needed} \|[^|]*\|$", index, re.M)
+
+
 def test_every_public_name_is_documented_once(generated: Path):
     pages = {path.stem: path.read_text() for path in (generated / "reference").glob("*.rst")}
     assert {*pages} == {"topo", *topo._MODULES}

@@ -56,6 +56,8 @@ def test_a_family_or_category_is_listed_by_its_name(topo_command):
     lines = topo_command("list", "metrics", "global").stdout.splitlines()
     assert lines[0] == "global" and any("cut" in line for line in lines[1:]) and "sink_nodes" not in " ".join(lines)
     lines = topo_command("list", "pruners", "dynamic").stdout.splitlines()
+    headings = [line for line in topo_command("list", "pruners").stdout.splitlines() if not line.startswith(" ")]
+    assert headings == ["initial", "dynamic", "trained", "structured"]
     assert lines[0] == "dynamic" and "rigl" in {line.split()[0] for line in lines[1:]}
 
 

@@ -222,8 +222,13 @@ def _torchvision(kind: str) -> list[str]:
 def _families(kind: str, registry: Registry[Any]) -> list[str]:
     """Families in their own order where they have one, else as they were registered."""
     own = list(dict.fromkeys(entry.family for entry in registry.entries()))
-    if kind != "metrics":
-        return own
-    from ..features.registry import CATEGORIES
+    ordered: list[str] = []
+    if kind == "metrics":
+        from ..features.registry import CATEGORIES
 
-    return [*CATEGORIES, *(family for family in own if family not in CATEGORIES)]
+        ordered = [*CATEGORIES]
+    elif kind == "pruners":
+        from ..pruning.registry import FAMILIES
+
+        ordered = [*FAMILIES]
+    return [*ordered, *(family for family in own if family not in ordered)]

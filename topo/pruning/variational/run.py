@@ -134,7 +134,7 @@ def train(
         Called after every step and epoch, in order, behind the one of the gates.
     checkpoint
         A file, written after every epoch. Where it exists, the run goes on from it, and ends as it would have without
-        the interruption.
+        the interruption; one of another recipe, seed or setting is refused.
     loss
         As for `topo.training.train`.
 
