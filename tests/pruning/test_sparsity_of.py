@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 import topo
+from topo.dag.structure import weight_counts
 from topo.errors import InputError
 from topo.pruning import PRUNERS
 from topo.study.config import StudyConfig
@@ -175,6 +176,14 @@ def test_networks_are_disconnected_only_where_their_output_is_constant(name):
     assert (False, True) not in found
     if name not in ("comparison", "places"):  # which may come out the same for every input
         assert (True, False) not in found
+
+
+def test_weights_that_statistics_alone_pass_on_count_where_values_do():
+    net = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), nn.Linear(2, 1))
+    masks = topo.Masks({"0.weight": [[1, 1], [0, 0]], "2.weight": [[0, 1]]})
+    dag = topo.trace(net, (2,))
+    assert weight_counts(dag, masks).effective == 0
+    assert weight_counts(dag, masks, reads="values").effective == 3 and masks.connected(dag)
 
 
 def test_a_skip_without_weights_connects():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
+from contextlib import suppress
 
 import pandas as pd
 import pytest
@@ -480,3 +481,28 @@ def test_batch_norms_of_one_sample_are_told_what_they_lack():
         train(net, data, recipe("digits", epochs=1), device="cpu", progress=False)
     with pytest.raises(InputError, match=r"module '1' .*batch norms have no statistics of one sample alone"):
         topo.prune(net, "px", sparsity=0.5, data=data, device="cpu")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_every_module_is_in_its_own_mode_afterwards(fails):
+    """As frozen batch norms are, which stay in evaluation mode in a network in training."""
+    net = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Dropout(), nn.Linear(5, 3))
+    net[1].eval()
+    pair = torch.randn(9, 4), torch.arange(9) % 3
+    data = topo.datasets.as_dataset(pair, test=pair)
+
+    def loss(outputs, targets):
+        if fails and len(targets) > 1:
+            raise ZeroDivisionError
+        return nn.functional.cross_entropy(outputs, targets)
+
+    calls = [
+        lambda: topo.training.evaluate(net, data, device="cpu", loss=loss),
+        lambda: topo.training.measure_targets(net, data, device="cpu", loss=loss),
+        lambda: run(net, data, SHORT, loss=loss),
+        lambda: topo.pruning.variational.train(net, data, SHORT, nu=0.0, device="cpu", progress=False, loss=loss),
+    ]
+    for call in calls:
+        with suppress(*[InputError] * fails):
+            call()
+        assert [module.training for module in net] == [True, False, True, True] and net.training

@@ -180,9 +180,12 @@ def _columns(cell: Cell, model: nn.Module, dataset: Dataset, masks: Masks | None
 
 
 def _is_cut(cell: Cell, model: nn.Module, dataset: Dataset, masks: Masks, unknown: bool) -> bool:
-    """Whether no kept weight is on a path from the input to the output; `unknown` where paths cannot be followed."""
+    """Whether no kept weight is on a path from the input to the output; `unknown` where paths cannot be followed.
+
+    Paths are those of `topo.dag.is_connected`.
+    """
     try:
-        return weight_counts(_dag(cell, model, dataset), masks).effective == 0
+        return weight_counts(_dag(cell, model, dataset), masks, reads="values").effective == 0
     except InputError:
         return unknown
 

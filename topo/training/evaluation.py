@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..dag.example import unfit_inputs_named
+from ..dag.export import evaluation_mode
 from ..datasets import Dataset, as_dataset
 from ..datasets.inputs import call_model, kind_of, unfit_labels
 from ..device import resolve_device
@@ -110,15 +111,12 @@ def measure_split(
     dict
         Name -> value.
     """
-    was_training = model.training
-    model.eval()
     found = find_loss(loss, dataset.split(split).targets)
     parts: dict[str, list[Tensor]] = {}
-    with torch.no_grad():
+    with evaluation_mode(model), torch.no_grad():
         for inputs, targets in dataset.batches(split, batch_size):
             for name, part in _sums(found, full_precision(call_model(model, inputs)), targets).items():
                 parts.setdefault(name, []).append(part)
-    model.train(was_training)
     totals = {name: torch.stack(each).sum(0) for name, each in parts.items()}
     targets = dataset.split(split).targets
     return _measures(found, totals, of_tokens=kind_of(targets) == "classes" and targets.ndim == 2)
@@ -193,14 +191,9 @@ def check_fit(model: nn.Module, dataset: Dataset, loss: AskedLoss = None) -> Non
         if split is not None:
             check_targets(loss, split.targets, f"dataset {dataset.name!r}")
     found = find_loss(loss, dataset.train.targets)
-    was_training = model.training
-    model.eval()
     example = dataset.example
-    try:
-        with torch.no_grad(), unfit_inputs_named(example, name=f"dataset {dataset.name!r}"):
-            output = call_model(model, example)
-    finally:
-        model.train(was_training)
+    with evaluation_mode(model), torch.no_grad(), unfit_inputs_named(example, name=f"dataset {dataset.name!r}"):
+        output = call_model(model, example)
     targets = dataset.train.targets[:1]
     if found.own:
         found(output, targets)

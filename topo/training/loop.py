@@ -18,6 +18,7 @@ from rich.progress import Progress
 from torch import nn
 
 from ..dag.example import unfit_inputs_named
+from ..dag.export import own_modes
 from ..datasets import as_dataset
 from ..datasets.inputs import IGNORED, Inputs, call_model
 from ..device import resolve_device
@@ -90,7 +91,7 @@ def train(
     checkpoint: str | Path | None = None,
     loss: AskedLoss = None,
 ) -> Training:
-    """Train a network in place; it stays on the device, in the mode it was in.
+    """Train a network in place; it stays on the device, and every module of it is in the mode it was in.
 
     The same model, data, recipe, masks and seed give the same weights on one device. The global random
     state stays as it was. A loss that becomes infinite or not a number ends the run with status ``"diverged"``.
@@ -159,7 +160,7 @@ def train(
     check_fit(model, dataset, recipe.loss)
     status, reason = "finished", ""
     with ExitStack() as stack:
-        stack.callback(model.train, model.training)
+        stack.enter_context(own_modes(model))
         stack.enter_context(own_randomness(seed, target))
         if recipe.freeze_biases:
             stack.enter_context(_frozen_biases(model))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..dag.export import evaluation_mode
 from ..datasets import Dataset, as_dataset
 from ..datasets.inputs import Inputs, call_model
 from ..device import resolve_device
@@ -130,10 +131,8 @@ def measure_targets(
     dataset = as_dataset(data).to(where, dtype_of(model))
     dataset.split("test")
     check_fit(model, dataset, loss)
-    was_training = model.training
-    model.eval()
     columns: dict[str, float] = {}
-    try:
+    with evaluation_mode(model):
         trained = Trained(model, dataset, pd.DataFrame() if history is None else history, loss)
         for name, settings in wanted.items():
             with failures_named(f"target {name!r}", torch.OutOfMemoryError):
@@ -141,8 +140,6 @@ def measure_targets(
             if not isinstance(found, Mapping):
                 raise InputError(f"target {name!r} returned a {type(found).__name__}; it must return values by column.")
             columns |= {column: float(value) for column, value in found.items()}
-    finally:
-        model.train(was_training)
     return columns
 
 

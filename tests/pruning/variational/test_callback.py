@@ -350,7 +350,9 @@ def test_it_ends_settled_even_after_a_single_step():
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"initial_theta": 1.5}, "initial_theta must be a number from 0 to 1, not 1.5"),
+        ({"initial_theta": 1.5}, "initial_theta must be a number .* 1, not 1.5"),
+        ({"initial_theta": 0.0}, "initial_theta must be a number above 0 .*, not 0"),
+        ({"ema_decay": 1.0}, "ema_decay must be a number of at least 0 and below 1, not 1"),
         ({"horizon": "long"}, "horizon must be a number from 0 to 1, not 'long'"),
         ({"estimator": "layers:exact,units:trapezoidal"}, "'trapezoidal'; did you mean 'trapezoid'"),
         ({"warmup": 0.7, "settle": 0.5}, "settle must be above warmup, not 0.5 and 0.7"),

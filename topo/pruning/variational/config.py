@@ -14,7 +14,7 @@ from .objective import MATCHINGS
 
 __all__ = ["VariationalConfig"]
 
-_SHARES = ("initial_theta", "warmup", "settle", "horizon", "ema_decay", "margin", "min_saving")
+_SHARES = ("warmup", "settle", "horizon", "margin", "min_saving")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class VariationalConfig:
         How the regulariser follows the complexity, ``"gradient"`` or ``"value"``; see
         `topo.pruning.variational.objective.coefficients`.
     initial_theta
-        Probability of every gate to be open in the beginning.
+        Probability of every gate to be open in the beginning, above 0.
     warmup
         Share of all steps in which weights are trained with random gates before theta begins to move.
     settle
@@ -39,7 +39,7 @@ class VariationalConfig:
     horizon
         Share of all steps in which complexity alone would take theta from 1 to 0.
     ema_decay
-        Decay of the exponential moving average of Delta, per estimate.
+        Decay of the exponential moving average of Delta, per estimate, below 1.
     caution
         Standard errors by which the estimates of Delta must tell a gate's drift from none before its theta moves: in a
         short run, with few estimates, gates whose worth is not known stay open.
@@ -77,6 +77,8 @@ class VariationalConfig:
         real_number("caution", self.caution, minimum=0)
         one_of("matching", self.matching, MATCHINGS)
         make_estimator(self.estimator, torch.zeros(0, dtype=torch.bool))  # refuses unknown ones
+        real_number("ema_decay", self.ema_decay, minimum=0, below=1)
+        real_number("initial_theta", self.initial_theta, above=0, maximum=1)
         for name in _SHARES:
             share(name, getattr(self, name))
         if not self.warmup < self.settle:

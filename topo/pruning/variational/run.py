@@ -191,7 +191,7 @@ def train(
     if plan.channels_last:
         small.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as `train` leaves a network
     return VariationalRun(
-        model=small.train(was_training),
+        model=small if small is model else small.train(was_training),
         full_model=full_model,
         record=callback.record.table(),
         thetas=callback.record.theta_table(),
