@@ -66,11 +66,22 @@ def modules() -> dict[str, Path]:
     return names
 
 
-def imported_modules(module: str) -> Iterator[tuple[str, int]]:
+@cache
+def code_of(module: str) -> ast.Module:
+    """The code of a module, read once for all tests."""
+    return ast.parse(modules()[module].read_text())
+
+
+@cache
+def imported_modules(module: str) -> tuple[tuple[str, int], ...]:
     """The modules of the package that a module imports anywhere in its code, with the line."""
+    return tuple(_imported_modules(module))
+
+
+def _imported_modules(module: str) -> Iterator[tuple[str, int]]:
     path = modules()[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(code_of(module)):
         if isinstance(node, ast.Import):
             for name in node.names:
                 if name.name in modules():
@@ -158,7 +169,7 @@ def test_rooms_are_reached_by_their_names_in_a_fresh_process():
 
 def test_files_are_short_and_say_what_they_are():
     long = [name for name, path in modules().items() if len(path.read_text().splitlines()) > MOST_LINES]
-    silent = [name for name, path in modules().items() if not ast.get_docstring(ast.parse(path.read_text()))]
+    silent = [name for name in modules() if not ast.get_docstring(code_of(name))]
     assert (long, silent) == ([], [])
 
 
