@@ -65,6 +65,14 @@ def report(folder, table, **options) -> Page:
     return Page(write_report(table, folder / "report.html", **options).read_text(encoding="utf-8"))
 
 
+FEW_METRICS = ("nodes", "edges", "sink_nodes_norm", "spectral_gap", "cut_edges_norm", "rolled__density_mean")
+
+
+def few_metrics(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with five metrics of the whole network and one of its layers, which are drawn sooner than all."""
+    return table.drop(columns=[c for c in metric_columns(example_results()) if c not in FEW_METRICS], errors="ignore")
+
+
 @pytest.fixture(scope="module")
 def graph():
     dense = np.random.default_rng(0).random((30, 20)) < 0.3
@@ -132,7 +140,7 @@ def test_the_table_has_every_row_and_column(plain_page):
 
 @pytest.mark.slow
 def test_sentences_hold_the_tables_numbers(tmp_path):
-    table = example_results(seeds=3)
+    table = few_metrics(example_results(seeds=3))
     prose = report(tmp_path, table).prose
     assert "72 sparse networks from 1 dataset, 1 model, 8 pruners, 3 sparsities (80%, 90% and 95%) and 3 seeds" in prose
     assert "beside 3 dense networks" in prose
@@ -148,7 +156,7 @@ def test_sentences_hold_the_tables_numbers(tmp_path):
 
 @pytest.mark.slow
 def test_numbers_follow_the_table(tmp_path, plain_page):
-    table = example_results()
+    table = few_metrics(example_results())
     first = plain_page.prose
     worse = table.assign(accuracy=np.where(table["pruner"] == "uniform", 0.2, table["accuracy"]))
     second = report(tmp_path, worse).prose
@@ -158,7 +166,7 @@ def test_numbers_follow_the_table(tmp_path, plain_page):
 
 @pytest.mark.slow
 def test_failures_are_named_with_their_reasons(tmp_path, caplog):
-    table = example_results()
+    table = few_metrics(example_results())
     table.loc[4, ["status", "reason", "accuracy"]] = ["diverged", "the loss became NaN in epoch 3", np.nan]
     table.loc[5, ["status", "reason"]] = ["collapsed", "no weight is left in fc"]
     prose = report(tmp_path, table).prose
@@ -173,7 +181,7 @@ def test_failures_are_named_with_their_reasons(tmp_path, caplog):
 
 @pytest.mark.slow
 def test_undefined_metrics_are_listed_with_reasons(tmp_path):
-    table = example_results().assign(undefined="")
+    table = few_metrics(example_results()).assign(undefined="")
     table.loc[3:5, ["spectral_gap", "cut_edges_norm"]] = np.nan
     table.loc[3:5, "undefined"] = "spectral_gap, cut_edges_norm: too few nodes: 2; 3 are needed; edges: not this one"
     prose = report(tmp_path, table).prose
@@ -184,7 +192,7 @@ def test_undefined_metrics_are_listed_with_reasons(tmp_path):
 
 @pytest.mark.slow
 def test_names_are_escaped(tmp_path):
-    page = report(tmp_path, example_results(models=("<b>bold</b>",)), title="<script>alert(1)</script>")
+    page = report(tmp_path, few_metrics(example_results(models=("<b>bold</b>",))), title="<script>alert(1)</script>")
     assert "<b>bold" not in page.text and "<script>alert" not in page.text
     assert "&lt;b&gt;bold" in page.text
 
@@ -215,16 +223,11 @@ ODD = {
 }
 
 
-FEW_METRICS = ("nodes", "edges", "sink_nodes_norm", "spectral_gap", "rolled__density_mean")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ODD)
 def test_odd_tables_say_why_something_is_empty(name, tmp_path):
     change, words = ODD[name]
-    # Four metrics of the whole network and one of its layers are drawn sooner than all.
-    metrics = [c for c in metric_columns(example_results()) if c not in FEW_METRICS]
-    table = change(example_results()).drop(columns=metrics, errors="ignore")
+    table = few_metrics(change(example_results()))
     page = report(tmp_path, table)
     assert words.lower() in page.prose.lower()
     assert len(page.rows) == len(table) + 1
@@ -240,7 +243,7 @@ def test_no_graph_and_no_masks_are_said(plain_page):
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_table_files(kind, tmp_path):
     file = tmp_path / f"mine.{kind}"
-    getattr(example_results(), f"to_{kind}")(file, index=False)
+    getattr(few_metrics(example_results()), f"to_{kind}")(file, index=False)
     written = write_report(file, questions=[], files=False)
     assert written == tmp_path / "mine-report.html"
     assert "50 rows" in Page(written.read_text()).prose
@@ -248,7 +251,7 @@ def test_table_files(kind, tmp_path):
 
 @pytest.mark.slow
 def test_folder_with_results_alone(tmp_path):
-    example_results().to_parquet(tmp_path / "results.parquet")
+    few_metrics(example_results()).to_parquet(tmp_path / "results.parquet")
     assert write_report(tmp_path, questions=[], files=False) == tmp_path / "report.html"
 
 
@@ -348,7 +351,7 @@ def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(InputError, match="No space left"):
-        write_report(example_results(sparsities=(0.9,)), path, questions=[])
+        write_report(few_metrics(example_results(sparsities=(0.9,))), path, questions=[])
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["report.html"]
 
 
