@@ -1,7 +1,8 @@
 """Making an exported graph free of in-place operations, operation by operation where that is plainly right.
 
 `ExportedProgram.run_decompositions` does so for every graph, by running the program twice more on symbolic tensors,
-which takes longer than the export. Most networks only need activations and sums that are not in place.
+which takes longer than the export. Most networks only need activations and sums that are not in place, and views with
+sizes written out, as of the heads of attention.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from torch import Tensor, fx
 from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 
-from .operators import OPERATORS, Operator
+from .exported_nodes import is_symbol
+from .operators import OPERATORS, Operator, aten
 
 __all__ = ["functionalised"]
 
@@ -36,6 +38,7 @@ def functionalised(graph: fx.Graph) -> bool:
     """
     calls = [node for node in graph.nodes if node.op not in ("placeholder", "output")]
     replacements: dict[fx.Node, OpOverload] = {}
+    laid_out: dict[fx.Node, list[Any]] = {}
     for node in calls:
         if node.op != "call_function":
             return False
@@ -45,7 +48,10 @@ def functionalised(graph: fx.Graph) -> bool:
                 return False
             replacements[node] = replacement
         elif node.users and not _is_known(node):
-            return False
+            sizes = _sizes(node)
+            if sizes is None:
+                return False
+            laid_out[node] = sizes
     order = {node: place for place, node in enumerate(graph.nodes)}
     for node, target in replacements.items():
         operand: fx.Node = node.args[0]  # type: ignore[assignment]
@@ -53,17 +59,62 @@ def functionalised(graph: fx.Graph) -> bool:
         for user in [user for user in operand.users if order[user] > place]:
             user.replace_input_with(operand, node)  # it has read what was written
         node.target = target
+    for node, sizes in laid_out.items():
+        _lay_out(node, sizes)
     return True
 
 
 def _is_known(node: fx.Node) -> bool:
-    """Whether the operation computes sizes alone, or has a record and behaves as in evaluation."""
-    if not any(isinstance(value, Tensor) for value in pytree.tree_leaves(node.meta.get("val"))):
+    """Whether the operation computes sizes or a constant alone, or has a record and behaves as in evaluation."""
+    if not _has_tensors(node):
         return True
     record = _record(node.target)
+    if record is None and isinstance(node.target, OpOverload) and not any(map(_has_tensors, node.all_input_nodes)):
+        return not node.target._can_decompose() and torch.Tag.nondeterministic_seeded not in node.target.tags
     if record is None or record.composite:
         return False
     return not any(given for name, given in _named_arguments(node).items() if name in TRAINING)
+
+
+def _has_tensors(node: fx.Node) -> bool:
+    return any(isinstance(value, Tensor) for value in pytree.tree_leaves(node.meta.get("val")))
+
+
+def _sizes(node: fx.Node) -> list[Any] | None:
+    """The sizes of the result of a composite operation; those that are free as an input and the axis that has them."""
+    record = _record(node.target)
+    if record is None or not record.composite:
+        return None
+    free: list[tuple[Any, tuple[fx.Node, int]]] = [
+        (size, (read, axis))
+        for read in node.all_input_nodes
+        if isinstance(value := read.meta.get("val"), Tensor)
+        for axis, size in enumerate(value.shape)
+        if is_symbol(size)
+    ]
+    sizes: list[Any] = []
+    for size in node.meta["val"].shape:
+        same = [place for one, place in free if is_symbol(size) and one.node.expr == size.node.expr]
+        if is_symbol(size) and not same:
+            return None
+        sizes.append(same[0] if same else int(size))
+    return sizes
+
+
+def _lay_out(node: fx.Node, sizes: list[Any]) -> None:
+    """Let a composite operation be the one that is called with the sizes of its result."""
+    written: list[Any] = []
+    with node.graph.inserting_before(node):
+        for size in sizes:
+            if isinstance(size, tuple):
+                read, axis = size
+                size = node.graph.call_function(aten.BATCH_SIZE, (read, axis))
+                size.meta = {**node.meta, "val": read.meta["val"].shape[axis]}
+            written.append(size)
+    record = _record(node.target)
+    assert record is not None
+    node.target = record.composite
+    node.args, node.kwargs = (node.args[0], written), {}
 
 
 def _record(operation: Any) -> Operator | None:

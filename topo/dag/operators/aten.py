@@ -29,6 +29,7 @@ __all__ = [
     "SUM",
     "TIMES",
     "UNFLATTEN",
+    "VIEW",
     "WINDOWS",
 ]
 
@@ -54,4 +55,5 @@ STACK = torch.ops.aten.stack.default
 SUM = operator.add
 TIMES = operator.mul
 UNFLATTEN = torch.ops.aten.unflatten.int
+VIEW = torch.ops.aten.view.default
 WINDOWS = torch.ops.aten.im2col.default

@@ -147,7 +147,8 @@ class Operator:
     surrounds
         Puts constants, or copies of the elements, around its input.
     composite
-        Traced as the operations that it is made of, which say more: the sizes of the whole result, say.
+        The operation that does the same when it is called with the input and the sizes of the whole result, and in
+        place of which it is traced so; None where it is traced as it is.
     composition
         From a `Composer` and the arguments to the results, by operations that say more, which are traced in its place:
         a recurrent layer step by step in time. A tuple where it returns several tensors, NotImplemented where there
@@ -203,7 +204,7 @@ class Operator:
     concatenates: bool = False
     sizes: bool = False
     surrounds: bool = False
-    composite: bool = False
+    composite: Any = None
     composition: Callable[..., Any] | None = field(default=None, repr=False)
     any_layout: Any = None
     label: str | None = None

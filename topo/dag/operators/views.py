@@ -204,7 +204,7 @@ view("t", "transpose", "permute", silent=True)
 view("as_strided", "movedim", "swapaxes")
 define("view_as_complex", map=_to_complex, affine=FIRST)
 define("view_as_real", map=_to_real, affine=FIRST)
-view("atleast_2d", "unflatten", "view_as", composite=True)
+view("atleast_2d", "unflatten", "view_as", composite=aten.VIEW)
 
 # Some of the elements.
 view("getitem", silent=True, entry=True)
@@ -217,7 +217,7 @@ view("index_select", map=_chosen, composition=_rows_selected)
 # In another order, or repeated.
 view("expand", silent=True, sizes=True)
 view("broadcast_to", sizes=True)
-view("expand_as", composite=True)
+view("expand_as", composite=aten.EXPAND)
 view("repeat", "repeat_interleave", "tile")
 view("channel_shuffle", "flip", "pixel_shuffle", "pixel_unshuffle", "roll", "rot90")
 view("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", label="upsample")
