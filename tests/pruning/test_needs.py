@@ -21,7 +21,7 @@ BUILT_IN = [entry.name for entry in PRUNERS.entries() if entry.source.built_in]
 
 def prune(name: str, given: str) -> topo.Masks:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
     return topo.prune(net, name, sparsity=0.5, **GIVEN[given])
 
 

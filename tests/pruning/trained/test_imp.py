@@ -122,7 +122,7 @@ def test_the_rounds_follow_from_the_sparsity():
         ({"rewind": 5}, r"rewind \(5 epochs\) lies after the end of the training \(4\)"),
         ({"allocation": "globl"}, "unknown allocation 'globl'; did you mean 'global'"),
         ({"allocation": "uniform", "sparsity": 0.998}, "cannot be spread over"),
-        ({"data": None}, "needs data"),
+        ({"data": None}, "give data= and recipe="),
         ({"data": (torch.zeros(4, 1, 8, 8), torch.rand(4))}, "loss .mse. takes numbers in the shape of the outputs"),
         ({"recipe": None}, "trains the network; give data= and recipe="),
         ({"recipe": recipe("digits", epochs=1, learning_rate=1e30, warmup=0.0)}, "trains the network, and"),
