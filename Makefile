@@ -23,7 +23,7 @@ test-fast: $(INSTALLED)
 
 docs: $(VENV)/installed-docs
 	rm -rf docs/generated site
-	$(VENV)/bin/sphinx-build -W --keep-going -q -b html docs site
+	$(VENV)/bin/sphinx-build -W --keep-going -q -j 2 -b html docs site
 	@echo "The documentation is in site/index.html"
 
 lint: $(INSTALLED)

@@ -72,6 +72,7 @@ sphinx_gallery_conf = {
     "image_scrapers": (scrape,),
     "abort_on_example_error": True,
     "write_computation_times": False,
+    "parallel": True,  # as many at a time as sphinx-build -j says
 }
 
 # Look.
