@@ -12,8 +12,8 @@ from topo.dag.channel_coupling import coupled_channels
 from topo.dag.costs import BUDGETS
 from topo.errors import InputError
 from topo.masks import prunable_parameters
+from topo.pruning import PRUNERS
 from topo.pruning.structured.unit_scoring import SCOPES, along, by_unit_score, select_units
-from topo.registry import Registry
 
 
 @pytest.fixture(scope="module")
@@ -148,10 +148,8 @@ def test_rounds_score_what_is_left(net, monkeypatch):
         seen.append((alive.clone(), copy.deepcopy(task.model[3].weight.detach())))
         return torch.arange(channels.count) + offset
 
-    registry = Registry("pruner")
-    registry.register("last", family="structured", stage="trained", needs_data=False)(last)
-    for module in ("api", "registry", "opening"):
-        monkeypatch.setattr(f"topo.pruning.{module}.PRUNERS", registry)
+    monkeypatch.setattr(PRUNERS, "_entries", dict(PRUNERS._entries))
+    PRUNERS.register("last", family="structured", stage="trained", needs_data=False)(last)
     masks = topo.prune(net, "last", sparsity=0.75, rounds=2, example=(1, 6, 6), offset=2)
     assert len(seen) == 2
     assert seen[0][0].all()
