@@ -137,8 +137,10 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
         axes[0].set(xlabel="nu", ylabel="remaining multiply-accumulates", ylim=(0, 1.05))
         axes[1].axhline(0, color=MUTED, linewidth=0.8)
         axes[1].set(xlabel="remaining multiply-accumulates", ylabel="accuracy, less dense")
-        for colour, name in zip(HUES, ("units", "layers"), strict=False):
-            _means(axes[2], by_kappa["kappa"], by_kappa[name] / table[name].max(), colour, name)
+        # At the ends of kappa one kind has no gates.
+        for colour, (name, without) in zip(HUES, {"units": 1, "layers": 0}.items(), strict=False):
+            part = by_kappa[by_kappa["kappa"] != without]
+            _means(axes[2], part["kappa"], part[name] / table[name].max(), colour, name)
         axes[2].set(xlabel="kappa", ylabel="share that remains", ylim=(0, 1.05))
         titles = ("What nu leaves", "Beside dense networks of equal cost", "What kappa leaves")
         for axis, title in zip(axes, titles, strict=True):
