@@ -146,6 +146,7 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
         for axis, title in zip(axes, titles, strict=True):
             axis.set_title(title, loc="left")
             axis.legend()
+        axes[2].legend(loc="lower left")
     return shown
 
 
