@@ -2,7 +2,8 @@
 
     python benchmarks/variational_knobs.py [--model digits-cnn] [--epochs 10] [--nu 0 0.1 0.3] [--kappa 0.1 0.5 0.9]
     python benchmarks/variational_knobs.py --model "{name: digits-cnn, blocks: 3}" --epochs 5 10 20
-    python benchmarks/variational_knobs.py --draw FILE.json
+    python benchmarks/variational_knobs.py --draw FILE.json       # the figure of a record
+    python benchmarks/variational_knobs.py --table FILE.json      # what nu leaves, as Markdown
 
 For each seed every nu is run at kappa 1/2 for every number of epochs, and every kappa at one nu (`--kappa-at`) for the
 largest. A row has what remains and the accuracy; the share of thetas between .01 and .99 after every epoch before gates
@@ -150,6 +151,37 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
     return shown
 
 
+def nu_table(rows: list[dict[str, Any]]) -> str:
+    """What nu leaves in each length of training, and the accuracy less that of dense networks, as Markdown."""
+    by_nu = pd.DataFrame(rows).query("kappa == 0.5").eval("gap = accuracy - dense_accuracy")
+    lengths = ", ".join(str(epochs) for epochs in sorted(by_nu["epochs"].unique()))
+    lines = [
+        f"| nu | of the multiply-accumulates: {lengths} epochs | accuracy, less dense: {lengths} epochs |",
+        "|---|---|---|",
+    ]
+    for nu, part in by_nu.groupby("nu"):
+        lengths_of = [one for _, one in part.groupby("epochs")]
+        left = ", ".join(_plain(one["macs"].mean(), 2) for one in lengths_of)
+        lines.append(f"| {_plain(nu)} | {left} | {', '.join(_gap(one['gap']) for one in lengths_of)} |")
+    return "\n".join(lines)
+
+
+def _plain(number: float, digits: int | None = None, sign: str = "") -> str:
+    """A number without the zero before its point."""
+    text = f"{number:g}" if digits is None else f"{number:{sign}.{digits}f}"
+    return text.replace("0.", ".", 1) if text.lstrip("+-").startswith("0.") else text
+
+
+def _gap(gaps: pd.Series) -> str:
+    """The mean, and of several seeds its 95% interval, in bold where that leaves out 0."""
+    if len(gaps) < 2:
+        return _plain(gaps.mean(), 3, "+")
+    half = stats.t.ppf(0.975, len(gaps) - 1) * gaps.std() / np.sqrt(len(gaps))
+    mean, low, high = (_plain(value, 3, "+") for value in (gaps.mean(), gaps.mean() - half, gaps.mean() + half))
+    shown = f"**{mean}**" if abs(gaps.mean()) > half else mean
+    return f"{shown} ({low} to {high})"
+
+
 def _means(axis: Any, x: pd.Series, y: pd.Series, colour: str, label: str) -> None:
     groups = y.groupby(x)
     means, count = groups.mean(), groups.count()
@@ -171,7 +203,11 @@ def main() -> None:
     parser.add_argument("--widest", type=int, default=16)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--draw", type=Path, help="draw a record and run nothing")
+    parser.add_argument("--table", type=Path, help="print the table of a record and run nothing")
     a = parser.parse_args()
+    if a.table:
+        print(nu_table(json.loads(a.table.read_text())["rows"]))
+        return
     if a.draw:
         draw(json.loads(a.draw.read_text())["rows"]).savefig(a.draw.with_suffix(".png"))
         return

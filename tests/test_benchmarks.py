@@ -29,3 +29,16 @@ def test_the_comparison_with_other_tools_is_that_of_the_record(monkeypatch: pyte
     tables = runpy.run_path(str(ROOT / "docs" / "comparison_tables.py"))
     page = (ROOT / "docs" / "comparison.md").read_text()
     assert tables["page"](page, record) == page
+
+
+def test_what_nu_leaves_is_that_of_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    knobs = runpy.run_path(str(ROOT / "benchmarks" / "variational_knobs.py"))
+    record = ROOT / "benchmarks" / "results" / "variational_knobs_digits_digits-cnn-blocks3.json"
+    rows = json.loads(record.read_text())["rows"]
+    page = (ROOT / "docs" / "variational.md").read_text()
+    assert re.findall(r"<!-- nu_table: .*?-->\n+(.*?)\n+<!-- end -->", page, re.DOTALL) == [knobs["nu_table"](rows)]
+    alone = [row for row in rows if row["seed"] == 0]
+    assert "nan" not in knobs["nu_table"](alone)
+    titles = [axis.get_title("left") for axis in knobs["draw"](alone).axes]
+    assert titles == ["What nu leaves", "Beside dense networks of equal cost", "What kappa leaves"]
