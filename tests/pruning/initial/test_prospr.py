@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -21,6 +22,16 @@ def batches(count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     ]
 
 
+class InTurn:
+    """Batches in their order, as often as wanted, as a loader of one's own gives them: those of a list are drawn."""
+
+    def __init__(self, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return iter(self.batches)
+
+
 def trained_loss(net: nn.Module, masks: dict[str, torch.Tensor], data: list, lr: float, momentum: float) -> float:
     """Loss on the last batch after torch's own SGD on the others, from the masked weights."""
     net = copy.deepcopy(net).train()
@@ -39,7 +50,7 @@ def trained_loss(net: nn.Module, masks: dict[str, torch.Tensor], data: list, lr:
 @pytest.mark.parametrize("momentum", [0.0, MOMENTUM])
 def test_scores_are_finite_differences_through_training(smooth, momentum):
     data = batches(4)
-    scores = topo.pruning.score(smooth, "prospr", data=data, steps=3, lr=LR, momentum=momentum)
+    scores = topo.pruning.score(smooth, "prospr", data=InTurn(data), steps=3, lr=LR, momentum=momentum)
     weights = prunable_parameters(smooth)
     step = 1e-5
     for name, weight in weights.items():
@@ -78,9 +89,9 @@ def test_one_step_by_the_hessian():
 
 def test_it_takes_the_batches_in_turn_and_again_from_the_first(smooth):
     data = batches(2)
-    once = topo.pruning.score(smooth, "prospr", data=data, steps=3, lr=LR)
-    repeated = topo.pruning.score(smooth, "prospr", data=[*data, *data], steps=3, lr=LR)
-    one = topo.pruning.score(smooth, "prospr", data=data[:1], steps=3, lr=LR)
+    once = topo.pruning.score(smooth, "prospr", data=InTurn(data), steps=3, lr=LR)
+    repeated = topo.pruning.score(smooth, "prospr", data=InTurn([*data, *data]), steps=3, lr=LR)
+    one = topo.pruning.score(smooth, "prospr", data=InTurn(data[:1]), steps=3, lr=LR)
     for name in once:
         assert torch.equal(once[name], repeated[name])
         assert not torch.allclose(once[name], one[name])

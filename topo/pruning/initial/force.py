@@ -28,7 +28,7 @@ def force(task: Task, *, batch_size: int = 128, allocation: str = "global", roun
     Parameters
     ----------
     batch_size
-        About how many samples each round looks at, from 1 up, as many of each class; given batches, the first one is
+        About how many samples each round looks at, from 1 up, as many of each class; given batches, one of them is
         used.
     allocation
         Where the kept weights may lie: ``"global"`` ranks all weights together; others see

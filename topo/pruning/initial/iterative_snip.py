@@ -23,7 +23,7 @@ def iterative_snip(task: Task, *, batch_size: int = 128) -> dict[str, Tensor]:
     Parameters
     ----------
     batch_size
-        About how many samples each round looks at, from 1 up, as many of each class; given batches, the first one is
+        About how many samples each round looks at, from 1 up, as many of each class; given batches, one of them is
         used.
     """
     in_double(task)

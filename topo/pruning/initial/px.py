@@ -45,7 +45,7 @@ def px(task: Task, *, batch_size: int = 128) -> dict[str, Tensor]:
     Parameters
     ----------
     batch_size
-        About how many samples each round looks at, from 1 up, as many of each class; given batches, the first one is
+        About how many samples each round looks at, from 1 up, as many of each class; given batches, one of them is
         used.
     """
     batch_size = whole_number("batch_size", batch_size, minimum=1)

@@ -23,7 +23,7 @@ def snip(task: Task, *, batch_size: int = 128) -> dict[str, Tensor]:
     Parameters
     ----------
     batch_size
-        About how many samples are looked at, from 1 up, as many of each class; given batches, the first one is used.
+        About how many samples are looked at, from 1 up, as many of each class; given batches, one of them is used.
     """
     gradients = task.gradients(task.loss(*task.samples.batch(whole_number("batch_size", batch_size, minimum=1))))
     return {name: (weight.detach() * gradients[name]).abs() for name, weight in task.weights.items()}

@@ -35,7 +35,7 @@ def hrank(task: Task, channels: CoupledChannels, *, samples: int = 64, batch_siz
     Parameters
     ----------
     samples
-        About how many samples are looked at, from 1 up, as many of each class; given batches, the first one is used.
+        About how many samples are looked at, from 1 up, as many of each class; given batches, one of them is used.
     batch_size
         The most samples that go through the network at a time, from 1 up.
     """

@@ -35,7 +35,7 @@ def taylor(
         ReLU, and all that passes factors on, both are the same. ``"filter"``: (sum of g * w)^2 over the filters and
         biases that write the unit. ``"weights"``: sum of (g * w)^2 over these filters, each weight on its own.
     samples
-        About how many samples are looked at, from 1 up, as many of each class; given batches, the first one is used.
+        About how many samples are looked at, from 1 up, as many of each class; given batches, one of them is used.
     batch_size
         The most samples of a batch, from 1 up; its gradient g is that of its mean loss.
     """

@@ -40,7 +40,7 @@ def activation_scores(
         The score: from sizes (groups, rows, inputs, *kernel) of the weights that the network computes with, and norms
         ||X_j|| over all samples and positions (groups, 1, inputs, *kernel).
     samples
-        About how many samples are looked at, from 1 up, as many of each class; given batches, the first one is used.
+        About how many samples are looked at, from 1 up, as many of each class; given batches, one of them is used.
     sequential
         Whether the inputs of a layer are those that come out of the layers before it once they are pruned.
     counts

@@ -29,7 +29,7 @@ def obd(task: Task, *, samples: int = 128) -> dict[str, Tensor]:
     Parameters
     ----------
     samples
-        About how many samples are looked at, from 1 up, as many of each class; given batches, the first one is used.
+        About how many samples are looked at, from 1 up, as many of each class; given batches, one of them is used.
     """
     diagonal = fisher_diagonal(task, task.samples.batch(whole_number("samples", samples, minimum=1)))
     return {name: weight.detach().square() * diagonal[name] / 2 for name, weight in task.weights.items()}

@@ -50,7 +50,7 @@ def obs(
     damping
         Share of the mean of H's diagonal that is added to it, from 0 up.
     samples
-        About how many samples are looked at, from 1 up, as many of each class; given batches, the first one is used.
+        About how many samples are looked at, from 1 up, as many of each class; given batches, one of them is used.
     sequential
         True: the inputs of a layer are those that come out of the layers before it once they are pruned; False: those
         of the dense network.

@@ -40,7 +40,7 @@ def owl(
     spread
         lambda, from 0 up: half of the range of densities. It is cut to the smaller of the density and the sparsity.
     samples
-        About how many samples are looked at, from 1 up, as many of each class; given batches, the first one is used.
+        About how many samples are looked at, from 1 up, as many of each class; given batches, one of them is used.
     sequential
         True: the inputs of a layer are those that come out of the layers before it once they are pruned, as in the
         paper; False: those of the dense network.

@@ -31,7 +31,7 @@ def ria(task: Task, *, exponent: float = 0.5, samples: int = 128, sequential: bo
     exponent
         a, from 0 up: 0 looks at weights only.
     samples
-        About how many samples are looked at, from 1 up, as many of each class; given batches, the first one is used.
+        About how many samples are looked at, from 1 up, as many of each class; given batches, one of them is used.
     sequential
         True: the inputs of a layer are those that come out of the layers before it once they are pruned; False: those
         of the dense network.

@@ -24,7 +24,7 @@ def wanda(task: Task, *, samples: int = 128, sequential: bool = True) -> dict[st
     Parameters
     ----------
     samples
-        About how many samples are looked at, from 1 up, as many of each class; given batches, the first one is used.
+        About how many samples are looked at, from 1 up, as many of each class; given batches, one of them is used.
     sequential
         True: the inputs of a layer are those that come out of the layers before it once they are pruned, as in the
         paper; False: those of the dense network.

@@ -55,7 +55,7 @@ def woodfisher(
     damping
         What is added to the diagonal of F, above 0.
     samples
-        About how many samples are looked at, from 1 up, as many of each class; given batches, the first one is used.
+        About how many samples are looked at, from 1 up, as many of each class; given batches, one of them is used.
 
     Notes
     -----
