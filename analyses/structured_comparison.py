@@ -36,7 +36,6 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from named_dataset import dataset_label, load_named
-from scipy import stats
 from torch import nn
 
 import topo
@@ -47,6 +46,7 @@ from topo.plots.theme import HUES, INK, MUTED, figure, style
 from topo.pruning import narrowed
 from topo.pruning.variational import train as train_pruning
 from topo.results.labels import percent
+from topo.stats.means import mean_interval
 from topo.study.yaml_file import parse_value
 from topo.tables import write_table
 from topo.training import Recipe, evaluate, recipe, train
@@ -215,8 +215,7 @@ def choices(table: pd.DataFrame) -> pd.DataFrame:
         by = part.pivot_table(index=["epochs", "setting", "seed"], columns="settings", values="accuracy").dropna()
         for settings in sorted(by.columns, key="{}".__ne__):  # of equals the defaults are first
             gap = by[settings] - by["{}"]
-            low, high = _interval(gap)
-            rows.append([pruner, settings, by[settings].mean(), gap.mean(), low, high, len(by)])
+            rows.append([pruner, settings, by[settings].mean(), *mean_interval(gap), len(by)])
     columns = ["pruner", "settings", "accuracy", "gap", "low", "high", "networks"]
     return pd.DataFrame(rows, columns=columns).sort_values(
         ["pruner", "accuracy"], ascending=[True, False], kind="stable"
@@ -232,14 +231,6 @@ def best_settings(path: Path) -> dict[str, dict[str, Any]]:
     return {pruner: json.loads(settings) for pruner, settings in best.items()}
 
 
-def _interval(gap: pd.Series) -> tuple[float, float]:
-    """95% t-interval of a mean; of a single value none."""
-    if len(gap) < 2:
-        return np.nan, np.nan
-    half = stats.t.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / np.sqrt(len(gap))
-    return float(gap.mean() - half), float(gap.mean() + half)
-
-
 def means(table: pd.DataFrame) -> pd.DataFrame:
     """Mean accuracy with its 95% t-interval over seeds, and mean shares of cost, by method and setting."""
     table = table.dropna(subset="accuracy")
@@ -247,9 +238,8 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
     table = table.assign(**{f"{c}_share": table[c] / table["seed"].map(dense[c]) for c in COSTS})
     by = table.groupby(["method", "setting"], sort=False)
     averages = by[["accuracy", *(f"{c}_share" for c in COSTS)]].mean()
-    count, deviation = by.size(), by["accuracy"].std(ddof=1)
-    averages["interval"] = stats.t.ppf(0.975, np.maximum(count - 1, 1)) * deviation / np.sqrt(count)
-    return averages.assign(seeds=count).reset_index()
+    averages["interval"] = by["accuracy"].agg(lambda of: mean_interval(of)[2]) - averages["accuracy"]
+    return averages.assign(seeds=by.size()).reset_index()
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -334,7 +324,7 @@ def gaps(table: pd.DataFrame, shares: list[float]) -> pd.DataFrame:
                 gap = both[method] - both["small dense"]
                 if len(gap):
                     means = both.mean()
-                    rows.append([epochs, share, method, *means, gap.mean(), *_interval(gap), len(gap)])
+                    rows.append([epochs, share, method, *means, *mean_interval(gap), len(gap)])
     columns = ["epochs", "share", "method", "accuracy", "small_dense_accuracy", "gap", "low", "high", "seeds"]
     return pd.DataFrame(rows, columns=columns)
 

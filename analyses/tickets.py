@@ -31,13 +31,13 @@ import numpy as np
 import pandas as pd
 import torch
 from named_dataset import dataset_label, load_named
-from scipy import stats
 from torch import nn
 
 import topo
 from topo.dag import coupled_channels, trace
 from topo.datasets import Dataset
 from topo.plots.theme import HUES, INK, MUTED, figure, style
+from topo.stats.means import mean_interval
 from topo.study.yaml_file import parse_value
 from topo.training import Callback, Recipe, TrainingState, batch_loss, evaluate, recipe, train
 
@@ -189,10 +189,8 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _interval(name: str, values: pd.Series) -> dict[str, float]:
-    n = len(values)
-    half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
-    mean = values.mean() if n else np.nan
-    return {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}
+    mean, low, high = mean_interval(values)
+    return {name: mean, f"{name}_low": low, f"{name}_high": high}
 
 
 def write(

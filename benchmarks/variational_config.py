@@ -20,16 +20,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from measuring import write_record
-from scipy import stats
 
 import topo
 from topo.datasets import Dataset, Split, make_dataset
 from topo.errors import InputError
 from topo.pruning.variational import VariationalConfig, train
+from topo.stats.means import mean_interval
 from topo.training import evaluate, recipe
 
 ALTERNATIVES: dict[str, list[Any]] = {
@@ -138,7 +137,7 @@ def summary(table: pd.DataFrame, base: VariationalConfig) -> pd.DataFrame:
         of_default = part[part["value"] == default].set_index(["nu", "seed"])["objective"]
         for value, of_value in part.groupby("value", sort=False):
             more = (of_value.set_index(["nu", "seed"])["objective"] - of_default).dropna()
-            half = stats.t.ppf(0.975, len(more) - 1) * more.std(ddof=1) / np.sqrt(len(more)) if len(more) > 1 else 0.0
+            mean, low, high = mean_interval(more) if len(more) > 1 else (more.mean(),) * 3
             rows.append(
                 {
                     "setting": setting,
@@ -146,9 +145,9 @@ def summary(table: pd.DataFrame, base: VariationalConfig) -> pd.DataFrame:
                     "default": value == default,
                     "networks": int(of_value["objective"].notna().sum()),
                     **of_value[["objective", "accuracy", "parameters", "macs"]].mean(),
-                    "more": more.mean(),
-                    "low": more.mean() - half,
-                    "high": more.mean() + half,
+                    "more": mean,
+                    "low": low,
+                    "high": high,
                 }
             )
     return pd.DataFrame(rows)

@@ -22,17 +22,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from measuring import write_record
-from scipy import stats
 
 import topo
 from topo.plots.theme import HUES, MUTED, figure, style
 from topo.pruning.variational import VariationalConfig, VariationalRun
 from topo.pruning.variational import train as train_pruning
+from topo.stats.means import mean_interval
 from topo.study.yaml_file import parse_value
 from topo.training import evaluate, recipe, train
 
@@ -85,9 +84,7 @@ class Knobs:
     def row(self, epochs: int, seed: int, nu: float, kappa: float) -> dict[str, Any]:
         """One setting, beside its dense network."""
         run = self.run(epochs, seed, nu, kappa)
-        decided = int(0.8 * epochs)
-        theta = run.thetas[1:decided]
-        last = run.record.iloc[-1]
+        theta, last = _before_deciding(run, epochs), run.record.iloc[-1]
         width, dense = self.dense_accuracy(epochs, seed, last["macs"])
         row = {
             "epochs": epochs,
@@ -101,26 +98,24 @@ class Knobs:
             "dense_accuracy": dense,
             "undecided": [round(float(((t > 0.01) & (t < 0.99)).float().mean()), 3) for t in theta],
         }
-        return {**row, **self.closing(run, epochs, seed, nu, kappa)} if self.a.closing else row
+        if not self.a.closing or not len(theta):
+            return row
+        free = _before_deciding(self.run(epochs, seed, nu, kappa, margin=0.0, min_saving=1.0), epochs)
+        early = theta[-1] == 0
+        return {**row, "closed_early": int(early.sum()), "would_come_back": int((free[-1][early] > 0.5).sum())}
 
-    def closing(self, run: VariationalRun, epochs: int, seed: int, nu: float, kappa: float) -> dict[str, int]:
-        """The gates that closed early, and how many of them are open where nothing closes early."""
-        free = self.run(epochs, seed, nu, kappa, margin=0.0, min_saving=1.0)
-        decided = int(0.8 * epochs)
-        theta = run.thetas[1:decided]
-        early = (theta[-1] == 0) if len(theta) else torch.zeros(run.gates.count, dtype=torch.bool)
-        came_back = int((free.thetas[decided - 1][early] > 0.5).sum())
-        return {"closed_early": int(early.sum()), "would_come_back": came_back}
+
+def _before_deciding(run: VariationalRun, epochs: int) -> torch.Tensor:
+    """The thetas after each epoch before gates are decided, at four fifths of the training."""
+    return run.thetas[1 : int(0.8 * epochs)]
 
 
 def draw(rows: list[dict[str, Any]]) -> Figure:
     """What remains by nu, accuracy less that of the dense network by what remains, layers and units by kappa."""
-    table = pd.DataFrame(rows)
-    swept = table.drop_duplicates(["epochs", "seed", "nu", "kappa"])
-    by_nu = swept[swept["kappa"] == 0.5]
-    longest = swept["epochs"].max()
-    at = swept.loc[swept["kappa"] != 0.5, "nu"].unique()
-    by_kappa = swept[(swept["epochs"] == longest) & swept["nu"].isin(at)]
+    table = pd.DataFrame(rows).eval("gap = accuracy - dense_accuracy")
+    by_nu = table[table["kappa"] == 0.5]
+    at = table.loc[table["kappa"] != 0.5, "nu"].unique()
+    by_kappa = table[(table["epochs"] == table["epochs"].max()) & table["nu"].isin(at)]
     with style():
         shown = figure(10, 3.2)
         shown.set_layout_engine("constrained", w_pad=0.12)
@@ -130,9 +125,8 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
         for colour, epochs in zip(HUES, lengths, strict=False):
             part = by_nu[by_nu["epochs"] == epochs]
             _means(axes[0], part["nu"].map(positions), part["macs"], colour, f"{epochs} epochs")
-            gap = part["accuracy"] - part["dense_accuracy"]
-            axes[1].plot(part["macs"], gap, "o", color=colour, markersize=3, alpha=0.35, markeredgewidth=0)
-            means = pd.DataFrame({"macs": part["macs"], "gap": gap, "nu": part["nu"]}).groupby("nu").mean()
+            axes[1].plot(part["macs"], part["gap"], "o", color=colour, markersize=3, alpha=0.35, markeredgewidth=0)
+            means = part.groupby("nu")[["macs", "gap"]].mean()
             axes[1].plot(means["macs"], means["gap"], "o-", color=colour, markersize=5, label=f"{epochs} epochs")
         axes[0].set_xticks(list(positions.values()), [f"{nu:g}" for nu in positions])
         axes[0].set(xlabel="nu", ylabel="remaining multiply-accumulates", ylim=(0, 1.05))
@@ -174,18 +168,19 @@ def _plain(number: float, digits: int | None = None, sign: str = "") -> str:
 
 def _gap(gaps: pd.Series) -> str:
     """The mean, and of several seeds its 95% interval, in bold where that leaves out 0."""
+    values = mean_interval(gaps)
+    mean, low, high = (_plain(value, 3, "+") for value in values)
     if len(gaps) < 2:
-        return _plain(gaps.mean(), 3, "+")
-    half = stats.t.ppf(0.975, len(gaps) - 1) * gaps.std() / np.sqrt(len(gaps))
-    mean, low, high = (_plain(value, 3, "+") for value in (gaps.mean(), gaps.mean() - half, gaps.mean() + half))
-    shown = f"**{mean}**" if abs(gaps.mean()) > half else mean
+        return mean
+    shown = f"**{mean}**" if values[1] > 0 or values[2] < 0 else mean
     return f"{shown} ({low} to {high})"
 
 
 def _means(axis: Any, x: pd.Series, y: pd.Series, colour: str, label: str) -> None:
+    """Means of `y` where `x` is the same, with their 95% intervals."""
     groups = y.groupby(x)
-    means, count = groups.mean(), groups.count()
-    half = stats.t.ppf(0.975, np.maximum(count - 1, 1)) * groups.std().fillna(0) / np.sqrt(count)
+    means = groups.mean()
+    half = groups.agg(lambda of: mean_interval(of)[2]) - means
     axis.errorbar(means.index, means, yerr=half, color=colour, marker="o", markersize=4, linewidth=1.4, label=label)
 
 

@@ -13,11 +13,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError
+from ..module_modes import evaluation_mode
 from ..parameter_names import named_parameters
 from .composition import NAME
 from .dag import Arc, Dag, Hole, Node, Output, Size, Step, Value
 from .example import Example, example_arguments
-from .export import evaluation_mode, export
+from .export import export
 from .exported_nodes import PARAMETRISATIONS, filling, is_symbol, module_path
 from .kept_traces import kept_trace, one_at_a_time
 from .operators import aten, operator_called

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ..dag.export import evaluation_mode
 from ..dag.weight_table import parameter_uses
 from ..datasets.inputs import Batch
 from ..errors import InputError
+from ..module_modes import evaluation_mode
 from .samples import chunks
 from .task import Task
 from .weight_rows import Rows, covers, uses_of_elements

@@ -267,10 +267,10 @@ class Task:
             Inputs and targets.
         """
         inputs, targets = batch
-        counted = targets[targets != IGNORED] if targets.ndim > 1 else targets
-        whole = kind_of(targets) == "classes" and counted.numel() > 0
+        labels = targets[targets != IGNORED] if targets.ndim > 1 else targets
+        whole = kind_of(targets) == "classes" and labels.numel() > 0
         check_targets(self.asked_loss, targets)
-        ends = tuple(torch.stack(torch.aminmax(counted)).tolist()) if whole else (0, 0)
+        ends = tuple(torch.stack(torch.aminmax(labels)).tolist()) if whole else (0, 0)
         targets = _tracked(targets.to(self.device))
         self._known = targets.untyped_storage(), ends
         return (inputs if targets_only else self.on_device(inputs)), targets

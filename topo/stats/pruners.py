@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..errors import InputError
 from ..results.schema import GROUPS, PAIR, REPEATS, tidy_results
 from .columns import require_columns
+from .means import mean_interval
 from .significance import interval_sign
 
 __all__ = ["accuracy_summary", "check_orderings", "pruner_means", "pruner_ranking"]
@@ -73,7 +72,7 @@ def pruner_means(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, group in table.groupby(keys, sort=True):
         accuracies = group["accuracy"].dropna()
-        mean, low, high = _interval(accuracies)
+        mean, low, high = mean_interval(accuracies, LEVEL)
         rows.append((*key, len(accuracies), len(group) - len(accuracies), mean, low, high))
     means = pd.DataFrame(rows, columns=[*keys, "n", "missing", "mean", "low", "high"])
     means["rank"] = means.groupby(list(GROUPS))["mean"].rank(ascending=False)
@@ -144,7 +143,7 @@ def check_orderings(
         if any(series.index.has_duplicates for series in pair):
             raise InputError(f"the table has several rows of {better!r} or {worse!r} for one network; leave one.")
         difference = (pair[0] - pair[1]).dropna().groupby("seed").mean()
-        mean, low, high = _interval(difference)
+        mean, low, high = mean_interval(difference, LEVEL)
         if not {better, worse} <= known or len(difference) < 2:
             verdict = "not measured"
         else:
@@ -153,13 +152,3 @@ def check_orderings(
         rows.append((better, worse, where, source, len(difference), mean, low, high, verdict))
     columns = ["better", "worse", "sparsities", "source", "seeds", "difference", "low", "high", "verdict"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _interval(values: pd.Series) -> tuple[float, float, float]:
-    """Mean, and its t-interval; NaN ends with fewer than two values."""
-    n = len(values)
-    mean = float(values.mean()) if n else np.nan
-    if n < 2:
-        return mean, np.nan, np.nan
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    return mean, mean - half, mean + half

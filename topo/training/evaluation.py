@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..dag.example import unfit_inputs_named
-from ..dag.export import evaluation_mode
 from ..datasets import Dataset, as_dataset
 from ..datasets.inputs import call_model, kind_of, unfit_labels
 from ..device import resolve_device
 from ..errors import InputError
+from ..module_modes import evaluation_mode
 from .losses import AskedLoss, Loss, check_targets, find_loss
 from .predictions import logits_of
 

@@ -18,12 +18,12 @@ from rich.progress import Progress
 from torch import nn
 
 from ..dag.example import unfit_inputs_named
-from ..dag.export import own_modes
 from ..datasets import as_dataset
 from ..datasets.inputs import IGNORED, Inputs, call_model
 from ..device import resolve_device
 from ..errors import InputError, counted, failures_named
 from ..masks import Masks
+from ..module_modes import own_modes
 from ..randomness import own_randomness
 from .callback import Callback, TrainingState
 from .evaluation import check_fit, dtype_of, full_precision, measure_split

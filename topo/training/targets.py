@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..dag.export import evaluation_mode
 from ..datasets import Dataset, as_dataset
 from ..datasets.inputs import Inputs, call_model
 from ..device import resolve_device
 from ..errors import InputError, failures_named
+from ..module_modes import evaluation_mode
 from ..registry import Registry
 from ..validation import check_settings, real_number, whole_number
 from .evaluation import check_fit, dtype_of
